@@ -1,0 +1,82 @@
+"""Addresses and phones to pseudonyms: normalise, then SHA-256 (keyed where a key is set).
+
+A pseudonym recognises a returning person without storing who it is. It is still personal data. Changing the
+key or ``NORMALISATION_VERSION`` makes everybody look new; the ledger remembers both and refuses a silent change.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import re
+import unicodedata
+
+NORMALISATION_VERSION = 1
+
+_LONGEST_ADDRESS = 254  # RFC 5321: 256 octets for the path, less the angle brackets
+_UNMAILABLE = re.compile(r"[\s\x00-\x1f\x7f<>,;:\"()\[\]\\]")
+
+
+def normalise_text(value: str) -> str:
+    """Trim and NFKC, so that full-width and half-width spellings are one."""
+    return unicodedata.normalize("NFKC", value).strip()
+
+
+def normalise_address(address: str) -> str:
+    """The form addresses are compared, granted and digested in: NFKC, trimmed, lower-cased."""
+    return normalise_text(normalise_text(address).lower())
+
+
+def is_mailable(address: str) -> bool:
+    """Whether a normalised address has the shape of one: something, one ``@``, a dotted domain.
+
+    Liberal on purpose (plus tags and international names pass): the services are asked about the rest.
+    """
+    local, at, domain = address.partition("@")
+    return (
+        bool(local and at and domain)
+        and "@" not in domain
+        and "." in domain.strip(".")
+        and ".." not in domain
+        and not domain.startswith(("-", "."))
+        and len(address) <= _LONGEST_ADDRESS
+        and not _UNMAILABLE.search(address)
+    )
+
+
+@functools.lru_cache(maxsize=200_000)
+def normalise_phone(phone: str, region: str = "TW") -> str:
+    """E.164 where the number can be read as one of ``region`` or of the world, its bare digits otherwise."""
+    import phonenumbers
+
+    text = normalise_text(phone)
+    try:
+        parsed = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return re.sub(r"[^\d+]", "", text) or text
+    return str(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
+
+
+class Pseudonymizer:
+    """SHA-256 hex of a normalised value; HMAC-SHA-256 when a key is given (``PSEUDONYM_KEY``)."""
+
+    def __init__(self, key: str | None = None) -> None:
+        self._key = key.encode() if key else None
+
+    def __repr__(self) -> str:
+        return f"Pseudonymizer(keyed={self._key is not None})"
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the key without revealing it; ``plain`` without a key."""
+        return "plain" if self._key is None else self.digest("fingerprint of this pseudonym key")[:16]
+
+    def digest(self, normalised: str) -> str:
+        """64 hex digits. The caller normalises first and never passes an empty value."""
+        if self._key is None:
+            return hashlib.sha256(normalised.encode()).hexdigest()
+        return hmac.new(self._key, normalised.encode(), hashlib.sha256).hexdigest()
+
+    def address(self, address: str) -> str:
+        return self.digest(normalise_address(address))
