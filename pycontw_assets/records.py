@@ -5,12 +5,19 @@ A type that holds contact details hides them from its ``repr``, so that printing
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address, normalise_text
+
 Family = Literal["corporate", "individual", "reserved"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
+
+
+# The contact block is KKTIX's own, so its labels are stable per locale.
+_CONTACT_ADDRESS_LABELS = frozenset({"聯絡人 email", "contact email"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +64,86 @@ class Attendee:
     order_no: int | None = None
     updated_at: float | None = None
 
+    @property
+    def contact_address(self) -> str | None:
+        """The buyer's address from the contact block that KKTIX appends; ``None`` when it was left empty."""
+        for label, value in self.answers:
+            if (
+                normalise_text(label).lower() in _CONTACT_ADDRESS_LABELS
+                and isinstance(value, str)
+                and value.strip()
+            ):
+                return normalise_text(value)
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class AttendeeRecord:
     """An attendee and what we know of its presence: one row of the warehouse.
 
-    ``gone_at`` is when it was found to have left the attendance book for good (cancelled or refunded);
-    ``None`` while it is there. All times are aware UTC.
+    ``read_at`` is the last good read of its details, ``changed_at`` the last read that found them different.
+    ``missing_polls`` counts good polls in a row without it; ``gone_at`` is when it was found to have left the
+    attendance book for good (cancelled or refunded), ``None`` while it is there. All times are aware UTC.
     """
 
     attendee: Attendee
     first_seen_at: datetime
     gone_at: datetime | None = None
+    read_at: datetime | None = None
+    changed_at: datetime | None = None
+    missing_polls: int = 0
 
     @property
     def is_usable(self) -> bool:
         """The one statement of the rule: in the book, paid, and in the one state known to be valid."""
         return self.gone_at is None and self.attendee.is_paid is True and self.attendee.state == "activated"
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An attendee id that could not be read or understood; retried by every poll until it can."""
+
+    reason: str
+    since: datetime
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """An address that holds at least one usable ticket of an event.
+
+    ``address`` is the normalised form (compared, granted); ``spelled`` is the buyer's own spelling (mailed).
+    """
+
+    key: str
+    address: str = field(repr=False)
+    spelled: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSnapshot:
+    """Everything known of one event's attendees after a poll: what the vault keeps, one object per event."""
+
+    partition: EventPartition
+    records: Mapping[int, AttendeeRecord] = field(default_factory=dict)
+    quarantine: Mapping[int, Quarantined] = field(default_factory=dict)
+    rotated_at: datetime | None = None
+    generation: int = 0
+
+    def holders(self, pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
+        """Pseudonym -> holder, for every mailable address with a usable ticket. One entry per address."""
+        found: dict[str, Holder] = {}
+        for record in self.records.values():
+            spelled = record.attendee.contact_address if record.is_usable else None
+            if spelled is None:
+                continue
+            address = normalise_address(spelled)
+            if is_mailable(address):
+                key = pseudonymizer.digest(address)
+                found.setdefault(key, Holder(key, address, spelled))
+        return found
+
+    def unreachable_tickets(self) -> int:
+        """Usable tickets whose contact address is missing or cannot be one."""
+        usable = (record.attendee.contact_address for record in self.records.values() if record.is_usable)
+        return sum(1 for address in usable if address is None or not is_mailable(normalise_address(address)))
