@@ -68,11 +68,7 @@ class Attendee:
     def contact_address(self) -> str | None:
         """The buyer's address from the contact block that KKTIX appends; ``None`` when it was left empty."""
         for label, value in self.answers:
-            if (
-                normalise_text(label).lower() in _CONTACT_ADDRESS_LABELS
-                and isinstance(value, str)
-                and value.strip()
-            ):
+            if normalise_text(label).lower() in _CONTACT_ADDRESS_LABELS and isinstance(value, str) and value.strip():
                 return normalise_text(value)
         return None
 

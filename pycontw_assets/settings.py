@@ -95,9 +95,7 @@ class Settings(BaseSettings):
         "SandboxSpace0001\\Py Venue", description="space id: `<id>\\<space name>`, one backslash"
     )
 
-    klaviyo_api_url: HttpUrl = Field(
-        f"{_SANDBOX_URL}/klaviyo", description="base URL of Klaviyo, before `/api/…`"
-    )
+    klaviyo_api_url: HttpUrl = Field(f"{_SANDBOX_URL}/klaviyo", description="base URL of Klaviyo, before `/api/…`")
     klaviyo_api_key: SecretStr = Field(SecretStr("sandbox-klaviyo-key"), description="Klaviyo private key")
     klaviyo_from_email: str = Field("tickets@example.org", description="sender address")
     klaviyo_from_label: str = Field("PyCon TW sandbox", description="sender name")
@@ -130,9 +128,7 @@ class Settings(BaseSettings):
         None,
         description="comma-separated Fernet keys, the first encrypts, all decrypt; generated once in sandbox",
     )
-    ledger_url: SecretStr | None = Field(
-        None, description="SQLAlchemy URL of the ledger; unset: SQLite under the home"
-    )
+    ledger_url: SecretStr | None = Field(None, description="SQLAlchemy URL of the ledger; unset: SQLite under the home")
     pseudonym_key: SecretStr | None = Field(
         None, description="secret for keyed hashing (recommended); unset: plain SHA-256"
     )
@@ -190,9 +186,7 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         raise InvalidSettings("\n".join(_explain(problem) for problem in error.errors())) from None
     except SettingsError as error:
-        raise InvalidSettings(
-            f"{_field_of(error)}: is not valid JSON; see the README's table for its form"
-        ) from None
+        raise InvalidSettings(f"{_field_of(error)}: is not valid JSON; see the README's table for its form") from None
     if settings.pycontw_env == "production" and (missing := settings.missing_in_production()):
         raise InvalidSettings(
             "\n".join(f"{name}: is not set, and PYCONTW_ENV=production needs it; set it" for name in missing)
@@ -202,9 +196,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _explain(problem: Any) -> str:
     name = str(problem["loc"][0]).upper()
-    description = (
-        Settings.model_fields[name.lower()].description if name.lower() in Settings.model_fields else ""
-    )
+    description = Settings.model_fields[name.lower()].description if name.lower() in Settings.model_fields else ""
     return f"{name}: {problem['msg']}. It is: {description}"
 
 

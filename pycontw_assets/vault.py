@@ -104,19 +104,16 @@ class Vault:
             with self._store.exclusive(_object_name(key)):
                 current = self.read(key)
                 if (current.generation if current else 0) != snapshot.generation:
-                    raise VaultError(
-                        f"vault: {key} was changed by another writer meanwhile; run the partition again"
-                    )
+                    raise VaultError(f"vault: {key} was changed by another writer meanwhile; run the partition again")
                 self._store.write(_object_name(key), content)
         except OSError as error:
-            raise VaultError(
-                f"vault: {key} could not be written ({error.strerror}); nothing was lost"
-            ) from None
+            raise VaultError(f"vault: {key} could not be written ({error.strerror}); nothing was lost") from None
         return stored
 
     def _encrypt(self, document: dict[str, Any]) -> bytes:
         plain = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        return self._fernet().encrypt(zlib.compress(plain, 3))
+        encrypted: bytes = self._fernet().encrypt(zlib.compress(plain, 3))
+        return encrypted
 
     def _decrypt(self, key: str, content: bytes) -> dict[str, Any]:
         from cryptography.fernet import InvalidToken
@@ -135,9 +132,7 @@ class Vault:
         try:
             return MultiFernet([Fernet(key) for key in self._keys])
         except ValueError:
-            raise VaultError(
-                "VAULT_KEY: every key must be a Fernet key (44 characters of URL-safe base64)"
-            ) from None
+            raise VaultError("VAULT_KEY: every key must be a Fernet key (44 characters of URL-safe base64)") from None
 
 
 def _object_name(key: str) -> str:
@@ -177,10 +172,7 @@ def _from_document(document: dict[str, Any]) -> OrderSnapshot:
 
 def _record_to_json(record: AttendeeRecord) -> dict[str, Any]:
     attendee = {name: getattr(record.attendee, name) for name in Attendee.__dataclass_fields__}
-    times = {
-        name: _to_text(getattr(record, name))
-        for name in ("first_seen_at", "gone_at", "read_at", "changed_at")
-    }
+    times = {name: _to_text(getattr(record, name)) for name in ("first_seen_at", "gone_at", "read_at", "changed_at")}
     return {"attendee": attendee, "missing_polls": record.missing_polls, **times}
 
 

@@ -1,0 +1,682 @@
+"""Who holds a ticket, who was let in, who was invited in which batch: pseudonyms, intents and outcomes.
+
+SQLAlchemy core on SQLite (WAL, every commit durable) or PostgreSQL, same code. Two unique keys carry the
+promises: one open grant per (edition, address), one invitation per (edition, address, span of entitlement).
+The intent to act is written before every outward call that cannot be repeated, the outcome after it.
+
+What does not belong here: addresses, names, decisions. The stages decide; this module remembers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, Literal, TypeVar
+
+import sqlalchemy as sa
+
+from pycontw_assets.pseudonyms import NORMALISATION_VERSION
+from pycontw_assets.records import EventPartition, Family
+
+SCHEMA_VERSION = "1"
+
+Clock = Callable[[], datetime]
+_T = TypeVar("_T")
+GrantState = Literal["intended", "granted", "waived", "revoking", "revoked"]
+BatchState = Literal["open", "accepted", "sent", "cancelled", "empty"]
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used as it is. The text says what a person should do."""
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """Aware UTC on both engines; SQLite alone would drop the zone."""
+
+    impl = sa.Double
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> float | None:
+        return value.timestamp() if value else None
+
+    def process_result_value(self, value: float | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else datetime.fromtimestamp(value, timezone.utc)
+
+
+_tables = sa.MetaData()
+_Key = sa.String(64)  # a pseudonym: 64 hex digits
+
+meta = sa.Table("meta", _tables, sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.String))
+
+events = sa.Table(
+    "events",
+    _tables,
+    sa.Column("event_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("partition_key", sa.String, nullable=False, unique=True),
+    sa.Column("edition", sa.String, nullable=False),
+    sa.Column("family", sa.String, nullable=False),
+)
+
+polls = sa.Table(
+    "polls",
+    _tables,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("polled_at", UtcDateTime, nullable=False),
+    sa.Column("book_digest", sa.String),
+    sa.Column("known", sa.Integer, nullable=False),
+    sa.Column("open_ids", sa.Integer, nullable=False),
+    sa.Column("refresh_at", UtcDateTime),
+    sa.Column("content_digest", sa.String, nullable=False),
+    sa.Column("loaded_digest", sa.String),
+    sa.Column("problem", sa.String),
+)
+
+holdings = sa.Table(
+    "holdings",
+    _tables,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("address_key", _Key, primary_key=True),
+    sa.Column("edition", sa.String, nullable=False),
+)
+
+grants = sa.Table(
+    "grants",
+    _tables,
+    sa.Column("edition", sa.String, primary_key=True),
+    sa.Column("address_key", _Key, primary_key=True),
+    sa.Column("span", sa.Integer, primary_key=True),
+    sa.Column("partition_key", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("ours", sa.Boolean, nullable=False),
+    sa.Column("intended_at", UtcDateTime, nullable=False),
+    sa.Column("granted_at", UtcDateTime),
+    sa.Column("revoked_at", UtcDateTime),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("retry_at", UtcDateTime),
+    sa.Index(
+        "one_open_grant",
+        "edition",
+        "address_key",
+        unique=True,
+        sqlite_where=sa.text("state <> 'revoked'"),
+        postgresql_where=sa.text("state <> 'revoked'"),
+    ),
+)
+
+batches = sa.Table(
+    "batches",
+    _tables,
+    sa.Column("batch_key", sa.String, primary_key=True),
+    sa.Column("edition", sa.String, nullable=False),
+    sa.Column("partition_key", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("campaign_name", sa.String, nullable=False),
+    sa.Column("send_at", UtcDateTime),
+    sa.Column("list_name", sa.String),
+    sa.Column("list_id", sa.String),
+    sa.Column("campaign_id", sa.String),
+    sa.Column("message_id", sa.String),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("campaign_intended_at", UtcDateTime),
+    sa.Column("send_intended_at", UtcDateTime),
+    sa.Column("accepted_at", UtcDateTime),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("remote_status", sa.String),
+)
+
+invitations = sa.Table(
+    "invitations",
+    _tables,
+    sa.Column("edition", sa.String, primary_key=True),
+    sa.Column("address_key", _Key, primary_key=True),
+    sa.Column("span", sa.Integer, primary_key=True),
+    sa.Column("batch_key", sa.String, sa.ForeignKey("batches.batch_key"), nullable=False, index=True),
+    sa.Column("state", sa.String, nullable=False),  # claimed, accepted, unreachable
+    sa.Column("reason", sa.String),
+    sa.Column("profile_id", sa.String),
+)
+
+members = sa.Table(
+    "members",
+    _tables,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("address_key", _Key, primary_key=True),
+    sa.Column("profile_id", sa.String),  # NULL: Klaviyo refused the address
+)
+
+remote_ids = sa.Table(
+    "remote_ids",
+    _tables,
+    sa.Column("kind", sa.String, primary_key=True),
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("remote_id", sa.String),
+    sa.Column("intended_at", UtcDateTime),
+)
+
+pool_lists = sa.Table(
+    "pool_lists",
+    _tables,
+    sa.Column("list_name", sa.String, primary_key=True),
+    sa.Column("batch_key", sa.String, unique=True),
+    sa.Column("released_at", UtcDateTime),
+)
+
+leases = sa.Table(
+    "leases",
+    _tables,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("owner", sa.String, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What the last good poll of an event left: enough to decide whether another one is due, and no more."""
+
+    partition_key: str
+    polled_at: datetime
+    book_digest: str | None
+    known: int
+    open_ids: int
+    refresh_at: datetime | None
+    content_digest: str
+    loaded_digest: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One span of access of one address. ``ours`` is false for who was on the list before us."""
+
+    edition: str
+    address_key: str
+    span: int
+    partition_key: str
+    state: GrantState
+    ours: bool
+    attempts: int = 0
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One campaign: the newcomers of one poll of one event."""
+
+    batch_key: str
+    edition: str
+    partition_key: str
+    state: BatchState
+    campaign_name: str
+    created_at: datetime
+    send_at: datetime | None = None
+    list_name: str | None = None
+    list_id: str | None = None
+    campaign_id: str | None = None
+    message_id: str | None = None
+    campaign_intended_at: datetime | None = None
+    send_intended_at: datetime | None = None
+    accepted_at: datetime | None = None
+    ended_at: datetime | None = None
+    remote_status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    address_key: str
+    span: int
+    state: str
+    profile_id: str | None = None
+    reason: str | None = None
+
+
+class Ledger:
+    """One method per fact to remember or question to ask. Every method is one transaction."""
+
+    def __init__(self, url: str, *, clock: Clock = utc_now) -> None:
+        self.clock = clock
+        self.engine = _engine(url)
+        with _explained():
+            _tables.create_all(self.engine)
+
+    # -- identity ---------------------------------------------------------------------------------
+
+    def check_identity(self, pseudonym_fingerprint: str) -> None:
+        """Refuse a ledger written with another schema, key or normalisation: everybody would look new."""
+        wanted = {
+            "schema": SCHEMA_VERSION,
+            "normalisation": str(NORMALISATION_VERSION),
+            "pseudonym key": pseudonym_fingerprint,
+        }
+        with self.engine.begin() as db:
+            _insert_missing(db, meta, [{"name": name, "value": value} for name, value in wanted.items()])
+            found = {row.name: row.value for row in db.execute(sa.select(meta))}
+        for name, value in wanted.items():
+            if found[name] != value:
+                raise LedgerError(
+                    f"the ledger was written with another {name} ({found[name]}, now {value}); going on would mail "
+                    "everybody again. Set the old one again, or re-key the ledger from the vault first"
+                )
+
+    def note(self, name: str, value: str) -> None:
+        with self.engine.begin() as db:
+            _upsert(db, meta, {"name": name}, {"value": value})
+
+    def noted(self, name: str) -> str | None:
+        return self._scalar(sa.select(meta.c.value).where(meta.c.name == name))
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def known_events(self) -> dict[int, EventPartition]:
+        """Every event that ever became a partition; its key never changes."""
+        with self.engine.begin() as db:
+            rows = db.execute(sa.select(events)).all()
+        return {row.event_id: EventPartition(row.event_id, row.edition, _family(row.family)) for row in rows}
+
+    def register_events(self, partitions: Iterable[EventPartition]) -> None:
+        rows = [
+            {"event_id": p.event_id, "partition_key": p.key, "edition": p.edition, "family": p.family}
+            for p in partitions
+        ]
+        with self.engine.begin() as db:
+            _insert_missing(db, events, rows)
+
+    # -- polls and holdings -----------------------------------------------------------------------
+
+    def poll_of(self, partition_key: str) -> Poll | None:
+        with self.engine.begin() as db:
+            row = db.execute(sa.select(polls).where(polls.c.partition_key == partition_key)).one_or_none()
+        return None if row is None else Poll(**row._mapping)
+
+    def record_poll(self, edition: str, poll: Poll, holder_keys: Collection[str]) -> None:
+        """Remember a good poll and replace the event's holdings, in one transaction."""
+        values = {name: getattr(poll, name) for name in Poll.__dataclass_fields__}
+        del values["partition_key"], values["loaded_digest"]
+        mine = holdings.c.partition_key == poll.partition_key
+        with self.engine.begin() as db:
+            _upsert(db, polls, {"partition_key": poll.partition_key}, values)
+            before = set(db.scalars(sa.select(holdings.c.address_key).where(mine)))
+            for chunk in _chunks(sorted(before - set(holder_keys))):
+                db.execute(sa.delete(holdings).where(mine, holdings.c.address_key.in_(chunk)))
+            added = [
+                {"partition_key": poll.partition_key, "address_key": key, "edition": edition}
+                for key in sorted(set(holder_keys) - before)
+            ]
+            _insert_missing(db, holdings, added)
+
+    def record_problem(self, partition_key: str, problem: str) -> None:
+        with self.engine.begin() as db:
+            db.execute(sa.update(polls).where(polls.c.partition_key == partition_key).values(problem=problem))
+
+    def record_load(self, partition_key: str, digest: str) -> None:
+        with self.engine.begin() as db:
+            db.execute(sa.update(polls).where(polls.c.partition_key == partition_key).values(loaded_digest=digest))
+
+    def entitled(self, edition: str, keys: Collection[str]) -> set[str]:
+        """Those of ``keys`` that hold a usable ticket in any event of the edition."""
+        query = sa.select(holdings.c.address_key).where(holdings.c.edition == edition)
+        return set(keys) & self._column(query)
+
+    # -- grants -----------------------------------------------------------------------------------
+
+    def open_grants(self, edition: str) -> dict[str, Grant]:
+        """The current span of every address that is, or is about to be, let in."""
+        query = sa.select(grants).where(grants.c.edition == edition, grants.c.state != "revoked")
+        with self.engine.begin() as db:
+            return {row.address_key: _grant(row) for row in db.execute(query)}
+
+    def intend_grants(
+        self,
+        edition: str,
+        partition_key: str,
+        keys: Iterable[str],
+        *,
+        ours: bool,
+        state: GrantState = "intended",
+    ) -> None:
+        """Open a new span for every key that has none open (before the call that lets them in)."""
+        now = self.clock()
+        with self.engine.begin() as db:
+            spans = dict(
+                db.execute(
+                    sa.select(grants.c.address_key, sa.func.max(grants.c.span))
+                    .where(grants.c.edition == edition)
+                    .group_by(grants.c.address_key)
+                ).all()
+            )
+            rows = [
+                {
+                    "edition": edition, "address_key": key, "span": spans.get(key, 0) + 1,
+                    "partition_key": partition_key, "state": state, "ours": ours, "intended_at": now,
+                    "granted_at": now if state == "granted" else None,
+                }
+                for key in sorted(keys)
+            ]  # fmt: skip
+            _insert_missing(db, grants, rows)
+
+    def set_grants(self, edition: str, keys: Iterable[str], state: GrantState, **values: Any) -> None:
+        """Move the open spans of ``keys`` to ``state``, stamping the time it stands for."""
+        stamp = {"granted": "granted_at", "revoked": "revoked_at"}.get(state)
+        changes = {"state": state, **({stamp: self.clock()} if stamp else {}), **values}
+        with self.engine.begin() as db:
+            for chunk in _chunks(sorted(keys)):
+                db.execute(sa.update(grants).where(*_open_grants_of(edition, chunk)).values(**changes))
+
+    def postpone_grants(self, edition: str, keys: Iterable[str], base: timedelta, cap: timedelta) -> None:
+        """A grant that had no effect is tried again after a pause that doubles each time."""
+        with self.engine.begin() as db:
+            for row in [r for chunk in _chunks(sorted(keys)) for r in _grants_of(db, edition, chunk)]:
+                pause = min(base * 2**row.attempts, cap)
+                values = {"attempts": row.attempts + 1, "retry_at": self.clock() + pause}
+                db.execute(sa.update(grants).where(*_open_grants_of(edition, [row.address_key])).values(**values))
+
+    def lapsed_grants(self, edition: str) -> dict[str, Grant]:
+        """Open spans, opened by us, whose address holds no usable ticket in any event any more."""
+        still = sa.select(holdings.c.address_key).where(holdings.c.edition == edition)
+        query = sa.select(grants).where(
+            grants.c.edition == edition,
+            grants.c.state != "revoked",
+            grants.c.ours.is_(True),
+            grants.c.address_key.not_in(still),
+        )
+        with self.engine.begin() as db:
+            return {row.address_key: _grant(row) for row in db.execute(query)}
+
+    # -- the event's cumulative list --------------------------------------------------------------
+
+    def members_of(self, partition_key: str) -> dict[str, str | None]:
+        query = sa.select(members.c.address_key, members.c.profile_id).where(members.c.partition_key == partition_key)
+        with self.engine.begin() as db:
+            return {row.address_key: row.profile_id for row in db.execute(query)}
+
+    def record_members(self, partition_key: str, profile_ids: Mapping[str, str | None]) -> None:
+        rows = [
+            {"partition_key": partition_key, "address_key": key, "profile_id": profile_id}
+            for key, profile_id in sorted(profile_ids.items())
+        ]
+        with self.engine.begin() as db:
+            _insert_missing(db, members, rows)
+
+    def forget_members(self, partition_key: str, keys: Iterable[str]) -> None:
+        with self.engine.begin() as db:
+            for chunk in _chunks(sorted(keys)):
+                mine = members.c.partition_key == partition_key
+                db.execute(sa.delete(members).where(mine, members.c.address_key.in_(chunk)))
+
+    # -- batches and invitations ------------------------------------------------------------------
+
+    def newcomers(self, partition_key: str, edition: str, limit: int | None = None) -> dict[str, int]:
+        """Address key -> span of the holders of this event who were let in and are in no batch yet."""
+        query = (
+            sa.select(grants.c.address_key, grants.c.span)
+            .join(
+                holdings,
+                sa.and_(holdings.c.address_key == grants.c.address_key, holdings.c.partition_key == partition_key),
+            )
+            .where(
+                grants.c.edition == edition,
+                grants.c.state.in_(("granted", "waived")),
+                ~sa.exists().where(
+                    invitations.c.edition == grants.c.edition,
+                    invitations.c.address_key == grants.c.address_key,
+                    invitations.c.span == grants.c.span,
+                ),
+            )
+            .order_by(grants.c.granted_at, grants.c.address_key)
+            .limit(limit)
+        )
+        with self.engine.begin() as db:
+            return {row.address_key: row.span for row in db.execute(query)}
+
+    def claim(self, batch: Batch, spans: Mapping[str, int]) -> None:
+        """Write a batch and its invitations in one transaction: from now on they belong to it only."""
+        rows = [
+            {"edition": batch.edition, "address_key": key, "span": span, "batch_key": batch.batch_key, "state": "claimed"}
+            for key, span in sorted(spans.items())
+        ]  # fmt: skip
+        values = {name: getattr(batch, name) for name in Batch.__dataclass_fields__}
+        with self.engine.begin() as db:
+            db.execute(sa.insert(batches).values(**values))
+            for chunk in _chunks(rows):
+                db.execute(sa.insert(invitations), chunk)
+
+    def open_batches(self, partition_key: str) -> list[Batch]:
+        query = (
+            sa.select(batches)
+            .where(batches.c.partition_key == partition_key, batches.c.state.in_(("open", "accepted")))
+            .order_by(batches.c.created_at, batches.c.batch_key)
+        )
+        with self.engine.begin() as db:
+            return [Batch(**row._mapping) for row in db.execute(query)]
+
+    def batch(self, batch_key: str) -> Batch:
+        with self.engine.begin() as db:
+            return Batch(**db.execute(sa.select(batches).where(batches.c.batch_key == batch_key)).one()._mapping)
+
+    def update_batch(self, batch_key: str, **values: Any) -> Batch:
+        with self.engine.begin() as db:
+            db.execute(sa.update(batches).where(batches.c.batch_key == batch_key).values(**values))
+        return self.batch(batch_key)
+
+    def accept_batch(self, batch_key: str) -> Batch:
+        """The service took the sending over: its invitations are out of our hands."""
+        mine = sa.and_(invitations.c.batch_key == batch_key, invitations.c.state == "claimed")
+        with self.engine.begin() as db:
+            db.execute(sa.update(invitations).where(mine).values(state="accepted"))
+            now = self.clock()
+            db.execute(
+                sa.update(batches).where(batches.c.batch_key == batch_key).values(state="accepted", accepted_at=now)
+            )
+        return self.batch(batch_key)
+
+    def close_batch(self, batch_key: str, state: BatchState, remote_status: str | None) -> Batch:
+        """The batch ended; its pool list rests before it may be used again."""
+        now = self.clock()
+        with self.engine.begin() as db:
+            db.execute(
+                sa.update(batches)
+                .where(batches.c.batch_key == batch_key)
+                .values(state=state, remote_status=remote_status, ended_at=now)
+            )
+            db.execute(
+                sa.update(pool_lists).where(pool_lists.c.batch_key == batch_key).values(batch_key=None, released_at=now)
+            )
+        return self.batch(batch_key)
+
+    def invitations_of(self, batch_key: str) -> list[Invitation]:
+        columns = [invitations.c[name] for name in Invitation.__dataclass_fields__]
+        query = sa.select(*columns).where(invitations.c.batch_key == batch_key).order_by(invitations.c.address_key)
+        with self.engine.begin() as db:
+            return [Invitation(**row._mapping) for row in db.execute(query)]
+
+    def update_invitations(self, batch_key: str, keys: Iterable[str], **values: Any) -> None:
+        with self.engine.begin() as db:
+            for chunk in _chunks(sorted(keys)):
+                mine = (invitations.c.batch_key == batch_key, invitations.c.address_key.in_(chunk))
+                db.execute(sa.update(invitations).where(*mine).values(**values))
+
+    def record_profiles(self, batch_key: str, profile_ids: Mapping[str, str]) -> None:
+        with self.engine.begin() as db:
+            for key, profile_id in sorted(profile_ids.items()):
+                mine = (invitations.c.batch_key == batch_key, invitations.c.address_key == key)
+                db.execute(sa.update(invitations).where(*mine).values(profile_id=profile_id))
+
+    def release_invitations(self, batch_key: str, keys: Iterable[str]) -> None:
+        """Take addresses out of a batch that was never sent, so that another one may invite them."""
+        with self.engine.begin() as db:
+            for chunk in _chunks(sorted(keys)):
+                mine = (invitations.c.batch_key == batch_key, invitations.c.address_key.in_(chunk))
+                db.execute(sa.delete(invitations).where(*mine))
+
+    def invitation_counts(self, partition_key: str) -> dict[str, int]:
+        """Invitations of an event's batches by state."""
+        query = (
+            sa.select(invitations.c.state, sa.func.count())
+            .join(batches, batches.c.batch_key == invitations.c.batch_key)
+            .where(batches.c.partition_key == partition_key)
+            .group_by(invitations.c.state)
+        )
+        with self.engine.begin() as db:
+            return {row[0]: row[1] for row in db.execute(query)}
+
+    # -- remote things found or made by name ------------------------------------------------------
+
+    def remote_id(self, kind: str, name: str) -> str | None:
+        chosen = (remote_ids.c.kind == kind, remote_ids.c.name == name)
+        return self._scalar(sa.select(remote_ids.c.remote_id).where(*chosen))
+
+    def creation_intended_at(self, kind: str, name: str) -> datetime | None:
+        """When we last set out to create it: a second look is owed before creating it again."""
+        chosen = (remote_ids.c.kind == kind, remote_ids.c.name == name)
+        return self._scalar(sa.select(remote_ids.c.intended_at).where(*chosen))
+
+    def intend_creation(self, kind: str, name: str) -> None:
+        with self.engine.begin() as db:
+            _upsert(db, remote_ids, {"kind": kind, "name": name}, {"intended_at": self.clock()})
+
+    def record_remote_id(self, kind: str, name: str, remote_id: str | None) -> None:
+        with self.engine.begin() as db:
+            _upsert(db, remote_ids, {"kind": kind, "name": name}, {"remote_id": remote_id})
+
+    # -- the pool of lists ------------------------------------------------------------------------
+
+    def lease_pool_list(self, batch_key: str, names: Iterable[str], rested_since: datetime) -> str | None:
+        """Give a batch a list of the pool that no other batch uses and that rested; ``None``: all are busy."""
+        with self.engine.begin() as db:
+            _insert_missing(db, pool_lists, [{"list_name": name} for name in names])
+            free = sa.select(pool_lists.c.list_name).where(
+                pool_lists.c.batch_key.is_(None),
+                sa.or_(pool_lists.c.released_at.is_(None), pool_lists.c.released_at <= rested_since),
+            )
+            name = db.scalar(free.order_by(pool_lists.c.released_at, pool_lists.c.list_name).limit(1))
+            if name is not None:
+                chosen = (pool_lists.c.list_name == name, pool_lists.c.batch_key.is_(None))
+                taken = db.execute(sa.update(pool_lists).where(*chosen).values(batch_key=batch_key))
+                name = name if taken.rowcount == 1 else None
+        return name
+
+    def return_pool_list(self, batch_key: str) -> None:
+        """Hand a list back that was found unfit, so that it rests and another is chosen."""
+        with self.engine.begin() as db:
+            db.execute(
+                sa.update(pool_lists)
+                .where(pool_lists.c.batch_key == batch_key)
+                .values(batch_key=None, released_at=self.clock())
+            )
+
+    # -- leases -----------------------------------------------------------------------------------
+
+    def take_lease(self, name: str, owner: str, ttl: timedelta, is_dead: Callable[[str], bool]) -> str | None:
+        """``None`` when ``owner`` has the lease now; otherwise who has it. A dead owner's lease is free."""
+        now = self.clock()
+        with self.engine.begin() as db:
+            row = db.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
+            if row is not None and row.owner != owner and row.expires_at > now and not is_dead(row.owner):
+                return str(row.owner)
+            if row is not None:
+                db.execute(sa.delete(leases).where(leases.c.name == name, leases.c.owner == row.owner))
+            with suppress(sa.exc.IntegrityError):
+                db.execute(sa.insert(leases).values(name=name, owner=owner, expires_at=now + ttl))
+                return None
+        return "another process"
+
+    def renew_lease(self, name: str, owner: str, ttl: timedelta) -> bool:
+        mine = (leases.c.name == name, leases.c.owner == owner)
+        with self.engine.begin() as db:
+            renewed = db.execute(sa.update(leases).where(*mine).values(expires_at=self.clock() + ttl))
+        return renewed.rowcount == 1
+
+    def drop_lease(self, name: str, owner: str) -> None:
+        with self.engine.begin() as db:
+            db.execute(sa.delete(leases).where(leases.c.name == name, leases.c.owner == owner))
+
+    def lease_owner(self, name: str) -> str | None:
+        """Who holds a lease that has not expired."""
+        return self._scalar(sa.select(leases.c.owner).where(leases.c.name == name, leases.c.expires_at > self.clock()))
+
+    # -- plumbing ---------------------------------------------------------------------------------
+
+    def _scalar(self, query: sa.Select[tuple[_T]]) -> _T | None:
+        with self.engine.begin() as db:
+            return db.scalar(query)
+
+    def _column(self, query: sa.Select[Any]) -> set[Any]:
+        with self.engine.begin() as db:
+            return set(db.scalars(query))
+
+
+def _grant(row: sa.Row[Any]) -> Grant:
+    return Grant(**{name: getattr(row, name) for name in Grant.__dataclass_fields__})
+
+
+def _family(name: str) -> Family:
+    return name  # type: ignore[return-value]  # written by register_events from an EventPartition
+
+
+def _open_grants_of(edition: str, keys: list[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    return (grants.c.edition == edition, grants.c.state != "revoked", grants.c.address_key.in_(keys))
+
+
+def _grants_of(db: sa.Connection, edition: str, keys: list[str]) -> list[sa.Row[Any]]:
+    return list(db.execute(sa.select(grants).where(*_open_grants_of(edition, keys))))
+
+
+def _chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _insert_missing(db: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    """Insert the rows whose keys are free; both engines say it the same way."""
+    for chunk in _chunks(rows):
+        db.execute(_dialect_insert(db, table).on_conflict_do_nothing(), chunk)
+
+
+def _upsert(db: sa.Connection, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> None:
+    statement = _dialect_insert(db, table).values(**key, **values)
+    db.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+def _dialect_insert(db: sa.Connection, table: sa.Table) -> Any:
+    if db.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turns a driver's connection error, which can quote a password, into a line a person can act on."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise LedgerError(
+            f"the ledger cannot be opened ({type(error.orig).__name__}); check LEDGER_URL or the data folder"
+        ) from None
+
+
+def _engine(url: str) -> sa.Engine:
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.pool.NullPool)
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=60000", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # Readers that turn writers late fail in WAL mode; taking the write lock at once waits instead.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
