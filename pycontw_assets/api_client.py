@@ -1,10 +1,32 @@
 """HTTP manners for all three services: time-outs, bounded retry by named kinds, safe error texts.
 
 Every error that leaves here is safe to log: it names the service, the operation and the status, never a
-query string, a body, an address or a key. Nothing of ``requests`` escapes (its texts quote full URLs).
+query string, a body, an address or a key. Nothing of ``requests`` escapes (its texts quote full URLs): failures
+are values inside this module and become exceptions only at its edge, so they carry no chain either.
+
+What a path or a payload means does not belong here; the three clients know that.
 """
 
 from __future__ import annotations
+
+import json
+import logging
+import random
+import re
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
 
 
 class ServiceError(Exception):
@@ -58,3 +80,438 @@ class TooLarge(Refused):
 
 class Misconfigured(ServiceError):
     """Credentials, rights or URL are wrong (401, 403, a sign-in page): stop at once and tell a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A success. ``data`` is the parsed JSON, ``None`` where none was expected."""
+
+    status: int
+    data: Any = field(default=None, repr=False)
+    has_next_page: bool = False
+
+
+class RateLimiter:
+    """Keeps calls under the service's windows, so that a 429 is the exception.
+
+    ``windows`` names groups of calls; each has several ``(calls, seconds)`` limits, all of which hold in every
+    sliding stretch of that length, hence in the service's fixed ones too.
+    """
+
+    def __init__(
+        self, windows: Mapping[str, Sequence[tuple[int, float]]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._windows = windows
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._slots = {
+            group: deque[float](maxlen=max(calls for calls, _ in limits)) for group, limits in windows.items()
+        }
+
+    def reserve(self, group: str, longest_wait: float) -> float:
+        """Seconds until the reserved slot; nothing is reserved when that is more than ``longest_wait``."""
+        with self._lock:
+            slots, now = self._slots[group], self._clock()
+            starts = [slots[-calls] + seconds for calls, seconds in self._windows[group] if len(slots) >= calls]
+            slot = max([now, *starts])
+            if slot - now <= longest_wait:
+                slots.append(slot)
+            return slot - now
+
+
+class ApiClient:
+    """One service over one pool of kept-alive connections; safe to share between threads.
+
+    ``attempts`` bounds the tries of one call; being told to wait (429) does not count as one, but everything ends
+    at ``deadline_seconds``. ``throttle_seconds`` is the first wait after a 429 that names none; it doubles.
+    ``edge_pages``: an HTML page, or a 403 with one, comes from the network edge before the API and passes;
+    without it such a page is a sign-in page. ``on_request(method, operation)`` is called before every try.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        media_type: str = "application/json",
+        timeouts: tuple[float, float] = (5, 30),
+        attempts: int = 3,
+        pool_size: int = 8,
+        deadline_seconds: float = 240,
+        throttle_seconds: float = 2,
+        edge_pages: bool = False,
+        limiter: RateLimiter | None = None,
+        on_request: Callable[[str, str], None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.service = service
+        self._base_url = base_url.rstrip("/")
+        self._media_type = media_type
+        self._timeouts = timeouts
+        self._attempts = attempts
+        self._deadline_seconds = deadline_seconds
+        self._throttle_seconds = throttle_seconds
+        self._edge_pages = edge_pages
+        self._limiter = limiter
+        self._on_request = on_request
+        self._sleep = sleep
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._requests_sent = 0
+        self._hold_until = float("-inf")
+        self._session = _session(self._base_url, {"Accept": media_type, **(headers or {})}, pool_size)
+
+    def __repr__(self) -> str:
+        return f"ApiClient({self.service!r}, requests_sent={self.requests_sent})"
+
+    @property
+    def requests_sent(self) -> int:
+        """Tries, not calls: what the service was asked."""
+        with self._lock:
+            return self._requests_sent
+
+    def close(self) -> None:
+        self._session.close()
+
+    def request(
+        self,
+        method: str,
+        operation: str,
+        path: str = "",
+        *,
+        query: str = "",
+        body: Any = None,
+        repeatable: bool,
+        expect_json: bool = True,
+        group: str | None = None,
+    ) -> Reply:
+        """One call, tried again where that is safe. ``query`` is already encoded; ``operation`` goes into errors.
+
+        ``repeatable``: the state after two is the state after one. Other writes are tried again only when the
+        service certainly did nothing; otherwise they end as ``Unavailable`` with ``outcome_unknown``.
+        """
+        url = self._base_url + path + (f"?{query}" if query else "")
+        payload = None if body is None else json.dumps(body, allow_nan=False).encode()
+        call = _Call(method, operation, url, payload, repeatable, expect_json, group)
+        patience = _Patience(self._deadline_seconds, self._clock, self._sleep)
+        failures = throttled = 0
+        while True:
+            self._wait_for_turn(call, patience)
+            outcome = self._try_once(call, patience)
+            if isinstance(outcome, Reply):
+                return outcome
+            if outcome.is_throttled:
+                throttled += 1
+                self._hold(outcome.wait, throttled)
+                continue
+            failures += 1
+            pause = _backoff(failures) if outcome.wait is None else outcome.wait
+            if not outcome.may_repeat or failures >= self._attempts or pause > patience.left:
+                raise outcome.error
+            patience.pause(pause)
+
+    def _wait_for_turn(self, call: _Call, patience: _Patience) -> None:
+        """Our own pace first, then whatever wait a 429 has imposed on all threads of this client."""
+        if self._limiter and call.group:
+            self._wait(call, patience, self._limiter.reserve(call.group, patience.left), "our own rate limit")
+        waited_for = float("-inf")
+        while (until := self._hold_until) > max(waited_for, self._clock()):
+            self._wait(call, patience, until - self._clock(), "answered 429 (too many requests)", 429)
+            waited_for = until
+
+    def _wait(self, call: _Call, patience: _Patience, seconds: float, why: str, status: int | None = None) -> None:
+        if seconds > patience.left:
+            reason = f"{why}, which asks to wait longer than this call may take"
+            raise Unavailable(self.service, call.operation, reason, status)
+        if seconds > 0:
+            patience.pause(seconds)
+
+    def _hold(self, wait: float | None, times: int) -> None:
+        seconds = self._throttle_seconds * 2 ** (times - 1) if wait is None else wait
+        until = self._clock() + max(seconds, _SHORTEST_HOLD) + _jitter()
+        with self._lock:
+            self._hold_until = max(self._hold_until, until)
+
+    def _try_once(self, call: _Call, patience: _Patience) -> Reply | _Failure:
+        with self._lock:
+            self._requests_sent += 1
+        if self._on_request:
+            self._on_request(call.method, call.operation)
+        answer = self._exchange(call, patience)
+        return self._judge(call, answer) if isinstance(answer, _Answer) else answer
+
+    def _exchange(self, call: _Call, patience: _Patience) -> _Answer | _Failure:
+        try:
+            with self._session.request(
+                call.method,
+                call.url,
+                data=call.payload,
+                headers={"Content-Type": self._media_type} if call.payload is not None else None,
+                timeout=self._timeouts,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return _read(response, patience)
+        except ValueError:  # requests' and urllib3's words for a URL or header that cannot be sent
+            reason = "the URL or the key has a form that cannot be sent"
+            return _Failure(Misconfigured(self.service, call.operation, reason))
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            reason, was_sent = _transport_trouble(error)
+        return self._passing(call, reason, was_executed=was_sent)
+
+    def _judge(self, call: _Call, answer: _Answer) -> Reply | _Failure:
+        status = answer.status
+        if status // 100 == _SUCCESS:
+            return self._judge_success(call, answer)
+        reason = f"answered {status}"
+        if status == _TOO_MANY_REQUESTS:
+            return _Failure(Unavailable(self.service, call.operation, reason, status), True, True, answer.wait)
+        if status == _REQUEST_TIMEOUT or (status == _FORBIDDEN and self._edge_pages and answer.is_page):
+            return self._passing(call, reason, status, answer.wait, was_executed=False)
+        if status >= _SERVER_ERROR:
+            return self._passing(call, reason, status, answer.wait)
+        return _Failure(self._permanent(call, answer))
+
+    def _judge_success(self, call: _Call, answer: _Answer) -> Reply | _Failure:
+        if answer.is_page and not self._edge_pages:
+            reason = f"answered {answer.status} with an HTML page: a sign-in page, or the URL is wrong"
+            return _Failure(Misconfigured(self.service, call.operation, reason, answer.status))
+        if not call.expect_json:
+            return Reply(answer.status)
+        trouble, data = ("a body that was cut short", None) if answer.is_cut_short else _parse(answer.body)
+        if trouble is None:
+            return Reply(answer.status, data, answer.has_next_page)
+        reason = f"answered {answer.status} with {trouble}"
+        if not call.repeatable:
+            return self._passing(call, reason, answer.status)
+        return _Failure(Malformed(self.service, call.operation, reason, answer.status), may_repeat=True)
+
+    def _passing(
+        self,
+        call: _Call,
+        reason: str,
+        status: int | None = None,
+        wait: float | None = None,
+        *,
+        was_executed: bool = True,
+    ) -> _Failure:
+        """``was_executed``: the service may have acted on it."""
+        unknown = was_executed and not call.repeatable
+        error = Unavailable(self.service, call.operation, reason, status, outcome_unknown=unknown)
+        return _Failure(error, may_repeat=not unknown, wait=wait)
+
+    def _permanent(self, call: _Call, answer: _Answer) -> ServiceError:
+        status = answer.status
+        if status in (_UNAUTHORIZED, _FORBIDDEN):
+            reason = f"answered {status}: the key is wrong or lacks rights"
+            return Misconfigured(self.service, call.operation, reason, status)
+        if status < _CLIENT_ERROR:
+            reason = f"answered {status}, a redirect: a sign-in page, or the URL is wrong"
+            return Misconfigured(self.service, call.operation, reason, status)
+        codes, pointers = _objections(answer.body)
+        named = (*codes, *pointers)[:_NAMED_OBJECTIONS]
+        reason = f"answered {status}" + (f" ({', '.join(named)})" if named else "")
+        kind = {404: NotFound, 410: NotFound, 413: TooLarge}.get(status, Refused)
+        return kind(self.service, call.operation, reason, status, pointers=pointers)
+
+
+_SUCCESS = 2
+_CLIENT_ERROR = 400
+_UNAUTHORIZED = 401
+_FORBIDDEN = 403
+_REQUEST_TIMEOUT = 408
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
+
+_SHORTEST_HOLD = 0.5  # seconds; a service that keeps saying "wait 0" is not to be hammered until the deadline
+_FIRST_PAUSE = 1.0
+_BLOCK = 64 * 1024
+_NAMED_OBJECTIONS = 4  # in the text; a batch can be refused at a thousand places
+
+
+class _NoOtherAuth(requests.auth.AuthBase):
+    """Keeps ``.netrc`` and user names in URLs from replacing our ``Authorization`` header."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def _session(base_url: str, headers: Mapping[str, str], pool_size: int) -> requests.Session:
+    session = requests.Session()
+    session.auth = _NoOtherAuth()
+    # A proxy for the world outside must not swallow calls to the sandbox.
+    session.trust_env = not base_url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]"))
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    session.headers.update(headers)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=pool_size, pool_block=True))
+    return session
+
+
+def _drop(_record: logging.LogRecord) -> bool:
+    return False
+
+
+# Their lines quote URLs, and with them keys and addresses. A filter outlives a later logging configuration; a level
+# or ``disabled`` does not.
+for _name in ("connectionpool", "connection", "poolmanager", "response", "util.retry"):
+    logging.getLogger(f"urllib3.{_name}").addFilter(_drop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    method: str
+    operation: str
+    url: str
+    payload: bytes | None
+    repeatable: bool
+    expect_json: bool
+    group: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    body: bytes
+    is_cut_short: bool
+    wait: float | None
+    has_next_page: bool
+
+    @property
+    def is_page(self) -> bool:
+        return self.body[:_BLOCK].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: ServiceError
+    may_repeat: bool = False
+    is_throttled: bool = False
+    wait: float | None = None
+
+
+class _Patience:
+    """What is left of a call's deadline, by the clock and by the waits already taken."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._ends = clock() + seconds
+        self._budget = seconds
+
+    @property
+    def left(self) -> float:
+        return min(self._ends - self._clock(), self._budget)
+
+    def pause(self, seconds: float) -> None:
+        self._budget -= seconds
+        self._sleep(seconds)
+
+
+def _jitter() -> float:
+    return random.random()  # noqa: S311 - spreads retries, protects nothing
+
+
+def _backoff(failures: int) -> float:
+    return float(_FIRST_PAUSE * 2 ** (failures - 1) * (0.5 + _jitter()))
+
+
+def _read(response: requests.Response, patience: _Patience) -> _Answer:
+    """The whole answer. A body that ends early is marked, since most statuses need none."""
+    body, is_cut_short = bytearray(), False
+    try:
+        while block := response.raw.read1(_BLOCK, decode_content=True):
+            body += block
+            if patience.left <= 0:  # a read time-out never ends a body that trickles
+                is_cut_short = True
+                break
+    except urllib3.exceptions.HTTPError:
+        is_cut_short = True
+    has_next_page = "next" in response.links
+    return _Answer(response.status_code, bytes(body), is_cut_short, _retry_after(response.headers), has_next_page)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """``Retry-After`` in seconds, or as a date by the service's own clock where it tells it."""
+    text = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
+        return float(text)
+    until = _http_date(text)
+    if until is None:
+        return None
+    now = _http_date(headers.get("Date", "")) or datetime.now(timezone.utc)
+    return max(0.0, (until - now).total_seconds())
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment
+
+
+def _parse(body: bytes) -> tuple[str | None, Any]:
+    """What is wrong with a body, and what it says."""
+    try:
+        return None, json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return ("a body that is not JSON" if body.strip() else "an empty body"), None
+
+
+def _refuse_constant(_name: str) -> Any:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _transport_trouble(error: Exception) -> tuple[str, bool]:
+    """What happened, and whether the request may have reached the service."""
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return "no connection within the time allowed", False
+    if isinstance(error, (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)):
+        return "no answer within the time allowed", True
+    causes = _causes(error)
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return "its TLS certificate is not accepted", False
+    if any(
+        isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError)) for cause in causes
+    ):
+        return "could not connect", False
+    return "the connection broke", True
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An exception with those it wraps; requests and urllib3 hide them in ``args`` and ``reason``."""
+    found: list[BaseException] = []
+    queue: list[Any] = [error]
+    while queue:
+        item = queue.pop()
+        if isinstance(item, BaseException) and item not in found:
+            found.append(item)
+            queue += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
+    return found
+
+
+_SAFE_CODE = re.compile(r"[A-Za-z_.-]{1,60}")
+_SAFE_POINTER = re.compile(r"[A-Za-z0-9_\[\]/.-]{1,120}")  # no room for an address
+
+
+def _objections(body: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Codes and JSON pointers of a JSON:API error document, as far as they quote nothing that was sent."""
+    document = _parse(body)[1]
+    errors = document.get("errors") if isinstance(document, dict) else None
+    codes: list[str] = []
+    pointers: list[str] = []
+    for error in errors if isinstance(errors, list) else []:
+        if not isinstance(error, dict):
+            continue
+        source = error.get("source")
+        source = source if isinstance(source, dict) else {}
+        codes += _safe(_SAFE_CODE, error.get("code"))
+        pointers += _safe(_SAFE_POINTER, source.get("pointer") or source.get("parameter"))
+    return tuple(dict.fromkeys(codes)), tuple(dict.fromkeys(pointers))
+
+
+def _safe(pattern: re.Pattern[str], value: Any) -> list[str]:
+    return [value] if isinstance(value, str) and pattern.fullmatch(value) else []

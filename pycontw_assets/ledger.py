@@ -437,14 +437,17 @@ class Ledger:
     def claim(self, batch: Batch, spans: Mapping[str, int]) -> None:
         """Write a batch and its invitations in one transaction: from now on they belong to it only."""
         rows = [
-            {"edition": batch.edition, "address_key": key, "span": span, "batch_key": batch.batch_key, "state": "claimed"}
+            {"edition": batch.edition, "address_key": key, "span": span, "batch_key": batch.batch_key}
             for key, span in sorted(spans.items())
-        ]  # fmt: skip
+        ]
         values = {name: getattr(batch, name) for name in Batch.__dataclass_fields__}
-        with self.engine.begin() as db:
-            db.execute(sa.insert(batches).values(**values))
-            for chunk in _chunks(rows):
-                db.execute(sa.insert(invitations), chunk)
+        try:
+            with self.engine.begin() as db:
+                db.execute(sa.insert(batches).values(**values))
+                for chunk in _chunks(rows):
+                    db.execute(sa.insert(invitations).values(state="claimed"), chunk)
+        except sa.exc.IntegrityError:
+            raise LedgerError("another run claimed some of these addresses; the next poll takes the rest") from None
 
     def open_batches(self, partition_key: str) -> list[Batch]:
         query = (
@@ -602,9 +605,10 @@ class Ledger:
 
     # -- plumbing ---------------------------------------------------------------------------------
 
-    def _scalar(self, query: sa.Select[tuple[_T]]) -> _T | None:
+    def _scalar(self, query: sa.Select[_T]) -> _T | None:
         with self.engine.begin() as db:
-            return db.scalar(query)
+            value: _T | None = db.scalar(query)
+        return value
 
     def _column(self, query: sa.Select[Any]) -> set[Any]:
         with self.engine.begin() as db:

@@ -118,13 +118,18 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class OrderSnapshot:
-    """Everything known of one event's attendees after a poll: what the vault keeps, one object per event."""
+    """Everything known of one event's attendees after a poll: what the vault keeps, one object per event.
+
+    ``rebuilding`` is set while a lost snapshot is being read again: until every attendee was read, its absence
+    from here says nothing about its holder.
+    """
 
     partition: EventPartition
     records: Mapping[int, AttendeeRecord] = field(default_factory=dict)
     quarantine: Mapping[int, Quarantined] = field(default_factory=dict)
     rotated_at: datetime | None = None
     generation: int = 0
+    rebuilding: bool = False
 
     def holders(self, pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
         """Pseudonym -> holder, for every mailable address with a usable ticket. One entry per address."""

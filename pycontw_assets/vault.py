@@ -148,6 +148,7 @@ def _to_document(snapshot: OrderSnapshot) -> dict[str, Any]:
         "partition": asdict(partition),
         "generation": snapshot.generation,
         "rotated_at": _to_text(snapshot.rotated_at),
+        "rebuilding": snapshot.rebuilding,
         "records": [_record_to_json(record) for record in snapshot.records.values()],
         "quarantine": {
             str(attendee_id): [item.reason, _to_text(item.since), item.attempts]
@@ -167,6 +168,7 @@ def _from_document(document: dict[str, Any]) -> OrderSnapshot:
         },
         rotated_at=_from_text(document["rotated_at"]),
         generation=document["generation"],
+        rebuilding=document["rebuilding"],
     )
 
 

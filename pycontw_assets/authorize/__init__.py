@@ -1,1 +1,1 @@
-"""authorize"""
+"""Stage 4: who may enter the Gather Town venue."""

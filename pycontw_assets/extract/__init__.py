@@ -1,1 +1,1 @@
-"""extract"""
+"""Stage 1: orders and attendees from KKTIX, kept as one snapshot per event."""

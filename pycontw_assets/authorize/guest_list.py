@@ -1,0 +1,336 @@
+"""Holders and the current guest list -> who to add and who to remove; then doing it, verified by reading.
+
+Adding is an append, safe to repeat. Removing means overwriting the whole list (there is no other call), so
+every doubt stops it: it never removes anybody this pipeline did not add, writes everybody else back verbatim,
+and refuses when the list that was read does not look whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from pycontw_assets.api_client import NotFound, Refused, Unavailable
+from pycontw_assets.ledger import Grant, Ledger
+from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address
+from pycontw_assets.records import EventPartition, Holder
+
+AFFILIATION = "Attendee"
+CHUNK = 500  # our choice; the service's real limit is not known
+_RETRY_BASE = timedelta(minutes=5)
+_RETRY_CAP = timedelta(days=1)
+_OVERWRITE_ATTEMPTS = 3
+_TOLERANCE_COUNT = 1
+_TOLERANCE_SHARE = 0.01
+
+Entry = Any  # as the service gave it; written back verbatim
+
+
+class GuestList(Protocol):
+    @property
+    def entries(self) -> Mapping[str, Entry]: ...
+
+    @property
+    def was_object(self) -> bool: ...
+
+
+class Gather(Protocol):
+    """What this stage asks of Gather."""
+
+    def read(self) -> GuestList: ...
+
+    def add(self, entries: Mapping[str, Entry]) -> None: ...
+
+    def overwrite(self, entries: Mapping[str, Entry]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class GuestListChange:
+    """The decision for one event; keys are pseudonyms.
+
+    ``add``: not on the list; ``adopt``: on it already, before us; ``confirm``: ours, seen on the list;
+    ``revoke``: ours, on the list, no ticket any more; ``end``: ours, no ticket and not on the list;
+    ``cede``: was ours, but somebody edited the entry, so it is theirs to remove.
+    """
+
+    add: frozenset[str] = frozenset()
+    adopt: frozenset[str] = frozenset()
+    confirm: frozenset[str] = frozenset()
+    revoke: frozenset[str] = frozenset()
+    end: frozenset[str] = frozenset()
+    cede: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class GuestListOutcome:
+    """Counts of one step, and the problems a person should hear of."""
+
+    granted: int = 0
+    adopted: int = 0
+    revoked: int = 0
+    unconfirmed: int = 0
+    waiting_revocations: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def entry() -> dict[str, str]:
+    """What we write for a buyer. The name stays blank: no personal data, and the guest may choose one."""
+    return {"name": "", "role": "guest", "affiliation": AFFILIATION}
+
+
+def is_due(grant: Grant | None, now: datetime) -> bool:
+    """Whether a holder still has to be let in."""
+    if grant is None or grant.state in ("revoking", "waived"):
+        return True
+    return grant.state == "intended" and (grant.retry_at is None or grant.retry_at <= now)
+
+
+def decide(
+    holders: Iterable[str], grants: Mapping[str, Grant], lapsed: Iterable[str], present: Mapping[str, Entry]
+) -> GuestListChange:
+    """Pure: what the list needs. ``present`` maps pseudonyms of the listed addresses to their entries."""
+    wanted = set(holders)
+    listed = wanted & present.keys()
+    leaving = set(lapsed) - wanted
+    ours = frozenset(key for key in listed if _put_there_by_us(grants.get(key), present[key]))
+    removable = frozenset(key for key in leaving & present.keys() if looks_ours(present[key]))
+    return GuestListChange(
+        add=frozenset(wanted - present.keys()),
+        adopt=frozenset(listed - ours),
+        confirm=ours,
+        revoke=removable,
+        end=frozenset(leaving - present.keys()),
+        cede=frozenset((leaving & present.keys()) - removable),
+    )
+
+
+def _put_there_by_us(grant: Grant | None, listed: Entry) -> bool:
+    """An intent of ours and an entry like ours: added before a crash. Anything else was there before us."""
+    if grant is None or grant.state == "waived" or not grant.ours:
+        return False
+    return grant.state == "revoking" or looks_ours(listed)
+
+
+def looks_ours(listed: Entry) -> bool:
+    """Whether nobody made the entry their own meanwhile: a speaker who once bought a ticket is not ours to remove."""
+    affiliation = listed.get("affiliation") if isinstance(listed, dict) else None
+    return affiliation in (None, "", AFFILIATION)
+
+
+def distrust(current: GuestList, listed: Iterable[str], grants: Mapping[str, Grant], last_size: int) -> str | None:
+    """Why the list that was read may not be whole, so that nothing may be removed on its word."""
+    expected = {key for key, grant in grants.items() if grant.state == "granted"}
+    lacking = len(expected - set(listed))
+    if expected and not (current.was_object and current.entries):
+        return f"Gather answered with an empty guest list, {len(expected)} guests of ours were on it"
+    if _is_many(lacking, len(expected)):
+        return f"the guest list lacks {lacking} of {len(expected)} guests we put on it"
+    if _is_many(last_size - len(current.entries), last_size):
+        return f"the guest list shrank from {last_size} to {len(current.entries)} without us"
+    return None
+
+
+def _is_many(lacking: int, expected: int) -> bool:
+    return lacking > max(_TOLERANCE_COUNT, _TOLERANCE_SHARE * expected)
+
+
+def revoke_limit(configured: int | None, granted: int) -> int:
+    """Most revocations one poll may do by itself."""
+    return configured if configured is not None else max(5, math.ceil(granted * 0.10))
+
+
+@dataclass(slots=True)
+class GuestListStep:
+    """Brings the guest list of one edition in line with one event's holders. One writer at a time (``exclusive``)."""
+
+    client: Gather | None  # None: the step is switched off; access is taken as given
+    ledger: Ledger
+    pseudonymizer: Pseudonymizer
+    exclusive: Callable[[], AbstractContextManager[None]]
+    configured_limit: int | None = None
+    consents: frozenset[str] = frozenset()
+    problems: list[str] = field(default_factory=list)
+
+    def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
+        """Add who is missing, remove whose ticket is gone. Without anything to do, Gather is not called."""
+        grants = self.ledger.open_grants(partition.edition)
+        lapsed = self.ledger.lapsed_grants(partition.edition)
+        now = self.ledger.clock()
+        due = {key for key in holders if is_due(grants.get(key), now)}
+        if self.client is None:
+            return self._waive(partition, {key for key in due if key not in grants}, set(lapsed))
+        if not due and not lapsed:
+            return GuestListOutcome()
+        with self.exclusive():
+            return self._sync(self.client, partition, holders)
+
+    def _waive(self, partition: EventPartition, due: set[str], lapsed: set[str]) -> GuestListOutcome:
+        self.ledger.intend_grants(partition.edition, partition.key, due, ours=True, state="waived")
+        self.ledger.set_grants(partition.edition, lapsed, "revoked")
+        return GuestListOutcome(granted=len(due), revoked=len(lapsed))
+
+    def _sync(self, client: Gather, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
+        current = client.read()
+        edition = partition.edition
+        grants, lapsed = self.ledger.open_grants(edition), self.ledger.lapsed_grants(edition)
+        present = self._by_key(current.entries)
+        doubt = distrust(current, present, grants, self._last_size())
+        if doubt is None:
+            self._note_size(len(current.entries))
+        now = self.ledger.clock()
+        vanished = {key for key, grant in grants.items() if grant.state == "granted"} - present.keys()
+        wanted = {key for key in holders if key in vanished or is_due(grants.get(key), now)}
+        change = decide(wanted, grants, lapsed, present)
+        added = self._grant(client, partition, holders, change, doubt)
+        revoked, waiting = self._revoke_if_safe(client, edition, grants, change, doubt)
+        unconfirmed = len(change.add) - added
+        if unconfirmed:
+            self.problems.append(
+                f"{unconfirmed} guests were sent to Gather and are not on its list; tried again with growing pauses"
+            )
+        return GuestListOutcome(
+            added + len(change.confirm), len(change.adopt), revoked, unconfirmed, waiting, tuple(self.problems)
+        )
+
+    # -- adding -----------------------------------------------------------------------------------
+
+    def _grant(
+        self,
+        client: Gather,
+        partition: EventPartition,
+        holders: Mapping[str, Holder],
+        change: GuestListChange,
+        doubt: str | None,
+    ) -> int:
+        edition = partition.edition
+        add = self._reopen_revoked(edition, change.add, doubt)
+        self.ledger.intend_grants(edition, partition.key, change.adopt, ours=False)
+        self.ledger.set_grants(edition, change.adopt, "granted", ours=False)
+        self.ledger.set_grants(edition, change.confirm, "granted")
+        if not add:
+            return 0
+        self.ledger.intend_grants(edition, partition.key, add, ours=True)
+        addresses = sorted(holders[key].address for key in add)
+        for start in range(0, len(addresses), CHUNK):
+            self._add(client, addresses[start : start + CHUNK])
+        check = client.read()
+        confirmed = add & self._by_key(check.entries).keys()
+        self.ledger.set_grants(edition, confirmed, "granted", attempts=0, retry_at=None)
+        self.ledger.postpone_grants(edition, add - confirmed, _RETRY_BASE, _RETRY_CAP)
+        self._note_size(len(check.entries))
+        return len(confirmed)
+
+    def _reopen_revoked(self, edition: str, add: frozenset[str], doubt: str | None) -> frozenset[str]:
+        """Who bought again while a removal was in doubt: off the list means it happened, so a new span begins."""
+        grants = self.ledger.open_grants(edition)
+        removed = {key for key in add if key in grants and grants[key].state == "revoking"}
+        if removed and doubt:
+            self.problems.append(f"{doubt}; {len(removed)} guests wait until it reads well again")
+            return add - removed
+        self.ledger.set_grants(edition, removed, "revoked")
+        return add
+
+    def _add(self, client: Gather, addresses: Sequence[str]) -> None:
+        """Add a chunk; when the service refuses it, halve it until the poison address stands alone."""
+        if not all(address.count("@") == 1 for address in addresses):
+            raise ValueError("only addresses may go on the guest list; this would have sent something else")
+        try:
+            client.add({address: entry() for address in addresses})
+        except NotFound:
+            raise
+        except Refused:
+            if len(addresses) == 1:
+                return
+            middle = len(addresses) // 2
+            self._add(client, addresses[:middle])
+            self._add(client, addresses[middle:])
+
+    # -- removing ---------------------------------------------------------------------------------
+
+    def _revoke_if_safe(
+        self, client: Gather, edition: str, grants: Mapping[str, Grant], change: GuestListChange, doubt: str | None
+    ) -> tuple[int, int]:
+        """Number revoked, number that waits for a person."""
+        leaving = len(change.revoke) + len(change.end)
+        self._cede(edition, change.cede)
+        if not leaving:
+            return 0, 0
+        limit = revoke_limit(self.configured_limit, sum(grant.state == "granted" for grant in grants.values()))
+        if doubt and "guest-list" not in self.consents:
+            self.problems.append(
+                f"{doubt}; {leaving} revocations refused. Look at the list in Gather; if it is right, run "
+                "`pycontw-assets poll --consent guest-list`"
+            )
+            return 0, leaving
+        if len(change.revoke) > limit and "revoke" not in self.consents:
+            self.problems.append(
+                f"{len(change.revoke)} revocations are due, more than the {limit} one poll may do; nobody was removed. "
+                "If they are right, run `pycontw-assets poll --consent revoke`"
+            )
+            return 0, leaving
+        self.ledger.set_grants(edition, change.end, "revoked")
+        return len(change.end) + self._revoke(client, edition, change.revoke), 0
+
+    def _cede(self, edition: str, keys: frozenset[str]) -> None:
+        if keys:
+            self.ledger.set_grants(edition, keys, "granted", ours=False)
+            self.problems.append(
+                f"{len(keys)} guests without a ticket stay: somebody edited their entries in Gather by hand. "
+                "Remove them there if that is wanted"
+            )
+
+    def _revoke(self, client: Gather, edition: str, keys: frozenset[str]) -> int:
+        if not keys:
+            return 0
+        self.ledger.set_grants(edition, keys, "revoking")
+        for _ in range(_OVERWRITE_ATTEMPTS):
+            # Read again right before writing: what somebody added since the first read must survive.
+            latest = client.read()
+            before = dict(latest.entries)
+            doubt = distrust(latest, self._by_key(before), self.ledger.open_grants(edition), self._last_size())
+            if doubt and "guest-list" not in self.consents:
+                self.problems.append(f"{doubt}, on a second look; {len(keys)} revocations refused")
+                return 0
+            remaining = {address: listed for address, listed in before.items() if self._key(address) not in keys}
+            if len(remaining) == len(before):
+                break
+            try:
+                client.overwrite(remaining)
+            except Unavailable as error:
+                if not error.outcome_unknown:
+                    raise
+            self._restore(client, remaining)
+        left = set(self._by_key(client.read().entries))
+        gone = keys - left
+        self.ledger.set_grants(edition, gone, "revoked")
+        if gone != keys:
+            self.problems.append(f"{len(keys - gone)} guests are still on the list after being removed; tried again")
+        return len(gone)
+
+    def _restore(self, client: Gather, remaining: Mapping[str, Entry]) -> None:
+        """Put back who should have stayed and is not there."""
+        after = client.read()
+        listed = {normalise_address(address) for address in after.entries}
+        vanished = {address: item for address, item in remaining.items() if normalise_address(address) not in listed}
+        if vanished:
+            client.add(vanished)
+            self.problems.append(f"{len(vanished)} guests vanished while others were removed; they were put back")
+        self._note_size(len(after.entries) + len(vanished))
+
+    # -- small helpers ----------------------------------------------------------------------------
+
+    def _key(self, address: str) -> str:
+        return self.pseudonymizer.address(address)
+
+    def _by_key(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+        return {self._key(address): listed for address, listed in entries.items()}
+
+    def _last_size(self) -> int:
+        return int(self.ledger.noted("guest list size") or 0)
+
+    def _note_size(self, size: int) -> None:
+        self.ledger.note("guest list size", str(size))

@@ -1,0 +1,239 @@
+"""From the attendance book and attendee payloads to the next snapshot of an event. Pure.
+
+Paid and refunded rules live here and in ``AttendeeRecord.is_usable``; talking to KKTIX does not.
+"Could not read" keeps what was known: only a good poll can make an attendee go, and only the second one does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from pycontw_assets.records import Attendee, AttendeeRecord, OrderSnapshot, Quarantined
+
+GOOD_POLLS_UNTIL_GONE = 2
+_SHRINK_COUNT = 5
+_SHRINK_SHARE = 0.10
+_LONGEST_INTERVAL = timedelta(days=1)
+
+
+class MalformedAttendee(Exception):
+    """A payload that is not an attendee. The text names the field, never a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookReading:
+    """The union of an event's attendance books. ``problem`` says why it cannot be trusted to be whole."""
+
+    ids: frozenset[int]
+    problem: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return book_digest(self.ids)
+
+
+def book_digest(ids: Iterable[int]) -> str:
+    return hashlib.sha256(",".join(map(str, sorted(ids))).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPlan:
+    """Which attendees to read in this poll, and which known ones the book no longer shows."""
+
+    new: frozenset[int]
+    open: frozenset[int]
+    rotation: frozenset[int]
+    missing: frozenset[int]
+    problem: str | None
+
+    @property
+    def fetch(self) -> tuple[int, ...]:
+        """In the order that matters to buyers: newcomers first, then late payments, then the rest."""
+        return (*sorted(self.new), *sorted(self.open), *sorted(self.rotation))
+
+
+def parse_attendee(payload: Mapping[str, Any]) -> Attendee:
+    """Payload -> ``Attendee``; ``MalformedAttendee`` when what decides about access is missing or mistyped."""
+    attendee_id, is_paid, state, data = (payload.get(name) for name in ("id", "is_paid", "state", "data"))
+    if isinstance(attendee_id, str) and attendee_id.isdecimal():
+        attendee_id = int(attendee_id)
+    if not isinstance(attendee_id, int) or isinstance(attendee_id, bool):
+        raise MalformedAttendee("`id` is missing or not a number")
+    if not isinstance(is_paid, bool):
+        raise MalformedAttendee("`is_paid` is missing or not true or false")
+    if not isinstance(state, str) or not state:
+        raise MalformedAttendee("`state` is missing or not a text")
+    return Attendee(
+        attendee_id=attendee_id,
+        is_paid=is_paid,
+        state=state,
+        answers=_answers(data),
+        ticket_id=_integer(payload.get("ticket_id")),
+        ticket_name=_text(payload.get("ticket_name")),
+        reg_no=_integer(payload.get("reg_no")),
+        price=_number(payload.get("price")),
+        currency=_text(payload.get("currency")),
+        payment_method=_text(payload.get("payment_method")),
+        ticket_type=_text(payload.get("ticket_type")),
+        order_no=_integer(payload.get("order_no")),
+        updated_at=_number(payload.get("updated_at")),
+    )
+
+
+def _answers(data: Any) -> tuple[tuple[str, Any], ...]:
+    if not isinstance(data, list):
+        raise MalformedAttendee("`data` is missing or not a list")
+    pair_length = 2
+    pairs = [item for item in data if isinstance(item, list) and len(item) == pair_length and isinstance(item[0], str)]
+    if len(pairs) != len(data):
+        raise MalformedAttendee("`data` holds something that is not a pair of label and value")
+    return tuple((label, value) for label, value in pairs)
+
+
+def _integer(value: Any) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and number == int(number) else None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def plan_fetch(
+    snapshot: OrderSnapshot, book: BookReading, now: datetime, refresh: timedelta, *, trust_book: bool = False
+) -> FetchPlan:
+    """What to read. ``trust_book`` is a person's word that a shrunken book is real."""
+    known = snapshot.records
+    present = {attendee_id for attendee_id, record in known.items() if record.gone_at is None}
+    missing = frozenset(present - book.ids)
+    problem = book.problem or (None if trust_book else _shrinkage(present, book.ids, missing))
+    back = {i for i in book.ids & known.keys() if known[i].gone_at is not None or known[i].missing_polls}
+    watched = {i for i in book.ids & known.keys() if is_watched(known[i])}
+    retried = set(snapshot.quarantine) & (book.ids | present)
+    new = book.ids - known.keys()
+    opened = (back | watched | retried) - new
+    rotation: set[int] = set()
+    if snapshot.rotated_at is None or now >= snapshot.rotated_at + refresh:
+        rotation = {i for i in book.ids & present if now >= refresh_due(known[i], refresh)} - opened
+    return FetchPlan(
+        new=frozenset(new),
+        open=frozenset(opened - missing),
+        rotation=frozenset(rotation),
+        missing=frozenset() if problem else missing,
+        problem=problem,
+    )
+
+
+def is_watched(record: AttendeeRecord) -> bool:
+    """Not usable yet, and may become so any moment: read again by every poll."""
+    return record.gone_at is None and not record.is_usable and record.attendee.state != "cancelled"
+
+
+def _shrinkage(present: Collection[int], ids: Collection[int], missing: Collection[int]) -> str | None:
+    if present and not ids:
+        return f"the attendance book is empty, {len(present)} attendees were known; nobody is withdrawn"
+    if len(missing) > _SHRINK_COUNT and len(missing) > _SHRINK_SHARE * len(present):
+        return (
+            f"the attendance book lacks {len(missing)} of {len(present)} known attendees; nobody is withdrawn. "
+            "If they really left, run `pycontw-assets poll --consent book`"
+        )
+    return None
+
+
+def refresh_due(record: AttendeeRecord, refresh: timedelta) -> datetime:
+    """When a known attendee is to be read again: half the time it has stayed the same, within bounds."""
+    read_at = record.read_at or record.first_seen_at
+    stable_for = read_at - (record.changed_at or record.first_seen_at)
+    return read_at + max(refresh, min(stable_for / 2, _LONGEST_INTERVAL))
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What reading one attendee gave: an attendee, or why there is none (``vanished``: 404)."""
+
+    attendee_id: int
+    attendee: Attendee | None = None
+    failure: str = "not found, though the book lists it"
+    vanished: bool = False
+
+
+def absorb(snapshot: OrderSnapshot, fetched: Iterable[Fetched], now: datetime) -> OrderSnapshot:
+    """Put what was read into the snapshot. Failures are quarantined and leave the known record as it was.
+
+    A known attendee that vanished is not a failure: ``count_missing`` deals with it.
+    """
+    records = dict(snapshot.records)
+    quarantine = dict(snapshot.quarantine)
+    for item in fetched:
+        earlier = quarantine.pop(item.attendee_id, None)
+        if item.attendee is not None:
+            records[item.attendee_id] = _seen(records.get(item.attendee_id), item.attendee, now)
+        elif not (item.vanished and item.attendee_id in records):
+            since, attempts = (earlier.since, earlier.attempts + 1) if earlier else (now, 1)
+            quarantine[item.attendee_id] = Quarantined(item.failure, since, attempts)
+    return replace(snapshot, records=records, quarantine=quarantine)
+
+
+def _seen(earlier: AttendeeRecord | None, attendee: Attendee, now: datetime) -> AttendeeRecord:
+    if earlier is None:
+        return AttendeeRecord(attendee, first_seen_at=now, read_at=now, changed_at=now)
+    unchanged = earlier.attendee == attendee and earlier.gone_at is None
+    changed_at = earlier.changed_at if unchanged else now
+    return AttendeeRecord(attendee, earlier.first_seen_at, read_at=now, changed_at=changed_at)
+
+
+def count_missing(snapshot: OrderSnapshot, missing: Collection[int], now: datetime) -> OrderSnapshot:
+    """A good poll without them: the first is noted, the second makes them gone."""
+    records = dict(snapshot.records)
+    for attendee_id in missing:
+        record = records[attendee_id]
+        polls = record.missing_polls + 1
+        gone_at = now if polls >= GOOD_POLLS_UNTIL_GONE else None
+        records[attendee_id] = replace(record, missing_polls=polls, gone_at=gone_at)
+    return replace(snapshot, records=records)
+
+
+def settle(
+    snapshot: OrderSnapshot, plan: FetchPlan, book: BookReading, vanished: Collection[int], now: datetime
+) -> tuple[OrderSnapshot, str | None]:
+    """End a poll: count who is missing if the poll was a good one; also give the problem if it was not."""
+    present = {i for i, record in snapshot.records.items() if record.gone_at is None}
+    missing = plan.missing | (frozenset(vanished) & present)
+    problem = plan.problem or (_shrinkage(present, present - missing, missing) if vanished else None)
+    rotated_at = now if plan.rotation or snapshot.rotated_at is None else snapshot.rotated_at
+    if problem:
+        return replace(snapshot, rotated_at=rotated_at), problem
+    snapshot = count_missing(snapshot, missing, now)
+    quarantine = {i: item for i, item in snapshot.quarantine.items() if i in book.ids}
+    rebuilding = snapshot.rebuilding and bool(quarantine)
+    return replace(snapshot, quarantine=quarantine, rotated_at=rotated_at, rebuilding=rebuilding), None
+
+
+def open_ids(snapshot: OrderSnapshot) -> int:
+    """How many attendees the next poll has to look at whatever the book says."""
+    pending = (r for r in snapshot.records.values() if is_watched(r) or (r.missing_polls and r.gone_at is None))
+    return sum(1 for _ in pending) + len(snapshot.quarantine)
+
+
+def next_refresh(snapshot: OrderSnapshot, refresh: timedelta) -> datetime | None:
+    """When the next rotation is due; ``None`` when nobody is left to re-read."""
+    due = [refresh_due(r, refresh) for r in snapshot.records.values() if r.gone_at is None]
+    if not due:
+        return None
+    earliest = min(due)
+    return max(earliest, snapshot.rotated_at + refresh) if snapshot.rotated_at else earliest
