@@ -124,7 +124,7 @@ class ApiClient:
 
     ``attempts`` bounds the tries of one call; being told to wait (429) does not count as one, but everything ends
     at ``deadline_seconds``. ``throttle_seconds`` is the first wait after a 429 that names none; it doubles.
-    ``edge_pages``: an HTML page, or a 403 with one, comes from the network edge before the API and passes;
+    ``edge_pages``: an HTML page, with a success, 403 or 404, comes from the network edge before the API and passes;
     without it such a page is a sign-in page. ``on_request(method, operation)`` is called before every try.
     """
 
@@ -268,15 +268,19 @@ class ApiClient:
         reason = f"answered {status}"
         if status == _TOO_MANY_REQUESTS:
             return _Failure(Unavailable(self.service, call.operation, reason, status), True, True, answer.wait)
-        if status == _REQUEST_TIMEOUT or (status == _FORBIDDEN and self._edge_pages and answer.is_page):
+        is_edge = self._edge_pages and answer.is_page and status in (_FORBIDDEN, _NOT_FOUND)
+        if status == _REQUEST_TIMEOUT or is_edge:
             return self._passing(call, reason, status, answer.wait, was_executed=False)
         if status >= _SERVER_ERROR:
             return self._passing(call, reason, status, answer.wait)
         return _Failure(self._permanent(call, answer))
 
     def _judge_success(self, call: _Call, answer: _Answer) -> Reply | _Failure:
-        if answer.is_page and not self._edge_pages:
-            reason = f"answered {answer.status} with an HTML page: a sign-in page, or the URL is wrong"
+        if answer.is_page:
+            reason = f"answered {answer.status} with an HTML page"
+            if self._edge_pages:
+                return self._passing(call, reason, answer.status)
+            reason += ": a sign-in page, or the URL is wrong"
             return _Failure(Misconfigured(self.service, call.operation, reason, answer.status))
         if not call.expect_json:
             return Reply(answer.status)
@@ -313,7 +317,7 @@ class ApiClient:
         codes, pointers = _objections(answer.body)
         named = (*codes, *pointers)[:_NAMED_OBJECTIONS]
         reason = f"answered {status}" + (f" ({', '.join(named)})" if named else "")
-        kind = {404: NotFound, 410: NotFound, 413: TooLarge}.get(status, Refused)
+        kind = {_NOT_FOUND: NotFound, _GONE: NotFound, _TOO_LARGE: TooLarge}.get(status, Refused)
         return kind(self.service, call.operation, reason, status, pointers=pointers)
 
 
@@ -321,7 +325,10 @@ _SUCCESS = 2
 _CLIENT_ERROR = 400
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
+_NOT_FOUND = 404
 _REQUEST_TIMEOUT = 408
+_GONE = 410
+_TOO_LARGE = 413
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 

@@ -1,0 +1,100 @@
+"""Talk to Gather: read the guest list of one space and write it.
+
+Whom to add or remove, and when a list is too strange to be overwritten, does not belong here. The API key
+travels in the query string and in the body; neither ever reaches an error text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from pycontw_assets.api_client import ApiClient, Malformed, Misconfigured, NotFound, Reply
+
+_FIRST_SILENT_WAIT = 60  # seconds, after a 429 that names no time; doubles
+
+
+@dataclass(frozen=True, slots=True)
+class GuestList:
+    """Address, as somebody entered it, to entry; both verbatim.
+
+    ``was_object`` is false when the service sent ``[]`` or ``null``: good enough to add to, never to remove from.
+    """
+
+    entries: dict[str, Any] = field(repr=False)
+    was_object: bool = True
+
+
+class GatherClient:
+    """``base_url`` is what comes before ``/api/``; ``options`` are those of ``ApiClient``."""
+
+    def __init__(self, base_url: str, api_key: str, space_id: str, **options: Any) -> None:
+        self._api_key = api_key
+        self._space_id = validate_space_id(space_id)
+        self.api = ApiClient("Gather", base_url, **{"throttle_seconds": _FIRST_SILENT_WAIT, **options})
+
+    def __repr__(self) -> str:
+        return f"GatherClient({self.api!r})"
+
+    def read(self) -> GuestList:
+        # Spelled out: the vendor does not understand "+" for a blank, which is what libraries write.
+        query = f"apiKey={quote(self._api_key, safe='')}&spaceId={quote(self._space_id, safe='')}"
+        operation = "read guest list"
+        data = self._request("GET", operation, "/api/getEmailGuestlist", query=query, repeatable=True).data
+        if isinstance(data, dict):
+            return GuestList(data)
+        if data is None or data == []:
+            return GuestList({}, was_object=False)
+        raise Malformed("Gather", operation, "the answer is not a guest list")
+
+    def add(self, entries: Mapping[str, Any]) -> None:
+        """Add or update these; the others stay. Adding the same again changes nothing."""
+        if not all(address.count("@") == 1 for address in entries):
+            # An earlier year sent digests instead of addresses for five days, and the service took them.
+            raise ValueError("a guest's address must hold exactly one @; nothing was sent")
+        self._write("add guests", entries, overwrite=False)
+
+    def overwrite(self, entries: Mapping[str, Any]) -> None:
+        """Replace the whole list. Never repeated: it would undo what somebody else wrote in between."""
+        self._write("overwrite guest list", entries, overwrite=True)
+
+    def _write(self, operation: str, entries: Mapping[str, Any], *, overwrite: bool) -> None:
+        body = {
+            "apiKey": self._api_key,
+            "spaceId": self._space_id,
+            "overwrite": overwrite,
+            "guestlist": dict(entries),
+        }
+        path = "/api/setEmailGuestlist"
+        self._request("POST", operation, path, body=body, repeatable=not overwrite, expect_json=False)
+
+    def _request(self, method: str, operation: str, path: str, **details: Any) -> Reply:
+        try:
+            return self.api.request(method, operation, path, **details)
+        except NotFound as error:
+            reason = f"answered {error.status}: GATHER_SPACE_ID or GATHER_API_URL is wrong"
+            raise Misconfigured("Gather", operation, reason, error.status) from None
+
+
+def validate_space_id(text: str) -> str:
+    """The id as it is held in memory: ``<id>\\<space name>`` with one backslash and nothing encoded."""
+    problem = _space_id_problem(text)
+    if problem:
+        raise ValueError(f"GATHER_SPACE_ID {problem}; write it as <id>\\<space name>, e.g. AbCdEfGh12345678\\Py Venue")
+    return text
+
+
+def _space_id_problem(text: str) -> str | None:
+    if re.search(r"%[0-9A-Fa-f]{2}", text):
+        return "is percent-encoded (%5C is a backslash, %20 a blank)"
+    if "/" in text:
+        return "contains a slash, where the id has a backslash (the address of the space has the slash)"
+    if text.count("\\") > 1:
+        return "contains more than one backslash (a doubled one is an escape: write one)"
+    parts = text.split("\\")
+    if len(parts) == 1:
+        return "contains no backslash"
+    return None if all(part.strip() for part in parts) else "lacks text before or after the backslash"

@@ -1,0 +1,176 @@
+"""Talk to KKTIX: one method per question. It only reads; nothing can be changed through this interface.
+
+Payloads leave here as they came, checked in shape only. What an attendee's fields mean, who is usable and what
+a missing id stands for does not belong here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from pycontw_assets.api_client import ApiClient, Malformed, Misconfigured, NotFound, Reply, ServiceError, Unavailable
+from pycontw_assets.records import Event
+
+_PAGE_SIZES = frozenset({100, 500, 1000})  # a listing of exactly so many rows looks like the first page of several
+_SERVICE_IS_DOWN = 25  # calls failed in a row, each after its retries; fewer could be a few sick attendees
+
+
+@dataclass(frozen=True, slots=True)
+class EventListing:
+    """The events that have not ended. ``warnings`` say why it may not be all of them."""
+
+    events: tuple[Event, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BookPage:
+    """The attendee ids of one attendance book. ``warnings`` say why it may not be all of them."""
+
+    ids: frozenset[int]
+    warnings: tuple[str, ...] = ()
+
+
+class KktixClient:
+    """``base_url`` is the events endpoint itself; ``options`` are those of ``ApiClient``."""
+
+    def __init__(self, base_url: str, token: str, **options: Any) -> None:
+        self.api = ApiClient("KKTIX", base_url, headers={"Authorization": f"bearer {token}"}, **options)
+
+    def __repr__(self) -> str:
+        return f"KktixClient({self.api!r})"
+
+    def list_events(self) -> EventListing:
+        try:
+            reply = self._get("list events", "", "only_not_ended_event=true")
+        except NotFound as error:
+            reason = "no such endpoint: KKTIX_API_URL is wrong"
+            raise Misconfigured(error.service, error.operation, reason, error.status) from None
+        rows = reply.data.get("data") if isinstance(reply.data, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise _malformed("list events", "the answer holds no list of events")
+        events = {event.event_id: event for event in map(_event, rows) if event}
+        warnings = _paging_warnings(reply, len(rows), "the list of events")
+        if unreadable := sum(_event(row) is None for row in rows):
+            warnings += (f"{unreadable} of {len(rows)} listed events lack an id or a name",)
+        return EventListing(tuple(events.values()), warnings)
+
+    def read_book_ids(self, event_id: int) -> tuple[int, ...]:
+        """The attendance books of an event. None at all means "cannot tell", not "no attendees"."""
+        operation = f"list attendance books of event {event_id}"
+        rows = self._get(operation, f"/{event_id}/attendance_books").data
+        if not isinstance(rows, list):
+            raise _malformed(operation, "the answer is not a list")
+        return tuple(_id(operation, row.get("id") if isinstance(row, dict) else None) for row in rows)
+
+    def read_book(self, event_id: int, book_id: int) -> BookPage:
+        """One unreadable row spoils the whole book: a left-out id would look like a refund."""
+        operation = f"read attendance book {book_id} of event {event_id}"
+        reply = self._get(operation, f"/{event_id}/attendance_books/{book_id}")
+        rows = reply.data.get("signin_status") if isinstance(reply.data, dict) else None
+        if not isinstance(rows, list):
+            raise _malformed(operation, "the answer holds no list of attendees")
+        ids = frozenset(_id(operation, row[0] if isinstance(row, list) and row else None) for row in rows)
+        return BookPage(ids, _paging_warnings(reply, len(rows), f"book {book_id} of event {event_id}"))
+
+    def fetch_attendee(self, event_id: int, attendee_id: int) -> dict[str, Any]:
+        """The raw payload; ``NotFound`` when the attendee has left."""
+        operation = f"read attendee {attendee_id} of event {event_id}"
+        payload = self._get(operation, f"/{event_id}/attendees/{attendee_id}").data
+        if not isinstance(payload, dict):
+            raise _malformed(operation, "the answer is not an object")
+        if _id(operation, payload.get("id")) != attendee_id:
+            raise _malformed(operation, "the answer is about another attendee")
+        return payload
+
+    def fetch_attendees(
+        self, event_id: int, ids: Iterable[int], concurrency: int = 8
+    ) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
+        """Each id once, as its answer arrives; one that fails comes with its error and does not sink the rest.
+
+        ``Misconfigured`` is about all of them and is raised. When the service is down, the ids still waiting
+        come back ``Unavailable`` without being asked for. ``concurrency`` is bounded by the pool size too.
+        """
+        waiting = iter(ids)
+        failed_in_row = 0
+        with ThreadPoolExecutor(concurrency, thread_name_prefix="kktix") as pool:
+            running: dict[Future[dict[str, Any]], int] = {}
+            while True:
+                for attendee_id in islice(waiting, concurrency - len(running)):
+                    running[pool.submit(self.fetch_attendee, event_id, attendee_id)] = attendee_id
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    result = _settle(future)
+                    failed_in_row = failed_in_row + 1 if isinstance(result, Unavailable) else 0
+                    yield running.pop(future), result
+                if failed_in_row >= _SERVICE_IS_DOWN:
+                    yield from self._give_up(event_id, waiting)
+
+    def _give_up(self, event_id: int, ids: Iterable[int]) -> Iterator[tuple[int, ServiceError]]:
+        for attendee_id in ids:
+            operation = f"read attendee {attendee_id} of event {event_id}"
+            yield attendee_id, Unavailable(self.api.service, operation, "not asked for: the calls before it failed")
+
+    def _get(self, operation: str, path: str, query: str = "") -> Reply:
+        return self.api.request("GET", operation, path, query=query, repeatable=True)
+
+
+def _settle(future: Future[dict[str, Any]]) -> dict[str, Any] | ServiceError:
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, ServiceError) and not isinstance(error, Misconfigured):
+        return error
+    raise error
+
+
+def _malformed(operation: str, reason: str) -> Malformed:
+    return Malformed("KKTIX", operation, reason)
+
+
+def _number(value: Any) -> int | None:
+    """An id: a positive integer, or a string of digits."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_ID:
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+_LONGEST_ID = 18  # digits; what fits a 64-bit column
+
+
+def _id(operation: str, value: Any) -> int:
+    number = _number(value)
+    if number is None:
+        raise _malformed(operation, "an id is missing or not a number")
+    return number
+
+
+def _event(row: Mapping[str, Any]) -> Event | None:
+    number, name = _number(row.get("id")), row.get("name")
+    return Event(number, name) if number is not None and isinstance(name, str) and name.strip() else None
+
+
+def _paging_warnings(reply: Reply, rows: int, what: str) -> tuple[str, ...]:
+    """KKTIX has never paged. Signs that it began to must not pass for refunds of everybody on the next page."""
+    levels = [reply.data]
+    levels += [reply.data.get(key) for key in ("meta", "links", "paging", "pagination")]
+    known = [level for level in levels if isinstance(level, dict)]
+    has_next = reply.has_next_page or any(level.get(key) for level in known for key in _NEXT_KEYS)
+    totals = [number for level in known for key in _TOTAL_KEYS if (number := _number(level.get(key)))]
+    warnings = []
+    if has_next:
+        warnings.append(f"{what} names a next page, which is not read")
+    if any(total > rows for total in totals):
+        warnings.append(f"{what} announces {max(totals)} rows and holds {rows}")
+    if rows in _PAGE_SIZES:
+        warnings.append(f"{what} holds exactly {rows} rows: perhaps one page of several")
+    return tuple(warnings)
+
+
+_NEXT_KEYS = ("next", "next_page", "next_url", "next_cursor")
+_TOTAL_KEYS = ("total", "total_count", "count")

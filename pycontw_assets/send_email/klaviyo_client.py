@@ -1,0 +1,421 @@
+"""Talk to Klaviyo: lists, profiles, templates, campaigns; one method per question, records at the edge.
+
+Pinned to one revision of the interface: the newer ones shape campaigns differently, and the vendor's own SDK
+repeats calls that must not be repeated. Which batch is sent when, and what to do about an unknown outcome, does
+not belong here; this module only says which calls may be repeated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+from pycontw_assets.api_client import (
+    ApiClient,
+    Malformed,
+    Misconfigured,
+    NotFound,
+    RateLimiter,
+    Reply,
+    Unavailable,
+)
+from pycontw_assets.send_email import klaviyo_records as records
+from pycontw_assets.send_email.klaviyo_records import (
+    Campaign,
+    ImportJob,
+    ImportProblem,
+    MailingList,
+    Profile,
+    Template,
+)
+
+Record = TypeVar("Record")
+
+REVISION = "2026-07-15"
+BULK_IMPORT_LIMIT = 10_000  # profiles per job
+
+_MEMBERS_PER_CALL = 1000
+_ADDRESSES_PER_PAGE = 100
+_LONGEST_FILTER = 4000  # characters once encoded; keeps a URL well under the 8 kB that servers stop at
+
+_SECOND, _MINUTE, _DAY = 1, 60, 86_400
+RATE_LIMITS: dict[str, list[tuple[int, float]]] = {
+    "lists": [(75, _SECOND), (750, _MINUTE)],
+    "list creation": [(10, _SECOND), (150, _MINUTE), (150, _DAY)],
+    "list membership": [(10, _SECOND), (150, _MINUTE)],
+    "profiles": [(75, _SECOND), (750, _MINUTE)],
+    "imports": [(10, _SECOND), (150, _MINUTE)],
+    "templates": [(75, _SECOND), (750, _MINUTE)],
+    "campaigns": [(10, _SECOND), (150, _MINUTE)],
+}
+
+
+class KlaviyoClient:
+    """``base_url`` is what comes before ``/api/``; ``options`` are those of ``ApiClient``.
+
+    The windows of ``RATE_LIMITS`` are per account: clients of one account do well to share a ``limiter``.
+    """
+
+    def __init__(self, base_url: str, api_key: str, **options: Any) -> None:
+        if "limiter" not in options:
+            clock = {"clock": options["clock"]} if "clock" in options else {}
+            options["limiter"] = RateLimiter(RATE_LIMITS, **clock)
+        headers = {"Authorization": f"Klaviyo-API-Key {api_key}", "revision": REVISION}
+        manners = {"media_type": "application/vnd.api+json", "edge_pages": True, **options}
+        self.api = ApiClient("Klaviyo", base_url, headers=headers, **manners)
+
+    def __repr__(self) -> str:
+        return f"KlaviyoClient({self.api!r})"
+
+    # Lists
+
+    def find_lists(self, name: str) -> tuple[MailingList, ...]:
+        """Oldest first; names are not unique."""
+        query = {"filter": f"equals(name,{_literal(name)})", "sort": "created", "fields[list]": "name,created"}
+        return tuple(map(records.mailing_list, self._pages("find lists", "/api/lists", query, "lists")))
+
+    def create_list(self, name: str) -> MailingList:
+        """Not repeatable: the same name twice makes two lists."""
+        attributes = {"name": name, "opt_in_process": "single_opt_in"}
+        return self._create("create list", "/api/lists", "list", attributes, "list creation", records.mailing_list)
+
+    def list_member_ids(self, list_id: str) -> frozenset[str]:
+        path = f"/api/lists/{_segment(list_id)}/relationships/profiles"
+        rows = self._pages("read ids of list members", path, {"page[size]": "100"}, "lists")
+        return frozenset(records.text(row, "id") for row in rows)
+
+    def list_members(self, list_id: str) -> tuple[Profile, ...]:
+        path = f"/api/lists/{_segment(list_id)}/profiles"
+        query = {"fields[profile]": "email", "page[size]": "100"}
+        return tuple(map(records.profile, self._pages("read list members", path, query, "lists")))
+
+    def add_to_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
+        """Changes nobody's consent. One unknown id may refuse its whole chunk of a thousand."""
+        self._change_members("POST", "add profiles to list", list_id, profile_ids)
+
+    def remove_from_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
+        self._change_members("DELETE", "remove profiles from list", list_id, profile_ids)
+
+    def _change_members(self, method: str, operation: str, list_id: str, profile_ids: Iterable[str]) -> None:
+        path = f"/api/lists/{_segment(list_id)}/relationships/profiles"
+        rows = [{"type": "profile", "id": profile_id} for profile_id in profile_ids]
+        for start in range(0, len(rows), _MEMBERS_PER_CALL):
+            body = {"data": rows[start : start + _MEMBERS_PER_CALL]}
+            self._call(method, operation, path, body=body, group="list membership", expect_json=False)
+
+    # Profiles
+
+    def upsert_profile(self, email: str, properties: Mapping[str, Any]) -> Profile:
+        """``Refused`` for an address the service does not accept. Properties not named stay as they are."""
+        attributes = {"email": email, "properties": dict(properties)}
+        query = urlencode({"additional-fields[profile]": "subscriptions"})
+        body = {"data": {"type": "profile", "attributes": attributes}}
+        operation = "create or update profile"
+        reply = self._call("POST", operation, "/api/profile-import", query=query, body=body, group="profiles")
+        return records.profile(_resource(operation, reply))
+
+    def find_profiles(self, emails: Iterable[str]) -> tuple[Profile, ...]:
+        """Those of the addresses that have a profile, with whether mail can reach them."""
+        found: list[Profile] = []
+        for chunk in _address_chunks(emails):
+            query = {
+                "filter": f"any(email,[{','.join(chunk)}])",
+                "additional-fields[profile]": "subscriptions",
+                "fields[profile]": "email,subscriptions",
+                "page[size]": str(_ADDRESSES_PER_PAGE),
+            }
+            found += map(records.profile, self._pages("find profiles", "/api/profiles", query, "profiles"))
+        return tuple(found)
+
+    def bulk_import(self, profiles: Mapping[str, Mapping[str, Any]], list_id: str | None = None) -> str:
+        """Start upserting address -> properties, at most ``BULK_IMPORT_LIMIT``; gives the id of the job."""
+        rows = [
+            {"type": "profile", "attributes": {"email": email, "properties": dict(properties)}}
+            for email, properties in profiles.items()
+        ]
+        data: dict[str, Any] = {"type": "profile-bulk-import-job", "attributes": {"profiles": {"data": rows}}}
+        if list_id is not None:
+            data["relationships"] = {"lists": {"data": [{"type": "list", "id": list_id}]}}
+        operation = "start bulk import"
+        reply = self._call("POST", operation, "/api/profile-bulk-import-jobs", body={"data": data}, group="imports")
+        return records.text(_resource(operation, reply), "id")
+
+    def bulk_import_job(self, job_id: str) -> ImportJob:
+        operation = "read bulk import"
+        reply = self._call("GET", operation, f"/api/profile-bulk-import-jobs/{_segment(job_id)}", group="imports")
+        return records.import_job(_resource(operation, reply))
+
+    def bulk_import_errors(self, job_id: str) -> tuple[ImportProblem, ...]:
+        path = f"/api/profile-bulk-import-jobs/{_segment(job_id)}/import-errors"
+        rows = self._pages("read errors of bulk import", path, {"page[size]": "100"}, "imports")
+        return tuple(map(records.import_problem, rows))
+
+    # Templates
+
+    def find_templates(self, name: str) -> tuple[Template, ...]:
+        """Oldest first; names are not unique."""
+        query = {"filter": f"equals(name,{_literal(name)})", "sort": "created"}
+        return tuple(map(records.template, self._pages("find templates", "/api/templates", query, "templates")))
+
+    def create_template(self, name: str, html: str, text: str) -> Template:
+        """Not repeatable: the same name twice makes two templates."""
+        attributes = {"name": name, "editor_type": "CODE", "html": html, "text": text}
+        return self._create("create template", "/api/templates", "template", attributes, "templates", records.template)
+
+    def get_template(self, template_id: str) -> Template:
+        operation = "read template"
+        reply = self._call("GET", operation, f"/api/templates/{_segment(template_id)}", group="templates")
+        return records.template(_resource(operation, reply))
+
+    # Campaigns
+
+    def create_campaign(
+        self,
+        *,
+        name: str,
+        list_id: str,
+        subject: str,
+        preview_text: str,
+        from_email: str,
+        from_label: str,
+        reply_to: str,
+        send_at: datetime | None = None,
+    ) -> Campaign:
+        """Not repeatable: find it by its name first. Without ``send_at`` the send job sends at once."""
+        content = {
+            "subject": subject,
+            "preview_text": preview_text,
+            "from_email": from_email,
+            "from_label": from_label,
+            "reply_to_email": reply_to,
+        }
+        definition = {"channel": "email", "label": "invitation", "content": content}
+        message = {"type": "campaign-message", "attributes": {"definition": definition}}
+        attributes = {
+            "name": name,
+            "audiences": {"included": [list_id], "excluded": []},
+            "send_strategy": _send_strategy(send_at),
+            # The vendor's default skips, for good, whoever got any mail of this account within hours.
+            "send_options": {"use_smart_sending": False},
+            "tracking_options": {
+                "is_tracking_opens": True,
+                "is_tracking_clicks": True,
+                "add_tracking_params": False,
+            },
+            "campaign-messages": {"data": [message]},
+        }
+        return self._create("create campaign", "/api/campaigns", "campaign", attributes, "campaigns", records.campaign)
+
+    def find_campaigns(self, name_contains: str) -> tuple[Campaign, ...]:
+        """Oldest first. The vendor only knows "contains": compare the names yourself."""
+        query = {
+            "filter": f'and(equals(messages.channel,"email"),contains(name,{_literal(name_contains)}))',
+            "include": "campaign-messages",
+            "sort": "created_at",
+        }
+        rows = self._pages("find campaigns", "/api/campaigns", query, "campaigns")
+        return tuple(self._with_message(records.campaign(row)) for row in rows)
+
+    def get_campaign(self, campaign_id: str) -> Campaign:
+        operation, path = "read campaign", f"/api/campaigns/{_segment(campaign_id)}"
+        query = urlencode({"include": "campaign-messages"})
+        reply = self._call("GET", operation, path, query=query, group="campaigns")
+        return self._with_message(records.campaign(_resource(operation, reply)))
+
+    def delete_campaign(self, campaign_id: str) -> None:
+        """Drafts only. One that is gone already is fine."""
+        path = f"/api/campaigns/{_segment(campaign_id)}"
+        try:
+            self._call("DELETE", "delete campaign", path, group="campaigns", expect_json=False)
+        except NotFound:
+            return
+
+    def assign_template(self, message_id: str, template_id: str) -> None:
+        """Copies the template into the message; later edits of the original do not reach the campaign."""
+        relationships = {"template": {"data": {"type": "template", "id": template_id}}}
+        data = {"type": "campaign-message", "id": message_id, "relationships": relationships}
+        path = "/api/campaign-message-assign-template"
+        self._act("assign template", path, data)
+
+    def message_template(self, message_id: str) -> Template | None:
+        """The message's own copy; ``None`` while nothing is assigned."""
+        operation, path = "read template of message", f"/api/campaign-messages/{_segment(message_id)}/template"
+        reply = self._call("GET", operation, path, group="campaigns")
+        if isinstance(reply.data, dict) and "data" in reply.data and reply.data["data"] is None:
+            return None
+        return records.template(_resource(operation, reply))
+
+    def request_estimate(self, campaign_id: str) -> None:
+        """Have the recipients counted; see ``estimate_job_done`` and ``estimate``."""
+        data = {"type": "campaign-recipient-estimation-job", "id": campaign_id}
+        self._act("request estimate", "/api/campaign-recipient-estimation-jobs", data)
+
+    def estimate_job_done(self, campaign_id: str) -> bool:
+        path = f"/api/campaign-recipient-estimation-jobs/{_segment(campaign_id)}"
+        resource = self._look_up("read estimation job", path)
+        return resource is not None and records.attributes(resource).get("status") in ("complete", "cancelled")
+
+    def estimate(self, campaign_id: str) -> int | None:
+        path = f"/api/campaign-recipient-estimations/{_segment(campaign_id)}"
+        resource = self._look_up("read estimate", path)
+        return None if resource is None else records.count(records.attributes(resource), "estimated_recipient_count")
+
+    def send(self, campaign_id: str) -> None:
+        """The point of no return. ``Unavailable`` with ``outcome_unknown``: look first, never just call again."""
+        data = {"type": "campaign-send-job", "id": campaign_id}
+        self._act("send campaign", "/api/campaign-send-jobs", data, repeatable=False)
+
+    def send_job(self, campaign_id: str) -> str | None:
+        """Status of the send job; ``None`` when the service knows of none."""
+        resource = self._look_up("read send job", f"/api/campaign-send-jobs/{_segment(campaign_id)}")
+        return None if resource is None else records.text(records.attributes(resource), "status")
+
+    def cancel_send(self, campaign_id: str) -> None:
+        """Stops what has not left yet, for good."""
+        path = f"/api/campaign-send-jobs/{_segment(campaign_id)}"
+        data = {"type": "campaign-send-job", "id": campaign_id, "attributes": {"action": "cancel"}}
+        body = {"data": data}
+        self._call("PATCH", "cancel sending", path, body=body, group="campaigns", expect_json=False)
+
+    def _with_message(self, campaign: Campaign) -> Campaign:
+        """Asks for the message where the reply about the campaign does not name it."""
+        if campaign.message_id is not None:
+            return campaign
+        path = f"/api/campaigns/{_segment(campaign.campaign_id)}/campaign-messages"
+        ids = [records.text(row, "id") for row in self._pages("read messages of campaign", path, {}, "campaigns")]
+        return replace(campaign, message_id=ids[0] if ids else None)
+
+    # What the calls have in common
+
+    def _call(
+        self,
+        method: str,
+        operation: str,
+        path: str,
+        *,
+        group: str,
+        query: str = "",
+        body: Any = None,
+        repeatable: bool = True,
+        expect_json: bool = True,
+    ) -> Reply:
+        try:
+            return self.api.request(
+                method,
+                operation,
+                path,
+                query=query,
+                body=body,
+                repeatable=repeatable,
+                expect_json=expect_json,
+                group=group,
+            )
+        except NotFound as error:
+            if error.status != _RETIRED:
+                raise
+        raise Misconfigured("Klaviyo", operation, "answered 410: this revision of the interface is retired", _RETIRED)
+
+    def _pages(self, operation: str, path: str, query: Mapping[str, str], group: str) -> Iterator[dict[str, Any]]:
+        """All rows of a collection. Of the link to the next page only the query is taken, never the host."""
+        following: str | None = urlencode(query, quote_via=quote)
+        seen: set[str] = set()
+        while following is not None:
+            if following in seen:
+                raise Malformed("Klaviyo", operation, "the pages lead in a circle")
+            seen.add(following)
+            data = self._call("GET", operation, path, query=following, group=group).data
+            rows = data.get("data") if isinstance(data, dict) else None
+            if not isinstance(rows, list):
+                raise Malformed("Klaviyo", operation, "the answer holds no list")
+            for row in rows:
+                yield _object(operation, row)
+            following = _next_query(operation, data.get("links"))
+
+    def _create(
+        self,
+        operation: str,
+        path: str,
+        kind: str,
+        attributes: Mapping[str, Any],
+        group: str,
+        parse: Callable[[dict[str, Any]], Record],
+    ) -> Record:
+        """Create, never repeated. A success that cannot be read leaves the outcome as unknown as a lost one."""
+        body = {"data": {"type": kind, "attributes": attributes}}
+        reply = self._call("POST", operation, path, body=body, group=group, repeatable=False)
+        try:
+            return parse(_resource(operation, reply))
+        except Malformed as error:
+            reason = f"answered {reply.status}, but {error.reason}"
+        raise Unavailable("Klaviyo", operation, reason, reply.status, outcome_unknown=True)
+
+    def _act(self, operation: str, path: str, data: Mapping[str, Any], *, repeatable: bool = True) -> None:
+        """A command of the campaign family; its answer says nothing that its status does not."""
+        body = {"data": data}
+        self._call("POST", operation, path, body=body, group="campaigns", repeatable=repeatable, expect_json=False)
+
+    def _look_up(self, operation: str, path: str) -> dict[str, Any] | None:
+        try:
+            return _resource(operation, self._call("GET", operation, path, group="campaigns"))
+        except NotFound:
+            return None
+
+
+_RETIRED = 410
+
+
+def _segment(identifier: str) -> str:
+    return quote(identifier, safe="")
+
+
+def _literal(text: str) -> str:
+    """A string of the filter language: double quotes, backslash escapes; blanks stay."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _address_chunks(emails: Iterable[str]) -> Iterator[list[str]]:
+    """Filter literals, as many at a time as fit one page and one URL."""
+    chunk: list[str] = []
+    length = 0
+    for literal in map(_literal, emails):
+        size = len(quote(literal)) + len("%2C")
+        if chunk and (len(chunk) == _ADDRESSES_PER_PAGE or length + size > _LONGEST_FILTER):
+            yield chunk
+            chunk, length = [], 0
+        chunk.append(literal)
+        length += size
+    if chunk:
+        yield chunk
+
+
+def _send_strategy(send_at: datetime | None) -> dict[str, Any]:
+    if send_at is None:
+        return {"method": "immediate"}
+    if send_at.tzinfo is None:
+        raise ValueError("the time to send at needs a zone")
+    moment = send_at.astimezone(timezone.utc).isoformat(timespec="seconds")
+    return {"method": "static", "datetime": moment, "options": {"is_local": False}}
+
+
+def _next_query(operation: str, links: Any) -> str | None:
+    following = links.get("next") if isinstance(links, dict) else None
+    if following is None:
+        return None
+    query = urlsplit(following).query if isinstance(following, str) else ""
+    if not query:
+        raise Malformed("Klaviyo", operation, "the link to the next page cannot be followed")
+    return query
+
+
+def _resource(operation: str, reply: Reply) -> dict[str, Any]:
+    return _object(operation, reply.data.get("data") if isinstance(reply.data, dict) else None)
+
+
+def _object(operation: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Malformed("Klaviyo", operation, "the answer does not have the documented shape")
+    return value
