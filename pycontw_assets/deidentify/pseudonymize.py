@@ -1,0 +1,216 @@
+"""Attendees to rows without personal data, by the policy. Pure: no file, no clock, no log, and the input stays as is.
+
+Names, addresses and answers exist here only on their way into a digest. Rules belong in ``policy.yaml``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from pycontw_assets.deidentify.policy import Column, ColumnType, FormRule, Policy, load_policy
+from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address, normalise_phone, normalise_text
+from pycontw_assets.records import AttendeeRecord, EventPartition
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NORMALISERS: Mapping[str, Callable[[str], str]] = {
+    "address": normalise_address,
+    "phone": normalise_phone,
+    "text": normalise_text,
+}
+_DTYPES: Mapping[ColumnType, str] = {
+    "BOOL": "boolean",
+    "FLOAT64": "Float64",
+    "INT64": "Int64",
+    "STRING": "string[python]",
+    "TIMESTAMP": "datetime64[us, UTC]",
+}
+_SEVERAL_KEPT = "; "
+_LONGEST_QUESTION = 200
+_ADDRESS_LIKE = re.compile(r"\S*@\S*")
+_NUMBER_LIKE = re.compile(r"(?<!\d)(?!20\d\d(?!\d))\d(?:[ -]?\d){3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Deidentified:
+    """The rows of one partition, and counts of the answers that no rule let through."""
+
+    frame: pd.DataFrame
+    unknown_questions: Mapping[str, int]  # question text -> answers; a person should add a rule
+    unlisted_answers: Mapping[str, int]  # kept column -> answers outside its choices; a person should add a choice
+    repeated_answers: Mapping[str, int]  # column -> further answers to a question that was asked more than once
+
+
+def deidentify(
+    records: Sequence[AttendeeRecord],
+    partition: EventPartition,
+    pseudonymizer: Pseudonymizer,
+    policy: Policy | None = None,
+) -> Deidentified:
+    """One row per attendee, in the given order, with every column of the policy."""
+    import pandas as pd
+
+    policy = policy or load_policy()
+    form = _Form(policy, pseudonymizer)
+    answers = [form.answers_of(record) for record in records]
+    columns = {
+        column.name: pd.Series(_values(column, records, partition, answers), dtype=_DTYPES[column.type])
+        for column in policy.columns
+    }
+    return Deidentified(pd.DataFrame(columns), dict(form.unknown), dict(form.unlisted), dict(form.repeated))
+
+
+def answer_text(value: Any) -> str | None:
+    """Any JSON value as normalised text; ``None`` for what is empty."""
+    if isinstance(value, str):
+        return normalise_text(_encodable(value)) or None
+    if value is None or value in ([], {}):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, list | tuple):
+        return "; ".join(text for item in value if (text := answer_text(item))) or None
+    if isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return normalise_text(_encodable(str(value)))
+
+
+def question_text(label: str) -> str:
+    """A label as it may be stored: addresses and long numbers are taken out, should the organiser have put one in."""
+    text = " ".join(normalise_text(_encodable(label)).split())
+    return _NUMBER_LIKE.sub("#", _ADDRESS_LIKE.sub("@", text))[:_LONGEST_QUESTION]
+
+
+class _Form:
+    """Sorts the answers of many attendees into columns; remembers rules and choices, and counts what is held back."""
+
+    def __init__(self, policy: Policy, pseudonymizer: Pseudonymizer) -> None:
+        self._pseudonymizer = pseudonymizer
+        self.unknown: Counter[str] = Counter()
+        self.unlisted: Counter[str] = Counter()
+        self.repeated: Counter[str] = Counter()
+        self._rule_for = functools.lru_cache(maxsize=10_000)(policy.rule_for)
+        self._question_text = functools.lru_cache(maxsize=10_000)(question_text)
+        self._rules = {rule.column: rule for rule in policy.form}
+        self._policy = policy
+        self._choices = functools.lru_cache(maxsize=10_000)(self._kept_and_rest)
+
+    def answers_of(self, record: AttendeeRecord) -> dict[str, Any]:
+        """Column to value for the questions this attendee answered; a repeated question keeps its first answer."""
+        row: dict[str, Any] = {}
+        held_back: list[dict[str, str]] = []
+        for label, value in record.attendee.answers:
+            text = answer_text(value)
+            if text is None:
+                continue
+            rule = self._rule_for(label)
+            if rule is not None and rule.action == "drop":
+                continue
+            for rest in self._place(row, rule, label, text):
+                question = self._question_text(label)
+                held_back.append({"question": question, "answer_sha256": self._digest(rest, rule)})
+        if held_back:
+            row["unclassified_answers"] = json.dumps(held_back, ensure_ascii=False)
+        return row
+
+    def _place(self, row: dict[str, Any], rule: FormRule | None, label: str, text: str) -> Sequence[str]:
+        """Puts an answer into its column; what is returned found no place."""
+        if rule is None or rule.column is None:
+            self.unknown[self._question_text(label)] += 1
+            return [text]
+        if rule.column in row:
+            self.repeated[rule.column] += 1
+            return [text]
+        if rule.action == "hash":
+            row[rule.column] = self._digest(text, rule)
+            return ()
+        row[rule.column], unlisted = self._choices(rule.column, text)
+        if unlisted:
+            self.unlisted[rule.column] += 1
+        return unlisted
+
+    def _kept_and_rest(self, column: str, text: str) -> tuple[bool | str | None, Sequence[str]]:
+        rule = self._rules[column]
+        listed, rest = self._policy.choices(rule, text)
+        if not listed:
+            return None, rest
+        return (listed[0] == "yes" if rule.type == "BOOL" else _SEVERAL_KEPT.join(listed)), rest
+
+    def _digest(self, text: str, rule: FormRule | None) -> str:
+        """Normalised as its question asks, as text where that leaves nothing (a "phone" without digits)."""
+        kind = rule.hash_as if rule and rule.hash_as else "text"
+        return self._pseudonymizer.digest(_NORMALISERS[kind](text) or text)
+
+
+def _values(
+    column: Column,
+    records: Sequence[AttendeeRecord],
+    partition: EventPartition,
+    answers: Sequence[Mapping[str, Any]],
+) -> Iterable[Any]:
+    own = _PIPELINE.get(column.name)
+    if own is not None:
+        return [own(record, partition) for record in records]
+    if column.source.startswith("payload: "):
+        return [_TYPED[column.type](getattr(record.attendee, column.name)) for record in records]
+    return [row.get(column.name) for row in answers]
+
+
+_PIPELINE: Mapping[str, Callable[[AttendeeRecord, EventPartition], Any]] = {
+    "partition_key": lambda record, partition: partition.key,
+    "edition": lambda record, partition: partition.edition,
+    "family": lambda record, partition: partition.family,
+    "event_id": lambda record, partition: partition.event_id,
+    "is_usable": lambda record, partition: record.is_usable,
+    "is_cancelled": lambda record, partition: record.gone_at is not None or record.attendee.state == "cancelled",
+    "first_seen_at": lambda record, partition: record.first_seen_at,
+    "gone_at": lambda record, partition: record.gone_at,
+}
+
+
+def _encodable(text: str) -> str:
+    """JSON can spell half a character (a lone surrogate) and NUL; neither UTF-8 nor a table can hold them."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else _encodable(str(value))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _integer(value: Any) -> int | None:
+    """NULL for a number no warehouse integer can hold."""
+    return None if value is None or not -(2**63) <= value < 2**63 else int(value)
+
+
+def _moment(value: Any) -> datetime | None:
+    """From Unix seconds; NULL for a time outside the calendar."""
+    try:
+        return None if value is None else datetime.fromtimestamp(value, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+_TYPED: Mapping[ColumnType, Callable[[Any], Any]] = {
+    "BOOL": lambda value: value,
+    "FLOAT64": _number,
+    "INT64": _integer,
+    "STRING": _text,
+    "TIMESTAMP": _moment,
+}
