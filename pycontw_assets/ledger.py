@@ -97,6 +97,7 @@ grants = sa.Table(
     sa.Column("intended_at", UtcDateTime, nullable=False),
     sa.Column("granted_at", UtcDateTime),
     sa.Column("revoked_at", UtcDateTime),
+    sa.Column("revoked_in", sa.String, index=True),  # the poll that did it
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("retry_at", UtcDateTime),
     sa.Index(
@@ -115,6 +116,7 @@ batches = sa.Table(
     sa.Column("batch_key", sa.String, primary_key=True),
     sa.Column("edition", sa.String, nullable=False),
     sa.Column("partition_key", sa.String, nullable=False),
+    sa.Column("poll_id", sa.String, nullable=False, index=True),
     sa.Column("state", sa.String, nullable=False),
     sa.Column("campaign_name", sa.String, nullable=False),
     sa.Column("send_at", UtcDateTime),
@@ -212,6 +214,7 @@ class Batch:
     batch_key: str
     edition: str
     partition_key: str
+    poll_id: str
     state: BatchState
     campaign_name: str
     created_at: datetime
@@ -314,6 +317,10 @@ class Ledger:
         with self.engine.begin() as db:
             db.execute(sa.update(polls).where(polls.c.partition_key == partition_key).values(problem=problem))
 
+    def holders_of(self, partition_key: str) -> set[str]:
+        """Pseudonyms of those who hold a usable ticket of the event, as of its last good poll."""
+        return self._column(sa.select(holdings.c.address_key).where(holdings.c.partition_key == partition_key))
+
     def record_load(self, partition_key: str, digest: str) -> None:
         with self.engine.begin() as db:
             db.execute(sa.update(polls).where(polls.c.partition_key == partition_key).values(loaded_digest=digest))
@@ -388,6 +395,11 @@ class Ledger:
         with self.engine.begin() as db:
             return {row.address_key: _grant(row) for row in db.execute(query)}
 
+    def revoked_in(self, poll_id: str) -> int:
+        """How many spans one poll ended so far."""
+        query = sa.select(sa.func.count()).select_from(grants).where(grants.c.revoked_in == poll_id)
+        return int(self._scalar(query) or 0)
+
     # -- the event's cumulative list --------------------------------------------------------------
 
     def members_of(self, partition_key: str) -> dict[str, str | None]:
@@ -448,6 +460,15 @@ class Ledger:
                     db.execute(sa.insert(invitations).values(state="claimed"), chunk)
         except sa.exc.IntegrityError:
             raise LedgerError("another run claimed some of these addresses; the next poll takes the rest") from None
+
+    def claimed_in(self, poll_id: str) -> int:
+        """How many invitations one poll started so far."""
+        query = (
+            sa.select(sa.func.count())
+            .select_from(invitations.join(batches, batches.c.batch_key == invitations.c.batch_key))
+            .where(batches.c.poll_id == poll_id)
+        )
+        return int(self._scalar(query) or 0)
 
     def open_batches(self, partition_key: str) -> list[Batch]:
         query = (
@@ -552,16 +573,20 @@ class Ledger:
     def lease_pool_list(self, batch_key: str, names: Iterable[str], rested_since: datetime) -> str | None:
         """Give a batch a list of the pool that no other batch uses and that rested; ``None``: all are busy."""
         with self.engine.begin() as db:
+            held = db.scalar(sa.select(pool_lists.c.list_name).where(pool_lists.c.batch_key == batch_key))
+            if held is not None:
+                return str(held)
             _insert_missing(db, pool_lists, [{"list_name": name} for name in names])
+            unused = pool_lists.c.released_at.is_(None)
             free = sa.select(pool_lists.c.list_name).where(
-                pool_lists.c.batch_key.is_(None),
-                sa.or_(pool_lists.c.released_at.is_(None), pool_lists.c.released_at <= rested_since),
+                pool_lists.c.batch_key.is_(None), sa.or_(unused, pool_lists.c.released_at <= rested_since)
             )
-            name = db.scalar(free.order_by(pool_lists.c.released_at, pool_lists.c.list_name).limit(1))
+            # Rested ones first: a list that was never used would have to be made.
+            name = db.scalar(free.order_by(unused, pool_lists.c.released_at, pool_lists.c.list_name).limit(1))
             if name is not None:
                 chosen = (pool_lists.c.list_name == name, pool_lists.c.batch_key.is_(None))
                 taken = db.execute(sa.update(pool_lists).where(*chosen).values(batch_key=batch_key))
-                name = name if taken.rowcount == 1 else None
+                name = str(name) if taken.rowcount == 1 else None
         return name
 
     def return_pool_list(self, batch_key: str) -> None:

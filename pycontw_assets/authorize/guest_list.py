@@ -151,6 +151,7 @@ class GuestListStep:
     ledger: Ledger
     pseudonymizer: Pseudonymizer
     exclusive: Callable[[], AbstractContextManager[None]]
+    poll_id: str
     configured_limit: int | None = None
     consents: frozenset[str] = frozenset()
     problems: list[str] = field(default_factory=list)
@@ -170,7 +171,7 @@ class GuestListStep:
 
     def _waive(self, partition: EventPartition, due: set[str], lapsed: set[str]) -> GuestListOutcome:
         self.ledger.intend_grants(partition.edition, partition.key, due, ours=True, state="waived")
-        self.ledger.set_grants(partition.edition, lapsed, "revoked")
+        self.ledger.set_grants(partition.edition, lapsed, "revoked", revoked_in=self.poll_id)
         return GuestListOutcome(granted=len(due), revoked=len(lapsed))
 
     def _sync(self, client: Gather, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
@@ -259,7 +260,7 @@ class GuestListStep:
         self._cede(edition, change.cede)
         if not leaving:
             return 0, 0
-        limit = revoke_limit(self.configured_limit, sum(grant.state == "granted" for grant in grants.values()))
+        limit = revoke_limit(self.configured_limit, len(grants)) - self.ledger.revoked_in(self.poll_id)
         if doubt and "guest-list" not in self.consents:
             self.problems.append(
                 f"{doubt}; {leaving} revocations refused. Look at the list in Gather; if it is right, run "
@@ -268,11 +269,11 @@ class GuestListStep:
             return 0, leaving
         if len(change.revoke) > limit and "revoke" not in self.consents:
             self.problems.append(
-                f"{len(change.revoke)} revocations are due, more than the {limit} one poll may do; nobody was removed. "
-                "If they are right, run `pycontw-assets poll --consent revoke`"
+                f"{len(change.revoke)} revocations are due, more than the {limit} left for this poll; nobody "
+                "was removed. If they are right, run `pycontw-assets poll --consent revoke`"
             )
             return 0, leaving
-        self.ledger.set_grants(edition, change.end, "revoked")
+        self.ledger.set_grants(edition, change.end, "revoked", revoked_in=self.poll_id)
         return len(change.end) + self._revoke(client, edition, change.revoke), 0
 
     def _cede(self, edition: str, keys: frozenset[str]) -> None:
@@ -287,32 +288,37 @@ class GuestListStep:
         if not keys:
             return 0
         self.ledger.set_grants(edition, keys, "revoking")
+        left: frozenset[str] = keys
         for _ in range(_OVERWRITE_ATTEMPTS):
             # Read again right before writing: what somebody added since the first read must survive.
             latest = client.read()
-            before = dict(latest.entries)
-            doubt = distrust(latest, self._by_key(before), self.ledger.open_grants(edition), self._last_size())
+            doubt = distrust(latest, self._by_key(latest.entries), self.ledger.open_grants(edition), self._last_size())
             if doubt and "guest-list" not in self.consents:
                 self.problems.append(f"{doubt}, on a second look; {len(keys)} revocations refused")
                 return 0
-            remaining = {address: listed for address, listed in before.items() if self._key(address) not in keys}
-            if len(remaining) == len(before):
+            left = keys & self._by_key(latest.entries).keys()
+            if not left:
                 break
-            try:
-                client.overwrite(remaining)
-            except Unavailable as error:
-                if not error.outcome_unknown:
-                    raise
-            self._restore(client, remaining)
-        left = set(self._by_key(client.read().entries))
-        gone = keys - left
-        self.ledger.set_grants(edition, gone, "revoked")
-        if gone != keys:
-            self.problems.append(f"{len(keys - gone)} guests are still on the list after being removed; tried again")
-        return len(gone)
+            remaining = {address: item for address, item in latest.entries.items() if self._key(address) not in keys}
+            self._overwrite(client, remaining)
+            left = keys & self._restore(client, remaining)
+            if not left:
+                break
+        self.ledger.set_grants(edition, keys - left, "revoked", revoked_in=self.poll_id)
+        if left:
+            self.problems.append(f"{len(left)} guests are still on the list after being removed; tried again")
+        return len(keys - left)
 
-    def _restore(self, client: Gather, remaining: Mapping[str, Entry]) -> None:
-        """Put back who should have stayed and is not there."""
+    def _overwrite(self, client: Gather, remaining: Mapping[str, Entry]) -> None:
+        """Never repeated as it is: after a lost reply the list is read again and compared."""
+        try:
+            client.overwrite(remaining)
+        except Unavailable as error:
+            if not error.outcome_unknown:
+                raise
+
+    def _restore(self, client: Gather, remaining: Mapping[str, Entry]) -> set[str]:
+        """Put back who should have stayed and is not there; the pseudonyms of who is."""
         after = client.read()
         listed = {normalise_address(address) for address in after.entries}
         vanished = {address: item for address, item in remaining.items() if normalise_address(address) not in listed}
@@ -320,6 +326,7 @@ class GuestListStep:
             client.add(vanished)
             self.problems.append(f"{len(vanished)} guests vanished while others were removed; they were put back")
         self._note_size(len(after.entries) + len(vanished))
+        return set(self._by_key(after.entries))
 
     # -- small helpers ----------------------------------------------------------------------------
 

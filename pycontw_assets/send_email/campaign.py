@@ -1,0 +1,405 @@
+"""Newcomers -> one batch -> one campaign, sent once. An uncertain send is looked up, never repeated blindly.
+
+Order of one batch: claim in the ledger, lease a list of the pool, fill it, find or create the campaign by its
+batch key, assign the template, check, write "about to send", send, write the outcome, follow until it ended.
+A restart at any step looks at the remote state first.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from pycontw_assets.api_client import NotFound, Refused, ServiceError, Unavailable
+from pycontw_assets.ledger import Batch, Invitation, Ledger
+from pycontw_assets.records import EventPartition, Holder
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.klaviyo_records import Campaign
+from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.send_email.profiles import ensure_profiles
+from pycontw_assets.send_email.ticket_holders import ensure_list
+
+# Lists, each leased to one open batch and idle for an hour after it. Three events with newcomers in every one of
+# twelve polls an hour keep 36 busy; they are made only when the rested ones do not suffice.
+POOL_SIZE = 48
+_SCHEDULED_BATCHES = 3  # per event; later newcomers are mailed right after the scheduled time
+_SENT = ("Sent", "Variations Sent")
+
+
+class Mail(Protocol):
+    """The rendered mail, as far as a campaign needs it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def subject(self) -> str: ...
+
+    @property
+    def preview_text(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+
+class NotYet(Exception):
+    """The batch waits for Klaviyo; the next poll goes on with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    from_email: str
+    from_label: str
+    reply_to: str
+
+
+@dataclass(slots=True)
+class CampaignOutcome:
+    """Counts of one step; ``waiting`` are entitled addresses that are not invited yet."""
+
+    batches: int = 0
+    invited: int = 0
+    waiting: int = 0
+    unreachable: int = 0
+    campaign_ids: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class CampaignStep:
+    """Invites the newcomers of one event and brings its open batches to an end."""
+
+    client: KlaviyoClient
+    ledger: Ledger
+    pace: Pace
+    exclusive: Callable[[], AbstractContextManager[None]]
+    sender: Sender
+    mail: Mail
+    template_id: Callable[[], str]
+    poll_id: str
+    send_at: datetime | None = None
+    invite_limit: int = 2000
+    consents: frozenset[str] = frozenset()
+    outcome: CampaignOutcome = field(default_factory=CampaignOutcome)
+
+    def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> CampaignOutcome:
+        """Open batches first, then a new one. Without either, Klaviyo is not called."""
+        open_batches = self.ledger.open_batches(partition.key)
+        for batch in open_batches:
+            self._advance_patiently(batch, holders)
+        spans = self.ledger.newcomers(partition.key, partition.edition)
+        claimed = self._claim(partition, {key: span for key, span in spans.items() if key in holders}, open_batches)
+        if claimed is not None:
+            self._advance_patiently(claimed, holders)
+        return self.outcome
+
+    # -- claiming ---------------------------------------------------------------------------------
+
+    def _claim(self, partition: EventPartition, spans: Mapping[str, int], open_batches: list[Batch]) -> Batch | None:
+        if not spans:
+            return None
+        if self.ledger.claimed_in(self.poll_id) + len(spans) > self.invite_limit and "invite" not in self.consents:
+            self.outcome.waiting += len(spans)
+            self.outcome.problems.append(
+                f"{len(spans)} invitations are due, more than INVITE_LIMIT={self.invite_limit} lets one poll start; "
+                "nobody was mailed. If they are right, run `pycontw-assets poll --consent invite`"
+            )
+            return None
+        now = self.ledger.clock()
+        scheduled = self.send_at if self.send_at and self.send_at > now else None
+        if scheduled and sum(batch.send_at is not None for batch in open_batches) >= _SCHEDULED_BATCHES:
+            self.outcome.waiting += len(spans)
+            return None
+        batch_key = uuid.uuid4().hex[:12]
+        batch = Batch(
+            batch_key=batch_key,
+            edition=partition.edition,
+            partition_key=partition.key,
+            poll_id=self.poll_id,
+            state="open",
+            campaign_name=f"pycontw-{partition.edition}-invite-{now:%Y%m%dT%H%MZ}-{batch_key}",
+            created_at=now,
+            send_at=scheduled,
+        )
+        self.ledger.claim(batch, spans)
+        return batch
+
+    # -- one batch, step by step ------------------------------------------------------------------
+
+    def _advance_patiently(self, batch: Batch, holders: Mapping[str, Holder]) -> None:
+        try:
+            self._advance(batch, holders)
+        except NotYet as reason:
+            self.outcome.waiting += len(self._claimed(batch))
+            self.outcome.problems.append(f"batch {batch.batch_key} waits: {reason}")
+
+    def _advance(self, batch: Batch, holders: Mapping[str, Holder]) -> None:
+        self.outcome.batches += 1
+        if batch.state == "open" and batch.send_intended_at is not None:
+            batch = self._resolve_doubt(batch)
+        if batch.state == "open":
+            batch = self._prepare_and_send(batch, holders)
+        if batch.state == "accepted":
+            self._follow(batch)
+
+    def _prepare_and_send(self, batch: Batch, holders: Mapping[str, Holder]) -> Batch:
+        members = self._keep_entitled(batch, holders)
+        profile_ids = self._profiles(batch, members)
+        if not profile_ids:
+            return self._close_empty(batch)
+        batch = self._lease_list(batch)
+        self._fill(batch, profile_ids)
+        batch = self._ensure_campaign(batch)
+        self._check(batch, len(profile_ids))
+        batch = self._send(batch)
+        return self._send(batch) if batch.state == "open" else batch
+
+    def _claimed(self, batch: Batch) -> list[Invitation]:
+        return [item for item in self.ledger.invitations_of(batch.batch_key) if item.state == "claimed"]
+
+    def _keep_entitled(self, batch: Batch, holders: Mapping[str, Holder]) -> dict[str, Holder]:
+        """Nothing was sent yet, so whoever lost the ticket or changed event is simply taken out."""
+        grants = self.ledger.open_grants(batch.edition)
+        keep: dict[str, Holder] = {}
+        for item in self._claimed(batch):
+            grant = grants.get(item.address_key)
+            if item.address_key in holders and grant and grant.state in ("granted", "waived"):
+                keep[item.address_key] = holders[item.address_key]
+        self.ledger.release_invitations(
+            batch.batch_key, [item.address_key for item in self._claimed(batch) if item.address_key not in keep]
+        )
+        return keep
+
+    def _profiles(self, batch: Batch, members: Mapping[str, Holder]) -> set[str]:
+        """Profile ids of those whom mail can reach; the others are noted with the reason and left out."""
+        properties = {f"pycontw_{batch.edition}_invite_key": batch.batch_key}
+        profiles = ensure_profiles(self.client, self.pace, members, properties)
+        unreachable = dict(profiles.refused)
+        for key, profile in profiles.found.items():
+            if profile.can_receive_email is False:
+                unreachable[key] = "; ".join(profile.suppressions) or profile.consent or "suppressed"
+        for key, reason in sorted(unreachable.items()):
+            self.ledger.update_invitations(batch.batch_key, [key], state="unreachable", reason=reason)
+        self.outcome.unreachable += len(unreachable)
+        reachable = {key: p.profile_id for key, p in profiles.found.items() if key not in unreachable}
+        self.ledger.record_profiles(batch.batch_key, reachable)
+        return set(reachable.values())
+
+    def _close_empty(self, batch: Batch) -> Batch:
+        if batch.campaign_id:
+            self.client.delete_campaign(batch.campaign_id)
+        return self.ledger.close_batch(batch.batch_key, "empty", None)
+
+    # -- the list ---------------------------------------------------------------------------------
+
+    def _lease_list(self, batch: Batch) -> Batch:
+        if batch.list_id is not None:
+            return batch
+        names = [f"pycontw-{batch.edition}-invitations-{number:02d}" for number in range(1, POOL_SIZE + 1)]
+        rested_since = self.ledger.clock() - self.pace.pool_rest
+        name = self.ledger.lease_pool_list(batch.batch_key, names, rested_since)
+        if name is None:
+            raise NotYet(f"all {POOL_SIZE} lists of the pool are in use or resting")
+        with self.exclusive():
+            list_id = ensure_list(self.client, self.ledger, self.pace, name)
+        return self.ledger.update_batch(batch.batch_key, list_name=name, list_id=list_id)
+
+    def _fill(self, batch: Batch, wanted: set[str]) -> None:
+        """Make the list hold exactly the batch, and wait until it is seen to."""
+        list_id = batch.list_id or ""
+        try:
+            present = self.client.list_member_ids(list_id)
+        except NotFound:
+            self._forget_list(batch)
+            raise NotYet("its list was deleted; another one is taken") from None
+        if present - wanted:
+            self.client.remove_from_list(list_id, sorted(present - wanted))
+        if wanted - present:
+            self.client.add_to_list(list_id, sorted(wanted - present))
+        if present == wanted:
+            return
+        latest = [present]
+
+        def shows() -> bool:
+            latest[0] = self.client.list_member_ids(list_id)
+            return latest[0] == wanted
+
+        if not self.pace.until(self.pace.visible, shows):
+            if strangers := len(latest[0] - wanted):
+                self._forget_list(batch)
+                raise NotYet(f"{strangers} strangers stay on its list; another one is taken")
+            raise NotYet("its members do not show on the list yet")
+
+    def _forget_list(self, batch: Batch) -> None:
+        self.ledger.return_pool_list(batch.batch_key)
+        self.ledger.record_remote_id("list", batch.list_name or "", None)
+        self.ledger.update_batch(batch.batch_key, list_name=None, list_id=None)
+
+    # -- the campaign -----------------------------------------------------------------------------
+
+    def _ensure_campaign(self, batch: Batch) -> Batch:
+        campaign = self._existing_campaign(batch)
+        if campaign is not None and campaign.included_lists != (batch.list_id,):
+            self.client.delete_campaign(campaign.campaign_id)
+            campaign = None
+        if campaign is None:
+            self.ledger.update_batch(batch.batch_key, campaign_intended_at=self.ledger.clock(), campaign_id=None)
+            campaign = self.client.create_campaign(
+                name=batch.campaign_name,
+                list_id=batch.list_id or "",
+                subject=self.mail.subject,
+                preview_text=self.mail.preview_text,
+                from_email=self.sender.from_email,
+                from_label=self.sender.from_label,
+                reply_to=self.sender.reply_to,
+                send_at=batch.send_at if batch.send_at and batch.send_at > self.ledger.clock() else None,
+            )
+        message_id = campaign.message_id or self.client.get_campaign(campaign.campaign_id).message_id
+        return self.ledger.update_batch(batch.batch_key, campaign_id=campaign.campaign_id, message_id=message_id)
+
+    def _existing_campaign(self, batch: Batch) -> Campaign | None:
+        """By id, or by batch key when an earlier creation ended unknown (then twice: the index may be late)."""
+        if batch.campaign_id is not None:
+            try:
+                return self.client.get_campaign(batch.campaign_id)
+            except NotFound:
+                return None
+        if batch.campaign_intended_at is None:
+            return None
+        found = self._named(batch)
+        if not found:
+            self.pace.sleep(self.pace.second_look)
+            found = self._named(batch)
+        for surplus in found[1:]:
+            if surplus.status == "Draft":
+                self.client.delete_campaign(surplus.campaign_id)
+        return found[0] if found else None
+
+    def _named(self, batch: Batch) -> list[Campaign]:
+        named = [c for c in self.client.find_campaigns(batch.batch_key) if c.name == batch.campaign_name]
+        return sorted(named, key=lambda c: (c.created_at is None, c.created_at, c.campaign_id))
+
+    def _check(self, batch: Batch, size: int) -> None:
+        """Everything that must hold before the point of no return."""
+        campaign_id, message_id = batch.campaign_id or "", batch.message_id or ""
+        campaign = self.client.get_campaign(campaign_id)
+        if campaign.status != "Draft":
+            raise NotYet(f"its campaign is {campaign.status} although we never sent it; look at it in Klaviyo")
+        if (
+            campaign.included_lists != (batch.list_id,)
+            or campaign.excluded_lists
+            or campaign.uses_smart_sending is not False
+        ):
+            raise NotYet("its campaign does not have the audience or options we gave it; look at it in Klaviyo")
+        try:
+            self.client.assign_template(message_id, self.template_id())
+        except NotFound:
+            self.ledger.record_remote_id("template", self.mail.name, None)
+            raise NotYet("its template was deleted; it is made again") from None
+        template = self.client.message_template(message_id)
+        if template is None or self.mail.version not in template.html + template.text:
+            raise NotYet("its template does not show on the campaign yet")
+        self._check_estimate(batch, size)
+
+    def _check_estimate(self, batch: Batch, size: int) -> None:
+        campaign_id = batch.campaign_id or ""
+        self.client.request_estimate(campaign_id)
+        self.pace.until(self.pace.estimate, lambda: self.client.estimate_job_done(campaign_id))
+        estimate = self.client.estimate(campaign_id)
+        if estimate is not None and estimate > size:
+            raise NotYet(f"Klaviyo estimates {estimate} recipients for a batch of {size}; not sent. Look at its list")
+        if estimate is not None and estimate < size:
+            self.pace.sleep(self.pace.second_look)
+            self.outcome.problems.append(
+                f"batch {batch.batch_key}: Klaviyo estimates {estimate} recipients for {size}; sent all the same"
+            )
+
+    # -- sending ----------------------------------------------------------------------------------
+
+    def _send(self, batch: Batch) -> Batch:
+        campaign_id = batch.campaign_id or ""
+        batch = self.ledger.update_batch(batch.batch_key, send_intended_at=self.ledger.clock())
+        try:
+            self.client.send(campaign_id)
+        except Unavailable as error:
+            if error.outcome_unknown:
+                return self._resolve_doubt(batch)
+            self.ledger.update_batch(batch.batch_key, send_intended_at=None)
+            raise
+        except Refused:
+            if not self._was_taken(batch):
+                self.ledger.update_batch(batch.batch_key, send_intended_at=None)
+                raise
+        return self._accept(batch)
+
+    def _accept(self, batch: Batch) -> Batch:
+        self.outcome.invited += len(self._claimed(batch))
+        self.outcome.campaign_ids.append(batch.campaign_id or "")
+        return self.ledger.accept_batch(batch.batch_key)
+
+    def _resolve_doubt(self, batch: Batch) -> Batch:
+        """ "About to send" without an outcome: only two drafts, a while apart, prove that nothing was sent."""
+        if self._was_taken(batch):
+            return self._accept(batch)
+        self.pace.sleep(self.pace.draft_apart)
+        if self._was_taken(batch):
+            return self._accept(batch)
+        return self.ledger.update_batch(batch.batch_key, send_intended_at=None)
+
+    def _was_taken(self, batch: Batch) -> bool:
+        campaign_id = batch.campaign_id or ""
+        try:
+            if self.client.get_campaign(campaign_id).status != "Draft":
+                return True
+        except NotFound:
+            raise NotYet(
+                f"whether campaign {batch.campaign_name} was sent cannot be told: it was deleted in Klaviyo. "
+                "A person has to decide"
+            ) from None
+        return self.client.send_job(campaign_id) is not None
+
+    # -- following --------------------------------------------------------------------------------
+
+    def _follow(self, batch: Batch) -> None:
+        self._withdraw_lapsed(batch)
+        if batch.send_at is not None and batch.send_at > self.ledger.clock():
+            return
+        statuses = ["Unknown"]
+
+        def ended() -> bool:
+            statuses[0] = self.client.get_campaign(batch.campaign_id or "").status
+            return statuses[0] in _SENT or statuses[0].startswith("Cancelled")
+
+        try:
+            over = self.pace.until(self.pace.follow, ended)
+        except ServiceError as error:
+            self.outcome.problems.append(f"batch {batch.batch_key} was sent; its end is not known yet ({error.reason})")
+            return
+        if not over:
+            self.ledger.update_batch(batch.batch_key, remote_status=statuses[0])
+        elif statuses[0] in _SENT:
+            self.ledger.close_batch(batch.batch_key, "sent", statuses[0])
+        else:
+            self.ledger.close_batch(batch.batch_key, "cancelled", statuses[0])
+            if statuses[0] == "Cancelled: No Recipients":
+                keys = [item.address_key for item in self.ledger.invitations_of(batch.batch_key)]
+                self.ledger.update_invitations(batch.batch_key, keys, state="unreachable", reason=statuses[0])
+            self.outcome.problems.append(
+                f"campaign {batch.campaign_name} ended as {statuses[0]}: its people got no mail. See the runbook"
+            )
+
+    def _withdraw_lapsed(self, batch: Batch) -> None:
+        """A scheduled campaign must not mail who lost the ticket before its time came."""
+        if batch.send_at is None or batch.send_at <= self.ledger.clock():
+            return
+        invited = [item for item in self.ledger.invitations_of(batch.batch_key) if item.state == "accepted"]
+        entitled = self.ledger.entitled(batch.edition, {item.address_key for item in invited})
+        lapsed = {item.address_key: item.profile_id for item in invited if item.address_key not in entitled}
+        ids = sorted(profile_id for profile_id in lapsed.values() if profile_id)
+        if ids:
+            self.client.remove_from_list(batch.list_id or "", ids)
+        self.ledger.update_invitations(batch.batch_key, lapsed, state="withdrawn")

@@ -1,0 +1,67 @@
+"""The cumulative ticket-holder list of an event, a mirror of its holders: for announcements, never for invitations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from pycontw_assets.api_client import NotFound
+from pycontw_assets.ledger import Ledger
+from pycontw_assets.records import EventPartition, Holder
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.pace import Pace, find_or_create
+from pycontw_assets.send_email.profiles import ensure_profiles
+
+
+@dataclass(frozen=True, slots=True)
+class TicketHolderOutcome:
+    list_id: str | None = None
+    added: int = 0
+    removed: int = 0
+    refused: int = 0
+
+
+def list_name(partition: EventPartition) -> str:
+    return f"pycontw-{partition.key}-ticket-holders"
+
+
+def sync_ticket_holders(
+    client: KlaviyoClient,
+    ledger: Ledger,
+    pace: Pace,
+    exclusive: Callable[[], AbstractContextManager[None]],
+    partition: EventPartition,
+    holders: Mapping[str, Holder],
+) -> TicketHolderOutcome:
+    """Make the list equal to the event's holders. Without a difference, Klaviyo is not called."""
+    known = ledger.members_of(partition.key)
+    joining = {key: holder for key, holder in holders.items() if key not in known}
+    leaving = {key: profile_id for key, profile_id in known.items() if key not in holders}
+    if not joining and not leaving:
+        return TicketHolderOutcome()
+    with exclusive():
+        list_id = ensure_list(client, ledger, pace, list_name(partition))
+    profiles = ensure_profiles(client, pace, joining, {f"pycontw_{partition.edition}_ticket": partition.family})
+    ids = {key: profile.profile_id for key, profile in profiles.found.items()}
+    try:
+        if ids:
+            client.add_to_list(list_id, sorted(ids.values()))
+        gone = sorted(profile_id for profile_id in leaving.values() if profile_id)
+        if gone:
+            client.remove_from_list(list_id, gone)
+    except NotFound:
+        ledger.record_remote_id("list", list_name(partition), None)
+        raise
+    ledger.record_members(partition.key, {**ids, **dict.fromkeys(profiles.refused)})
+    ledger.forget_members(partition.key, leaving)
+    return TicketHolderOutcome(list_id, len(ids), len(leaving), len(profiles.refused))
+
+
+def ensure_list(client: KlaviyoClient, ledger: Ledger, pace: Pace, name: str) -> str:
+    """The id of a list by its name, made when there is none."""
+
+    def find(wanted: str) -> list[str]:
+        return [found.list_id for found in client.find_lists(wanted) if found.name == wanted]
+
+    return find_or_create(ledger, pace, "list", name, find, lambda wanted: client.create_list(wanted).list_id)
