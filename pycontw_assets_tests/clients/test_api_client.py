@@ -1,0 +1,393 @@
+"""The HTTP manners that all three services share."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from pycontw_assets.api_client import (
+    ApiClient,
+    Malformed,
+    Misconfigured,
+    NotFound,
+    RateLimiter,
+    Refused,
+    ServiceError,
+    TooLarge,
+    Unavailable,
+)
+from pycontw_assets_tests.clients.conftest import FakeTime
+from pycontw_assets_tests.clients.scripted_server import HTML, RESET, Answer, ScriptedServer
+
+SECRET = "kk-secret-0000"
+ADDRESS = "buyer-one@example.org"
+QUERY = f"apiKey={SECRET}&email=buyer-one%40example.org"
+
+
+@pytest.fixture
+def client(server: ScriptedServer, fake_time: FakeTime) -> ApiClient:
+    return make_client(server.url, fake_time)
+
+
+def make_client(url: str, fake_time: FakeTime, **options: Any) -> ApiClient:
+    headers = {"Authorization": f"bearer {SECRET}"}
+    manners = {"sleep": fake_time.sleep, "clock": fake_time.clock, "timeouts": (1, 0.3), **options}
+    return ApiClient("Shop", url, headers=headers, **manners)
+
+
+def read(client: ApiClient, path: str = "/things", **details: Any) -> Any:
+    return client.request("GET", "read things", path, repeatable=True, **details).data
+
+
+def write(client: ApiClient, **details: Any) -> Any:
+    details = {"repeatable": False, "expect_json": False, "body": {"to": ADDRESS}, **details}
+    return client.request("POST", "create thing", "/things", **details)
+
+
+PASSING = {
+    "500": Answer(500),
+    "502": Answer(502),
+    "503": Answer(503),
+    "504": Answer(504),
+    "524": Answer(524),
+    "reset": RESET,
+    "reset in the body": Answer(body={"a": 1}, cut_after=3, reset=True),
+    "cut short": Answer(body={"a": 1}, cut_after=3),
+    "cut short, chunked": Answer(body={"a": 1}, cut_after=3, chunked=True),
+    "not JSON": Answer(body=b'{"a": '),
+    "NaN": Answer(body=b'{"a": NaN}'),
+    "empty": Answer(),
+    "late": Answer(body={}, delay=0.5),
+}
+
+
+@pytest.mark.parametrize("trouble", PASSING.values(), ids=PASSING)
+def test_passing_trouble_of_a_read_is_tried_again(server, client, trouble):
+    server.will_answer(trouble, {"a": 1})
+    assert read(client) == {"a": 1}
+    assert len(server.received) == client.requests_sent == 2
+
+
+@pytest.mark.parametrize("trouble", PASSING.values(), ids=PASSING)
+def test_a_write_that_must_not_be_repeated_is_not_and_its_outcome_is_unknown(server, client, trouble):
+    server.will_answer(trouble)
+    with pytest.raises(Unavailable) as caught:
+        write(client, expect_json=True)
+    assert caught.value.outcome_unknown
+    assert len(server.received) == 1
+
+
+def test_a_success_whose_body_nobody_needs_is_a_success_however_it_ends(server, client):
+    for answer in (Answer(204), Answer(body=b"done"), Answer(body=b"[1", cut_after=1)):
+        server.will_answer(answer)
+        assert write(client).status == answer.status
+
+
+def test_attempts_are_bounded_and_the_pauses_between_them_grow(server, client, fake_time):
+    server.behave(lambda request: Answer(503))
+    with pytest.raises(Unavailable) as caught:
+        read(client)
+    assert (caught.value.status, caught.value.outcome_unknown) == (503, False)
+    assert len(server.received) == 3
+    assert 0.5 <= fake_time.slept[0] <= 1.5 <= fake_time.slept[1] + 0.5 <= 3.5
+
+
+def test_what_stays_unreadable_is_malformed(server, client):
+    server.behave(lambda request: Answer(body=b"[1, 2"))
+    with pytest.raises(Malformed):
+        read(client)
+    assert len(server.received) == 3
+
+
+def test_a_refused_connection_leaves_no_doubt_about_the_outcome(fake_time):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        client = make_client(f"http://127.0.0.1:{unused.getsockname()[1]}", fake_time)
+        with pytest.raises(Unavailable, match="could not connect") as caught:
+            write(client)
+    assert not caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (301, Misconfigured),
+        (302, Misconfigured),
+        (400, Refused),
+        (401, Misconfigured),
+        (403, Misconfigured),
+        (404, NotFound),
+        (409, Refused),
+        (410, NotFound),
+        (413, TooLarge),
+        (422, Refused),
+    ],
+)
+def test_a_refusal_is_told_by_its_kind_and_never_repeated(server, client, status, kind):
+    server.will_answer(Answer(status, headers={"Location": "/elsewhere"}))
+    with pytest.raises(ServiceError) as caught:
+        read(client)
+    assert (type(caught.value), caught.value.status) == (kind, status)
+    assert len(server.received) == 1
+
+
+def test_a_refusal_names_what_was_objected_to_but_quotes_nothing(server, client):
+    errors = [
+        {"code": "invalid", "detail": f"{ADDRESS} is bad", "source": {"pointer": "/data/attributes/email"}},
+        {"code": f"bad {ADDRESS}", "source": {"pointer": f"/data/{ADDRESS}"}},
+        {"code": None, "source": None},
+        "nonsense",
+    ]
+    server.will_answer(Answer(400, {"errors": errors}))
+    with pytest.raises(Refused) as caught:
+        read(client)
+    assert caught.value.pointers == ("/data/attributes/email",)
+    assert str(caught.value) == "Shop: read things: answered 400 (invalid, /data/attributes/email)"
+
+
+def test_a_page_where_json_is_expected_is_a_matter_of_configuration(server, client):
+    server.will_answer(HTML)
+    with pytest.raises(Misconfigured):
+        read(client)
+    server.will_answer(HTML)
+    with pytest.raises(Misconfigured):
+        write(client)
+    assert len(server.received) == 2
+
+
+@pytest.mark.parametrize("status", [200, 403, 404])
+def test_a_page_from_the_network_edge_passes(server, fake_time, status):
+    """A 404 page of the edge must not be read as "no such send job"."""
+    client = make_client(server.url, fake_time, edge_pages=True)
+    server.will_answer(Answer(status, HTML.body), {"a": 1})
+    assert read(client) == {"a": 1}
+    server.behave(lambda request: Answer(status, HTML.body))
+    with pytest.raises(Unavailable):
+        read(client)
+
+
+def test_being_told_to_wait_is_obeyed_and_is_not_an_attempt(server, client, fake_time):
+    server.will_answer(*[Answer(429, headers={"Retry-After": "7"})] * 5, {"a": 1})
+    assert read(client) == {"a": 1}
+    assert len(fake_time.slept) == 5
+    assert all(7 <= seconds <= 8 for seconds in fake_time.slept)
+
+
+def test_a_throttled_write_was_not_executed_and_is_sent_again(server, client):
+    server.will_answer(Answer(429, headers={"Retry-After": "1"}), Answer(201))
+    assert write(client).status == 201
+
+
+def test_the_wait_may_be_named_as_a_date_by_the_services_own_clock(server, client, fake_time):
+    now = datetime(2031, 6, 1, tzinfo=timezone.utc)
+    dates = {"Date": format_datetime(now, usegmt=True), "Retry-After": format_datetime(now + timedelta(seconds=30))}
+    server.will_answer(Answer(503, headers=dates), {})
+    read(client)
+    assert fake_time.slept == [30]
+
+
+@pytest.mark.parametrize("nonsense", ["soon", "-5", "", "1e9"])
+def test_without_a_readable_wait_the_waits_grow(server, client, fake_time, nonsense):
+    server.will_answer(*[Answer(429, headers={"Retry-After": nonsense})] * 3, {})
+    read(client)
+    assert fake_time.slept == sorted(fake_time.slept)
+    assert 2 <= fake_time.slept[0] <= 3
+    assert 8 <= fake_time.slept[2] <= 9
+
+
+def test_waiting_ends_at_the_deadline_without_sleeping_through_it(server, client, fake_time):
+    server.behave(lambda request: Answer(429, headers={"Retry-After": "100"}))
+    with pytest.raises(Unavailable) as caught:
+        read(client)
+    assert caught.value.status == 429
+    assert not caught.value.outcome_unknown
+    assert sum(fake_time.slept) <= 240
+    assert len(server.received) == 3
+
+
+def test_a_sleep_that_does_nothing_cannot_make_a_call_endless(server):
+    client = ApiClient("Shop", server.url, sleep=lambda seconds: None)
+    server.behave(lambda request: Answer(429, headers={"Retry-After": "0"}))
+    with pytest.raises(Unavailable):
+        read(client)
+    assert len(server.received) < 600
+
+
+def test_a_wait_asked_of_one_thread_holds_for_all(server, fake_time):
+    client = make_client(server.url, fake_time)
+    server.will_answer(Answer(429, headers={"Retry-After": "1000"}))
+    with pytest.raises(Unavailable):
+        read(client)
+    with pytest.raises(Unavailable, match="429"), ThreadPoolExecutor(1) as other:
+        other.submit(read, client).result()
+    assert len(server.received) == 1
+
+
+def test_a_body_that_trickles_ends_at_the_deadline(server):
+    """Each byte is in time for the read time-out, all of them together are not."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def trickle() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                try:
+                    while True:
+                        connection.sendall(b" ")
+                        done.wait(0.02)
+                except OSError:
+                    return
+
+        done = threading.Event()
+        thread = threading.Thread(target=trickle, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(Malformed, match="cut short"):
+            read(ApiClient("Shop", url, deadline_seconds=0.2))
+        thread.join(2)
+
+
+def test_one_connection_serves_many_calls(server, client):
+    for _ in range(20):
+        read(client)
+    assert server.connections == 1
+
+
+def test_the_pool_bounds_the_connections(server, fake_time):
+    client = make_client(server.url, fake_time, pool_size=3)
+    server.behave(lambda request: Answer(body={}, delay=0.02))
+    with ThreadPoolExecutor(12) as threads:
+        list(threads.map(lambda _: read(client), range(24)))
+    assert server.most_at_once <= 3
+    assert server.connections <= 3
+    assert client.requests_sent == 24
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "/prefix", "/prefix/"])
+def test_base_urls_may_carry_a_prefix_and_end_in_a_slash(server, fake_time, suffix):
+    read(make_client(server.url + suffix, fake_time), "/api/things", query="a=1%5C")
+    assert server.received[0].target == suffix.rstrip("/") + "/api/things?a=1%5C"
+
+
+def test_nothing_outside_replaces_our_credentials(server, fake_time, tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    for host in ("127.0.0.1", "user:other@127.0.0.1"):
+        read(make_client(server.url.replace("127.0.0.1", host), fake_time))
+        assert server.received[-1].headers["authorization"] == f"bearer {SECRET}"
+
+
+def test_a_proxy_for_the_world_outside_does_not_get_the_sandboxs_calls(server, fake_time, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert read(make_client(server.url, fake_time)) == {}
+
+
+def test_cookies_are_not_kept(server, client):
+    server.will_answer(Answer(body={}, headers={"Set-Cookie": "session=1"}))
+    read(client)
+    read(client)
+    assert "cookie" not in server.received[1].headers
+
+
+@pytest.mark.parametrize("url", ["shop.example.org", "ftp://127.0.0.1", "http://", "http://[::1"])
+def test_a_url_that_cannot_be_called_is_a_matter_of_configuration(fake_time, url):
+    with pytest.raises(Misconfigured):
+        read(make_client(url, fake_time))
+
+
+@pytest.mark.parametrize("key", ["line\nend", "鑰匙"])
+def test_a_key_that_cannot_be_sent_is_a_matter_of_configuration(server, fake_time, key):
+    client = ApiClient("Shop", server.url, headers={"Authorization": key})
+    with pytest.raises(Misconfigured) as caught:
+        read(client)
+    assert key not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_hook_runs_before_every_try_and_may_end_it(server, fake_time):
+    seen = []
+
+    def crash(method: str, operation: str) -> None:
+        seen.append((method, operation))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    client = make_client(server.url, fake_time, on_request=crash)
+    server.will_answer(Answer(503))
+    with pytest.raises(KeyboardInterrupt):
+        read(client)
+    assert seen == [("GET", "read things")] * 2
+    assert len(server.received) == 1
+
+
+LEAKY = {
+    **PASSING,
+    "throttled": Answer(429, headers={"Retry-After": "9999"}),
+    "refused": Answer(400, {"errors": [{"detail": ADDRESS, "source": {"pointer": ADDRESS}}]}),
+    "key refused": Answer(401, SECRET.encode()),
+    "gone": Answer(404, ADDRESS.encode()),
+    "redirect": Answer(302, headers={"Location": f"/sign-in?key={SECRET}"}),
+    "page": HTML,
+    "page naming people": Answer(200, f"<html>{ADDRESS}".encode()),
+}
+
+
+@pytest.mark.parametrize("answer", LEAKY.values(), ids=LEAKY)
+def test_no_error_and_no_log_line_quotes_a_key_an_address_or_a_url(server, client, caplog, answer):
+    for name in (None, "urllib3", "urllib3.connectionpool", "requests"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    server.behave(lambda request: answer)
+    with pytest.raises(ServiceError) as caught:
+        read(client, query=QUERY, body={"to": ADDRESS})
+    error = caught.value
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    told = "".join(traceback.format_exception(error)) + caplog.text + repr(client) + repr(error.args)
+    for quoted in (SECRET, ADDRESS, "buyer-one", "127.0.0.1", "apiKey", "sign-in?"):
+        assert quoted not in told
+
+
+def test_a_refused_connection_quotes_nothing_either(caplog, fake_time):
+    caplog.set_level(logging.DEBUG)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        client = make_client(f"http://127.0.0.1:{unused.getsockname()[1]}", fake_time)
+        with pytest.raises(Unavailable) as caught:
+            read(client, query=QUERY)
+    told = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert SECRET not in told
+    assert "127.0.0.1" not in told
+
+
+def test_the_limiter_keeps_every_window_of_a_group(fake_time):
+    limiter = RateLimiter({"posts": [(2, 1), (5, 60)], "reads": [(100, 1)]}, fake_time.clock)
+    assert [limiter.reserve("posts", 100) for _ in range(7)] == [0, 0, 1, 1, 2, 60, 60]
+    assert limiter.reserve("reads", 100) == 0
+
+
+def test_a_slot_beyond_patience_is_not_taken(fake_time):
+    limiter = RateLimiter({"posts": [(1, 60)]}, fake_time.clock)
+    limiter.reserve("posts", 0)
+    assert limiter.reserve("posts", 30) == 60
+    fake_time.sleep(60)
+    assert limiter.reserve("posts", 0) == 0
+
+
+def test_calls_of_a_limited_group_wait_for_their_slot(server, fake_time):
+    limiter = RateLimiter({"posts": [(1, 100)]}, fake_time.clock)
+    client = make_client(server.url, fake_time, limiter=limiter)
+    for _ in range(3):
+        read(client, group="posts")
+    assert fake_time.slept == [100, 100]
+    read(client)
+    assert fake_time.slept == [100, 100]

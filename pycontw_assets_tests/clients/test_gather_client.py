@@ -1,0 +1,143 @@
+"""The Gather client: the guest list is read and written exactly as the vendor wants it spelled."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycontw_assets.api_client import Malformed, Misconfigured, Refused, TooLarge, Unavailable
+from pycontw_assets.authorize.gather_client import GatherClient, GuestList, validate_space_id
+from pycontw_assets_tests.clients.scripted_server import HTML, RESET, Answer
+
+SPACE = "AbCdEfGh12345678\\Py Venue"
+KEY = "gk/test 0000"
+GUESTS = {"buyer-one@example.org": {"name": "", "role": "guest", "affiliation": "Attendee"}}
+
+
+@pytest.fixture
+def client(server, fake_time):
+    return GatherClient(server.url, KEY, SPACE, sleep=fake_time.sleep, clock=fake_time.clock)
+
+
+def test_a_space_id_with_one_backslash_is_taken_as_it_is():
+    assert validate_space_id(SPACE) == SPACE
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "",
+        "AbCdEfGh12345678",
+        "AbCdEfGh12345678\\",
+        "\\Py Venue",
+        " \\Py Venue",
+        "AbCdEfGh12345678\\\\Py Venue",
+        "AbCdEfGh12345678%5CPy Venue",
+        "AbCdEfGh12345678%5cPy Venue",
+        "AbCdEfGh12345678\\Py%20Venue",
+        "AbCdEfGh12345678/Py Venue",
+        "https://app.gather.town/app/AbCdEfGh12345678/Py%20Venue",
+        "a\\b\\c",
+    ],
+)
+def test_every_other_spelling_of_it_is_refused_with_the_way_out(spelling):
+    with pytest.raises(ValueError, match=r"GATHER_SPACE_ID .*<id>\\<space name>"):
+        validate_space_id(spelling)
+    with pytest.raises(ValueError, match="GATHER_SPACE_ID"):
+        GatherClient("http://127.0.0.1", KEY, spelling)
+
+
+def test_the_query_spells_backslash_and_blank_the_one_way_that_works(server, client):
+    server.will_answer({})
+    client.read()
+    expected = "/api/getEmailGuestlist?apiKey=gk%2Ftest%200000&spaceId=AbCdEfGh12345678%5CPy%20Venue"
+    assert server.received[0].target == expected
+
+
+def test_the_list_comes_verbatim_odd_entries_included(server, client):
+    entries = {**GUESTS, "By.Hand@example.org ": {}, "speaker@example.org": {"x": [1]}, "odd@example.org": None}
+    server.will_answer(entries)
+    assert client.read() == GuestList(entries, was_object=True)
+
+
+@pytest.mark.parametrize("body", [[], None])
+def test_an_empty_answer_that_is_no_object_says_so(server, client, body):
+    """Good enough to add to, never to remove from."""
+    server.will_answer(Answer(body=body))
+    assert client.read() == GuestList({}, was_object=False)
+
+
+@pytest.mark.parametrize("body", [["buyer-one@example.org"], "text", 0, False, b"", b"{"])
+def test_any_other_shape_is_not_an_empty_list(server, client, body):
+    server.behave(lambda request: Answer(body=body))
+    with pytest.raises(Malformed):
+        client.read()
+
+
+def test_the_repr_of_a_guest_list_names_nobody():
+    assert "buyer" not in repr(GuestList(GUESTS))
+
+
+@pytest.mark.parametrize(("method", "overwrite"), [("add", False), ("overwrite", True)])
+def test_real_types_are_sent(server, client, method, overwrite):
+    """A string holding JSON, or "True", was answered 200 and let nobody in."""
+    getattr(client, method)(GUESTS)
+    request = server.received[0]
+    assert request.json == {"apiKey": KEY, "spaceId": SPACE, "overwrite": overwrite, "guestlist": GUESTS}
+    assert b'"spaceId": "AbCdEfGh12345678\\\\Py Venue"' in request.body
+    assert request.headers["content-type"] == "application/json"
+    assert (request.method, request.target) == ("POST", "/api/setEmailGuestlist")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(204),
+        Answer(body=b""),
+        Answer(body=b"OK", headers={"Content-Type": "text/html"}),
+        Answer(201, []),
+        Answer(body=GUESTS),
+    ],
+)
+def test_any_success_body_is_fine(server, client, answer):
+    server.will_answer(answer, answer)
+    client.add(GUESTS)
+    client.overwrite(GUESTS)
+
+
+@pytest.mark.parametrize("trouble", [Answer(502), RESET])
+def test_adding_is_repeated_and_overwriting_never(server, client, trouble):
+    server.will_answer(trouble, Answer(204))
+    client.add(GUESTS)
+    server.will_answer(trouble)
+    with pytest.raises(Unavailable) as caught:
+        client.overwrite(GUESTS)
+    assert caught.value.outcome_unknown
+    assert len(server.received) == 3
+
+
+@pytest.mark.parametrize("answer", [Answer(401), Answer(403), Answer(404), HTML, Answer(302)])
+def test_wrong_key_space_or_url_is_a_matter_of_configuration(server, client, answer):
+    for call in (client.read, lambda: client.add(GUESTS), lambda: client.overwrite(GUESTS)):
+        server.will_answer(answer)
+        with pytest.raises(Misconfigured):
+            call()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, Refused), (413, TooLarge)])
+def test_what_the_caller_can_halve_is_told_apart(server, client, status, kind):
+    server.will_answer(Answer(status, b"buyer-one@example.org is bad"))
+    with pytest.raises(kind) as caught:
+        client.add(GUESTS)
+    assert "buyer" not in str(caught.value)
+
+
+def test_a_throttle_without_a_time_waits_a_minute_and_then_longer(server, client, fake_time):
+    server.will_answer(Answer(429), Answer(429), Answer(204))
+    client.add(GUESTS)
+    assert 60 <= fake_time.slept[0] <= 61
+    assert 120 <= fake_time.slept[1] <= 121
+
+
+def test_the_key_is_in_no_repr(client):
+    assert KEY not in repr(client)
+    assert SPACE not in repr(client)

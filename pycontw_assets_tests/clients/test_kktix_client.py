@@ -1,0 +1,216 @@
+"""The KKTIX client: one method per question, and no answer taken for more than it says."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from pycontw_assets.api_client import Malformed, Misconfigured, NotFound, Refused, Unavailable
+from pycontw_assets.extract.kktix_client import KktixClient
+from pycontw_assets.records import Event
+from pycontw_assets_tests.clients.scripted_server import HTML, Answer, Received, ScriptedServer
+
+PREFIX = "/api/v2/hosting_events"
+
+
+@pytest.fixture
+def client(server, fake_time):
+    return KktixClient(server.url + PREFIX, "kk-test-0000", sleep=fake_time.sleep, clock=fake_time.clock)
+
+
+def rows(*events):
+    return {"data": list(events)}
+
+
+def test_events_that_have_not_ended_are_listed_with_the_token(server, client):
+    server.will_answer(
+        rows({"id": 90001, "name": "Registration: Individual", "slug": "x"}, {"id": "90002", "name": "B"})
+    )
+    listing = client.list_events()
+    assert listing.events == (Event(90001, "Registration: Individual"), Event(90002, "B"))
+    assert listing.warnings == ()
+    request = server.received[0]
+    assert request.target == f"{PREFIX}?only_not_ended_event=true"
+    assert request.headers["authorization"] == "bearer kk-test-0000"
+
+
+@pytest.mark.parametrize(
+    "body", [[], None, {}, {"data": None}, {"data": {}}, rows("Registration"), rows(None), "text", 7]
+)
+def test_a_listing_of_another_shape_is_not_an_empty_listing(server, client, body):
+    server.will_answer(Answer(body=body))
+    with pytest.raises(Malformed):
+        client.list_events()
+
+
+def test_single_events_without_id_or_name_are_left_out_and_told(server, client):
+    server.will_answer(
+        rows({"id": 1, "name": "A"}, {"id": 2}, {"name": "C"}, {"id": True, "name": "D"}, {"id": 5, "name": " "})
+    )
+    listing = client.list_events()
+    assert listing.events == (Event(1, "A"),)
+    assert listing.warnings == ("4 of 5 listed events lack an id or a name",)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"next": "x"}, {"links": {"next": "x"}}, {"total": 2}, {"meta": {"total_count": "7"}}, {"paging": {"next": 2}}],
+)
+def test_signs_of_paging_are_told(server, client, extra):
+    server.will_answer({**rows({"id": 1, "name": "A"}), **extra})
+    assert len(client.list_events().warnings) == 1
+    server.will_answer({"signin_status": [[1]], **extra})
+    assert len(client.read_book(90001, 41001).warnings) == 1
+
+
+def test_a_link_header_to_a_next_page_is_told(server, client):
+    server.will_answer(
+        Answer(body={"signin_status": [[1]]}, headers={"Link": '<https://example.org/?page=2>; rel="next"'})
+    )
+    assert client.read_book(90001, 41001).warnings
+
+
+@pytest.mark.parametrize(("count", "is_round"), [(99, False), (100, True), (101, False), (500, True), (1000, True)])
+def test_a_round_number_of_rows_looks_like_a_first_page(server, client, count, is_round):
+    server.will_answer({"signin_status": [[number + 1, None] for number in range(count)], "links": {"next": None}})
+    page = client.read_book(90001, 41001)
+    assert len(page.ids) == count
+    assert bool(page.warnings) == is_round
+
+
+def test_a_wrong_address_of_the_events_endpoint_is_a_matter_of_configuration(server, client):
+    server.will_answer(Answer(404))
+    with pytest.raises(Misconfigured, match="KKTIX_API_URL"):
+        client.list_events()
+
+
+def test_all_books_of_an_event_are_named(server, client):
+    server.will_answer([{"id": 41001, "name": "Day 1"}, {"id": "41002"}], [])
+    assert client.read_book_ids(90001) == (41001, 41002)
+    assert client.read_book_ids(90001) == ()
+    assert server.received[0].target == f"{PREFIX}/90001/attendance_books"
+
+
+@pytest.mark.parametrize("body", [{}, None, {"data": []}, [41001], [{}], [{"id": None}], [{"id": "x1"}]])
+def test_books_of_another_shape_are_malformed(server, client, body):
+    server.will_answer(Answer(body=body))
+    with pytest.raises(Malformed):
+        client.read_book_ids(90001)
+
+
+def test_only_the_first_position_of_a_book_row_is_read(server, client):
+    server.will_answer({"signin_status": [[700101, None], ["700102"], [700107, 1.5, {}], [700101]]})
+    assert client.read_book(90001, 41001).ids == {700101, 700102, 700107}
+    assert server.received[0].target == f"{PREFIX}/90001/attendance_books/41001"
+
+
+def test_an_empty_book_is_an_empty_book(server, client):
+    server.will_answer({"signin_status": []})
+    assert client.read_book(90001, 41001).ids == frozenset()
+
+
+@pytest.mark.parametrize(
+    "row", [[], None, 700101, [None], [True], [1.0], ["7x"], [-1], ["٧"], ["9" * 30], [[700101]], {}]
+)
+def test_one_unreadable_row_spoils_the_book(server, client, row):
+    """An id left out would look like a refund."""
+    server.will_answer({"signin_status": [[700102], row]})
+    with pytest.raises(Malformed):
+        client.read_book(90001, 41001)
+
+
+@pytest.mark.parametrize("body", [[], None, {}, {"signin_status": None}, {"signin_status": {}}])
+def test_a_book_of_another_shape_is_not_an_empty_book(server, client, body):
+    server.will_answer(Answer(body=body))
+    with pytest.raises(Malformed):
+        client.read_book(90001, 41001)
+
+
+def test_an_attendee_comes_as_it_was_sent(server, client):
+    payload = {"id": 700101, "is_paid": True, "data": [["暱稱", "Quokka"]], "unknown": {"a": 1}}
+    server.will_answer(payload)
+    assert client.fetch_attendee(90001, 700101) == payload
+    assert server.received[0].target == f"{PREFIX}/90001/attendees/700101"
+
+
+@pytest.mark.parametrize("body", [[], None, {}, {"id": 700102}, {"id": None}, {"data": {"id": 700101}}])
+def test_an_answer_about_somebody_else_is_malformed(server, client, body):
+    server.will_answer(Answer(body=body))
+    with pytest.raises(Malformed):
+        client.fetch_attendee(90001, 700101)
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_an_attendee_that_left_is_not_found(server, client, status):
+    server.will_answer(Answer(status))
+    with pytest.raises(NotFound):
+        client.fetch_attendee(90001, 700101)
+
+
+def attendee_id(request: Received) -> int:
+    return int(request.path.rsplit("/", 1)[1])
+
+
+def test_attendees_are_fetched_a_bounded_number_at_a_time(server: ScriptedServer, client):
+    everyone_is_here = threading.Barrier(4)
+
+    def answer(request: Received) -> Answer:
+        everyone_is_here.wait(5)  # breaks unless four really are in flight
+        return Answer(body={"id": attendee_id(request)}, delay=0.01)
+
+    server.behave(answer)
+    results = dict(client.fetch_attendees(90001, range(1, 25), concurrency=4))
+    assert results == {number: {"id": number} for number in range(1, 25)}
+    assert server.most_at_once == 4
+    assert server.connections <= 4
+
+
+def test_results_come_as_they_arrive_and_ids_are_taken_as_they_are_needed(server, client):
+    taken = []
+
+    def ids():
+        for number in range(1, 1001):
+            taken.append(number)
+            yield number
+
+    server.behave(lambda request: Answer(body={"id": attendee_id(request)}))
+    stream = client.fetch_attendees(90001, ids(), concurrency=3)
+    for _ in range(5):
+        next(stream)
+    assert len(taken) <= 8
+    stream.close()
+    assert len(server.received) <= 8
+
+
+def test_one_bad_attendee_does_not_sink_the_rest(server, client):
+    answers = {2: Answer(404), 3: Answer(400), 4: Answer(500), 5: Answer(body=[]), 6: Answer(body=b"{")}
+    server.behave(lambda request: answers.get(attendee_id(request), Answer(body={"id": attendee_id(request)})))
+    results = dict(client.fetch_attendees(90001, range(1, 9)))
+    assert {number: type(result) for number, result in results.items()} == {
+        1: dict, 2: NotFound, 3: Refused, 4: Unavailable, 5: Malformed, 6: Malformed, 7: dict, 8: dict,
+    }  # fmt: skip
+
+
+def test_a_sign_in_page_ends_the_fetching(server, client):
+    server.behave(lambda request: HTML)
+    with pytest.raises(Misconfigured):
+        list(client.fetch_attendees(90001, range(1, 1001), concurrency=2))
+    assert len(server.received) <= 4
+
+
+def test_a_service_that_is_down_is_not_asked_for_everybody(server, client):
+    server.behave(lambda request: Answer(503))
+    results = dict(client.fetch_attendees(90001, range(1, 1001)))
+    assert len(results) == 1000
+    assert all(isinstance(result, Unavailable) for result in results.values())
+    assert len(server.received) < 150
+
+
+def test_nobody_to_fetch_is_no_call(server, client):
+    assert list(client.fetch_attendees(90001, [])) == []
+    assert server.received == []
+
+
+def test_the_token_is_in_no_repr(client):
+    assert "kk-test-0000" not in repr(client)
