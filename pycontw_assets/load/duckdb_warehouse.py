@@ -1,0 +1,207 @@
+"""The embedded warehouse: one DuckDB file, connected to for one operation at a time under a file lock.
+
+Several processes write to it in turn; DuckDB itself lets only one process in, and refuses the others. What is
+common to all warehouses is in ``warehouse``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pycontw_assets.load.schema import DIGEST_COLUMN, LOADED_AT_COLUMN, Table, TableColumn, identifier
+from pycontw_assets.load.warehouse import (
+    Outcome,
+    WarehouseError,
+    check_frame,
+    merge_statement,
+    partition_state_statement,
+)
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+_TYPES = {
+    "BOOL": "BOOLEAN",
+    "FLOAT64": "DOUBLE",
+    "INT64": "BIGINT",
+    "STRING": "VARCHAR",
+    "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
+}
+_STAGING = "staging_of_partition"
+_OFFLINE: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class DuckDBWarehouse:
+    """A ``Warehouse`` in the file ``path``; tables live in the schema ``dataset``."""
+
+    def __init__(
+        self,
+        path: Path,
+        dataset: str = "ods",
+        *,
+        clock: Callable[[], datetime] = _utc_now,
+        patience_seconds: float = 60.0,
+    ) -> None:
+        self._path = path
+        self._dataset = identifier(dataset)
+        self._clock = clock
+        self._patience_seconds = patience_seconds
+
+    def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, digest: str) -> Outcome:
+        check_frame(table, partition_key, frame)
+        with self._connected(f"replace {partition_key} in {table.name}") as connection:
+            self._bring_up_to_date(connection, table)
+            if len(frame) and self._state(connection, table, partition_key) == (len(frame), digest):
+                return "unchanged"
+            self._stage(connection, table, frame, digest)
+            connection.execute(merge_statement(table, self._target(table), _STAGING), [partition_key])
+            return "written"
+
+    def partition_digest(self, table: Table, partition_key: str) -> str | None:
+        with self._connected(f"read the digest of {partition_key} in {table.name}") as connection:
+            return self._state(connection, table, partition_key)[1]
+
+    def partition_rows(self, table: Table, partition_key: str) -> int:
+        with self._connected(f"count {partition_key} in {table.name}") as connection:
+            return self._state(connection, table, partition_key)[0]
+
+    def read(self, table: Table) -> pd.DataFrame:
+        import pandas as pd
+
+        names = [column.name for column in table.columns]
+        frame: pd.DataFrame = pd.DataFrame(columns=names)
+        with self._connected(f"read {table.name}") as connection:
+            if not set(names) <= self._existing(connection, table).keys():
+                return frame
+            frame = connection.table(self._target(table)).df()[names].copy()
+        for column in table.columns:
+            if column.type == "TIMESTAMP":
+                frame[column.name] = frame[column.name].dt.tz_convert("UTC")
+        return frame
+
+    @contextmanager
+    def _connected(self, operation: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection of our own, for one operation; DuckDB's texts, which can quote values, stay inside."""
+        import duckdb
+
+        try:
+            with self._locked(), duckdb.connect(str(self._path), config=_OFFLINE) as connection:
+                yield connection
+        except duckdb.Error as error:
+            raise WarehouseError(f"DuckDB could not {operation}: {type(error).__name__}") from None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._wait_for_lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _wait_for_lock(self, descriptor: int) -> None:
+        deadline = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise WarehouseError(
+                        f"DuckDB: another process held {self._path.name}.lock "
+                        f"for more than {self._patience_seconds:g} s"
+                    ) from None
+                time.sleep(0.02)
+
+    def _target(self, table: Table) -> str:
+        return f"{self._dataset}.{identifier(table.name)}"
+
+    def _state(self, connection: duckdb.DuckDBPyConnection, table: Table, partition_key: str) -> tuple[int, str | None]:
+        """Rows and digest of a partition; rows that disagree on the digest have none."""
+        if DIGEST_COLUMN not in self._existing(connection, table):
+            return 0, None
+        statement = partition_state_statement(self._target(table))
+        rows, smallest, largest = connection.execute(statement, [partition_key]).fetchone() or (0, None, None)
+        return rows, smallest if smallest == largest else None
+
+    def _existing(self, connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, tuple[str, str | None]]:
+        rows = connection.execute(
+            "SELECT column_name, data_type, comment FROM duckdb_columns() "
+            "WHERE database_name = current_database() AND schema_name = ? AND table_name = ?",
+            [self._dataset, table.name],
+        ).fetchall()
+        return {name: (data_type, comment) for name, data_type, comment in rows}
+
+    def _bring_up_to_date(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+        """Creates the table, adds columns the policy gained, refuses a changed type; repeatable at any point.
+
+        A column the policy lost stays and is empty from then on: deleting it is a decision for a person.
+        """
+        existing = self._existing(connection, table)
+        clashes = [
+            f"{column.name} is {existing[column.name][0]}, not {_TYPES[column.type]}"
+            for column in table.columns
+            if column.name in existing and existing[column.name][0] != _TYPES[column.type]
+        ]
+        if clashes:
+            raise WarehouseError(
+                f"DuckDB: {table.name} has columns of another type ({'; '.join(clashes)}); "
+                "rename or drop the table, then load its partitions again"
+            )
+        if not existing:
+            self._create(connection, table)
+        for column in table.columns:
+            self._describe(connection, table, column, existing)
+
+    def _create(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._dataset}")
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {self._target(table)} ({_definitions(table)})")
+        connection.execute(f"COMMENT ON TABLE {self._target(table)} IS {_literal(table.description)}")
+
+    def _describe(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: Table,
+        column: TableColumn,
+        existing: dict[str, tuple[str, str | None]],
+    ) -> None:
+        target = self._target(table)
+        if existing and column.name not in existing:
+            connection.execute(f"ALTER TABLE {target} ADD COLUMN {column.name} {_TYPES[column.type]}")
+        if column.name not in existing or existing[column.name][1] != column.description:
+            connection.execute(f"COMMENT ON COLUMN {target}.{column.name} IS {_literal(column.description)}")
+
+    def _stage(self, connection: duckdb.DuckDBPyConnection, table: Table, frame: pd.DataFrame, digest: str) -> None:
+        """The new rows in a temporary table: private to this connection, gone with it, however it ends."""
+        names = ", ".join(table.content_columns)
+        connection.execute(f"CREATE TEMPORARY TABLE {_STAGING} ({_definitions(table)})")
+        connection.register("frame", frame)
+        connection.execute(
+            f"INSERT INTO {_STAGING} ({names}, {DIGEST_COLUMN}, {LOADED_AT_COLUMN}) "  # noqa: S608 - plain names only
+            f"SELECT {names}, ?, ? FROM frame",
+            [digest, self._clock()],
+        )
+
+
+def _definitions(table: Table) -> str:
+    return ", ".join(f"{identifier(column.name)} {_TYPES[column.type]}" for column in table.columns)
+
+
+def _literal(text: str) -> str:
+    quoted = text.replace("'", "''")
+    return f"'{quoted}'"
