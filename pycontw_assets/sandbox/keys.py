@@ -1,0 +1,9 @@
+"""The invented credentials and names that the sandbox insists on. None of them opens anything real."""
+
+from __future__ import annotations
+
+KKTIX_TOKEN = "sandbox-kktix-token"  # noqa: S105
+GATHER_KEY = "sandbox-gather-key"
+GATHER_SPACE_ID = "SandboxSpace0001\\Py Venue"
+KLAVIYO_KEY = "sandbox-klaviyo-key"
+KLAVIYO_REVISION = "2026-07-15"

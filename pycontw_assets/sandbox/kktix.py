@@ -1,0 +1,342 @@
+"""The box office: events, attendance books and tickets, and the hosting API that shows them.
+
+Sales, payments and cancellations are made here by tests, the demo and the page; the API only reads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from urllib.parse import parse_qs
+
+from pycontw_assets.sandbox import forms, keys
+from pycontw_assets.sandbox.ground import Ground, locked
+from pycontw_assets.sandbox.people import AddressKind, People, Person
+from pycontw_assets.sandbox.wire import Call, Reply, Router, json_reply
+
+PREFIX = "/api/v2/hosting_events"
+MISSING: Any = object()  # as an override: the member is left out of the payload
+_FAMILIES = ("corporate", "individual", "reserved")
+_TICKET_NAMES = {"corporate": "Corporate 企業票", "individual": "Regular 一般票", "reserved": "Reserved 保留票"}
+
+
+@dataclass
+class HostedEvent:
+    """``edition`` and ``family`` are the truth, whatever the organiser renames the event to."""
+
+    event_id: int
+    name: str
+    books: dict[int, str]
+    edition: str | None
+    family: str | None
+    locale: forms.Locale = "zh"
+    ended_at: datetime | None = None
+    sold: int = 0
+
+
+@dataclass
+class Ticket:
+    """One attendee. ``books`` are the attendance books that list it; a cancelled ticket is in none."""
+
+    attendee_id: int
+    event_id: int
+    order_no: int
+    reg_no: int
+    person: Person
+    answers: list[list[Any]]
+    books: set[int]
+    is_paid: bool
+    price: float
+    updated_at: datetime
+    state: str = "activated"
+    checkin_code: str = ""
+    qrcode: str = ""
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        return forms.contact_address(self.answers)
+
+    @property
+    def is_usable(self) -> bool:
+        return bool(self.books) and self.is_paid and self.state == "activated"
+
+
+@dataclass(frozen=True)
+class TicketFact:
+    """What became true of a ticket at a moment; the oracle replays these."""
+
+    at: datetime
+    attendee_id: int
+    event_id: int
+    address: str
+    is_usable: bool
+
+
+@dataclass
+class KktixSwitches:
+    """What nobody knows about the real service, or what can go wrong with its answers."""
+
+    payment_moves_updated_at: bool = True
+    vanished_attendee: Literal["404", "410", "payload"] = "404"
+    hidden_events: set[int] = field(default_factory=set)
+    shown_per_book: dict[int, int] = field(default_factory=dict)  # event id -> only so many ids; 0: an empty book
+
+
+class BoxOffice:
+    """State and API of the simulated KKTIX."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.reset()
+
+    def reset(self) -> None:
+        self.switches = KktixSwitches()
+        self.events: dict[int, HostedEvent] = {}
+        self.tickets: dict[int, Ticket] = {}
+        self.history: list[TicketFact] = []
+        self.people = People(self.ground.random)
+        self._next_event, self._next_book = 90001, 41001
+        self._next_attendee, self._next_order = 700101, 800200301
+
+    # -- what the organiser and the buyers do ---------------------------------------------------------
+
+    @locked
+    def add_event(
+        self,
+        name: str,
+        event_id: int | None = None,
+        books: int = 1,
+        *,
+        edition: str | None = None,
+        family: str | None = None,
+        locale: forms.Locale = "zh",
+    ) -> int:
+        """Edition and family are read from the name unless given."""
+        event_id = event_id if event_id is not None else self._next_event
+        if event_id in self.events:
+            raise ValueError(f"event {event_id} exists already")
+        self._next_event = max(self._next_event, event_id) + 1
+        guessed_edition, guessed_family = _read_name(name)
+        numbers = range(self._next_book, self._next_book + books)
+        self._next_book += books
+        self.events[event_id] = HostedEvent(
+            event_id=event_id,
+            name=name,
+            books={number: f"Day {day}" for day, number in enumerate(numbers, start=1)},
+            edition=edition or guessed_edition,
+            family=family or guessed_family,
+            locale=locale,
+        )
+        return event_id
+
+    @locked
+    def rename_event(self, event_id: int, name: str) -> None:
+        self.events[event_id].name = name
+
+    @locked
+    def end_event(self, event_id: int) -> None:
+        """Its end time has passed: ``only_not_ended_event`` hides it from now on."""
+        self.events[event_id].ended_at = self.ground.now()
+
+    @locked
+    def sell(
+        self,
+        event_id: int,
+        n: int = 1,
+        *,
+        person: Person | None = None,
+        address: str | None = None,
+        kind: AddressKind = "plain",
+        paid: bool = True,
+        price: float = 2500,
+        books: Iterable[int] | None = None,
+    ) -> list[int]:
+        """One order of ``n`` seats by one buyer. ``books`` are positions (0 is the first); default: all of them."""
+        event = self.events[event_id]
+        buyer = person or self.people.next(kind)
+        if address is not None:
+            buyer = Person(buyer.name, buyer.nickname, address, buyer.phone, buyer.company)
+        numbers = list(event.books)
+        listed = set(numbers) if books is None else {numbers[position] for position in books}
+        order_no, self._next_order = self._next_order, self._next_order + 1
+        return [self._issue(event, buyer, order_no, paid, price, set(listed)) for _ in range(n)]
+
+    def _issue(
+        self, event: HostedEvent, buyer: Person, order_no: int, paid: bool, price: float, books: set[int]
+    ) -> int:
+        chance = self.ground.random
+        event.sold += chance.choice((1, 1, 1, 2))  # registration numbers have gaps
+        ticket = Ticket(
+            attendee_id=self._next_attendee,
+            event_id=event.event_id,
+            order_no=order_no,
+            reg_no=event.sold,
+            person=buyer,
+            answers=forms.fill_in(event.family, buyer, chance, event.locale),
+            books=books,
+            is_paid=paid,
+            price=price,
+            updated_at=self.ground.now(),
+            checkin_code=f"{chance.getrandbits(16):04X}",
+            qrcode=f"{chance.getrandbits(128):032x}",
+        )
+        self._next_attendee += chance.randint(1, 3)
+        self.tickets[ticket.attendee_id] = ticket
+        self._remember(ticket)
+        return ticket.attendee_id
+
+    @locked
+    def pay(self, attendee_id: int) -> None:
+        """The outstanding payment arrives."""
+        ticket = self.tickets[attendee_id]
+        ticket.is_paid = True
+        self._remember(ticket, moved=self.switches.payment_moves_updated_at)
+
+    @locked
+    def cancel(self, attendee_id: int) -> None:
+        """Leaves the book for good; still called paid, as cancelled free orders are."""
+        ticket = self.tickets[attendee_id]
+        ticket.state = "cancelled"
+        ticket.books = set()
+        self._remember(ticket)
+
+    @locked
+    def refund(self, attendee_id: int) -> None:
+        self.tickets[attendee_id].is_paid = False
+        self.cancel(attendee_id)
+
+    @locked
+    def reinstate(self, attendee_id: int) -> None:
+        """A cancellation that was a mistake: paid, valid, back in every book."""
+        ticket = self.tickets[attendee_id]
+        ticket.state = "activated"
+        ticket.is_paid = True
+        ticket.books = set(self.events[ticket.event_id].books)
+        self._remember(ticket)
+
+    @locked
+    def transfer(self, attendee_id: int, address: str) -> None:
+        """The contact address is corrected, or the seat passes to somebody else."""
+        ticket = self.tickets[attendee_id]
+        forms.change_address(ticket.answers, address)
+        self._remember(ticket)
+
+    @locked
+    def set_state(self, attendee_id: int, state: str) -> None:
+        """Any state, known or not; the ticket stays in its books."""
+        self.tickets[attendee_id].state = state
+        self._remember(self.tickets[attendee_id])
+
+    @locked
+    def override(self, attendee_id: int, /, **members: Any) -> None:
+        """Spoil the payload of one attendee (``MISSING`` leaves a member out); no arguments: heal it.
+
+        The truth of the ticket is unchanged: a spoilt payload is a fault of the service, not of the buyer.
+        """
+        self.tickets[attendee_id].overrides = members
+
+    def _remember(self, ticket: Ticket, *, moved: bool = True) -> None:
+        now = self.ground.now()
+        if moved:
+            ticket.updated_at = now
+        self.history.append(TicketFact(now, ticket.attendee_id, ticket.event_id, ticket.address, ticket.is_usable))
+
+    # -- the hosting API ------------------------------------------------------------------------------
+
+    def answer(self, call: Call) -> Reply:
+        if call.headers.get("authorization", "").lower() != f"bearer {keys.KKTIX_TOKEN}":
+            return json_reply({"error": "unauthorized"}, 401)
+        found = _ROUTES.find(call)
+        if isinstance(found, int):
+            return json_reply({"error": "no such address or method"}, found)
+        _, handler, parameters = found
+        if not all(parameter.isdigit() for parameter in parameters):
+            return _not_found()
+        reply: Reply = getattr(self, handler)(call, *map(int, parameters))
+        return reply
+
+    def _list_events(self, call: Call) -> Reply:
+        only_current = parse_qs(call.query).get("only_not_ended_event") == ["true"]
+        now = self.ground.now()
+        shown = [
+            {"id": event.event_id, "name": event.name}
+            for event in self.events.values()
+            if event.event_id not in self.switches.hidden_events
+            and not (only_current and event.ended_at is not None and event.ended_at <= now)
+        ]
+        return json_reply({"data": shown})
+
+    def _list_books(self, call: Call, event_id: int) -> Reply:
+        if (event := self.events.get(event_id)) is None:
+            return _not_found()
+        return json_reply([{"id": number, "name": name} for number, name in event.books.items()])
+
+    def _read_book(self, call: Call, event_id: int, book_id: int) -> Reply:
+        event = self.events.get(event_id)
+        if event is None or book_id not in event.books:
+            return _not_found()
+        ids = [ticket.attendee_id for ticket in self.tickets.values() if book_id in ticket.books]
+        ids = ids[: self.switches.shown_per_book.get(event_id, len(ids))]
+        return json_reply({"signin_status": [[number, None] for number in ids]})
+
+    def _read_attendee(self, call: Call, event_id: int, attendee_id: int) -> Reply:
+        ticket = self.tickets.get(attendee_id)
+        if ticket is None or ticket.event_id != event_id:
+            return _not_found()
+        if not ticket.books and self.switches.vanished_attendee != "payload":
+            return _not_found(int(self.switches.vanished_attendee))
+        payload = _payload(ticket, self.events[event_id]) | ticket.overrides
+        return json_reply({name: value for name, value in payload.items() if value is not MISSING})
+
+
+_ROUTES = Router(
+    {
+        ("GET", PREFIX): "_list_events",
+        ("GET", PREFIX + "/{event}/attendance_books"): "_list_books",
+        ("GET", PREFIX + "/{event}/attendance_books/{book}"): "_read_book",
+        ("GET", PREFIX + "/{event}/attendees/{attendee}"): "_read_attendee",
+    }
+)
+
+
+def _not_found(status: int = 404) -> Reply:
+    return json_reply({"error": "not found"}, status)
+
+
+def _read_name(name: str) -> tuple[str | None, str | None]:
+    """Edition and family if the name gives exactly one of each and speaks of registration."""
+    lowered = name.lower()
+    editions = set(re.findall(r"(?<!\d)(?:20|21)\d\d(?!\d)", name))
+    families = [family for family in _FAMILIES if family in lowered]
+    if len(editions) != 1 or len(families) != 1 or "registration" not in lowered:
+        return None, None
+    return editions.pop(), families[0]
+
+
+def _payload(ticket: Ticket, event: HostedEvent) -> dict[str, Any]:
+    answered = [str(value) for label, value in ticket.answers if value not in ("", None)]
+    return {
+        "id": ticket.attendee_id,
+        "ticket_id": 55000 + event.event_id % 1000,
+        "ticket_name": _TICKET_NAMES.get(event.family or "", "Ticket 票"),
+        "reg_no": ticket.reg_no,
+        "state": ticket.state,
+        "checkin_code": ticket.checkin_code,
+        "qrcode": ticket.qrcode,
+        "is_paid": ticket.is_paid,
+        "price": ticket.price,
+        "currency": "TWD",
+        "payment_method": "WEBSITE",
+        "data": ticket.answers,
+        "kyc": {},
+        "id_number": None,
+        "search_string": "\n".join(answered),
+        "updated_at": ticket.updated_at.timestamp(),
+        "ticket_type": "qrcode",
+        "slot": {},
+        "order_no": ticket.order_no,
+    }

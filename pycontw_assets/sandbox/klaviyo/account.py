@@ -1,0 +1,510 @@
+"""The account: profiles, lists, templates, campaigns, and what becomes of them as time passes.
+
+Knows nothing of HTTP. Everything that takes time is put on an agenda and carried out by ``settle`` in order of its
+due time, whenever somebody looks; so a frozen clock freezes the account, and moving the clock moves it on.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import string
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pycontw_assets.sandbox.ground import Ground, locked
+from pycontw_assets.sandbox.klaviyo.rendering import BrokenTemplateError, fill_in, render
+
+SMART_SENDING_WINDOW = timedelta(hours=16)
+MOST_TEMPLATES = 1000
+_ULID_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_BEFORE_SENDING = ("Preparing to send", "Adding Recipients", "Queued without Recipients")
+_LONGEST_ADDRESS = 254
+_SHORT_ID, _LONG_ID = 6, 26
+
+JobStatus = Literal["queued", "processing", "complete", "cancelled"]
+
+
+@dataclass
+class Profile:
+    id: str
+    created: datetime
+    updated: datetime
+    attributes: dict[str, Any] = field(default_factory=dict)
+    properties: dict[str, Any] = field(default_factory=dict)
+    consent: str = "NEVER_SUBSCRIBED"
+    consent_at: datetime | None = None
+    suppressions: list[tuple[str, datetime]] = field(default_factory=list)
+
+    @property
+    def email(self) -> str | None:
+        value = self.attributes.get("email")
+        return str(value) if value else None
+
+    @property
+    def can_receive_mail(self) -> bool:
+        return self.consent != "UNSUBSCRIBED" and not self.suppressions
+
+
+@dataclass
+class Membership:
+    profile_id: str
+    joined_at: datetime
+    left_at: datetime | None = None
+
+
+@dataclass
+class MailList:
+    id: str
+    name: str
+    created: datetime
+    updated: datetime
+    opt_in_process: str = "double_opt_in"
+    memberships: list[Membership] = field(default_factory=list)
+
+    def current(self) -> dict[str, Membership]:
+        return {m.profile_id: m for m in self.memberships if m.left_at is None}
+
+
+@dataclass
+class Template:
+    """``is_copy``: made by an assignment, belongs to its message alone."""
+
+    id: str
+    name: str
+    editor_type: str
+    html: str | None
+    text: str | None
+    amp: str | None
+    created: datetime
+    updated: datetime
+    is_copy: bool = False
+
+
+@dataclass
+class Campaign:
+    """``outcome`` is set once, when the mails have left or the sending was stopped; the status follows from it."""
+
+    id: str
+    message_id: str
+    name: str
+    included: list[str]
+    excluded: list[str]
+    smart_sending: bool
+    tracking: dict[str, Any]
+    strategy: dict[str, Any]
+    label: str
+    content: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    starts_no_earlier: datetime | None = None
+    template_id: str | None = None
+    accepted_at: datetime | None = None
+    fixed_recipients: list[str] | None = None
+    outcome: str | None = None
+    send_time: datetime | None = None
+
+    @property
+    def send_at(self) -> datetime | None:
+        """When an accepted campaign starts: at once, or at its scheduled time if that is still ahead."""
+        if self.accepted_at is None:
+            return None
+        return max(self.accepted_at, self.starts_no_earlier or self.accepted_at)
+
+
+@dataclass
+class ImportJob:
+    id: str
+    created_at: datetime
+    total: int
+    list_ids: list[str]
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Event:
+    id: str
+    at: datetime
+    metric_id: str
+    profile_id: str
+    properties: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One mail that really left. ``by_hand``: a newsletter sent by a person, not through the API."""
+
+    at: datetime
+    address: str = field(repr=False)
+    profile_id: str
+    campaign_id: str
+    campaign_name: str
+    subject: str
+    html: str = field(repr=False)
+    text: str = field(repr=False)
+    from_email: str
+    by_hand: bool = False
+
+
+@dataclass
+class KlaviyoSwitches:
+    """What nobody knows about the real service, settings of the account, and delays (in seconds)."""
+
+    rate_limits: bool = True
+    status_step: float = 0.05  # between two statuses of a campaign on its way
+    import_delay: float = 0.1
+    estimation_delay: float = 0.05
+    member_delay: float = 0.0  # until an addition to a list shows, and counts for a sending
+    removal_delay: float = 0.0  # until a removal does
+    list_delay: float = 0.0  # until a new list is found by name
+    template_delay: float = 0.0  # until a new template is found by name
+    campaign_delay: float = 0.0  # until a new campaign is found by name
+    profile_delay: float = 0.0  # until a new profile is found by address
+    recipients_fixed: Literal["acceptance", "sending"] = "sending"
+    second_send: Literal["refused", "accepted"] = "refused"
+    refused_addresses: set[str] = field(default_factory=set)  # look right, are refused all the same
+    mail_quota: int | None = None  # "Cancelled: Billing Limit" for a campaign that would exceed it
+    default_from_email: str = "hello@example.org"
+
+
+class MailAccount:
+    """State of the simulated Klaviyo and the laws by which it changes."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.reset()
+
+    def reset(self) -> None:
+        self.switches = KlaviyoSwitches()
+        self.profiles: dict[str, Profile] = {}
+        self.lists: dict[str, MailList] = {}
+        self.templates: dict[str, Template] = {}
+        self.campaigns: dict[str, Campaign] = {}
+        self.imports: dict[str, ImportJob] = {}
+        self.estimations: dict[str, datetime] = {}
+        self.events: list[Event] = []
+        self.unique_events: set[tuple[str, str, str]] = set()
+        self.hand_made_lists: dict[str, frozenset[str]] = {}
+        self._by_address: dict[str, str] = {}
+        self._outbox: list[Mail] = []
+        self._agenda: list[tuple[datetime, int, Callable[[datetime], None]]] = []
+        self._order = itertools.count()
+        self.metrics = {self.new_id(_SHORT_ID): name for name in ("Received Email", "Opened Email", "Clicked Email")}
+
+    # -- looking in, and what people do by hand -------------------------------------------------------
+
+    @property
+    @locked
+    def outbox(self) -> list[Mail]:
+        """Every mail that has left until now, oldest first."""
+        self.settle()
+        return list(self._outbox)
+
+    @locked
+    def suppress(self, address: str, reason: str = "HARD_BOUNCE") -> None:
+        profile = self._profile_by_hand(address)
+        profile.suppressions.append((reason, self.ground.now()))
+
+    @locked
+    def unsubscribe(self, address: str) -> None:
+        profile = self._profile_by_hand(address)
+        profile.consent, profile.consent_at = "UNSUBSCRIBED", self.ground.now()
+        profile.suppressions.append(("UNSUBSCRIBE", self.ground.now()))
+
+    @locked
+    def add_list_by_hand(self, name: str, addresses: Iterable[str] = ()) -> str:
+        """A list that belongs to a person; the oracle remembers who was on it."""
+        made = self.create_list(name, "single_opt_in")
+        members = [self._profile_by_hand(address).id for address in addresses]
+        self.add_members(made, members)
+        self.hand_made_lists[made.id] = frozenset(members)
+        return made.id
+
+    @locked
+    def send_by_hand(self, list_id: str, subject: str = "Newsletter") -> None:
+        """A newsletter to everybody on a list, at once: smart sending will remember it."""
+        self.settle()
+        now = self.ground.now()
+        for profile in self.recipients([list_id], [], now):
+            if profile.email and profile.can_receive_mail:
+                self._outbox.append(
+                    Mail(now, profile.email, profile.id, "by-hand", subject, subject, "", "", "", by_hand=True)
+                )
+
+    @locked
+    def record_reaction(self, address: str, campaign_id: str, metric: Literal["Opened Email", "Clicked Email"]) -> None:
+        """A recipient opens the mail or follows its link; reports count it."""
+        profile = self.find_profile(address)
+        if profile is None:
+            raise ValueError("nobody of that address is known")
+        self._record(metric, profile.id, {"campaign_id": campaign_id}, self.ground.now())
+
+    def _profile_by_hand(self, address: str) -> Profile:
+        self.settle()
+        found = self.find_profile(address)
+        return found or self.upsert_profile({"email": address}, {})[0]
+
+    # -- time -----------------------------------------------------------------------------------------
+
+    @locked
+    def settle(self) -> None:
+        """Carry out everything whose time has come, in order of its due time."""
+        now = self.ground.now()
+        while self._agenda and self._agenda[0][0] <= now:
+            due, _, act = heapq.heappop(self._agenda)
+            act(due)
+
+    def later(self, seconds: float, act: Callable[[datetime], None], start: datetime | None = None) -> None:
+        due = (start or self.ground.now()) + timedelta(seconds=seconds)
+        heapq.heappush(self._agenda, (due, next(self._order), act))
+
+    def shows(self, since: datetime, delay: float) -> bool:
+        """Whether something of ``since`` shows by now, given a delay of the index."""
+        return since + timedelta(seconds=delay) <= self.ground.now()
+
+    def new_id(self, length: int) -> str:
+        alphabet = string.ascii_letters + string.digits if length <= _SHORT_ID else _ULID_ALPHABET
+        return "".join(self.ground.random.choices(alphabet, k=length))
+
+    # -- profiles -------------------------------------------------------------------------------------
+
+    def accepts(self, address: str) -> bool:
+        """Klaviyo's opinion of an address; it knows no more than its shape."""
+        local, at, domain = address.partition("@")
+        shapely = bool(local and at) and "." in domain.strip(".") and not set(address) & set(' \t\n<>,;()"\\')
+        refused = {refused.lower() for refused in self.switches.refused_addresses}
+        return shapely and "@" not in domain and len(address) <= _LONGEST_ADDRESS and address.lower() not in refused
+
+    def find_profile(self, address: str) -> Profile | None:
+        """Letter case does not tell two addresses apart."""
+        identity = self._by_address.get(address.strip().lower())
+        return self.profiles[identity] if identity else None
+
+    def upsert_profile(
+        self, attributes: Mapping[str, Any], properties: Mapping[str, Any], identity: str | None = None
+    ) -> tuple[Profile, bool]:
+        """The profile and whether it is new. Absent members stay as they are, ``None`` clears them."""
+        now = self.ground.now()
+        address = attributes.get("email")
+        profile = self.profiles.get(identity or "") or (self.find_profile(address) if address else None)
+        is_new = profile is None
+        if profile is None:
+            profile = Profile(self.new_id(_LONG_ID), now, now)
+            self.profiles[profile.id] = profile
+        profile.attributes.update(attributes)
+        profile.properties.update(properties)
+        profile.updated = now
+        if address:
+            self._by_address[address.strip().lower()] = profile.id
+        return profile, is_new
+
+    # -- lists ----------------------------------------------------------------------------------------
+
+    def create_list(self, name: str, opt_in_process: str) -> MailList:
+        now = self.ground.now()
+        made = MailList(self.new_id(_SHORT_ID), name, now, now, opt_in_process)
+        self.lists[made.id] = made
+        return made
+
+    def add_members(self, to: MailList, profile_ids: Iterable[str]) -> None:
+        now, present = self.ground.now(), to.current()
+        for profile_id in dict.fromkeys(profile_ids):
+            if profile_id not in present:
+                to.memberships.append(Membership(profile_id, now))
+        to.updated = now
+
+    def remove_members(self, of: MailList, profile_ids: Iterable[str]) -> None:
+        now, present = self.ground.now(), of.current()
+        for profile_id in set(profile_ids) & present.keys():
+            present[profile_id].left_at = now
+        of.updated = now
+
+    def visible_members(self, of: MailList, at: datetime) -> dict[str, Membership]:
+        """Who is on the list as the index sees it at ``at``: additions and removals may lag."""
+        joined_by = at - timedelta(seconds=self.switches.member_delay)
+        left_after = at - timedelta(seconds=self.switches.removal_delay)
+        return {
+            m.profile_id: m
+            for m in of.memberships
+            if m.joined_at <= joined_by and (m.left_at is None or m.left_at > left_after)
+        }
+
+    def recipients(self, included: Iterable[str], excluded: Iterable[str], at: datetime) -> list[Profile]:
+        """The members of the lists, without regard to whether they may be mailed. Deleted lists are empty."""
+        wanted: dict[str, None] = {}
+        for list_id in included:
+            if list_id in self.lists:
+                wanted.update(dict.fromkeys(self.visible_members(self.lists[list_id], at)))
+        for list_id in excluded:
+            if list_id in self.lists:
+                for profile_id in self.visible_members(self.lists[list_id], at):
+                    wanted.pop(profile_id, None)
+        return [self.profiles[profile_id] for profile_id in wanted]
+
+    def start_import(self, rows: list[tuple[dict[str, Any], dict[str, Any]]], list_ids: list[str]) -> ImportJob:
+        """Queued now, begun after half the delay, done after the whole."""
+        job = ImportJob(self.new_id(_LONG_ID), self.ground.now(), len(rows), list_ids)
+        self.imports[job.id] = job
+
+        def begin(at: datetime) -> None:
+            job.started_at = at
+
+        def finish(at: datetime) -> None:
+            job.completed_at = at
+            self._import(job, rows)
+
+        self.later(self.switches.import_delay / 2, begin)
+        self.later(self.switches.import_delay, finish)
+        return job
+
+    def _import(self, job: ImportJob, rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+        imported = []
+        for attributes, properties in rows:
+            address = attributes.get("email")
+            if address is not None and not self.accepts(address):
+                job.errors.append({"email": address})
+                continue
+            imported.append(self.upsert_profile(attributes, properties)[0].id)
+        for list_id in job.list_ids:
+            if list_id in self.lists:
+                self.add_members(self.lists[list_id], imported)
+
+    # -- templates ------------------------------------------------------------------------------------
+
+    def add_template(
+        self, name: str, editor_type: str, html: str | None, text: str | None, amp: str | None = None
+    ) -> Template:
+        now = self.ground.now()
+        made = Template(self.new_id(_SHORT_ID), name, editor_type, html, text, amp, now, now)
+        self.templates[made.id] = made
+        return made
+
+    def assign_template(self, campaign: Campaign, template: Template) -> Template:
+        """The campaign gets a copy of its own; later edits of the original do not reach it."""
+        copied = self.add_template(template.name, template.editor_type, template.html, template.text, template.amp)
+        copied.is_copy = True
+        campaign.template_id = copied.id
+        campaign.updated_at = self.ground.now()
+        return copied
+
+    # -- campaigns ------------------------------------------------------------------------------------
+
+    def status_of(self, campaign: Campaign) -> str:
+        start = campaign.send_at
+        if start is None or campaign.accepted_at is None:
+            return campaign.outcome or "Draft"
+        now, step = self.ground.now(), timedelta(seconds=self.switches.status_step)
+        if campaign.outcome is not None and (campaign.outcome != "Sent" or now >= start + 4 * step):
+            return campaign.outcome
+        if now < start:
+            return "Preparing to schedule" if now < campaign.accepted_at + step else "Scheduled"
+        passed = int((now - start) / step) if step else len(_BEFORE_SENDING)
+        return _BEFORE_SENDING[passed] if passed < len(_BEFORE_SENDING) else "Sending"
+
+    def job_status_of(self, campaign: Campaign) -> JobStatus | None:
+        """``None``: no send job was ever made, or it was taken back."""
+        if campaign.accepted_at is None:
+            return None
+        if campaign.outcome == "Cancelled":
+            return "cancelled"
+        if campaign.outcome is not None:
+            return "complete"
+        early = ("Preparing to schedule", "Scheduled", "Preparing to send")
+        return "queued" if self.status_of(campaign) in early else "processing"
+
+    def accept_sending(self, campaign: Campaign) -> None:
+        """The point of no return: from here on the mails leave by themselves."""
+        now = self.ground.now()
+        campaign.accepted_at, campaign.outcome, campaign.updated_at = now, None, now
+        if self.switches.recipients_fixed == "acceptance":
+            fixed = self.recipients(campaign.included, campaign.excluded, now)
+            campaign.fixed_recipients = [profile.id for profile in fixed]
+        self.later(
+            self.switches.status_step * len(_BEFORE_SENDING),
+            lambda at: self._send(campaign, accepted_at=now, at=at),
+            start=campaign.send_at,
+        )
+
+    def stop_sending(self, campaign: Campaign, *, revert: bool) -> None:
+        if revert:
+            campaign.accepted_at = campaign.fixed_recipients = None
+        else:
+            campaign.outcome = "Cancelled"
+
+    def _send(self, campaign: Campaign, *, accepted_at: datetime, at: datetime) -> None:
+        is_stopped = campaign.accepted_at != accepted_at or campaign.outcome is not None
+        if is_stopped or campaign.id not in self.campaigns:
+            return
+        campaign.outcome = self._deliver(campaign, at)
+        campaign.send_time = at
+        campaign.updated_at = at
+
+    def _deliver(self, campaign: Campaign, at: datetime) -> str:
+        """Mail whoever may be mailed, and say how it ended. Nobody is told who was left out."""
+        template = self.templates.get(campaign.template_id or "")
+        if template is None or not campaign.content.get("subject"):
+            return "Cancelled: Misconfigured"
+        if campaign.fixed_recipients is not None:
+            chosen = [self.profiles[profile_id] for profile_id in campaign.fixed_recipients]
+        else:
+            chosen = self.recipients(campaign.included, campaign.excluded, at)
+        eligible = [profile for profile in chosen if profile.email and profile.can_receive_mail]
+        if not eligible:
+            return "Cancelled: No Recipients"
+        quota = self.switches.mail_quota
+        if quota is not None and len(self._outbox) + len(eligible) > quota:
+            return "Cancelled: Billing Limit"
+        due = [profile for profile in eligible if not (campaign.smart_sending and self._mailed_lately(profile, at))]
+        if not due:
+            return "Cancelled: Smart Sending"
+        try:
+            mails = [self._compose(campaign, template, profile, at) for profile in due]
+        except BrokenTemplateError:
+            return "Cancelled: Misconfigured"
+        self._outbox += mails
+        for profile in due:
+            self._record("Received Email", profile.id, {"campaign_id": campaign.id}, at)
+        return "Sent"
+
+    def _mailed_lately(self, profile: Profile, at: datetime) -> bool:
+        return any(mail.profile_id == profile.id and mail.at > at - SMART_SENDING_WINDOW for mail in self._outbox)
+
+    def _compose(self, campaign: Campaign, template: Template, profile: Profile, at: datetime) -> Mail:
+        person = {**profile.attributes, **profile.properties}
+        return Mail(
+            at=at,
+            address=profile.email or "",
+            profile_id=profile.id,
+            campaign_id=campaign.id,
+            campaign_name=campaign.name,
+            subject=fill_in(campaign.content["subject"], person, as_html=False)[0],
+            html=render(template.html or "", person, as_html=True),
+            text=render(template.text or "", person, as_html=False),
+            from_email=campaign.content.get("from_email") or self.switches.default_from_email,
+        )
+
+    # -- events ---------------------------------------------------------------------------------------
+
+    def metric_id(self, name: str) -> str:
+        for identity, known in self.metrics.items():
+            if known == name:
+                return identity
+        identity = self.new_id(_SHORT_ID)
+        self.metrics[identity] = name
+        return identity
+
+    def _record(self, metric: str, profile_id: str, properties: dict[str, Any], at: datetime) -> None:
+        self.events.append(Event(self.new_id(_LONG_ID), at, self.metric_id(metric), profile_id, properties))
+
+    def record_event(
+        self, metric: str, profile: Profile, properties: dict[str, Any], at: datetime, unique_id: str | None
+    ) -> None:
+        """Counted once per profile, metric and ``unique_id``; without one, once per second."""
+        mark = (profile.id, metric, unique_id or str(int(at.timestamp())))
+        if mark not in self.unique_events:
+            self.unique_events.add(mark)
+            self._record(metric, profile.id, properties, at)

@@ -1,0 +1,120 @@
+"""The sandbox on the network: one loopback port for the three services, the control API and the page."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from importlib import resources
+from types import TracebackType
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from pycontw_assets.sandbox import keys
+from pycontw_assets.sandbox.control import Control, Reseed
+from pycontw_assets.sandbox.seed import seed_demo
+from pycontw_assets.sandbox.wire import HTML_PAGE, AbortableProtocol
+from pycontw_assets.sandbox.world import World
+
+HOST = "127.0.0.1"
+DEFAULT_PORT = 8031
+_START_PATIENCE_SECONDS = 10.0
+
+
+def build_app(world: World, reseed: Reseed | None = None) -> Starlette:
+    """``reseed`` refills the world after a reset from the page. Needs ``AbortableProtocol`` to carry out faults."""
+    page = resources.files("pycontw_assets.sandbox").joinpath("page.html").read_text(encoding="utf-8")
+
+    async def show_page(request: Request) -> Response:
+        return HTMLResponse(page)
+
+    async def show_sign_in(request: Request) -> Response:
+        return HTMLResponse(HTML_PAGE)
+
+    services: list[BaseRoute] = [Mount(f"/{name}", app=app) for name, app in world.services().items()]
+    return Starlette(
+        routes=[
+            Route("/", show_page),
+            Route("/sign_in", show_sign_in),
+            Mount("/control", routes=Control(world, reseed).routes()),
+            *services,
+        ]
+    )
+
+
+def environment(url: str) -> dict[str, str]:
+    """The variables that point the pipeline at a sandbox."""
+    return {
+        "KKTIX_API_URL": f"{url}/kktix/api/v2/hosting_events",
+        "KKTIX_API_TOKEN": keys.KKTIX_TOKEN,
+        "GATHER_API_URL": f"{url}/gather",
+        "GATHER_API_KEY": keys.GATHER_KEY,
+        "GATHER_SPACE_ID": keys.GATHER_SPACE_ID,
+        "KLAVIYO_API_URL": f"{url}/klaviyo",
+        "KLAVIYO_API_KEY": keys.KLAVIYO_KEY,
+    }
+
+
+class SandboxServer:
+    """A sandbox in a thread of this process, from ``with`` to its end; ``url`` has no trailing slash."""
+
+    def __init__(self, world: World, port: int = 0, reseed: Reseed | None = None) -> None:
+        self.world = world
+        self._port = port
+        self._app = build_app(world, reseed)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return environment(self.url)
+
+    def __enter__(self) -> SandboxServer:
+        listener = socket.create_server((HOST, self._port))
+        self.url = f"http://{HOST}:{listener.getsockname()[1]}"
+        self._server = uvicorn.Server(_config(self._app))
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="sandbox", daemon=True
+        )
+        self._thread.start()
+        self._await_start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    def _await_start(self) -> None:
+        deadline = time.monotonic() + _START_PATIENCE_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("the sandbox did not start")
+            time.sleep(0.005)
+
+
+def serve(port: int = DEFAULT_PORT, world: World | None = None) -> None:
+    """Answer until interrupted. Without a world: an invented sale, refilled on every reset."""
+    if world is None:
+        world = World()
+        seed_demo(world)
+    with socket.create_server((HOST, port)) as listener:
+        asyncio.run(uvicorn.Server(_config(build_app(world, seed_demo))).serve(sockets=[listener]))
+
+
+def _config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=AbortableProtocol,
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )

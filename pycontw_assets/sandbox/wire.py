@@ -1,0 +1,245 @@
+"""From sockets to calls and back, including what only a socket can do: resets, lost and truncated replies.
+
+Knows nothing of tickets, guests or mail. A service is anything with ``answer(call) -> reply``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pycontw_assets.sandbox.call_log import CallLog, CallRecord
+from pycontw_assets.sandbox.faults import Fault, FaultBoard
+from pycontw_assets.sandbox.ground import Ground
+
+_log = logging.getLogger(__name__)
+HTML_PAGE = "<!doctype html><html><head><title>One moment</title></head><body>Please sign in.</body></html>"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request as a service sees it. ``path`` is relative to where the service is mounted (``base_url``)."""
+
+    method: str
+    path: str
+    query: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    base_url: str
+
+
+@dataclass
+class Reply:
+    status: int = 200
+    body: bytes = b""
+    content_type: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def json_reply(payload: Any, status: int = 200, content_type: str = "application/json") -> Reply:
+    return Reply(status, json.dumps(payload, ensure_ascii=False).encode(), content_type)
+
+
+def text_reply(text: str, status: int = 200, content_type: str = "text/plain; charset=utf-8") -> Reply:
+    return Reply(status, text.encode(), content_type)
+
+
+class Service(Protocol):
+    def answer(self, call: Call) -> Reply: ...
+
+
+class Router:
+    """Which handler answers a method and a path template such as ``/api/lists/{id}``."""
+
+    def __init__(self, routes: Mapping[tuple[str, str], str]) -> None:
+        self._routes = [
+            (method, template, re.compile(re.sub(r"{\w+}", "([^/]+)", template) + "/?"), handler)
+            for (method, template), handler in routes.items()
+        ]
+
+    def find(self, call: Call) -> tuple[str, str, tuple[str, ...]] | int:
+        """Template, handler name and path parameters; 404 or 405 when nothing fits."""
+        status = 404
+        for method, template, pattern, handler in self._routes:
+            if (match := pattern.fullmatch(call.path)) is None:
+                continue
+            if method == call.method:
+                return template, handler, match.groups()
+            status = 405
+        return status
+
+
+class AbortableProtocol(H11Protocol):
+    """Hands its transport to the application, and does not wait for unfinished answers when the server stops."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if not self.transport.is_closing():
+            self.transport.abort()
+
+
+class ServiceApp:
+    """One service as an ASGI application: reads the call, lets faults strike, keeps the log."""
+
+    def __init__(self, name: str, service: Service, ground: Ground, faults: FaultBoard, calls: CallLog) -> None:
+        self._name = name
+        self._service = service
+        self._ground = ground
+        self._faults = faults
+        self._calls = calls
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        call = await _read_call(scope, receive)
+        record = self._calls.open(self._ground.now(), self._name, call.method, call.path)
+        struck = self._faults.take(self._name, call.method, call.path)
+        breaking = next((fault for fault in struck if fault.breaks_the_call), None)
+        await _be_kind(struck, before=True)
+        reply = Reply()
+        if breaking is None or breaking.acts:
+            record.acted = True
+            reply = self._act(call)
+        await _be_kind(struck, before=False)
+        if breaking is None:
+            record.status = reply.status
+            await _send_reply(send, reply)
+        else:
+            record.fault = breaking.kind
+            await _Breakage(scope, receive, send, record, reply).carry_out(breaking, self._name)
+
+    def _act(self, call: Call) -> Reply:
+        try:
+            with self._ground.lock:
+                return self._service.answer(call)
+        except Exception:  # noqa: BLE001 - a bug in here must look like a 500 to the caller
+            _log.exception("the simulated %s failed on %s %s", self._name, call.method, call.path)
+            return text_reply("the sandbox itself failed; see its log", 500)
+
+
+async def _be_kind(struck: list[Fault], *, before: bool) -> None:
+    """Latency before acting; a hook before acting unless ordered with ``acts``. In a thread: hooks may block."""
+    for fault in struck:
+        if fault.kind == "latency" and before:
+            await asyncio.sleep(fault.seconds)
+        if fault.kind == "hook" and fault.acts != before and fault.action is not None:
+            await asyncio.to_thread(fault.action)
+
+
+async def _read_call(scope: Scope, receive: Receive) -> Call:
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    root = scope.get("root_path", "")
+    return Call(
+        method=scope["method"],
+        path=scope["path"].removeprefix(root),
+        query=scope["query_string"].decode("latin-1"),
+        headers=headers,
+        body=body,
+        base_url=f"http://{headers.get('host', 'localhost')}{root}",
+    )
+
+
+async def _send_reply(send: Send, reply: Reply) -> None:
+    headers = dict(reply.headers)
+    if reply.content_type:
+        headers["content-type"] = reply.content_type
+    if reply.status != HTTPStatus.NO_CONTENT:
+        headers["content-length"] = str(len(reply.body))
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": raw})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+class _Breakage:
+    """Carries out one breaking fault on one call."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, record: CallRecord, reply: Reply) -> None:
+        self._transport: asyncio.Transport = scope["state"]["transport"]
+        self._receive = receive
+        self._send = send
+        self._record = record
+        self._reply = reply
+
+    async def carry_out(self, fault: Fault, service: str) -> None:
+        if fault.kind == "reset":
+            await self._reset()
+        elif fault.kind == "timeout":
+            await self._hang(fault.seconds)
+        elif fault.kind == "truncate":
+            await self._truncate()
+        else:
+            reply = _WHOLE_REPLIES[fault.kind](fault, service)
+            self._record.status = reply.status
+            await _send_reply(self._send, reply)
+
+    async def _reset(self) -> None:
+        """A true RST, not a polite close: linger time zero."""
+        sock = self._transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+        await self._until_gone()
+
+    async def _hang(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._until_gone(), seconds)
+        except (asyncio.TimeoutError, TimeoutError):
+            await self._reset()
+
+    async def _truncate(self) -> None:
+        """Announce the whole body, send half of it, close."""
+        body = self._reply.body or b'{"data": []}'
+        head = (
+            f"HTTP/1.1 {self._reply.status} OK\r\ncontent-type: {self._reply.content_type}\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        self._transport.write(head.encode("latin-1") + body[: len(body) // 2])
+        self._transport.close()
+        await self._until_gone()
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def _status_reply(fault: Fault, service: str) -> Reply:
+    reply = text_reply("simulated trouble", fault.status)
+    if service == "klaviyo" and fault.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        code = "throttled" if fault.status == HTTPStatus.TOO_MANY_REQUESTS else "simulated"
+        error = {"id": "simulated", "status": fault.status, "code": code, "title": "Simulated.", "detail": "Simulated."}
+        reply = json_reply({"errors": [error]}, fault.status, "application/vnd.api+json")
+    if fault.retry_after is not None:
+        reply.headers["retry-after"] = str(fault.retry_after)
+    return reply
+
+
+def _redirect_reply(fault: Fault, service: str) -> Reply:
+    reply = text_reply(HTML_PAGE, 302, "text/html; charset=utf-8")
+    reply.headers["location"] = "/sign_in"
+    return reply
+
+
+_WHOLE_REPLIES: dict[str, Callable[[Fault, str], Reply]] = {
+    "status": _status_reply,
+    "html": lambda fault, service: text_reply(HTML_PAGE, 200, "text/html; charset=utf-8"),
+    "redirect": _redirect_reply,
+    "shape": lambda fault, service: json_reply(fault.body),
+}

@@ -1,0 +1,63 @@
+"""The simulated outside world as one Python object: what tests and the demo hold in their hands.
+
+``world.kktix``, ``world.gather`` and ``world.klaviyo`` are the services with their ``switches``; the everyday
+actions are methods of the world itself. All of it is safe to use while the server is answering.
+"""
+
+from __future__ import annotations
+
+from pycontw_assets.sandbox.call_log import CallLog
+from pycontw_assets.sandbox.faults import FaultBoard
+from pycontw_assets.sandbox.gather import Venue
+from pycontw_assets.sandbox.ground import Clock, Ground, system_clock
+from pycontw_assets.sandbox.kktix import BoxOffice
+from pycontw_assets.sandbox.klaviyo.account import Mail, MailAccount
+from pycontw_assets.sandbox.klaviyo.api import KlaviyoApi
+from pycontw_assets.sandbox.wire import Service, ServiceApp
+
+
+class World:
+    """KKTIX, Gather and Klaviyo, the troubles ordered for them, and the log of all calls."""
+
+    def __init__(self, clock: Clock = system_clock, seed: int = 0) -> None:
+        self.ground = Ground(clock, seed)
+        self.faults = FaultBoard()
+        self.calls = CallLog()
+        self.kktix = BoxOffice(self.ground)
+        self.gather = Venue(self.ground)
+        self.klaviyo = MailAccount(self.ground)
+        self._klaviyo_api = KlaviyoApi(self.ground, self.klaviyo)
+
+        self.add_event = self.kktix.add_event
+        self.rename_event = self.kktix.rename_event
+        self.end_event = self.kktix.end_event
+        self.sell = self.kktix.sell
+        self.pay = self.kktix.pay
+        self.cancel = self.kktix.cancel
+        self.refund = self.kktix.refund
+        self.reinstate = self.kktix.reinstate
+        self.transfer = self.kktix.transfer
+        self.set_state = self.kktix.set_state
+        self.add_guest = self.gather.add_guest
+        self.remove_guest = self.gather.remove_guest
+
+    @property
+    def outbox(self) -> list[Mail]:
+        return self.klaviyo.outbox
+
+    def reset(self, clock: Clock | None = None, seed: int = 0) -> None:
+        """Back to an empty world; the services stay the same objects, so a running server goes on."""
+        with self.ground.lock:
+            self.ground.clock = clock or self.ground.clock
+            self.ground.random.seed(seed)
+            self.faults.clear()
+            self.calls.clear()
+            for part in (self.kktix, self.gather, self.klaviyo, self._klaviyo_api):
+                part.reset()
+
+    def services(self) -> dict[str, ServiceApp]:
+        """The services as web applications, by name."""
+        answering: dict[str, Service] = {"kktix": self.kktix, "gather": self.gather, "klaviyo": self._klaviyo_api}
+        return {
+            name: ServiceApp(name, service, self.ground, self.faults, self.calls) for name, service in answering.items()
+        }
