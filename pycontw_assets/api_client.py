@@ -12,21 +12,19 @@ from __future__ import annotations
 import json
 import logging
 import random
-import re
-import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+
+from pycontw_assets.http_answers import Answer, cannot_be_sent, objections, parse_json, read_answer, transport_trouble
 
 
 class ServiceError(Exception):
@@ -196,7 +194,7 @@ class ApiClient:
         payload = None if body is None else json.dumps(body, allow_nan=False).encode()
         call = _Call(method, operation, url, payload, repeatable, expect_json, group)
         patience = _Patience(self._deadline_seconds, self._clock, self._sleep)
-        failures = throttled = 0
+        failures, throttled, in_doubt = 0, 0, False
         while True:
             self._wait_for_turn(call, patience)
             outcome = self._try_once(call, patience)
@@ -208,8 +206,11 @@ class ApiClient:
                 continue
             failures += 1
             pause = _backoff(failures) if outcome.wait is None else outcome.wait
+            error = outcome.error
+            if isinstance(error, Unavailable):  # a refused connection does not settle what an earlier try did
+                error.outcome_unknown = in_doubt = in_doubt or error.outcome_unknown
             if not outcome.may_repeat or failures >= self._attempts or pause > patience.left:
-                raise outcome.error
+                raise error
             patience.pause(pause)
 
     def _wait_for_turn(self, call: _Call, patience: _Patience) -> None:
@@ -240,9 +241,9 @@ class ApiClient:
         if self._on_request:
             self._on_request(call.method, call.operation)
         answer = self._exchange(call, patience)
-        return self._judge(call, answer) if isinstance(answer, _Answer) else answer
+        return self._judge(call, answer) if isinstance(answer, Answer) else answer
 
-    def _exchange(self, call: _Call, patience: _Patience) -> _Answer | _Failure:
+    def _exchange(self, call: _Call, patience: _Patience) -> Answer | _Failure:
         try:
             with self._session.request(
                 call.method,
@@ -253,15 +254,16 @@ class ApiClient:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return _read(response, patience)
-        except ValueError:  # requests' and urllib3's words for a URL or header that cannot be sent
+                return read_answer(response, lambda: patience.left <= 0)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+            never_left = cannot_be_sent(error)
+            reason, may_have_arrived = transport_trouble(error)
+        if never_left:
             reason = "the URL or the key has a form that cannot be sent"
             return _Failure(Misconfigured(self.service, call.operation, reason))
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            reason, was_sent = _transport_trouble(error)
-        return self._passing(call, reason, was_executed=was_sent)
+        return self._passing(call, reason, may_have_acted=may_have_arrived)
 
-    def _judge(self, call: _Call, answer: _Answer) -> Reply | _Failure:
+    def _judge(self, call: _Call, answer: Answer) -> Reply | _Failure:
         status = answer.status
         if status // 100 == _SUCCESS:
             return self._judge_success(call, answer)
@@ -270,12 +272,12 @@ class ApiClient:
             return _Failure(Unavailable(self.service, call.operation, reason, status), True, True, answer.wait)
         is_edge = self._edge_pages and answer.is_page and status in (_FORBIDDEN, _NOT_FOUND)
         if status == _REQUEST_TIMEOUT or is_edge:
-            return self._passing(call, reason, status, answer.wait, was_executed=False)
+            return self._passing(call, reason, status, answer.wait, may_have_acted=False)
         if status >= _SERVER_ERROR:
             return self._passing(call, reason, status, answer.wait)
         return _Failure(self._permanent(call, answer))
 
-    def _judge_success(self, call: _Call, answer: _Answer) -> Reply | _Failure:
+    def _judge_success(self, call: _Call, answer: Answer) -> Reply | _Failure:
         if answer.is_page:
             reason = f"answered {answer.status} with an HTML page"
             if self._edge_pages:
@@ -284,7 +286,7 @@ class ApiClient:
             return _Failure(Misconfigured(self.service, call.operation, reason, answer.status))
         if not call.expect_json:
             return Reply(answer.status)
-        trouble, data = ("a body that was cut short", None) if answer.is_cut_short else _parse(answer.body)
+        trouble, data = ("a body that was cut short", None) if answer.is_cut_short else parse_json(answer.body)
         if trouble is None:
             return Reply(answer.status, data, answer.has_next_page)
         reason = f"answered {answer.status} with {trouble}"
@@ -299,14 +301,13 @@ class ApiClient:
         status: int | None = None,
         wait: float | None = None,
         *,
-        was_executed: bool = True,
+        may_have_acted: bool = True,
     ) -> _Failure:
-        """``was_executed``: the service may have acted on it."""
-        unknown = was_executed and not call.repeatable
+        unknown = may_have_acted and call.method != "GET"
         error = Unavailable(self.service, call.operation, reason, status, outcome_unknown=unknown)
-        return _Failure(error, may_repeat=not unknown, wait=wait)
+        return _Failure(error, may_repeat=call.repeatable or not may_have_acted, wait=wait)
 
-    def _permanent(self, call: _Call, answer: _Answer) -> ServiceError:
+    def _permanent(self, call: _Call, answer: Answer) -> ServiceError:
         status = answer.status
         if status in (_UNAUTHORIZED, _FORBIDDEN):
             reason = f"answered {status}: the key is wrong or lacks rights"
@@ -314,7 +315,7 @@ class ApiClient:
         if status < _CLIENT_ERROR:
             reason = f"answered {status}, a redirect: a sign-in page, or the URL is wrong"
             return Misconfigured(self.service, call.operation, reason, status)
-        codes, pointers = _objections(answer.body)
+        codes, pointers = objections(answer.body)
         named = (*codes, *pointers)[:_NAMED_OBJECTIONS]
         reason = f"answered {status}" + (f" ({', '.join(named)})" if named else "")
         kind = {_NOT_FOUND: NotFound, _GONE: NotFound, _TOO_LARGE: TooLarge}.get(status, Refused)
@@ -334,7 +335,6 @@ _SERVER_ERROR = 500
 
 _SHORTEST_HOLD = 0.5  # seconds; a service that keeps saying "wait 0" is not to be hammered until the deadline
 _FIRST_PAUSE = 1.0
-_BLOCK = 64 * 1024
 _NAMED_OBJECTIONS = 4  # in the text; a batch can be refused at a thousand places
 
 
@@ -379,19 +379,6 @@ class _Call:
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    body: bytes
-    is_cut_short: bool
-    wait: float | None
-    has_next_page: bool
-
-    @property
-    def is_page(self) -> bool:
-        return self.body[:_BLOCK].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
-
-
-@dataclass(frozen=True, slots=True)
 class _Failure:
     error: ServiceError
     may_repeat: bool = False
@@ -423,102 +410,3 @@ def _jitter() -> float:
 
 def _backoff(failures: int) -> float:
     return float(_FIRST_PAUSE * 2 ** (failures - 1) * (0.5 + _jitter()))
-
-
-def _read(response: requests.Response, patience: _Patience) -> _Answer:
-    """The whole answer. A body that ends early is marked, since most statuses need none."""
-    body, is_cut_short = bytearray(), False
-    try:
-        while block := response.raw.read1(_BLOCK, decode_content=True):
-            body += block
-            if patience.left <= 0:  # a read time-out never ends a body that trickles
-                is_cut_short = True
-                break
-    except urllib3.exceptions.HTTPError:
-        is_cut_short = True
-    has_next_page = "next" in response.links
-    return _Answer(response.status_code, bytes(body), is_cut_short, _retry_after(response.headers), has_next_page)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """``Retry-After`` in seconds, or as a date by the service's own clock where it tells it."""
-    text = headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
-        return float(text)
-    until = _http_date(text)
-    if until is None:
-        return None
-    now = _http_date(headers.get("Date", "")) or datetime.now(timezone.utc)
-    return max(0.0, (until - now).total_seconds())
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return None
-    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment
-
-
-def _parse(body: bytes) -> tuple[str | None, Any]:
-    """What is wrong with a body, and what it says."""
-    try:
-        return None, json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        return ("a body that is not JSON" if body.strip() else "an empty body"), None
-
-
-def _refuse_constant(_name: str) -> Any:
-    raise ValueError("NaN and Infinity are not JSON")
-
-
-def _transport_trouble(error: Exception) -> tuple[str, bool]:
-    """What happened, and whether the request may have reached the service."""
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return "no connection within the time allowed", False
-    if isinstance(error, (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)):
-        return "no answer within the time allowed", True
-    causes = _causes(error)
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return "its TLS certificate is not accepted", False
-    if any(
-        isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ProxyError)) for cause in causes
-    ):
-        return "could not connect", False
-    return "the connection broke", True
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """An exception with those it wraps; requests and urllib3 hide them in ``args`` and ``reason``."""
-    found: list[BaseException] = []
-    queue: list[Any] = [error]
-    while queue:
-        item = queue.pop()
-        if isinstance(item, BaseException) and item not in found:
-            found.append(item)
-            queue += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
-    return found
-
-
-_SAFE_CODE = re.compile(r"[A-Za-z_.-]{1,60}")
-_SAFE_POINTER = re.compile(r"[A-Za-z0-9_\[\]/.-]{1,120}")  # no room for an address
-
-
-def _objections(body: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Codes and JSON pointers of a JSON:API error document, as far as they quote nothing that was sent."""
-    document = _parse(body)[1]
-    errors = document.get("errors") if isinstance(document, dict) else None
-    codes: list[str] = []
-    pointers: list[str] = []
-    for error in errors if isinstance(errors, list) else []:
-        if not isinstance(error, dict):
-            continue
-        source = error.get("source")
-        source = source if isinstance(source, dict) else {}
-        codes += _safe(_SAFE_CODE, error.get("code"))
-        pointers += _safe(_SAFE_POINTER, source.get("pointer") or source.get("parameter"))
-    return tuple(dict.fromkeys(codes)), tuple(dict.fromkeys(pointers))
-
-
-def _safe(pattern: re.Pattern[str], value: Any) -> list[str]:
-    return [value] if isinstance(value, str) and pattern.fullmatch(value) else []

@@ -85,6 +85,13 @@ def test_a_write_that_must_not_be_repeated_is_not_and_its_outcome_is_unknown(ser
     assert len(server.received) == 1
 
 
+def test_an_earlier_try_keeps_the_outcome_of_a_repeatable_write_in_doubt(server, client):
+    server.will_answer(Answer(502), Answer(408), Answer(408))
+    with pytest.raises(Unavailable) as caught:
+        write(client, repeatable=True)
+    assert (caught.value.status, caught.value.outcome_unknown) == (408, True)
+
+
 def test_a_success_whose_body_nobody_needs_is_a_success_however_it_ends(server, client):
     for answer in (Answer(204), Answer(body=b"done"), Answer(body=b"[1", cut_after=1)):
         server.will_answer(answer)
