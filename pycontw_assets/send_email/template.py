@@ -1,0 +1,137 @@
+"""The invitation: two text files with placeholders to one finished, versioned mail. No network here.
+
+The words are in ``invitation/``; this module fills them in and refuses what would make a broken or unsafe mail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from ipaddress import ip_address
+from string import Template
+from urllib.parse import parse_qs, urlsplit
+
+HTML_FILE = "invitation.html"
+TEXT_FILE = "invitation.txt"
+
+_FOLDER = "invitation"
+_NEEDED = ("edition", "venue_url", "video_url", "reference")
+_UNSUBSCRIBE = "{% unsubscribe %}"
+_KLAVIYO_TAG = re.compile(r"\{[{%#]")
+_VERSION_LENGTH = 8
+_YOUTUBE_HOSTS = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.be"})
+_YOUTUBE_PATHS = ("/live/", "/embed/", "/playlist")
+
+
+class InvitationError(ValueError):
+    """The invitation cannot be made as its files or links stand; the text says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationTemplate:
+    """A finished mail. ``name`` holds the version, and stands in ``html`` and ``text`` as their mark."""
+
+    name: str
+    subject: str
+    preview_text: str
+    html: str
+    text: str
+    version: str
+
+
+def render_invitation(
+    edition: str, venue_url: str, video_url: str, sources: Mapping[str, str] | None = None
+) -> InvitationTemplate:
+    """The invitation of an edition. ``sources`` replaces the packaged files (file name to its text)."""
+    if not re.fullmatch(r"20\d\d", edition):
+        raise InvitationError("an edition is a year of four digits")
+    values = {"edition": edition, "venue_url": venue_url, "video_url": video_url}
+    for name in ("venue_url", "video_url"):
+        _check_link(name, values[name])
+    sources = sources or {name: _packaged(name) for name in (HTML_FILE, TEXT_FILE)}
+    unversioned = _fill_all(sources, values, reference="")
+    version = hashlib.sha256("\0".join(unversioned).encode()).hexdigest()[:_VERSION_LENGTH]
+    reference = f"pycontw-{edition}-invitation-{version}"
+    subject, preview_text, text, page = _fill_all(sources, values, reference)
+    return InvitationTemplate(reference, subject, preview_text, page, text, version)
+
+
+def check_video_url(url: str, *, allow_loopback: bool = False) -> None:
+    """Refuses what is not a YouTube video by HTTPS; the sandbox may also use this machine.
+
+    The error names the host at most: whoever has the link of an unlisted video can watch it.
+    """
+    _check_link("INVITATION_VIDEO_URL", url)
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if allow_loopback and _is_loopback(host):
+        return
+    if parts.scheme != "https":
+        raise InvitationError("INVITATION_VIDEO_URL must begin with https://")
+    if host not in _YOUTUBE_HOSTS or parts.username is not None:
+        raise InvitationError(f"INVITATION_VIDEO_URL must be on YouTube (youtube.com, youtu.be), not on {host}")
+    short = host == "youtu.be" and len(parts.path) > 1
+    watched = parts.path == "/watch" and "v" in parse_qs(parts.query)
+    if not (short or watched or parts.path.startswith(_YOUTUBE_PATHS)):
+        raise InvitationError("INVITATION_VIDEO_URL must name one video, stream or playlist")
+
+
+def _check_link(name: str, url: str) -> None:
+    """Only web links, and nothing Klaviyo or a mail program would read as more than a link."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https"):
+        raise InvitationError(f"{name} must be a web address (https://…)")
+    if _KLAVIYO_TAG.search(url) or re.search(r"[\s\x00-\x1f\x7f<>\"\\^`{}|]", url):
+        raise InvitationError(f"{name} holds a blank, a brace or another character no web address has")
+
+
+def _fill_all(sources: Mapping[str, str], values: Mapping[str, str], reference: str) -> tuple[str, str, str, str]:
+    """Subject, preview text, text and HTML."""
+    values = {**values, "reference": reference}
+    filled = _fill(TEXT_FILE, sources[TEXT_FILE], values)
+    head, _, text = filled.partition("\n\n")
+    lines = re.fullmatch(r"Subject: (.+)\nPreview: (.+)", head)
+    if lines is None:
+        raise InvitationError(f"{TEXT_FILE} must begin with a line 'Subject: …' and a line 'Preview: …'")
+    subject, preview_text = lines.groups()
+    escaped = {
+        name: html.escape(value) for name, value in {**values, "subject": subject, "preview_text": preview_text}.items()
+    }
+    return subject, preview_text, text, _fill(HTML_FILE, sources[HTML_FILE], escaped)
+
+
+def _fill(file: str, source: str, values: Mapping[str, str]) -> str:
+    found = Template.pattern.findall(source)
+    used = {named or braced for _, named, braced, _ in found}
+    for name in _NEEDED:
+        if name not in used:
+            raise InvitationError(f"{file} lacks the placeholder ${{{name}}}")
+    if _UNSUBSCRIBE not in source:
+        raise InvitationError(f"{file} lacks Klaviyo's tag {_UNSUBSCRIBE}")
+    try:
+        return Template(source).substitute(values)
+    except KeyError as error:
+        raise InvitationError(f"{file} has an unknown placeholder ${{{error.args[0]}}}") from None
+    except ValueError as error:
+        raise InvitationError(f"{file}: {error}; a plain dollar sign is written $$") from None
+
+
+def _packaged(name: str) -> str:
+    return (files(__package__) / _FOLDER / name).read_text(encoding="utf-8")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
