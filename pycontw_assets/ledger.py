@@ -519,6 +519,11 @@ class Ledger:
         with self.engine.begin() as db:
             return [Invitation(**row._mapping) for row in db.execute(query)]
 
+    def lapsed_invitations(self, batch: Batch) -> set[str]:
+        """Those of a batch whose address holds no usable ticket any more."""
+        invited = {item.address_key for item in self.invitations_of(batch.batch_key) if item.state == "accepted"}
+        return invited - self.entitled(batch.edition, invited)
+
     def update_invitations(self, batch_key: str, keys: Iterable[str], **values: Any) -> None:
         with self.engine.begin() as db:
             for chunk in _chunks(sorted(keys)):

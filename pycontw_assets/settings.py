@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from pycontw_assets.records import Family
 
-SANDBOX_PORT = 8765
+SANDBOX_PORT = 8031
 _SANDBOX_URL = f"http://127.0.0.1:{SANDBOX_PORT}"
 
 

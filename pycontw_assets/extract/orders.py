@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -237,3 +237,12 @@ def next_refresh(snapshot: OrderSnapshot, refresh: timedelta) -> datetime | None
         return None
     earliest = min(due)
     return max(earliest, snapshot.rotated_at + refresh) if snapshot.rotated_at else earliest
+
+
+def content_digest(snapshot: OrderSnapshot) -> str:
+    """Changes when anything the tables show may change; re-reading what stayed the same does not change it."""
+    digest = hashlib.sha256()
+    for attendee_id in sorted(snapshot.records):
+        record = snapshot.records[attendee_id]
+        digest.update(repr((astuple(record.attendee), record.first_seen_at, record.gone_at)).encode())
+    return digest.hexdigest()

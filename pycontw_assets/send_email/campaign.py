@@ -19,9 +19,9 @@ from pycontw_assets.ledger import Batch, Invitation, Ledger
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import Campaign
+from pycontw_assets.send_email.named import ensure_list
 from pycontw_assets.send_email.pace import Pace
 from pycontw_assets.send_email.profiles import ensure_profiles
-from pycontw_assets.send_email.ticket_holders import ensure_list
 
 # Lists, each leased to one open batch and idle for an hour after it. Three events with newcomers in every one of
 # twelve polls an hour keep 36 busy; they are made only when the rested ones do not suffice.
@@ -396,10 +396,9 @@ class CampaignStep:
         """A scheduled campaign must not mail who lost the ticket before its time came."""
         if batch.send_at is None or batch.send_at <= self.ledger.clock():
             return
-        invited = [item for item in self.ledger.invitations_of(batch.batch_key) if item.state == "accepted"]
-        entitled = self.ledger.entitled(batch.edition, {item.address_key for item in invited})
-        lapsed = {item.address_key: item.profile_id for item in invited if item.address_key not in entitled}
-        ids = sorted(profile_id for profile_id in lapsed.values() if profile_id)
+        lapsed = self.ledger.lapsed_invitations(batch)
+        items = [item for item in self.ledger.invitations_of(batch.batch_key) if item.address_key in lapsed]
+        ids = sorted(item.profile_id for item in items if item.profile_id)
         if ids:
             self.client.remove_from_list(batch.list_id or "", ids)
         self.ledger.update_invitations(batch.batch_key, lapsed, state="withdrawn")

@@ -1,13 +1,11 @@
-"""How long to wait for Klaviyo to catch up with itself, and finding or making things by name."""
+"""How long to wait, within one run, for Klaviyo to catch up with itself."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-
-from pycontw_assets.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +35,3 @@ class Pace:
             waited += pause
             pause = min(pause * 1.5, 5.0)
         return True
-
-
-def find_or_create(
-    ledger: Ledger,
-    pace: Pace,
-    kind: str,
-    name: str,
-    find: Callable[[str], Sequence[str]],
-    create: Callable[[str], str],
-) -> str:
-    """The id of a list or template. Names are not unique there, so the oldest wins, and the id is remembered.
-
-    When an earlier creation ended unknown, the name is looked up twice before it is created again.
-    """
-    remembered = ledger.remote_id(kind, name)
-    if remembered:
-        return remembered
-    found = find(name)
-    if not found and ledger.creation_intended_at(kind, name):
-        pace.sleep(pace.second_look)
-        found = find(name)
-    if not found:
-        ledger.intend_creation(kind, name)
-    remote_id = found[0] if found else create(name)
-    ledger.record_remote_id(kind, name, remote_id)
-    return remote_id

@@ -10,7 +10,8 @@ from pycontw_assets.api_client import NotFound
 from pycontw_assets.ledger import Ledger
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-from pycontw_assets.send_email.pace import Pace, find_or_create
+from pycontw_assets.send_email.named import ensure_list
+from pycontw_assets.send_email.pace import Pace
 from pycontw_assets.send_email.profiles import ensure_profiles
 
 
@@ -56,12 +57,3 @@ def sync_ticket_holders(
     ledger.record_members(partition.key, {**ids, **dict.fromkeys(profiles.refused)})
     ledger.forget_members(partition.key, leaving)
     return TicketHolderOutcome(list_id, len(ids), len(leaving), len(profiles.refused))
-
-
-def ensure_list(client: KlaviyoClient, ledger: Ledger, pace: Pace, name: str) -> str:
-    """The id of a list by its name, made when there is none."""
-
-    def find(wanted: str) -> list[str]:
-        return [found.list_id for found in client.find_lists(wanted) if found.name == wanted]
-
-    return find_or_create(ledger, pace, "list", name, find, lambda wanted: client.create_list(wanted).list_id)

@@ -1,0 +1,217 @@
+"""One look at the world for one tick: listing, books, ledger, Dagster's state. Reads only, constant in cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
+
+from pycontw_assets.authorize.guest_list import is_due
+from pycontw_assets.extract.events import Discovery, discover
+from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.extract.snapshot import read_books
+from pycontw_assets.leases import is_dead
+from pycontw_assets.orchestration.reconcile import (
+    ACCESS_CHAIN,
+    Attempts,
+    Decision,
+    EventFacts,
+    decide,
+    table_asset,
+)
+from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.records import FAMILIES, EventPartition
+
+PARTITION_TAG = "dagster/partition"
+OWNER_TAG = "pycontw/owner"
+_HISTORY = 50  # runs of an event looked back at: enough for the pause to reach its cap
+_AT_WORK = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+_ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one tick saw and decided."""
+
+    discovery: Discovery
+    warnings: tuple[str, ...]
+    facts: Mapping[str, EventFacts]
+    decisions: Mapping[str, Decision]
+    template_due: bool
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        books = [f"{key}: {fact.book.problem}" for key, fact in self.facts.items() if fact.book and fact.book.problem]
+        return (*self.warnings, *books)
+
+
+def observe(services: Services, instance: DagsterInstance) -> Tick:
+    """Look and decide. Registers newly found events in the ledger (their keys are for good); changes nothing else."""
+    listing = services.kktix.list_events()
+    discovery = discover(listing.events, services.ledger.known_events(), _mapped(services), services.settings.edition)
+    services.ledger.register_events(discovery.partitions)
+    listed = {partition.event_id for partition in discovery.partitions}
+    ended = [
+        partition
+        for partition in services.ledger.known_events().values()
+        if partition.edition == discovery.edition
+        and partition.event_id not in listed
+        and not _ignored(services, partition)
+    ]
+    books = _read_all_books(services, discovery.partitions)
+    runs = _Runs(instance)
+    facts = {
+        partition.key: _facts(services, runs, partition, books.get(partition.event_id))
+        for partition in (*discovery.partitions, *ended)
+    }
+    book_warnings = [f"{key}: {w}" for key, fact in facts.items() if fact.book for w in fact.book.warnings]
+    template_due = bool(discovery.edition) and _template_due(services, instance, discovery.edition or "", runs)
+    return Tick(discovery, (*listing.warnings, *book_warnings), facts, _decisions(services, facts), template_due)
+
+
+def decide_again(services: Services, instance: DagsterInstance, tick: Tick) -> Tick:
+    """The same tick after its access runs: what the ledger and Dagster say now, KKTIX not asked again."""
+    runs = _Runs(instance)
+    facts = {key: _facts(services, runs, fact.partition, fact.book) for key, fact in tick.facts.items()}
+    return replace(tick, facts=facts, decisions=_decisions(services, facts))
+
+
+def _decisions(services: Services, facts: Mapping[str, EventFacts]) -> dict[str, Decision]:
+    now, base = services.clock(), timedelta(seconds=services.settings.poll_interval_seconds / 5)
+    return {key: decide(fact, now, base) for key, fact in facts.items()}
+
+
+def _mapped(services: Services) -> dict[int, EventPartition | None]:
+    return {
+        int(event_id): EventPartition(int(event_id), mapping.edition, mapping.family) if mapping else None
+        for event_id, mapping in services.settings.kktix_events.items()
+    }
+
+
+def _ignored(services: Services, partition: EventPartition) -> bool:
+    mapped = _mapped(services)
+    return partition.event_id in mapped and mapped[partition.event_id] is None
+
+
+def _read_all_books(services: Services, partitions: Iterable[EventPartition]) -> dict[int, BookReading]:
+    ids = [partition.event_id for partition in partitions]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return dict(zip(ids, pool.map(lambda event_id: read_books(services.kktix, event_id), ids), strict=True))
+
+
+def _facts(
+    services: Services,
+    runs: _Runs,
+    partition: EventPartition,
+    book: BookReading | None,
+) -> EventFacts:
+    ledger, key = services.ledger, partition.key
+    poll = ledger.poll_of(key)
+    table = table_asset(partition.family)
+    facts = EventFacts(
+        partition,
+        book,
+        poll,
+        materialized=runs.materialized(key),
+        access=runs.attempts(key, frozenset(ACCESS_CHAIN)),
+        load=runs.attempts(key, frozenset({table})),
+    )
+    return facts if poll is None else _with_open_work(services, facts)
+
+
+def _with_open_work(services: Services, facts: EventFacts) -> EventFacts:
+    ledger, partition, now = services.ledger, facts.partition, services.clock()
+    holders = ledger.holders_of(partition.key)
+    grants = ledger.open_grants(partition.edition)
+    lapsed = [g for g in ledger.lapsed_grants(partition.edition).values() if g.partition_key == partition.key]
+    waived = services.settings.gather_is_off
+    pending = sum(
+        1
+        for key in holders
+        if is_due(grants.get(key), now) and not (waived and key in grants and grants[key].state == "waived")
+    )
+    batches = [
+        batch
+        for batch in ledger.open_batches(partition.key)
+        if batch.state == "open" or batch.send_at is None or batch.send_at <= now or ledger.lapsed_invitations(batch)
+    ]
+    return replace(
+        facts,
+        guest_list_open=pending + len(lapsed),
+        list_open=len(holders ^ set(ledger.members_of(partition.key))),
+        campaign_open=len(batches) + len(ledger.newcomers(partition.key, partition.edition)),
+    )
+
+
+def _template_due(services: Services, instance: DagsterInstance, edition: str, runs: _Runs) -> bool:
+    if runs.is_running("klaviyo_template"):
+        return False
+    unknown = services.ledger.remote_id("template", services.mail(edition).name) is None
+    return unknown or instance.get_latest_materialization_event(AssetKey("klaviyo_template")) is None
+
+
+class _Runs:
+    """Dagster's state by event and asset: a few queries per tick, and one more per event that failed lately."""
+
+    def __init__(self, instance: DagsterInstance) -> None:
+        self._instance = instance
+        unfinished = instance.get_run_records(RunsFilter(statuses=_AT_WORK), limit=500)
+        self._running = [record.dagster_run for record in unfinished if not _bury(instance, record)]
+        failed = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.FAILURE]), limit=500)
+        self._failed = {record.dagster_run.tags.get(PARTITION_TAG) for record in failed}
+
+        assets = (*ACCESS_CHAIN, *map(table_asset, FAMILIES))
+        self._materialized = {asset: instance.get_materialized_partitions(AssetKey(asset)) for asset in assets}
+
+    def materialized(self, key: str) -> frozenset[str]:
+        """Assets of which this partition was ever materialized."""
+        return frozenset(asset for asset, keys in self._materialized.items() if key in keys)
+
+    def is_running(self, asset: str) -> bool:
+        return any(asset in _assets_of(run) for run in self._running)
+
+    def attempts(self, key: str, assets: frozenset[str]) -> Attempts:
+        mine = [run for run in self._running if run.tags.get(PARTITION_TAG) == key]
+        running = any(assets & _assets_of(run) for run in mine)
+        if key not in self._failed:
+            return Attempts(running)
+        ended = self._instance.get_run_records(RunsFilter(tags={PARTITION_TAG: key}, statuses=_ENDED), limit=_HISTORY)
+        failures, last_ended_at = 0, None
+        for record in ended:
+            if not assets & _assets_of(record.dagster_run):
+                continue
+            if record.dagster_run.status != DagsterRunStatus.FAILURE:
+                break
+            failures += 1
+            last_ended_at = last_ended_at or _ended_at(record)
+        return Attempts(running, failures, last_ended_at)
+
+
+def _ended_at(record: RunRecord) -> datetime:
+    return datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
+
+
+def _assets_of(run: DagsterRun) -> frozenset[str]:
+    if run.asset_selection:
+        return frozenset(key.to_user_string() for key in run.asset_selection)
+    if run.job_name == "grant_access_job":
+        return frozenset(ACCESS_CHAIN)
+    return frozenset({run.job_name.removeprefix("load_").removesuffix("_job")})
+
+
+def _bury(instance: DagsterInstance, record: RunRecord) -> bool:
+    """A run whose process died without a word would keep its event waiting for ever: say that it failed."""
+    owner = record.dagster_run.tags.get(OWNER_TAG)
+    if owner is None or not is_dead(owner):
+        return False
+    instance.report_run_failed(record.dagster_run, "The process that ran this died. The next tick asks again.")
+    return True

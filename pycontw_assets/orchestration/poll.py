@@ -1,0 +1,115 @@
+"""One tick in this process: what the sensor would ask for now, done here and recorded in the instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from dagster import DagsterEventType, DagsterInstance, Definitions, ExecuteInProcessResult, RunRequest
+
+from pycontw_assets.orchestration.assets import CONSENT_TAG
+from pycontw_assets.orchestration.observe import Tick, decide_again, observe
+from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.sensors import (
+    access_requests,
+    load_requests,
+    new_poll_id,
+    observations,
+    partition_keys,
+)
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """One run of a poll. ``failures`` and ``problems`` are safe texts; ``counts`` come from the assets' metadata."""
+
+    job: str
+    partition_key: str | None
+    ok: bool
+    failures: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PollReport:
+    tick: Tick
+    runs: tuple[RunReport, ...]
+
+    @property
+    def ok(self) -> bool:
+        waiting = any(decision.next_attempt_at for decision in self.tick.decisions.values())
+        return all(run.ok and not run.problems for run in self.runs) and not self.tick.problems and not waiting
+
+
+def poll(
+    definitions: Definitions,
+    services: Services,
+    instance: DagsterInstance,
+    *,
+    consents: Iterable[str] = (),
+    on_run: Callable[[RunReport], None] = lambda report: None,
+) -> PollReport:
+    """Observe, run what is due for access, then bring the tables up to date."""
+    tick = observe(services, instance)
+    for name, keys in partition_keys(tick).items():
+        missing = sorted(set(keys) - set(instance.get_dynamic_partitions(name)))
+        if missing:
+            instance.add_dynamic_partitions(name, missing)
+    for observation in observations(tick):
+        instance.report_runless_asset_event(observation)
+    poll_id = new_poll_id(services.clock())
+    consent = ",".join(sorted(consents))
+    runs = []
+    for request in access_requests(tick, poll_id):
+        runs.append(_execute(definitions, instance, request, consent))
+        on_run(runs[-1])
+    for request in load_requests(decide_again(services, instance, tick), poll_id):
+        runs.append(_execute(definitions, instance, request, consent))
+        on_run(runs[-1])
+    return PollReport(tick, tuple(runs))
+
+
+def _execute(definitions: Definitions, instance: DagsterInstance, request: RunRequest, consent: str) -> RunReport:
+    job = definitions.resolve_job_def(str(request.job_name))
+    result = job.execute_in_process(
+        instance=instance,
+        partition_key=request.partition_key,
+        asset_selection=list(request.asset_selection) if request.asset_selection else None,
+        tags={**request.tags, **({CONSENT_TAG: consent} if consent else {})},
+        run_config=_QUIET,
+        raise_on_error=False,
+    )
+    return RunReport(
+        str(request.job_name),
+        request.partition_key,
+        result.success,
+        tuple(_failures(result)),
+        tuple(_problems(result)),
+        _counts(result),
+    )
+
+
+def _failures(result: ExecuteInProcessResult) -> Iterable[str]:
+    for event in result.filter_events(lambda event: event.event_type == DagsterEventType.STEP_FAILURE):
+        data = event.step_failure_data
+        described = data.user_failure_data.description if data.user_failure_data else None
+        yield f"{event.step_key}: {described or 'failed'}"
+
+
+def _problems(result: ExecuteInProcessResult) -> Iterable[str]:
+    for evaluation in result.get_asset_check_evaluations():
+        if not evaluation.passed:
+            text = str(evaluation.metadata["problems"].value)
+            yield f"{evaluation.asset_key.to_user_string()}: {text.removeprefix('- ').replace(chr(10) + '- ', '; ')}"
+
+
+def _counts(result: ExecuteInProcessResult) -> dict[str, dict[str, int]]:
+    counts = {}
+    for event in result.get_asset_materialization_events():
+        materialization = event.step_materialization_data.materialization
+        numbers = {name: item.value for name, item in materialization.metadata.items() if isinstance(item.value, int)}
+        counts[materialization.asset_key.to_user_string()] = numbers
+    return counts

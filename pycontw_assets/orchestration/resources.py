@@ -1,0 +1,158 @@
+"""Settings in, clients out: the one place where real clients are built, each replaceable by name.
+
+Nothing connects, logs in or reads the environment before it is used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pycontw_assets.leases import lease
+from pycontw_assets.ledger import Clock, Ledger, utc_now
+from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.records import EventPartition
+from pycontw_assets.send_email.campaign import Sender
+from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.settings import InvalidSettings, Settings, load_settings
+from pycontw_assets.vault import FolderStore, Vault
+
+if TYPE_CHECKING:
+    from pycontw_assets.authorize.gather_client import GatherClient
+    from pycontw_assets.extract.kktix_client import KktixClient
+    from pycontw_assets.load.warehouse import Warehouse
+    from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+    from pycontw_assets.send_email.template import InvitationTemplate
+
+
+class Services:
+    """Every client and store of the pipeline, built on first use from ``Settings``.
+
+    ``overrides`` replaces any of them by attribute name: ``Services(kktix=fake, clock=frozen)``.
+    """
+
+    def __init__(
+        self, settings: Callable[[], Settings] = load_settings, *, clock: Clock = utc_now, **overrides: Any
+    ) -> None:
+        self._load_settings = settings
+        self.clock = clock
+        for name, replacement in overrides.items():
+            if not isinstance(getattr(type(self), name, None), cached_property):
+                raise TypeError(f"there is no service called {name}")
+            self.__dict__[name] = replacement
+
+    @cached_property
+    def settings(self) -> Settings:
+        return self._load_settings()
+
+    @cached_property
+    def pace(self) -> Pace:
+        return Pace()
+
+    @cached_property
+    def pseudonymizer(self) -> Pseudonymizer:
+        key = self.settings.pseudonym_key
+        return Pseudonymizer(key.get_secret_value() if key else None)
+
+    @cached_property
+    def kktix(self) -> KktixClient:
+        from pycontw_assets.extract.kktix_client import KktixClient
+
+        return KktixClient(self.settings.kktix_api_url, self.settings.kktix_api_token.get_secret_value())
+
+    @cached_property
+    def gather(self) -> GatherClient | None:
+        """``None``: the guest-list step is switched off on purpose."""
+        from pycontw_assets.authorize.gather_client import GatherClient
+
+        if self.settings.gather_is_off:
+            return None
+        key = self.settings.gather_api_key.get_secret_value()
+        return GatherClient(self.settings.gather_api_url, key, self.settings.gather_space_id)
+
+    @cached_property
+    def klaviyo(self) -> KlaviyoClient:
+        from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+
+        return KlaviyoClient(self.settings.klaviyo_api_url, self.settings.klaviyo_api_key.get_secret_value())
+
+    @cached_property
+    def sender(self) -> Sender:
+        settings = self.settings
+        return Sender(settings.klaviyo_from_email, settings.klaviyo_from_label, settings.klaviyo_reply_to)
+
+    @cached_property
+    def vault(self) -> Vault:
+        url = self.settings.vault_url
+        if url and "://" in url and not url.startswith("file://"):
+            raise InvalidSettings("VAULT_URL: only a folder is supported as yet; give a path")
+        folder = Path(url.removeprefix("file://")).expanduser() if url else self.settings.home / "vault"
+        return Vault(FolderStore(folder), _vault_keys(self.settings))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        url = self.settings.ledger_url
+        if url is None:
+            self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ledger = Ledger(
+            url.get_secret_value() if url else f"sqlite:///{self.settings.home}/ledger.sqlite", clock=self.clock
+        )
+        ledger.check_identity(self.pseudonymizer.fingerprint)
+        for name, list_id in self.settings.klaviyo_lists.items():
+            ledger.record_remote_id("list", name, list_id)
+        return ledger
+
+    @cached_property
+    def warehouse(self) -> Warehouse:
+        if self.settings.warehouse == "bigquery":
+            raise InvalidSettings("WAREHOUSE: bigquery is not supported as yet; use duckdb")
+        from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
+
+        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return DuckDBWarehouse(self.settings.home / "warehouse.duckdb", self.settings.bigquery_dataset)
+
+    def mail(self, edition: str) -> InvitationTemplate:
+        from pycontw_assets.send_email.template import render_invitation
+
+        return render_invitation(edition, self.settings.invitation_venue_url, self.settings.invitation_video_url)
+
+    def partition(self, key: str) -> EventPartition:
+        """The event a partition key stands for; unknown keys are refused before they reach a file or a query."""
+        for partition in self.ledger.known_events().values():
+            if partition.key == key:
+                return partition
+        raise LookupError("no event has this partition key; the sensor or `poll` registers events by themselves")
+
+    def exclusive(self, name: str) -> AbstractContextManager[None]:
+        return lease(self.ledger, name)
+
+
+def _vault_keys(settings: Settings) -> list[str]:
+    if settings.vault_key is not None:
+        return [key.strip() for key in settings.vault_key.get_secret_value().split(",") if key.strip()]
+    return [_sandbox_key(settings.home / "vault.key")]
+
+
+def _sandbox_key(path: Path) -> str:
+    """A key made once, beside the data: enough for invented people, refused in production."""
+    from cryptography.fernet import Fernet
+
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(Fernet.generate_key().decode())
+    except FileExistsError:
+        pass
+    return path.read_text().strip()
+
+
+def poll_interval_seconds() -> int:
+    """The one variable that the definitions need while they load; a wrong environment must not keep them from it."""
+    try:
+        return load_settings().poll_interval_seconds
+    except InvalidSettings:
+        return int(Settings.model_fields["poll_interval_seconds"].default)

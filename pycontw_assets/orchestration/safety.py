@@ -1,0 +1,45 @@
+"""What may leave a run: an exception that Dagster stores must not carry anything about a person.
+
+Dagster keeps exception texts, causes and contexts in its event log. Our own errors are safe by construction;
+of any other only the type and the place are told.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dagster import Failure
+
+from pycontw_assets.api_client import ServiceError
+from pycontw_assets.extract.snapshot import UntrustedBook
+from pycontw_assets.leases import Busy
+from pycontw_assets.ledger import LedgerError
+from pycontw_assets.load.warehouse import WarehouseError
+from pycontw_assets.settings import InvalidSettings
+from pycontw_assets.vault import VaultError
+
+SAFE_ERRORS = (ServiceError, UntrustedBook, Busy, LedgerError, WarehouseError, InvalidSettings, VaultError, LookupError)
+
+
+def explain(error: BaseException) -> str:
+    """A text that is safe to store and show."""
+    if isinstance(error, SAFE_ERRORS) and not isinstance(error, (KeyError, IndexError)):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next(
+        (f"{frame.name}, line {frame.lineno}" for frame in reversed(frames) if "pycontw" in frame.filename), "?"
+    )
+    return f"unexpected {type(error).__name__} in {place}; its text is withheld because it may name a person"
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Nothing raised inside reaches Dagster with its own text, cause or context. No retry here: the sensor's are."""
+    try:
+        yield
+    except Failure:
+        raise
+    except Exception as error:  # noqa: BLE001  # the boundary: whatever it is, it is made safe
+        raise Failure(description=explain(error), allow_retries=False) from None

@@ -1,0 +1,73 @@
+"""Lists and templates by name: found or made once, their ids remembered in the ledger.
+
+Callers hold the lease on names, so that two runs never make the same thing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pycontw_assets.ledger import Ledger
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.pace import Pace
+
+
+class RenderedTemplate(Protocol):
+    """A template whose name says which text it is."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def html(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+def ensure_list(client: KlaviyoClient, ledger: Ledger, pace: Pace, name: str) -> str:
+    """The id of a list by its name, made when there is none."""
+
+    def find(wanted: str) -> list[str]:
+        return [found.list_id for found in client.find_lists(wanted) if found.name == wanted]
+
+    return find_or_create(ledger, pace, "list", name, find, lambda wanted: client.create_list(wanted).list_id)
+
+
+def ensure_template(client: KlaviyoClient, ledger: Ledger, pace: Pace, rendered: RenderedTemplate) -> str:
+    """The id of the template of this very text, made when there is none."""
+
+    def find(wanted: str) -> list[str]:
+        return [found.template_id for found in client.find_templates(wanted) if found.name == wanted]
+
+    def create(wanted: str) -> str:
+        return client.create_template(wanted, rendered.html, rendered.text).template_id
+
+    return find_or_create(ledger, pace, "template", rendered.name, find, create)
+
+
+def find_or_create(
+    ledger: Ledger,
+    pace: Pace,
+    kind: str,
+    name: str,
+    find: Callable[[str], Sequence[str]],
+    create: Callable[[str], str],
+) -> str:
+    """The id of a list or template. Names are not unique there, so the oldest wins, and the id is remembered.
+
+    When an earlier creation ended unknown, the name is looked up twice before it is created again.
+    """
+    remembered = ledger.remote_id(kind, name)
+    if remembered:
+        return remembered
+    found = find(name)
+    if not found and ledger.creation_intended_at(kind, name):
+        pace.sleep(pace.second_look)
+        found = find(name)
+    if not found:
+        ledger.intend_creation(kind, name)
+    remote_id = found[0] if found else create(name)
+    ledger.record_remote_id(kind, name, remote_id)
+    return remote_id
