@@ -6,6 +6,7 @@ No attendee is handled here (``pseudonymize``), and no rule is written here: rul
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
@@ -129,18 +130,21 @@ class _Document(_Entry):
 
 
 class Policy:
-    """The policy, indexed for look-up. Immutable once built."""
+    """The policy, indexed for look-up. Immutable once built; ``version`` changes with any of its rules."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         try:
             parsed = _Document.model_validate(document)
         except ValidationError as error:
             raise PolicyError(f"policy: {error}") from None
+        self.version = hashlib.sha256(parsed.model_dump_json().encode()).hexdigest()[:12]
         self.payload = parsed.payload
         self.form = parsed.form
         self.columns: tuple[Column, ...] = tuple(_columns(parsed))
         _refuse_duplicates(column.name for column in self.columns)
-        self._by_label: Mapping[str, FormRule] = _unambiguous((normalise_label(label), rule) for rule in parsed.form for label in rule.labels)
+        self._by_label: Mapping[str, FormRule] = _unambiguous(
+            (normalise_label(label), rule) for rule in parsed.form for label in rule.labels
+        )
         self._patterns = [(re.compile(text), rule) for rule in parsed.form for text in rule.patterns]
         self._choices = {
             rule.column: _unambiguous(_spellings(parsed.yes_no if rule.type == "BOOL" else rule.choices))
