@@ -47,7 +47,7 @@ def render_invitation(
     edition: str, venue_url: str, video_url: str, sources: Mapping[str, str] | None = None
 ) -> InvitationTemplate:
     """The invitation of an edition. ``sources`` replaces the packaged files (file name to its text)."""
-    if not re.fullmatch(r"20\d\d", edition):
+    if not re.fullmatch(r"20[0-9]{2}", edition):
         raise InvitationError("an edition is a year of four digits")
     values = {"edition": edition, "venue_url": venue_url, "video_url": video_url}
     for name in ("venue_url", "video_url"):
