@@ -26,7 +26,7 @@ class World:
         self.kktix = BoxOffice(self.ground)
         self.gather = Venue(self.ground)
         self.klaviyo = MailAccount(self.ground)
-        self._klaviyo_api = KlaviyoApi(self.ground, self.klaviyo)
+        self._klaviyo_api = KlaviyoApi(self.klaviyo)
 
         self.add_event = self.kktix.add_event
         self.rename_event = self.kktix.rename_event

@@ -152,7 +152,11 @@ class Mail:
 
 @dataclass
 class KlaviyoSwitches:
-    """What nobody knows about the real service, settings of the account, and delays (in seconds)."""
+    """What nobody knows about the real service, settings of the account, and delays (in seconds).
+
+    They are read when something is carried out, that is when somebody next looks: read the outbox before
+    changing a switch if what is already due shall still happen under the old setting.
+    """
 
     rate_limits: bool = True
     status_step: float = 0.05  # between two statuses of a campaign on its way

@@ -1,0 +1,256 @@
+"""Lists, their members, profiles, bulk imports and subscriptions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pycontw_assets.sandbox.klaviyo import schema
+from pycontw_assets.sandbox.klaviyo.account import MailAccount, MailList, Profile
+from pycontw_assets.sandbox.klaviyo.errors import ApiError, Problem, bad_body, not_found
+from pycontw_assets.sandbox.klaviyo.query import Accepts
+from pycontw_assets.sandbox.klaviyo.request import RANGES, Request, Routes, check_lists
+from pycontw_assets.sandbox.wire import Reply
+
+_MOST_SUBSCRIPTIONS = 1000
+_MOST_IMPORTED = 10_000
+_MEMBER_FILTERS = {"email": ("any", "equals"), "joined_group_at": RANGES}
+_PROFILE_EXTRAS = {"profile": ("subscriptions", "predictive_analytics")}
+
+
+class AudienceApi:
+    """Endpoints about lists and profiles."""
+
+    def __init__(self, account: MailAccount) -> None:
+        self._account = account
+        self._ground = account.ground
+
+    def get_lists(self, ask: Request) -> Reply:
+        delay = self._account.switches.list_delay if ask.query.filters_on("name") else 0
+        known = [
+            given
+            for given in self._account.lists.values()
+            if self._account.shows(given.created, delay) and ask.keeps(given)
+        ]
+        return ask.page_of(known, ask.views.mail_list)
+
+    def create_list(self, ask: Request) -> Reply:
+        wanted = ask.body(schema.Body[schema.ListCreate]).data.attributes
+        made = self._account.create_list(wanted.name, wanted.opt_in_process or "double_opt_in")
+        return ask.one(ask.views.mail_list(made), 201)
+
+    def get_list(self, ask: Request, identity: str) -> Reply:
+        given = self._list(identity)
+        count = len(self._account.visible_members(given, self._ground.now()))
+        wants_count = "profile_count" in ask.query.additional
+        return ask.one(ask.views.mail_list(given, profile_count=count if wants_count else None))
+
+    def delete_list(self, ask: Request, identity: str) -> Reply:
+        del self._account.lists[self._list(identity).id]
+        return Reply(204)
+
+    def get_list_profiles(self, ask: Request, identity: str) -> Reply:
+        joined = self._members(ask, identity)
+        profiles = [self._account.profiles[profile_id] for profile_id in joined]
+        return ask.page_of(
+            profiles,
+            lambda profile: ask.views.profile(profile, joined_at=joined[profile.id]),
+            key=lambda profile: (joined[profile.id], profile.id),
+        )
+
+    def get_list_profile_ids(self, ask: Request, identity: str) -> Reply:
+        joined = self._members(ask, identity)
+        return ask.page_of(
+            list(joined),
+            lambda profile_id: {"type": "profile", "id": profile_id},
+            key=lambda profile_id: (joined[profile_id], profile_id),
+        )
+
+    def _members(self, ask: Request, identity: str) -> dict[str, datetime]:
+        """Who is on the list as far as it shows, with the time of joining."""
+        members = self._account.visible_members(self._list(identity), self._ground.now())
+
+        def keeps(profile_id: str) -> bool:
+            facts = {
+                "email": self._account.profiles[profile_id].email,
+                "joined_group_at": members[profile_id].joined_at,
+            }
+            return ask.query.keeps(facts.get)
+
+        return {profile_id: member.joined_at for profile_id, member in members.items() if keeps(profile_id)}
+
+    def add_members(self, ask: Request, identity: str) -> Reply:
+        given = self._list(identity)
+        wanted = ask.body(schema.Members).data
+        unknown = [position for position, one in enumerate(wanted) if one.id not in self._account.profiles]
+        if unknown:
+            raise ApiError(404, *(Problem("No such profile.", pointer=f"/data/{n}/id") for n in unknown))
+        self._account.add_members(given, [one.id for one in wanted])
+        return Reply(204)
+
+    def remove_members(self, ask: Request, identity: str) -> Reply:
+        given = self._list(identity)
+        self._account.remove_members(given, [one.id for one in ask.body(schema.Members).data])
+        return Reply(204)
+
+    def _list(self, identity: str) -> MailList:
+        if (given := self._account.lists.get(identity)) is None:
+            raise not_found("list", identity)
+        return given
+
+    def get_profiles(self, ask: Request) -> Reply:
+        delay = self._account.switches.profile_delay if ask.query.filters_on("email") else 0
+
+        def facts(profile: Profile, subject: str) -> Any:
+            own = {"id": profile.id, "email": profile.email, "created": profile.created, "updated": profile.updated}
+            return own.get(subject, profile.attributes.get(subject))
+
+        known = [
+            profile
+            for profile in self._account.profiles.values()
+            if self._account.shows(profile.created, delay)
+            and ask.query.keeps(lambda subject, profile=profile: facts(profile, subject))  # type: ignore[misc]
+        ]
+        subject = ask.query.sort.removeprefix("-") or "created"
+        return ask.page_of(known, ask.views.profile, key=lambda profile: (facts(profile, subject) or "", profile.id))
+
+    def upsert_profile(self, ask: Request) -> Reply:
+        wanted = ask.body(schema.Body[schema.ProfileUpsert]).data
+        attributes, properties = checked_profile(self._account, wanted.attributes, wanted.id, "/data")
+        profile, is_new = self._account.upsert_profile(attributes, properties, wanted.id)
+        return ask.one(ask.views.profile(profile), 201 if is_new else 200)
+
+    def create_import(self, ask: Request) -> Reply:
+        wanted = ask.body(schema.Body[schema.ImportCreate]).data
+        rows = wanted.attributes.profiles.data
+        if not 1 <= len(rows) <= _MOST_IMPORTED:
+            raise bad_body("Between 1 and 10,000 profiles per job.", "/data/attributes/profiles/data")
+        lists = wanted.relationships.lists.data if wanted.relationships and wanted.relationships.lists else []
+        list_ids = [one.id for one in lists]
+        check_lists(self._account, list_ids, "/data/relationships/lists/data")
+        job = self._account.start_import([split_profile(row.attributes) for row in rows], list_ids)
+        return ask.one(ask.views.import_job(job), 202)
+
+    def get_import(self, ask: Request, identity: str) -> Reply:
+        if (job := self._account.imports.get(identity)) is None:
+            raise not_found("profile-bulk-import-job", identity)
+        return ask.one(ask.views.import_job(job))
+
+    def get_import_errors(self, ask: Request, identity: str) -> Reply:
+        if (job := self._account.imports.get(identity)) is None:
+            raise not_found("profile-bulk-import-job", identity)
+        return ask.page_of(
+            list(range(len(job.errors))),
+            lambda position: ask.views.import_error(job, position),
+            key=lambda position: (f"{position:06d}", ""),
+        )
+
+    def subscribe_profiles(self, ask: Request) -> Reply:
+        """Consent is set, and whatever kept mail away is lifted."""
+        wanted = ask.body(schema.Body[schema.SubscriptionCreate]).data
+        people = wanted.attributes.profiles.data
+        if len(people) > _MOST_SUBSCRIPTIONS:
+            raise bad_body("At most 1000 profiles per job.", "/data/attributes/profiles/data")
+        list_ids = [wanted.relationships.list.data.id] if wanted.relationships and wanted.relationships.list else []
+        check_lists(self._account, list_ids, "/data/relationships/list/data")
+        profiles = [self._account.upsert_profile({"email": one.attributes.email}, {})[0] for one in people]
+        for profile in profiles:
+            profile.consent, profile.consent_at = "SUBSCRIBED", self._ground.now()
+            profile.suppressions.clear()
+        for list_id in list_ids:
+            self._account.add_members(self._account.lists[list_id], [profile.id for profile in profiles])
+        return Reply(202)
+
+
+def checked_profile(
+    account: MailAccount, given: schema.ProfileAttributes, identity: str | None, pointer: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Attributes and properties of a profile that may be stored; else a 400 or 404."""
+    if given.email is not None and not account.accepts(given.email):
+        raise bad_body("Invalid email address", f"{pointer}/attributes/email")
+    if identity is not None and identity not in account.profiles:
+        raise not_found("profile", identity)
+    if not (given.email or given.phone_number or given.external_id or identity):
+        raise bad_body("One of email, phone_number, external_id or id is required.", f"{pointer}/attributes")
+    return split_profile(given)
+
+
+def split_profile(given: schema.ProfileAttributes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Standard attributes that were given (also as null), and custom properties."""
+    attributes = given.model_dump(exclude_unset=True)
+    return attributes, attributes.pop("properties", None) or {}
+
+
+ROUTES: Routes = {
+    ("GET", "/api/lists"): (
+        AudienceApi.get_lists,
+        Accepts(
+            fields=("list",),
+            filters={
+                "name": ("any", "equals"),
+                "id": ("any", "equals"),
+                "created": ("greater-than",),
+                "updated": ("greater-than",),
+            },
+            sorts=("created", "id", "name", "updated"),
+            page_maximum=10,
+        ),
+    ),
+    ("POST", "/api/lists"): (AudienceApi.create_list, Accepts(fields=("list",))),
+    ("GET", "/api/lists/{id}"): (
+        AudienceApi.get_list,
+        Accepts(fields=("list",), additional={"list": ("profile_count",)}),
+    ),
+    ("DELETE", "/api/lists/{id}"): (AudienceApi.delete_list, Accepts()),
+    ("GET", "/api/lists/{id}/profiles"): (
+        AudienceApi.get_list_profiles,
+        Accepts(
+            fields=("profile",),
+            additional=_PROFILE_EXTRAS,
+            filters=_MEMBER_FILTERS,
+            sorts=("joined_group_at",),
+            page_maximum=100,
+            page_default=20,
+        ),
+    ),
+    ("GET", "/api/lists/{id}/relationships/profiles"): (
+        AudienceApi.get_list_profile_ids,
+        Accepts(filters=_MEMBER_FILTERS, sorts=("joined_group_at",), page_maximum=100, page_default=20),
+    ),
+    ("POST", "/api/lists/{id}/relationships/profiles"): (AudienceApi.add_members, Accepts()),
+    ("DELETE", "/api/lists/{id}/relationships/profiles"): (AudienceApi.remove_members, Accepts()),
+    ("GET", "/api/profiles"): (
+        AudienceApi.get_profiles,
+        Accepts(
+            fields=("profile",),
+            additional=_PROFILE_EXTRAS,
+            filters={
+                "id": ("any", "equals"),
+                "email": ("any", "equals"),
+                "external_id": ("any", "equals"),
+                "created": ("greater-than", "less-than"),
+                "updated": ("greater-than", "less-than"),
+            },
+            sorts=("created", "email", "id", "updated"),
+            page_maximum=100,
+            page_default=20,
+        ),
+    ),
+    ("POST", "/api/profile-import"): (
+        AudienceApi.upsert_profile,
+        Accepts(fields=("profile",), additional=_PROFILE_EXTRAS),
+    ),
+    ("POST", "/api/profile-bulk-import-jobs"): (
+        AudienceApi.create_import,
+        Accepts(fields=("profile-bulk-import-job",)),
+    ),
+    ("GET", "/api/profile-bulk-import-jobs/{id}"): (
+        AudienceApi.get_import,
+        Accepts(fields=("profile-bulk-import-job",)),
+    ),
+    ("GET", "/api/profile-bulk-import-jobs/{id}/import-errors"): (
+        AudienceApi.get_import_errors,
+        Accepts(fields=("import-error",), page_maximum=100, page_default=20),
+    ),
+    ("POST", "/api/profile-subscription-bulk-create-jobs"): (AudienceApi.subscribe_profiles, Accepts()),
+}

@@ -1,0 +1,137 @@
+"""The account itself, metrics, events and the values report."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from pycontw_assets.sandbox.klaviyo import schema
+from pycontw_assets.sandbox.klaviyo.account import Campaign, MailAccount
+from pycontw_assets.sandbox.klaviyo.audience_api import checked_profile
+from pycontw_assets.sandbox.klaviyo.errors import bad_body
+from pycontw_assets.sandbox.klaviyo.query import Accepts
+from pycontw_assets.sandbox.klaviyo.request import RANGES, Request, Routes
+from pycontw_assets.sandbox.wire import Reply
+
+
+class ReportApi:
+    """Endpoints that tell about the account and what happened in it."""
+
+    def __init__(self, account: MailAccount) -> None:
+        self._account = account
+        self._ground = account.ground
+
+    def get_accounts(self, ask: Request) -> Reply:
+        contact = {
+            "default_sender_name": "Sandbox",
+            "default_sender_email": self._account.switches.default_from_email,
+            "website_url": "https://example.org",
+            "organization_name": "Sandbox",
+            "street_address": {},
+        }
+        attributes = {
+            "test_account": True,
+            "contact_information": contact,
+            "industry": None,
+            "timezone": "Asia/Taipei",
+            "preferred_currency": "TWD",
+            "public_api_key": "SaNdBx",
+            "locale": "en-US",
+        }
+        return ask.collection([ask.views.resource("account", "SaNdBx", attributes)], {"self": ask.here})
+
+    def create_event(self, ask: Request) -> Reply:
+        wanted = ask.body(schema.Body[schema.EventCreate]).data.attributes
+        about = wanted.profile.data
+        attributes, properties = checked_profile(
+            self._account, about.attributes, about.id, "/data/attributes/profile/data"
+        )
+        profile, _ = self._account.upsert_profile(attributes, properties, about.id)
+        at = wanted.time or self._ground.now()
+        name = wanted.metric.data.attributes.name
+        self._account.record_event(name, profile, wanted.properties, at, wanted.unique_id)
+        return Reply(202)
+
+    def get_events(self, ask: Request) -> Reply:
+        known = [
+            event
+            for event in self._account.events
+            if ask.query.keeps({"metric_id": event.metric_id, "profile_id": event.profile_id, "datetime": event.at}.get)
+        ]
+        return ask.page_of(known, ask.views.event, key=lambda event: (event.at, event.id))
+
+    def get_metrics(self, ask: Request) -> Reply:
+        resources = [
+            ask.views.resource("metric", identity, {"name": name, "created": None, "updated": None, "integration": {}})
+            for identity, name in self._account.metrics.items()
+        ]
+        return ask.collection(resources, {"self": ask.here, "next": None, "prev": None})
+
+    def query_campaign_values(self, ask: Request) -> Reply:
+        wanted = ask.body(schema.Body[schema.ReportCreate]).data.attributes
+        if wanted.conversion_metric_id not in self._account.metrics:
+            raise bad_body("No such metric.", "/data/attributes/conversion_metric_id")
+        start, end = _timeframe(wanted.timeframe, self._ground.now())
+        sent = [c for c in self._account.campaigns.values() if c.send_time is not None and start <= c.send_time < end]
+        results = [self._values(campaign, wanted) for campaign in sent]
+        references = [{"type": "campaign", "id": campaign.id} for campaign in sent]
+        links = {"self": f"{ask.here}relationships/campaigns/", "related": f"{ask.here}campaigns/"}
+        relations = {"campaigns": {"data": references, "links": links}}
+        report = ask.views.resource("campaign-values-report", "report", {"results": results}, relationships=relations)
+        del report["id"]
+        return ask.one(report)
+
+    def _values(self, campaign: Campaign, wanted: schema.ReportAttributes) -> dict[str, Any]:
+        groups = {"campaign_id": campaign.id, "campaign_message_id": campaign.message_id, "send_channel": "email"}
+        counted = {
+            "recipients": self._profiles_with(campaign, "Received Email"),
+            "delivered": self._profiles_with(campaign, "Received Email"),
+            "opens": self._profiles_with(campaign, "Opened Email"),
+            "opens_unique": set(self._profiles_with(campaign, "Opened Email")),
+            "clicks": self._profiles_with(campaign, "Clicked Email"),
+            "clicks_unique": set(self._profiles_with(campaign, "Clicked Email")),
+        }
+        return {
+            "groupings": {name: groups[name] for name in wanted.group_by or groups},
+            "statistics": {name: len(counted.get(name, ())) for name in wanted.statistics},
+        }
+
+    def _profiles_with(self, campaign: Campaign, metric: str) -> list[str]:
+        metric_id = self._account.metric_id(metric)
+        return [
+            event.profile_id
+            for event in self._account.events
+            if event.metric_id == metric_id and event.properties.get("campaign_id") == campaign.id
+        ]
+
+
+_TIMEFRAME_DAYS = {"today": 1, "yesterday": 2, "last_7_days": 7, "last_week": 14, "this_week": 7}
+_TIMEFRAME_DAYS |= {"last_30_days": 30, "this_month": 31, "last_month": 62, "last_90_days": 90, "last_3_months": 92}
+
+
+def _timeframe(given: schema.NamedTimeframe | schema.CustomTimeframe, now: datetime) -> tuple[datetime, datetime]:
+    """Named timeframes are taken generously, as so many days back from now."""
+    if isinstance(given, schema.CustomTimeframe):
+        return given.start, given.end
+    return now - timedelta(days=_TIMEFRAME_DAYS.get(given.key, 366)), now + timedelta(seconds=1)
+
+
+ROUTES: Routes = {
+    ("GET", "/api/accounts"): (ReportApi.get_accounts, Accepts(fields=("account",))),
+    ("GET", "/api/metrics"): (ReportApi.get_metrics, Accepts(fields=("metric",), cursor=True)),
+    ("GET", "/api/events"): (
+        ReportApi.get_events,
+        Accepts(
+            fields=("event",),
+            filters={"metric_id": ("equals",), "profile_id": ("equals",), "datetime": RANGES},
+            sorts=("datetime",),
+            page_maximum=1000,
+            page_default=200,
+        ),
+    ),
+    ("POST", "/api/events"): (ReportApi.create_event, Accepts()),
+    ("POST", "/api/campaign-values-reports"): (
+        ReportApi.query_campaign_values,
+        Accepts(fields=("campaign-values-report",)),
+    ),
+}

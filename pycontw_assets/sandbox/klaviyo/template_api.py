@@ -1,0 +1,77 @@
+"""Templates."""
+
+from __future__ import annotations
+
+from pycontw_assets.sandbox.klaviyo import schema
+from pycontw_assets.sandbox.klaviyo.account import MOST_TEMPLATES, MailAccount, Template
+from pycontw_assets.sandbox.klaviyo.errors import bad_body, not_found
+from pycontw_assets.sandbox.klaviyo.query import Accepts
+from pycontw_assets.sandbox.klaviyo.request import RANGES, Request, Routes
+from pycontw_assets.sandbox.wire import Reply
+
+
+class TemplateApi:
+    """Endpoints about templates."""
+
+    def __init__(self, account: MailAccount) -> None:
+        self._account = account
+        self._ground = account.ground
+
+    def get_templates(self, ask: Request) -> Reply:
+        delay = self._account.switches.template_delay if ask.query.filters_on("name") else 0
+        known = [
+            given
+            for given in self._account.templates.values()
+            if not given.is_copy and self._account.shows(given.created, delay) and ask.keeps(given)
+        ]
+        return ask.page_of(known, ask.views.template)
+
+    def create_template(self, ask: Request) -> Reply:
+        wanted = ask.body(schema.Body[schema.TemplateCreate]).data.attributes
+        if sum(not given.is_copy for given in self._account.templates.values()) >= MOST_TEMPLATES:
+            raise bad_body("The account has reached its limit of 1000 templates.", "/data")
+        made = self._account.add_template(wanted.name, wanted.editor_type, wanted.html, wanted.text, wanted.amp)
+        return ask.one(ask.views.template(made), 201)
+
+    def get_template(self, ask: Request, identity: str) -> Reply:
+        return ask.one(ask.views.template(find_template(self._account, identity)))
+
+    def update_template(self, ask: Request, identity: str) -> Reply:
+        given = find_template(self._account, identity)
+        changes = ask.body(schema.Body[schema.TemplateUpdate], identity).data.attributes
+        for name, value in changes.model_dump(exclude_unset=True, exclude_none=True).items():
+            setattr(given, name, value)
+        given.updated = self._ground.now()
+        return ask.one(ask.views.template(given))
+
+    def delete_template(self, ask: Request, identity: str) -> Reply:
+        del self._account.templates[find_template(self._account, identity).id]
+        return Reply(204)
+
+
+def find_template(account: MailAccount, identity: str) -> Template:
+    if (given := account.templates.get(identity)) is None:
+        raise not_found("template", identity)
+    return given
+
+
+ROUTES: Routes = {
+    ("GET", "/api/templates"): (
+        TemplateApi.get_templates,
+        Accepts(
+            fields=("template",),
+            filters={
+                "id": ("any", "equals"),
+                "name": ("any", "contains", "equals"),
+                "created": RANGES,
+                "updated": RANGES,
+            },
+            sorts=("created", "id", "name", "updated"),
+            page_maximum=10,
+        ),
+    ),
+    ("POST", "/api/templates"): (TemplateApi.create_template, Accepts(fields=("template",))),
+    ("GET", "/api/templates/{id}"): (TemplateApi.get_template, Accepts(fields=("template",))),
+    ("PATCH", "/api/templates/{id}"): (TemplateApi.update_template, Accepts(fields=("template",))),
+    ("DELETE", "/api/templates/{id}"): (TemplateApi.delete_template, Accepts()),
+}

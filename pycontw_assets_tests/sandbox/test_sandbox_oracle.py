@@ -1,0 +1,279 @@
+"""The oracle finds nothing where everything is right, and the right number for every way to do wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycontw_assets.sandbox import oracle
+from pycontw_assets.sandbox.seed import seed_demo
+
+NAME = "PyCon TW 2031 Registration: Individual"
+GUEST = {"name": "", "role": "guest", "affiliation": "Attendee"}
+BUYER = "buyer@example.org"
+
+
+class Pipeline:
+    """A pipeline of a few lines, told step by step what to do, right or wrong."""
+
+    def __init__(self, clock, gather, klaviyo):
+        self.clock, self.gather, self.klaviyo = clock, gather, klaviyo
+        self.batches = 0
+
+    def grant(self, *addresses):
+        self.gather.write(dict.fromkeys(addresses, GUEST))
+
+    def revoke(self, *addresses):
+        kept = {address: entry for address, entry in self.gather.read().json().items() if address not in addresses}
+        self.gather.write(kept, overwrite=True)
+        self.clock.advance(1)
+
+    def invite(self, *addresses):
+        self.batches += 1
+        batch = f"invite-{self.batches}"
+        self.klaviyo.send(self.klaviyo.a_campaign(self.klaviyo.a_list(batch, *addresses), batch))
+        self.clock.advance(1)
+
+    def admit(self, *addresses):
+        self.grant(*addresses)
+        self.clock.advance(1)
+        self.invite(*addresses)
+
+
+@pytest.fixture
+def pipeline(clock, gather, klaviyo):
+    return Pipeline(clock, gather, klaviyo)
+
+
+@pytest.fixture
+def event(world):
+    return world.add_event(NAME)
+
+
+def broken(world, **how):
+    return [finding.invariant for finding in oracle.verdict(world, "2031", **how)]
+
+
+# -- all is well ----------------------------------------------------------------------------------------------
+
+
+def test_a_right_run_has_no_findings(world, clock, pipeline):
+    seed_demo(world)
+    wanted = sorted(oracle.entitled(world, "2031"))
+    assert {2} == set(broken(world))
+    pipeline.admit(*wanted)
+    assert broken(world) == []
+
+
+def test_one_address_with_several_tickets_is_one_invitation(world, event, pipeline):
+    other = world.add_event("PyCon TW 2031 Registration: Corporate")
+    world.sell(event, 2, address="Buyer@Example.org")
+    world.sell(other, address=" buyer@example.org")
+    pipeline.admit(BUYER)
+    assert broken(world) == []
+
+
+def test_who_keeps_one_of_two_tickets_stays(world, event, pipeline, clock):
+    first, _ = world.sell(event, 2, address=BUYER)
+    pipeline.admit(BUYER)
+    world.cancel(first)
+    assert broken(world) == []
+
+
+def test_who_buys_again_after_losing_access_is_invited_again(world, event, pipeline, clock):
+    for _ in range(2):
+        number = world.sell(event, address=BUYER)[0]
+        clock.advance(1)
+        pipeline.admit(BUYER)
+        world.refund(number)
+        clock.advance(1)
+        pipeline.revoke(BUYER)
+    assert len(world.outbox) == 2
+    assert broken(world) == []
+
+
+def test_who_buys_again_before_losing_access_is_not(world, event, pipeline, clock):
+    number = world.sell(event, address=BUYER)[0]
+    pipeline.admit(BUYER)
+    world.refund(number)
+    clock.advance(1)
+    world.sell(event, address=BUYER)
+    assert broken(world) == []
+    pipeline.invite(BUYER)
+    assert broken(world) == [1]
+
+
+@pytest.mark.parametrize("trouble", ["suppress", "unsubscribe", "refused", "poison"])
+def test_who_cannot_be_reached_is_not_forgotten(world, event, pipeline, trouble):
+    world.sell(event, address=BUYER)
+    if trouble == "refused":
+        world.klaviyo.switches.refused_addresses.add(BUYER)
+    elif trouble == "poison":
+        world.gather.switches.poison.add(BUYER)
+    else:
+        getattr(world.klaviyo, trouble)(BUYER)
+    pipeline.grant(BUYER)
+    assert broken(world) == []
+
+
+@pytest.mark.parametrize("address", ["", "no address", "buyer@example", "a b@example.org"])
+def test_what_is_no_address_entitles_nobody(world, event, address):
+    world.sell(event, address=address)
+    assert oracle.entitled(world, "2031") == set()
+
+
+def test_what_happens_after_the_end_of_an_event_changes_nothing(world, event, pipeline, clock):
+    number = world.sell(event, address=BUYER)[0]
+    pipeline.admit(BUYER)
+    world.end_event(event)
+    clock.advance(1)
+    world.cancel(number)
+    world.sell(event, address="late@example.org")
+    assert broken(world) == []
+
+
+def test_a_renamed_event_and_another_edition(world, event, pipeline):
+    world.sell(event, address=BUYER)
+    pipeline.admit(BUYER)
+    world.rename_event(event, "Renamed")
+    world.sell(world.add_event("PyCon TW 2030 Registration: Individual"), address="old@example.org")
+    assert broken(world) == []
+    assert broken(world, events=[]) == [3, 3, 3]
+
+
+def test_newsletters_by_hand_are_not_invitations(world, event, pipeline):
+    world.sell(event, address=BUYER)
+    pipeline.admit(BUYER)
+    world.klaviyo.send_by_hand(world.klaviyo.add_list_by_hand("news", [BUYER, "reader@example.org"]))
+    assert broken(world) == []
+
+
+def test_without_the_guest_list_step_tickets_alone_count(world, event, pipeline):
+    world.sell(event, address=BUYER)
+    pipeline.invite(BUYER)
+    assert broken(world, guest_list=False) == []
+    pipeline.invite(BUYER)
+    assert broken(world, guest_list=False) == [1]
+
+
+def test_before_things_settle_nobody_is_missed_yet(world, event):
+    world.sell(event, address=BUYER)
+    assert broken(world, settled=False) == []
+    assert broken(world) == [2, 2]
+
+
+# -- every way to do wrong ------------------------------------------------------------------------------------
+
+
+def test_1_mailed_twice(world, event, pipeline):
+    world.sell(event, address=BUYER)
+    pipeline.admit(BUYER)
+    pipeline.invite("BUYER@example.org")
+    assert broken(world, settled=False) == [1]
+
+
+def test_2_forgotten_in_the_mail_or_on_the_list(world, event, pipeline):
+    world.sell(event, address=BUYER)
+    world.sell(event, address="second@example.org")
+    pipeline.admit(BUYER)
+    pipeline.grant("second@example.org")
+    assert broken(world) == [2]
+
+
+def test_2_not_invited_again_in_a_second_span(world, event, pipeline, clock):
+    number = world.sell(event, address=BUYER)[0]
+    pipeline.admit(BUYER)
+    world.refund(number)
+    clock.advance(1)
+    pipeline.revoke(BUYER)
+    world.sell(event, address=BUYER)
+    clock.advance(1)
+    pipeline.grant(BUYER)
+    assert broken(world) == [2]
+
+
+def test_3_unpaid_let_in_and_mailed(world, event, pipeline):
+    world.sell(event, address=BUYER, paid=False)
+    pipeline.admit(BUYER)
+    assert broken(world, settled=False) == [3, 3]
+
+
+def test_3_refunded_still_in(world, event, pipeline, clock):
+    number = world.sell(event, address=BUYER)[0]
+    pipeline.admit(BUYER)
+    clock.advance(1)
+    world.refund(number)
+    assert broken(world, settled=False) == []
+    assert broken(world) == [3]
+
+
+@pytest.mark.parametrize("spoil", [{}, {"speaker@example.org": GUEST}])
+def test_3_guests_added_by_hand_removed_or_changed(world, gather, spoil):
+    world.add_guest("speaker@example.org", {"affiliation": "Speaker"})
+    gather.write(spoil, overwrite=True)
+    assert 3 in broken(world, settled=False)
+
+
+def test_3_lists_made_by_hand_emptied_or_removed(world, klaviyo):
+    news = world.klaviyo.add_list_by_hand("news", ["reader@example.org"])
+    members = klaviyo.good("GET", f"/lists/{news}/relationships/profiles")
+    klaviyo.good("DELETE", f"/lists/{news}/relationships/profiles", members)
+    assert broken(world) == [3]
+    klaviyo.good("DELETE", f"/lists/{news}")
+    assert broken(world) == [3]
+
+
+def test_4_access_withdrawn_from_a_holder(world, event, pipeline, clock):
+    world.sell(event, address=BUYER)
+    pipeline.admit(BUYER)
+    clock.advance(1)
+    pipeline.revoke(BUYER)
+    assert broken(world, settled=False) == [4]
+
+
+def test_4_does_not_open_a_new_span(world, event, pipeline, clock):
+    """Who lost access by mistake and got it back is not invited a second time."""
+    world.sell(event, address=BUYER)
+    pipeline.admit(BUYER)
+    pipeline.revoke(BUYER)
+    pipeline.grant(BUYER)
+    assert broken(world) == [4]
+    pipeline.invite(BUYER)
+    assert broken(world) == [1, 4]
+
+
+def test_a_removal_by_hand_is_nobodys_fault(world, event, pipeline):
+    world.sell(event, address=BUYER)
+    pipeline.admit(BUYER)
+    world.remove_guest(BUYER)
+    assert broken(world, settled=False) == []
+
+
+def test_5_mailed_before_access(world, event, pipeline, clock):
+    world.sell(event, address=BUYER)
+    pipeline.invite(BUYER)
+    clock.advance(1)
+    pipeline.grant(BUYER)
+    assert broken(world, settled=False) == [5]
+
+
+def test_6_digests_in_place_of_addresses(world, gather):
+    gather.write({"ab" * 32: GUEST})
+    assert 6 in broken(world, settled=False)
+
+
+@pytest.mark.parametrize("secret", ["qrcode", "name", "phone", "nickname"])
+def test_6_more_than_the_address_given_away(world, event, klaviyo, secret):
+    ticket = world.kktix.tickets[world.sell(event, address=BUYER)[0]]
+    value = ticket.qrcode if secret == "qrcode" else getattr(ticket.person, secret)
+    attributes = {"email": BUYER, "properties": {"extra": {"deep": [value]}}}
+    klaviyo.good("POST", "/profile-import", {"type": "profile", "attributes": attributes})
+    assert broken(world, settled=False) == [6]
+
+
+def test_findings_do_not_name_anybody(world, event, pipeline):
+    world.sell(event, address=BUYER, paid=False)
+    pipeline.admit(BUYER)
+    pipeline.invite(BUYER)
+    text = repr(oracle.verdict(world, "2031"))
+    assert "b***@e***" in text
+    assert BUYER not in text
