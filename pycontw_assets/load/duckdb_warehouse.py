@@ -102,6 +102,11 @@ class DuckDBWarehouse:
         try:
             with self._locked(), duckdb.connect(str(self._path), config=_OFFLINE) as connection:
                 yield connection
+        except duckdb.IOException:
+            raise WarehouseError(
+                f"DuckDB could not {operation}: {self._path.name} cannot be opened or written; "
+                "is it open in another program, or the disk full?"
+            ) from None
         except duckdb.Error as error:
             raise WarehouseError(f"DuckDB could not {operation}: {type(error).__name__}") from None
 

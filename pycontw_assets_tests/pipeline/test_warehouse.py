@@ -193,6 +193,13 @@ def test_a_file_another_process_keeps_locked_is_reported_after_a_bounded_wait(pa
             put(DuckDBWarehouse(path, patience_seconds=0.05), frame(1))
 
 
+def test_a_file_that_cannot_be_opened_is_reported_with_what_to_look_for(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"not a database" * 1_000)
+    with pytest.raises(WarehouseError, match=r"warehouse\.duckdb cannot be opened"):
+        DuckDBWarehouse(path).partition_rows(TABLE, KEY)
+
+
 def test_the_digest_depends_on_the_content_and_not_on_the_order() -> None:
     shuffled = frame(50).sample(frac=1, random_state=1)[["answer", "event_id", "attendee_id", "partition_key"]]
     assert content_digest(shuffled) == content_digest(frame(50))
