@@ -1,0 +1,1 @@
+"""Stand-ins that behave: they keep state, answer late, refuse, lose replies. No expectations live here."""

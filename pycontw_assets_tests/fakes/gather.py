@@ -1,0 +1,59 @@
+"""A guest list in memory, with the client's methods: append, overwrite, read, each of which can go wrong."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from pycontw_assets.api_client import Refused
+from pycontw_assets.authorize.gather_client import GuestList
+from pycontw_assets_tests.fakes.troubles import Troubles
+
+
+class FakeGather:
+    """``entries`` is the truth. ``refused`` addresses make a call fail; ``ignored`` ones are accepted without effect."""
+
+    def __init__(self, entries: Mapping[str, Any] | None = None) -> None:
+        self.entries: dict[str, Any] = dict(entries or {})
+        self.refused: set[str] = set()
+        self.ignored: set[str] = set()
+        self.stale_reads = 0  # so many reads still show the list as it was before the last write
+        self.reads_as: list[GuestList] = []  # answers given instead of the truth, first one first
+        self.troubles = Troubles("Gather")
+        self._before_write: dict[str, Any] | None = None
+        self._stale_left = 0
+
+    @property
+    def calls(self) -> Any:
+        return self.troubles.calls
+
+    def read(self) -> GuestList:
+        return self.troubles.run("read", self._read)
+
+    def add(self, entries: Mapping[str, Any]) -> None:
+        self.troubles.run("add", lambda: self._add(entries))
+
+    def overwrite(self, entries: Mapping[str, Any]) -> None:
+        self.troubles.run("overwrite", lambda: self._overwrite(entries))
+
+    def _read(self) -> GuestList:
+        if self.reads_as:
+            return self.reads_as.pop(0)
+        if self._stale_left and self._before_write is not None:
+            self._stale_left -= 1
+            return GuestList(copy.deepcopy(self._before_write))
+        return GuestList(copy.deepcopy(self.entries))
+
+    def _add(self, entries: Mapping[str, Any]) -> None:
+        if self.refused & entries.keys():
+            raise Refused("Gather", "add guests", "answered 400", 400)
+        self._remember()
+        self.entries |= {address: item for address, item in entries.items() if address not in self.ignored}
+
+    def _overwrite(self, entries: Mapping[str, Any]) -> None:
+        self._remember()
+        self.entries = dict(copy.deepcopy(entries))
+
+    def _remember(self) -> None:
+        self._before_write, self._stale_left = dict(self.entries), self.stale_reads

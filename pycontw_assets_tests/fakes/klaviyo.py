@@ -1,0 +1,288 @@
+"""Klaviyo's lists, profiles, templates and campaigns in memory, with the client's methods.
+
+It is the worst Klaviyo the contract allows: names are not unique, a second send mails again, indexes lag, a
+campaign's recipients are whoever is on its list when it leaves. ``mailed`` is what arrived in people's inboxes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Any
+
+from pycontw_assets.api_client import NotFound, Refused
+from pycontw_assets.send_email.klaviyo_records import Campaign, ImportJob, ImportProblem, MailingList, Profile, Template
+from pycontw_assets_tests.fakes.troubles import Troubles
+
+
+@dataclass
+class _List:
+    name: str
+    members: dict[str, int] = field(default_factory=dict)  # profile id -> reads until it shows
+
+
+@dataclass
+class _Campaign:
+    record: Campaign
+    message_id: str
+    hidden: int
+    template: Template | None = None
+    reads_until_sent: int = 0
+    job: str | None = None
+
+
+class FakeKlaviyo:
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.clock = clock
+        self.troubles = Troubles("Klaviyo")
+        self.mailed: Counter[str] = Counter()
+        self.invalid: set[str] = set()  # addresses it refuses
+        self.suppressed: set[str] = set()  # addresses it never mails
+        self.deleted_profiles: set[str] = set()
+        self.member_lag = 0  # reads of a list until an addition shows
+        self.campaign_lag = 0  # searches until a new campaign is found
+        self.status_lag = 0  # reads of a campaign until it is sent
+        self.ends_as: str | None = None  # what campaigns end as instead of "Sent"
+        self.lists: dict[str, _List] = {}
+        self.addresses: dict[str, str] = {}  # profile id -> address
+        self.properties: dict[str, dict[str, Any]] = {}
+        self.templates: dict[str, Template] = {}
+        self.campaigns: dict[str, _Campaign] = {}
+        self._numbers = count(1)
+
+    @property
+    def calls(self) -> Counter[str]:
+        return self.troubles.calls
+
+    def members(self, name: str) -> set[str]:
+        """Addresses on all lists of that name, whether they show yet or not."""
+        return {self.addresses[p] for found in self.lists.values() if found.name == name for p in found.members}
+
+    # -- lists ------------------------------------------------------------------------------------
+
+    def find_lists(self, name: str) -> tuple[MailingList, ...]:
+        return self._run(
+            "find_lists", lambda: tuple(MailingList(i, x.name) for i, x in self.lists.items() if x.name == name)
+        )
+
+    def create_list(self, name: str) -> MailingList:
+        def create() -> MailingList:
+            list_id = self._id("L")
+            self.lists[list_id] = _List(name)
+            return MailingList(list_id, name)
+
+        return self._run("create_list", create)
+
+    def list_member_ids(self, list_id: str) -> frozenset[str]:
+        def read() -> frozenset[str]:
+            members = self._list(list_id).members
+            shown = frozenset(profile_id for profile_id, hidden in members.items() if hidden <= 0)
+            members.update({profile_id: hidden - 1 for profile_id, hidden in members.items()})
+            return shown
+
+        return self._run("list_member_ids", read)
+
+    def add_to_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
+        ids = list(profile_ids)
+
+        def add() -> None:
+            members = self._list(list_id).members
+            self._refuse_unknown(ids)
+            for profile_id in ids:
+                members.setdefault(profile_id, self.member_lag)
+
+        self._run("add_to_list", add)
+
+    def remove_from_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
+        ids = list(profile_ids)
+
+        def remove() -> None:
+            members = self._list(list_id).members
+            self._refuse_unknown(ids)
+            for profile_id in ids:
+                members.pop(profile_id, None)
+
+        self._run("remove_from_list", remove)
+
+    # -- profiles ---------------------------------------------------------------------------------
+
+    def upsert_profile(self, email: str, properties: Mapping[str, Any]) -> Profile:
+        return self._run("upsert_profile", lambda: self._upsert(email, properties))
+
+    def find_profiles(self, emails: Iterable[str]) -> tuple[Profile, ...]:
+        wanted = {email.lower() for email in emails}
+        return self._run(
+            "find_profiles",
+            lambda: tuple(self._profile(i, email) for i, email in self.addresses.items() if email in wanted),
+        )
+
+    def bulk_import(self, profiles: Mapping[str, Mapping[str, Any]]) -> str:
+        def start() -> str:
+            for email, properties in profiles.items():
+                if email.lower() not in self.invalid:
+                    self._upsert(email, properties)
+            return self._id("J")
+
+        return self._run("bulk_import", start)
+
+    def bulk_import_job(self, job_id: str) -> ImportJob:
+        return self._run("bulk_import_job", lambda: ImportJob(job_id, "complete", 0, 0, 0))
+
+    def bulk_import_errors(self, job_id: str) -> tuple[ImportProblem, ...]:
+        return self._run("bulk_import_errors", lambda: tuple(ImportProblem("invalid", None, e) for e in self.invalid))
+
+    def _upsert(self, email: str, properties: Mapping[str, Any]) -> Profile:
+        address = email.lower()
+        if address in self.invalid:
+            raise Refused("Klaviyo", "create or update profile", "answered 400", 400)
+        known = [i for i, found in self.addresses.items() if found == address and i not in self.deleted_profiles]
+        profile_id = known[0] if known else self._id("P")
+        self.addresses[profile_id] = address
+        self.properties.setdefault(address, {}).update(properties)
+        return self._profile(profile_id, address)
+
+    def _profile(self, profile_id: str, email: str) -> Profile:
+        barred = email in self.suppressed
+        return Profile(profile_id, email, not barred, None, ("HARD_BOUNCE",) if barred else ())
+
+    # -- templates --------------------------------------------------------------------------------
+
+    def find_templates(self, name: str) -> tuple[Template, ...]:
+        return self._run("find_templates", lambda: tuple(t for t in self.templates.values() if t.name == name))
+
+    def create_template(self, name: str, html: str, text: str) -> Template:
+        def create() -> Template:
+            made = Template(self._id("T"), name, html, text)
+            self.templates[made.template_id] = made
+            return made
+
+        return self._run("create_template", create)
+
+    # -- campaigns --------------------------------------------------------------------------------
+
+    def create_campaign(self, *, name: str, list_id: str, send_at: datetime | None = None, **_: str) -> Campaign:
+        def create() -> Campaign:
+            campaign_id, message_id = self._id("C"), self._id("M")
+            made = Campaign(campaign_id, name, "Draft", self.clock(), message_id, (list_id,), (), False, send_at)
+            self.campaigns[campaign_id] = _Campaign(made, message_id, self.campaign_lag)
+            return made
+
+        return self._run("create_campaign", create)
+
+    def find_campaigns(self, name_contains: str) -> tuple[Campaign, ...]:
+        def find() -> tuple[Campaign, ...]:
+            shown = [c for c in self.campaigns.values() if name_contains in c.record.name and c.hidden <= 0]
+            for campaign in self.campaigns.values():
+                campaign.hidden -= 1
+            return tuple(self._current(campaign) for campaign in shown)
+
+        return self._run("find_campaigns", find)
+
+    def get_campaign(self, campaign_id: str) -> Campaign:
+        return self._run("get_campaign", lambda: self._current(self._campaign(campaign_id), reading=True))
+
+    def delete_campaign(self, campaign_id: str) -> None:
+        def delete() -> None:
+            if campaign_id in self.campaigns and self._campaign(campaign_id).job:
+                raise Refused("Klaviyo", "delete campaign", "answered 409", 409)
+            self.campaigns.pop(campaign_id, None)
+
+        self._run("delete_campaign", delete)
+
+    def assign_template(self, message_id: str, template_id: str) -> None:
+        def assign() -> None:
+            if template_id not in self.templates:
+                raise NotFound("Klaviyo", "assign template", "answered 404", 404)
+            self._by_message(message_id).template = self.templates[template_id]
+
+        self._run("assign_template", assign)
+
+    def message_template(self, message_id: str) -> Template | None:
+        return self._run("message_template", lambda: self._by_message(message_id).template)
+
+    def request_estimate(self, campaign_id: str) -> None:
+        self._run("request_estimate", lambda: self._campaign(campaign_id))
+
+    def estimate_job_done(self, campaign_id: str) -> bool:
+        return self._run("estimate_job_done", lambda: True)
+
+    def estimate(self, campaign_id: str) -> int | None:
+        return self._run("estimate", lambda: len(self._recipients(self._campaign(campaign_id))))
+
+    def send(self, campaign_id: str) -> None:
+        def send() -> None:
+            campaign = self._campaign(campaign_id)
+            send_at = campaign.record.send_at
+            if send_at is not None and send_at <= self.clock():
+                raise Refused("Klaviyo", "send campaign", "answered 400", 400)
+            campaign.job = "queued"
+            campaign.reads_until_sent = self.status_lag
+            if send_at is None:
+                self._deliver(campaign)
+
+        self._run("send", send)
+
+    def send_job(self, campaign_id: str) -> str | None:
+        return self._run("send_job", lambda: self._campaign(campaign_id).job)
+
+    def _current(self, campaign: _Campaign, *, reading: bool = False) -> Campaign:
+        """Its status now. A scheduled campaign leaves when somebody looks after its time."""
+        send_at = campaign.record.send_at
+        if campaign.job == "queued" and send_at is not None and send_at <= self.clock():
+            self._deliver(campaign)
+        if campaign.job is None:
+            status = "Draft"
+        elif campaign.job == "queued":
+            status = "Scheduled"
+        elif campaign.reads_until_sent > 0:
+            campaign.reads_until_sent -= int(reading)
+            status = "Sending"
+        else:
+            status = campaign.job
+        record = campaign.record
+        return Campaign(
+            record.campaign_id, record.name, status, record.created_at, record.message_id,
+            record.included_lists, record.excluded_lists, record.uses_smart_sending, record.send_at,
+        )  # fmt: skip
+
+    def _deliver(self, campaign: _Campaign) -> None:
+        recipients = self._recipients(campaign)
+        campaign.job = self.ends_as or ("Sent" if recipients else "Cancelled: No Recipients")
+        if campaign.job == "Sent":
+            self.mailed.update(recipients)
+
+    def _recipients(self, campaign: _Campaign) -> list[str]:
+        """Everybody on the list, whether the member index shows them or not."""
+        members = [p for i in campaign.record.included_lists if i in self.lists for p in self.lists[i].members]
+        return sorted({self.addresses[p] for p in members} - self.suppressed)
+
+    # -- plumbing ---------------------------------------------------------------------------------
+
+    def _run(self, call: str, action: Callable[[], Any]) -> Any:
+        return self.troubles.run(call, action)
+
+    def _id(self, prefix: str) -> str:
+        return f"{prefix}{next(self._numbers):04d}"
+
+    def _list(self, list_id: str) -> _List:
+        if list_id not in self.lists:
+            raise NotFound("Klaviyo", "list", "answered 404", 404)
+        return self.lists[list_id]
+
+    def _refuse_unknown(self, profile_ids: Iterable[str]) -> None:
+        if set(profile_ids) - self.addresses.keys() or set(profile_ids) & self.deleted_profiles:
+            raise NotFound("Klaviyo", "change list", "answered 404", 404)
+
+    def _campaign(self, campaign_id: str) -> _Campaign:
+        if campaign_id not in self.campaigns:
+            raise NotFound("Klaviyo", "campaign", "answered 404", 404)
+        return self.campaigns[campaign_id]
+
+    def _by_message(self, message_id: str) -> _Campaign:
+        for campaign in self.campaigns.values():
+            if campaign.message_id == message_id:
+                return campaign
+        raise NotFound("Klaviyo", "message", "answered 404", 404)

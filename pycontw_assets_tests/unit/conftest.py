@@ -1,0 +1,64 @@
+"""A clock, a ledger and invented people for the unit tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from pycontw_assets.ledger import Ledger, Poll
+from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.records import EventPartition, Holder
+from pycontw_assets_tests.fakes.clock import FakeClock
+
+PSEUDONYMIZER = Pseudonymizer()
+PARTITION = EventPartition(90001, "2031", "individual")
+OTHER_PARTITION = EventPartition(90002, "2031", "corporate")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture(params=["sqlite"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """One more parameter here runs every ledger test on another engine."""
+    return f"sqlite:///{tmp_path}/ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(ledger_url: str, clock: FakeClock) -> Ledger:
+    return Ledger(ledger_url, clock=clock)
+
+
+def holder(address: str) -> Holder:
+    return Holder(PSEUDONYMIZER.address(address), address.lower(), address)
+
+
+def holders(*addresses: str) -> dict[str, Holder]:
+    return {found.key: found for found in map(holder, addresses)}
+
+
+def keys(*addresses: str) -> set[str]:
+    return set(holders(*addresses))
+
+
+HoldTickets = Callable[..., None]
+
+
+@pytest.fixture
+def hold_tickets(ledger: Ledger) -> HoldTickets:
+    """What the last good poll of an event said about who holds a ticket."""
+
+    def hold(addresses: Iterable[str], partition: EventPartition = PARTITION) -> None:
+        record_holders(ledger, addresses, partition)
+
+    return hold
+
+
+def record_holders(ledger: Ledger, addresses: Iterable[str], partition: EventPartition = PARTITION) -> None:
+    found = keys(*addresses)
+    poll = Poll(partition.key, ledger.clock(), "digest", len(found), 0, None, "content")
+    ledger.record_poll(partition.edition, poll, found)
