@@ -108,7 +108,7 @@ def _poll(parsed: argparse.Namespace) -> int:
     from pycontw_assets.orchestration.resources import Services
 
     services = Services(lambda: settings)
-    _ = services.ledger  # a ledger that cannot be used is a matter of configuration: say so before anything runs
+    services.check()
     with open_instance(settings) as instance:
         say = (lambda report: None) if parsed.json else (lambda report: print(describe_run(report), flush=True))
         report = poll(build_definitions(services), services, instance, consents=parsed.consent, on_run=say)

@@ -47,12 +47,13 @@ class Attendee:
 
     Door credentials (``checkin_code``, ``qrcode``), ``kyc``, ``id_number``, ``search_string`` and ``slot`` are
     not fields of this type, so they end at the parser. ``answers`` is the form in form order: labels may
-    repeat, values may be of any JSON type.
+    repeat, values may be of any JSON type. ``is_paid`` and ``state`` are ``None`` where KKTIX did not say:
+    such a ticket is not usable.
     """
 
     attendee_id: int
-    is_paid: bool
-    state: str
+    is_paid: bool | None
+    state: str | None
     answers: tuple[tuple[str, Any], ...] = field(repr=False)
     ticket_id: int | None = None
     ticket_name: str | None = None
@@ -93,6 +94,11 @@ class AttendeeRecord:
     def is_usable(self) -> bool:
         """The one statement of the rule: in the book, paid, and in the one state known to be valid."""
         return self.gone_at is None and self.attendee.is_paid is True and self.attendee.state == "activated"
+
+    @property
+    def is_defective(self) -> bool:
+        """KKTIX never told what decides about access."""
+        return self.attendee.is_paid is None or self.attendee.state is None
 
 
 @dataclass(frozen=True, slots=True)

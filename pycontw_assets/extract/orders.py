@@ -57,22 +57,31 @@ class FetchPlan:
         return (*sorted(self.new), *sorted(self.open), *sorted(self.rotation))
 
 
-def parse_attendee(payload: Mapping[str, Any]) -> Attendee:
-    """Payload -> ``Attendee``; ``MalformedAttendee`` when what decides about access is missing or mistyped."""
+def parse_attendee(payload: Mapping[str, Any]) -> tuple[Attendee, str | None]:
+    """Payload -> ``Attendee``, and what is wrong with the part that decides about access.
+
+    What is missing or mistyped there is never guessed: it becomes ``None``. Without an id or a form there is no
+    attendee to speak of: ``MalformedAttendee``.
+    """
     attendee_id, is_paid, state, data = (payload.get(name) for name in ("id", "is_paid", "state", "data"))
     if isinstance(attendee_id, str) and attendee_id.isdecimal():
         attendee_id = int(attendee_id)
     if not isinstance(attendee_id, int) or isinstance(attendee_id, bool):
         raise MalformedAttendee("`id` is missing or not a number")
-    if not isinstance(is_paid, bool):
-        raise MalformedAttendee("`is_paid` is missing or not true or false")
-    if not isinstance(state, str) or not state:
-        raise MalformedAttendee("`state` is missing or not a text")
+    defects = [] if isinstance(is_paid, bool) else ["`is_paid` is missing or not true or false"]
+    defects += [] if isinstance(state, str) and state else ["`state` is missing or not a text"]
+    attendee = _attendee(payload, attendee_id, is_paid if isinstance(is_paid, bool) else None, state, _answers(data))
+    return attendee, "; ".join(defects) or None
+
+
+def _attendee(
+    payload: Mapping[str, Any], attendee_id: int, is_paid: bool | None, state: Any, answers: tuple[tuple[str, Any], ...]
+) -> Attendee:
     return Attendee(
         attendee_id=attendee_id,
         is_paid=is_paid,
-        state=state,
-        answers=_answers(data),
+        state=state if isinstance(state, str) and state else None,
+        answers=answers,
         ticket_id=_integer(payload.get("ticket_id")),
         ticket_name=_text(payload.get("ticket_name")),
         reg_no=_integer(payload.get("reg_no")),
@@ -156,19 +165,27 @@ def _shrinkage(present: Collection[int], ids: Collection[int], missing: Collecti
 
 
 def refresh_due(record: AttendeeRecord, refresh: timedelta) -> datetime:
-    """When a known attendee is to be read again: half the time it has stayed the same, within bounds."""
+    """When a known attendee is to be read again: half the time it has stayed the same, within bounds.
+
+    A ``refresh`` of zero means every poll.
+    """
     read_at = record.read_at or record.first_seen_at
+    if not refresh:
+        return read_at
     stable_for = read_at - (record.changed_at or record.first_seen_at)
     return read_at + max(refresh, min(stable_for / 2, _LONGEST_INTERVAL))
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What reading one attendee gave: an attendee, or why there is none (``vanished``: 404)."""
+    """What reading one attendee gave: an attendee, or why there is none (``vanished``: 404).
+
+    An attendee with a ``failure`` was read in part: enough for a row, not enough to change what was known.
+    """
 
     attendee_id: int
     attendee: Attendee | None = None
-    failure: str = "not found, though the book lists it"
+    failure: str | None = None
     vanished: bool = False
 
 
@@ -181,11 +198,15 @@ def absorb(snapshot: OrderSnapshot, fetched: Iterable[Fetched], now: datetime) -
     quarantine = dict(snapshot.quarantine)
     for item in fetched:
         earlier = quarantine.pop(item.attendee_id, None)
-        if item.attendee is not None:
-            records[item.attendee_id] = _seen(records.get(item.attendee_id), item.attendee, now)
-        elif not (item.vanished and item.attendee_id in records):
+        known = records.get(item.attendee_id)
+        failure = item.failure
+        if item.vanished and known is None:
+            failure = "not found, though the book lists it"
+        if item.attendee is not None and (failure is None or known is None or known.is_defective):
+            records[item.attendee_id] = _seen(known, item.attendee, now)
+        if failure is not None:
             since, attempts = (earlier.since, earlier.attempts + 1) if earlier else (now, 1)
-            quarantine[item.attendee_id] = Quarantined(item.failure, since, attempts)
+            quarantine[item.attendee_id] = Quarantined(failure, since, attempts)
     return replace(snapshot, records=records, quarantine=quarantine)
 
 
@@ -239,9 +260,12 @@ def next_refresh(snapshot: OrderSnapshot, refresh: timedelta) -> datetime | None
     return max(earliest, snapshot.rotated_at + refresh) if snapshot.rotated_at else earliest
 
 
-def content_digest(snapshot: OrderSnapshot) -> str:
-    """Changes when anything the tables show may change; re-reading what stayed the same does not change it."""
-    digest = hashlib.sha256()
+def content_digest(snapshot: OrderSnapshot, rules: str) -> str:
+    """Changes when anything the tables show may change; re-reading what stayed the same does not change it.
+
+    ``rules`` names the field policy and the pseudonym key: with other ones the same orders give other rows.
+    """
+    digest = hashlib.sha256(rules.encode())
     for attendee_id in sorted(snapshot.records):
         record = snapshot.records[attendee_id]
         digest.update(repr((astuple(record.attendee), record.first_seen_at, record.gone_at)).encode())

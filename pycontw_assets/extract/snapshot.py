@@ -139,7 +139,7 @@ def _understand(attendee_id: int, answer: dict[str, Any] | ServiceError) -> Fetc
     if isinstance(answer, ServiceError):
         return Fetched(attendee_id, failure=answer.reason)
     try:
-        return Fetched(attendee_id, parse_attendee(answer))
+        return Fetched(attendee_id, *parse_attendee(answer))
     except MalformedAttendee as error:
         return Fetched(attendee_id, failure=str(error))
 

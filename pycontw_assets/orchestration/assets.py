@@ -137,7 +137,7 @@ def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Ser
                 known_before=earlier.known if earlier else 0,
                 trust_book="book" in _consents(context),
             )
-            snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot)
+            snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, services.table_rules)
             holders = set(snapshot.holders(services.pseudonymizer))
             if snapshot.rebuilding:
                 holders |= services.ledger.holders_of(partition.key)
@@ -215,12 +215,14 @@ def _attendee_table(family: Family, table: Table) -> AssetsDefinition:
             outcome = services.warehouse.replace_partition(
                 table, partition.key, result.frame, table_digest(result.frame)
             )
-            services.ledger.record_load(partition.key, content_digest(snapshot))
+            services.ledger.record_load(partition.key, content_digest(snapshot, services.table_rules))
             return MaterializeResult(
                 metadata={
                     "dagster/partition_row_count": len(result.frame),
                     "outcome": outcome,
                     "unknown_questions": _question_table(result.unknown_questions),
+                    "unlisted_answers": _question_table(result.unlisted_answers),
+                    "repeated_answers": _question_table(result.repeated_answers),
                 }
             )
 
@@ -228,8 +230,8 @@ def _attendee_table(family: Family, table: Table) -> AssetsDefinition:
 
 
 def _question_table(questions: Mapping[str, int]) -> Any:
-    lines = [f"| {question} | {count} |" for question, count in sorted(questions.items())]
-    return MetadataValue.md("\n".join(["| question | answers |", "| --- | --- |", *lines]) if lines else "none")
+    lines = [f"| {question.replace('|', '/')} | {count} |" for question, count in sorted(questions.items())]
+    return MetadataValue.md("\n".join(["| where | answers |", "| --- | --- |", *lines]) if lines else "none")
 
 
 @asset(

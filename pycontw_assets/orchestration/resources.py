@@ -120,6 +120,25 @@ class Services:
 
         return render_invitation(edition, self.settings.invitation_venue_url, self.settings.invitation_video_url)
 
+    @cached_property
+    def table_rules(self) -> str:
+        """Names the rules by which orders become rows."""
+        from pycontw_assets.deidentify.policy import load_policy
+
+        return f"{load_policy().version} {self.pseudonymizer.fingerprint}"
+
+    def check(self) -> None:
+        """Build everything that can be wrong before anything runs; ``InvalidSettings`` or ``LedgerError`` if it is."""
+        from pycontw_assets.send_email.template import InvitationError, check_video_url
+
+        try:
+            _ = self.gather, self.klaviyo, self.kktix, self.mail("2031")
+            if self.settings.pycontw_env == "production":
+                check_video_url(self.settings.invitation_video_url)
+        except (ValueError, InvitationError) as error:
+            raise InvalidSettings(str(error)) from None
+        _ = self.vault, self.warehouse, self.ledger
+
     def partition(self, key: str) -> EventPartition:
         """The event a partition key stands for; unknown keys are refused before they reach a file or a query."""
         for partition in self.ledger.known_events().values():
