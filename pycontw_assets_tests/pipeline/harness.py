@@ -1,0 +1,358 @@
+"""A whole pipeline in a test's hands: an invented world on a real socket, a home of its own, polls to run or to kill.
+
+Waits take no time: the world, the ledger and the clients share one clock, and sleeping only moves it. Children
+cannot share it, so they wait for real, but briefly. What a test expects does not belong here.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from dagster import DagsterInstance
+
+from pycontw_assets.api_client import RateLimiter
+from pycontw_assets.authorize.gather_client import GatherClient
+from pycontw_assets.cli import prepare_instance
+from pycontw_assets.definitions import build_definitions
+from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.extract.kktix_client import KktixClient
+from pycontw_assets.ledger import Ledger
+from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.orchestration.poll import PollReport, poll
+from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.records import Family
+from pycontw_assets.sandbox.oracle import Finding, verdict
+from pycontw_assets.sandbox.server import SandboxServer
+from pycontw_assets.sandbox.world import World
+from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
+from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.settings import Settings, load_settings
+
+EDITION = "2031"
+INTERVAL_SECONDS = 300
+SERVICES = ("kktix", "gather", "klaviyo")
+_CHILD_PATIENCE_SECONDS = 120
+
+Moment = Literal["before", "after"]
+
+
+class TestClock:
+    """Real time plus all the waiting that was skipped. Dagster stamps its runs with real time, so both go together."""
+
+    __test__ = False
+
+    def __init__(self, skipped: float = 0.0) -> None:
+        self.skipped = skipped
+        self._lock = threading.Lock()
+
+    def __call__(self) -> datetime:
+        return datetime.now(timezone.utc) + timedelta(seconds=self.skipped)
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.skipped
+
+    def advance(self, seconds: float) -> None:
+        """Fits wherever a ``sleep`` is injected."""
+        with self._lock:
+            self.skipped += seconds
+
+
+def build_services(settings: Settings, clock: TestClock, **overrides: Any) -> Services:
+    """Real clients whose waits only move the clock."""
+    manners = {"sleep": clock.advance, "clock": clock.monotonic, "timeouts": (5, 5)}
+    return _services(settings, clock, Pace(sleep=clock.advance), manners, RATE_LIMITS, **overrides)
+
+
+def _services(
+    settings: Settings, clock: TestClock, pace: Pace, manners: dict[str, Any], limits: Any, **overrides: Any
+) -> Services:
+    kktix_token = settings.kktix_api_token.get_secret_value()
+    gather_key = settings.gather_api_key.get_secret_value()
+    klaviyo_key = settings.klaviyo_api_key.get_secret_value()
+    limiter = RateLimiter(limits, manners.get("clock", time.monotonic))
+    parts: dict[str, Any] = {
+        "pace": pace,
+        "kktix": KktixClient(settings.kktix_api_url, kktix_token, **manners),
+        "klaviyo": KlaviyoClient(settings.klaviyo_api_url, klaviyo_key, limiter=limiter, **manners),
+    }
+    if not settings.gather_is_off:
+        parts["gather"] = GatherClient(settings.gather_api_url, gather_key, settings.gather_space_id, **manners)
+    return Services(lambda: settings, clock=clock, **{**parts, **overrides})
+
+
+@dataclass
+class Mark:
+    """A point in the world's history, to ask what happened since."""
+
+    calls: int
+    mails: int
+
+
+class Pipeline:
+    """One installation: settings, home, services, Dagster instance. ``on_disk`` keeps the instance in the home."""
+
+    def __init__(
+        self, server: SandboxServer, clock: TestClock, home: Path, *, on_disk: bool = False, **settings: Any
+    ) -> None:
+        self.world: World = server.world
+        self.clock = clock
+        self.home = home
+        home.mkdir(exist_ok=True)
+        self._on_disk = on_disk
+        self._variables = {name.lower(): value for name, value in server.environment.items()} | {"pycontw_home": home}
+        self.instance = self._open_instance()
+        self.restart(**settings)
+
+    def restart(self, overrides: dict[str, Any] | None = None, **settings: Any) -> None:
+        """A new process, as far as it goes: settings read again, every client built anew."""
+        self._variables |= settings
+        self.settings = load_settings(**self._variables)
+        self.services = build_services(self.settings, self.clock, **(overrides or {}))
+        self.definitions = build_definitions(self.services, interval_seconds=INTERVAL_SECONDS)
+
+    def forget_history(self) -> None:
+        """Every trace of Dagster is gone."""
+        self.instance.dispose()
+        for file in sorted((self.home / "dagster").rglob("*"), reverse=True):
+            file.rmdir() if file.is_dir() else file.unlink()
+        self.instance = self._open_instance()
+
+    def _open_instance(self) -> DagsterInstance:
+        if not self._on_disk:
+            return DagsterInstance.ephemeral()
+        prepare_instance(self.home / "dagster")
+        return DagsterInstance.from_config(str(self.home / "dagster"))
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.services.ledger
+
+    # -- polls ------------------------------------------------------------------------------------
+
+    def poll(self, *consents: str) -> PollReport:
+        return poll(self.definitions, self.services, self.instance, consents=consents)
+
+    def later_poll(self, *consents: str) -> PollReport:
+        """The poll of the next tick."""
+        self.clock.advance(INTERVAL_SECONDS)
+        return self.poll(*consents)
+
+    def until_quiet(self, most_polls: int = 12) -> PollReport:
+        """Poll, tick by tick, until two polls in a row were fine and changed nothing outside."""
+        quiet = 0
+        for _ in range(most_polls):
+            mark = self.mark()
+            report = self.later_poll()
+            quiet = quiet + 1 if report.ok and not self.writes(mark) else 0
+            if quiet == 2:
+                return report
+            waits = [d.next_attempt_at for d in report.tick.decisions.values() if d.next_attempt_at]
+            if waits:
+                self.clock.advance(max(0.0, (max(waits) - self.clock()).total_seconds()))
+        raise AssertionError(f"not quiet after {most_polls} polls: {describe(report)}")
+
+    def start_child(self, kill_at: int | None = None) -> Child:
+        """A poll in a process of its own; with ``kill_at`` it kills itself before its k-th request to the outside."""
+        variables = {name: str(value) for name, value in self._variables.items()}
+        return Child(variables, self.clock.skipped, kill_at)
+
+    def poll_in_child(self, kill_at: int | None = None, when: Moment = "before") -> int:
+        """Exit code of a real poll in a process of its own, killed at its k-th request to the outside.
+
+        ``before``: the request never leaves. ``after``: the service acted and nobody heard its answer.
+        """
+        child = self.start_child(kill_at if when == "before" else None)
+        faults = []
+        if kill_at is not None and when == "after":
+            executioner = _Executioner(child, kill_at)
+            faults = [self.world.faults.add(s, "hook", acts=True, times=None, action=executioner) for s in SERVICES]
+        child.go()
+        exit_code = child.join()
+        if faults:
+            self.world.faults.clear()
+        return exit_code
+
+    # -- what happened ----------------------------------------------------------------------------
+
+    def mark(self) -> Mark:
+        return Mark(self.world.calls.mark(), len(self.world.outbox))
+
+    def requests(self, mark: Mark, service: str | None = None) -> int:
+        return self.world.calls.count(service, since=mark.calls)
+
+    def writes(self, mark: Mark) -> list[str]:
+        """Calls since ``mark`` that could have changed something outside."""
+        calls = self.world.calls.find(since=mark.calls)
+        return [f"{call.method} {call.path}" for call in calls if call.method != "GET"]
+
+    def mailed(self, mark: Mark | None = None) -> list[str]:
+        """Addresses in the order they were mailed."""
+        return [mail.address for mail in self.world.outbox[mark.mails if mark else 0 :]]
+
+    def guests(self) -> set[str]:
+        return set(self.world.gather.guests)
+
+    def ticket_holders(self, event_id: int) -> set[str | None]:
+        """Addresses on the event's cumulative list in Klaviyo."""
+        klaviyo = self.world.klaviyo
+        lists = [one for one in klaviyo.lists.values() if one.name.endswith(f"-{event_id}-ticket-holders")]
+        return {klaviyo.profiles[profile_id].email for one in lists for profile_id in one.current()}
+
+    def verdict(self, *, settled: bool = True) -> list[Finding]:
+        return verdict(self.world, EDITION, guest_list=not self.settings.gather_is_off, settled=settled)
+
+    def tables(self) -> dict[Family, list[dict[str, Any]]]:
+        """Rows of the three tables, as a reader of the warehouse sees them."""
+        tables = attendee_tables(load_policy().columns)
+        return {
+            family: json.loads(self.services.warehouse.read(table).to_json(orient="records"))
+            for family, table in tables.items()
+        }
+
+    def grep_home(self, words: Iterable[str]) -> list[str]:
+        """Where in the home a word occurs, in any usual spelling of bytes, and in rows a database may have packed."""
+        needles = {needle: word for word in words for needle in spellings(word)}
+        return sorted(
+            {
+                f"{place}: {needles[needle]}"
+                for place, content in self._contents()
+                for needle in needles
+                if needle in content
+            }
+        )
+
+    def _contents(self) -> Iterator[tuple[str, bytes]]:
+        for file in self.home.rglob("*"):
+            if not file.is_file():
+                continue
+            content = file.read_bytes()
+            yield str(file.relative_to(self.home)), content
+            if content.startswith(b"SQLite format 3"):
+                with closing(sqlite3.connect(file)) as database:
+                    yield f"{file.name} (rows)", "\n".join(database.iterdump()).encode()
+        yield "tables (rows)", json.dumps(self.tables(), ensure_ascii=False).encode()
+
+
+def spellings(word: str) -> set[bytes]:
+    """A word as plain text, inside JSON, in a URL, and as UTF-16."""
+    escaped = json.dumps(word)[1:-1]
+    return {
+        word.encode(),
+        escaped.encode(),
+        quote(word).encode(),
+        quote(word, safe="").encode(),
+        word.encode("utf-16-le"),
+    }
+
+
+def describe(report: PollReport) -> str:
+    """What a poll said, for messages of failing tests."""
+    runs = [
+        f"{run.job} {run.partition_key}: {[*run.failures, *run.problems]}"
+        for run in report.runs
+        if not run.ok or run.problems
+    ]
+    waits = [f"{key}: {decision.reason}" for key, decision in report.tick.decisions.items()]
+    return "; ".join([*runs, *report.tick.problems, *waits])
+
+
+# -- children ---------------------------------------------------------------------------------------
+
+# Forked while the sandbox's thread is idle: a child that has everything imported and warm costs a third of a new one.
+_processes = multiprocessing.get_context("fork")
+
+
+class Child:
+    """A poll in another process. It waits for ``go``, so that whoever wants its life can get ready."""
+
+    def __init__(self, variables: dict[str, str], skipped: float, kill_at: int | None) -> None:
+        self._gate, gate = _processes.Pipe()
+        self._process: BaseProcess = _processes.Process(target=_poll, args=(gate, variables, skipped, kill_at))
+        self._process.start()
+
+    def go(self) -> None:
+        self._gate.send(True)
+
+    def join(self) -> int:
+        """0: fine, 1: it found trouble, -9: it was killed."""
+        self._process.join(_CHILD_PATIENCE_SECONDS)
+        if self._process.exitcode is None:
+            self.kill()
+            raise AssertionError("a child did not end")
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        pid = self._process.pid
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        while _is_alive(pid):
+            time.sleep(0.001)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class _Executioner:
+    """Counts what the services did, and kills the child between the k-th deed and the answer."""
+
+    def __init__(self, child: Child, kill_at: int) -> None:
+        self._child = child
+        self._kill_at = kill_at
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self._count += 1
+            if self._count == self._kill_at:
+                self._child.kill()
+
+
+def _poll(gate: Any, variables: dict[str, str], skipped: float, kill_at: int | None) -> None:
+    """What a child does."""
+    os.environ.clear()
+    os.environ["HOME"] = variables["pycontw_home"]
+    gate.recv()
+    settings = load_settings(**variables)
+    manners = {"sleep": lambda seconds: time.sleep(min(seconds, 0.02)), "on_request": _suicide(kill_at)}
+    pace = Pace(step=0.01, visible=1, estimate=1, follow=1, second_look=0.01, draft_apart=0.05)
+    unlimited = {group: [(1_000_000, 1)] for group in RATE_LIMITS}
+    services = _services(settings, TestClock(skipped), pace, manners, unlimited)
+    definitions = build_definitions(services, interval_seconds=INTERVAL_SECONDS)
+    folder = settings.home / "dagster"
+    prepare_instance(folder)
+    with DagsterInstance.from_config(str(folder)) as instance:
+        report = poll(definitions, services, instance)
+    raise SystemExit(0 if report.ok else 1)
+
+
+def _suicide(kill_at: int | None) -> Callable[[str, str], None]:
+    lock, count = threading.Lock(), 0
+
+    def on_request(_method: str, _operation: str) -> None:
+        nonlocal count
+        with lock:
+            count += 1
+            if count == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(10)
+
+    return on_request

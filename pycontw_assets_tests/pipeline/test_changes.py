@@ -1,0 +1,255 @@
+"""What happens to tickets after the first sale: late payments, refunds, transfers, renames, limits, switches."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from pycontw_assets.sandbox.oracle import entitled
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.pipeline.conftest import Install
+from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, describe
+
+ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
+
+
+def test_a_payment_that_arrives_later_is_invited_by_the_next_poll(pipeline: Pipeline, world: World, event: int) -> None:
+    world.kktix.switches.payment_moves_updated_at = False
+    world.sell(event, address=ANNA)
+    [late] = world.sell(event, address=BEN, paid=False)
+    pipeline.poll()
+    assert pipeline.guests() == {ANNA}
+    world.pay(late)
+    pipeline.later_poll()
+    assert pipeline.mailed() == [ANNA, BEN]
+    assert pipeline.verdict() == []
+
+
+def test_a_cancelled_ticket_loses_access_and_list_within_two_good_polls(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    world.sell(event, address=ANNA)
+    [refunded] = world.sell(event, address=BEN)
+    pipeline.poll()
+    world.refund(refunded)
+    pipeline.later_poll()
+    assert BEN in pipeline.guests(), "one poll may be wrong about the book"
+    report = pipeline.later_poll()
+    assert report.ok, describe(report)
+    assert pipeline.guests() == pipeline.ticket_holders(event) == {ANNA}
+    assert [row["is_cancelled"] for row in pipeline.tables()["individual"]] == [False, True]
+    assert pipeline.verdict() == []
+
+
+def test_one_cancelled_ticket_of_several_takes_nothing_away(pipeline: Pipeline, world: World, event: int) -> None:
+    seats = world.sell(event, 3, address=ANNA)
+    pipeline.poll()
+    assert pipeline.mailed() == [ANNA]
+    world.cancel(seats[0])
+    pipeline.until_quiet()
+    assert pipeline.guests() == {ANNA}
+    assert pipeline.verdict() == []
+
+
+def test_a_transfer_invites_the_new_address_and_revokes_the_old_one(install: Install, world: World, event: int) -> None:
+    pipeline = install(refresh_seconds=0)
+    [seat] = world.sell(event, address=ANNA)
+    pipeline.poll()
+    world.transfer(seat, BEN)
+    report = pipeline.later_poll()
+    assert report.ok, describe(report)
+    assert pipeline.guests() == pipeline.ticket_holders(event) == {BEN}
+    assert pipeline.mailed() == [ANNA, BEN]
+    assert pipeline.verdict() == []
+
+
+def test_a_known_ticket_is_read_again_in_rotation_and_a_transfer_found(
+    pipeline: Pipeline, world: World, event: int, clock: TestClock
+) -> None:
+    [seat] = world.sell(event, address=ANNA)
+    pipeline.poll()
+    world.transfer(seat, BEN)
+    assert pipeline.later_poll().runs == ()
+    clock.advance(3600)
+    pipeline.poll()
+    assert pipeline.guests() == {BEN}
+
+
+def test_who_buys_again_after_losing_access_is_invited_again(pipeline: Pipeline, world: World, event: int) -> None:
+    [first] = world.sell(event, address=ANNA)
+    world.sell(event, address=BEN)
+    pipeline.poll()
+    world.refund(first)
+    pipeline.until_quiet()
+    assert pipeline.guests() == {BEN}
+    world.sell(event, address=ANNA)
+    pipeline.until_quiet()
+    assert pipeline.mailed().count(ANNA) == 2
+    assert pipeline.verdict() == []
+
+
+def test_who_buys_again_before_losing_access_is_not_mailed_again(pipeline: Pipeline, world: World, event: int) -> None:
+    [first] = world.sell(event, address=ANNA)
+    pipeline.poll()
+    world.refund(first)
+    world.sell(event, address=ANNA)
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [ANNA]
+    assert pipeline.guests() == {ANNA}
+    assert pipeline.verdict() == []
+
+
+def test_an_address_in_two_events_is_mailed_once_and_stays_until_both_tickets_are_gone(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    corporate = world.add_event("PyCon TW 2031 Registration: Corporate")
+    world.sell(event, address=BEN)
+    world.sell(corporate, address=CARA)
+    [one] = world.sell(event, address=ANNA)
+    [two] = world.sell(corporate, address=ANNA.upper())
+    pipeline.poll()
+    assert len(pipeline.mailed()) == 3
+    world.cancel(one)
+    pipeline.until_quiet()
+    assert pipeline.guests() == {ANNA, BEN, CARA}
+    assert pipeline.ticket_holders(event) == {BEN}
+    world.cancel(two)
+    pipeline.until_quiet()
+    assert pipeline.guests() == {BEN, CARA}
+    assert len(pipeline.mailed()) == 3
+    assert pipeline.verdict() == []
+
+
+def test_a_renamed_event_keeps_its_partition_and_mails_nobody_again(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    world.sell(event, address=ANNA)
+    pipeline.poll()
+    world.rename_event(event, "PyCon TW 2032 Registration: Corporate (moved)")
+    world.sell(event, address=BEN)
+    report = pipeline.later_poll()
+    assert set(report.tick.facts) == {f"{EDITION}-individual-{event}"}
+    assert pipeline.mailed() == [ANNA, BEN]
+    assert pipeline.verdict() == []
+
+
+def test_an_event_that_ended_is_no_longer_polled_and_nothing_is_withdrawn(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    other = world.add_event("PyCon TW 2031 Registration: Reserved")
+    world.sell(event, address=ANNA)
+    world.sell(other, address=BEN)
+    pipeline.poll()
+    world.end_event(event)
+    mark = pipeline.mark()
+    pipeline.until_quiet()
+    assert not world.calls.find("kktix", path=f"/{event}/", since=mark.calls)
+    assert pipeline.guests() == {ANNA, BEN}
+    assert pipeline.verdict() == []
+
+
+def test_invitations_are_finished_for_an_event_that_ended_before_they_went_out(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    world.add_event("PyCon TW 2031 Registration: Reserved")
+    world.sell(event, address=ANNA)
+    world.faults.add("klaviyo", "status", path="campaign", times=None, status=500)
+    pipeline.poll()
+    assert pipeline.mailed() == []
+    world.faults.clear()
+    world.end_event(event)
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [ANNA]
+    assert pipeline.verdict() == []
+
+
+def test_an_event_without_a_book_waits_and_costs_the_others_nothing(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    bookless = world.add_event("PyCon TW 2031 Registration: Corporate", books=0)
+    world.sell(event, address=ANNA)
+    report = pipeline.poll()
+    assert pipeline.mailed() == [ANNA]
+    assert not report.ok
+    assert [problem for problem in report.tick.problems if str(bookless) in problem]
+
+
+def test_a_scheduled_invitation_leaves_at_its_time_and_newcomers_after_it_at_once(
+    install: Install, world: World, event: int, clock: TestClock
+) -> None:
+    opening = clock().replace(microsecond=0) + timedelta(hours=6)
+    pipeline = install(invitation_send_at=opening)
+    world.sell(event, address=ANNA)
+    [refunded] = world.sell(event, address=BEN)
+    pipeline.until_quiet()
+    assert pipeline.guests() == {ANNA, BEN}, "access does not wait"
+    world.cancel(refunded)
+    pipeline.until_quiet()
+    assert pipeline.mailed() == []
+    clock.advance(6 * 3600)
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [ANNA], "who lost the ticket meanwhile is not mailed"
+    assert world.outbox[0].at >= opening
+    world.sell(event, address=CARA)
+    pipeline.later_poll()
+    assert pipeline.mailed() == [ANNA, CARA]
+    assert pipeline.verdict() == []
+
+
+def test_with_the_guest_list_switched_off_buyers_are_invited_without_it(
+    install: Install, world: World, event: int
+) -> None:
+    pipeline = install(gather_api_url="off")
+    world.sell(event, address=ANNA)
+    [refunded] = world.sell(event, address=BEN)
+    pipeline.poll()
+    assert sorted(pipeline.mailed()) == [ANNA, BEN]
+    world.cancel(refunded)
+    pipeline.until_quiet()
+    assert pipeline.ticket_holders(event) == {ANNA}
+    assert world.calls.count("gather") == 0
+    assert pipeline.verdict() == []
+
+
+def test_more_invitations_than_the_limit_wait_for_a_persons_consent(install: Install, world: World, event: int) -> None:
+    pipeline = install(invite_limit=2)
+    for address in (ANNA, BEN, CARA):
+        world.sell(event, address=address)
+    report = pipeline.poll()
+    assert not report.ok
+    assert "INVITE_LIMIT" in describe(report)
+    assert pipeline.guests() == {ANNA, BEN, CARA}
+    assert pipeline.mailed() == []
+    pipeline.later_poll("invite")
+    assert sorted(pipeline.mailed()) == [ANNA, BEN, CARA]
+    assert pipeline.verdict() == []
+
+
+def test_more_revocations_than_the_limit_wait_for_a_persons_consent(install: Install, world: World, event: int) -> None:
+    pipeline = install(revoke_limit=1)
+    seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN, CARA)]
+    pipeline.poll()
+    world.cancel(seats[0])
+    world.cancel(seats[1])
+    pipeline.later_poll()
+    report = pipeline.later_poll()
+    assert not report.ok
+    assert "--consent revoke" in describe(report)
+    assert pipeline.guests() == {ANNA, BEN, CARA}
+    pipeline.later_poll("revoke")
+    assert pipeline.guests() == entitled(world, EDITION) == {CARA}
+    assert pipeline.verdict() == []
+
+
+def test_a_suppressed_buyer_gets_in_is_listed_for_the_organiser_and_not_retried(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    world.klaviyo.suppress(ANNA)
+    world.sell(event, address=ANNA)
+    world.sell(event, address=BEN)
+    report = pipeline.poll()
+    assert pipeline.guests() == {ANNA, BEN}
+    assert pipeline.mailed() == [BEN]
+    counts = report.runs[1].counts["klaviyo_campaign"]
+    assert (counts["invited"], counts["unreachable"]) == (1, 1)
+    assert pipeline.later_poll().runs == ()
+    assert pipeline.verdict() == []
