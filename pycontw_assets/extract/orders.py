@@ -50,6 +50,7 @@ class FetchPlan:
     rotation: frozenset[int]
     missing: frozenset[int]
     problem: str | None
+    trust_book: bool = False
 
     @property
     def fetch(self) -> tuple[int, ...]:
@@ -145,6 +146,7 @@ def plan_fetch(
         rotation=frozenset(rotation),
         missing=frozenset() if problem else missing,
         problem=problem,
+        trust_book=trust_book,
     )
 
 
@@ -235,7 +237,8 @@ def settle(
     """End a poll: count who is missing if the poll was a good one; also give the problem if it was not."""
     present = {i for i, record in snapshot.records.items() if record.gone_at is None}
     missing = plan.missing | (frozenset(vanished) & present)
-    problem = plan.problem or (_shrinkage(present, present - missing, missing) if vanished else None)
+    doubtful = vanished and not plan.trust_book
+    problem = plan.problem or (_shrinkage(present, present - missing, missing) if doubtful else None)
     rotated_at = now if plan.rotation or snapshot.rotated_at is None else snapshot.rotated_at
     if problem:
         return replace(snapshot, rotated_at=rotated_at), problem

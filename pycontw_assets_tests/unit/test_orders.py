@@ -1,0 +1,392 @@
+"""Who is new, unpaid, missing or gone: only good polls withdraw, and only the second of two in a row."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pycontw_assets.extract.orders import (
+    BookReading,
+    Fetched,
+    MalformedAttendee,
+    absorb,
+    content_digest,
+    count_missing,
+    is_watched,
+    next_refresh,
+    open_ids,
+    parse_attendee,
+    plan_fetch,
+    refresh_due,
+    settle,
+)
+from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot
+
+NOW = datetime(2031, 6, 1, 2, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+FIVE_MINUTES = timedelta(minutes=5)
+EMPTY = OrderSnapshot(EventPartition(90001, "2031", "individual"))
+PAYLOAD: dict[str, Any] = {
+    "id": 700101,
+    "ticket_id": 55001,
+    "ticket_name": "Regular 一般票",
+    "reg_no": 12,
+    "state": "activated",
+    "checkin_code": "A1B2",
+    "qrcode": "0123456789abcdef0123456789abcdef",
+    "is_paid": True,
+    "price": 0,
+    "data": [["聯絡人 Email", "buyer-one@example.org"], ["Email", 7], ["Email", None]],
+    "kyc": {},
+    "order_no": 800200301,
+    "updated_at": 1930000123.4567,
+}
+
+
+def attendee(attendee_id: int, **fields: Any) -> Attendee:
+    address = f"buyer-{attendee_id}@example.org"
+    values = {"is_paid": True, "state": "activated", "answers": (("聯絡人 Email", address),), **fields}
+    return Attendee(attendee_id=attendee_id, **values)
+
+
+def known(*ids: int, at: datetime = NOW, **fields: Any) -> OrderSnapshot:
+    snapshot = absorb(EMPTY, [Fetched(i, attendee(i, **fields)) for i in ids], at)
+    return replace(snapshot, rotated_at=at)
+
+
+def book(*ids: int, problem: str | None = None) -> BookReading:
+    return BookReading(frozenset(ids), problem)
+
+
+def poll(
+    snapshot: OrderSnapshot,
+    reading: BookReading,
+    now: datetime,
+    *,
+    vanished: frozenset[int] = frozenset(),
+    unread: frozenset[int] = frozenset(),
+    trust_book: bool = False,
+) -> tuple[OrderSnapshot, str | None]:
+    """A whole poll, as ``take_snapshot`` strings the decisions together."""
+    plan = plan_fetch(snapshot, reading, now, HOUR, trust_book=trust_book)
+    asked = set(plan.fetch)
+    answers = [
+        Fetched(i, vanished=True) if i in vanished else Fetched(i, failure="answered 500") if i in unread
+        else Fetched(i, attendee(i))
+        for i in plan.fetch
+    ]  # fmt: skip
+    return settle(absorb(snapshot, answers, now), plan, reading, vanished & asked, now)
+
+
+def gone(snapshot: OrderSnapshot) -> set[int]:
+    return {i for i, record in snapshot.records.items() if record.gone_at is not None}
+
+
+# -- reading one attendee -----------------------------------------------------------------------------
+
+
+def test_only_the_listed_fields_of_a_payload_survive() -> None:
+    parsed, defect = parse_attendee(PAYLOAD)
+    assert defect is None
+    assert not {"checkin_code", "qrcode", "kyc", "search_string"} & set(Attendee.__dataclass_fields__)
+    assert "A1B2" not in repr(parsed)
+    assert parsed.price == 0
+    assert parsed.answers[1:] == (("Email", 7), ("Email", None))
+
+
+@pytest.mark.parametrize("is_paid", ["true", "True", 1, 0, None, [], "yes"])
+def test_paid_is_never_read_out_of_anything_but_true_or_false(is_paid: Any) -> None:
+    parsed, defect = parse_attendee({**PAYLOAD, "is_paid": is_paid})
+    assert parsed.is_paid is None
+    assert "is_paid" in str(defect)
+    assert not AttendeeRecord(parsed, NOW).is_usable
+
+
+@pytest.mark.parametrize("state", [None, "", 7, ["activated"]])
+def test_a_state_that_is_no_text_is_never_a_valid_one(state: Any) -> None:
+    parsed, defect = parse_attendee({**PAYLOAD, "state": state})
+    assert "state" in str(defect)
+    assert not AttendeeRecord(parsed, NOW).is_usable
+
+
+@pytest.mark.parametrize("missing", ["id", "data"])
+def test_a_payload_without_an_id_or_a_form_is_no_attendee(missing: str) -> None:
+    with pytest.raises(MalformedAttendee, match=missing):
+        parse_attendee({name: value for name, value in PAYLOAD.items() if name != missing})
+
+
+def test_a_defective_answer_never_changes_what_was_known() -> None:
+    unreadable = [Fetched(1, attendee(1, is_paid=None, state=None), "`is_paid` is missing")]
+    snapshot = absorb(known(1), unreadable, NOW + HOUR)
+    assert snapshot.records == known(1).records
+    assert snapshot.quarantine[1].reason == "`is_paid` is missing"
+
+
+def test_a_newcomer_with_a_defective_answer_is_kept_unusable_and_read_again() -> None:
+    snapshot = absorb(EMPTY, [Fetched(1, attendee(1, is_paid=None), "`is_paid` is missing")], NOW)
+    assert not snapshot.records[1].is_usable
+    assert open_ids(snapshot) > 0
+    assert plan_fetch(snapshot, book(1), NOW + FIVE_MINUTES, HOUR).fetch == (1,)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"data": {"聯絡人 Email": "someone@example.org"}},
+        {"data": [["only a label"]]},
+        {"data": [[7, "x"]]},
+        {"id": "someone@example.org"},
+        {"id": True},
+    ],
+)
+def test_what_is_wrong_is_told_without_quoting_it(fields: dict[str, Any]) -> None:
+    with pytest.raises(MalformedAttendee) as caught:
+        parse_attendee({**PAYLOAD, **fields})
+    assert "@" not in str(caught.value)
+    assert "only a label" not in str(caught.value)
+
+
+# -- who is usable ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("is_paid", "state", "is_gone", "usable"),
+    [
+        (True, "activated", False, True),
+        (False, "activated", False, False),
+        (True, "cancelled", False, False),
+        (True, "refunding", False, False),
+        (True, "Activated", False, False),
+        (True, "activated", True, False),
+    ],
+)
+def test_usable_is_in_the_book_and_paid_and_activated(is_paid: bool, state: str, is_gone: bool, usable: bool) -> None:
+    record = AttendeeRecord(attendee(1, is_paid=is_paid, state=state), NOW, gone_at=NOW if is_gone else None)
+    assert record.is_usable is usable
+
+
+# -- what to read -------------------------------------------------------------------------------------
+
+
+def test_an_unpaid_attendee_is_read_by_every_poll_until_it_is_paid() -> None:
+    snapshot = known(1, 2, is_paid=False)
+    assert plan_fetch(snapshot, book(1, 2), NOW + FIVE_MINUTES, HOUR).open == {1, 2}
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + FIVE_MINUTES)
+    assert plan_fetch(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, HOUR).fetch == ()
+
+
+@pytest.mark.parametrize("state", ["registered", "", "pending", "ACTIVATED"])
+def test_an_unknown_state_is_watched_and_not_usable(state: str) -> None:
+    record = AttendeeRecord(attendee(1, state=state), NOW)
+    assert not record.is_usable
+    assert is_watched(record)
+
+
+def test_newcomers_are_read_before_everybody_else() -> None:
+    snapshot = known(8, 9, is_paid=False)
+    assert plan_fetch(snapshot, book(1, 8, 9, 2), NOW + FIVE_MINUTES, HOUR).fetch == (1, 2, 8, 9)
+
+
+def test_between_two_rotations_nobody_known_is_read_again() -> None:
+    snapshot = known(*range(1, 500))
+    assert plan_fetch(snapshot, book(*range(1, 500)), NOW + timedelta(minutes=59), HOUR).fetch == ()
+    assert len(plan_fetch(snapshot, book(*range(1, 500)), NOW + HOUR, HOUR).rotation) == 499
+
+
+def test_a_refresh_of_zero_reads_everybody_in_every_poll() -> None:
+    """The table of variables promises it; half of a long quiet time must not come on top."""
+    snapshot = known(1, 2)
+    quiet = absorb(snapshot, [Fetched(i, attendee(i)) for i in (1, 2)], NOW + timedelta(days=9))
+    soon = NOW + timedelta(days=9, minutes=5)
+    assert plan_fetch(quiet, book(1, 2), soon, timedelta(0)).rotation == {1, 2}
+    due = next_refresh(quiet, timedelta(0))
+    assert due is not None
+    assert due <= soon
+
+
+@given(quiet_hours=st.integers(0, 24 * 90))
+def test_the_longer_an_attendee_stays_the_same_the_later_it_is_read_again(quiet_hours: int) -> None:
+    record = AttendeeRecord(attendee(1), NOW, read_at=NOW + quiet_hours * HOUR, changed_at=NOW)
+    interval = refresh_due(record, HOUR) - (NOW + quiet_hours * HOUR)
+    assert HOUR <= interval <= timedelta(days=1)
+    assert interval == min(max(HOUR, quiet_hours * HOUR / 2), timedelta(days=1))
+
+
+@given(st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)), st.booleans())
+def test_nobody_is_read_twice_in_a_poll_nor_outside_the_book(
+    listed: set[int], before: set[int], unpaid: set[int], is_partial: bool
+) -> None:
+    snapshot = absorb(known(*before - unpaid), [Fetched(i, attendee(i, is_paid=False)) for i in unpaid], NOW)
+    plan = plan_fetch(snapshot, book(*listed, problem="partial" if is_partial else None), NOW + HOUR, HOUR)
+    assert len(plan.fetch) == len(set(plan.fetch))
+    assert set(plan.fetch) <= listed
+    assert plan.new == listed - snapshot.records.keys()
+
+
+# -- who is gone --------------------------------------------------------------------------------------
+
+
+def test_the_first_good_poll_without_an_attendee_only_notes_it() -> None:
+    snapshot, problem = poll(known(1, 2, 3), book(1, 2), NOW + FIVE_MINUTES)
+    assert problem is None
+    assert gone(snapshot) == set()
+    assert snapshot.records[3].is_usable
+
+
+def test_the_second_good_poll_in_a_row_without_an_attendee_makes_it_gone() -> None:
+    snapshot, _ = poll(known(1, 2, 3), book(1, 2), NOW + FIVE_MINUTES)
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES)
+    assert gone(snapshot) == {3}
+    assert snapshot.records[3].gone_at == NOW + 2 * FIVE_MINUTES
+
+
+def test_an_attendee_that_is_listed_and_not_found_counts_as_missing() -> None:
+    snapshot, _ = poll(known(1, 2), book(1, 2), NOW + HOUR, vanished=frozenset({2}))
+    assert gone(snapshot) == set()
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + HOUR + FIVE_MINUTES, vanished=frozenset({2}))
+    assert gone(snapshot) == {2}
+
+
+def test_somebody_seen_again_in_between_is_not_gone() -> None:
+    snapshot, _ = poll(known(1, 2), book(1), NOW + FIVE_MINUTES)
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES)
+    snapshot, _ = poll(snapshot, book(1), NOW + 3 * FIVE_MINUTES)
+    assert gone(snapshot) == set()
+
+
+def test_somebody_who_comes_back_becomes_usable_again_and_keeps_the_first_day() -> None:
+    snapshot = count_missing(count_missing(known(1, 2), {2}, NOW), {2}, NOW)
+    assert gone(snapshot) == {2}
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + HOUR)
+    assert snapshot.records[2].is_usable
+    assert snapshot.records[2].first_seen_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("before", "listed", "problem"),
+    [
+        (range(1, 2), range(0), "empty"),
+        (range(1, 101), range(0), "empty"),
+        (range(1, 101), range(1, 90), "lacks 11 of 100"),
+        (range(1, 11), range(1, 5), "lacks 6 of 10"),
+        (range(1, 101), range(1, 91), None),
+        (range(1, 11), range(1, 6), None),
+    ],
+)
+def test_an_empty_or_much_smaller_book_is_a_problem(before: range, listed: range, problem: str | None) -> None:
+    snapshot = known(*before)
+    for polls in range(1, 4):
+        snapshot, told = poll(snapshot, book(*listed), NOW + polls * FIVE_MINUTES)
+        if problem:
+            assert told is not None
+            assert problem in told
+            assert gone(snapshot) == set()
+    if not problem:
+        assert gone(snapshot) == set(before) - set(listed)
+
+
+def test_many_listed_and_not_found_at_once_are_a_problem_too() -> None:
+    snapshot, problem = poll(known(*range(1, 31)), book(*range(1, 31)), NOW + HOUR, vanished=frozenset(range(1, 11)))
+    assert problem is not None
+    assert gone(snapshot) == set()
+    assert not any(record.missing_polls for record in snapshot.records.values())
+
+
+def test_a_person_can_say_that_a_shrunken_book_is_real() -> None:
+    snapshot, problem = poll(known(*range(1, 31)), book(1, 2), NOW + FIVE_MINUTES, trust_book=True)
+    assert problem is None
+    snapshot, problem = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, trust_book=True)
+    assert problem is None
+    assert gone(snapshot) == set(range(3, 31))
+
+
+def test_a_persons_word_also_covers_attendees_that_are_listed_and_not_found() -> None:
+    """The alarm tells to run ``--consent book``; one 404 beside a shrunken book must not void that."""
+    snapshot, problem = poll(known(*range(1, 31)), book(1, 2, 3), NOW + HOUR, vanished=frozenset({3}), trust_book=True)
+    assert problem is None
+    assert {i for i, record in snapshot.records.items() if record.missing_polls} == set(range(3, 31))
+
+
+def test_a_partial_book_still_brings_its_newcomers() -> None:
+    snapshot, problem = poll(known(1, 2), book(1, 3, problem="book 2 could not be read"), NOW + FIVE_MINUTES)
+    assert problem == "book 2 could not be read"
+    assert snapshot.records[3].is_usable
+    assert not snapshot.records[2].missing_polls
+
+
+polls_of_an_event = st.lists(
+    st.tuples(
+        st.frozensets(st.integers(1, 12)),  # what the book lists
+        st.sampled_from([None, None, "a book could not be read"]),
+        st.frozensets(st.integers(1, 12)),  # what is not found
+        st.frozensets(st.integers(1, 12)),  # what cannot be read
+    ),
+    max_size=8,
+)
+
+
+@given(polls_of_an_event)
+def test_a_bad_poll_withdraws_nobody(history: list[Any]) -> None:
+    snapshot = known(*range(1, 13))
+    for number, (listed, _problem, vanished, unread) in enumerate(history, 1):
+        snapshot, _ = poll(
+            snapshot, book(*listed, problem="unreadable"), NOW + number * HOUR, vanished=vanished, unread=unread
+        )
+        assert gone(snapshot) == set()
+        assert all(record.is_usable for record in snapshot.records.values())
+
+
+# -- failures -----------------------------------------------------------------------------------------
+
+
+def test_an_attendee_that_cannot_be_read_is_set_aside_counted_and_tried_again() -> None:
+    snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, unread=frozenset({2}))
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, unread=frozenset({2}))
+    assert snapshot.quarantine[2].attempts == 2
+    assert snapshot.quarantine[2].since == NOW + FIVE_MINUTES
+    assert open_ids(snapshot) == 1
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + 3 * FIVE_MINUTES)
+    assert not snapshot.quarantine
+    assert snapshot.records[2].is_usable
+
+
+def test_a_known_attendee_that_cannot_be_read_stays_as_it_was() -> None:
+    before = known(1, 2)
+    snapshot, _ = poll(before, book(1, 2), NOW + HOUR, unread=frozenset({2}))
+    assert snapshot.records[2] == before.records[2]
+
+
+def test_an_unreadable_attendee_that_left_the_book_is_not_tried_for_ever() -> None:
+    snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, unread=frozenset({2}))
+    snapshot, _ = poll(snapshot, book(1), NOW + 2 * FIVE_MINUTES)
+    assert open_ids(snapshot) == 0
+
+
+# -- what a poll leaves behind ------------------------------------------------------------------------
+
+
+def test_reading_the_same_again_changes_no_content() -> None:
+    before = known(1, 2)
+    after, _ = poll(before, book(1, 2), NOW + HOUR)
+    assert content_digest(after, "rules") == content_digest(before, "rules")
+    changed = absorb(before, [Fetched(2, attendee(2, state="cancelled"))], NOW + HOUR)
+    assert content_digest(changed, "rules") != content_digest(before, "rules")
+    assert content_digest(before, "other rules") != content_digest(before, "rules")
+
+
+def test_the_next_rotation_is_neither_forgotten_nor_overdue_at_once() -> None:
+    snapshot = known(1, 2)
+    assert next_refresh(snapshot, HOUR) == NOW + HOUR
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + HOUR)
+    assert next_refresh(snapshot, HOUR) == NOW + 2 * HOUR
+    assert next_refresh(EMPTY, HOUR) is None
+
+
+def test_a_cancelled_attendee_in_the_book_is_only_read_in_rotation() -> None:
+    snapshot = known(1, state="cancelled")
+    assert open_ids(snapshot) == 0
+    assert plan_fetch(snapshot, book(1), NOW + FIVE_MINUTES, HOUR).fetch == ()
+    assert plan_fetch(snapshot, book(1), NOW + HOUR, HOUR).fetch == (1,)
