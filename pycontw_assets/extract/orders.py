@@ -231,6 +231,15 @@ def count_missing(snapshot: OrderSnapshot, missing: Collection[int], now: dateti
     return replace(snapshot, records=records)
 
 
+def _note_listed(snapshot: OrderSnapshot, ids: Collection[int]) -> OrderSnapshot:
+    """Being listed ends a row of misses, also where the details could not be read."""
+    records = {
+        i: replace(record, missing_polls=0) if i in ids and record.gone_at is None else record
+        for i, record in snapshot.records.items()
+    }
+    return replace(snapshot, records=records)
+
+
 def settle(
     snapshot: OrderSnapshot, plan: FetchPlan, book: BookReading, vanished: Collection[int], now: datetime
 ) -> tuple[OrderSnapshot, str | None]:
@@ -240,6 +249,7 @@ def settle(
     doubtful = vanished and not plan.trust_book
     problem = plan.problem or (_shrinkage(present, present - missing, missing) if doubtful else None)
     rotated_at = now if plan.rotation or snapshot.rotated_at is None else snapshot.rotated_at
+    snapshot = _note_listed(snapshot, book.ids - frozenset(vanished))
     if problem:
         return replace(snapshot, rotated_at=rotated_at), problem
     snapshot = count_missing(snapshot, missing, now)

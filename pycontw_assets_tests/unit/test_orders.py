@@ -257,6 +257,14 @@ def test_somebody_seen_again_in_between_is_not_gone() -> None:
     assert gone(snapshot) == set()
 
 
+def test_being_listed_again_counts_even_when_the_details_could_not_be_read() -> None:
+    """Missing, listed but unreadable, missing: that is not missing twice in a row."""
+    snapshot, _ = poll(known(1, 2), book(1), NOW + FIVE_MINUTES)
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, unread=frozenset({2}))
+    snapshot, _ = poll(snapshot, book(1), NOW + 3 * FIVE_MINUTES)
+    assert gone(snapshot) == set()
+
+
 def test_somebody_who_comes_back_becomes_usable_again_and_keeps_the_first_day() -> None:
     snapshot = count_missing(count_missing(known(1, 2), {2}, NOW), {2}, NOW)
     assert gone(snapshot) == {2}
@@ -326,6 +334,23 @@ polls_of_an_event = st.lists(
     ),
     max_size=8,
 )
+
+
+@given(polls_of_an_event)
+def test_nobody_goes_without_being_missing_in_two_good_polls_in_a_row(history: list[Any]) -> None:
+    snapshot = known(*range(1, 13))
+    missing_before: set[int] = set()
+    for number, (listed, problem, vanished, unread) in enumerate(history, 1):
+        plan = plan_fetch(snapshot, book(*listed), NOW + number * HOUR, HOUR)
+        not_found = vanished & set(plan.fetch)
+        before = gone(snapshot)
+        snapshot, told = poll(
+            snapshot, book(*listed, problem=problem), NOW + number * HOUR, vanished=vanished, unread=unread - vanished
+        )
+        missing = set(range(1, 13)) - listed | not_found
+        assert gone(snapshot) - before <= (missing & missing_before if told is None else set())
+        # A poll that was not good says nothing about who is missing, but whom it lists is there.
+        missing_before = missing if told is None else missing_before & missing
 
 
 @given(polls_of_an_event)
