@@ -18,6 +18,7 @@ GOOD_POLLS_UNTIL_GONE = 2
 _SHRINK_COUNT = 5
 _SHRINK_SHARE = 0.10
 _LONGEST_INTERVAL = timedelta(days=1)
+_LONGEST_INTEGER = 19  # digits; what fits a 64-bit column
 
 
 class MalformedAttendee(Exception):
@@ -106,8 +107,11 @@ def _answers(data: Any) -> tuple[tuple[str, Any], ...]:
 
 
 def _integer(value: Any) -> int | None:
-    number = _number(value)
-    return int(number) if number is not None and number == int(number) else None
+    """A whole number, every digit of it, that fits a column of the tables."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_INTEGER:
+        value = int(value)
+    number = value if isinstance(value, int) and not isinstance(value, bool) else _number(value)
+    return int(number) if number is not None and number == int(number) and abs(number) < 2**63 else None
 
 
 def _number(value: Any) -> float | None:
@@ -115,7 +119,7 @@ def _number(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return number if abs(number) < float("inf") else None
 

@@ -149,6 +149,28 @@ def test_what_is_wrong_is_told_without_quoting_it(fields: dict[str, Any]) -> Non
     assert "only a label" not in str(caught.value)
 
 
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.just(10**400))
+            for name in ("ticket_id", "reg_no", "price", "order_no", "updated_at", "currency", "ticket_name")
+        },
+    )
+)
+def test_a_field_that_does_not_decide_about_access_never_sinks_its_attendee(fields: dict[str, Any]) -> None:
+    assert parse_attendee({**PAYLOAD, **fields})[0].attendee_id == 700101
+
+
+def test_a_long_number_keeps_every_digit() -> None:
+    assert parse_attendee({**PAYLOAD, "order_no": 9007199254740993})[0].order_no == 9007199254740993
+    assert parse_attendee({**PAYLOAD, "order_no": "9007199254740993"})[0].order_no == 9007199254740993
+
+
+def test_a_number_too_long_for_a_table_is_left_out() -> None:
+    assert parse_attendee({**PAYLOAD, "order_no": 2**63})[0].order_no is None
+
+
 # -- who is usable ------------------------------------------------------------------------------------
 
 
