@@ -7,6 +7,8 @@ Paid and refunded rules live here and in ``AttendeeRecord.is_usable``; talking t
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime, timedelta
@@ -18,6 +20,7 @@ GOOD_POLLS_UNTIL_GONE = 2
 _SHRINK_COUNT = 5
 _SHRINK_SHARE = 0.10
 _LONGEST_INTERVAL = timedelta(days=1)
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _LONGEST_INTEGER = 19  # digits; what fits a 64-bit column
 
 
@@ -103,6 +106,8 @@ def _answers(data: Any) -> tuple[tuple[str, Any], ...]:
     pairs = [item for item in data if isinstance(item, list) and len(item) == pair_length and isinstance(item[0], str)]
     if len(pairs) != len(data):
         raise MalformedAttendee("`data` holds something that is not a pair of label and value")
+    if _HALF_CHARACTER.search(json.dumps(data, ensure_ascii=False)):
+        raise MalformedAttendee("`data` holds half a character, which no encoding can write")
     return tuple((label, value) for label, value in pairs)
 
 
@@ -125,7 +130,7 @@ def _number(value: Any) -> float | None:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value is None else _HALF_CHARACTER.sub("", str(value))
 
 
 def plan_fetch(
@@ -237,11 +242,9 @@ def count_missing(snapshot: OrderSnapshot, missing: Collection[int], now: dateti
 
 def _note_listed(snapshot: OrderSnapshot, ids: Collection[int]) -> OrderSnapshot:
     """Being listed ends a row of misses, also where the details could not be read."""
-    records = {
-        i: replace(record, missing_polls=0) if i in ids and record.gone_at is None else record
-        for i, record in snapshot.records.items()
-    }
-    return replace(snapshot, records=records)
+    missed = {i: record for i, record in snapshot.records.items() if record.missing_polls and record.gone_at is None}
+    seen = {i: replace(record, missing_polls=0) for i, record in missed.items() if i in ids}
+    return replace(snapshot, records={**snapshot.records, **seen})
 
 
 def settle(

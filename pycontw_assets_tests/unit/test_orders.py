@@ -171,6 +171,14 @@ def test_a_number_too_long_for_a_table_is_left_out() -> None:
     assert parse_attendee({**PAYLOAD, "order_no": 2**63})[0].order_no is None
 
 
+@pytest.mark.parametrize("data", [[["聯絡人 Email", "\ud800@example.org"]], [["\udfff", ""]], [["q", ["a", "\ud83d"]]]])
+def test_half_a_character_is_malformed_instead_of_sinking_the_whole_event(data: Any) -> None:
+    """JSON can spell a lone surrogate; no encoding can: one such answer would keep the vault from being written."""
+    with pytest.raises(MalformedAttendee):
+        parse_attendee({**PAYLOAD, "data": data})
+    assert parse_attendee({**PAYLOAD, "ticket_name": "Regular\ud83d"})[0].ticket_name == "Regular"
+
+
 # -- who is usable ------------------------------------------------------------------------------------
 
 
