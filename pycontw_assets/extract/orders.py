@@ -85,7 +85,7 @@ def _attendee(
     return Attendee(
         attendee_id=attendee_id,
         is_paid=is_paid,
-        state=state if isinstance(state, str) and state else None,
+        state=_text(state) if isinstance(state, str) and state else None,
         answers=answers,
         ticket_id=_integer(payload.get("ticket_id")),
         ticket_name=_text(payload.get("ticket_name")),
@@ -130,7 +130,7 @@ def _number(value: Any) -> float | None:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else _HALF_CHARACTER.sub("", str(value))
+    return None if value is None else _HALF_CHARACTER.sub("\ufffd", str(value))
 
 
 def plan_fetch(
@@ -140,7 +140,9 @@ def plan_fetch(
     known = snapshot.records
     present = {attendee_id for attendee_id, record in known.items() if record.gone_at is None}
     missing = frozenset(present - book.ids)
-    problem = book.problem or (None if trust_book else _shrinkage(present, book.ids, missing))
+    # Who was missing in a good poll before is no news: a person's word for a shrunken book is needed once.
+    expected = {attendee_id for attendee_id in present if not known[attendee_id].missing_polls}
+    problem = book.problem or (None if trust_book else _shrinkage(expected, book.ids, missing & expected))
     back = {i for i in book.ids & known.keys() if known[i].gone_at is not None or known[i].missing_polls}
     watched = {i for i in book.ids & known.keys() if is_watched(known[i])}
     retried = set(snapshot.quarantine) & (book.ids | present)

@@ -176,7 +176,8 @@ def test_half_a_character_is_malformed_instead_of_sinking_the_whole_event(data: 
     """JSON can spell a lone surrogate; no encoding can: one such answer would keep the vault from being written."""
     with pytest.raises(MalformedAttendee):
         parse_attendee({**PAYLOAD, "data": data})
-    assert parse_attendee({**PAYLOAD, "ticket_name": "Regular\ud83d"})[0].ticket_name == "Regular"
+    assert parse_attendee({**PAYLOAD, "ticket_name": "Regular\ud83d"})[0].ticket_name == "Regular\ufffd"
+    assert parse_attendee({**PAYLOAD, "state": "activ\ud83dated"})[0].state != "activated"
 
 
 # -- who is usable ------------------------------------------------------------------------------------
@@ -346,6 +347,14 @@ def test_a_persons_word_also_covers_attendees_that_are_listed_and_not_found() ->
     snapshot, problem = poll(known(*range(1, 31)), book(1, 2, 3), NOW + HOUR, vanished=frozenset({3}), trust_book=True)
     assert problem is None
     assert {i for i, record in snapshot.records.items() if record.missing_polls} == set(range(3, 31))
+
+
+def test_a_persons_word_is_needed_once_not_in_every_poll() -> None:
+    """Who was accepted as missing by one good poll is no news to the next: it completes what was begun."""
+    snapshot, _ = poll(known(*range(1, 31)), book(1, 2), NOW + FIVE_MINUTES, trust_book=True)
+    snapshot, problem = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES)
+    assert problem is None
+    assert gone(snapshot) == set(range(3, 31))
 
 
 def test_a_partial_book_still_brings_its_newcomers() -> None:
