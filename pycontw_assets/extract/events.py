@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pycontw_assets.records import FAMILIES, Event, EventPartition, Family
 
-_YEAR = re.compile(r"(?<!\d)(20\d\d)(?!\d)")
+_YEAR = re.compile(r"(?<!\d)(20[0-9]{2})(?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
