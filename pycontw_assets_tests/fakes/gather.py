@@ -12,7 +12,7 @@ from pycontw_assets_tests.fakes.troubles import Troubles
 
 
 class FakeGather:
-    """``entries`` is the truth. ``refused`` addresses make a call fail; ``ignored`` ones are accepted without effect."""
+    """``entries`` is the truth. ``refused`` addresses make a call fail; ``ignored`` ones change nothing."""
 
     def __init__(self, entries: Mapping[str, Any] | None = None) -> None:
         self.entries: dict[str, Any] = dict(entries or {})
