@@ -140,6 +140,7 @@ def describe_tick(report: PollReport) -> str:
     lines += [f"idle   {key}: {decision.reason}" for key, decision in sorted(tick.decisions.items()) if key not in ran]
     lines += [f"left   event {e.event_id} ({e.name}): {e.reason}" for e in tick.discovery.unmatched]
     lines += [f"       ! {problem}" for problem in tick.problems]
+    lines += [f"       ? {warning}" for warning in tick.warnings]
     return "\n".join(lines)
 
 
@@ -172,6 +173,7 @@ def as_document(report: PollReport) -> dict[str, Any]:
             for run in report.runs
         ],
         "problems": tick.problems,
+        "warnings": tick.warnings,
     }
 
 

@@ -38,7 +38,9 @@ def _run_all(commands: list[list[str]], variables: Mapping[str, str]) -> int:
     """Each command in a process group of its own: ``dagster dev`` has children that must not outlive it."""
     # Bytecode must be cached: every run starts a Python of its own.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Started with "&" from a script, SIGINT would be ignored here and in every child.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
     started: list[subprocess.Popen[bytes]] = []
     try:
         for command in commands:

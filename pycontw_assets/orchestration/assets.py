@@ -366,6 +366,7 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
                 "invited_in_total": totals.get("accepted", 0),
                 "unreachable_in_total": totals.get("unreachable", 0),
                 "campaigns": ", ".join(outcome.campaign_ids) or "none",
+                "notes": "; ".join(outcome.notes) or "none",
             },
             check_results=_verdict("invitations_went_out", outcome.problems),
         )

@@ -50,8 +50,10 @@ class Tick:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        books = [f"{key}: {fact.book.problem}" for key, fact in self.facts.items() if fact.book and fact.book.problem]
-        return (*self.warnings, *books)
+        """Readings that could not be trusted; unlike ``warnings`` they keep something from being done."""
+        return tuple(
+            f"{key}: {fact.book.problem}" for key, fact in self.facts.items() if fact.book and fact.book.problem
+        )
 
 
 def observe(services: Services, instance: DagsterInstance) -> Tick:

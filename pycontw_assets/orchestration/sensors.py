@@ -68,7 +68,7 @@ def observations(tick: Tick) -> Iterator[AssetObservation]:
             "events": len(tick.discovery.partitions),
             "unmatched_events": len(unmatched),
             "left_alone": MetadataValue.md("\n".join(["| id | name | why |", "| --- | --- | --- |", *unmatched])),
-            "problems": MetadataValue.md("\n".join(f"- {problem}" for problem in tick.problems) or "none"),
+            "problems": MetadataValue.md("\n".join(f"- {text}" for text in (*tick.problems, *tick.warnings)) or "none"),
         },
     )
     for key, fact in sorted(tick.facts.items()):

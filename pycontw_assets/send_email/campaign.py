@@ -67,6 +67,7 @@ class CampaignOutcome:
     unreachable: int = 0
     campaign_ids: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -314,9 +315,7 @@ class CampaignStep:
             raise NotYet(f"Klaviyo estimates {estimate} recipients for a batch of {size}; not sent. Look at its list")
         if estimate is not None and estimate < size:
             self.pace.sleep(self.pace.second_look)
-            self.outcome.problems.append(
-                f"batch {batch.batch_key}: Klaviyo estimates {estimate} recipients for {size}; sent all the same"
-            )
+            self.outcome.notes.append(f"Klaviyo estimated {estimate} recipients for {size}; sent all the same")
 
     # -- sending ----------------------------------------------------------------------------------
 
