@@ -283,7 +283,9 @@ class ApiClient:
             if self._edge_pages:
                 return self._passing(call, reason, answer.status)
             reason += ": a sign-in page, or the URL is wrong"
-            return _Failure(Misconfigured(self.service, call.operation, reason, answer.status))
+            error = Misconfigured(self.service, call.operation, reason, answer.status)
+            # One page among many answers is a hiccup of the network; asking again tells it from a sign-in page.
+            return _Failure(error, may_repeat=call.method == "GET")
         if not call.expect_json:
             return Reply(answer.status)
         trouble, data = ("a body that was cut short", None) if answer.is_cut_short else parse_json(answer.body)

@@ -161,13 +161,17 @@ def test_a_refusal_names_what_was_objected_to_but_quotes_nothing(server, client)
 
 
 def test_a_page_where_json_is_expected_is_a_matter_of_configuration(server, client):
-    server.will_answer(HTML)
+    server.will_answer(*[HTML] * 4)
     with pytest.raises(Misconfigured):
         read(client)
-    server.will_answer(HTML)
     with pytest.raises(Misconfigured):
         write(client)
-    assert len(server.received) == 2
+    assert len(server.received) == 3 + 1
+
+
+def test_one_page_among_answers_is_asked_for_again(server, client):
+    server.will_answer(HTML, Answer(body={}))
+    assert read(client) == {}
 
 
 @pytest.mark.parametrize("status", [200, 403, 404])

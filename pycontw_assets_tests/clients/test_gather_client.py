@@ -117,8 +117,8 @@ def test_adding_is_repeated_and_overwriting_never(server, client, trouble):
 
 @pytest.mark.parametrize("answer", [Answer(401), Answer(403), Answer(404), HTML, Answer(302)])
 def test_wrong_key_space_or_url_is_a_matter_of_configuration(server, client, answer):
+    server.behave(lambda request: answer)
     for call in (client.read, lambda: client.add(GUESTS), lambda: client.overwrite(GUESTS)):
-        server.will_answer(answer)
         with pytest.raises(Misconfigured):
             call()
 
