@@ -21,6 +21,7 @@ from pycontw_assets.pseudonyms import NORMALISATION_VERSION
 from pycontw_assets.records import EventPartition, Family
 
 SCHEMA_VERSION = "1"
+_MOST_DOUBLINGS = 20  # of a pause; further on only the number would grow
 
 Clock = Callable[[], datetime]
 _T = TypeVar("_T")
@@ -379,7 +380,7 @@ class Ledger:
         """A grant that had no effect is tried again after a pause that doubles each time."""
         with self.engine.begin() as db:
             for row in [r for chunk in _chunks(sorted(keys)) for r in _grants_of(db, edition, chunk)]:
-                pause = min(base * 2**row.attempts, cap)
+                pause = min(base * 2 ** min(row.attempts, _MOST_DOUBLINGS), cap)
                 values = {"attempts": row.attempts + 1, "retry_at": self.clock() + pause}
                 db.execute(sa.update(grants).where(*_open_grants_of(edition, [row.address_key])).values(**values))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 
 from pycontw_assets.ledger import Ledger, Poll
 from pycontw_assets.pseudonyms import Pseudonymizer
@@ -31,6 +34,15 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def ledger(ledger_url: str, clock: FakeClock) -> Ledger:
     return Ledger(ledger_url, clock=clock)
+
+
+def memory_ledger(clock: FakeClock) -> Ledger:
+    """For the tests that need hundreds: a database in memory, kept alive by a connection of its own."""
+    name = f"file:{uuid4().hex}?mode=memory&cache=shared"
+    keeper = sqlite3.connect(name, uri=True)
+    ledger = Ledger(f"sqlite:///{name}&uri=true", clock=clock)
+    sa.event.listen(ledger.engine, "engine_disposed", lambda _engine: keeper.close())
+    return ledger
 
 
 def holder(address: str) -> Holder:

@@ -1,0 +1,456 @@
+"""Who is let in and who is put out: only holders in, only our own out, and every doubt leaves the list alone."""
+
+import copy
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pycontw_assets.api_client import Misconfigured, Unavailable
+from pycontw_assets.authorize.gather_client import GuestList
+from pycontw_assets.authorize.guest_list import (
+    CHUNK,
+    GuestListOutcome,
+    GuestListStep,
+    decide,
+    distrust,
+    entry,
+    revoke_limit,
+)
+from pycontw_assets.ledger import Grant, Ledger
+from pycontw_assets_tests.fakes.clock import FakeClock
+from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
+from pycontw_assets_tests.fakes.gather import FakeGather
+from pycontw_assets_tests.unit.conftest import (
+    OTHER_PARTITION,
+    PARTITION,
+    PSEUDONYMIZER,
+    holders,
+    keys,
+    memory_ledger,
+    record_holders,
+)
+
+EDITION = PARTITION.edition
+SPEAKER = {"speaker@example.org": {"name": "Speaker Desk", "affiliation": "Speaker", "role": "guest", "seat": [1]}}
+BY_HAND = {"ByHand@Example.org": {}, "odd@example.org": None}
+FOREIGN = {**SPEAKER, **BY_HAND}
+ONE, TWO, THREE = "buyer-1@example.org", "buyer-2@example.org", "buyer-3@example.org"
+MANY = [f"buyer-{number}@example.org" for number in range(100)]
+
+
+def run(gather: Any, ledger: Any, *addresses: str, **options: Any) -> GuestListOutcome:
+    """One poll says who holds a ticket, then the step does its work."""
+    ledger.clock.advance(minutes=5)
+    record_holders(ledger, addresses)
+    poll_id = options.pop("poll_id", uuid4().hex)
+    step = GuestListStep(gather, ledger, PSEUDONYMIZER, nullcontext, poll_id, **options)
+    return step.run(PARTITION, holders(*addresses))
+
+
+def granted(ledger: Ledger) -> set[str]:
+    return {key for key, grant in ledger.open_grants(EDITION).items() if grant.state == "granted"}
+
+
+def span_of(ledger: Ledger, address: str) -> int:
+    (key,) = keys(address)
+    return ledger.open_grants(EDITION)[key].span
+
+
+# -- adding -------------------------------------------------------------------------------------------
+
+
+def test_every_holder_is_let_in_and_counted_only_once_seen_there(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    outcome = run(gather, ledger, ONE, TWO, THREE)
+    assert gather.entries == {**FOREIGN, ONE: entry(), TWO: entry(), THREE: entry()}
+    assert outcome == GuestListOutcome(granted=3)
+    assert granted(ledger) == keys(ONE, TWO, THREE)
+
+
+def test_what_is_written_about_a_guest_names_nobody() -> None:
+    assert entry() == {"name": "", "role": "guest", "affiliation": "Attendee"}
+
+
+def test_with_nothing_to_do_gather_is_not_called(ledger: Ledger) -> None:
+    gather = FakeGather()
+    run(gather, ledger, ONE)
+    gather.calls.clear()
+    run(gather, ledger, ONE)
+    assert not gather.calls
+
+
+def test_a_thousand_newcomers_cost_a_handful_of_calls(ledger: Ledger) -> None:
+    gather = FakeGather()
+    run(gather, ledger, *(f"buyer-{number}@example.org" for number in range(2 * CHUNK)))
+    assert sum(gather.calls.values()) == 4
+
+
+def test_who_is_on_the_list_already_is_left_as_somebody_wrote_it(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    outcome = run(gather, ledger, "speaker@example.org", "byhand@example.org")
+    assert gather.entries == FOREIGN
+    assert (outcome.adopted, gather.calls["add"]) == (2, 0)
+    assert granted(ledger) == keys("speaker@example.org", "byhand@example.org")
+
+
+def test_who_was_accepted_but_is_not_seen_on_the_list_is_not_let_in(ledger: Ledger) -> None:
+    """The service once took a list it could not read, answered 200 and let nobody in."""
+    gather = FakeGather()
+    gather.ignored = {TWO}
+    outcome = run(gather, ledger, ONE, TWO)
+    assert granted(ledger) == keys(ONE)
+    assert outcome.unconfirmed == 1
+    assert any("1 guests" in problem for problem in outcome.problems)
+
+
+def test_an_addition_without_effect_is_tried_again_after_growing_pauses_for_ever(ledger: Ledger) -> None:
+    gather = FakeGather()
+    gather.ignored = {ONE}
+    attempts = 0
+    for _ in range(60):
+        ledger.clock.advance(days=1)  # type: ignore[attr-defined]
+        run(gather, ledger, ONE)
+        assert gather.calls["add"] == attempts + 1
+        attempts += 1
+    gather.ignored = set()
+    ledger.clock.advance(days=1)  # type: ignore[attr-defined]
+    run(gather, ledger, ONE)
+    assert granted(ledger) == keys(ONE)
+
+
+def test_right_after_an_addition_without_effect_there_is_a_pause(ledger: Ledger) -> None:
+    gather = FakeGather()
+    gather.ignored = {ONE}
+    for _ in range(12):
+        run(gather, ledger, ONE)
+    assert 3 <= gather.calls["add"] <= 5
+
+
+def test_one_refused_address_does_not_keep_the_others_out(ledger: Ledger) -> None:
+    gather = FakeGather()
+    gather.refused = {MANY[42]}
+    outcome = run(gather, ledger, *MANY)
+    assert gather.entries.keys() == set(MANY) - {MANY[42]}
+    assert outcome.unconfirmed == 1
+    assert gather.calls["add"] < 20
+
+
+def test_several_refused_addresses_are_found_over_a_few_polls(ledger: Ledger) -> None:
+    gather = FakeGather()
+    gather.refused = set(MANY[::7])
+    for _ in range(6):
+        ledger.clock.advance(hours=6)  # type: ignore[attr-defined]
+        run(gather, ledger, *MANY)
+    assert gather.entries.keys() == set(MANY) - gather.refused
+
+
+def test_a_wrong_key_stops_the_step_at_once(ledger: Ledger) -> None:
+    gather = FakeGather()
+    gather.troubles.fail("add", Misconfigured("Gather", "add guests", "answered 403", 403))
+    with pytest.raises(Misconfigured):
+        run(gather, ledger, ONE, TWO)
+    assert gather.calls["add"] == 1
+
+
+def test_who_fell_off_the_list_is_put_back_without_a_second_span(ledger: Ledger) -> None:
+    gather = FakeGather()
+    run(gather, ledger, ONE, TWO)
+    del gather.entries[ONE]
+    run(gather, ledger, ONE, TWO, THREE)
+    assert gather.entries.keys() == {ONE, TWO, THREE}
+    assert span_of(ledger, ONE) == 1
+
+
+# -- removing -----------------------------------------------------------------------------------------
+
+
+def test_a_refunded_guest_is_removed_and_everybody_else_stays_verbatim(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, ONE, TWO)
+    gather.entries[TWO]["seat"] = 7
+    before = copy.deepcopy(gather.entries)
+    outcome = run(gather, ledger, TWO)
+    del before[ONE]
+    assert gather.entries == before
+    assert list(gather.entries) == list(before)
+    assert outcome == GuestListOutcome(revoked=1)
+    assert granted(ledger) == keys(TWO)
+
+
+def test_every_spelling_of_a_removed_address_goes(ledger: Ledger) -> None:
+    gather = FakeGather()
+    run(gather, ledger, ONE, TWO)
+    gather.entries["Buyer-1@Example.ORG"] = entry()
+    run(gather, ledger, TWO)
+    assert gather.entries.keys() == {TWO}
+
+
+def test_who_was_there_before_us_is_never_removed(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, "speaker@example.org", "byhand@example.org", ONE)
+    run(gather, ledger, ONE)
+    assert gather.entries == {**FOREIGN, ONE: entry()}
+    assert gather.calls["overwrite"] == 0
+
+
+def test_who_was_made_a_speaker_meanwhile_stays_and_is_told(ledger: Ledger) -> None:
+    gather = FakeGather()
+    run(gather, ledger, ONE, TWO)
+    gather.entries[ONE] = {**entry(), "affiliation": "Speaker"}
+    outcome = run(gather, ledger, TWO)
+    assert ONE in gather.entries
+    assert any("by hand" in problem for problem in outcome.problems)
+    assert run(gather, ledger, TWO).problems == ()
+
+
+def test_who_holds_a_ticket_of_another_event_stays(ledger: Ledger) -> None:
+    gather = FakeGather()
+    record_holders(ledger, [ONE], OTHER_PARTITION)
+    run(gather, ledger, ONE, TWO)
+    run(gather, ledger, TWO)
+    assert gather.entries.keys() == {ONE, TWO}
+
+
+def test_who_buys_again_after_a_real_removal_begins_a_new_span(ledger: Ledger) -> None:
+    gather = FakeGather()
+    run(gather, ledger, ONE, TWO)
+    run(gather, ledger, TWO)
+    run(gather, ledger, ONE, TWO)
+    assert ONE in gather.entries
+    assert span_of(ledger, ONE) == 2
+
+
+def test_who_buys_again_before_the_removal_happened_keeps_the_span(ledger: Ledger) -> None:
+    gather = FakeGather()
+    run(gather, ledger, ONE, TWO)
+    gather.troubles.fail("overwrite", Unavailable("Gather", "overwrite", "could not connect"))
+    with pytest.raises(Unavailable):
+        run(gather, ledger, TWO)
+    run(gather, ledger, ONE, TWO)
+    assert span_of(ledger, ONE) == 1
+    assert granted(ledger) == keys(ONE, TWO)
+
+
+@pytest.mark.parametrize("acted", [True, False])
+def test_a_lost_reply_to_a_removal_is_looked_up_not_repeated_blindly(ledger: Ledger, acted: bool) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, ONE, TWO)
+    gather.troubles.lose_reply("overwrite", acted=acted)
+    outcome = run(gather, ledger, TWO)
+    assert gather.entries == {**FOREIGN, TWO: entry()}
+    assert outcome.revoked == 1
+    assert gather.calls["overwrite"] == (1 if acted else 2)
+
+
+def test_who_is_added_by_hand_while_we_look_survives(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, ONE, TWO)
+    late = {"late@example.org": {"affiliation": "Staff"}}
+
+    def second_read() -> None:
+        gather.troubles.before("read", lambda: gather.entries.update(late))
+
+    gather.troubles.before("read", second_read)
+    run(gather, ledger, TWO)
+    assert gather.entries == {**FOREIGN, **late, TWO: entry()}
+
+
+def test_who_vanishes_while_others_are_removed_is_put_back(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, ONE, TWO)
+
+    def somebody_overwrites_too() -> None:
+        gather.troubles.before("read", lambda: gather.entries.pop("speaker@example.org"))
+
+    gather.troubles.before("overwrite", somebody_overwrites_too)
+    outcome = run(gather, ledger, TWO)
+    assert gather.entries["speaker@example.org"] == SPEAKER["speaker@example.org"]
+    assert any("put back" in problem for problem in outcome.problems)
+
+
+def test_a_list_that_shows_removals_late_is_overwritten_a_few_times_at_most(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, ONE, TWO)
+    gather.stale_reads = 50
+    run(gather, ledger, TWO)
+    assert gather.calls["overwrite"] <= 3
+    gather.stale_reads = gather._stale_left = 0
+    run(gather, ledger, TWO)
+    assert gather.entries == {**FOREIGN, TWO: entry()}
+    assert granted(ledger) == keys(TWO)
+
+
+# -- doubt --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        GuestList({}, was_object=False),
+        GuestList({}),
+        GuestList(dict(FOREIGN)),
+        GuestList({address: entry() for address in MANY[:97]}),
+    ],
+    ids=["array", "empty", "ours are missing", "shrunken"],
+)
+def test_a_list_that_does_not_look_whole_is_not_overwritten_and_says_so(ledger: Ledger, answer: GuestList) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, *MANY)
+    before = dict(gather.entries)
+    gather.reads_as = [answer]
+    outcome = run(gather, ledger, *MANY[1:])
+    assert gather.entries == before
+    assert outcome.waiting_revocations == 1
+    assert outcome.problems
+    assert run(gather, ledger, *MANY[1:]).revoked == 1
+
+
+@pytest.mark.parametrize("answer", [GuestList({}, was_object=False), GuestList({}), GuestList(dict(FOREIGN))])
+def test_a_list_that_breaks_between_two_looks_is_not_overwritten(ledger: Ledger, answer: GuestList) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, *MANY)
+    before = dict(gather.entries)
+    whole = GuestList(copy.deepcopy(gather.entries))
+    gather.reads_as = [whole, answer]
+    outcome = run(gather, ledger, *MANY[1:])
+    assert gather.entries == before
+    assert outcome.revoked == 0
+    assert outcome.problems
+    assert run(gather, ledger, *MANY[1:]).revoked == 1
+    assert gather.entries.keys() == before.keys() - {MANY[0]}
+
+
+def test_newcomers_are_let_in_whatever_the_list_looks_like(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, *MANY)
+    gather.entries = {}
+    run(gather, ledger, *MANY, "newcomer@example.org")
+    assert gather.entries.keys() == {*MANY, "newcomer@example.org"}
+
+
+def test_a_persons_word_lets_a_strange_list_be_overwritten(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, *MANY)
+    for address in MANY[50:60]:
+        del gather.entries[address]
+    assert run(gather, ledger, *MANY[1:50]).waiting_revocations
+    outcome = run(gather, ledger, *MANY[1:50], consents=frozenset({"guest-list", "revoke"}))
+    assert outcome.waiting_revocations == 0
+    assert gather.entries.keys() == FOREIGN.keys() | set(MANY[1:50])
+
+
+def test_more_removals_than_the_limit_wait_for_a_person(ledger: Ledger) -> None:
+    gather = FakeGather()
+    run(gather, ledger, *MANY)
+    outcome = run(gather, ledger, *MANY[11:])
+    assert outcome.waiting_revocations == 11
+    assert gather.entries.keys() == set(MANY)
+    assert any("--consent revoke" in problem for problem in outcome.problems)
+    assert run(gather, ledger, *MANY[11:], consents=frozenset({"revoke"})).revoked == 11
+
+
+def test_the_limit_counts_all_events_of_one_poll(ledger: Ledger) -> None:
+    gather = FakeGather()
+    run(gather, ledger, *MANY[:20])
+    assert run(gather, ledger, *MANY[3:20], poll_id="one", configured_limit=5).revoked == 3
+    assert run(gather, ledger, *MANY[6:20], poll_id="one", configured_limit=5).waiting_revocations == 3
+    assert run(gather, ledger, *MANY[6:20], poll_id="two", configured_limit=5).revoked == 3
+
+
+@given(st.integers(0, 10_000))
+def test_the_default_limit_is_the_larger_of_five_and_a_tenth(count: int) -> None:
+    assert revoke_limit(None, count) >= max(5, count / 10)
+    assert revoke_limit(0, count) == 0
+
+
+def test_what_is_told_to_people_names_nobody(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    gather.ignored = {TWO}
+    told = [run(gather, ledger, *MANY, TWO)]
+    gather.entries[MANY[0]] = {"affiliation": "Staff"}
+    told += [run(gather, ledger, *MANY[3:]), run(gather, ledger)]
+    gather.reads_as = [GuestList({})] * 2
+    told += [run(gather, ledger, *MANY[50:])]
+    assert all(outcome.problems for outcome in told)
+    assert "@" not in repr(told)
+
+
+# -- switched off -------------------------------------------------------------------------------------
+
+
+def test_switched_off_holders_count_as_let_in(ledger: Ledger) -> None:
+    run(None, ledger, ONE, TWO)
+    assert ledger.newcomers(PARTITION.key, EDITION).keys() == keys(ONE, TWO)
+
+
+def test_switched_on_again_everybody_goes_on_the_list_within_the_same_span(ledger: Ledger) -> None:
+    run(None, ledger, ONE, "speaker@example.org")
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, ONE, "speaker@example.org")
+    assert gather.entries == {**FOREIGN, ONE: entry()}
+    assert granted(ledger) == keys(ONE, "speaker@example.org")
+    assert span_of(ledger, ONE) == span_of(ledger, "speaker@example.org") == 1
+
+
+# -- the pure decision --------------------------------------------------------------------------------
+
+grant_states = st.sampled_from(["intended", "granted", "waived", "revoking"])
+listed_entries = st.sampled_from([entry(), {}, None, "text", {"affiliation": "Speaker"}, {"affiliation": ""}])
+pool = st.sampled_from("abcdefgh")
+
+
+@given(
+    st.sets(pool), st.dictionaries(pool, st.tuples(grant_states, st.booleans())), st.dictionaries(pool, listed_entries)
+)
+def test_the_decision_never_removes_a_foreign_entry_or_a_holder(
+    wanted: set[str], states: dict[str, Any], present: dict[str, Any]
+) -> None:
+    grants = {k: Grant(EDITION, k, 1, PARTITION.key, state, ours) for k, (state, ours) in states.items()}
+    lapsed = {key for key, grant in grants.items() if grant.ours and key not in wanted}
+    change = decide(wanted, grants, lapsed, present)
+    for key in change.revoke:
+        assert grants[key].ours
+        assert key not in wanted
+        assert (
+            present[key] is None or not isinstance(present[key], dict) or present[key].get("affiliation") != "Speaker"
+        )
+    assert change.add == wanted - present.keys()
+    assert change.adopt | change.confirm == wanted & present.keys()
+    parts = [change.add, change.adopt, change.confirm, change.revoke, change.end, change.cede]
+    assert sum(map(len, parts)) == len(frozenset().union(*parts))
+
+
+@given(st.integers(1, 500), st.integers(0, 500))
+def test_a_list_that_lacks_many_of_ours_is_never_trusted(count: int, lacking: int) -> None:
+    grants = {str(i): Grant(EDITION, str(i), 1, PARTITION.key, "granted", True) for i in range(count)}
+    shown = [str(i) for i in range(min(lacking, count), count)]
+    current = GuestList({f"{key}@example.org": {} for key in shown})
+    doubt = distrust(current, shown, grants, 0)
+    if min(lacking, count) > max(1, count // 100 + 1) or not shown:
+        assert doubt is not None
+    if lacking == 0:
+        assert doubt is None
+
+
+# -- killed between any two calls ---------------------------------------------------------------------
+
+
+def revoked_spans(ledger: Ledger) -> list[tuple[str, int]]:
+    with ledger.engine.begin() as db:
+        rows = db.execute(sa.text("select address_key, span from grants where state = 'revoked'")).all()
+    return sorted((row.address_key, row.span) for row in rows)
+
+
+def test_pauses_between_attempts_stay_below_a_day(ledger: Ledger) -> None:
+    ledger.intend_grants(EDITION, PARTITION.key, keys(ONE), ours=True)
+    for _ in range(100):
+        ledger.postpone_grants(EDITION, keys(ONE), timedelta(minutes=5), timedelta(days=1))
+    (grant,) = ledger.open_grants(EDITION).values()
+    assert grant.retry_at is not None
+    assert grant.retry_at - ledger.clock() == timedelta(days=1)
