@@ -334,7 +334,13 @@ class GuestListStep:
         return self.pseudonymizer.address(address)
 
     def _by_key(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
-        return {self._key(address): listed for address, listed in entries.items()}
+        """One entry per pseudonym. Of several spellings, one that somebody else wrote speaks for all."""
+        found: dict[str, Entry] = {}
+        for address, listed in entries.items():
+            key = self._key(address)
+            if key not in found or looks_ours(found[key]):
+                found[key] = listed
+        return found
 
     def _last_size(self) -> int:
         return int(self.ledger.noted("guest list size") or 0)

@@ -191,6 +191,20 @@ def test_every_spelling_of_a_removed_address_goes(ledger: Ledger) -> None:
     assert gather.entries.keys() == {TWO}
 
 
+@pytest.mark.parametrize("spelling", ["Buyer-1@Example.ORG", " buyer-1@example.org"])
+def test_a_second_entry_that_somebody_else_wrote_keeps_its_guest_in(ledger: Ledger, spelling: str) -> None:
+    for entries in ({spelling: SPEAKER["speaker@example.org"], ONE: entry()}, None):
+        gather = FakeGather(FOREIGN)
+        fresh = Ledger(f"sqlite:///{ledger.engine.url.database}-{entries is None}", clock=ledger.clock)
+        run(gather, fresh, ONE, TWO)
+        if entries is None:
+            gather.entries[spelling] = SPEAKER["speaker@example.org"]
+        else:
+            gather.entries = {**entries, **gather.entries}
+        run(gather, fresh, TWO)
+        assert gather.entries[spelling] == SPEAKER["speaker@example.org"]
+
+
 def test_who_was_there_before_us_is_never_removed(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, "speaker@example.org", "byhand@example.org", ONE)
