@@ -222,7 +222,8 @@ class GuestListStep:
         confirmed = add & self._by_key(check.entries).keys()
         self.ledger.set_grants(edition, confirmed, "granted", attempts=0, retry_at=None)
         self.ledger.postpone_grants(edition, add - confirmed, _RETRY_BASE, _RETRY_CAP)
-        self._note_size(len(check.entries))
+        if doubt is None:
+            self._note_size(len(check.entries))
         return len(confirmed)
 
     def _reopen_revoked(self, edition: str, add: frozenset[str], doubt: str | None) -> frozenset[str]:

@@ -340,6 +340,20 @@ def test_a_list_that_breaks_between_two_looks_is_not_overwritten(ledger: Ledger,
     assert gather.entries.keys() == before.keys() - {MANY[0]}
 
 
+def test_a_doubt_survives_an_addition(ledger: Ledger) -> None:
+    """Half of a list with foreign guests was read; adding to it must not make the half the new normal."""
+    strangers = {f"staff-{number}@example.org": {"affiliation": "Staff"} for number in range(50)}
+    gather = FakeGather(strangers)
+    run(gather, ledger, ONE, TWO)
+    half = {address: item for address, item in gather.entries.items() if address not in list(strangers)[:40]}
+    gather.reads_as = [GuestList(dict(half)), GuestList({**half, THREE: entry()})]
+    run(gather, ledger, ONE, TWO, THREE)
+    gather.reads_as = [GuestList({**half, THREE: entry()})] * 3
+    outcome = run(gather, ledger, TWO, THREE)
+    assert outcome.waiting_revocations == 1
+    assert strangers.items() <= gather.entries.items()
+
+
 def test_newcomers_are_let_in_whatever_the_list_looks_like(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
