@@ -1,4 +1,4 @@
-"""One sandbox server for the whole folder; every test gets an empty world, a clock, and a pipeline with its own home."""
+"""One sandbox server for the whole folder; every test gets an empty world, a clock and a home of its own."""
 
 from __future__ import annotations
 

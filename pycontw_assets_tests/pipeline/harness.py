@@ -219,7 +219,7 @@ class Pipeline:
         """Rows of the three tables, as a reader of the warehouse sees them."""
         tables = attendee_tables(load_policy().columns)
         return {
-            family: json.loads(self.services.warehouse.read(table).to_json(orient="records"))
+            family: json.loads(self.services.warehouse.read(table).sort_values("attendee_id").to_json(orient="records"))
             for family, table in tables.items()
         }
 

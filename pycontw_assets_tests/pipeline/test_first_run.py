@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
@@ -29,10 +28,10 @@ class FirstRun:
 
 
 @pytest.fixture(scope="module")
-def first(server: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstRun]:
+def first(server: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
     clock = TestClock()
     server.world.reset(clock)
-    yield FirstRun(Pipeline(server, clock, tmp_path_factory.mktemp("first") / "home"))
+    return FirstRun(Pipeline(server, clock, tmp_path_factory.mktemp("first") / "home"))
 
 
 def test_every_entitled_address_is_let_in_and_nobody_else(first: FirstRun) -> None:
