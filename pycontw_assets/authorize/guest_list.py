@@ -124,12 +124,15 @@ def looks_ours(listed: Entry) -> bool:
 def distrust(current: GuestList, listed: Iterable[str], grants: Mapping[str, Grant], last_size: int) -> str | None:
     """Why the list that was read may not be whole, so that nothing may be removed on its word."""
     expected = {key for key, grant in grants.items() if grant.state == "granted"}
-    lacking = len(expected - set(listed))
+    shown = set(listed)
+    lacking = len(expected - shown)
+    # A crash may have come right after they were taken off: that is no sign of a broken list.
+    taken_off = sum(grant.state == "revoking" and key not in shown for key, grant in grants.items())
     if expected and not (current.was_object and current.entries):
         return f"Gather answered with an empty guest list, {len(expected)} guests of ours were on it"
     if _is_many(lacking, len(expected)):
         return f"the guest list lacks {lacking} of {len(expected)} guests we put on it"
-    if _is_many(last_size - len(current.entries), last_size):
+    if _is_many(last_size - taken_off - len(current.entries), last_size):
         return f"the guest list shrank from {last_size} to {len(current.entries)} without us"
     return None
 

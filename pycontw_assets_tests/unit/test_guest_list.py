@@ -373,6 +373,22 @@ def test_a_persons_word_lets_a_strange_list_be_overwritten(ledger: Ledger) -> No
     assert gather.entries.keys() == FOREIGN.keys() | set(MANY[1:50])
 
 
+def test_a_removal_that_a_crash_cut_short_does_not_look_like_a_shrunken_list(ledger: Ledger) -> None:
+    """The list lost five of ours because we took them off: the next poll must not wait for a person."""
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, *MANY)
+    gather.troubles.lose_reply("overwrite", acted=True)
+    gather.troubles.before(
+        "overwrite", lambda: gather.troubles.fail("read", Unavailable("Gather", "read guest list", "answered 500"))
+    )
+    with pytest.raises(Unavailable):
+        run(gather, ledger, *MANY[5:])
+    outcome = run(gather, ledger, *MANY[6:])
+    assert outcome.problems == ()
+    assert gather.entries.keys() == FOREIGN.keys() | set(MANY[6:])
+    assert granted(ledger) == keys(*MANY[6:])
+
+
 def test_more_removals_than_the_limit_wait_for_a_person(ledger: Ledger) -> None:
     gather = FakeGather()
     run(gather, ledger, *MANY)
@@ -473,6 +489,29 @@ def revoked_spans(ledger: Ledger) -> list[tuple[str, int]]:
     with ledger.engine.begin() as db:
         rows = db.execute(sa.text("select address_key, span from grants where state = 'revoked'")).all()
     return sorted((row.address_key, row.span) for row in rows)
+
+
+def test_killed_at_any_moment_the_next_polls_bring_the_list_in_line() -> None:
+    refunded = (ONE, *MANY[50:53])
+    moment, moments = 0, 1
+    while moment < moments:
+        ledger, gather = memory_ledger(FakeClock()), FakeGather(FOREIGN)
+        run(gather, ledger, TWO, *refunded)
+        fuse = Fuse(moment)
+        try:
+            run(Fused(gather, fuse), Fused(ledger, fuse), TWO, THREE)
+        except Killed:
+            moments = moment + 2
+        ledger.clock.advance(hours=1)
+        run(gather, ledger, TWO, THREE)
+        outcome = run(gather, ledger, TWO, THREE)
+        assert gather.entries == {**FOREIGN, TWO: entry(), THREE: entry()}, moment
+        assert granted(ledger) == keys(TWO, THREE)
+        assert span_of(ledger, TWO) == span_of(ledger, THREE) == 1
+        assert revoked_spans(ledger) == sorted((key, 1) for key in keys(*refunded))
+        assert not outcome.problems
+        moment += 1
+    assert moment > 20
 
 
 def test_pauses_between_attempts_stay_below_a_day(ledger: Ledger) -> None:
