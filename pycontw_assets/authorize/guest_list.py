@@ -166,14 +166,19 @@ class GuestListStep:
         now = self.ledger.clock()
         due = {key for key in holders if is_due(grants.get(key), now)}
         if self.client is None:
-            return self._waive(partition, {key for key in due if key not in grants}, set(lapsed))
+            in_doubt = {key for key in holders if key in grants and grants[key].state in ("intended", "revoking")}
+            return self._waive(partition, due - grants.keys(), in_doubt, set(lapsed))
         if not due and not lapsed:
             return GuestListOutcome()
         with self.exclusive():
             return self._sync(self.client, partition, holders)
 
-    def _waive(self, partition: EventPartition, due: set[str], lapsed: set[str]) -> GuestListOutcome:
+    def _waive(
+        self, partition: EventPartition, due: set[str], in_doubt: set[str], lapsed: set[str]
+    ) -> GuestListOutcome:
+        """Access is taken as given, also for those whose addition was in doubt when the step was switched off."""
         self.ledger.intend_grants(partition.edition, partition.key, due, ours=True, state="waived")
+        self.ledger.set_grants(partition.edition, in_doubt, "waived")
         self.ledger.set_grants(partition.edition, lapsed, "revoked", revoked_in=self.poll_id)
         return GuestListOutcome(granted=len(due), revoked=len(lapsed))
 

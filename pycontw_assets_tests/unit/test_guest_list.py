@@ -433,6 +433,16 @@ def test_switched_off_holders_count_as_let_in(ledger: Ledger) -> None:
     assert ledger.newcomers(PARTITION.key, EDITION).keys() == keys(ONE, TWO)
 
 
+def test_switched_off_nobody_whose_addition_was_in_doubt_is_forgotten(ledger: Ledger) -> None:
+    """The switch is for the day Gather fails: exactly then intents are open."""
+    gather = FakeGather()
+    gather.troubles.fail("add", Unavailable("Gather", "add guests", "answered 500"))
+    with pytest.raises(Unavailable):
+        run(gather, ledger, ONE, TWO)
+    run(None, ledger, ONE, TWO)
+    assert ledger.newcomers(PARTITION.key, EDITION).keys() == keys(ONE, TWO)
+
+
 def test_switched_on_again_everybody_goes_on_the_list_within_the_same_span(ledger: Ledger) -> None:
     run(None, ledger, ONE, "speaker@example.org")
     gather = FakeGather(FOREIGN)
