@@ -223,6 +223,8 @@ class GuestListStep:
         if not add:
             return 0
         self.ledger.intend_grants(edition, partition.key, add, ours=True)
+        # Whoever fell off the list, or was let in while the step was off, counts as let in only once seen there.
+        self.ledger.set_grants(edition, add, "intended", ours=True)
         addresses = sorted(holders[key].address for key in add)
         for start in range(0, len(addresses), CHUNK):
             self._add(client, addresses[start : start + CHUNK])

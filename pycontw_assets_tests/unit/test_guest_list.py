@@ -167,6 +167,28 @@ def test_who_fell_off_the_list_is_put_back_without_a_second_span(ledger: Ledger)
     assert span_of(ledger, ONE) == 1
 
 
+def test_who_fell_off_and_could_not_be_put_back_counts_as_not_let_in(ledger: Ledger) -> None:
+    """Otherwise an invitation that is still open would go to somebody the list does not hold."""
+    gather = FakeGather()
+    run(gather, ledger, ONE, TWO)
+    del gather.entries[ONE]
+    gather.ignored = {ONE}
+    run(gather, ledger, ONE, TWO, THREE)
+    assert granted(ledger) == keys(TWO, THREE)
+    gather.ignored = set()
+    run(gather, ledger, ONE, TWO, THREE)
+    assert granted(ledger) == keys(ONE, TWO, THREE)
+
+
+def test_who_was_there_before_us_and_is_put_back_by_us_is_ours_to_remove(ledger: Ledger) -> None:
+    gather = FakeGather({ONE: {}})
+    run(gather, ledger, ONE)
+    gather.entries = {}
+    run(gather, ledger, ONE, TWO)
+    run(gather, ledger, TWO)
+    assert gather.entries.keys() == {TWO}
+
+
 # -- removing -----------------------------------------------------------------------------------------
 
 
@@ -450,6 +472,14 @@ def test_switched_on_again_everybody_goes_on_the_list_within_the_same_span(ledge
     assert gather.entries == {**FOREIGN, ONE: entry()}
     assert granted(ledger) == keys(ONE, "speaker@example.org")
     assert span_of(ledger, ONE) == span_of(ledger, "speaker@example.org") == 1
+
+
+def test_switched_on_again_a_guest_counts_as_let_in_only_once_seen(ledger: Ledger) -> None:
+    run(None, ledger, ONE)
+    gather = FakeGather()
+    gather.ignored = {ONE}
+    run(gather, ledger, ONE)
+    assert ledger.newcomers(PARTITION.key, EDITION) == {}
 
 
 # -- the pure decision --------------------------------------------------------------------------------
