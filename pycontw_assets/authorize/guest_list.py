@@ -24,6 +24,7 @@ CHUNK = 500  # our choice; the service's real limit is not known
 _RETRY_BASE = timedelta(minutes=5)
 _RETRY_CAP = timedelta(days=1)
 _OVERWRITE_ATTEMPTS = 3
+_MOST_REFUSALS = 30  # of one step: enough to find a few poison addresses; beyond it the request itself is wrong
 _TOLERANCE_COUNT = 1
 _TOLERANCE_SHARE = 0.01
 
@@ -158,6 +159,7 @@ class GuestListStep:
     configured_limit: int | None = None
     consents: frozenset[str] = frozenset()
     problems: list[str] = field(default_factory=list)
+    _refusals: int = 0
 
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
         """Add who is missing, remove whose ticket is gone. Without anything to do, Gather is not called."""
@@ -255,7 +257,8 @@ class GuestListStep:
         except NotFound:
             raise
         except Refused:
-            if len(addresses) == 1:
+            self._refusals += 1
+            if len(addresses) == 1 or self._refusals > _MOST_REFUSALS:
                 return
             middle = len(addresses) // 2
             self._add(client, addresses[:middle])
