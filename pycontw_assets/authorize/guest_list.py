@@ -24,7 +24,7 @@ CHUNK = 500  # our choice; the service's real limit is not known
 _RETRY_BASE = timedelta(minutes=5)
 _RETRY_CAP = timedelta(days=1)
 _OVERWRITE_ATTEMPTS = 3
-_MOST_REFUSALS = 30  # of one step: enough to find a few poison addresses; beyond it the request itself is wrong
+_MOST_REFUSALS = 30  # of one step: enough to find a few poison addresses
 _TOLERANCE_COUNT = 1
 _TOLERANCE_SHARE = 0.01
 
@@ -160,6 +160,8 @@ class GuestListStep:
     consents: frozenset[str] = frozenset()
     problems: list[str] = field(default_factory=list)
     _refusals: int = 0
+    _accepted: bool = False
+    _untried: set[str] = field(default_factory=set, repr=False)
 
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
         """Add who is missing, remove whose ticket is gone. Without anything to do, Gather is not called."""
@@ -230,10 +232,11 @@ class GuestListStep:
         addresses = sorted(holders[key].address for key in add)
         for start in range(0, len(addresses), CHUNK):
             self._add(client, addresses[start : start + CHUNK])
+        untried = {self._key(address) for address in self._untried}
         check = client.read()
         confirmed = add & self._by_key(check.entries).keys()
         self.ledger.set_grants(edition, confirmed, "granted", attempts=0, retry_at=None)
-        self.ledger.postpone_grants(edition, add - confirmed, _RETRY_BASE, _RETRY_CAP)
+        self.ledger.postpone_grants(edition, add - confirmed - untried, _RETRY_BASE, _RETRY_CAP)
         if doubt is None:
             self._note_size(len(check.entries))
         return len(confirmed)
@@ -249,16 +252,25 @@ class GuestListStep:
         return add
 
     def _add(self, client: Gather, addresses: Sequence[str]) -> None:
-        """Add a chunk; when the service refuses it, halve it until the poison address stands alone."""
+        """Add a chunk; when the service refuses it, halve it until the poison address stands alone.
+
+        Not for ever: when it refuses everything, the request itself is wrong; what was not tried is due at once.
+        """
         if not all(address.count("@") == 1 for address in addresses):
             raise ValueError("only addresses may go on the guest list; this would have sent something else")
         try:
             client.add({address: entry() for address in addresses})
+            self._accepted = True
         except NotFound:
             raise
         except Refused:
             self._refusals += 1
-            if len(addresses) == 1 or self._refusals > _MOST_REFUSALS:
+            if len(addresses) == 1:
+                return
+            if self._refusals > _MOST_REFUSALS:
+                if not self._accepted:
+                    raise
+                self._untried |= set(addresses)
                 return
             middle = len(addresses) // 2
             self._add(client, addresses[:middle])
