@@ -380,6 +380,11 @@ class CampaignStep:
             return
         if not over:
             self.ledger.update_batch(batch.batch_key, remote_status=statuses[0])
+            if statuses[0] == "Draft":
+                self.outcome.problems.append(
+                    f"campaign {batch.campaign_name} is a draft although Klaviyo took its sending over: its people got "
+                    "no mail. Unless somebody took it back on purpose, send it in Klaviyo by hand"
+                )
         elif statuses[0] in _SENT:
             self.ledger.close_batch(batch.batch_key, "sent", statuses[0])
         else:

@@ -179,6 +179,22 @@ def test_a_stranger_put_on_the_list_just_before_sending_stops_the_sending(
     assert pipeline.verdict() == []
 
 
+def test_a_campaign_that_is_a_draft_again_after_its_sending_is_shown_and_never_sent_by_itself(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """Somebody took it back, or the answer to the sending was none of Klaviyo's: nobody can tell which."""
+    world.sell(event, address=ANNA)
+    world.faults.add("klaviyo", "shape", path="send-jobs$")
+    for _ in range(2):
+        assert "is a draft although Klaviyo took its sending over" in describe(pipeline.later_poll())
+        assert pipeline.mailed() == []
+    [campaign] = world.klaviyo.campaigns.values()
+    world.klaviyo.accept_sending(campaign)
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [ANNA]
+    assert pipeline.verdict() == []
+
+
 def test_guests_added_by_hand_survive_every_removal_verbatim(install: Install, world: World, event: int) -> None:
     pipeline = install(refresh_seconds=0)
     by_hand = {
