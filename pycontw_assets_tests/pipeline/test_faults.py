@@ -24,7 +24,7 @@ KINDS: dict[str, Kind] = {
     "reset after acting": {"kind": "reset", "acts": True},
     "truncated": {"kind": "truncate", "acts": True},
     "HTML page": {"kind": "html"},
-    "wrong shape": {"kind": "shape"},
+    "wrong shape": {"kind": "shape", "acts": True},
     "delay": {"kind": "latency", "seconds": 0.02},
 }
 
