@@ -17,6 +17,7 @@ from pycontw_assets.records import Event
 
 _PAGE_SIZES = frozenset({100, 500, 1000})  # a listing of exactly so many rows looks like the first page of several
 _SERVICE_IS_DOWN = 25  # calls failed in a row, each after its retries; fewer could be a few sick attendees
+_SERVICE_REFUSES = 3  # answers in a row that say the token or URL is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,12 @@ class KktixClient:
     ) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
         """Each id once, as its answer arrives; one that fails comes with its error and does not sink the rest.
 
-        ``Misconfigured`` is about all of them and is raised. When the service is down, the ids still waiting
-        come back ``Unavailable`` without being asked for. ``concurrency`` is bounded by the pool size too.
+        One ``Misconfigured`` (a stray HTML page) is that attendee's trouble; several in a row are everybody's, and
+        it is raised. When the service is down, the ids still waiting come back ``Unavailable`` without being asked
+        for. ``concurrency`` is bounded by the pool size too.
         """
         waiting = iter(ids)
-        failed_in_row = 0
+        failed_in_row = refused_in_row = 0
         with ThreadPoolExecutor(concurrency, thread_name_prefix="kktix") as pool:
             running: dict[Future[dict[str, Any]], int] = {}
             while True:
@@ -107,6 +109,9 @@ class KktixClient:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     result = _settle(future)
                     failed_in_row = failed_in_row + 1 if isinstance(result, Unavailable) else 0
+                    refused_in_row = refused_in_row + 1 if isinstance(result, Misconfigured) else 0
+                    if isinstance(result, Misconfigured) and refused_in_row >= _SERVICE_REFUSES:
+                        raise result
                     yield running.pop(future), result
                 if failed_in_row >= _SERVICE_IS_DOWN:
                     yield from self._give_up(event_id, waiting)
@@ -124,7 +129,7 @@ def _settle(future: Future[dict[str, Any]]) -> dict[str, Any] | ServiceError:
     error = future.exception()
     if error is None:
         return future.result()
-    if isinstance(error, ServiceError) and not isinstance(error, Misconfigured):
+    if isinstance(error, ServiceError):
         return error
     raise error
 

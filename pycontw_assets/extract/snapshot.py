@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from pycontw_assets.api_client import Misconfigured, NotFound, ServiceError, Unavailable
+from pycontw_assets.api_client import NotFound, ServiceError, Unavailable
 from pycontw_assets.extract.orders import (
     BookReading,
     Fetched,
@@ -66,8 +66,6 @@ def read_books(client: Kktix, event_id: int) -> BookReading:
     """The union of the event's books. What cannot be read makes the reading partial, never empty."""
     try:
         book_ids = client.read_book_ids(event_id)
-    except Misconfigured:
-        raise
     except ServiceError as error:
         return BookReading(frozenset(), f"the attendance books could not be read ({error.reason})")
     if not book_ids:
@@ -78,8 +76,6 @@ def read_books(client: Kktix, event_id: int) -> BookReading:
     for book_id in book_ids:
         try:
             page = client.read_book(event_id, book_id)
-        except Misconfigured:
-            raise
         except ServiceError as error:
             problems.append(f"attendance book {book_id} could not be read ({error.reason})")
         else:
