@@ -168,7 +168,8 @@ class CampaignStep:
         keep: dict[str, Holder] = {}
         for item in self._claimed(batch):
             grant = grants.get(item.address_key)
-            if item.address_key in holders and grant and grant.state in ("granted", "waived"):
+            is_current = grant and grant.span == item.span and grant.state in ("granted", "waived")
+            if item.address_key in holders and is_current:
                 keep[item.address_key] = holders[item.address_key]
         self.ledger.release_invitations(
             batch.batch_key, [item.address_key for item in self._claimed(batch) if item.address_key not in keep]

@@ -27,9 +27,12 @@ class Troubles:
         error = Unavailable(self.service, call, "no answer within the time allowed", outcome_unknown=True)
         self._planned.setdefault(call, []).extend([(error, acted)] * times)
 
-    def fail(self, call: str, error: ServiceError, times: int = 1) -> None:
-        """Fails without having acted."""
-        self._planned.setdefault(call, []).extend([(error, False)] * times)
+    def fail(self, call: str, error: ServiceError, times: int = 1, *, acted: bool = False) -> None:
+        self._planned.setdefault(call, []).extend([(error, acted)] * times)
+
+    def mend(self) -> None:
+        """Whatever was still planned does not happen."""
+        self._planned.clear()
 
     def before(self, call: str, hook: Callable[[], Any]) -> None:
         """Something that happens in the world right before the next such call."""

@@ -32,12 +32,12 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def ledger(ledger_url: str, clock: FakeClock) -> Ledger:
-    return Ledger(ledger_url, clock=clock)
+def ledger(clock: FakeClock) -> Ledger:
+    return memory_ledger(clock)
 
 
 def memory_ledger(clock: FakeClock) -> Ledger:
-    """For the tests that need hundreds: a database in memory, kept alive by a connection of its own."""
+    """A database in memory, kept alive by a connection of its own: no disk to wait for."""
     name = f"file:{uuid4().hex}?mode=memory&cache=shared"
     keeper = sqlite3.connect(name, uri=True)
     ledger = Ledger(f"sqlite:///{name}&uri=true", clock=clock)

@@ -1,0 +1,608 @@
+"""Nobody is mailed twice and nobody is forgotten, whatever gets lost, lags, is refused or is killed in between."""
+
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pycontw_assets.api_client import Malformed, Misconfigured, Refused, ServiceError, Unavailable
+from pycontw_assets.ledger import Batch, Ledger, LedgerError
+from pycontw_assets.send_email.campaign import POOL_SIZE, CampaignOutcome, CampaignStep, Sender
+from pycontw_assets.send_email.named import ensure_template
+from pycontw_assets.send_email.pace import Pace
+from pycontw_assets_tests.fakes.clock import FakeClock
+from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
+from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
+from pycontw_assets_tests.unit.conftest import (
+    OTHER_PARTITION,
+    PARTITION,
+    holders,
+    keys,
+    memory_ledger,
+    record_holders,
+)
+
+EDITION = PARTITION.edition
+ONE, TWO, THREE = "buyer-1@example.org", "buyer-2@example.org", "buyer-3@example.org"
+SENDER = Sender("tickets@example.org", "PyCon TW", "help@example.org")
+
+
+@dataclass(frozen=True)
+class Mail:
+    name: str = "pycontw-2031-invitation-1a2b3c4d"
+    subject: str = "Your way in"
+    preview_text: str = "It is open"
+    version: str = "1a2b3c4d"
+    html: str = "<p>1a2b3c4d</p>"
+    text: str = "1a2b3c4d"
+
+
+@pytest.fixture
+def klaviyo(clock: FakeClock) -> FakeKlaviyo:
+    return FakeKlaviyo(clock)
+
+
+def let_in(ledger: Any, *addresses: str) -> None:
+    """They hold a ticket, and the guest list was seen to hold them."""
+    record_holders(ledger, addresses)
+    ledger.intend_grants(EDITION, PARTITION.key, keys(*addresses), ours=True, state="granted")
+
+
+def step(klaviyo: Any, ledger: Any, **options: Any) -> CampaignStep:
+    pace = Pace(sleep=ledger.clock.sleep)
+    options.setdefault("poll_id", uuid4().hex)
+    template_id = lambda: ensure_template(klaviyo, ledger, pace, Mail())  # noqa: E731
+    return CampaignStep(klaviyo, ledger, pace, nullcontext, SENDER, Mail(), template_id, **options)
+
+
+def invite(klaviyo: Any, ledger: Any, *addresses: str, **options: Any) -> CampaignOutcome:
+    """One poll, five minutes after the last."""
+    ledger.clock.advance(minutes=5)
+    return step(klaviyo, ledger, **options).run(PARTITION, holders(*addresses))
+
+
+def state_of(ledger: Ledger, address: str) -> str | None:
+    batches = [b for p in (PARTITION, OTHER_PARTITION) for b in _all_batches(ledger, p.key)]
+    found = [i.state for b in batches for i in ledger.invitations_of(b) if i.address_key in keys(address)]
+    return found[0] if found else None
+
+
+def _all_batches(ledger: Ledger, partition_key: str) -> list[str]:
+    from pycontw_assets.ledger import batches
+
+    with ledger.engine.begin() as db:
+        query = batches.select().where(batches.c.partition_key == partition_key)
+        return [row.batch_key for row in db.execute(query)]
+
+
+# -- the plain course of things -----------------------------------------------------------------------
+
+
+def test_every_newcomer_gets_one_mail_and_the_next_poll_calls_nobody(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    let_in(ledger, ONE, TWO)
+    outcome = invite(klaviyo, ledger, ONE, TWO)
+    assert klaviyo.mailed == {ONE: 1, TWO: 1}
+    assert (outcome.invited, outcome.batches, outcome.problems) == (2, 1, [])
+    klaviyo.calls.clear()
+    assert invite(klaviyo, ledger, ONE, TWO).batches == 0
+    assert not klaviyo.calls
+
+
+def test_who_was_not_seen_on_the_guest_list_is_not_mailed(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    record_holders(ledger, [ONE])
+    for state in ("intended", "revoking"):
+        ledger.intend_grants(EDITION, PARTITION.key, keys(ONE), ours=True)
+        ledger.set_grants(EDITION, keys(ONE), state)  # type: ignore[arg-type]
+        invite(klaviyo, ledger, ONE)
+    assert not klaviyo.mailed
+
+
+def test_who_lost_the_ticket_after_being_claimed_is_not_mailed(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    let_in(ledger, ONE, TWO)
+    klaviyo.troubles.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 503"))
+    with pytest.raises(Unavailable):
+        invite(klaviyo, ledger, ONE, TWO)
+    ledger.set_grants(EDITION, keys(ONE), "revoked")
+    record_holders(ledger, [TWO])
+    invite(klaviyo, ledger, TWO)
+    assert klaviyo.mailed == {TWO: 1}
+
+
+def test_who_buys_again_while_the_first_batch_waits_gets_one_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    """Claimed in one span, revoked, let in again: the invitation of the ended span must not go out too."""
+    let_in(ledger, ONE, TWO)
+    klaviyo.troubles.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 503"))
+    with pytest.raises(Unavailable):
+        invite(klaviyo, ledger, ONE, TWO)
+    ledger.set_grants(EDITION, keys(ONE), "revoked")
+    let_in(ledger, ONE, TWO)
+    for _ in range(3):
+        invite(klaviyo, ledger, ONE, TWO)
+    assert klaviyo.mailed == {ONE: 1, TWO: 1}
+
+
+def test_who_buys_again_after_a_revocation_is_invited_again(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    let_in(ledger, ONE)
+    invite(klaviyo, ledger, ONE)
+    ledger.set_grants(EDITION, keys(ONE), "revoked")
+    let_in(ledger, ONE)
+    invite(klaviyo, ledger, ONE)
+    assert klaviyo.mailed == {ONE: 2}
+
+
+def test_one_address_in_two_events_gets_one_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    let_in(ledger, ONE, TWO)
+    record_holders(ledger, [ONE, THREE], OTHER_PARTITION)
+    ledger.intend_grants(EDITION, OTHER_PARTITION.key, keys(THREE), ours=True, state="granted")
+    invite(klaviyo, ledger, ONE, TWO)
+    step(klaviyo, ledger).run(OTHER_PARTITION, holders(ONE, THREE))
+    assert klaviyo.mailed == {ONE: 1, TWO: 1, THREE: 1}
+
+
+def test_two_runs_cannot_claim_the_same_address(ledger: Ledger) -> None:
+    let_in(ledger, ONE, TWO)
+    spans = ledger.newcomers(PARTITION.key, EDITION)
+    first, second = (Batch(k, EDITION, PARTITION.key, "p", "open", f"c-{k}", ledger.clock()) for k in ("a", "b"))
+    ledger.claim(first, {key: spans[key] for key in keys(ONE)})
+    with pytest.raises(LedgerError):
+        ledger.claim(second, spans)
+    assert ledger.newcomers(PARTITION.key, EDITION).keys() == keys(TWO)
+    assert [batch.batch_key for batch in ledger.open_batches(PARTITION.key)] == ["a"]
+
+
+# -- who cannot be reached ----------------------------------------------------------------------------
+
+
+def test_one_refused_or_suppressed_address_does_not_hold_up_the_others(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.invalid, klaviyo.suppressed = {ONE}, {TWO}
+    let_in(ledger, ONE, TWO, THREE)
+    outcome = invite(klaviyo, ledger, ONE, TWO, THREE)
+    assert klaviyo.mailed == {THREE: 1}
+    assert outcome.unreachable == 2
+    assert state_of(ledger, ONE) == state_of(ledger, TWO) == "unreachable"
+    assert klaviyo.members(klaviyo.lists[next(iter(klaviyo.lists))].name) == {THREE}
+
+
+def test_a_batch_without_anybody_to_reach_ends_without_a_campaign(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.suppressed = {ONE}
+    let_in(ledger, ONE)
+    invite(klaviyo, ledger, ONE)
+    assert not klaviyo.campaigns
+    assert not ledger.open_batches(PARTITION.key)
+
+
+# -- lost replies -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("acted", [True, False])
+@pytest.mark.parametrize("call", ["create_campaign", "create_list", "create_template"])
+@pytest.mark.parametrize("lag", [0, 1])
+def test_after_a_lost_reply_a_thing_is_looked_for_before_it_is_made_again(
+    klaviyo: FakeKlaviyo, ledger: Ledger, call: str, acted: bool, lag: int
+) -> None:
+    klaviyo.campaign_lag = lag
+    klaviyo.troubles.lose_reply(call, acted=acted)
+    let_in(ledger, ONE, TWO)
+    with pytest.raises(Unavailable):
+        invite(klaviyo, ledger, ONE, TWO)
+    invite(klaviyo, ledger, ONE, TWO)
+    assert klaviyo.mailed == {ONE: 1, TWO: 1}
+    assert (len(klaviyo.lists), len(klaviyo.templates), len(klaviyo.campaigns)) == (1, 1, 1)
+
+
+def test_a_campaign_that_is_found_very_late_costs_a_draft_and_no_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.campaign_lag = 5
+    klaviyo.troubles.lose_reply("create_campaign", acted=True, times=2)
+    let_in(ledger, ONE)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            invite(klaviyo, ledger, ONE)
+    for _ in range(4):
+        invite(klaviyo, ledger, ONE)
+    assert klaviyo.mailed == {ONE: 1}
+
+
+@pytest.mark.parametrize("acted", [True, False])
+def test_a_send_whose_reply_was_lost_is_looked_up_and_never_repeated_blindly(
+    klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool
+) -> None:
+    klaviyo.troubles.lose_reply("send", acted=acted)
+    let_in(ledger, ONE, TWO)
+    outcome = invite(klaviyo, ledger, ONE, TWO)
+    assert klaviyo.mailed == {ONE: 1, TWO: 1}
+    assert klaviyo.calls["send"] == (1 if acted else 2)
+    assert outcome.invited == 2
+
+
+def test_before_a_send_in_doubt_is_repeated_two_looks_a_minute_apart_say_draft(
+    klaviyo: FakeKlaviyo, ledger: Ledger, clock: FakeClock
+) -> None:
+    klaviyo.troubles.lose_reply("send", acted=False)
+    let_in(ledger, ONE)
+    invite(klaviyo, ledger, ONE)
+    assert 60 in clock.slept
+    first = klaviyo.troubles.order.index("send")
+    second = klaviyo.troubles.order.index("send", first + 1)
+    assert klaviyo.troubles.order[first:second].count("get_campaign") >= 2
+
+
+def test_a_send_that_starts_late_is_not_repeated(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    """The call was lost, the first look still says draft, then it takes effect after all."""
+    klaviyo.troubles.lose_reply("send", acted=False)
+
+    def takes_effect_before_the_next_look() -> None:
+        klaviyo.troubles.before("get_campaign", lambda: klaviyo.send(next(iter(klaviyo.campaigns))))
+
+    klaviyo.troubles.before("send_job", takes_effect_before_the_next_look)
+    let_in(ledger, ONE)
+    invite(klaviyo, ledger, ONE)
+    assert klaviyo.mailed == {ONE: 1}
+
+
+def test_sending_lost_again_and_again_neither_mails_twice_nor_goes_on_for_ever(
+    klaviyo: FakeKlaviyo, ledger: Ledger
+) -> None:
+    klaviyo.troubles.lose_reply("send", acted=False, times=5)
+    let_in(ledger, ONE)
+    for _ in range(4):
+        invite(klaviyo, ledger, ONE)
+    assert klaviyo.mailed == {ONE: 1}
+    assert klaviyo.calls["send"] == 6
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Malformed("Klaviyo", "send campaign", "answered 200 with a body that is not JSON"),
+        Misconfigured("Klaviyo", "send campaign", "answered 403", 403),
+        Unavailable("Klaviyo", "send campaign", "could not connect"),
+        Refused("Klaviyo", "send campaign", "answered 400", 400),
+    ],
+)
+@pytest.mark.parametrize("acted", [True, False])
+def test_whatever_a_send_answers_everybody_is_mailed_once(
+    klaviyo: FakeKlaviyo, ledger: Ledger, error: ServiceError, acted: bool
+) -> None:
+    klaviyo.troubles.fail("send", error, acted=acted)
+    let_in(ledger, ONE, TWO)
+    with suppress(ServiceError):
+        invite(klaviyo, ledger, ONE, TWO)
+    for _ in range(2):
+        invite(klaviyo, ledger, ONE, TWO)
+    assert klaviyo.mailed == {ONE: 1, TWO: 1}
+
+
+def test_a_campaign_deleted_while_its_sending_is_in_doubt_waits_for_a_person(
+    klaviyo: FakeKlaviyo, ledger: Ledger
+) -> None:
+    klaviyo.troubles.fail("send", Malformed("Klaviyo", "send campaign", "answered nonsense"))
+    let_in(ledger, ONE)
+    with pytest.raises(Malformed):
+        invite(klaviyo, ledger, ONE)
+    klaviyo.campaigns.clear()
+    outcome = invite(klaviyo, ledger, ONE)
+    assert not klaviyo.mailed
+    assert any("A person has to decide" in problem for problem in outcome.problems)
+
+
+def test_a_draft_deleted_by_hand_before_it_was_sent_is_made_again(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.troubles.fail("request_estimate", Unavailable("Klaviyo", "request estimate", "answered 500"))
+    let_in(ledger, ONE)
+    with pytest.raises(Unavailable):
+        invite(klaviyo, ledger, ONE)
+    klaviyo.campaigns.clear()
+    invite(klaviyo, ledger, ONE)
+    assert klaviyo.mailed == {ONE: 1}
+
+
+def test_a_campaign_that_somebody_else_sent_is_not_sent_again(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.troubles.fail("request_estimate", Unavailable("Klaviyo", "request estimate", "answered 500"))
+    let_in(ledger, ONE)
+    with pytest.raises(Unavailable):
+        invite(klaviyo, ledger, ONE)
+    klaviyo.send(next(iter(klaviyo.campaigns)))
+    outcome = invite(klaviyo, ledger, ONE)
+    assert klaviyo.mailed == {ONE: 1}
+    assert outcome.problems
+
+
+# -- the list of a batch ------------------------------------------------------------------------------
+
+
+def test_members_that_show_late_are_waited_for(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.member_lag = 4
+    let_in(ledger, ONE, TWO)
+    assert invite(klaviyo, ledger, ONE, TWO).invited == 2
+
+
+def test_members_that_show_much_later_hold_the_batch_back_for_the_next_poll(
+    klaviyo: FakeKlaviyo, ledger: Ledger
+) -> None:
+    klaviyo.member_lag = 30
+    let_in(ledger, ONE, TWO)
+    outcome = invite(klaviyo, ledger, ONE, TWO)
+    assert (outcome.invited, outcome.waiting) == (0, 2)
+    assert outcome.problems
+    for _ in range(3):
+        invite(klaviyo, ledger, ONE, TWO)
+    assert klaviyo.mailed == {ONE: 1, TWO: 1}
+
+
+def test_strangers_left_on_a_list_of_the_pool_are_not_mailed(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    list_id = klaviyo.create_list(f"pycontw-{EDITION}-invitations-01").list_id
+    stranger = klaviyo.upsert_profile("stranger@example.org", {}).profile_id
+    klaviyo.add_to_list(list_id, [stranger])
+    let_in(ledger, ONE)
+    invite(klaviyo, ledger, ONE)
+    assert klaviyo.mailed == {ONE: 1}
+
+
+def test_an_estimate_above_the_batch_stops_the_sending(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    def stranger_joins() -> None:
+        stranger = klaviyo.upsert_profile("stranger@example.org", {}).profile_id
+        klaviyo.add_to_list(next(iter(klaviyo.lists)), [stranger])
+
+    klaviyo.troubles.before("request_estimate", stranger_joins)
+    let_in(ledger, ONE)
+    outcome = invite(klaviyo, ledger, ONE)
+    assert not klaviyo.mailed
+    assert any("estimates 2 recipients" in problem for problem in outcome.problems)
+    invite(klaviyo, ledger, ONE)
+    assert klaviyo.mailed == {ONE: 1}
+
+
+def test_two_batches_never_share_a_list_and_a_used_one_rests(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.status_lag = 10**6
+    let_in(ledger, ONE)
+    invite(klaviyo, ledger, ONE)
+    let_in(ledger, ONE, TWO)
+    invite(klaviyo, ledger, ONE, TWO)
+    used = [campaign.record.included_lists for campaign in klaviyo.campaigns.values()]
+    assert len(set(used)) == 2
+    assert klaviyo.mailed == {ONE: 1, TWO: 1}
+
+
+def test_a_rested_list_is_used_again_before_another_is_made(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    for number in range(5):
+        let_in(ledger, *(f"buyer-{n}@example.org" for n in range(number + 1)))
+        invite(klaviyo, ledger, *(f"buyer-{n}@example.org" for n in range(number + 1)))
+        ledger.clock.advance(hours=1)  # type: ignore[attr-defined]
+    assert len(klaviyo.lists) == 1
+    assert set(klaviyo.mailed.values()) == {1}
+
+
+def test_with_every_list_in_use_newcomers_wait_and_it_is_told(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    names = [f"pycontw-{EDITION}-invitations-{number:02d}" for number in range(1, POOL_SIZE + 1)]
+    for number in range(POOL_SIZE):
+        ledger.lease_pool_list(f"other-{number}", names, ledger.clock())
+    let_in(ledger, ONE)
+    outcome = invite(klaviyo, ledger, ONE)
+    assert not klaviyo.mailed
+    assert any("pool" in problem for problem in outcome.problems)
+    ledger.return_pool_list("other-7")
+    ledger.clock.advance(hours=1)  # type: ignore[attr-defined]
+    invite(klaviyo, ledger, ONE)
+    assert klaviyo.mailed == {ONE: 1}
+
+
+def test_a_list_deleted_by_hand_is_replaced(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.troubles.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 500"))
+    let_in(ledger, ONE)
+    with pytest.raises(Unavailable):
+        invite(klaviyo, ledger, ONE)
+    klaviyo.lists.clear()
+    for _ in range(2):
+        invite(klaviyo, ledger, ONE)
+    assert klaviyo.mailed == {ONE: 1}
+
+
+def test_a_template_deleted_by_hand_is_replaced(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    ensure_template(klaviyo, ledger, Pace(sleep=lambda _: None), Mail())  # type: ignore[arg-type]
+    klaviyo.templates.clear()
+    let_in(ledger, ONE)
+    for _ in range(2):
+        invite(klaviyo, ledger, ONE)
+    assert klaviyo.mailed == {ONE: 1}
+
+
+# -- limits and isolation -----------------------------------------------------------------------------
+
+
+def test_more_newcomers_than_the_limit_wait_for_a_person(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    let_in(ledger, ONE, TWO, THREE)
+    outcome = invite(klaviyo, ledger, ONE, TWO, THREE, invite_limit=2)
+    assert not klaviyo.mailed
+    assert outcome.waiting == 3
+    assert any("--consent invite" in problem for problem in outcome.problems)
+    invite(klaviyo, ledger, ONE, TWO, THREE, invite_limit=2, consents=frozenset({"invite"}))
+    assert len(klaviyo.mailed) == 3
+
+
+def test_the_limit_counts_all_events_of_one_poll(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    let_in(ledger, ONE, TWO)
+    invite(klaviyo, ledger, ONE, TWO, poll_id="one", invite_limit=2)
+    let_in(ledger, ONE, TWO, THREE)
+    assert invite(klaviyo, ledger, ONE, TWO, THREE, poll_id="one", invite_limit=2).waiting == 1
+    assert invite(klaviyo, ledger, ONE, TWO, THREE, poll_id="two", invite_limit=2).invited == 1
+
+
+def test_while_the_service_is_down_no_new_batches_pile_up(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    down = Unavailable("Klaviyo", "upsert profile", "answered 503")
+    klaviyo.troubles.fail("upsert_profile", down, times=3)
+    for number in range(3):
+        let_in(ledger, *(f"buyer-{n}@example.org" for n in range(number + 1)))
+        with pytest.raises(Unavailable):
+            invite(klaviyo, ledger, *(f"buyer-{n}@example.org" for n in range(number + 1)))
+    assert len(ledger.open_batches(PARTITION.key)) == 1
+
+
+# -- how campaigns end --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends_as", ["Cancelled", "Cancelled: Billing Limit", "Cancelled: Misconfigured"])
+def test_a_campaign_that_ends_cancelled_is_told_and_not_repeated(
+    klaviyo: FakeKlaviyo, ledger: Ledger, ends_as: str
+) -> None:
+    klaviyo.ends_as = ends_as
+    let_in(ledger, ONE)
+    outcome = invite(klaviyo, ledger, ONE)
+    assert any(ends_as in problem for problem in outcome.problems)
+    klaviyo.ends_as = None
+    invite(klaviyo, ledger, ONE)
+    assert klaviyo.calls["send"] == 1
+
+
+def test_a_sent_campaign_whose_end_cannot_be_read_is_followed_by_the_next_poll(
+    klaviyo: FakeKlaviyo, ledger: Ledger
+) -> None:
+    klaviyo.troubles.before(
+        "send",
+        lambda: klaviyo.troubles.fail("get_campaign", Unavailable("Klaviyo", "read campaign", "answered 500"), 3),
+    )
+    let_in(ledger, ONE)
+    outcome = invite(klaviyo, ledger, ONE)
+    assert outcome.invited == 1
+    klaviyo.troubles.mend()
+    invite(klaviyo, ledger, ONE)
+    assert not ledger.open_batches(PARTITION.key)
+    assert klaviyo.mailed == {ONE: 1}
+
+
+def test_an_unknown_status_is_neither_sent_nor_cancelled(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.ends_as = "Queued without Recipients"
+    let_in(ledger, ONE)
+    invite(klaviyo, ledger, ONE)
+    (batch,) = ledger.open_batches(PARTITION.key)
+    assert (batch.state, batch.remote_status) == ("accepted", "Queued without Recipients")
+
+
+# -- scheduled ----------------------------------------------------------------------------------------
+
+
+def morning(ledger: Ledger) -> datetime:
+    return ledger.clock() + timedelta(hours=6)
+
+
+def test_a_scheduled_mail_arrives_at_its_time_and_once(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    send_at = morning(ledger)
+    let_in(ledger, ONE, TWO)
+    invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
+    invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
+    assert not klaviyo.mailed
+    ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
+    invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
+    assert klaviyo.mailed == {ONE: 1, TWO: 1}
+    assert not ledger.open_batches(PARTITION.key)
+
+
+def test_who_loses_the_ticket_before_the_time_gets_no_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    send_at = morning(ledger)
+    let_in(ledger, ONE, TWO)
+    invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
+    ledger.set_grants(EDITION, keys(ONE), "revoked")
+    record_holders(ledger, [TWO])
+    invite(klaviyo, ledger, TWO, send_at=send_at)
+    ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
+    invite(klaviyo, ledger, TWO, send_at=send_at)
+    assert klaviyo.mailed == {TWO: 1}
+
+
+def test_newcomers_before_the_time_do_not_use_up_the_pool(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    send_at = morning(ledger)
+    bought = [f"buyer-{number}@example.org" for number in range(8)]
+    for number in range(1, 9):
+        let_in(ledger, *bought[:number])
+        invite(klaviyo, ledger, *bought[:number], send_at=send_at)
+    assert len(klaviyo.campaigns) == 3
+    ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
+    for _ in range(2):
+        invite(klaviyo, ledger, *bought, send_at=send_at)
+    assert klaviyo.mailed == dict.fromkeys(bought, 1)
+
+
+# -- texts --------------------------------------------------------------------------------------------
+
+
+def test_neither_problems_nor_ledger_rows_name_anybody(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.invalid, klaviyo.suppressed, klaviyo.member_lag = {ONE}, {TWO}, 30
+    let_in(ledger, ONE, TWO, THREE)
+    outcome = invite(klaviyo, ledger, ONE, TWO, THREE)
+    assert outcome.problems
+    assert "@" not in repr(outcome)
+    with ledger.engine.begin() as db:
+        for table in ("batches", "invitations", "grants", "holdings", "remote_ids", "pool_lists"):
+            assert "@" not in repr(db.exec_driver_sql(f"select * from {table}").all())
+
+
+# -- killed between any two calls ---------------------------------------------------------------------
+
+
+def killed_at_every_moment(prepare: Any, act: Any, afterwards: Any) -> int:
+    """Kill ``act`` at each of its moments in turn, each time in a new world; how many there were."""
+    moment, is_over = 0, False
+    while not is_over:
+        ledger = memory_ledger(FakeClock())
+        klaviyo = FakeKlaviyo(ledger.clock)
+        prepare(klaviyo, ledger)
+        fuse = Fuse(moment)
+        try:
+            act(Fused(klaviyo, fuse), Fused(ledger, fuse))
+            is_over = True
+        except Killed:
+            pass
+        afterwards(klaviyo, ledger, moment)
+        moment += 1
+    return moment
+
+
+def test_killed_at_any_moment_a_first_batch_reaches_everybody_once() -> None:
+    def prepare(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+        klaviyo.suppressed = {THREE}
+        let_in(ledger, ONE, TWO, THREE)
+
+    def afterwards(klaviyo: FakeKlaviyo, ledger: Ledger, moment: int) -> None:
+        for _ in range(2):
+            invite(klaviyo, ledger, ONE, TWO, THREE)
+        assert klaviyo.mailed == {ONE: 1, TWO: 1}, moment
+        assert not ledger.open_batches(PARTITION.key)
+        assert state_of(ledger, ONE) == "accepted"
+        assert state_of(ledger, THREE) == "unreachable"
+
+    moments = killed_at_every_moment(prepare, lambda k, x: invite(k, x, ONE, TWO, THREE), afterwards)
+    assert moments > 50
+
+
+def test_killed_at_any_moment_while_resolving_a_doubt_nobody_is_mailed_twice() -> None:
+    for acted in (True, False):
+
+        def prepare(klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool = acted) -> None:
+            let_in(ledger, ONE, TWO)
+            klaviyo.troubles.fail("send", Misconfigured("Klaviyo", "send campaign", "answered 403", 403), acted=acted)
+            with pytest.raises(Misconfigured):
+                invite(klaviyo, ledger, ONE, TWO)
+
+        def afterwards(klaviyo: FakeKlaviyo, ledger: Ledger, moment: int) -> None:
+            invite(klaviyo, ledger, ONE, TWO)
+            assert klaviyo.mailed == {ONE: 1, TWO: 1}, moment
+
+        killed_at_every_moment(prepare, lambda k, x: invite(k, x, ONE, TWO), afterwards)
+
+
+def test_killed_at_any_moment_a_scheduled_batch_reaches_everybody_once() -> None:
+    def afterwards(klaviyo: FakeKlaviyo, ledger: Ledger, moment: int) -> None:
+        send_at = FakeClock().now + timedelta(hours=6)
+        invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
+        assert not klaviyo.mailed
+        ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
+        for _ in range(2):
+            invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
+        assert klaviyo.mailed == {ONE: 1, TWO: 1}, moment
+
+    killed_at_every_moment(
+        lambda _, ledger: let_in(ledger, ONE, TWO),
+        lambda k, x: invite(k, x, ONE, TWO, send_at=FakeClock().now + timedelta(hours=6)),
+        afterwards,
+    )
