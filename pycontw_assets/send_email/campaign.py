@@ -245,7 +245,7 @@ class CampaignStep:
 
     def _ensure_campaign(self, batch: Batch) -> Batch:
         campaign = self._existing_campaign(batch)
-        if campaign is not None and campaign.included_lists != (batch.list_id,):
+        if campaign is not None and self._is_stale(campaign, batch):
             self.client.delete_campaign(campaign.campaign_id)
             campaign = None
         if campaign is None:
@@ -262,6 +262,11 @@ class CampaignStep:
             )
         message_id = campaign.message_id or self.client.get_campaign(campaign.campaign_id).message_id
         return self.ledger.update_batch(batch.batch_key, campaign_id=campaign.campaign_id, message_id=message_id)
+
+    def _is_stale(self, campaign: Campaign, batch: Batch) -> bool:
+        """A draft for another list, or for a time that has passed: it could never be sent as it is."""
+        is_late = campaign.send_at is not None and campaign.send_at <= self.ledger.clock()
+        return campaign.included_lists != (batch.list_id,) or (is_late and campaign.status == "Draft")
 
     def _existing_campaign(self, batch: Batch) -> Campaign | None:
         """By id, or by batch key when an earlier creation ended unknown (then twice: the index may be late)."""

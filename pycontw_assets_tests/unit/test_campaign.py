@@ -523,6 +523,18 @@ def test_newcomers_before_the_time_do_not_use_up_the_pool(klaviyo: FakeKlaviyo, 
     assert klaviyo.mailed == dict.fromkeys(bought, 1)
 
 
+def test_a_draft_whose_time_passed_unsent_is_sent_at_once(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    """The service was down over the time: a campaign scheduled for the past is refused for ever."""
+    send_at = morning(ledger)
+    klaviyo.troubles.fail("assign_template", Unavailable("Klaviyo", "assign template", "answered 500"))
+    let_in(ledger, ONE)
+    with pytest.raises(Unavailable):
+        invite(klaviyo, ledger, ONE, send_at=send_at)
+    ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
+    invite(klaviyo, ledger, ONE, send_at=send_at)
+    assert klaviyo.mailed == {ONE: 1}
+
+
 # -- texts --------------------------------------------------------------------------------------------
 
 
