@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from pycontw_assets.api_client import NotFound, Refused, ServiceError, Unavailable
+from pycontw_assets.api_client import Malformed, NotFound, Refused, ServiceError, Unavailable
 from pycontw_assets.ledger import Batch, Invitation, Ledger
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -90,12 +90,18 @@ class CampaignStep:
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> CampaignOutcome:
         """Open batches first, then a new one. Without either, Klaviyo is not called."""
         open_batches = self.ledger.open_batches(partition.key)
+        refusals: list[ServiceError] = []
         for batch in open_batches:
-            self._advance_patiently(batch, holders)
+            try:
+                self._advance_patiently(batch, holders)
+            except (Refused, Malformed) as error:  # about this batch only: it must not hold up those after it
+                refusals.append(error)
         spans = self.ledger.newcomers(partition.key, partition.edition)
         claimed = self._claim(partition, {key: span for key, span in spans.items() if key in holders}, open_batches)
         if claimed is not None:
             self._advance_patiently(claimed, holders)
+        if refusals:
+            raise refusals[0]
         return self.outcome
 
     # -- claiming ---------------------------------------------------------------------------------

@@ -429,6 +429,20 @@ def test_the_limit_counts_all_events_of_one_poll(klaviyo: FakeKlaviyo, ledger: L
     assert invite(klaviyo, ledger, ONE, TWO, THREE, poll_id="two", invite_limit=2).invited == 1
 
 
+def test_a_batch_that_is_refused_does_not_hold_up_the_newcomers_after_it(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.troubles.fail("create_campaign", Refused("Klaviyo", "create campaign", "answered 400", 400))
+    let_in(ledger, ONE)
+    with pytest.raises(Refused):
+        invite(klaviyo, ledger, ONE)
+    let_in(ledger, ONE, TWO)
+    klaviyo.troubles.fail("create_campaign", Refused("Klaviyo", "create campaign", "answered 400", 400))
+    with pytest.raises(Refused):
+        invite(klaviyo, ledger, ONE, TWO)
+    assert klaviyo.mailed == {TWO: 1}
+    invite(klaviyo, ledger, ONE, TWO)
+    assert klaviyo.mailed == {ONE: 1, TWO: 1}
+
+
 def test_while_the_service_is_down_no_new_batches_pile_up(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     down = Unavailable("Klaviyo", "upsert profile", "answered 503")
     klaviyo.troubles.fail("upsert_profile", down, times=3)
