@@ -88,6 +88,7 @@ def take_snapshot(
     client: Kktix,
     vault: Vault,
     partition: EventPartition,
+    book: BookReading,
     *,
     now: datetime,
     refresh: timedelta,
@@ -95,8 +96,10 @@ def take_snapshot(
     trust_book: bool = False,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> SnapshotOutcome:
-    """Poll one event. ``known_before`` is how many attendees the ledger remembers, should the vault have lost them."""
-    book = read_books(client, partition.event_id)
+    """Poll one event, given its books as just read.
+
+    ``known_before`` is how many attendees the ledger remembers, should the vault have lost them.
+    """
     snapshot = vault.read(partition.key) or _first(partition, book, known_before, trust_book)
     plan = plan_fetch(snapshot, book, now, refresh, trust_book=trust_book)
     vanished: set[int] = set()

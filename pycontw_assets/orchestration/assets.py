@@ -30,7 +30,7 @@ from pycontw_assets.authorize.guest_list import GuestListStep
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import deidentify
 from pycontw_assets.extract.orders import content_digest, next_refresh, open_ids
-from pycontw_assets.extract.snapshot import take_snapshot
+from pycontw_assets.extract.snapshot import read_books, take_snapshot
 from pycontw_assets.leases import process_identity
 from pycontw_assets.ledger import Poll
 from pycontw_assets.load.schema import Table, attendee_tables
@@ -128,10 +128,12 @@ def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Ser
         earlier = services.ledger.poll_of(partition.key)
         refresh = timedelta(seconds=services.settings.refresh_seconds)
         with services.exclusive(f"orders of {partition.key}"):
+            fresh = services.fresh_books.pop(partition.event_id, None)
             outcome = take_snapshot(
                 services.kktix,
                 services.vault,
                 partition,
+                fresh or read_books(services.kktix, partition.event_id),
                 now=services.clock(),
                 refresh=refresh,
                 known_before=earlier.known if earlier else 0,

@@ -60,6 +60,7 @@ def poll(
             instance.add_dynamic_partitions(name, missing)
     for observation in observations(tick):
         instance.report_runless_asset_event(observation)
+    services.fresh_books = {fact.partition.event_id: fact.book for fact in tick.facts.values() if fact.book}
     poll_id = new_poll_id(services.clock())
     consent = ",".join(sorted(consents))
     runs = []

@@ -24,6 +24,7 @@ from pycontw_assets.vault import FolderStore, Vault
 if TYPE_CHECKING:
     from pycontw_assets.authorize.gather_client import GatherClient
     from pycontw_assets.extract.kktix_client import KktixClient
+    from pycontw_assets.extract.orders import BookReading
     from pycontw_assets.load.warehouse import Warehouse
     from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
     from pycontw_assets.send_email.template import InvitationTemplate
@@ -40,6 +41,8 @@ class Services:
     ) -> None:
         self._load_settings = settings
         self.clock = clock
+        # Books that the tick of this very process read a moment ago; each is used once instead of reading it again.
+        self.fresh_books: dict[int, BookReading] = {}
         for name, replacement in overrides.items():
             if not isinstance(getattr(type(self), name, None), cached_property):
                 raise TypeError(f"there is no service called {name}")
