@@ -104,6 +104,7 @@ def prepare_instance(folder: Path) -> None:
 def _poll(parsed: argparse.Namespace) -> int:
     settings = load_settings()
     from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.heartbeat import beat
     from pycontw_assets.orchestration.poll import poll
     from pycontw_assets.orchestration.resources import Services
 
@@ -113,6 +114,8 @@ def _poll(parsed: argparse.Namespace) -> int:
         say = (lambda report: None) if parsed.json else (lambda report: print(describe_run(report), flush=True))
         report = poll(build_definitions(services), services, instance, consents=parsed.consent, on_run=say)
     print(json.dumps(as_document(report), ensure_ascii=False, indent=2) if parsed.json else describe_tick(report))
+    if report.ok:
+        beat(settings.heartbeat_url)
     return FINE if report.ok else FAILED
 
 

@@ -49,6 +49,12 @@ class Tick:
     template_due: bool
 
     @property
+    def is_good(self) -> bool:
+        """Everything could be read, and no event is waiting for another attempt after a failure."""
+        failing = any(fact.access.failures or fact.load.failures for fact in self.facts.values())
+        return not self.problems and not failing
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """Readings that could not be trusted; unlike ``warnings`` they keep something from being done."""
         return tuple(

@@ -22,6 +22,7 @@ from dagster import (
 )
 
 from pycontw_assets.orchestration.assets import POLL_TAG, family_events, kktix_events
+from pycontw_assets.orchestration.heartbeat import beat
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.observe import Tick, observe
 from pycontw_assets.orchestration.reconcile import summarize, table_asset
@@ -100,6 +101,8 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
             seen: list[AssetObservation | AssetMaterialization] = list(observations(tick))
             # The tables follow by their own condition; the sensor repairs those that did not.
             requests = [*access_requests(tick, poll_id), *_repairs(tick, poll_id)]
+            if tick.is_good:
+                beat(services.settings.heartbeat_url)
             return SensorResult(
                 run_requests=requests,
                 skip_reason=None if requests else summarize(tick.decisions),
