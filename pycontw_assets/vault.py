@@ -93,7 +93,7 @@ class Vault:
             content = self._store.read(_object_name(key))
         except OSError as error:
             raise VaultError(f"vault: {key} could not be read ({error.strerror}); mend the folder") from None
-        return None if content is None else _from_document(self._decrypt(key, content))
+        return None if content is None else self._open(key, content)
 
     def write(self, snapshot: OrderSnapshot) -> OrderSnapshot:
         """Store the successor of the generation that ``snapshot`` was made from; returns it as stored."""
@@ -109,6 +109,16 @@ class Vault:
         except OSError as error:
             raise VaultError(f"vault: {key} could not be written ({error.strerror}); nothing was lost") from None
         return stored
+
+    def _open(self, key: str, content: bytes) -> OrderSnapshot:
+        document = self._decrypt(key, content)
+        try:
+            snapshot = _from_document(document)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise VaultError(f"vault: {key} has another shape; read it with the release that wrote it") from None
+        if snapshot.partition.key != key:
+            raise VaultError(f"vault: what is stored as {key} belongs to {snapshot.partition.key}; restore the right one")
+        return snapshot
 
     def _encrypt(self, document: dict[str, Any]) -> bytes:
         plain = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,227 @@
+"""The vault: encrypted, atomic, one successor per generation; "could not read" is never "nothing there"."""
+
+import os
+import stat
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
+from pycontw_assets.vault import FolderStore, Vault, VaultError
+from pycontw_assets_tests.unit.conftest import PARTITION
+
+KEY, NEW_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+NOW = datetime(2031, 6, 1, 2, 0, 0, 123456, tzinfo=timezone.utc)
+ADDRESS = "buyer-one@example.org"
+
+
+def snapshot(*ids: int, **fields: Any) -> OrderSnapshot:
+    records = {i: AttendeeRecord(Attendee(i, True, "activated", (("聯絡人 Email", ADDRESS),)), NOW) for i in ids}
+    return OrderSnapshot(PARTITION, records, **fields)
+
+
+def vault(folder: Path, keys: Sequence[str] = (KEY,)) -> Vault:
+    return Vault(FolderStore(folder / "vault"), keys)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+moments = st.datetimes(timezones=st.just(timezone.utc))
+attendee_records = st.builds(
+    AttendeeRecord,
+    attendee=st.builds(
+        Attendee,
+        attendee_id=st.integers(1, 99),
+        is_paid=st.none() | st.booleans(),
+        state=st.none() | st.text(),
+        answers=st.lists(st.tuples(st.text(), json_values), max_size=3).map(tuple),
+        ticket_name=st.none() | st.text(),
+        price=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        order_no=st.none() | st.integers(),
+        updated_at=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    ),
+    first_seen_at=moments,
+    gone_at=st.none() | moments,
+    read_at=st.none() | moments,
+    changed_at=st.none() | moments,
+    missing_polls=st.integers(0, 3),
+)
+
+
+class MemoryStore:
+    """Objects in a dict, for hundreds of examples."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def read(self, name: str) -> bytes | None:
+        return self.objects.get(name)
+
+    def write(self, name: str, content: bytes) -> None:
+        self.objects[name] = content
+
+    def exclusive(self, name: str) -> Any:
+        return nullcontext()
+
+
+@given(
+    st.lists(attendee_records, max_size=3),
+    st.dictionaries(st.integers(), st.builds(Quarantined, st.text(), moments, st.integers()), max_size=2),
+    st.none() | moments,
+    st.booleans(),
+)
+def test_a_snapshot_comes_back_as_it_was(
+    records: list[AttendeeRecord], quarantine: Any, rotated_at: Any, rebuilding: bool
+) -> None:
+    by_id = {record.attendee.attendee_id: record for record in records}
+    stored = Vault(MemoryStore(), [KEY])
+    written = stored.write(OrderSnapshot(PARTITION, by_id, quarantine, rotated_at, 0, rebuilding))
+    assert stored.read(PARTITION.key) == written
+    assert written.generation == 1
+
+
+def test_what_never_was_is_none(tmp_path: Path) -> None:
+    assert vault(tmp_path).read(PARTITION.key) is None
+
+
+def test_nothing_on_disk_shows_a_person_and_only_the_owner_may_read(tmp_path: Path) -> None:
+    vault(tmp_path).write(snapshot(1))
+    for path in (tmp_path / "vault").iterdir():
+        assert ADDRESS.encode() not in path.read_bytes()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "vault").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:-1],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:20] + b"A" + content[21:],
+        lambda content: b"<html>",
+    ],
+)
+def test_a_damaged_object_is_an_error_and_never_an_empty_snapshot(tmp_path: Path, damage: Any) -> None:
+    vault(tmp_path).write(snapshot(1))
+    path = tmp_path / "vault" / f"{PARTITION.key}.orders"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(VaultError) as caught:
+        vault(tmp_path).read(PARTITION.key)
+    assert PARTITION.key in str(caught.value)
+    assert caught.value.__cause__ is None
+    with pytest.raises(VaultError):
+        vault(tmp_path).write(snapshot(1))
+
+
+@pytest.mark.parametrize("document", [b"{}", b"[]", b"null", b'{"version": 2}', b'{"records": []}'])
+def test_a_document_of_another_shape_is_an_error_with_a_text(tmp_path: Path, document: bytes) -> None:
+    """An older or newer release wrote it: ``KeyError: 'rebuilding'`` helps nobody."""
+    import zlib
+
+    store = MemoryStore()
+    store.objects[f"{PARTITION.key}.orders"] = Fernet(KEY).encrypt(zlib.compress(document))
+    with pytest.raises(VaultError, match=PARTITION.key):
+        Vault(store, [KEY]).read(PARTITION.key)
+
+
+def test_an_object_that_belongs_to_another_partition_is_refused(tmp_path: Path) -> None:
+    """Restored under the wrong name, it would let one event's buyers in with another's tickets."""
+    store = MemoryStore()
+    Vault(store, [KEY]).write(snapshot(1))
+    store.objects["2031-corporate-90002.orders"] = store.objects[f"{PARTITION.key}.orders"]
+    with pytest.raises(VaultError):
+        Vault(store, [KEY]).read("2031-corporate-90002")
+
+
+def test_an_unreadable_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "vault").write_text("a file where the folder should be")
+    with pytest.raises(VaultError):
+        vault(tmp_path).read(PARTITION.key)
+    with pytest.raises(VaultError):
+        vault(tmp_path).write(snapshot(1))
+
+
+def test_a_new_key_first_encrypts_and_the_old_one_still_decrypts(tmp_path: Path) -> None:
+    vault(tmp_path, [KEY]).write(snapshot(1))
+    stored = vault(tmp_path, [NEW_KEY, KEY]).read(PARTITION.key)
+    assert stored is not None
+    vault(tmp_path, [NEW_KEY, KEY]).write(stored)
+    assert vault(tmp_path, [NEW_KEY]).read(PARTITION.key) is not None
+    with pytest.raises(VaultError, match="VAULT_KEY"):
+        vault(tmp_path, [KEY]).read(PARTITION.key)
+
+
+@pytest.mark.parametrize("keys", [[], ["not a key"], [KEY, "x"], ["鑰匙"]])
+def test_a_key_that_is_none_is_told_without_quoting_it(tmp_path: Path, keys: list[str]) -> None:
+    with pytest.raises(VaultError, match="VAULT_KEY") as caught:
+        vault(tmp_path, keys).write(snapshot(1))
+    assert KEY not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_of_two_writers_of_one_generation_the_second_is_refused(tmp_path: Path) -> None:
+    first, second = vault(tmp_path), vault(tmp_path)
+    base = first.write(snapshot(1))
+    first.write(replace(base, rotated_at=NOW))
+    with pytest.raises(VaultError, match="another writer"):
+        second.write(base)
+    with pytest.raises(VaultError, match="another writer"):
+        second.write(snapshot(2))
+
+
+def test_of_many_writers_at_once_one_wins_and_nothing_is_lost(tmp_path: Path) -> None:
+    base = vault(tmp_path).write(snapshot())
+    barrier, outcomes = threading.Barrier(8), []
+
+    def write(number: int) -> None:
+        barrier.wait()
+        try:
+            outcomes.append(vault(tmp_path).write(replace(snapshot(number), generation=base.generation)))
+        except VaultError:
+            outcomes.append(None)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (winner,) = [outcome for outcome in outcomes if outcome]
+    assert vault(tmp_path).read(PARTITION.key) == winner
+
+
+def test_a_write_that_dies_leaves_the_old_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = vault(tmp_path).write(snapshot(1))
+
+    def dies(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.raises(VaultError, match="No space left"):
+        vault(tmp_path).write(stored)
+    monkeypatch.undo()
+    assert vault(tmp_path).read(PARTITION.key) == stored
+    assert vault(tmp_path).write(replace(stored, rotated_at=NOW + timedelta(1))).generation == 2
+
+
+@pytest.mark.parametrize("key", ["../x", "a/b", "", "2031 x", "X", "2031-individual-90001\n", ".orders", "票"])
+def test_a_key_that_is_no_slug_never_reaches_the_folder(tmp_path: Path, key: str) -> None:
+    with pytest.raises(VaultError):
+        vault(tmp_path).read(key)
+    partition = EventPartition(1, key, "individual")
+    if key not in ("",):
+        with pytest.raises(VaultError):
+            vault(tmp_path).write(OrderSnapshot(partition))
+    assert not (tmp_path / "vault").exists()
