@@ -1,0 +1,98 @@
+"""One writer at a time: a lease is waited for within bounds, kept while its owner lives, free once it died."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from pycontw_assets.leases import TTL, Busy, is_dead, lease, process_identity
+from pycontw_assets.ledger import Ledger
+from pycontw_assets_tests.fakes.clock import FakeClock
+
+
+def test_a_lease_is_held_for_the_block_and_free_after_it(ledger: Ledger) -> None:
+    with lease(ledger, "x"):
+        assert str(ledger.lease_owner("x")).startswith(process_identity())
+    assert ledger.lease_owner("x") is None
+
+
+def test_a_lease_is_free_again_after_a_failure(ledger: Ledger) -> None:
+    with pytest.raises(RuntimeError), lease(ledger, "x"):
+        raise RuntimeError
+    assert ledger.lease_owner("x") is None
+
+
+def test_who_waits_too_long_is_told_who_is_at_work(ledger: Ledger, clock: FakeClock) -> None:
+    ledger.take_lease("x", "elsewhere/1/1/a", timedelta(hours=9), is_dead)
+    with pytest.raises(Busy, match="x is held by elsewhere/1/1/a"), lease(ledger, "x", sleep=clock.sleep):
+        pytest.fail("two owners at once")
+    assert 120 <= sum(clock.slept) < 130
+
+
+def test_who_waits_gets_the_lease_when_it_comes_free(ledger: Ledger) -> None:
+    ledger.take_lease("x", "elsewhere/1/1/a", timedelta(hours=9), is_dead)
+    with lease(ledger, "x", sleep=lambda _: ledger.drop_lease("x", "elsewhere/1/1/a")):
+        assert str(ledger.lease_owner("x")).startswith(process_identity())
+
+
+def test_two_threads_of_one_process_do_not_share_a_lease(ledger: Ledger) -> None:
+    with lease(ledger, "x"), pytest.raises(Busy), lease(ledger, "x", wait_seconds=0):
+        pytest.fail("two owners at once")
+
+
+def test_the_lease_of_a_dead_process_is_free_at_once(ledger: Ledger) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        identity = process_identity(child.pid)
+        ledger.take_lease("x", f"{identity}/a", TTL, is_dead)
+        assert not is_dead(f"{identity}/a")
+        with pytest.raises(Busy), lease(ledger, "x", wait_seconds=0):
+            pytest.fail("its owner lives")
+        child.kill()
+    assert is_dead(f"{identity}/a")
+    with lease(ledger, "x", wait_seconds=0):
+        pass
+
+
+def test_a_killed_process_nobody_waited_for_is_dead(ledger: Ledger) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = process_identity(child.pid)
+    child.kill()
+    for _ in range(200):
+        if is_dead(identity):
+            break
+        time.sleep(0.01)
+    assert is_dead(identity)
+    child.communicate()
+
+
+def test_a_process_number_used_again_is_another_process() -> None:
+    host, pid, started = process_identity().split("/")
+    assert not is_dead(f"{host}/{pid}/{started}")
+    assert is_dead(f"{host}/{pid}/{int(started) - 1}")
+
+
+def test_of_another_host_nobody_is_declared_dead() -> None:
+    assert not is_dead(f"not-{socket.gethostname()}/{2**22 + 1}/1/a")
+
+
+def test_an_owner_that_stopped_renewing_loses_the_lease(ledger: Ledger, clock: FakeClock) -> None:
+    ledger.take_lease("x", "elsewhere/1/1/a", TTL, is_dead)
+    clock.advance(seconds=TTL.total_seconds() + 1)
+    with lease(ledger, "x", wait_seconds=0):
+        pass
+
+
+def test_no_thread_is_left_behind(ledger: Ledger) -> None:
+    before = threading.active_count()
+    with lease(ledger, "x"):
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
+
+
+def test_an_identity_names_host_process_and_start() -> None:
+    assert process_identity().startswith(f"{socket.gethostname()}/{os.getpid()}/")
