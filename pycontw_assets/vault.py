@@ -117,7 +117,7 @@ class Vault:
         except (KeyError, TypeError, ValueError, AttributeError):
             raise VaultError(f"vault: {key} has another shape; read it with the release that wrote it") from None
         if snapshot.partition.key != key:
-            raise VaultError(f"vault: what is stored as {key} belongs to {snapshot.partition.key}; restore the right one")
+            raise VaultError(f"vault: what is stored as {key} belongs to {snapshot.partition.key}; restore it anew")
         return snapshot
 
     def _encrypt(self, document: dict[str, Any]) -> bytes:

@@ -110,7 +110,7 @@ def test_nothing_on_disk_shows_a_person_and_only_the_owner_may_read(tmp_path: Pa
         lambda content: b"",
         lambda content: content[:-1],
         lambda content: content[: len(content) // 2],
-        lambda content: content[:20] + b"A" + content[21:],
+        lambda content: content[:60] + bytes([content[60] ^ 1]) + content[61:],
         lambda content: b"<html>",
     ],
 )
