@@ -54,11 +54,12 @@ def discover(
     """Sort the listing. ``mapped`` is what a person decided, ``None`` for an event to ignore.
 
     Precedence: a person's ``None``, then the key an event once got, then a person's mapping, then the name.
-    Without a configured edition the newest among the listed events is live.
+    Without a configured edition the newest one ever listed is live: last year's event, left alone in a listing
+    that lost this year's for a moment, must not come to life.
     """
     readings = {event.event_id: _reading(event, known, mapped) for event in listed}
     editions = [reading.edition for reading in readings.values() if isinstance(reading, EventPartition)]
-    live = edition or max(editions, default=None)
+    live = edition or max([*editions, *(partition.edition for partition in known.values())], default=None)
     ours: list[EventPartition] = []
     others: list[Unmatched] = []
     for event in listed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
@@ -67,23 +67,35 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
     listing = services.kktix.list_events()
     discovery = discover(listing.events, services.ledger.known_events(), _mapped(services), services.settings.edition)
     services.ledger.register_events(discovery.partitions)
-    listed = {partition.event_id for partition in discovery.partitions}
-    ended = [
-        partition
-        for partition in services.ledger.known_events().values()
-        if partition.edition == discovery.edition
-        and partition.event_id not in listed
-        and not _ignored(services, partition)
-    ]
+    ended = _ended(services, discovery)
     books = _read_all_books(services, discovery.partitions)
     runs = _Runs(instance)
     facts = {
         partition.key: _facts(services, runs, partition, books.get(partition.event_id))
         for partition in (*discovery.partitions, *ended)
     }
-    book_warnings = [f"{key}: {w}" for key, fact in facts.items() if fact.book for w in fact.book.warnings]
     template_due = bool(discovery.edition) and _template_due(services, instance, discovery.edition or "", runs)
-    return Tick(discovery, (*listing.warnings, *book_warnings), facts, _decisions(services, facts), template_due)
+    warnings = (*listing.warnings, *_warnings(discovery, ended, facts))
+    return Tick(discovery, warnings, facts, _decisions(services, facts), template_due)
+
+
+def _ended(services: Services, discovery: Discovery) -> list[EventPartition]:
+    """Events of the live edition that are not listed any more: not polled, but what is open for them goes on."""
+    listed = {partition.event_id for partition in discovery.partitions}
+    ignored = {event_id for event_id, mapping in _mapped(services).items() if mapping is None}
+    return [
+        partition
+        for partition in services.ledger.known_events().values()
+        if partition.edition == discovery.edition and partition.event_id not in listed | ignored
+    ]
+
+
+def _warnings(discovery: Discovery, ended: Sequence[EventPartition], facts: Mapping[str, EventFacts]) -> Iterator[str]:
+    if ended and not discovery.partitions:
+        yield f"no event of edition {discovery.edition} is listed any more, {len(ended)} were known"
+    for key, fact in facts.items():
+        for warning in fact.book.warnings if fact.book else ():
+            yield f"{key}: {warning}"
 
 
 def decide_again(services: Services, instance: DagsterInstance, tick: Tick) -> Tick:
@@ -103,11 +115,6 @@ def _mapped(services: Services) -> dict[int, EventPartition | None]:
         int(event_id): EventPartition(int(event_id), mapping.edition, mapping.family) if mapping else None
         for event_id, mapping in services.settings.kktix_events.items()
     }
-
-
-def _ignored(services: Services, partition: EventPartition) -> bool:
-    mapped = _mapped(services)
-    return partition.event_id in mapped and mapped[partition.event_id] is None
 
 
 def _read_all_books(services: Services, partitions: Iterable[EventPartition]) -> dict[int, BookReading]:

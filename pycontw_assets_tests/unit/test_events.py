@@ -106,3 +106,11 @@ def test_every_listed_event_is_either_polled_or_named_with_a_reason(events: list
 
 def test_an_empty_listing_gives_nothing_and_breaks_nothing() -> None:
     assert find() == Discovery(None, (), ())
+
+
+def test_last_years_event_does_not_come_to_life_when_the_listing_loses_this_years() -> None:
+    last_year = Event(1, "PyCon TW 2030 Registration: Individual")
+    known = {2: EventPartition(2, "2031", "individual")}
+    found = discover([last_year], known, {}, None)
+    assert found.edition == "2031"
+    assert found.partitions == ()
