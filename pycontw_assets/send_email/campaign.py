@@ -19,6 +19,7 @@ from pycontw_assets.ledger import Batch, Invitation, Ledger
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import Campaign
+from pycontw_assets.send_email.membership import change_members
 from pycontw_assets.send_email.named import ensure_list
 from pycontw_assets.send_email.pace import Pace
 from pycontw_assets.send_email.profiles import ensure_profiles
@@ -414,7 +415,6 @@ class CampaignStep:
             return
         lapsed = self.ledger.lapsed_invitations(batch)
         items = [item for item in self.ledger.invitations_of(batch.batch_key) if item.address_key in lapsed]
-        ids = sorted(item.profile_id for item in items if item.profile_id)
-        if ids:
-            self.client.remove_from_list(batch.list_id or "", ids)
+        ids = {item.profile_id for item in items if item.profile_id}
+        change_members(self.client, self.client.remove_from_list, batch.list_id or "", ids)
         self.ledger.update_invitations(batch.batch_key, lapsed, state="withdrawn")

@@ -10,6 +10,7 @@ from pycontw_assets.api_client import NotFound
 from pycontw_assets.ledger import Ledger
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.membership import change_members
 from pycontw_assets.send_email.named import ensure_list
 from pycontw_assets.send_email.pace import Pace
 from pycontw_assets.send_email.profiles import ensure_profiles
@@ -46,14 +47,13 @@ def sync_ticket_holders(
     profiles = ensure_profiles(client, pace, joining, {f"pycontw_{partition.edition}_ticket": partition.family})
     ids = {key: profile.profile_id for key, profile in profiles.found.items()}
     try:
-        if ids:
-            client.add_to_list(list_id, sorted(ids.values()))
-        gone = sorted(profile_id for profile_id in leaving.values() if profile_id)
-        if gone:
-            client.remove_from_list(list_id, gone)
-    except NotFound:
+        unknown = change_members(client, client.add_to_list, list_id, set(ids.values()))
+        change_members(client, client.remove_from_list, list_id, {gone for gone in leaving.values() if gone})
+    except NotFound:  # somebody deleted the list: the next poll makes it again, for everybody
         ledger.record_remote_id("list", list_name(partition), None)
+        ledger.forget_members(partition.key, known)
         raise
+    ids = {key: profile_id for key, profile_id in ids.items() if profile_id not in unknown}
     ledger.record_members(partition.key, {**ids, **dict.fromkeys(profiles.refused)})
     ledger.forget_members(partition.key, leaving)
     return TicketHolderOutcome(list_id, len(ids), len(leaving), len(profiles.refused))

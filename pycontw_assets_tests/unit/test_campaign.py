@@ -524,6 +524,22 @@ def test_who_loses_the_ticket_before_the_time_gets_no_mail(klaviyo: FakeKlaviyo,
     assert klaviyo.mailed == {TWO: 1}
 
 
+def test_somebody_deleted_in_klaviyo_does_not_keep_the_others_from_being_withdrawn(
+    klaviyo: FakeKlaviyo, ledger: Ledger
+) -> None:
+    send_at = morning(ledger)
+    let_in(ledger, ONE, TWO, THREE)
+    invite(klaviyo, ledger, ONE, TWO, THREE, send_at=send_at)
+    ledger.set_grants(EDITION, keys(ONE, TWO), "revoked")
+    record_holders(ledger, [THREE])
+    klaviyo.deleted_profiles = {profile_id for profile_id, email in klaviyo.addresses.items() if email == ONE}
+    invite(klaviyo, ledger, THREE, send_at=send_at)
+    ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
+    invite(klaviyo, ledger, THREE, send_at=send_at)
+    assert TWO not in klaviyo.mailed
+    assert klaviyo.mailed[THREE] == 1
+
+
 def test_newcomers_before_the_time_do_not_use_up_the_pool(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     send_at = morning(ledger)
     bought = [f"buyer-{number}@example.org" for number in range(8)]

@@ -1,0 +1,105 @@
+"""The list for announcements mirrors who holds a ticket, at no cost when nothing changed."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+from pycontw_assets.api_client import NotFound, Unavailable
+from pycontw_assets.ledger import Ledger
+from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, list_name, sync_ticket_holders
+from pycontw_assets_tests.fakes.clock import FakeClock
+from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
+from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
+from pycontw_assets_tests.unit.conftest import PARTITION, holders, keys, memory_ledger
+
+ONE, TWO, THREE = "buyer-1@example.org", "buyer-2@example.org", "buyer-3@example.org"
+NAME = list_name(PARTITION)
+
+
+@pytest.fixture
+def klaviyo(clock: FakeClock) -> FakeKlaviyo:
+    return FakeKlaviyo(clock)
+
+
+def sync(klaviyo: Any, ledger: Any, *addresses: str) -> TicketHolderOutcome:
+    pace = Pace(sleep=ledger.clock.sleep)
+    return sync_ticket_holders(klaviyo, ledger, pace, nullcontext, PARTITION, holders(*addresses))
+
+
+def test_the_list_follows_who_holds_a_ticket(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    for addresses in ((ONE, TWO), (TWO, THREE), (), (ONE,)):
+        sync(klaviyo, ledger, *addresses)
+        assert klaviyo.members(NAME) == set(addresses)
+    assert len(klaviyo.lists) == 1
+
+
+def test_without_a_difference_klaviyo_is_not_called(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    sync(klaviyo, ledger, ONE, TWO)
+    klaviyo.calls.clear()
+    assert sync(klaviyo, ledger, ONE, TWO) == TicketHolderOutcome()
+    assert not klaviyo.calls
+
+
+def test_a_refused_address_is_counted_once_and_not_tried_for_ever(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.invalid = {ONE}
+    outcome = sync(klaviyo, ledger, ONE, TWO)
+    assert (outcome.added, outcome.refused) == (1, 1)
+    klaviyo.calls.clear()
+    sync(klaviyo, ledger, ONE, TWO)
+    assert not klaviyo.calls
+    assert sync(klaviyo, ledger, TWO).removed == 1
+
+
+@pytest.mark.parametrize("call", ["create_list", "upsert_profile", "add_to_list", "remove_from_list"])
+@pytest.mark.parametrize("acted", [True, False])
+def test_a_lost_reply_is_made_good_by_the_next_poll(
+    klaviyo: FakeKlaviyo, ledger: Ledger, call: str, acted: bool
+) -> None:
+    if call != "create_list":
+        sync(klaviyo, ledger, ONE)
+    klaviyo.troubles.lose_reply(call, acted=acted)
+    with pytest.raises(Unavailable):
+        sync(klaviyo, ledger, TWO)
+    sync(klaviyo, ledger, TWO)
+    assert klaviyo.members(NAME) == {TWO}
+    assert len(klaviyo.lists) == 1
+
+
+def test_a_list_deleted_by_hand_is_made_again_with_everybody_on_it(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    sync(klaviyo, ledger, ONE, TWO)
+    klaviyo.lists.clear()
+    with pytest.raises(NotFound):
+        sync(klaviyo, ledger, ONE, TWO, THREE)
+    sync(klaviyo, ledger, ONE, TWO, THREE)
+    assert klaviyo.members(NAME) == {ONE, TWO, THREE}
+
+
+def test_a_profile_somebody_deleted_does_not_hold_up_the_others(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    """A person asked to be forgotten, then the ticket was refunded: an unknown id refuses the whole call."""
+    sync(klaviyo, ledger, ONE, TWO)
+    klaviyo.deleted_profiles = {profile_id for profile_id, email in klaviyo.addresses.items() if email == ONE}
+    sync(klaviyo, ledger, THREE)
+    assert THREE in klaviyo.members(NAME)
+    assert TWO not in klaviyo.members(NAME)
+    klaviyo.calls.clear()
+    sync(klaviyo, ledger, THREE)
+    assert not klaviyo.calls
+
+
+def test_killed_at_any_moment_the_next_poll_makes_the_list_right() -> None:
+    moment, is_over = 0, False
+    while not is_over:
+        ledger = memory_ledger(FakeClock())
+        klaviyo, fuse = FakeKlaviyo(ledger.clock), Fuse(moment)
+        sync(klaviyo, ledger, ONE, TWO)
+        try:
+            sync(Fused(klaviyo, fuse), Fused(ledger, fuse), TWO, THREE)
+            is_over = True
+        except Killed:
+            pass
+        sync(klaviyo, ledger, TWO, THREE)
+        assert klaviyo.members(NAME) == {TWO, THREE}
+        assert ledger.members_of(PARTITION.key).keys() == keys(TWO, THREE)
+        moment += 1
