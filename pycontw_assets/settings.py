@@ -22,10 +22,15 @@ class InvalidSettings(Exception):
     """One line per variable that is missing or wrong, each with the fix."""
 
 
+# Spelled out: \d would also take the digits of other scripts, which no partition key may hold.
+Edition = Annotated[str, Field(pattern=r"^20[0-9]{2}$")]
+EventId = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
+
+
 class EventMapping(BaseModel):
     """What a person says an event is, whatever its name suggests."""
 
-    edition: str = Field(pattern=r"^\d{4}$")
+    edition: Edition
     family: Family
 
 
@@ -75,12 +80,11 @@ class Settings(BaseSettings):
         f"{_SANDBOX_URL}/kktix/api/v2/hosting_events", description="URL of the KKTIX events endpoint"
     )
     kktix_api_token: SecretStr = Field(SecretStr("sandbox-kktix-token"), description="KKTIX bearer token")
-    edition: str | None = Field(
+    edition: Edition | None = Field(
         None,
-        pattern=r"^\d{4}$",
         description="the live edition, four digits; unset: the newest edition among the listed events",
     )
-    kktix_events: dict[str, EventMapping | None] = Field(
+    kktix_events: dict[EventId, EventMapping | None] = Field(
         default_factory=dict,
         description='JSON: `{"<event id>": {"edition": "2031", "family": "individual"}}`, or `null` to ignore an '
         "event; overrides what the name suggests",
