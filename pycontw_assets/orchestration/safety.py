@@ -17,10 +17,21 @@ from pycontw_assets.extract.snapshot import UntrustedBook
 from pycontw_assets.leases import Busy
 from pycontw_assets.ledger import LedgerError
 from pycontw_assets.load.warehouse import WarehouseError
+from pycontw_assets.send_email.template import InvitationError
 from pycontw_assets.settings import InvalidSettings
 from pycontw_assets.vault import VaultError
 
-SAFE_ERRORS = (ServiceError, UntrustedBook, Busy, LedgerError, WarehouseError, InvalidSettings, VaultError, LookupError)
+SAFE_ERRORS = (
+    ServiceError,
+    UntrustedBook,
+    Busy,
+    LedgerError,
+    WarehouseError,
+    InvalidSettings,
+    InvitationError,
+    VaultError,
+    LookupError,
+)
 
 
 def explain(error: BaseException) -> str:

@@ -1,0 +1,119 @@
+"""Nothing that leaves a run carries a person: not the text, the cause, the context or the frames."""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from dagster import Failure
+from dagster._serdes import serialize_value
+from dagster._utils.error import serializable_error_info_from_exc_info
+from pydantic import BaseModel
+
+from pycontw_assets.api_client import Misconfigured, NotFound, Unavailable
+from pycontw_assets.extract.snapshot import UntrustedBook
+from pycontw_assets.leases import Busy
+from pycontw_assets.ledger import LedgerError
+from pycontw_assets.orchestration.safety import explain, guarded
+from pycontw_assets.send_email.template import render_invitation
+from pycontw_assets.settings import InvalidSettings
+from pycontw_assets.vault import VaultError
+
+PERSON = "zebulon.quokkaworth@example.org"
+
+
+class Model(BaseModel):
+    number: int
+
+
+def _in_a_chain() -> None:
+    try:
+        {}[PERSON]
+    except KeyError as error:
+        raise ValueError(f"while reading {PERSON}") from error
+
+
+def _beside_another() -> None:
+    try:
+        raise RuntimeError(PERSON)
+    except RuntimeError:
+        raise Unavailable("Klaviyo", "send campaign", "answered 500")  # noqa: B904 - the context is the point
+
+
+ACCIDENTS: list[Callable[[], Any]] = [
+    lambda: {}[PERSON],
+    lambda: int(PERSON),
+    lambda: Model(number=PERSON),  # type: ignore[arg-type]
+    lambda: PERSON.encode("ascii", "strict") + "ｗ".encode("ascii"),
+    lambda: [].index(PERSON),  # type: ignore[var-annotated]
+    lambda: json.loads(PERSON),
+    _in_a_chain,
+    _beside_another,
+]
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
+def test_whatever_breaks_inside_dagster_is_told_nothing_about_a_person(accident: Callable[[], Any]) -> None:
+    try:
+        with guarded():
+            accident()
+    except Failure:
+        import sys
+
+        stored = serialize_value(serializable_error_info_from_exc_info(sys.exc_info()))
+    assert "quokkaworth" not in stored.replace("PERSON", "")
+    assert "Failure" in stored
+
+
+def test_a_log_line_about_what_came_out_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        with guarded():
+            _in_a_chain()
+    except Failure:
+        logging.getLogger("somebody's").exception("it failed")
+    assert "quokkaworth" not in caplog.text.replace("{PERSON}", "")
+
+
+def test_an_unexpected_error_is_told_by_type_and_place() -> None:
+    with pytest.raises(Failure) as caught, guarded():
+        render_invitation("2031", "https://example.org", "https://example.org", {PERSON: ""})
+    assert "KeyError" in str(caught.value.description)
+    assert "render_invitation" in str(caught.value.description) or "fill" in str(caught.value.description)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("KKTIX", "list events", "answered 503"),
+        NotFound("Klaviyo", "read list", "answered 404"),
+        Misconfigured("Gather", "read guest list", "answered 403"),
+        UntrustedBook("the vault has lost the orders"),
+        Busy("gather guest list is held"),
+        LedgerError("another key"),
+        InvalidSettings("EDITION: is wrong"),
+        VaultError("vault: x cannot be decrypted"),
+        LookupError("no event has this partition key"),
+    ],
+)
+def test_our_own_errors_keep_their_text(error: Exception) -> None:
+    assert explain(error) == str(error)
+
+
+def test_a_wrong_invitation_link_is_told_with_its_text() -> None:
+    with pytest.raises(Failure) as caught, guarded():
+        render_invitation("2031", "no link", "https://example.org")
+    assert "venue_url must be a web address" in str(caught.value.description)
+
+
+def test_a_failure_is_not_retried_by_dagster_and_passes_a_second_guard_unchanged() -> None:
+    with pytest.raises(Failure) as caught, guarded(), guarded():
+        raise LedgerError("another key")
+    assert caught.value.allow_retries is False
+    assert caught.value.description == "another key"
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
+def test_being_stopped_is_no_failure(signal: type[BaseException]) -> None:
+    with pytest.raises(signal), guarded():
+        raise signal
