@@ -1,0 +1,35 @@
+"""Patience within one run: it asks at growing distance, sleeps a bounded time, and asks once more at the end."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pycontw_assets.send_email.pace import Pace
+
+
+def test_what_is_done_already_costs_no_wait() -> None:
+    slept: list[float] = []
+    assert Pace(sleep=slept.append).until(30, lambda: True)
+    assert slept == []
+
+
+@given(st.floats(0, 600), st.floats(0.1, 5))
+def test_waiting_ends_soon_after_the_time_given(seconds: float, step: float) -> None:
+    slept: list[float] = []
+    asked: list[bool] = []
+
+    def never() -> bool:
+        asked.append(False)
+        return False
+
+    assert not Pace(step=step, sleep=slept.append).until(seconds, never)
+    assert seconds <= sum(slept) <= seconds + 5
+    assert len(asked) == len(slept) + 1
+    assert slept == sorted(slept)
+
+
+@given(st.integers(1, 20))
+def test_it_ends_with_the_first_yes(tries: int) -> None:
+    answers = iter([False] * (tries - 1) + [True])
+    slept: list[float] = []
+    assert Pace(sleep=slept.append).until(10_000, lambda: next(answers))
+    assert len(slept) == tries - 1

@@ -1,0 +1,79 @@
+"""Everybody gets a profile, few one by one, many in bulk; one bad address costs itself; no name leaves the house."""
+
+import pytest
+
+from pycontw_assets.api_client import Misconfigured, Unavailable
+from pycontw_assets.send_email.klaviyo_records import ImportJob
+from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.send_email.profiles import BULK_FROM, Profiles, ensure_profiles
+from pycontw_assets_tests.fakes.clock import FakeClock
+from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
+from pycontw_assets_tests.unit.conftest import holders, keys
+
+FEW = [f"buyer-{number}@example.org" for number in range(3)]
+MANY = [f"Buyer-{number}@example.org" for number in range(BULK_FROM + 10)]
+
+
+@pytest.fixture
+def klaviyo(clock: FakeClock) -> FakeKlaviyo:
+    return FakeKlaviyo(clock)
+
+
+def ensure(klaviyo: FakeKlaviyo, clock: FakeClock, *addresses: str) -> Profiles:
+    return ensure_profiles(klaviyo, Pace(sleep=clock.sleep), holders(*addresses), {"kind": "x"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("addresses", [FEW, MANY])
+def test_everybody_gets_one_profile_under_the_own_pseudonym(
+    klaviyo: FakeKlaviyo, clock: FakeClock, addresses: list[str]
+) -> None:
+    for _ in range(2):
+        profiles = ensure(klaviyo, clock, *addresses)
+        assert profiles.found.keys() == keys(*addresses)
+        assert not profiles.refused
+    assert len(klaviyo.addresses) == len(addresses)
+
+
+def test_a_profile_carries_the_address_and_what_was_asked_for(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
+    ensure(klaviyo, clock, *FEW)
+    assert list(klaviyo.properties.values()) == [{"kind": "x"}] * 3
+
+
+@pytest.mark.parametrize("addresses", [FEW, MANY])
+def test_one_bad_address_costs_itself(klaviyo: FakeKlaviyo, clock: FakeClock, addresses: list[str]) -> None:
+    klaviyo.invalid = {addresses[1].lower()}
+    profiles = ensure(klaviyo, clock, *addresses)
+    assert profiles.refused.keys() == keys(addresses[1])
+    assert profiles.found.keys() == keys(*addresses) - keys(addresses[1])
+    assert "@" not in repr(profiles.refused)
+
+
+def test_many_are_brought_in_with_few_calls(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
+    ensure(klaviyo, clock, *MANY)
+    assert klaviyo.calls["upsert_profile"] == 0
+    assert sum(klaviyo.calls.values()) < 10
+
+
+def test_a_job_that_does_not_end_is_left_to_the_next_poll(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
+    klaviyo.bulk_import_job = lambda job_id: ImportJob(job_id, "processing", 0, 0, 0)  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        ensure(klaviyo, clock, *MANY)
+    assert sum(clock.slept) < 150
+
+
+def test_who_does_not_show_after_a_bulk_import_is_tried_alone(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
+    klaviyo.find_profiles = lambda emails: ()  # type: ignore[method-assign]
+    profiles = ensure(klaviyo, clock, *MANY)
+    assert profiles.found.keys() == keys(*MANY)
+    assert klaviyo.calls["upsert_profile"] == len(MANY)
+
+
+def test_a_wrong_key_is_no_bad_address(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
+    klaviyo.troubles.fail("upsert_profile", Misconfigured("Klaviyo", "create or update profile", "answered 401", 401))
+    with pytest.raises(Misconfigured):
+        ensure(klaviyo, clock, *FEW)
+
+
+def test_nobody_at_all_costs_no_call(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
+    assert ensure(klaviyo, clock) == Profiles()
+    assert not klaviyo.calls

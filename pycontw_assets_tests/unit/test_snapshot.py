@@ -1,0 +1,223 @@
+"""One poll of one event: partial is never whole, one bad attendee is one bad attendee, a crash costs a checkpoint."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from pycontw_assets.api_client import Malformed, NotFound, ServiceError, Unavailable
+from pycontw_assets.extract.kktix_client import BookPage
+from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.extract.snapshot import SnapshotOutcome, UntrustedBook, read_books, take_snapshot
+from pycontw_assets.records import OrderSnapshot
+from pycontw_assets.vault import Vault, VaultError
+from pycontw_assets_tests.unit.conftest import PARTITION
+
+NOW = datetime(2031, 6, 1, 2, tzinfo=timezone.utc)
+DOWN = Unavailable("KKTIX", "read attendee", "answered 503", 503)
+
+
+@dataclass
+class FakeKktix:
+    """Books and attendees; ``answers`` replaces what one attendee, book or the list of books answers."""
+
+    books: dict[int, set[int]] = field(default_factory=lambda: {1: set()})
+    answers: dict[Any, Any] = field(default_factory=dict)
+    asked: list[int] = field(default_factory=list)
+
+    def read_book_ids(self, event_id: int) -> tuple[int, ...]:
+        return self._or_raise("books", tuple(self.books))
+
+    def read_book(self, event_id: int, book_id: int) -> BookPage:
+        return self._or_raise(("book", book_id), BookPage(frozenset(self.books[book_id])))
+
+    def fetch_attendees(self, event_id: int, ids: Iterable[int]) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
+        for attendee_id in ids:
+            self.asked.append(attendee_id)
+            yield attendee_id, self.answers.get(attendee_id, payload(attendee_id))
+
+    def _or_raise(self, question: Any, usual: Any) -> Any:
+        answer = self.answers.get(question, usual)
+        if isinstance(answer, ServiceError):
+            raise answer
+        return answer
+
+
+class MemoryStore:
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.writes = 0
+
+    def read(self, name: str) -> bytes | None:
+        return self.objects.get(name)
+
+    def write(self, name: str, content: bytes) -> None:
+        self.writes += 1
+        self.objects[name] = content
+
+    def exclusive(self, name: str) -> Any:
+        return nullcontext()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def vault(store: MemoryStore) -> Vault:
+    return Vault(store, [Fernet.generate_key().decode()])
+
+
+def payload(attendee_id: int, **fields: Any) -> dict[str, Any]:
+    form = [["聯絡人 Email", f"buyer-{attendee_id}@example.org"]]
+    return {"id": attendee_id, "is_paid": True, "state": "activated", "data": form, **fields}
+
+
+def poll(kktix: FakeKktix, vault: Vault, minutes: int = 0, **options: Any) -> SnapshotOutcome:
+    options.setdefault("known_before", 0)
+    book = read_books(kktix, PARTITION.event_id)
+    now = NOW + timedelta(minutes=minutes)
+    return take_snapshot(kktix, vault, PARTITION, book, now=now, refresh=timedelta(hours=1), **options)
+
+
+def usable(snapshot: OrderSnapshot) -> set[int]:
+    return {i for i, record in snapshot.records.items() if record.is_usable}
+
+
+# -- books --------------------------------------------------------------------------------------------
+
+
+def test_the_book_of_an_event_is_the_union_of_all_its_books() -> None:
+    assert read_books(FakeKktix({1: {1, 2}, 2: {2, 3}}), 90001) == BookReading(frozenset({1, 2, 3}))
+
+
+def test_an_event_without_a_book_tells_nothing_about_its_attendees() -> None:
+    assert read_books(FakeKktix({}), 90001).problem is not None
+
+
+@pytest.mark.parametrize("question", ["books", ("book", 1), ("book", 2)])
+@pytest.mark.parametrize(
+    "error", [DOWN, NotFound("KKTIX", "read", "answered 404", 404), Malformed("KKTIX", "read", "x")]
+)
+def test_a_book_that_could_not_be_read_is_a_problem_and_withdraws_nobody(
+    vault: Vault, question: Any, error: ServiceError
+) -> None:
+    kktix = FakeKktix({1: {1, 2}, 2: {3}})
+    poll(kktix, vault)
+    kktix.answers[question] = error
+    for minutes in (5, 10, 15):
+        outcome = poll(kktix, vault, minutes)
+        assert outcome.problem is not None
+        assert usable(outcome.snapshot) == {1, 2, 3}
+
+
+def test_warnings_of_all_books_are_passed_on() -> None:
+    kktix = FakeKktix({1: {1}, 2: {2}})
+    kktix.answers = {("book", n): BookPage(frozenset({n}), (f"warning {n}",)) for n in (1, 2)}
+    assert read_books(kktix, 90001).warnings == ("warning 1", "warning 2")
+
+
+# -- attendees ----------------------------------------------------------------------------------------
+
+
+def test_a_first_poll_reads_everybody_and_a_second_nobody(vault: Vault, store: MemoryStore) -> None:
+    kktix = FakeKktix({1: set(range(1, 51))})
+    assert usable(poll(kktix, vault).snapshot) == set(range(1, 51))
+    kktix.asked.clear()
+    writes = store.writes
+    outcome = poll(kktix, vault, 5)
+    assert kktix.asked == []
+    assert (outcome.new, outcome.reread) == (0, 0)
+    assert store.writes == writes
+
+
+def test_one_bad_attendee_costs_itself(vault: Vault) -> None:
+    kktix = FakeKktix({1: {1, 2, 3, 4}})
+    kktix.answers = {2: DOWN, 3: {"id": 3}, 4: Malformed("KKTIX", "read attendee", "answered 200 with nonsense")}
+    outcome = poll(kktix, vault)
+    assert usable(outcome.snapshot) == {1}
+    assert outcome.snapshot.quarantine.keys() == {2, 3, 4}
+    assert "@" not in repr(outcome.snapshot.quarantine)
+    kktix.answers.clear()
+    assert usable(poll(kktix, vault, 5).snapshot) == {1, 2, 3, 4}
+
+
+def test_an_attendee_that_vanished_between_book_and_details_is_no_failure(vault: Vault) -> None:
+    kktix = FakeKktix({1: {1, 2}})
+    poll(kktix, vault)
+    kktix.answers[2] = NotFound("KKTIX", "read attendee", "answered 404", 404)
+    outcome = poll(kktix, vault, 60)
+    assert not outcome.snapshot.quarantine
+    assert usable(outcome.snapshot) == {1, 2}
+    assert usable(poll(kktix, vault, 65).snapshot) == {1}
+
+
+def test_a_service_that_answers_nobody_fails_the_poll(vault: Vault) -> None:
+    kktix = FakeKktix({1: {1, 2, 3}})
+    kktix.answers = {1: DOWN, 2: DOWN, 3: DOWN}
+    with pytest.raises(Unavailable):
+        poll(kktix, vault)
+
+
+def test_what_was_read_before_a_crash_is_not_read_again(vault: Vault) -> None:
+    kktix = FakeKktix({1: set(range(1, 11))})
+    ticks = iter(range(0, 1000, 9))
+
+    class Killed(BaseException):
+        pass
+
+    def dies_at_eight(event_id: int, ids: Iterable[int]) -> Iterator[tuple[int, Any]]:
+        for count, answer in enumerate(FakeKktix.fetch_attendees(kktix, event_id, ids)):
+            if count == 8:
+                raise Killed
+            yield answer
+
+    kktix.fetch_attendees = dies_at_eight  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        poll(kktix, vault, monotonic=lambda: float(next(ticks)))
+    del kktix.fetch_attendees
+    kktix.asked.clear()
+    outcome = poll(kktix, vault, 5)
+    assert len(kktix.asked) < 10
+    assert usable(outcome.snapshot) == set(range(1, 11))
+
+
+# -- a lost vault -------------------------------------------------------------------------------------
+
+
+def test_a_lost_vault_is_not_rebuilt_from_a_book_that_is_too_small(vault: Vault, store: MemoryStore) -> None:
+    with pytest.raises(UntrustedBook, match="lists 2 of 100"):
+        poll(FakeKktix({1: {1, 2}}), vault, known_before=100)
+    assert store.writes == 0
+
+
+def test_a_lost_vault_is_not_rebuilt_from_a_book_that_could_not_be_read(vault: Vault) -> None:
+    kktix = FakeKktix({1: {1}})
+    kktix.answers["books"] = DOWN
+    with pytest.raises(UntrustedBook):
+        poll(kktix, vault, known_before=3)
+
+
+def test_while_a_lost_vault_is_rebuilt_absence_means_nothing(vault: Vault) -> None:
+    kktix = FakeKktix({1: {1, 2, 3}})
+    kktix.answers[2] = DOWN
+    assert poll(kktix, vault, known_before=3).snapshot.rebuilding
+    kktix.answers.clear()
+    assert not poll(kktix, vault, 5, known_before=3).snapshot.rebuilding
+
+
+def test_a_new_event_is_not_rebuilding(vault: Vault) -> None:
+    assert not poll(FakeKktix({1: {1}}), vault).snapshot.rebuilding
+
+
+def test_an_unreadable_vault_is_no_empty_one(vault: Vault, store: MemoryStore) -> None:
+    kktix = FakeKktix({1: {1}})
+    poll(kktix, vault)
+    store.objects = dict.fromkeys(store.objects, b"damaged")
+    with pytest.raises(VaultError):
+        poll(kktix, vault, 5, known_before=1)
