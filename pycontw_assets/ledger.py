@@ -376,11 +376,17 @@ class Ledger:
             for chunk in _chunks(sorted(keys)):
                 db.execute(sa.update(grants).where(*_open_grants_of(edition, chunk)).values(**changes))
 
-    def postpone_grants(self, edition: str, keys: Iterable[str], base: timedelta, cap: timedelta) -> None:
-        """A grant that had no effect is tried again after a pause that doubles each time."""
+    def postpone_grants(
+        self, edition: str, keys: Iterable[str], base: timedelta, cap: timedelta, *, once_at_once: bool = False
+    ) -> None:
+        """A grant that had no effect is tried again after a pause that doubles each time.
+
+        ``once_at_once``: the first pause is none, so that a blip costs one poll.
+        """
         with self.engine.begin() as db:
             for row in [r for chunk in _chunks(sorted(keys)) for r in _grants_of(db, edition, chunk)]:
                 pause = min(base * 2 ** min(row.attempts, _MOST_DOUBLINGS), cap)
+                pause = timedelta(0) if once_at_once and row.attempts == 0 else pause
                 values = {"attempts": row.attempts + 1, "retry_at": self.clock() + pause}
                 db.execute(sa.update(grants).where(*_open_grants_of(edition, [row.address_key])).values(**values))
 

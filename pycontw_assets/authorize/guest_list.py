@@ -162,6 +162,7 @@ class GuestListStep:
     _refusals: int = 0
     _accepted: bool = False
     _untried: set[str] = field(default_factory=set, repr=False)
+    _refused: set[str] = field(default_factory=set, repr=False)
 
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
         """Add who is missing, remove whose ticket is gone. Without anything to do, Gather is not called."""
@@ -195,7 +196,9 @@ class GuestListStep:
         if doubt is None:
             self._note_size(len(current.entries))
         now = self.ledger.clock()
-        vanished = {key for key, grant in grants.items() if grant.state == "granted"} - present.keys()
+        # On the word of a list that looks truncated nobody is put back: the entry may well be there, and a speaker's.
+        granted = {key for key, grant in grants.items() if grant.state == "granted"}
+        vanished = set() if doubt else granted - present.keys()
         wanted = {key for key in holders if key in vanished or is_due(grants.get(key), now)}
         change = decide(wanted, grants, lapsed, present)
         added = self._grant(client, partition, holders, change, doubt)
@@ -236,7 +239,10 @@ class GuestListStep:
         check = client.read()
         confirmed = add & self._by_key(check.entries).keys()
         self.ledger.set_grants(edition, confirmed, "granted", attempts=0, retry_at=None)
-        self.ledger.postpone_grants(edition, add - confirmed - untried, _RETRY_BASE, _RETRY_CAP)
+        refused = {self._key(address) for address in self._refused}
+        without_effect = add - confirmed - untried - refused
+        self.ledger.postpone_grants(edition, refused, _RETRY_BASE, _RETRY_CAP)
+        self.ledger.postpone_grants(edition, without_effect, _RETRY_BASE, _RETRY_CAP, once_at_once=True)
         if doubt is None:
             self._note_size(len(check.entries))
         return len(confirmed)
@@ -266,6 +272,7 @@ class GuestListStep:
         except Refused:
             self._refusals += 1
             if len(addresses) == 1:
+                self._refused |= set(addresses)
                 return
             if self._refusals > _MOST_REFUSALS:
                 if not self._accepted:

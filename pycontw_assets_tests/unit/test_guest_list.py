@@ -568,3 +568,22 @@ def test_pauses_between_attempts_stay_below_a_day(ledger: Ledger) -> None:
     (grant,) = ledger.open_grants(EDITION).values()
     assert grant.retry_at is not None
     assert grant.retry_at - ledger.clock() == timedelta(days=1)
+
+
+def test_a_truncated_list_makes_no_attendee_of_a_speaker_who_bought_a_ticket(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, *MANY[:9], "speaker@example.org")
+    gather.reads_as = [GuestList({MANY[0]: entry()})]
+    run(gather, ledger, *MANY[:10], "speaker@example.org")
+    assert gather.entries["speaker@example.org"] == SPEAKER["speaker@example.org"]
+    (key,) = keys("speaker@example.org")
+    assert not ledger.open_grants(EDITION)[key].ours
+
+
+def test_a_write_without_effect_is_tried_again_by_the_next_poll(ledger: Ledger) -> None:
+    gather = FakeGather()
+    gather.ignored = {ONE}
+    assert run(gather, ledger, ONE).unconfirmed == 1
+    gather.ignored = set()
+    ledger.clock.advance(minutes=-5)  # even if it comes at once
+    assert run(gather, ledger, ONE).granted == 1
