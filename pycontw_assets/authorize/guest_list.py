@@ -196,9 +196,9 @@ class GuestListStep:
         if doubt is None:
             self._note_size(len(current.entries))
         now = self.ledger.clock()
-        # On the word of a list that looks truncated nobody is put back: the entry may well be there, and a speaker's.
-        granted = {key for key, grant in grants.items() if grant.state == "granted"}
-        vanished = set() if doubt else granted - present.keys()
+        # On the word of a list that looks truncated only our own entries are put back: a speaker's may well be there.
+        granted = {key for key, grant in grants.items() if grant.state == "granted" and (grant.ours or not doubt)}
+        vanished = granted - present.keys()
         wanted = {key for key in holders if key in vanished or is_due(grants.get(key), now)}
         change = decide(wanted, grants, lapsed, present)
         added = self._grant(client, partition, holders, change, doubt)
