@@ -5,6 +5,7 @@ Bodies are JSON objects whose members are the arguments of the Python method of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -63,7 +64,7 @@ class Control:
                 return JSONResponse({"result": act(**arguments)})
             except ValidationError as error:
                 return JSONResponse({"error": str(error)}, 400)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, re.error) as error:
                 return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 400)
 
         return answer
