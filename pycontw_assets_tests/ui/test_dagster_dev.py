@@ -1,0 +1,85 @@
+"""``dagster dev``, as Dagster's own manual says, in a fresh checkout: nothing of ours is configured but the home."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pycontw_assets.sandbox.server import SandboxServer
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.ui.processes import Command, Dagster, free_port
+
+pytestmark = pytest.mark.slow
+
+CHECKOUT = Path(__file__).parents[2]
+# Dagster advertises another command, which refuses a project with a setup.py.
+_NOT_OURS = "SupersessionWarning: Function `dev_command`"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dagster_dev")
+
+
+@pytest.fixture(scope="module")
+def dagster_dev(folder: Path) -> Iterator[tuple[Command, Dagster]]:
+    port = free_port()
+    with (
+        SandboxServer(World()) as shop_without_events,
+        Command(
+            "dagster",
+            *("dev", "--port", str(port)),
+            home=folder / "home",
+            folder=CHECKOUT,
+            PYCONTW_ENV="sandbox",
+            DAGSTER_DISABLE_TELEMETRY="yes",
+            **shop_without_events.environment,
+        ) as command,
+    ):
+        yield command, Dagster(port)
+
+
+@pytest.fixture(scope="module")
+def location(dagster_dev: tuple[Command, Dagster]) -> dict[str, Any]:
+    command, dagster = dagster_dev
+    return command.wait_for(dagster.location, "code location")
+
+
+def test_the_checkout_loads_as_it_is(location: dict[str, Any]) -> None:
+    assert (location["__typename"], location.get("name")) == ("RepositoryLocation", "pycontw_assets.definitions")
+
+
+def test_both_sensors_run_without_being_switched_on(location: dict[str, Any]) -> None:
+    sensors = {one["name"]: one["sensorState"]["status"] for one in location["repositories"][0]["sensors"]}
+    assert sensors == {"kktix_orders_sensor": "RUNNING", "attendee_tables_sensor": "RUNNING"}
+
+
+def test_a_shop_without_events_is_polled_and_nothing_in_the_output_warns(
+    dagster_dev: tuple[Command, Dagster], location: dict[str, Any]
+) -> None:
+    command, dagster = dagster_dev
+
+    def skipped() -> dict[str, Any] | None:
+        ticks = dagster.latest_ticks("kktix_orders_sensor", 1)
+        return ticks[0] if ticks and ticks[0]["status"] != "STARTED" else None
+
+    tick = command.wait_for(skipped, "tick")
+    assert (tick["status"], tick["skipReason"]) == ("SKIPPED", "0 events listed")
+    complaints = [line for line in command.output.splitlines() if re.search("warn|error|traceback", line, re.I)]
+    assert [line for line in complaints if _NOT_OURS not in line] == []
+
+
+def test_its_temporary_instance_leaves_the_checkout_with_it(
+    dagster_dev: tuple[Command, Dagster], location: dict[str, Any]
+) -> None:
+    command, _ = dagster_dev
+    announced = re.search(r"Using temporary directory (\S+)", command.output)
+    assert announced
+    instance = Path(announced[1])
+    assert (instance.parent, instance.exists()) == (CHECKOUT, True)
+    command.interrupt()
+    assert not instance.exists()
