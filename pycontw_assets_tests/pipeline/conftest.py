@@ -41,8 +41,8 @@ def event(world: World) -> int:
 def install(server: SandboxServer, world: World, clock: TestClock, tmp_path: Path) -> Install:
     """Makes a pipeline with settings by name, e.g. ``install(invite_limit=2)``."""
 
-    def make(*, on_disk: bool = False, **settings: Any) -> Pipeline:
-        return Pipeline(server, clock, tmp_path / "home", on_disk=on_disk, **settings)
+    def make(*, on_disk: bool = False, name: str = "home", **settings: Any) -> Pipeline:
+        return Pipeline(server, clock, tmp_path / name, on_disk=on_disk, **settings)
 
     return make
 
