@@ -259,7 +259,7 @@ class Ledger:
             "pseudonym key": pseudonym_fingerprint,
         }
         with self.engine.begin() as db:
-            _insert_missing(db, meta, [{"name": name, "value": value} for name, value in wanted.items()])
+            insert_missing(db, meta, [{"name": name, "value": value} for name, value in wanted.items()])
             found = {row.name: row.value for row in db.execute(sa.select(meta))}
         for name, value in wanted.items():
             if found[name] != value:
@@ -270,7 +270,7 @@ class Ledger:
 
     def note(self, name: str, value: str) -> None:
         with self.engine.begin() as db:
-            _upsert(db, meta, {"name": name}, {"value": value})
+            upsert(db, meta, {"name": name}, {"value": value})
 
     def noted(self, name: str) -> str | None:
         return self._scalar(sa.select(meta.c.value).where(meta.c.name == name))
@@ -289,7 +289,7 @@ class Ledger:
             for p in partitions
         ]
         with self.engine.begin() as db:
-            _insert_missing(db, events, rows)
+            insert_missing(db, events, rows)
 
     # -- polls and holdings -----------------------------------------------------------------------
 
@@ -304,15 +304,15 @@ class Ledger:
         del values["partition_key"], values["loaded_digest"]
         mine = holdings.c.partition_key == poll.partition_key
         with self.engine.begin() as db:
-            _upsert(db, polls, {"partition_key": poll.partition_key}, values)
+            upsert(db, polls, {"partition_key": poll.partition_key}, values)
             before = set(db.scalars(sa.select(holdings.c.address_key).where(mine)))
-            for chunk in _chunks(sorted(before - set(holder_keys))):
+            for chunk in chunks(sorted(before - set(holder_keys))):
                 db.execute(sa.delete(holdings).where(mine, holdings.c.address_key.in_(chunk)))
             added = [
                 {"partition_key": poll.partition_key, "address_key": key, "edition": edition}
                 for key in sorted(set(holder_keys) - before)
             ]
-            _insert_missing(db, holdings, added)
+            insert_missing(db, holdings, added)
 
     def record_problem(self, partition_key: str, problem: str) -> None:
         with self.engine.begin() as db:
@@ -366,14 +366,14 @@ class Ledger:
                 }
                 for key in sorted(keys)
             ]  # fmt: skip
-            _insert_missing(db, grants, rows)
+            insert_missing(db, grants, rows)
 
     def set_grants(self, edition: str, keys: Iterable[str], state: GrantState, **values: Any) -> None:
         """Move the open spans of ``keys`` to ``state``, stamping the time it stands for."""
         stamp = {"granted": "granted_at", "revoked": "revoked_at"}.get(state)
         changes = {"state": state, **({stamp: self.clock()} if stamp else {}), **values}
         with self.engine.begin() as db:
-            for chunk in _chunks(sorted(keys)):
+            for chunk in chunks(sorted(keys)):
                 db.execute(sa.update(grants).where(*_open_grants_of(edition, chunk)).values(**changes))
 
     def postpone_grants(
@@ -384,7 +384,7 @@ class Ledger:
         ``once_at_once``: the first pause is none, so that a blip costs one poll.
         """
         with self.engine.begin() as db:
-            for row in [r for chunk in _chunks(sorted(keys)) for r in _grants_of(db, edition, chunk)]:
+            for row in [r for chunk in chunks(sorted(keys)) for r in _grants_of(db, edition, chunk)]:
                 pause = min(base * 2 ** min(row.attempts, _MOST_DOUBLINGS), cap)
                 pause = timedelta(0) if once_at_once and row.attempts == 0 else pause
                 values = {"attempts": row.attempts + 1, "retry_at": self.clock() + pause}
@@ -420,11 +420,11 @@ class Ledger:
             for key, profile_id in sorted(profile_ids.items())
         ]
         with self.engine.begin() as db:
-            _insert_missing(db, members, rows)
+            insert_missing(db, members, rows)
 
     def forget_members(self, partition_key: str, keys: Iterable[str]) -> None:
         with self.engine.begin() as db:
-            for chunk in _chunks(sorted(keys)):
+            for chunk in chunks(sorted(keys)):
                 mine = members.c.partition_key == partition_key
                 db.execute(sa.delete(members).where(mine, members.c.address_key.in_(chunk)))
 
@@ -463,7 +463,7 @@ class Ledger:
         try:
             with self.engine.begin() as db:
                 db.execute(sa.insert(batches).values(**values))
-                for chunk in _chunks(rows):
+                for chunk in chunks(rows):
                     db.execute(sa.insert(invitations).values(state="claimed"), chunk)
         except sa.exc.IntegrityError:
             raise LedgerError("another run claimed some of these addresses; the next poll takes the rest") from None
@@ -533,7 +533,7 @@ class Ledger:
 
     def update_invitations(self, batch_key: str, keys: Iterable[str], **values: Any) -> None:
         with self.engine.begin() as db:
-            for chunk in _chunks(sorted(keys)):
+            for chunk in chunks(sorted(keys)):
                 mine = (invitations.c.batch_key == batch_key, invitations.c.address_key.in_(chunk))
                 db.execute(sa.update(invitations).where(*mine).values(**values))
 
@@ -546,7 +546,7 @@ class Ledger:
     def release_invitations(self, batch_key: str, keys: Iterable[str]) -> None:
         """Take addresses out of a batch that was never sent, so that another one may invite them."""
         with self.engine.begin() as db:
-            for chunk in _chunks(sorted(keys)):
+            for chunk in chunks(sorted(keys)):
                 mine = (invitations.c.batch_key == batch_key, invitations.c.address_key.in_(chunk))
                 db.execute(sa.delete(invitations).where(*mine))
 
@@ -574,11 +574,11 @@ class Ledger:
 
     def intend_creation(self, kind: str, name: str) -> None:
         with self.engine.begin() as db:
-            _upsert(db, remote_ids, {"kind": kind, "name": name}, {"intended_at": self.clock()})
+            upsert(db, remote_ids, {"kind": kind, "name": name}, {"intended_at": self.clock()})
 
     def record_remote_id(self, kind: str, name: str, remote_id: str | None) -> None:
         with self.engine.begin() as db:
-            _upsert(db, remote_ids, {"kind": kind, "name": name}, {"remote_id": remote_id})
+            upsert(db, remote_ids, {"kind": kind, "name": name}, {"remote_id": remote_id})
 
     # -- the pool of lists ------------------------------------------------------------------------
 
@@ -588,7 +588,7 @@ class Ledger:
             held = db.scalar(sa.select(pool_lists.c.list_name).where(pool_lists.c.batch_key == batch_key))
             if held is not None:
                 return str(held)
-            _insert_missing(db, pool_lists, [{"list_name": name} for name in names])
+            insert_missing(db, pool_lists, [{"list_name": name} for name in names])
             unused = pool_lists.c.released_at.is_(None)
             free = sa.select(pool_lists.c.list_name).where(
                 pool_lists.c.batch_key.is_(None), sa.or_(unused, pool_lists.c.released_at <= rested_since)
@@ -668,17 +668,17 @@ def _grants_of(db: sa.Connection, edition: str, keys: list[str]) -> list[sa.Row[
     return list(db.execute(sa.select(grants).where(*_open_grants_of(edition, keys))))
 
 
-def _chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
+def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _insert_missing(db: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+def insert_missing(db: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     """Insert the rows whose keys are free; both engines say it the same way."""
-    for chunk in _chunks(rows):
+    for chunk in chunks(rows):
         db.execute(_dialect_insert(db, table).on_conflict_do_nothing(), chunk)
 
 
-def _upsert(db: sa.Connection, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> None:
+def upsert(db: sa.Connection, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> None:
     statement = _dialect_insert(db, table).values(**key, **values)
     db.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
 

@@ -65,7 +65,9 @@ class Tick:
 def observe(services: Services, instance: DagsterInstance) -> Tick:
     """Look and decide. Registers newly found events in the ledger (their keys are for good); changes nothing else."""
     listing = services.kktix.list_events()
-    discovery = discover(listing.events, services.ledger.known_events(), _mapped(services), services.settings.edition)
+    discovery = discover(
+        listing.events, services.ledger.known_events(), services.mapped_events(), services.settings.edition
+    )
     services.ledger.register_events(discovery.partitions)
     ended = _ended(services, discovery)
     books = _read_all_books(services, discovery.partitions)
@@ -82,7 +84,7 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
 def _ended(services: Services, discovery: Discovery) -> list[EventPartition]:
     """Events of the live edition that are not listed any more: not polled, but what is open for them goes on."""
     listed = {partition.event_id for partition in discovery.partitions}
-    ignored = {event_id for event_id, mapping in _mapped(services).items() if mapping is None}
+    ignored = {event_id for event_id, mapping in services.mapped_events().items() if mapping is None}
     return [
         partition
         for partition in services.ledger.known_events().values()
@@ -108,13 +110,6 @@ def decide_again(services: Services, instance: DagsterInstance, tick: Tick) -> T
 def _decisions(services: Services, facts: Mapping[str, EventFacts]) -> dict[str, Decision]:
     now, base = services.clock(), timedelta(seconds=services.settings.poll_interval_seconds / 5)
     return {key: decide(fact, now, base) for key, fact in facts.items()}
-
-
-def _mapped(services: Services) -> dict[int, EventPartition | None]:
-    return {
-        int(event_id): EventPartition(int(event_id), mapping.edition, mapping.family) if mapping else None
-        for event_id, mapping in services.settings.kktix_events.items()
-    }
 
 
 def _read_all_books(services: Services, partitions: Iterable[EventPartition]) -> dict[int, BookReading]:

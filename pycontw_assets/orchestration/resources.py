@@ -149,6 +149,13 @@ class Services:
                 return partition
         raise LookupError("no event has this partition key; the sensor or `poll` registers events by themselves")
 
+    def mapped_events(self) -> dict[int, EventPartition | None]:
+        """What a person said of events by id; ``None``: to be ignored."""
+        return {
+            int(event_id): EventPartition(int(event_id), mapping.edition, mapping.family) if mapping else None
+            for event_id, mapping in self.settings.kktix_events.items()
+        }
+
     def exclusive(self, name: str) -> AbstractContextManager[None]:
         return lease(self.ledger, name)
 

@@ -28,7 +28,7 @@ from pycontw_assets.send_email.profiles import ensure_profiles
 # twelve polls an hour keep 36 busy; they are made only when the rested ones do not suffice.
 POOL_SIZE = 48
 _SCHEDULED_BATCHES = 3  # per event; later newcomers are mailed right after the scheduled time
-_SENT = ("Sent", "Variations Sent")
+SENT = ("Sent", "Variations Sent")
 
 
 class Mail(Protocol):
@@ -384,7 +384,7 @@ class CampaignStep:
 
         def ended() -> bool:
             statuses[0] = self.client.get_campaign(batch.campaign_id or "").status
-            return statuses[0] in _SENT or statuses[0].startswith("Cancelled")
+            return statuses[0] in SENT or statuses[0].startswith("Cancelled")
 
         try:
             over = self.pace.until(self.pace.follow, ended)
@@ -398,7 +398,7 @@ class CampaignStep:
                     f"campaign {batch.campaign_name} is a draft although Klaviyo took its sending over: its people got "
                     "no mail. Unless somebody took it back on purpose, send it in Klaviyo by hand"
                 )
-        elif statuses[0] in _SENT:
+        elif statuses[0] in SENT:
             self.ledger.close_batch(batch.batch_key, "sent", statuses[0])
         else:
             self.ledger.close_batch(batch.batch_key, "cancelled", statuses[0])

@@ -73,9 +73,11 @@ class KlaviyoClient:
 
     # Lists
 
-    def find_lists(self, name: str) -> tuple[MailingList, ...]:
-        """Oldest first; names are not unique."""
-        query = {"filter": f"equals(name,{_literal(name)})", "sort": "created", "fields[list]": "name,created"}
+    def find_lists(self, name: str | None = None) -> tuple[MailingList, ...]:
+        """Oldest first; names are not unique. Without a name: all lists of the account."""
+        query = {"sort": "created", "fields[list]": "name,created"}
+        if name is not None:
+            query["filter"] = f"equals(name,{_literal(name)})"
         return tuple(map(records.mailing_list, self._pages("find lists", "/api/lists", query, "lists")))
 
     def create_list(self, name: str) -> MailingList:
@@ -88,9 +90,15 @@ class KlaviyoClient:
         rows = self._pages("read ids of list members", path, {"page[size]": "100"}, "lists")
         return frozenset(records.text(row, "id") for row in rows)
 
-    def list_members(self, list_id: str) -> tuple[Profile, ...]:
+    def list_members(self, list_id: str, *, details: bool = False) -> tuple[Profile, ...]:
+        """``details``: with their properties, and whether mail can reach them."""
         path = f"/api/lists/{_segment(list_id)}/profiles"
         query = {"fields[profile]": "email", "page[size]": "100"}
+        if details:
+            query |= {
+                "fields[profile]": "email,properties,subscriptions",
+                "additional-fields[profile]": "subscriptions",
+            }
         return tuple(map(records.profile, self._pages("read list members", path, query, "lists")))
 
     def add_to_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
@@ -210,10 +218,14 @@ class KlaviyoClient:
         }
         return self._create("create campaign", "/api/campaigns", "campaign", attributes, "campaigns", records.campaign)
 
-    def find_campaigns(self, name_contains: str) -> tuple[Campaign, ...]:
-        """Oldest first. The vendor only knows "contains": compare the names yourself."""
+    def find_campaigns(self, name_contains: str, *, archived: bool = False) -> tuple[Campaign, ...]:
+        """Oldest first. The vendor only knows "contains": compare the names yourself.
+
+        Whether archived ones are among the others is not known; ``archived`` asks for them only.
+        """
+        conditions = ['equals(messages.channel,"email")', f"contains(name,{_literal(name_contains)})"]
         query = {
-            "filter": f'and(equals(messages.channel,"email"),contains(name,{_literal(name_contains)}))',
+            "filter": f"and({','.join([*conditions, *(['equals(archived,true)'] if archived else [])])})",
             "include": "campaign-messages",
             "sort": "created_at",
         }

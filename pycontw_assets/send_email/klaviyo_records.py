@@ -23,13 +23,16 @@ class MailingList:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One recipient. ``can_receive_email`` and ``consent`` are ``None`` where the reply does not tell."""
+    """One recipient. ``can_receive_email`` and ``consent`` are ``None``, and ``properties`` empty, where the reply
+    does not tell.
+    """
 
     profile_id: str
     email: str | None = field(repr=False)
     can_receive_email: bool | None = None
     consent: str | None = None
     suppressions: tuple[str, ...] = ()
+    properties: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ def profile(resource: Mapping[str, Any]) -> Profile:
         can_receive_email=can_receive if isinstance(can_receive, bool) else None,
         consent=_text_or_none(consent),
         suppressions=tuple(reason for reason in reasons if isinstance(reason, str)),
+        properties=_inside(own, "properties"),
     )
 
 
