@@ -45,6 +45,15 @@ def memory_ledger(clock: FakeClock) -> Ledger:
     return ledger
 
 
+def begin_anew(ledger: Ledger) -> None:
+    """An empty ledger and the first moment again; statements stay compiled, which hundreds of worlds need."""
+    names = sorted(sa.inspect(ledger.engine).get_table_names(), key=lambda name: name != "invitations")
+    with ledger.engine.begin() as db:
+        for name in names:
+            db.exec_driver_sql(f"delete from {name}")
+    ledger.clock = FakeClock()
+
+
 def holder(address: str) -> Holder:
     return Holder(PSEUDONYMIZER.address(address), address.lower(), address)
 

@@ -19,6 +19,7 @@ from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.unit.conftest import (
     OTHER_PARTITION,
     PARTITION,
+    begin_anew,
     holders,
     keys,
     memory_ledger,
@@ -584,9 +585,10 @@ def test_neither_problems_nor_ledger_rows_name_anybody(klaviyo: FakeKlaviyo, led
 
 def killed_at_every_moment(prepare: Any, act: Any, afterwards: Any) -> int:
     """Kill ``act`` at each of its moments in turn, each time in a new world; how many there were."""
+    ledger = memory_ledger(FakeClock())
     moment, is_over = 0, False
     while not is_over:
-        ledger = memory_ledger(FakeClock())
+        begin_anew(ledger)
         klaviyo = FakeKlaviyo(ledger.clock)
         prepare(klaviyo, ledger)
         fuse = Fuse(moment)

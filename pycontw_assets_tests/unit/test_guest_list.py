@@ -30,6 +30,7 @@ from pycontw_assets_tests.unit.conftest import (
     OTHER_PARTITION,
     PARTITION,
     PSEUDONYMIZER,
+    begin_anew,
     holders,
     keys,
     memory_ledger,
@@ -540,9 +541,11 @@ def revoked_spans(ledger: Ledger) -> list[tuple[str, int]]:
 
 def test_killed_at_any_moment_the_next_polls_bring_the_list_in_line() -> None:
     refunded = (ONE, *MANY[50:53])
+    ledger = memory_ledger(FakeClock())
     moment, moments = 0, 1
     while moment < moments:
-        ledger, gather = memory_ledger(FakeClock()), FakeGather(FOREIGN)
+        begin_anew(ledger)
+        gather = FakeGather(FOREIGN)
         run(gather, ledger, TWO, *refunded)
         fuse = Fuse(moment)
         try:

@@ -12,7 +12,7 @@ from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, list_n
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
-from pycontw_assets_tests.unit.conftest import PARTITION, holders, keys, memory_ledger
+from pycontw_assets_tests.unit.conftest import PARTITION, begin_anew, holders, keys, memory_ledger
 
 ONE, TWO, THREE = "buyer-1@example.org", "buyer-2@example.org", "buyer-3@example.org"
 NAME = list_name(PARTITION)
@@ -89,9 +89,10 @@ def test_a_profile_somebody_deleted_does_not_hold_up_the_others(klaviyo: FakeKla
 
 
 def test_killed_at_any_moment_the_next_poll_makes_the_list_right() -> None:
+    ledger = memory_ledger(FakeClock())
     moment, is_over = 0, False
     while not is_over:
-        ledger = memory_ledger(FakeClock())
+        begin_anew(ledger)
         klaviyo, fuse = FakeKlaviyo(ledger.clock), Fuse(moment)
         sync(klaviyo, ledger, ONE, TWO)
         try:
