@@ -495,6 +495,13 @@ class Ledger:
             db.execute(sa.update(batches).where(batches.c.batch_key == batch_key).values(**values))
         return self.batch(batch_key)
 
+    def intend_send(self, batch_key: str) -> bool:
+        """Write "about to send", unless somebody did: of two runs that prepared the same batch, one may go on."""
+        unsent = (batches.c.batch_key == batch_key, batches.c.state == "open", batches.c.send_intended_at.is_(None))
+        with self.engine.begin() as db:
+            written = db.execute(sa.update(batches).where(*unsent).values(send_intended_at=self.clock()))
+        return written.rowcount == 1
+
     def accept_batch(self, batch_key: str) -> Batch:
         """The service took the sending over: its invitations are out of our hands."""
         mine = sa.and_(invitations.c.batch_key == batch_key, invitations.c.state == "claimed")

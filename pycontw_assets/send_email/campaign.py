@@ -334,7 +334,8 @@ class CampaignStep:
 
     def _send(self, batch: Batch) -> Batch:
         campaign_id = batch.campaign_id or ""
-        batch = self.ledger.update_batch(batch.batch_key, send_intended_at=self.ledger.clock())
+        if not self.ledger.intend_send(batch.batch_key):
+            raise NotYet("another run has begun to send it")
         try:
             self.client.send(campaign_id)
         except Unavailable as error:
