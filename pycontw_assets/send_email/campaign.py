@@ -241,7 +241,16 @@ class CampaignStep:
             if strangers := len(latest[0] - wanted):
                 self._forget_list(batch)
                 raise NotYet(f"{strangers} strangers stay on its list; another one is taken")
-            raise NotYet("its members do not show on the list yet")
+            if not latest[0] or self.ledger.clock() - batch.created_at < self.pace.hidden:
+                raise NotYet("its members do not show on the list yet")
+            self._write_off(batch, wanted - latest[0])
+
+    def _write_off(self, batch: Batch, profile_ids: set[str]) -> None:
+        """Who never shows must not hold up the others. Perhaps mail reaches them all the same, so never again by us."""
+        keys = [item.address_key for item in self._claimed(batch) if item.profile_id in profile_ids]
+        reason = "does not show on the list of the batch"
+        self.ledger.update_invitations(batch.batch_key, keys, state="unreachable", reason=reason)
+        self.outcome.unreachable += len(keys)
 
     def _forget_list(self, batch: Batch) -> None:
         self.ledger.return_pool_list(batch.batch_key)

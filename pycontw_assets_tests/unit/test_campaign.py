@@ -342,6 +342,25 @@ def test_members_that_show_much_later_hold_the_batch_back_for_the_next_poll(
     assert klaviyo.mailed == {ONE: 1, TWO: 1}
 
 
+def test_a_member_that_never_shows_does_not_hold_up_the_others_for_ever(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    """Two profiles merged over there, say: the list shows another id than the one that was added."""
+    let_in(ledger, ONE, TWO)
+
+    def one_of_them_never_shows() -> None:
+        (members,) = [found.members for found in klaviyo.lists.values()]
+        members.update({p: 10**9 for p in members if klaviyo.addresses[p] == ONE})
+
+    klaviyo.troubles.before(
+        "list_member_ids", lambda: klaviyo.troubles.before("list_member_ids", one_of_them_never_shows)
+    )
+    assert invite(klaviyo, ledger, ONE, TWO).invited == 0
+    ledger.clock.advance(hours=1)  # type: ignore[attr-defined]
+    outcome = invite(klaviyo, ledger, ONE, TWO)
+    assert klaviyo.mailed[TWO] == 1
+    assert outcome.unreachable == 1
+    assert state_of(ledger, ONE) == "unreachable"
+
+
 def test_strangers_left_on_a_list_of_the_pool_are_not_mailed(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     list_id = klaviyo.create_list(f"pycontw-{EDITION}-invitations-01").list_id
     stranger = klaviyo.upsert_profile("stranger@example.org", {}).profile_id
