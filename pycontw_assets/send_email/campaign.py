@@ -412,9 +412,10 @@ class CampaignStep:
             self.ledger.close_batch(batch.batch_key, "sent", statuses[0])
         else:
             self.ledger.close_batch(batch.batch_key, "cancelled", statuses[0])
-            if statuses[0] == "Cancelled: No Recipients":
-                keys = [item.address_key for item in self.ledger.invitations_of(batch.batch_key)]
-                self.ledger.update_invitations(batch.batch_key, keys, state="unreachable", reason=statuses[0])
+            keys = [
+                item.address_key for item in self.ledger.invitations_of(batch.batch_key) if item.state == "accepted"
+            ]
+            self.ledger.update_invitations(batch.batch_key, keys, state="unreachable", reason=statuses[0])
             self.outcome.problems.append(
                 f"campaign {batch.campaign_name} ended as {statuses[0]}: its people got no mail. See the runbook"
             )

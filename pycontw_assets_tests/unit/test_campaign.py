@@ -486,6 +486,20 @@ def test_while_the_service_is_down_no_new_batches_pile_up(klaviyo: FakeKlaviyo, 
 # -- how campaigns end --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ends_as", ["Cancelled", "Cancelled: Billing Limit", "Cancelled: Misconfigured"])
+def test_a_campaign_that_ends_cancelled_is_told_and_not_repeated(
+    klaviyo: FakeKlaviyo, ledger: Ledger, ends_as: str
+) -> None:
+    klaviyo.ends_as = ends_as
+    let_in(ledger, ONE)
+    outcome = invite(klaviyo, ledger, ONE)
+    assert any(ends_as in problem for problem in outcome.problems)
+    assert state_of(ledger, ONE) == "unreachable"
+    klaviyo.ends_as = None
+    invite(klaviyo, ledger, ONE)
+    assert klaviyo.calls["send"] == 1
+
+
 def test_a_sent_campaign_whose_end_cannot_be_read_is_followed_by_the_next_poll(
     klaviyo: FakeKlaviyo, ledger: Ledger
 ) -> None:
