@@ -42,7 +42,9 @@ def ensure_profiles(
             profiles.found[key] = client.upsert_profile(holder.spelled, properties)
         except NotFound:
             raise
-        except Refused:
+        except Refused as error:
+            if error.pointers and not any("email" in pointer for pointer in error.pointers):
+                raise  # not about the address: it would write off everybody
             profiles.refused[key] = "Klaviyo refused the address"
     return profiles
 
@@ -51,7 +53,12 @@ def _import(
     client: KlaviyoClient, pace: Pace, holders: Mapping[str, Holder], properties: Mapping[str, str]
 ) -> dict[str, Profile]:
     """Whoever the bulk import brought in; the others are tried one by one, which says what is wrong with them."""
-    job_id = client.bulk_import({holder.spelled: properties for holder in holders.values()})
+    try:
+        job_id = client.bulk_import({holder.spelled: properties for holder in holders.values()})
+    except NotFound:
+        raise
+    except Refused:
+        return {}
     if not pace.until(_BULK_PATIENCE, lambda: client.bulk_import_job(job_id).status in ("complete", "cancelled")):
         raise Unavailable("Klaviyo", "bulk import", "the job is not done yet; the next poll looks again")
     keys = {holder.address: key for key, holder in holders.items()}
