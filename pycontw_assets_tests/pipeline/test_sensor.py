@@ -1,0 +1,187 @@
+"""What the sensor asks for: constant in cost, alone per event, honest about skips, healing without a memory."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from dagster import (
+    AssetKey,
+    AssetSelection,
+    DagsterRunStatus,
+    Failure,
+    RunRequest,
+    SensorDefinition,
+    build_sensor_context,
+    evaluate_automation_conditions,
+)
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+
+from pycontw_assets.orchestration.reconcile import ACCESS_CHAIN
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.pipeline.conftest import Install
+from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock
+
+TABLE = "ods_kktix_ticket_individual_attendees"
+
+
+@pytest.fixture
+def pipeline(install: Install) -> Pipeline:
+    """A tick is evaluated with a reference to the instance, which only one on disk has."""
+    return install(on_disk=True)
+
+
+def tick(pipeline: Pipeline) -> SensorExecutionData:
+    """One evaluation, and what the daemon does with its partitions before it launches anything."""
+    sensor = pipeline.definitions.resolve_sensor_def("kktix_orders_sensor")
+    assert isinstance(sensor, SensorDefinition)
+    with build_sensor_context(
+        instance=pipeline.instance,
+        instance_ref=pipeline.instance.get_ref(),
+        definitions=pipeline.definitions,
+        resources={"services": pipeline.services},
+    ) as context:
+        data = sensor.evaluate_tick(context)
+    for request in data.dynamic_partitions_requests or []:
+        pipeline.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+    return data
+
+
+def launch(pipeline: Pipeline, request: RunRequest) -> None:
+    job = pipeline.definitions.resolve_job_def(str(request.job_name))
+    result = job.execute_in_process(
+        instance=pipeline.instance,
+        partition_key=request.partition_key,
+        asset_selection=list(request.asset_selection) if request.asset_selection else None,
+        tags=dict(request.tags),
+        raise_on_error=False,
+    )
+    assert result.success
+
+
+def key_of(event: int) -> str:
+    return f"{EDITION}-individual-{event}"
+
+
+def asked_for(data: SensorExecutionData) -> list[tuple[str | None, str | None]]:
+    return [(request.job_name, request.partition_key) for request in data.run_requests or []]
+
+
+def test_a_new_event_gets_its_partitions_and_an_access_run_and_then_the_sensor_rests(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    world.sell(event)
+    data = tick(pipeline)
+    assert asked_for(data) == [("klaviyo_template_job", None), ("grant_access_job", key_of(event))]
+    for definition in ("kktix_events", "kktix_individual_events"):
+        assert pipeline.instance.get_dynamic_partitions(definition) == [key_of(event)]
+    assert [key.to_user_string() for key in data.run_requests[1].asset_selection or []] == list(ACCESS_CHAIN)
+    for request in data.run_requests or []:
+        launch(pipeline, request)
+    assert pipeline.verdict() == []
+    load = tick(pipeline)
+    assert asked_for(load) == [(f"load_{TABLE}_job", key_of(event))], "should the tables' own condition not do it"
+    launch(pipeline, load.run_requests[0])
+    idle = tick(pipeline)
+    assert asked_for(idle) == []
+    assert idle.skip_message == f"{key_of(event)}: 1 attendees known, nothing new"
+
+
+def test_every_tick_leaves_an_observation_of_the_shop_and_of_each_event(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    world.sell(event, 2)
+    world.add_event("PyCon TW 2031 Volunteer Party")
+    seen = {str(entry.asset_key.to_user_string()): entry for entry in tick(pipeline).asset_events}
+    assert seen["kktix"].metadata["unmatched_events"].value == 1
+    assert seen["raw_kktix_orders"].partition == key_of(event)
+    assert seen["raw_kktix_orders"].metadata["in_the_book"].value == 2
+
+
+def test_an_event_with_a_run_in_flight_is_not_asked_for_again(pipeline: Pipeline, world: World, event: int) -> None:
+    world.sell(event)
+    [_, request] = tick(pipeline).run_requests or []
+    run = pipeline.instance.create_run_for_job(
+        pipeline.definitions.resolve_job_def("grant_access_job"),
+        tags={"dagster/partition": key_of(event), **request.tags},
+        status=DagsterRunStatus.STARTED,
+    )
+    data = tick(pipeline)
+    assert asked_for(data) == [("klaviyo_template_job", None)]
+    pipeline.instance.report_run_failed(run)
+    assert ("grant_access_job", key_of(event)) in asked_for(tick(pipeline))
+
+
+def test_a_tick_costs_the_same_whatever_was_sold(pipeline: Pipeline, world: World, event: int) -> None:
+    other = world.add_event("PyCon TW 2031 Registration: Corporate")
+    costs = []
+    for sold in (0, 1, 30):
+        world.sell(event, sold)
+        world.sell(other, sold, paid=False)
+        mark = pipeline.mark()
+        tick(pipeline)
+        costs.append(pipeline.requests(mark))
+    assert costs == [1 + 2 * 2] * 3
+
+
+def test_without_kktix_the_tick_fails_and_says_why(pipeline: Pipeline, world: World, event: int) -> None:
+    world.faults.add("kktix", "status", times=None, status=503)
+    with pytest.raises(Failure) as caught:
+        tick(pipeline)
+    assert caught.value.description == "KKTIX: list events: answered 503"
+    world.faults.clear()
+    assert asked_for(tick(pipeline))
+
+
+def test_a_failed_event_is_asked_for_again_after_a_pause_and_only_for_what_is_missing(
+    pipeline: Pipeline, world: World, event: int, clock: TestClock
+) -> None:
+    world.sell(event)
+    world.faults.add("klaviyo", "status", path="campaigns", times=None)
+    for _ in range(2):
+        clock.skipped = 0
+        pipeline.poll()
+    clock.skipped = 0
+    waiting = tick(pipeline)
+    assert asked_for(waiting) == []
+    assert "failed 2 times, next attempt at" in str(waiting.skip_message)
+    clock.advance(timedelta(minutes=2).total_seconds())
+    [request] = tick(pipeline).run_requests or []
+    assert [key.to_user_string() for key in request.asset_selection or []] == ["klaviyo_campaign"]
+
+
+def test_a_table_follows_its_orders_once_and_only_when_their_content_changed(
+    pipeline: Pipeline, world: World, event: int, clock: TestClock
+) -> None:
+    cursor = None
+
+    def evaluate() -> int:
+        nonlocal cursor
+        result = evaluate_automation_conditions(
+            defs=pipeline.definitions,
+            instance=pipeline.instance,
+            asset_selection=AssetSelection.assets(TABLE),
+            cursor=cursor,
+        )
+        cursor = result.cursor
+        return result.get_num_requested(AssetKey(TABLE))
+
+    def read_orders() -> None:
+        access = [request for request in tick(pipeline).run_requests or [] if request.job_name == "grant_access_job"]
+        for request in access:
+            launch(pipeline, request)
+        assert access
+
+    world.sell(event, paid=False)
+    assert evaluate() == 0, "nothing to load yet"
+    read_orders()
+    assert evaluate() == 1
+    load = pipeline.definitions.resolve_job_def(f"load_{TABLE}_job")
+    assert load.execute_in_process(instance=pipeline.instance, partition_key=key_of(event)).success
+    assert evaluate() == 0
+    clock.advance(300)
+    read_orders()
+    assert evaluate() == 0, "read again, and nothing was new"
+    world.sell(event)
+    read_orders()
+    assert evaluate() == 1
