@@ -11,9 +11,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from pycontw_assets.ledger import Ledger
 
@@ -68,7 +70,7 @@ def lease(
         sleep(_POLL_SECONDS)
         waited += _POLL_SECONDS
     stop = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(ledger, name, owner, stop), daemon=True, name=f"lease {name}")
+    keeper = threading.Thread(target=keep, args=(ledger, name, owner, stop), daemon=True, name=f"lease {name}")
     keeper.start()
     try:
         yield
@@ -78,6 +80,8 @@ def lease(
         ledger.drop_lease(name, owner)
 
 
-def _keep(ledger: Ledger, name: str, owner: str, stop: threading.Event) -> None:
+def keep(ledger: Ledger, name: str, owner: str, stop: threading.Event) -> None:
+    """Renew a lease until told to stop. One renewal may fail; two more come before the lease would expire."""
     while not stop.wait(TTL.total_seconds() / 3):
-        ledger.renew_lease(name, owner, TTL)
+        with suppress(sa.exc.SQLAlchemyError):
+            ledger.renew_lease(name, owner, TTL)

@@ -9,8 +9,9 @@ import time
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
-from pycontw_assets.leases import TTL, Busy, is_dead, lease, process_identity
+from pycontw_assets.leases import TTL, Busy, is_dead, keep, lease, process_identity
 from pycontw_assets.ledger import Ledger
 from pycontw_assets_tests.fakes.clock import FakeClock
 
@@ -85,6 +86,30 @@ def test_an_owner_that_stopped_renewing_loses_the_lease(ledger: Ledger, clock: F
     clock.advance(seconds=TTL.total_seconds() + 1)
     with lease(ledger, "x", wait_seconds=0):
         pass
+
+
+class _Renewals:
+    """A stop signal that lets three renewals pass, and a ledger whose first one meets a locked database."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+        self.renewed = 0
+
+    def wait(self, _seconds: float) -> bool:
+        self.waits += 1
+        return self.waits > 3
+
+    def renew_lease(self, *_: object) -> bool:
+        if self.waits == 1:
+            raise sa.exc.OperationalError("update leases", {}, Exception("database is locked"))
+        self.renewed += 1
+        return True
+
+
+def test_one_renewal_that_fails_does_not_end_the_renewing() -> None:
+    renewals = _Renewals()
+    keep(renewals, "x", "me", renewals)  # type: ignore[arg-type]
+    assert renewals.renewed == 2
 
 
 def test_no_thread_is_left_behind(ledger: Ledger) -> None:
