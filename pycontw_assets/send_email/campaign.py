@@ -265,8 +265,18 @@ class CampaignStep:
             self.client.delete_campaign(campaign.campaign_id)
             campaign = None
         if campaign is None:
-            self.ledger.update_batch(batch.batch_key, campaign_intended_at=self.ledger.clock(), campaign_id=None)
-            campaign = self.client.create_campaign(
+            batch = self.ledger.update_batch(
+                batch.batch_key, campaign_intended_at=self.ledger.clock(), campaign_id=None
+            )
+            campaign = self._create_campaign(batch)
+        message_id = campaign.message_id or self.client.get_campaign(campaign.campaign_id).message_id
+        return self.ledger.update_batch(batch.batch_key, campaign_id=campaign.campaign_id, message_id=message_id)
+
+    def _create_campaign(self, batch: Batch) -> Campaign:
+        """A draft nobody can be mailed by yet. After a lost reply it is looked up before it is made again."""
+
+        def create() -> Campaign:
+            return self.client.create_campaign(
                 name=batch.campaign_name,
                 list_id=batch.list_id or "",
                 subject=self.mail.subject,
@@ -276,8 +286,13 @@ class CampaignStep:
                 reply_to=self.sender.reply_to,
                 send_at=batch.send_at if batch.send_at and batch.send_at > self.ledger.clock() else None,
             )
-        message_id = campaign.message_id or self.client.get_campaign(campaign.campaign_id).message_id
-        return self.ledger.update_batch(batch.batch_key, campaign_id=campaign.campaign_id, message_id=message_id)
+
+        try:
+            return create()
+        except Unavailable as error:
+            if not error.outcome_unknown:
+                raise
+            return self._existing_campaign(batch) or create()
 
     def _is_stale(self, campaign: Campaign, batch: Batch) -> bool:
         """A draft for another list, or for a time that has passed: it could never be sent as it is."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from pycontw_assets.api_client import Unavailable
 from pycontw_assets.ledger import Ledger
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.pace import Pace
@@ -62,12 +63,24 @@ def find_or_create(
     remembered = ledger.remote_id(kind, name)
     if remembered:
         return remembered
-    found = find(name)
-    if not found and ledger.creation_intended_at(kind, name):
-        pace.sleep(pace.second_look)
-        found = find(name)
-    if not found:
+    in_doubt = ledger.creation_intended_at(kind, name) is not None
+    remote_id = _look(pace, name, find, twice=in_doubt)
+    if remote_id is None:
         ledger.intend_creation(kind, name)
-    remote_id = found[0] if found else create(name)
+        try:
+            remote_id = create(name)
+        except Unavailable as error:
+            if not error.outcome_unknown:
+                raise
+            remote_id = _look(pace, name, find, twice=True) or create(name)
     ledger.record_remote_id(kind, name, remote_id)
     return remote_id
+
+
+def _look(pace: Pace, name: str, find: Callable[[str], Sequence[str]], *, twice: bool) -> str | None:
+    """The oldest of that name. The name index may be late, so a doubt is worth a second look."""
+    found = find(name)
+    if not found and twice:
+        pace.sleep(pace.second_look)
+        found = find(name)
+    return found[0] if found else None
