@@ -55,12 +55,13 @@ def _run_all(commands: list[list[str]], variables: Mapping[str, str]) -> int:
 
 
 def _stop(started: list[subprocess.Popen[bytes]]) -> None:
-    for sign in (signal.SIGINT, signal.SIGKILL):
-        for process in started:
+    """Last started, first stopped: a tick or run that is still at work must not lose the sandbox meanwhile."""
+    for process in reversed(started):
+        for sign in (signal.SIGINT, signal.SIGKILL):
             try:
                 os.killpg(process.pid, sign)
             except ProcessLookupError:
-                continue
-        deadline = time.monotonic() + _GRACE_SECONDS
-        while time.monotonic() < deadline and any(process.poll() is None for process in started):
-            time.sleep(0.1)
+                break
+            deadline = time.monotonic() + _GRACE_SECONDS
+            while time.monotonic() < deadline and process.poll() is None:
+                time.sleep(0.1)
