@@ -43,7 +43,7 @@ class Command:
     def output(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, look: Callable[[], Found | None], what: str) -> Found:
+    def wait_for(self, look: Callable[[], Found | None], what: str, *, pause: float = 0.5) -> Found:
         """What ``look`` found, asked again until it finds something; what cannot be reached yet is not found yet."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -52,7 +52,7 @@ class Command:
                     return found
             except requests.ConnectionError:
                 pass
-            time.sleep(0.5)
+            time.sleep(pause)
         raise AssertionError(f"no {what}; the last words were:\n{self.output[-3000:]}")
 
     def processes(self) -> list[int]:
