@@ -81,7 +81,7 @@ def lease(
 
 
 def keep(ledger: Ledger, name: str, owner: str, stop: threading.Event) -> None:
-    """Renew a lease until told to stop. One renewal may fail; two more come before the lease would expire."""
+    """Renew a lease until told to stop. One renewal may fail: the next comes before the lease expires."""
     while not stop.wait(TTL.total_seconds() / 3):
         with suppress(sa.exc.SQLAlchemyError):
             ledger.renew_lease(name, owner, TTL)
