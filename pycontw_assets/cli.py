@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
     from pycontw_assets.orchestration.poll import PollReport, RunReport
+    from pycontw_assets.orchestration.resources import Services
 
 FINE, FAILED, MISCONFIGURED = 0, 1, 2
 CONSENTS = ("book", "guest-list", "invite", "revoke")
@@ -78,6 +80,18 @@ def _parser() -> argparse.ArgumentParser:
         help="a person's word for this poll: what it refuses to do by itself is right",
     )
     poll.set_defaults(run=_poll)
+
+    rebuild = commands.add_parser("rebuild-ledger", help="write a lost ledger again from Klaviyo, Gather and KKTIX")
+    rebuild.set_defaults(run=_rebuild_ledger)
+
+    adopt = commands.add_parser("adopt", help="people already invited by other means: let in, not mailed")
+    adopt.add_argument("file", help="one address per line; - for standard input")
+    adopt.add_argument("--edition", help="four digits; default: the live one")
+    adopt.set_defaults(run=_adopt)
+
+    release = commands.add_parser("release", help="let the next poll invite the people of a cancelled campaign anew")
+    release.add_argument("batch_key")
+    release.set_defaults(run=_release)
 
     sandbox = commands.add_parser("sandbox", help="only the simulated KKTIX, Gather and Klaviyo, with their page")
     sandbox.add_argument("--port", type=int, default=SANDBOX_PORT)
@@ -178,6 +192,52 @@ def as_document(report: PollReport) -> dict[str, Any]:
         "problems": tick.problems,
         "warnings": tick.warnings,
     }
+
+
+def _rebuild_ledger(_parsed: argparse.Namespace) -> int:
+    from pycontw_assets.orchestration.recovery import rebuild_ledger
+
+    report = rebuild_ledger(_services())
+    print(f"edition {report.edition}: " + ", ".join(f"{name} {number}" for name, number in report.counts.items()))
+    print("\n".join(f"       ! {problem}" for problem in report.problems), end="\n" if report.problems else "")
+    return FINE
+
+
+def _adopt(parsed: argparse.Namespace) -> int:
+    from pycontw_assets.orchestration.recovery import adopt_people, live_edition
+
+    services = _services()
+    if parsed.edition and not re.fullmatch("[0-9]{4}", parsed.edition):
+        raise InvalidSettings("--edition: needs four digits")
+    report = adopt_people(services, parsed.edition or live_edition(services), _lines(parsed.file))
+    print(f"edition {report.edition}: {report.adopted} adopted, {report.known} in a batch before")
+    if report.invalid_lines:
+        print(f"       ! no address in {len(report.invalid_lines)} lines: {', '.join(map(str, report.invalid_lines))}")
+    return FAILED if report.invalid_lines else FINE
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        content = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidSettings(f"FILE: cannot be read ({error.strerror})") from None
+    return content.decode("utf-8-sig", errors="replace").split("\n")
+
+
+def _release(parsed: argparse.Namespace) -> int:
+    from pycontw_assets.orchestration.recovery import release_batch
+
+    print(f"{release_batch(_services(), parsed.batch_key)} people released; the next poll invites whoever has a ticket")
+    return FINE
+
+
+def _services() -> Services:
+    settings = load_settings()
+    from pycontw_assets.orchestration.resources import Services
+
+    services = Services(lambda: settings)
+    services.check()
+    return services
 
 
 def _demo(_parsed: argparse.Namespace) -> int:

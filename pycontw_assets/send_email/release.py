@@ -1,0 +1,41 @@
+"""Whether the people of a batch may be invited anew: only when its campaign is known to have ended unsent."""
+
+from __future__ import annotations
+
+from pycontw_assets.api_client import NotFound
+from pycontw_assets.ledger import Batch, BatchState
+from pycontw_assets.send_email.campaign import SENT
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+
+_WHY_NOT: dict[BatchState, str] = {
+    "open": "it is not sent yet, and polls go on with it by themselves",
+    "accepted": "its campaign is on its way; wait until a poll says how it ended",
+    "sent": "it was sent",
+    "empty": "it never had a campaign, because mail can reach nobody in it",
+}
+
+
+def refusal(batch: Batch, remote_status: str | None) -> str | None:
+    """Why its people must stay in the batch. ``remote_status`` is ``None`` where Klaviyo has no such campaign."""
+    if batch.state in _WHY_NOT:
+        return _WHY_NOT[batch.state]
+    if remote_status is None or remote_status.startswith("Cancelled"):
+        return None
+    if remote_status in SENT:
+        return f"Klaviyo says that its campaign is {remote_status}"
+    return (
+        f"Klaviyo says that its campaign is {remote_status}, so it may still be sent; delete or cancel it there first"
+    )
+
+
+def campaign_status(client: KlaviyoClient, batch: Batch) -> str | None:
+    """What Klaviyo says now. Of several campaigns with the batch's key, one that is no draft speaks for all."""
+    if batch.campaign_id is not None:
+        try:
+            return client.get_campaign(batch.campaign_id).status
+        except NotFound:
+            return None
+    key = batch.batch_key
+    found = (*client.find_campaigns(key), *client.find_campaigns(key, archived=True))
+    statuses = [campaign.status for campaign in found]
+    return next((status for status in statuses if status != "Draft"), "Draft" if statuses else None)
