@@ -151,6 +151,7 @@ def test_invitations_are_finished_for_an_event_that_ended_before_they_went_out(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.add_event("PyCon TW 2031 Registration: Reserved")
+    pipeline.poll()
     world.sell(event, address=ANNA)
     world.faults.add("klaviyo", "status", path="campaign", times=None, status=500)
     pipeline.poll()

@@ -160,7 +160,8 @@ def test_without_the_list_of_events_nothing_is_done_and_the_next_poll_goes_on(
 def test_one_blip_of_every_kind_at_every_service_is_healed_within_the_poll(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    world.sell(event)
+    pipeline.poll()
+    world.sell(event, 3)
     blips = ("500 before acting", "429", "reset before acting", "truncated", "HTML page", "delay")
     for service, (skip, name) in itertools.product(("kktix", "gather", "klaviyo"), enumerate(blips)):
         world.faults.add(service, method="GET", skip=skip, **KINDS[name])
@@ -170,6 +171,7 @@ def test_one_blip_of_every_kind_at_every_service_is_healed_within_the_poll(
 
 
 def test_while_klaviyo_is_down_buyers_get_in_and_tables_fill(pipeline: Pipeline, world: World, event: int) -> None:
+    pipeline.poll()
     world.sell(event)
     world.faults.add("klaviyo", "status", times=None)
     report = pipeline.poll()
