@@ -432,7 +432,8 @@ class CampaignStep:
             ]
             self.ledger.update_invitations(batch.batch_key, keys, state="unreachable", reason=statuses[0])
             self.outcome.problems.append(
-                f"campaign {batch.campaign_name} ended as {statuses[0]}: its people got no mail. See the runbook"
+                f"campaign {batch.campaign_name} ended as {statuses[0]}: its people got no mail. When the cause "
+                f"is mended, run `pycontw-assets release {batch.batch_key}`"
             )
 
     def _withdraw_lapsed(self, batch: Batch) -> None:
