@@ -28,15 +28,26 @@ class Busy(Exception):
 
 
 def process_identity(pid: int | None = None) -> str:
-    """``host/pid/start time``: names one process for good, also after its number is used again."""
+    """``host/pid/start``: names one process for good, also after its number is used again."""
     pid = pid or os.getpid()
-    return f"{socket.gethostname()}/{pid}/{_started(pid)}"
+    return f"{_host()}/{pid}/{_started(pid)}"
 
 
 def is_dead(identity: str) -> bool:
     """Whether a process of this host is gone. Of other hosts nothing can be said, so ``False``."""
     host, pid, started = identity.split("/")[:3]
-    return host == socket.gethostname() and _started(int(pid)) != started
+    return host == _host() and _started(int(pid)) != started
+
+
+def _host() -> str:
+    """Cloned machines and containers may share a name: process numbers mean the same only where all of this does."""
+    machine = _read("/etc/machine-id")[:8]
+    namespace = os.readlink("/proc/self/ns/pid") if Path("/proc/self/ns/pid").exists() else ""
+    return f"{socket.gethostname()}~{machine}~{namespace}"
+
+
+def _read(path: str) -> str:
+    return Path(path).read_text().strip() if Path(path).exists() else ""
 
 
 def _started(pid: int) -> str:
@@ -44,7 +55,8 @@ def _started(pid: int) -> str:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:
         return "gone" if Path("/proc/self").exists() else _started_without_proc(pid)
-    return "gone" if fields[0] in "ZX" else fields[19]
+    # Ticks count from the start of the machine, so its boot belongs to the name.
+    return "gone" if fields[0] in "ZX" else f"{_read('/proc/sys/kernel/random/boot_id')[:8]}-{fields[19]}"
 
 
 def _started_without_proc(pid: int) -> str:

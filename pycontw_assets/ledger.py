@@ -534,9 +534,19 @@ class Ledger:
             return [Invitation(**row._mapping) for row in db.execute(query)]
 
     def lapsed_invitations(self, batch: Batch) -> set[str]:
-        """Those of a batch whose address holds no usable ticket any more."""
-        invited = {item.address_key for item in self.invitations_of(batch.batch_key) if item.state == "accepted"}
-        return invited - self.entitled(batch.edition, invited)
+        """Those of a batch whose access was taken back since."""
+        ended = sa.and_(
+            grants.c.edition == invitations.c.edition,
+            grants.c.address_key == invitations.c.address_key,
+            grants.c.span == invitations.c.span,
+            grants.c.state == "revoked",
+        )
+        query = (
+            sa.select(invitations.c.address_key)
+            .join(grants, ended)
+            .where(invitations.c.batch_key == batch.batch_key, invitations.c.state == "accepted")
+        )
+        return self._column(query)
 
     def update_invitations(self, batch_key: str, keys: Iterable[str], **values: Any) -> None:
         with self.engine.begin() as db:

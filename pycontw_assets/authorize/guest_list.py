@@ -172,7 +172,10 @@ class GuestListStep:
         due = {key for key in holders if is_due(grants.get(key), now)}
         if self.client is None:
             in_doubt = {key for key in holders if key in grants and grants[key].state in ("intended", "revoking")}
-            return self._waive(partition, due - grants.keys(), in_doubt, set(lapsed))
+            # Who was let in on the list itself stays to be taken off it when the step is switched on again.
+            return self._waive(
+                partition, due - grants.keys(), in_doubt, {key for key in lapsed if lapsed[key].state == "waived"}
+            )
         if not due and not lapsed:
             return GuestListOutcome()
         with self.exclusive():

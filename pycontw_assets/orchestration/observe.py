@@ -145,8 +145,12 @@ def _with_open_work(services: Services, facts: EventFacts) -> EventFacts:
     ledger, partition, now = services.ledger, facts.partition, services.clock()
     holders = ledger.holders_of(partition.key)
     grants = ledger.open_grants(partition.edition)
-    lapsed = [g for g in ledger.lapsed_grants(partition.edition).values() if g.partition_key == partition.key]
     waived = services.settings.gather_is_off
+    lapsed = [
+        grant
+        for grant in ledger.lapsed_grants(partition.edition).values()
+        if grant.partition_key == partition.key and (not waived or grant.state == "waived")
+    ]
     pending = sum(
         1
         for key in holders

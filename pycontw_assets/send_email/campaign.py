@@ -413,6 +413,8 @@ class CampaignStep:
 
         try:
             over = self.pace.until(self.pace.follow, ended)
+        except NotFound:
+            over, statuses[0] = True, "Cancelled: deleted in Klaviyo"
         except ServiceError as error:
             self.outcome.problems.append(f"batch {batch.batch_key} was sent; its end is not known yet ({error.reason})")
             return

@@ -105,7 +105,7 @@ def recall_invitations(
     ]
     return Recollection(
         batches,
-        {key: [_invitation(*item) for item in sorted(found.items())] for key, found in people.items()},
+        {key: _invitations(people[key], known.get(key)) for key in people},
         tuple(sorted(known[key].name for key in unsent)),
         tuple(batch.batch_key for batch in batches if batch.campaign_id is None and batch.state != "empty"),
     )
@@ -173,8 +173,12 @@ def _state(status: str) -> BatchState:
     return "cancelled" if status.startswith("Cancelled") else "accepted"
 
 
-def _invitation(key: str, profile: Profile) -> Invitation:
-    if profile.can_receive_email is False:
-        reason = "; ".join(profile.suppressions) or profile.consent or "suppressed"
-        return Invitation(key, 1, "unreachable", profile.profile_id, reason)
-    return Invitation(key, 1, "accepted", profile.profile_id)
+def _invitations(people: Mapping[str, Profile], campaign: Campaign | None) -> list[Invitation]:
+    stopped = campaign.status if campaign and _state(campaign.status) == "cancelled" else None
+    return [_invitation(key, profile, stopped) for key, profile in sorted(people.items())]
+
+
+def _invitation(key: str, profile: Profile, stopped: str | None) -> Invitation:
+    barred = "; ".join(profile.suppressions) or profile.consent or "suppressed"
+    reason = stopped or (barred if profile.can_receive_email is False else None)
+    return Invitation(key, 1, "unreachable" if reason else "accepted", profile.profile_id, reason)

@@ -74,7 +74,9 @@ def test_a_killed_process_nobody_waited_for_is_dead(ledger: Ledger) -> None:
 def test_a_process_number_used_again_is_another_process() -> None:
     host, pid, started = process_identity().split("/")
     assert not is_dead(f"{host}/{pid}/{started}")
-    assert is_dead(f"{host}/{pid}/{int(started) - 1}")
+    boot, tick = started.split("-")
+    assert is_dead(f"{host}/{pid}/{boot}-{int(tick) - 1}")
+    assert is_dead(f"{host}/{pid}/00000000-{tick}")
 
 
 def test_of_another_host_nobody_is_declared_dead() -> None:
@@ -120,4 +122,5 @@ def test_no_thread_is_left_behind(ledger: Ledger) -> None:
 
 
 def test_an_identity_names_host_process_and_start() -> None:
-    assert process_identity().startswith(f"{socket.gethostname()}/{os.getpid()}/")
+    host, pid, _started = process_identity().split("/")
+    assert (host.split("~")[0], pid) == (socket.gethostname(), str(os.getpid()))
