@@ -12,6 +12,7 @@ from dagster import (
     AssetCheckSpec,
     AssetDep,
     AssetExecutionContext,
+    AssetMaterialization,
     AssetsDefinition,
     AssetSpec,
     AutomationCondition,
@@ -263,6 +264,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
             _consents(context),
         )
         outcome = step.run(partition, _orders(services, partition).holders(services.pseudonymizer))
+        context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(
             metadata={
                 "granted": outcome.granted,
@@ -358,6 +360,7 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
         )
         with services.exclusive(f"invitations of {partition.key}"):
             outcome = step.run(partition, _orders(services, partition).holders(services.pseudonymizer))
+        context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))
         totals = services.ledger.invitation_counts(partition.key)
         return MaterializeResult(
             metadata={

@@ -14,8 +14,8 @@ from pycontw_assets.orchestration.sensors import (
     access_requests,
     load_requests,
     new_poll_id,
-    observations,
     partition_keys,
+    sightings,
 )
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -58,8 +58,8 @@ def poll(
         missing = sorted(set(keys) - set(instance.get_dynamic_partitions(name)))
         if missing:
             instance.add_dynamic_partitions(name, missing)
-    for observation in observations(tick):
-        instance.report_runless_asset_event(observation)
+    for sighting in sightings(tick):
+        instance.report_runless_asset_event(sighting)
     services.fresh_books = {fact.partition.event_id: fact.book for fact in tick.facts.values() if fact.book}
     poll_id = new_poll_id(services.clock())
     consent = ",".join(sorted(consents))
