@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 import threading
@@ -127,8 +128,7 @@ class Pipeline:
     def forget_history(self) -> None:
         """Every trace of Dagster is gone."""
         self.instance.dispose()
-        for file in sorted((self.home / "dagster").rglob("*"), reverse=True):
-            file.rmdir() if file.is_dir() else file.unlink()
+        shutil.rmtree(self.home / "dagster", ignore_errors=True)
         self.instance = self._open_instance()
 
     def _open_instance(self) -> DagsterInstance:

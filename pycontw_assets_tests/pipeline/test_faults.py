@@ -161,7 +161,7 @@ def test_one_blip_of_every_kind_at_every_service_is_healed_within_the_poll(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     pipeline.poll()
-    world.sell(event, 3)
+    world.sell(event, 6)
     blips = ("500 before acting", "429", "reset before acting", "truncated", "HTML page", "delay")
     for service, (skip, name) in itertools.product(("kktix", "gather", "klaviyo"), enumerate(blips)):
         world.faults.add(service, method="GET", skip=skip, **KINDS[name])

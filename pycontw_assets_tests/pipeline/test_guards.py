@@ -12,7 +12,7 @@ from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, 
 ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 
 
-@pytest.mark.parametrize("shown", [0, 1])
+@pytest.mark.parametrize("shown", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_book_that_shrank_suddenly_withdraws_nobody_until_it_is_whole_again(
     pipeline: Pipeline, world: World, event: int, shown: int
 ) -> None:
@@ -80,7 +80,9 @@ def test_a_truncated_guest_list_removes_nobody_and_needs_a_persons_word(
     assert pipeline.verdict() == []
 
 
-@pytest.mark.parametrize("no_guests", ["array", "object", "null"])
+@pytest.mark.parametrize(
+    "no_guests", ["array", *(pytest.param(form, marks=pytest.mark.slow) for form in ("object", "null"))]
+)
 def test_an_empty_guest_list_removes_nobody_and_gets_its_guests_back(
     pipeline: Pipeline, world: World, event: int, no_guests: str
 ) -> None:
@@ -99,7 +101,9 @@ def test_an_empty_guest_list_removes_nobody_and_gets_its_guests_back(
     assert pipeline.verdict() == []
 
 
-@pytest.mark.parametrize("reply", ["empty", "array", "text"])
+@pytest.mark.parametrize(
+    "reply", ["empty", *(pytest.param(form, marks=pytest.mark.slow) for form in ("array", "text"))]
+)
 def test_whatever_gather_says_to_a_write_is_checked_by_reading(
     pipeline: Pipeline, world: World, event: int, reply: str
 ) -> None:
