@@ -1,0 +1,277 @@
+"""A person's word: who was invited by other means is not mailed, who was in a cancelled campaign is after all."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from pycontw_assets.cli import FAILED, FINE, MISCONFIGURED, main
+from pycontw_assets.ledger import LedgerError
+from pycontw_assets.orchestration.recovery import adopt_people, live_edition, rebuild_ledger, release_batch
+from pycontw_assets.sandbox.server import SandboxServer
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.pipeline.conftest import Install
+from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, describe
+
+ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
+
+
+def batch_keys(pipeline: Pipeline) -> list[str]:
+    return [campaign.name.rpartition("-")[2] for campaign in pipeline.world.klaviyo.campaigns.values()]
+
+
+def adopted(pipeline: Pipeline, *lines: str) -> tuple[int, int, list[int]]:
+    report = adopt_people(pipeline.services, live_edition(pipeline.services), lines)
+    assert report.edition == EDITION
+    return report.adopted, report.known, report.invalid_lines
+
+
+# -- adopt ------------------------------------------------------------------------------------------
+
+
+def test_who_is_adopted_before_the_first_poll_is_let_in_and_never_mailed(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    for address in (ANNA, BEN):
+        world.sell(event, address=address)
+    assert adopted(pipeline, f" {ANNA.upper()} ", "", ANNA) == (1, 0, [])
+    pipeline.until_quiet()
+    assert pipeline.guests() == pipeline.ticket_holders(event) == {ANNA, BEN}
+    assert pipeline.mailed() == [BEN]
+
+
+def test_who_is_adopted_while_let_in_and_not_yet_mailed_is_not_mailed(
+    install: Install, world: World, event: int
+) -> None:
+    pipeline = install(invite_limit=0)
+    world.sell(event, address=ANNA)
+    pipeline.poll()
+    assert adopted(pipeline, ANNA) == (1, 0, [])
+    pipeline.restart(invite_limit=10)
+    pipeline.until_quiet()
+    assert pipeline.guests() == {ANNA}
+    assert pipeline.mailed() == []
+
+
+def test_adoption_counts_for_one_ticket_only(pipeline: Pipeline, world: World, event: int) -> None:
+    [first] = world.sell(event, address=ANNA)
+    world.sell(event, address=BEN)
+    adopted(pipeline, ANNA)
+    pipeline.until_quiet()
+    world.refund(first)
+    pipeline.until_quiet()
+    world.sell(event, address=ANNA)
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [BEN, ANNA]
+
+
+def test_who_lost_access_and_is_adopted_is_not_mailed_for_the_next_ticket(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    [first] = world.sell(event, address=ANNA)
+    world.sell(event, address=BEN)
+    pipeline.poll()
+    world.refund(first)
+    pipeline.until_quiet()
+    assert adopted(pipeline, ANNA) == (1, 0, [])
+    world.sell(event, address=ANNA)
+    pipeline.until_quiet()
+    assert pipeline.guests() == {ANNA, BEN}
+    assert sorted(pipeline.mailed()) == [ANNA, BEN]
+
+
+def test_adopting_again_or_whom_a_batch_holds_changes_nothing(pipeline: Pipeline, world: World, event: int) -> None:
+    world.sell(event, address=ANNA)
+    pipeline.poll()
+    assert adopted(pipeline, ANNA, BEN) == (1, 1, [])
+    assert adopted(pipeline, ANNA, BEN) == (0, 2, [])
+
+
+def test_a_lost_ledger_may_be_rebuilt_after_people_were_adopted(pipeline: Pipeline, world: World, event: int) -> None:
+    world.sell(event, address=ANNA)
+    pipeline.poll()
+    for file in pipeline.home.glob("ledger.sqlite*"):
+        file.unlink()
+    pipeline.restart()
+    world.sell(event, address=BEN)
+    adopted(pipeline, BEN)
+    with pytest.raises(LedgerError):
+        pipeline.later_poll()
+    rebuild_ledger(pipeline.services)
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [ANNA]
+    assert pipeline.guests() == {ANNA, BEN}
+
+
+# -- release ----------------------------------------------------------------------------------------
+
+
+def cancelled(pipeline: Pipeline, event: int) -> str:
+    """The key of a batch whose campaign ended without a mail, for want of quota."""
+    pipeline.world.sell(event, address=ANNA)
+    pipeline.world.klaviyo.switches.mail_quota = 0
+    report = pipeline.poll()
+    assert "pycontw-assets release" in describe(report)
+    pipeline.world.klaviyo.switches.mail_quota = None
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [], "nobody is mailed on the machine's own decision"
+    [key] = batch_keys(pipeline)
+    return key
+
+
+def test_the_people_of_a_cancelled_campaign_are_invited_by_the_poll_after_their_release(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    key = cancelled(pipeline, event)
+    assert release_batch(pipeline.services, key) == 1
+    assert release_batch(pipeline.services, key) == 0
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [ANNA]
+    assert pipeline.verdict() == []
+
+
+def test_who_was_refunded_meanwhile_is_released_and_not_invited(pipeline: Pipeline, world: World, event: int) -> None:
+    world.sell(event, address=BEN)
+    pipeline.poll()
+    world.klaviyo.switches.mail_quota = 0
+    [seat] = world.sell(event, address=ANNA)
+    pipeline.later_poll()
+    world.klaviyo.switches.mail_quota = None
+    world.refund(seat)
+    pipeline.until_quiet()
+    release_batch(pipeline.services, batch_keys(pipeline)[-1])
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [BEN]
+
+
+def test_a_campaign_nobody_could_get_is_released_once_its_people_can_be_reached(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    key = cancelled(pipeline, event)
+    [campaign] = world.klaviyo.campaigns.values()
+    campaign.outcome = "Cancelled: No Recipients"
+    pipeline.ledger.update_invitations(key, [pipeline.services.pseudonymizer.address(ANNA)], state="unreachable")
+    release_batch(pipeline.services, key)
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [ANNA]
+
+
+def test_a_batch_that_klaviyo_calls_sent_after_all_is_not_released(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    key = cancelled(pipeline, event)
+    [campaign] = world.klaviyo.campaigns.values()
+    campaign.outcome = "Sent"
+    with pytest.raises(LedgerError, match="is Sent"):
+        release_batch(pipeline.services, key)
+    pipeline.until_quiet()
+    assert pipeline.mailed() == []
+
+
+def test_a_sent_or_scheduled_or_unknown_batch_is_not_released(
+    install: Install, world: World, event: int, clock: TestClock
+) -> None:
+    pipeline = install()
+    world.sell(event, address=ANNA)
+    pipeline.poll()
+    [sent] = batch_keys(pipeline)
+    with pytest.raises(LedgerError, match="it was sent"):
+        release_batch(pipeline.services, sent)
+    pipeline.restart(invitation_send_at=clock().replace(year=clock().year + 1))
+    world.sell(event, address=BEN)
+    pipeline.later_poll()
+    with pytest.raises(LedgerError, match="on its way"):
+        release_batch(pipeline.services, batch_keys(pipeline)[-1])
+    with pytest.raises(LedgerError, match="no batch has this key"):
+        release_batch(pipeline.services, "000000000000")
+
+
+def test_people_whose_campaign_vanished_with_the_ledger_are_invited_after_their_release(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    world.sell(event, address=ANNA)
+    pipeline.poll()
+    [key] = batch_keys(pipeline)
+    world.klaviyo.campaigns.clear()
+    world.outbox.clear()
+    for file in pipeline.home.glob("ledger.sqlite*"):
+        file.unlink()
+    pipeline.restart()
+    rebuild_ledger(pipeline.services)
+    mark = pipeline.mark()
+    pipeline.until_quiet()
+    assert pipeline.mailed(mark) == []
+    assert release_batch(pipeline.services, key) == 1
+    pipeline.until_quiet()
+    assert pipeline.mailed(mark) == [ANNA]
+
+
+# -- the commands -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shell(pipeline: Pipeline, server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """The environment of somebody who types commands about this pipeline."""
+    for name, value in {**server.environment, "PYCONTW_HOME": str(pipeline.home)}.items():
+        monkeypatch.setenv(name, value)
+    return pipeline
+
+
+def test_adopt_prints_counts_and_line_numbers_and_never_an_address(
+    shell: Pipeline, world: World, event: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "invited.txt"
+    file.write_bytes("\ufeffanna@example.org\r\n\r\nno address of ben\r\n".encode() + b"cara\xff@example.net\r\n")
+    assert main(["adopt", str(file)]) == FAILED
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
+        f"edition {EDITION}: 1 adopted, 0 in a batch before",
+        "       ! no address in 2 lines: 3, 4",
+    ]
+    assert not printed.err
+
+
+def test_adopt_reads_standard_input_and_takes_an_edition(
+    shell: Pipeline, world: World, event: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"anna@example.org\n")))
+    assert main(["adopt", "-", "--edition", "2030"]) == FINE
+    assert capsys.readouterr().out == "edition 2030: 1 adopted, 0 in a batch before\n"
+    assert main(["adopt", "-", "--edition", "next"]) == MISCONFIGURED
+    assert main(["adopt", "no such file", "--edition", "2030"]) == MISCONFIGURED
+
+
+def test_adopt_without_a_live_edition_asks_for_one(
+    shell: Pipeline, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").touch()
+    assert main(["adopt", str(tmp_path / "empty")]) == MISCONFIGURED
+    assert "EDITION" in capsys.readouterr().err
+
+
+def test_poll_says_how_to_rebuild_and_rebuilding_says_what_it_found(
+    shell: Pipeline, world: World, event: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.sell(event, address=ANNA)
+    shell.poll()
+    for file in shell.home.glob("ledger.sqlite*"):
+        file.unlink()
+    assert main(["poll"]) == MISCONFIGURED
+    assert "pycontw-assets rebuild-ledger" in capsys.readouterr().err
+    assert main(["rebuild-ledger"]) == FINE
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"edition {EDITION}: events 1, ticket holders 1, let in 1,")
+    assert "invited 1" in printed
+    assert main(["rebuild-ledger"]) == MISCONFIGURED
+
+
+def test_release_says_how_many_or_why_not(
+    shell: Pipeline, world: World, event: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = cancelled(shell, event)
+    assert main(["release", key]) == FINE
+    assert capsys.readouterr().out.startswith("1 people released")
+    assert main(["release", "000000000000"]) == MISCONFIGURED
