@@ -74,6 +74,7 @@ CALLS: dict[str, tuple[Callable[[KlaviyoClient], Any], Any]] = {
     "create_list": (lambda client: client.create_list("Holders"), one("list", LIST, name="Holders")),
     "list_member_ids": (lambda client: client.list_member_ids(LIST), page()),
     "list_members": (lambda client: client.list_members(LIST), page()),
+    "list_members details": (lambda client: client.list_members(LIST, details=True), page()),
     "add_to_list": (lambda client: client.add_to_list(LIST, ["P1", "P2"]), Answer(204)),
     "remove_from_list": (lambda client: client.remove_from_list(LIST, ["P1", "P2"]), Answer(204)),
     "upsert_profile": (lambda client: client.upsert_profile(ADDRESS, {"ticket": "individual"}), one("profile", "P1")),
@@ -97,6 +98,7 @@ CALLS: dict[str, tuple[Callable[[KlaviyoClient], Any], Any]] = {
         {"data": campaign_reply()},
     ),
     "find_campaigns": (lambda client: client.find_campaigns("9f2c4a7d"), page(campaign_reply())),
+    "find_campaigns archived": (lambda client: client.find_campaigns("9f2c4a7d", archived=True), page()),
     "get_campaign": (lambda client: client.get_campaign(CAMPAIGN), {"data": campaign_reply()}),
     "delete_campaign": (lambda client: client.delete_campaign(CAMPAIGN), Answer(204)),
     "assign_template": (lambda client: client.assign_template(MESSAGE, "T1"), one("campaign-message", MESSAGE)),
@@ -233,6 +235,29 @@ def test_members_come_with_their_address_which_the_repr_hides(server, client):
     members = client.list_members(LIST)
     assert members == (Profile("P1", ADDRESS), Profile("P2", None))
     assert ADDRESS not in repr(members)
+
+
+def test_members_bring_their_properties_where_asked_and_the_repr_hides_them(server, client):
+    marketing = {"can_receive_email_marketing": False, "consent": "UNSUBSCRIBED", "suppression": None}
+    told = {"properties": {"invite_key": "9f2c4a7d"}, "subscriptions": {"email": {"marketing": marketing}}}
+    server.will_answer(page(resource("profile", "P1", email=ADDRESS, **told)))
+    [member] = client.list_members(LIST, details=True)
+    assert (member.properties, member.can_receive_email) == ({"invite_key": "9f2c4a7d"}, False)
+    assert "9f2c4a7d" not in repr(member)
+    assert server.received[0].query["fields[profile]"] == "email,properties,subscriptions"
+    assert server.received[0].query["additional-fields[profile]"] == "subscriptions"
+
+
+def test_all_lists_are_read_without_a_filter(server, client):
+    server.will_answer(page(resource("list", LIST, name="Holders")))
+    assert [found.name for found in client.find_lists()] == ["Holders"]
+    assert "filter" not in server.received[0].query
+
+
+def test_archived_campaigns_are_asked_for_by_themselves(server, client):
+    server.will_answer(page(campaign_reply()))
+    assert len(client.find_campaigns("9f2c4a7d", archived=True)) == 1
+    assert server.received[0].query["filter"].endswith(',contains(name,"9f2c4a7d"),equals(archived,true))')
 
 
 @pytest.mark.parametrize(("method", "verb"), [("add_to_list", "POST"), ("remove_from_list", "DELETE")])

@@ -1,0 +1,292 @@
+"""What a lost ledger is told from: in doubt somebody counts as invited, and nobody else's guest as ours."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pycontw_assets.authorize.recall import recall_grants
+from pycontw_assets.ledger import Batch, Grant, Invitation, Ledger, LedgerError, Poll
+from pycontw_assets.records import EventPartition
+from pycontw_assets.restoration import Restoration, adopt, begin, find_batch, has_begun, restore
+from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
+from pycontw_assets.send_email.recall import HolderList, Recollection, holder_list_partition, recall_invitations
+from pycontw_assets.send_email.release import campaign_status, refusal
+from pycontw_assets_tests.fakes.clock import FakeClock
+from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
+from pycontw_assets_tests.unit.conftest import OTHER_PARTITION, PARTITION, HoldTickets, keys
+
+EDITION = PARTITION.edition
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+KEY = "0123456789ab"
+NAME = f"pycontw-{EDITION}-invite-20310601T0200Z-{KEY}"
+PROFILE = Profile("P1", "a@example.org", True, properties={f"pycontw_{EDITION}_invite_key": KEY})
+
+
+def campaign(status: str, name: str = NAME, **fields: Any) -> Campaign:
+    made = {"created_at": FakeClock()(), "message_id": "M1", "included_lists": ("L1",), "excluded_lists": ()}
+    return Campaign(f"C-{status}", name, status, uses_smart_sending=False, **{**made, **fields})
+
+
+def holders_of(partition: EventPartition, **members: Profile) -> HolderList:
+    return HolderList(partition, f"list of {partition.key}", members)
+
+
+def recall(*campaigns: Campaign, lists: tuple[HolderList, ...] | None = None, **changes: Any) -> Recollection:
+    found = lists if lists is not None else (holders_of(PARTITION, **{A: PROFILE}),)
+    given = {"followed": {PARTITION.key}, "list_names": {"L1": "pool-01"}, "now": FakeClock()(), **changes}
+    return recall_invitations(EDITION, found, campaigns, **given)
+
+
+# -- invitations ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "invitation"),
+    [
+        ("Sent", "sent", "accepted"),
+        ("Variations Sent", "sent", "accepted"),
+        ("Sending", "accepted", "accepted"),
+        ("Queued without Recipients", "accepted", "accepted"),
+        ("a status of tomorrow", "accepted", "accepted"),
+        ("Cancelled: Billing Limit", "cancelled", "unreachable"),
+    ],
+)
+def test_whoever_is_in_a_campaign_that_left_draft_counts_as_invited(status: str, state: str, invitation: str) -> None:
+    recalled = recall(campaign(status))
+    [batch] = recalled.batches
+    assert (batch.batch_key, batch.state, batch.remote_status) == (KEY, state, status)
+    assert (batch.ended_at is None) is (state == "accepted")
+    [item] = recalled.invitations[KEY]
+    assert (item.address_key, item.span, item.state, item.profile_id) == (A, 1, invitation, "P1")
+    assert recalled.unsent == recalled.unknown == ()
+
+
+def test_a_draft_invites_nobody_and_is_named() -> None:
+    assert recall(campaign("Draft")) == Recollection([], {}, (NAME,), ())
+
+
+@pytest.mark.parametrize("statuses", [("Draft", "Sent"), ("Sent", "Draft")])
+def test_of_several_campaigns_with_one_key_the_one_that_was_sent_speaks_for_all(statuses: tuple[str, str]) -> None:
+    recalled = recall(*map(campaign, statuses))
+    assert [batch.campaign_id for batch in recalled.batches] == ["C-Sent"]
+    assert recalled.unsent == ()
+
+
+def test_a_key_without_a_campaign_counts_as_invited_and_can_be_released() -> None:
+    recalled = recall()
+    [batch] = recalled.batches
+    assert recalled.unknown == (KEY,)
+    assert [item.state for item in recalled.invitations[KEY]] == ["accepted"]
+    assert refusal(batch, None) is None
+
+
+def test_a_key_of_people_whom_mail_cannot_reach_never_had_a_campaign() -> None:
+    barred = Profile("P1", None, False, suppressions=("HARD_BOUNCE",), properties=PROFILE.properties)
+    recalled = recall(lists=(holders_of(PARTITION, **{A: barred}),))
+    assert [batch.state for batch in recalled.batches] == ["empty"]
+    assert recalled.unknown == ()
+    assert recalled.invitations[KEY] == [Invitation(A, 1, "unreachable", "P1", "HARD_BOUNCE")]
+
+
+@pytest.mark.parametrize("value", [None, "", 7, ["x"]])
+def test_a_profile_without_a_readable_key_was_never_invited(value: Any) -> None:
+    stranger = Profile("P2", None, properties={f"pycontw_{EDITION}_invite_key": value, "pycontw_2030_invite_key": KEY})
+    recalled = recall(lists=(holders_of(PARTITION, **{A: stranger}),))
+    assert recalled == Recollection()
+
+
+def test_who_holds_tickets_of_two_events_is_invited_once_by_the_event_of_most() -> None:
+    lists = (
+        holders_of(OTHER_PARTITION, **{A: PROFILE}),
+        holders_of(PARTITION, **{A: PROFILE, B: PROFILE}),
+    )
+    recalled = recall(campaign("Sent"), lists=lists, followed={PARTITION.key, OTHER_PARTITION.key})
+    assert [batch.partition_key for batch in recalled.batches] == [PARTITION.key]
+    assert [item.address_key for item in recalled.invitations[KEY]] == [A, B]
+
+
+def test_a_campaign_on_its_way_belongs_to_an_event_that_is_still_polled() -> None:
+    ended = (holders_of(OTHER_PARTITION, **{A: PROFILE}),)
+    recalled = recall(campaign("Scheduled"), lists=ended)
+    assert [batch.partition_key for batch in recalled.batches] == [PARTITION.key]
+
+
+def test_a_campaign_keeps_what_is_needed_to_follow_it() -> None:
+    later = FakeClock()() + timedelta(hours=3)
+    [batch] = recall(campaign("Scheduled", send_at=later)).batches
+    assert (batch.send_at, batch.list_id, batch.list_name, batch.campaign_id) == (later, "L1", "pool-01", "C-Scheduled")
+
+
+@pytest.mark.parametrize(
+    ("name", "partition"),
+    [
+        (f"pycontw-{PARTITION.key}-ticket-holders", PARTITION),
+        ("pycontw-2031-friends-90001-ticket-holders", None),
+        ("pycontw-2031-invitations-01", None),
+        ("Newsletter", None),
+        (f"pycontw-{PARTITION.key}-ticket-holders (copy)", None),
+    ],
+)
+def test_the_name_of_a_list_tells_its_event(name: str, partition: EventPartition | None) -> None:
+    assert holder_list_partition(name) == partition
+
+
+# -- grants -----------------------------------------------------------------------------------------
+
+
+def test_the_entry_tells_whose_guest_somebody_is() -> None:
+    present = {
+        A: {"affiliation": "Attendee"},
+        B: {"affiliation": "Speaker"},
+        C: {"affiliation": ""},
+        "d": "odd",
+        "stranger": {"affiliation": "Attendee"},
+    }
+    holders = dict.fromkeys([A, B, C, "d", "e"], PARTITION.key)
+    told = {g.address_key: (g.state, g.ours, g.span) for g in recall_grants(EDITION, holders, present)}
+    assert told == {
+        A: ("granted", True, 1),
+        B: ("granted", False, 1),
+        C: ("granted", False, 1),
+        "d": ("granted", False, 1),
+        "e": ("intended", True, 1),
+    }
+
+
+def test_with_the_guest_list_switched_off_access_is_taken_as_given() -> None:
+    assert [grant.state for grant in recall_grants(EDITION, {A: PARTITION.key}, None)] == ["waived"]
+
+
+# -- the ledger -------------------------------------------------------------------------------------
+
+
+def restoration(**fields: Any) -> Restoration:
+    made: dict[str, Any] = {
+        "partitions": [PARTITION],
+        "polls": [Poll(PARTITION.key, FakeClock()(), None, 2, 0, None, "", "")],
+        "holders": {PARTITION.key: {A, B}},
+        "members": {PARTITION.key: {A: "P1"}},
+        "grants": [Grant(EDITION, key, 1, PARTITION.key, "granted", ours=True) for key in (A, B)],
+        "batches": recall(campaign("Sending")).batches,
+        "invitations": {KEY: [Invitation(A, 1, "accepted", "P1")]},
+        "list_ids": {"holders": "L9"},
+        "pool": {"pool-01": KEY, "pool-02": None},
+    }
+    return Restoration(EDITION, **{**made, **fields})
+
+
+def test_what_was_restored_is_remembered_as_if_it_had_never_been_lost(ledger: Ledger, clock: FakeClock) -> None:
+    restore(ledger, restoration())
+    assert ledger.known_events() == {PARTITION.event_id: PARTITION}
+    assert set(ledger.open_grants(EDITION)) == ledger.holders_of(PARTITION.key) == {A, B}
+    assert ledger.newcomers(PARTITION.key, EDITION) == {B: 1}
+    assert ledger.members_of(PARTITION.key) == {A: "P1"}
+    assert [batch.batch_key for batch in ledger.open_batches(PARTITION.key)] == [KEY]
+    assert ledger.remote_id("list", "holders") == "L9"
+    assert ledger.lapsed_grants(EDITION) == {}
+    names = ["pool-01", "pool-02"]
+    assert ledger.lease_pool_list("another", names, clock() - timedelta(hours=1)) is None, "one is in use, one rests"
+    clock.advance(hours=1, seconds=1)
+    assert ledger.lease_pool_list("another", names, clock() - timedelta(hours=1)) == "pool-02"
+
+
+def test_a_ledger_at_work_is_never_written_over(ledger: Ledger, hold_tickets: HoldTickets) -> None:
+    ledger.register_events([PARTITION])
+    hold_tickets(["anna@example.org"])
+    with pytest.raises(LedgerError, match="not lost"):
+        restore(ledger, restoration())
+    assert ledger.holders_of(PARTITION.key) == keys("anna@example.org")
+
+
+def test_restoring_is_all_or_nothing(ledger: Ledger) -> None:
+    with pytest.raises(sa.exc.IntegrityError):
+        restore(ledger, restoration(batches=[]))
+    assert ledger.known_events() == {}
+    assert not has_begun(ledger, EDITION)
+    restore(ledger, restoration())
+    with pytest.raises(LedgerError, match="not lost"):
+        restore(ledger, restoration())
+
+
+def test_a_ledger_begins_by_a_poll_or_by_word_and_for_one_edition_only(
+    ledger: Ledger, hold_tickets: HoldTickets
+) -> None:
+    ledger.register_events([PARTITION])
+    assert not has_begun(ledger, EDITION)
+    hold_tickets([])
+    assert has_begun(ledger, EDITION), "a ledger from before there was a word for it"
+    assert not has_begun(ledger, "2032")
+    begin(ledger, "2032")
+    assert has_begun(ledger, "2032")
+
+
+def test_adoption_takes_the_open_span_or_the_next_one(ledger: Ledger) -> None:
+    ledger.intend_grants(EDITION, PARTITION.key, [A, B], ours=True, state="granted")
+    ledger.set_grants(EDITION, [B], "revoked")
+    assert adopt(ledger, EDITION, [A, B, C]) == 3
+    assert adopt(ledger, EDITION, [A, B, C]) == 0
+    with ledger.engine.begin() as db:
+        rows = db.execute(sa.text("SELECT address_key, span, state FROM invitations ORDER BY address_key")).all()
+        batches = db.scalar(sa.text("SELECT count(*) FROM batches"))
+    assert [tuple(row) for row in rows] == [(A, 1, "adopted"), (B, 2, "adopted"), (C, 1, "adopted")]
+    assert batches == 1, "adopting nobody leaves nothing behind"
+
+
+# -- release ----------------------------------------------------------------------------------------
+
+
+def batch_in(state: Any, campaign_id: str | None = "C1") -> Batch:
+    return Batch(KEY, EDITION, PARTITION.key, "poll", state, NAME, FakeClock()(), campaign_id=campaign_id)
+
+
+@pytest.mark.parametrize(
+    ("state", "remote", "why"),
+    [
+        ("open", None, "not sent yet"),
+        ("accepted", "Cancelled", "on its way"),
+        ("sent", "Cancelled", "it was sent"),
+        ("empty", None, "never had a campaign"),
+        ("cancelled", "Sent", "is Sent"),
+        ("cancelled", "Variations Sent", "is Variations Sent"),
+        ("cancelled", "Draft", "may still be sent"),
+        ("cancelled", "Sending", "may still be sent"),
+        ("cancelled", "a status of tomorrow", "may still be sent"),
+    ],
+)
+def test_a_batch_is_released_only_when_its_campaign_is_known_to_have_ended_unsent(
+    state: str, remote: str | None, why: str
+) -> None:
+    assert why in (refusal(batch_in(state), remote) or "")
+
+
+@pytest.mark.parametrize("remote", ["Cancelled", "Cancelled: Billing Limit", None])
+def test_a_cancelled_or_vanished_campaign_lets_its_people_go(remote: str | None) -> None:
+    assert refusal(batch_in("cancelled"), remote) is None
+
+
+class Campaigns(FakeKlaviyo):
+    """An account that holds exactly these campaigns, some of them archived."""
+
+    def __init__(self, *campaigns: Campaign, archived: tuple[Campaign, ...] = ()) -> None:
+        super().__init__(FakeClock())
+        self.shown, self.hidden = campaigns, archived
+
+    def find_campaigns(self, name_contains: str, *, archived: bool = False) -> tuple[Campaign, ...]:
+        return tuple(c for c in (self.hidden if archived else self.shown) if name_contains in c.name)
+
+
+def test_without_an_id_every_campaign_with_the_batchs_key_is_asked() -> None:
+    nameless = batch_in("cancelled", None)
+    assert campaign_status(Campaigns(), nameless) is None  # type: ignore[arg-type]
+    assert campaign_status(Campaigns(campaign("Draft")), nameless) == "Draft"  # type: ignore[arg-type]
+    hidden = Campaigns(campaign("Draft"), archived=(campaign("Sent"),))
+    assert campaign_status(hidden, nameless) == "Sent"  # type: ignore[arg-type]
+
+
+def test_a_batch_nobody_knows_is_named_as_such(ledger: Ledger) -> None:
+    with pytest.raises(LedgerError, match="no batch has this key"):
+        find_batch(ledger, KEY)
