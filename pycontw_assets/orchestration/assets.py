@@ -38,6 +38,7 @@ from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import content_digest as table_digest
 from pycontw_assets.orchestration.observe import OWNER_TAG
 from pycontw_assets.orchestration.reconcile import table_asset
+from pycontw_assets.orchestration.recovery import refuse_lost_ledger
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.safety import guarded
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
@@ -358,6 +359,7 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
             services.settings.invite_limit,
             _consents(context),
         )
+        refuse_lost_ledger(services, partition.edition)
         with services.exclusive(f"invitations of {partition.key}"):
             outcome = step.run(partition, _orders(services, partition).holders(services.pseudonymizer))
         context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))

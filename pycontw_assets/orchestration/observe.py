@@ -22,7 +22,7 @@ from pycontw_assets.orchestration.reconcile import (
     decide,
     table_asset,
 )
-from pycontw_assets.orchestration.recovery import refuse_lost_ledger
+from pycontw_assets.orchestration.recovery import refuse_lost_ledger_if_told
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.records import FAMILIES, EventPartition
 
@@ -69,8 +69,7 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
     discovery = discover(
         listing.events, services.ledger.known_events(), services.mapped_events(), services.settings.edition
     )
-    if discovery.edition:
-        refuse_lost_ledger(services, discovery.edition)
+    refuse_lost_ledger_if_told(services, discovery)
     services.ledger.register_events(discovery.partitions)
     ended = _ended(services, discovery)
     books = _read_all_books(services, discovery.partitions)

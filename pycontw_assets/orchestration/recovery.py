@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pycontw_assets.api_client import ServiceError
 from pycontw_assets.authorize.recall import is_our_writing, recall_grants
 from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.ledger import Batch, LedgerError, Poll
@@ -77,6 +78,24 @@ def refuse_lost_ledger(services: Services, edition: str) -> None:
             "ledger back, or run `pycontw-assets rebuild-ledger`"
         )
     begin(services.ledger, edition)
+
+
+def refuse_lost_ledger_if_told(services: Services, discovery: Discovery) -> None:
+    """The same at the start of a tick, where Klaviyo being down must not keep buyers out and tables empty.
+
+    Without its word a new installation goes on (no invitation starts before it was asked); orders in the vault
+    that the ledger never heard of look like a lost ledger, so there the tick waits.
+    """
+    if discovery.edition is None:
+        return
+    try:
+        refuse_lost_ledger(services, discovery.edition)
+    except ServiceError:
+        if any(
+            services.ledger.poll_of(partition.key) is None and services.vault.read(partition.key)
+            for partition in discovery.partitions
+        ):
+            raise
 
 
 def live_edition(services: Services) -> str:

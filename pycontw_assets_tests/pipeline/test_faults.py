@@ -183,6 +183,17 @@ def test_while_klaviyo_is_down_buyers_get_in_and_tables_fill(pipeline: Pipeline,
     assert pipeline.verdict() == []
 
 
+def test_klaviyo_down_from_the_first_poll_on_keeps_nobody_out(pipeline: Pipeline, world: World, event: int) -> None:
+    world.sell(event)
+    world.faults.add("klaviyo", "status", times=None)
+    assert not pipeline.poll().ok
+    assert pipeline.guests() == entitled(world, EDITION)
+    assert len(pipeline.tables()["individual"]) == 1
+    world.faults.clear()
+    pipeline.until_quiet()
+    assert pipeline.verdict() == []
+
+
 def test_while_the_warehouse_fails_buyers_get_in_and_are_mailed(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event)
     broken = pipeline.home / "warehouse.duckdb"

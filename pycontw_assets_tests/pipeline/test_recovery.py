@@ -15,7 +15,7 @@ from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.send_email.recall import find_invitations, look_twice
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock
+from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, describe
 
 ANNA, BEN, CARA, DORA = "anna@example.org", "ben@example.com", "cara@example.net", "dora@example.org"
 SPEAKER = {"name": "", "role": "guest", "affiliation": "Speaker"}
@@ -71,16 +71,44 @@ def test_a_new_ledger_asks_for_campaigns_once_and_never_again(pipeline: Pipeline
     assert len(world.calls.find("klaviyo", path="/api/campaigns$")) == 2, "the archived ones and the others"
 
 
-def test_while_klaviyo_cannot_tell_the_first_tick_fails_and_is_retried(
+def test_orders_in_the_vault_that_the_ledger_never_heard_of_wait_until_klaviyo_can_tell(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.sell(event, address=ANNA)
+    pipeline.poll()
+    lose(pipeline)
+    world.sell(event, address=BEN)
     world.faults.add("klaviyo", "status", times=None, status=503)
     with pytest.raises(Unavailable):
-        pipeline.poll()
-    assert pipeline.guests() == set()
+        pipeline.later_poll()
+    assert pipeline.guests() == {ANNA}
     world.faults.clear()
+    with pytest.raises(LedgerError, match="rebuild-ledger"):
+        pipeline.later_poll()
+
+
+def test_with_everything_lost_and_klaviyo_down_for_a_moment_buyers_get_in_and_nobody_is_mailed(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """The tick could not ask, so the step that invites does."""
+    [seat, *_] = world.sell(event, address=ANNA) + world.sell(event, address=BEN)
+    pipeline.until_quiet()
+    lose(pipeline, vault=True)
+    world.rename_event(event, "PyCon TW 2031 Registration: Corporate (moved)")
+    world.sell(event, address=CARA)
+    world.faults.add("klaviyo", "reset", path="/api/campaigns$", times=1)
+    world.faults.add("klaviyo", "status", path="/api/campaigns$", times=2, status=503)
+    report = pipeline.later_poll()
+    assert not report.ok
+    assert "rebuild-ledger" in describe(report)
+    assert pipeline.guests() == {ANNA, BEN, CARA}
+    assert sorted(pipeline.mailed()) == [ANNA, BEN]
+    with pytest.raises(LedgerError, match="rebuild-ledger"):
+        pipeline.later_poll()
+    rebuild(pipeline)
+    world.refund(seat)
     settle(pipeline)
+    assert pipeline.guests() == {BEN, CARA}
 
 
 def test_campaigns_of_another_edition_are_no_sign_of_a_loss(install: Install, world: World, event: int) -> None:
