@@ -34,6 +34,8 @@ from pycontw_assets.ledger import (
 )
 from pycontw_assets.records import EventPartition
 
+_ADOPTED = "adopted"
+
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
@@ -71,6 +73,7 @@ def restore(ledger: Ledger, found: Restoration) -> None:
     with ledger.engine.begin() as db:
         if _has_begun(db, found.edition):
             raise LedgerError(f"the ledger of edition {found.edition} is not lost; nothing was changed")
+        _forget(db, found.edition)
         for table, rows in _rows(ledger, found):
             insert_missing(db, table, rows)
         for name, list_id in found.list_ids.items():
@@ -84,7 +87,7 @@ def adopt(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
         batch_key=uuid.uuid4().hex[:12],
         edition=edition,
         partition_key=f"{edition}-adopted",
-        poll_id="adopted",
+        poll_id=_ADOPTED,
         state="sent",
         campaign_name="adopted",
         created_at=ledger.clock(),
@@ -126,13 +129,20 @@ def _beginning(edition: str) -> str:
 
 
 def _has_begun(db: sa.Connection, edition: str) -> bool:
+    """By word, or by a batch: without having asked Klaviyo no batch is begun, whatever else was done meanwhile."""
     noted = sa.select(meta.c.name).where(meta.c.name == _beginning(edition))
-    polled = (
-        sa.select(polls.c.partition_key)
-        .join(events, events.c.partition_key == polls.c.partition_key)
-        .where(events.c.edition == edition)
-    )
-    return any(db.execute(query.limit(1)).first() is not None for query in (noted, polled))
+    claimed = sa.select(batches.c.batch_key).where(batches.c.edition == edition, batches.c.poll_id != _ADOPTED)
+    return any(db.execute(query.limit(1)).first() is not None for query in (noted, claimed))
+
+
+def _forget(db: sa.Connection, edition: str) -> None:
+    """What a ledger that knows nobody made of the edition while Klaviyo could not tell; adopted people stay."""
+    partitions = sa.select(events.c.partition_key).where(events.c.edition == edition)
+    db.execute(sa.delete(polls).where(polls.c.partition_key.in_(partitions)))
+    db.execute(sa.delete(members).where(members.c.partition_key.in_(partitions)))
+    db.execute(sa.delete(holdings).where(holdings.c.edition == edition))
+    db.execute(sa.delete(grants).where(grants.c.edition == edition))
+    db.execute(sa.delete(events).where(events.c.edition == edition))
 
 
 def _rows(ledger: Ledger, found: Restoration) -> Iterator[tuple[sa.Table, list[dict[str, Any]]]]:

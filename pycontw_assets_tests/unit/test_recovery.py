@@ -197,6 +197,7 @@ def test_what_was_restored_is_remembered_as_if_it_had_never_been_lost(ledger: Le
 def test_a_ledger_at_work_is_never_written_over(ledger: Ledger, hold_tickets: HoldTickets) -> None:
     ledger.register_events([PARTITION])
     hold_tickets(["anna@example.org"])
+    begin(ledger, EDITION)
     with pytest.raises(LedgerError, match="not lost"):
         restore(ledger, restoration())
     assert ledger.holders_of(PARTITION.key) == keys("anna@example.org")
@@ -212,12 +213,26 @@ def test_restoring_is_all_or_nothing(ledger: Ledger) -> None:
         restore(ledger, restoration())
 
 
-def test_a_ledger_begins_by_a_poll_or_by_word_and_for_one_edition_only(
+def test_what_polls_noted_without_klaviyos_word_gives_way_to_what_was_restored(
     ledger: Ledger, hold_tickets: HoldTickets
 ) -> None:
-    ledger.register_events([PARTITION])
+    """Not knowing anybody, they took our guests for somebody else's, and a renamed event for a new one."""
+    renamed = EventPartition(PARTITION.event_id, EDITION, "reserved")
+    ledger.register_events([renamed])
+    hold_tickets(["anna@example.org"], renamed)
+    ledger.intend_grants(EDITION, renamed.key, [A], ours=False, state="granted")
+    adopt(ledger, EDITION, [C])
+    restore(ledger, restoration())
+    assert ledger.known_events() == {PARTITION.event_id: PARTITION}
+    assert ledger.open_grants(EDITION)[A].ours
+    assert ledger.holders_of(renamed.key) == set()
+    assert adopt(ledger, EDITION, [C]) == 0, "a person's word stays"
+
+
+def test_a_ledger_begins_by_word_or_by_a_batch_of_its_own_and_for_one_edition_only(ledger: Ledger) -> None:
+    adopt(ledger, EDITION, [A])
     assert not has_begun(ledger, EDITION)
-    hold_tickets([])
+    ledger.claim(batch_in("open"), {B: 1})
     assert has_begun(ledger, EDITION), "a ledger from before there was a word for it"
     assert not has_begun(ledger, "2032")
     begin(ledger, "2032")
