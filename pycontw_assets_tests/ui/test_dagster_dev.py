@@ -13,7 +13,7 @@ from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.ui.processes import Command, Dagster, free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.browser
 
 CHECKOUT = Path(__file__).parents[2]
 # Dagster advertises another command, which refuses a project with a setup.py.

@@ -14,7 +14,7 @@ from pycontw_assets_tests.pipeline.harness import spellings
 from pycontw_assets_tests.ui.conftest import Visitor
 from pycontw_assets_tests.ui.processes import HOST, Command, Dagster, free_port
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 SENSOR = "kktix_orders_sensor"
 STAGES = ("extract", "authorize", "send_email")
