@@ -35,6 +35,8 @@ concurrency:
     max_concurrent_runs: 4
     tag_concurrency_limits:
       - {key: dagster/partition, limit: 1, value: {applyLimitPerUniqueValue: true}}
+# The runs print nothing, and capturing it costs two processes each; what happened is in the event log.
+compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}
 retention:
   sensor: {purge_after_days: {skipped: 7, started: 30, success: 30, failure: 30}}
 """
