@@ -14,6 +14,11 @@ _KEPT = ("PATH", "LANG", "TMPDIR", "TERM", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 _KEPT_PREFIXES = ("PYTEST_", "PYTHON", "LC_", "COV_", "COVERAGE_", "PLAYWRIGHT_")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The browser tests first: they mostly wait, and at the end nothing would be left to do meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def empty_environment() -> Iterator[None]:
     """No variable of the person who runs the tests reaches them."""

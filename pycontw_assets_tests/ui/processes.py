@@ -37,6 +37,8 @@ class Command:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # Where the tests were started in the background, Ctrl-C is ignored, and children inherit that.
+                preexec_fn=_heed_interrupts,
             )
 
     @property
@@ -75,6 +77,10 @@ class Command:
         finally:
             for pid in self.processes():
                 os.kill(pid, signal.SIGKILL)
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _bears(entry: Path, mark: bytes) -> bool:
