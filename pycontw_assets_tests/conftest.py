@@ -14,9 +14,13 @@ _KEPT = ("PATH", "LANG", "TMPDIR", "TERM", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 _KEPT_PREFIXES = ("PYTEST_", "PYTHON", "LC_", "COV_", "COVERAGE_", "PLAYWRIGHT_")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The browser tests first: they mostly wait, and at the end nothing would be left to do meanwhile."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The browser tests run in CI (``CI=true``) or when asked for; then first, since they mostly wait."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    if not os.environ.get("CI") and "browser" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("browser")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = items[len(left_out) :]
 
 
 @pytest.fixture(scope="session", autouse=True)
