@@ -314,10 +314,6 @@ class Ledger:
             ]
             insert_missing(db, holdings, added)
 
-    def record_problem(self, partition_key: str, problem: str) -> None:
-        with self.engine.begin() as db:
-            db.execute(sa.update(polls).where(polls.c.partition_key == partition_key).values(problem=problem))
-
     def holders_of(self, partition_key: str) -> set[str]:
         """Pseudonyms of those who hold a usable ticket of the event, as of its last good poll."""
         return self._column(sa.select(holdings.c.address_key).where(holdings.c.partition_key == partition_key))
@@ -430,7 +426,7 @@ class Ledger:
 
     # -- batches and invitations ------------------------------------------------------------------
 
-    def newcomers(self, partition_key: str, edition: str, limit: int | None = None) -> dict[str, int]:
+    def newcomers(self, partition_key: str, edition: str) -> dict[str, int]:
         """Address key -> span of the holders of this event who were let in and are in no batch yet."""
         query = (
             sa.select(grants.c.address_key, grants.c.span)
@@ -448,7 +444,6 @@ class Ledger:
                 ),
             )
             .order_by(grants.c.granted_at, grants.c.address_key)
-            .limit(limit)
         )
         with self.engine.begin() as db:
             return {row.address_key: row.span for row in db.execute(query)}

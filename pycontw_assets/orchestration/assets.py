@@ -89,9 +89,14 @@ def _verdict(name: str, problems: Iterable[str]) -> list[AssetCheckResult]:
     return [AssetCheckResult(passed=not found, check_name=name, metadata={"problems": MetadataValue.md(text)})]
 
 
-def _begin(context: AssetExecutionContext, services: Services) -> EventPartition:
-    """Sign the run with the process that does the work, so that a later tick can tell when it died."""
+def _sign(context: AssetExecutionContext) -> None:
+    """Name the process that does the work, so that a later tick can tell when it died."""
     context.instance.add_run_tags(context.run_id, {OWNER_TAG: process_identity()})
+
+
+def _begin(context: AssetExecutionContext, services: Services) -> EventPartition:
+    """Sign the run, and which event it is about."""
+    _sign(context)
     return services.partition(context.partition_key)
 
 
@@ -287,7 +292,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
 def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """The invitation mail, one template per version of its text, found or made by its versioned name."""
     with guarded():
-        context.instance.add_run_tags(context.run_id, {OWNER_TAG: process_identity()})
+        _sign(context)
         editions = {partition.edition for partition in services.ledger.known_events().values()}
         edition = services.settings.edition or max(editions)
         mail = services.mail(edition)

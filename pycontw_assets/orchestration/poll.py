@@ -13,8 +13,8 @@ from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.sensors import (
     access_requests,
     load_requests,
+    missing_partitions,
     new_poll_id,
-    partition_keys,
     sightings,
 )
 
@@ -54,10 +54,8 @@ def poll(
 ) -> PollReport:
     """Observe, run what is due for access, then bring the tables up to date."""
     tick = observe(services, instance)
-    for name, keys in partition_keys(tick).items():
-        missing = sorted(set(keys) - set(instance.get_dynamic_partitions(name)))
-        if missing:
-            instance.add_dynamic_partitions(name, missing)
+    for name, keys in missing_partitions(tick, instance).items():
+        instance.add_dynamic_partitions(name, keys)
     for sighting in sightings(tick):
         instance.report_runless_asset_event(sighting)
     services.fresh_books = {fact.partition.event_id: fact.book for fact in tick.facts.values() if fact.book}

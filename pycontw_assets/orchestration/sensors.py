@@ -12,7 +12,9 @@ from dagster import (
     AssetObservation,
     AssetSelection,
     AutomationConditionSensorDefinition,
+    DagsterInstance,
     DefaultSensorStatus,
+    DynamicPartitionsDefinition,
     MetadataValue,
     RunRequest,
     SensorDefinition,
@@ -57,6 +59,15 @@ def partition_keys(tick: Tick) -> dict[str, list[str]]:
         str(family_events[family].name): [p.key for p in partitions if p.family == family] for family in FAMILIES
     }
     return {str(kktix_events.name): [p.key for p in partitions], **families}
+
+
+def missing_partitions(tick: Tick, instance: DagsterInstance) -> dict[str, list[str]]:
+    """Of these keys, the ones that Dagster does not have yet."""
+    missing = {
+        name: sorted(set(keys) - set(instance.get_dynamic_partitions(name)))
+        for name, keys in partition_keys(tick).items()
+    }
+    return {name: keys for name, keys in missing.items() if keys}
 
 
 def sightings(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization]:
@@ -115,22 +126,13 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 run_requests=requests,
                 skip_reason=None if requests else summarize(tick.decisions),
                 dynamic_partitions_requests=[
-                    definition.build_add_request(keys) for definition, keys in _definitions(tick, context)
+                    DynamicPartitionsDefinition(name=name).build_add_request(keys)
+                    for name, keys in missing_partitions(tick, context.instance).items()
                 ],
                 asset_events=seen,
             )
 
     return kktix_orders_sensor
-
-
-def _definitions(tick: Tick, context: SensorEvaluationContext) -> Iterator[tuple[Any, list[str]]]:
-    for definition in (kktix_events, *family_events.values()):
-        name = str(definition.name)
-        missing = [
-            key for key in partition_keys(tick)[name] if key not in context.instance.get_dynamic_partitions(name)
-        ]
-        if missing:
-            yield definition, missing
 
 
 def _repairs(tick: Tick, poll_id: str) -> Iterator[RunRequest]:
