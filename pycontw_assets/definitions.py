@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from dagster import Definitions, in_process_executor
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from dagster import (
+    AssetsDefinition,
+    AssetSpec,
+    BetaWarning,
+    Definitions,
+    in_process_executor,
+    with_source_code_references,
+)
 
 from pycontw_assets.orchestration.assets import (
     attendee_table_assets,
@@ -22,23 +33,32 @@ from pycontw_assets.orchestration.sensors import orders_sensor, tables_sensor
 
 def build_definitions(services: Services | None = None, *, interval_seconds: int | None = None) -> Definitions:
     """The whole graph. Without arguments it reads the environment, but only once something runs."""
+    interval = interval_seconds or poll_interval_seconds()
+    assets: list[AssetsDefinition | AssetSpec] = [
+        kktix(interval),
+        raw_kktix_orders,
+        *attendee_table_assets(),
+        gather_guestlist,
+        klaviyo_template,
+        klaviyo_list,
+        klaviyo_campaign,
+        gather_town,
+        klaviyo,
+    ]
     return Definitions(
-        assets=[
-            kktix,
-            raw_kktix_orders,
-            *attendee_table_assets(),
-            gather_guestlist,
-            klaviyo_template,
-            klaviyo_list,
-            klaviyo_campaign,
-            gather_town,
-            klaviyo,
-        ],
+        assets=_with_source(assets),
         jobs=jobs,
-        sensors=[orders_sensor(interval_seconds or poll_interval_seconds()), tables_sensor],
+        sensors=[orders_sensor(interval), tables_sensor],
         resources={"services": services or Services()},
         executor=in_process_executor,
     )
+
+
+def _with_source(assets: Sequence[AssetsDefinition | AssetSpec]) -> Sequence[Any]:
+    """Each asset with a link to its code. Dagster calls this interface beta, which is no news to who runs it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BetaWarning)
+        return with_source_code_references(assets)
 
 
 defs = build_definitions()

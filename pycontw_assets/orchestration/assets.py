@@ -3,13 +3,11 @@
 No postponed annotations here: Dagster reads the types of ``context`` and of resources while it loads.
 """
 
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
 
 from dagster import (
+    AssetCheckEvaluation,
     AssetCheckResult,
-    AssetCheckSpec,
     AssetDep,
     AssetExecutionContext,
     AssetMaterialization,
@@ -18,24 +16,34 @@ from dagster import (
     AutomationCondition,
     DataVersion,
     DynamicPartitionsDefinition,
+    FreshnessPolicy,
     IdentityPartitionMapping,
     MaterializeResult,
     MetadataValue,
     ResourceParam,
-    TableColumn,
-    TableSchema,
     asset,
 )
 
 from pycontw_assets.authorize.guest_list import GuestListStep
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.deidentify.pseudonymize import deidentify
+from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
 from pycontw_assets.extract.orders import content_digest, next_refresh, open_ids
 from pycontw_assets.extract.snapshot import read_books, take_snapshot
 from pycontw_assets.leases import process_identity
 from pycontw_assets.ledger import Poll
+from pycontw_assets.load.checks import doubled_keys, malformed_digests, personal_values, refuse
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import content_digest as table_digest
+from pycontw_assets.orchestration.describe import (
+    checked,
+    column_lineage,
+    counted,
+    order_columns,
+    preview_of_orders,
+    preview_of_rows,
+    table_columns,
+    verdict,
+)
 from pycontw_assets.orchestration.observe import OWNER_TAG
 from pycontw_assets.orchestration.reconcile import table_asset
 from pycontw_assets.orchestration.recovery import refuse_lost_ledger
@@ -56,37 +64,45 @@ family_events: dict[Family, DynamicPartitionsDefinition] = {
     family: DynamicPartitionsDefinition(name=f"kktix_{family}_events") for family in FAMILIES
 }
 
-kktix = AssetSpec(
-    "kktix",
-    group_name="extract",
-    kinds={"kktix"},
-    description="The ticket shop. Every tick observes which events it lists; those that are left alone are shown "
-    "with the reason.",
-)
+# Dagster keeps freshness by the minute, and a single slow poll is no reason to worry.
+_STALE_AFTER_POLLS = 6
+
+
+def kktix(poll_interval_seconds: int) -> AssetSpec:
+    stale = timedelta(seconds=max(_STALE_AFTER_POLLS * poll_interval_seconds, 300))
+    return AssetSpec(
+        "kktix",
+        group_name="extract",
+        kinds={"kktix"},
+        owners=OWNERS,
+        tags={"external_system": ""},
+        description="The ticket shop. Every tick observes which events it lists; those that are left alone are shown "
+        "with the reason. Not fresh: nobody polls, or the shop does not answer.",
+        freshness_policy=FreshnessPolicy.time_window(fail_window=stale, warn_window=stale / 2),
+        metadata={"site": MetadataValue.url("https://kktix.com")},
+    )
+
+
 gather_town = AssetSpec(
     "gather_town",
     group_name="authorize",
     kinds={"gather"},
+    owners=OWNERS,
+    tags={"external_system": ""},
     deps=["gather_guestlist"],
     description="The virtual venue: whoever is on its guest list may enter.",
+    metadata={"site": MetadataValue.url("https://gather.town")},
 )
 klaviyo = AssetSpec(
     "klaviyo",
     group_name="send_email",
     kinds={"klaviyo"},
+    owners=OWNERS,
+    tags={"external_system": ""},
     deps=["klaviyo_campaign"],
     description="The mail service: sends the campaigns and counts opens and clicks.",
+    metadata={"site": MetadataValue.url("https://www.klaviyo.com")},
 )
-
-
-def _checked(asset_name: str, name: str, description: str) -> list[AssetCheckSpec]:
-    return [AssetCheckSpec(name, asset=asset_name, description=description)]
-
-
-def _verdict(name: str, problems: Iterable[str]) -> list[AssetCheckResult]:
-    found = list(problems)
-    text = "\n".join(f"- {problem}" for problem in found) or "none"
-    return [AssetCheckResult(passed=not found, check_name=name, metadata={"problems": MetadataValue.md(text)})]
 
 
 def _sign(context: AssetExecutionContext) -> None:
@@ -122,7 +138,8 @@ def _orders(services: Services, partition: EventPartition) -> OrderSnapshot:
     kinds={"python", "kktix"},
     owners=OWNERS,
     tags={"personal_data": "vault"},
-    check_specs=_checked("raw_kktix_orders", "orders_were_read_whole", "Books were whole, nobody is quarantined."),
+    check_specs=checked("raw_kktix_orders", {"orders_were_read_whole": "Books were whole, nobody is quarantined."}),
+    metadata={"dagster/column_schema": order_columns(load_policy())},
 )
 def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
@@ -163,8 +180,11 @@ def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Ser
             services.ledger.record_poll(partition.edition, poll, holders)
         return MaterializeResult(
             data_version=DataVersion(digest[:16]),
-            metadata=_order_counts(snapshot, outcome.new, outcome.reread),
-            check_results=_verdict("orders_were_read_whole", _order_problems(snapshot, outcome.problem)),
+            metadata={
+                **_order_counts(snapshot, outcome.new, outcome.reread),
+                "newest": preview_of_orders(snapshot),
+            },
+            check_results=[verdict("orders_were_read_whole", _order_problems(snapshot, outcome.problem))],
         )
 
 
@@ -191,8 +211,14 @@ def _order_problems(snapshot: OrderSnapshot, problem: str | None) -> list[str]:
     return ([problem] if problem else []) + quarantined
 
 
-def _table_columns(table: Table) -> TableSchema:
-    return TableSchema([TableColumn(column.name, column.type, column.description) for column in table.columns])
+TABLE_CHECKS = {
+    "keys_are_unique": "One row per event and attendee.",
+    "holds_no_personal_data": "No value in clear looks like an address, a phone or a national id. "
+    "A table is not written while one does.",
+    "digests_have_their_shape": "Every hashed column holds 64 hexadecimal digits or nothing.",
+    "rows_match_the_orders": "The table holds as many rows of the event as the vault holds attendees.",
+    "questions_are_known": "Every question and answer has a rule in deidentify/policy.yaml; others are hashed.",
+}
 
 
 def _attendee_table(family: Family, table: Table) -> AssetsDefinition:
@@ -204,13 +230,15 @@ def _attendee_table(family: Family, table: Table) -> AssetsDefinition:
         kinds={"duckdb", "table"},
         owners=OWNERS,
         tags={"personal_data": "pseudonyms"},
+        check_specs=checked(table_asset(family), TABLE_CHECKS),
         # A new snapshot with the same content (a re-read that found nothing) must not cost a run.
         automation_condition=AutomationCondition.eager().replace(
             "newly_updated_without_root", AutomationCondition.data_version_changed()
         ),
         metadata={
             "dagster/table_name": f"ods.{table.name}",
-            "dagster/column_schema": _table_columns(table),
+            "dagster/column_schema": table_columns(table),
+            "dagster/column_lineage": column_lineage(table, raw_kktix_orders.key),
             "partition_expr": "partition_key",
         },
         description=f"One row per {family} attendee, de-identified by deidentify/policy.yaml. Cancelled ones stay, "
@@ -221,26 +249,51 @@ def _attendee_table(family: Family, table: Table) -> AssetsDefinition:
             partition = _begin(context, services)
             snapshot = _orders(services, partition)
             result = deidentify(list(snapshot.records.values()), partition, services.pseudonymizer)
+            _refuse_personal_values(context, table, result)
             outcome = services.warehouse.replace_partition(
                 table, partition.key, result.frame, table_digest(result.frame)
             )
+            stored = services.warehouse.partition_rows(table, partition.key)
             services.ledger.record_load(partition.key, content_digest(snapshot, services.table_rules))
             return MaterializeResult(
                 metadata={
                     "dagster/partition_row_count": len(result.frame),
                     "outcome": outcome,
-                    "unknown_questions": _question_table(result.unknown_questions),
-                    "unlisted_answers": _question_table(result.unlisted_answers),
-                    "repeated_answers": _question_table(result.repeated_answers),
-                }
+                    "unknown_questions": counted(result.unknown_questions, "question"),
+                    "unlisted_answers": counted(result.unlisted_answers, "column"),
+                    "repeated_answers": counted(result.repeated_answers, "column"),
+                    "newest": preview_of_rows(result.frame),
+                },
+                check_results=_table_verdicts(result, expected=len(snapshot.records), stored=stored),
             )
 
     return attendees
 
 
-def _question_table(questions: Mapping[str, int]) -> Any:
-    lines = [f"| {question.replace('|', '/')} | {count} |" for question, count in sorted(questions.items())]
-    return MetadataValue.md("\n".join(["| where | answers |", "| --- | --- |", *lines]) if lines else "none")
+def _refuse_personal_values(context: AssetExecutionContext, table: Table, result: Deidentified) -> None:
+    """A table cannot be unread: nothing is written, and the check shows why."""
+    found = personal_values(result.frame)
+    if found:
+        shown = {"problems": MetadataValue.md("\n".join(f"- {problem}" for problem in found))}
+        context.log_event(
+            AssetCheckEvaluation(
+                context.asset_key, "holds_no_personal_data", passed=False, metadata=shown, blocking=True
+            )
+        )
+        raise refuse(table.name, found)
+
+
+def _table_verdicts(result: Deidentified, *, expected: int, stored: int) -> list[AssetCheckResult]:
+    """Of ``TABLE_CHECKS``. Whoever comes here wrote a table, so no value looked personal."""
+    unknown = [f"{count} answers to a question no rule names" for count in result.unknown_questions.values()]
+    unlisted = [f"{column}: {count} answers outside its choices" for column, count in result.unlisted_answers.items()]
+    return [
+        verdict("keys_are_unique", doubled_keys(result.frame)),
+        verdict("holds_no_personal_data", []),
+        verdict("digests_have_their_shape", malformed_digests(result.frame)),
+        verdict("rows_match_the_orders", [] if stored == expected else [f"{stored} rows, {expected} attendees"]),
+        verdict("questions_are_known", [*unknown, *unlisted], is_warning=True),
+    ]
 
 
 @asset(
@@ -249,8 +302,8 @@ def _question_table(questions: Mapping[str, int]) -> Any:
     group_name="authorize",
     kinds={"python", "gather"},
     owners=OWNERS,
-    check_specs=_checked(
-        "gather_guestlist", "guest_list_is_in_line", "Nothing was refused, every guest was confirmed."
+    check_specs=checked(
+        "gather_guestlist", {"guest_list_is_in_line": "Nothing was refused, every guest was confirmed."}
     ),
 )
 def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
@@ -280,7 +333,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
                 "revocations_waiting": outcome.waiting_revocations,
                 "venue": MetadataValue.url(services.settings.invitation_venue_url),
             },
-            check_results=_verdict("guest_list_is_in_line", outcome.problems),
+            check_results=[verdict("guest_list_is_in_line", outcome.problems)],
         )
 
 
@@ -339,7 +392,7 @@ def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Service
     group_name="send_email",
     kinds={"python", "klaviyo"},
     owners=OWNERS,
-    check_specs=_checked("klaviyo_campaign", "invitations_went_out", "No batch waits, was refused or was cancelled."),
+    check_specs=checked("klaviyo_campaign", {"invitations_went_out": "No batch waits, was refused or was cancelled."}),
 )
 def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """Newcomers who were let in get one invitation each: one campaign per batch, sent once, followed until it ended."""
@@ -380,7 +433,7 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
                 "campaigns": ", ".join(outcome.campaign_ids) or "none",
                 "notes": "; ".join(outcome.notes) or "none",
             },
-            check_results=_verdict("invitations_went_out", outcome.problems),
+            check_results=[verdict("invitations_went_out", outcome.problems)],
         )
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from dagster import DagsterEventType, DagsterInstance, Definitions, ExecuteInProcessResult, RunRequest
+from dagster import (
+    AssetCheckSeverity,
+    DagsterEventType,
+    DagsterInstance,
+    Definitions,
+    ExecuteInProcessResult,
+    RunRequest,
+)
 
 from pycontw_assets.orchestration.assets import CONSENT_TAG
 from pycontw_assets.orchestration.observe import Tick, decide_again, observe
@@ -100,7 +107,7 @@ def _failures(result: ExecuteInProcessResult) -> Iterable[str]:
 
 def _problems(result: ExecuteInProcessResult) -> Iterable[str]:
     for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed:
+        if not evaluation.passed and evaluation.severity == AssetCheckSeverity.ERROR:
             text = str(evaluation.metadata["problems"].value)
             yield f"{evaluation.asset_key.to_user_string()}: {text.removeprefix('- ').replace(chr(10) + '- ', '; ')}"
 

@@ -1,0 +1,119 @@
+"""What people see of the assets in Dagster: schemas, lineage of columns, previews, verdicts. Texts and counts only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetKey,
+    MetadataValue,
+    TableColumn,
+    TableColumnDep,
+    TableColumnLineage,
+    TableRecord,
+    TableSchema,
+)
+
+from pycontw_assets.deidentify.policy import Policy
+from pycontw_assets.load.schema import Table
+from pycontw_assets.records import OrderSnapshot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREVIEW_ROWS = 5
+_PREVIEWED = ("attendee_id", "ticket_name", "state", "is_paid", "is_usable", "is_cancelled", "updated_at")
+_OWN_FIELDS = {
+    "first_seen_at": "When a poll first saw the attendee.",
+    "gone_at": "When the attendee was found to have left the book; empty while it is there.",
+}
+
+
+def checked(asset_name: str, checks: Mapping[str, str]) -> list[AssetCheckSpec]:
+    """Check name -> what it says when it passes."""
+    return [AssetCheckSpec(name, asset=asset_name, description=text) for name, text in checks.items()]
+
+
+def verdict(name: str, problems: Iterable[str], *, is_warning: bool = False) -> AssetCheckResult:
+    """Passed when there is no problem. A warning shows, but keeps nothing from being fine."""
+    found = list(problems)
+    text = "\n".join(f"- {problem}" for problem in found) or "none"
+    severity = AssetCheckSeverity.WARN if is_warning else AssetCheckSeverity.ERROR
+    return AssetCheckResult(
+        passed=not found, check_name=name, severity=severity, metadata={"problems": MetadataValue.md(text)}
+    )
+
+
+def order_columns(policy: Policy) -> TableSchema:
+    """What the vault holds of an attendee: the allow-listed fields and the form, each with what becomes of it."""
+    fields = [
+        TableColumn(name, field.type or "form", field.description)
+        for name, field in policy.payload.items()
+        if field.action == "keep"
+    ]
+    own = [TableColumn(name, "TIMESTAMP", text) for name, text in _OWN_FIELDS.items()]
+    form = [TableColumn(rule.labels[0], "answer", f"{rule.description} ({rule.action})") for rule in policy.form]
+    return TableSchema([*fields, *own, *form])
+
+
+def table_columns(table: Table) -> TableSchema:
+    return TableSchema([TableColumn(column.name, column.type, column.description) for column in table.columns])
+
+
+def column_lineage(table: Table, orders: AssetKey) -> TableColumnLineage:
+    """Each column of a table from the field or question of the orders it is made of."""
+    sources = {column.name: _sources(column.name, column.source) for column in table.columns}
+    return TableColumnLineage(
+        {name: [TableColumnDep(orders, source) for source in found] for name, found in sources.items() if found}
+    )
+
+
+def _sources(name: str, source: str) -> list[str]:
+    kind, _, field = source.partition(": ")
+    if kind in ("payload", "form"):
+        return [field]
+    derived = {"is_usable": ["is_paid", "state", "gone_at"], "is_cancelled": ["state", "gone_at"]}
+    return derived.get(name, [name] if name in _OWN_FIELDS else [])
+
+
+def preview_of_rows(frame: pd.DataFrame) -> Any:
+    """The newest rows, without a single form answer."""
+    newest = frame.sort_values("attendee_id").tail(PREVIEW_ROWS)[list(_PREVIEWED)].astype(object)
+    return _preview(newest.where(newest.notna(), None).to_dict("records"))
+
+
+def preview_of_orders(snapshot: OrderSnapshot) -> Any:
+    newest = sorted(snapshot.records.values(), key=lambda record: record.attendee.attendee_id)[-PREVIEW_ROWS:]
+    return _preview(
+        {
+            "attendee_id": record.attendee.attendee_id,
+            "ticket_name": record.attendee.ticket_name,
+            "state": record.attendee.state,
+            "is_paid": record.attendee.is_paid,
+            "is_usable": record.is_usable,
+            "first_seen_at": record.first_seen_at,
+        }
+        for record in newest
+    )
+
+
+def _preview(rows: Iterable[Mapping[Any, Any]]) -> Any:
+    records = [TableRecord({str(name): _cell(value) for name, value in row.items()}) for row in rows]
+    names = list(records[0].data) if records else ["attendee_id"]
+    return MetadataValue.table(records, schema=TableSchema([TableColumn(name) for name in names]))
+
+
+def _cell(value: Any) -> str | int | bool:
+    if value is None:
+        return "-"
+    return value if isinstance(value, (bool, int)) else str(value)
+
+
+def counted(counts: Mapping[str, int], heading: str) -> Any:
+    """Counts as a small table; ``none`` when there are none."""
+    rows = [f"| {name.replace('|', '/')} | {count} |" for name, count in sorted(counts.items())]
+    return MetadataValue.md("\n".join([f"| {heading} | answers |", "| --- | --- |", *rows]) if rows else "none")
