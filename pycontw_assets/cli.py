@@ -58,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return FINE
+    except Exception as error:  # noqa: BLE001  # the boundary: a traceback quotes whatever a library put into its text
+        from pycontw_assets.orchestration.safety import explain
+
+        print(f"{explain(error)}. The next poll tries again.", file=sys.stderr)
+        return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:

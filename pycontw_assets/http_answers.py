@@ -115,7 +115,9 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 _SAFE_CODE = re.compile(r"[A-Za-z_.-]{1,60}")
-_SAFE_POINTER = re.compile(r"[A-Za-z0-9_\[\]/.-]{1,120}")  # no room for an address
+# No room for an address, and none for a key or a phone: those do not begin with a slash, nor consist of small letters.
+_SAFE_POINTER = re.compile(r"/[A-Za-z0-9_\[\]/.-]{0,119}")
+_SAFE_PARAMETER = re.compile(r"[a-z_.\[\]]{1,40}")
 
 
 def objections(body: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -130,7 +132,7 @@ def objections(body: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
         source = error.get("source")
         source = source if isinstance(source, dict) else {}
         codes += _safe(_SAFE_CODE, error.get("code"))
-        pointers += _safe(_SAFE_POINTER, source.get("pointer") or source.get("parameter"))
+        pointers += _safe(_SAFE_POINTER, source.get("pointer")) or _safe(_SAFE_PARAMETER, source.get("parameter"))
     return tuple(dict.fromkeys(codes)), tuple(dict.fromkeys(pointers))
 
 

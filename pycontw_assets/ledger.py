@@ -245,8 +245,8 @@ class Ledger:
 
     def __init__(self, url: str, *, clock: Clock = utc_now) -> None:
         self.clock = clock
-        self.engine = _engine(url)
         with _explained():
+            self.engine = _engine(url)
             _tables.create_all(self.engine)
 
     # -- identity ---------------------------------------------------------------------------------
@@ -707,13 +707,12 @@ def _dialect_insert(db: sa.Connection, table: sa.Table) -> Any:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turns a driver's connection error, which can quote a password, into a line a person can act on."""
+    """Turns an error about the URL or the connection, which can quote a password, into a line a person can act on."""
     try:
         yield
-    except sa.exc.DBAPIError as error:
-        raise LedgerError(
-            f"the ledger cannot be opened ({type(error.orig).__name__}); check LEDGER_URL or the data folder"
-        ) from None
+    except (sa.exc.DBAPIError, sa.exc.ArgumentError, ImportError) as error:
+        kind = type(getattr(error, "orig", error)).__name__
+        raise LedgerError(f"the ledger cannot be opened ({kind}); check LEDGER_URL or the data folder") from None
 
 
 def _engine(url: str) -> sa.Engine:

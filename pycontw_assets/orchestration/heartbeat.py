@@ -14,5 +14,6 @@ def beat(url: SecretStr | None) -> None:
     import requests
 
     if url is not None:
-        with suppress(requests.RequestException):
+        # ValueError: what urllib3 says of a host name it cannot write, and requests passes on.
+        with suppress(requests.RequestException, ValueError):
             requests.get(url.get_secret_value(), timeout=_TIMEOUTS)

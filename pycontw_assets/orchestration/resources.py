@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from pycontw_assets.send_email.template import InvitationTemplate
 
 
+class UnknownPartition(LookupError):
+    """Nobody registered an event with this partition key."""
+
+
 class Services:
     """Every client and store of the pipeline, built on first use from ``Settings``.
 
@@ -147,7 +151,7 @@ class Services:
         for partition in self.ledger.known_events().values():
             if partition.key == key:
                 return partition
-        raise LookupError("no event has this partition key; the sensor or `poll` registers events by themselves")
+        raise UnknownPartition("no event has this partition key; the sensor or `poll` registers events by themselves")
 
     def mapped_events(self) -> dict[int, EventPartition | None]:
         """What a person said of events by id; ``None``: to be ignored."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from dagster import Failure
 
@@ -17,6 +18,7 @@ from pycontw_assets.extract.snapshot import UntrustedBook
 from pycontw_assets.leases import Busy
 from pycontw_assets.ledger import LedgerError
 from pycontw_assets.load.warehouse import WarehouseError
+from pycontw_assets.orchestration.resources import UnknownPartition
 from pycontw_assets.send_email.template import InvitationError
 from pycontw_assets.settings import InvalidSettings
 from pycontw_assets.vault import VaultError
@@ -30,19 +32,23 @@ SAFE_ERRORS = (
     InvalidSettings,
     InvitationError,
     VaultError,
-    LookupError,
+    UnknownPartition,
 )
+
+_PACKAGE = str(Path(__file__).parents[1])
 
 
 def explain(error: BaseException) -> str:
     """A text that is safe to store and show."""
-    if isinstance(error, SAFE_ERRORS) and not isinstance(error, (KeyError, IndexError)):
+    if isinstance(error, SAFE_ERRORS):
         return str(error)
-    frames = traceback.extract_tb(error.__traceback__)
-    place = next(
-        (f"{frame.name}, line {frame.lineno}" for frame in reversed(frames) if "pycontw" in frame.filename), "?"
-    )
-    return f"unexpected {type(error).__name__} in {place}; its text is withheld because it may name a person"
+    return f"unexpected {type(error).__name__} in {_place(error)}; its text is withheld because it may name a person"
+
+
+def _place(error: BaseException) -> str:
+    """Where to look: the innermost line of ours. Names of files and functions are ours too, unlike what they held."""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_PACKAGE)]
+    return f"{Path(ours[-1].filename).name}, line {ours[-1].lineno} ({ours[-1].name})" if ours else "?"
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import pytest
+import sqlalchemy as sa
 from dagster import Failure
 from dagster._serdes import serialize_value
 from dagster._utils.error import serializable_error_info_from_exc_info
@@ -15,6 +18,7 @@ from pycontw_assets.api_client import Misconfigured, NotFound, Unavailable
 from pycontw_assets.extract.snapshot import UntrustedBook
 from pycontw_assets.leases import Busy
 from pycontw_assets.ledger import LedgerError
+from pycontw_assets.orchestration.resources import UnknownPartition
 from pycontw_assets.orchestration.safety import explain, guarded
 from pycontw_assets.send_email.template import render_invitation
 from pycontw_assets.settings import InvalidSettings
@@ -34,6 +38,38 @@ def _in_a_chain() -> None:
         raise ValueError(f"while reading {PERSON}") from error
 
 
+def _with_a_note() -> None:
+    error = LedgerError("another key")
+    if sys.version_info >= (3, 11):
+        error.add_note(PERSON)
+    raise error
+
+
+def _in_a_group() -> None:
+    if sys.version_info >= (3, 11):
+        raise ExceptionGroup(PERSON, [ValueError(PERSON)])  # noqa: F821  # of Python 3.11
+    raise ValueError(PERSON)
+
+
+def _in_a_statement() -> None:
+    with sa.create_engine("sqlite://").connect() as db:
+        db.execute(sa.text("SELECT * FROM nowhere WHERE address = :address"), {"address": PERSON})
+
+
+def _in_a_query() -> None:
+    import duckdb
+
+    duckdb.connect().execute("SELECT CAST(? AS INTEGER)", [PERSON])
+
+
+def _in_a_frame() -> None:
+    pd.DataFrame({"address": [PERSON]}).astype({"address": "int64"})
+
+
+def _in_a_url() -> None:
+    sa.create_engine(f"nothing of a url {PERSON}")
+
+
 def _beside_another() -> None:
     try:
         raise RuntimeError(PERSON)
@@ -48,7 +84,15 @@ ACCIDENTS: list[Callable[[], Any]] = [
     lambda: PERSON.encode("ascii", "strict") + "ｗ".encode("ascii"),
     lambda: [].index(PERSON),  # type: ignore[var-annotated]
     lambda: json.loads(PERSON),
+    lambda: b"x".decode(PERSON),
+    lambda: PERSON.encode().decode("utf-16-le"),
     _in_a_chain,
+    _with_a_note,
+    _in_a_group,
+    _in_a_statement,
+    _in_a_query,
+    _in_a_frame,
+    _in_a_url,
     _beside_another,
 ]
 
@@ -59,8 +103,6 @@ def test_whatever_breaks_inside_dagster_is_told_nothing_about_a_person(accident:
         with guarded():
             accident()
     except Failure:
-        import sys
-
         stored = serialize_value(serializable_error_info_from_exc_info(sys.exc_info()))
     assert "quokkaworth" not in stored.replace("PERSON", "")
     assert "Failure" in stored
@@ -93,7 +135,7 @@ def test_an_unexpected_error_is_told_by_type_and_place() -> None:
         LedgerError("another key"),
         InvalidSettings("EDITION: is wrong"),
         VaultError("vault: x cannot be decrypted"),
-        LookupError("no event has this partition key"),
+        UnknownPartition("no event has this partition key"),
     ],
 )
 def test_our_own_errors_keep_their_text(error: Exception) -> None:
