@@ -18,7 +18,8 @@ from pathlib import Path
 
 from dagster import DagsterInstance
 
-from pycontw_assets.cli import describe_run, prepare_instance
+from pycontw_assets.commands.instance import prepare_instance
+from pycontw_assets.commands.polling import describe_run
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.orchestration.poll import PollReport, poll
 from pycontw_assets.orchestration.resources import Services
