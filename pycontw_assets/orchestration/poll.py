@@ -14,8 +14,9 @@ from dagster import (
     RunRequest,
 )
 
+from pycontw_assets.leases import process_identity
 from pycontw_assets.orchestration.assets import CONSENT_TAG
-from pycontw_assets.orchestration.observe import Tick, decide_again, observe
+from pycontw_assets.orchestration.observe import OWNER_TAG, Tick, decide_again, observe
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.sensors import (
     access_requests,
@@ -84,7 +85,8 @@ def _execute(definitions: Definitions, instance: DagsterInstance, request: RunRe
         instance=instance,
         partition_key=request.partition_key,
         asset_selection=list(request.asset_selection) if request.asset_selection else None,
-        tags={**request.tags, **({CONSENT_TAG: consent} if consent else {})},
+        # Signed from its first moment on: of a run that died before any step nobody could tell otherwise.
+        tags={**request.tags, OWNER_TAG: process_identity(), **({CONSENT_TAG: consent} if consent else {})},
         run_config=_QUIET,
         raise_on_error=False,
     )
