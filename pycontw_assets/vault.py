@@ -1,58 +1,88 @@
 """The encrypted store of raw orders: the only place where personal data rests.
 
 One object per partition: JSON, compressed, then Fernet (the first key encrypts, all decrypt). An object is
-replaced atomically and only over the generation that was read, so two writers cannot lose an update.
+replaced atomically and only over the version that was read, so two writers cannot lose an update.
 "Not there" is ``None``; "could not read" is an error, never an empty snapshot.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
 
 _SLUG = re.compile(r"[a-z0-9-]+")
+_SUFFIX = ".orders"
+_ROTATION_ATTEMPTS = 5
 
 
 class VaultError(Exception):
     """The vault could not be read or written. The text names the object and the fix, never its contents."""
 
 
+class Stored(NamedTuple):
+    """An object as it was read. ``version`` names exactly this content to a later write."""
+
+    content: bytes
+    version: str
+
+
 class ObjectStore(Protocol):
-    """Bytes by name, replaced atomically. What differs between a folder and a bucket, and nothing else."""
+    """Bytes by name. What differs between a folder and a bucket, and nothing else; trouble is a ``VaultError``."""
 
-    def read(self, name: str) -> bytes | None: ...
+    def read(self, name: str) -> Stored | None:
+        """``None``: the store was reached, and the object is not there."""
 
-    def write(self, name: str, content: bytes) -> None: ...
+    def write(self, name: str, content: bytes, expected: str | None) -> bool:
+        """Replace, atomically, the version that is ``expected`` (``None``: no object). False: another one is there."""
 
-    def exclusive(self, name: str) -> Any: ...
+    def names(self) -> list[str]: ...
 
 
 class FolderStore:
-    """Objects as files of one folder, readable by their owner only."""
+    """Objects as files of one folder, readable by their owner only. A version is the digest of the content."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str) -> Stored | None:
+        with self._told(f"{name} could not be read"):
+            return self._read(name)
+
+    def write(self, name: str, content: bytes, expected: str | None) -> bool:
+        with self._told(f"{name} could not be written"), self._exclusive(name):
+            current = self._read(name)
+            if (current.version if current else None) != expected:
+                return False
+            self._replace(name, content)
+            return True
+
+    def names(self) -> list[str]:
+        with self._told("the folder could not be listed"):
+            return sorted(path.name for path in self._folder.iterdir() if path.suffix == _SUFFIX)
+
+    def _read(self, name: str) -> Stored | None:
         try:
-            return (self._folder / name).read_bytes()
+            content = (self._folder / name).read_bytes()
         except FileNotFoundError:
             return None
+        return Stored(content, hashlib.sha256(content).hexdigest())
 
-    def write(self, name: str, content: bytes) -> None:
+    def _replace(self, name: str, content: bytes) -> None:
         target = self._folder / name
-        staged = target.with_suffix(f".{os.getpid()}.tmp")
+        staged = target.with_suffix(".tmp")
         with open(staged, "wb", opener=_owner_only) as file:
             file.write(content)
             file.flush()
@@ -61,11 +91,18 @@ class FolderStore:
         _sync_folder(self._folder)
 
     @contextmanager
-    def exclusive(self, name: str) -> Iterator[None]:
+    def _exclusive(self, name: str) -> Iterator[None]:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self._folder / f"{name}.lock", "wb", opener=_owner_only) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    @contextmanager
+    def _told(self, trouble: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise VaultError(f"vault: {trouble} ({error.strerror}); mend the folder of VAULT_URL") from None
 
 
 def _owner_only(path: str, flags: int) -> int:
@@ -80,6 +117,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+@dataclass(frozen=True)
+class Rotation:
+    """What a rotation of the keys did, object by object."""
+
+    reencrypted: int
+    current: int
+    unreadable: tuple[str, ...]
+
+
 class Vault:
     """Snapshots by partition key, encrypted."""
 
@@ -89,26 +135,61 @@ class Vault:
 
     def read(self, key: str) -> OrderSnapshot | None:
         """The snapshot of a partition, ``None`` when there never was one."""
-        try:
-            content = self._store.read(_object_name(key))
-        except OSError as error:
-            raise VaultError(f"vault: {key} could not be read ({error.strerror}); mend the folder") from None
-        return None if content is None else self._open(key, content)
+        return self._current(key)[0]
 
     def write(self, snapshot: OrderSnapshot) -> OrderSnapshot:
         """Store the successor of the generation that ``snapshot`` was made from; returns it as stored."""
         key = snapshot.partition.key
         stored = replace(snapshot, generation=snapshot.generation + 1)
         content = self._encrypt(_to_document(stored))
-        try:
-            with self._store.exclusive(_object_name(key)):
-                current = self.read(key)
-                if (current.generation if current else 0) != snapshot.generation:
-                    raise VaultError(f"vault: {key} was changed by another writer meanwhile; run the partition again")
-                self._store.write(_object_name(key), content)
-        except OSError as error:
-            raise VaultError(f"vault: {key} could not be written ({error.strerror}); nothing was lost") from None
+        current, version = self._current(key)
+        generation = current.generation if current else 0
+        if generation != snapshot.generation or not self._store.write(_object_name(key), content, version):
+            raise VaultError(f"vault: {key} was changed by another writer meanwhile; run the partition again")
         return stored
+
+    def rotate(self) -> Rotation:
+        """Encrypt with the first key whatever another one encrypted. May be interrupted and repeated at any point."""
+        counts = Counter[bool]()
+        unreadable = []
+        for name in self._store.names():
+            try:
+                counts[self._reencrypt(name)] += 1
+            except VaultError as error:
+                unreadable.append(str(error))
+        return Rotation(counts[True], counts[False], tuple(unreadable))
+
+    def _reencrypt(self, name: str) -> bool:
+        """Whether there was something to do. When another writer was faster, look again what it left."""
+        for _ in range(_ROTATION_ATTEMPTS):
+            stored = self._store.read(name)
+            if stored is None or self._is_current(stored.content):
+                return False
+            if self._store.write(name, self._rotated(name, stored.content), stored.version):
+                return True
+        raise VaultError(f"vault: {name} is written all the time; rotate again")
+
+    def _is_current(self, content: bytes) -> bool:
+        from cryptography.fernet import InvalidToken
+
+        try:
+            self._fernet(self._keys[:1]).decrypt(content)
+        except InvalidToken:
+            return False
+        return True
+
+    def _rotated(self, name: str, content: bytes) -> bytes:
+        from cryptography.fernet import InvalidToken
+
+        try:
+            rotated: bytes = self._fernet(self._keys).rotate(content)
+        except InvalidToken:
+            raise _undecipherable(name.removesuffix(_SUFFIX)) from None
+        return rotated
+
+    def _current(self, key: str) -> tuple[OrderSnapshot | None, str | None]:
+        stored = self._store.read(_object_name(key))
+        return (self._open(key, stored.content), stored.version) if stored else (None, None)
 
     def _open(self, key: str, content: bytes) -> OrderSnapshot:
         document = self._decrypt(key, content)
@@ -122,33 +203,35 @@ class Vault:
 
     def _encrypt(self, document: dict[str, Any]) -> bytes:
         plain = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        encrypted: bytes = self._fernet().encrypt(zlib.compress(plain, 3))
+        encrypted: bytes = self._fernet(self._keys).encrypt(zlib.compress(plain, 3))
         return encrypted
 
     def _decrypt(self, key: str, content: bytes) -> dict[str, Any]:
         from cryptography.fernet import InvalidToken
 
         try:
-            document: dict[str, Any] = json.loads(zlib.decompress(self._fernet().decrypt(content)))
+            document: dict[str, Any] = json.loads(zlib.decompress(self._fernet(self._keys).decrypt(content)))
         except (InvalidToken, zlib.error, ValueError):
-            raise VaultError(
-                f"vault: {key} cannot be decrypted; put the key it was written with into VAULT_KEY (new,old)"
-            ) from None
+            raise _undecipherable(key) from None
         return document
 
-    def _fernet(self) -> Any:
+    def _fernet(self, keys: Sequence[str]) -> Any:
         from cryptography.fernet import Fernet, MultiFernet
 
         try:
-            return MultiFernet([Fernet(key) for key in self._keys])
+            return MultiFernet([Fernet(key) for key in keys])
         except ValueError:
             raise VaultError("VAULT_KEY: every key must be a Fernet key (44 characters of URL-safe base64)") from None
+
+
+def _undecipherable(key: str) -> VaultError:
+    return VaultError(f"vault: {key} cannot be decrypted; put the key it was written with into VAULT_KEY (new,old)")
 
 
 def _object_name(key: str) -> str:
     if not _SLUG.fullmatch(key):
         raise VaultError("vault: a partition key may hold a-z, 0-9 and - only")
-    return f"{key}.orders"
+    return f"{key}{_SUFFIX}"
 
 
 def _to_document(snapshot: OrderSnapshot) -> dict[str, Any]:

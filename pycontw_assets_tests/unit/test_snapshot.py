@@ -1,7 +1,6 @@
 """One poll of one event: partial is never whole, one bad attendee is one bad attendee, a crash costs a checkpoint."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -15,6 +14,7 @@ from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import SnapshotOutcome, UntrustedBook, read_books, take_snapshot
 from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.vault import Vault, VaultError
+from pycontw_assets_tests.fakes.store import MemoryStore
 from pycontw_assets_tests.unit.conftest import PARTITION
 
 NOW = datetime(2031, 6, 1, 2, tzinfo=timezone.utc)
@@ -45,22 +45,6 @@ class FakeKktix:
         if isinstance(answer, ServiceError):
             raise answer
         return answer
-
-
-class MemoryStore:
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.writes = 0
-
-    def read(self, name: str) -> bytes | None:
-        return self.objects.get(name)
-
-    def write(self, name: str, content: bytes) -> None:
-        self.writes += 1
-        self.objects[name] = content
-
-    def exclusive(self, name: str) -> Any:
-        return nullcontext()
 
 
 @pytest.fixture

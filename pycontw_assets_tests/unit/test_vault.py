@@ -1,10 +1,11 @@
 """The vault: encrypted, atomic, one successor per generation; "could not read" is never "nothing there"."""
 
+from __future__ import annotations
+
 import os
 import stat
 import threading
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
-from pycontw_assets.vault import FolderStore, Vault, VaultError
+from pycontw_assets.vault import FolderStore, Rotation, Vault, VaultError
+from pycontw_assets_tests.fakes.store import MemoryStore
 from pycontw_assets_tests.unit.conftest import PARTITION
 
 KEY, NEW_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
@@ -58,22 +60,6 @@ attendee_records = st.builds(
     changed_at=st.none() | moments,
     missing_polls=st.integers(0, 3),
 )
-
-
-class MemoryStore:
-    """Objects in a dict, for hundreds of examples."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-
-    def read(self, name: str) -> bytes | None:
-        return self.objects.get(name)
-
-    def write(self, name: str, content: bytes) -> None:
-        self.objects[name] = content
-
-    def exclusive(self, name: str) -> Any:
-        return nullcontext()
 
 
 @given(
@@ -225,3 +211,78 @@ def test_a_key_that_is_no_slug_never_reaches_the_folder(tmp_path: Path, key: str
         with pytest.raises(VaultError):
             vault(tmp_path).write(OrderSnapshot(partition))
     assert not (tmp_path / "vault").exists()
+
+
+# -- new keys -----------------------------------------------------------------------------------------
+
+OTHERS = [EventPartition(number, "2031", "corporate") for number in (90002, 90003)]
+
+
+def filled(folder: Path, keys: Sequence[str] = (KEY,)) -> Vault:
+    stored = vault(folder, keys)
+    for partition in (PARTITION, *OTHERS):
+        stored.write(replace(snapshot(1), partition=partition))
+    return stored
+
+
+def test_a_rotation_encrypts_everything_with_the_first_key_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:
+    before = filled(tmp_path).read(PARTITION.key)
+    both = vault(tmp_path, [NEW_KEY, KEY])
+    assert both.rotate() == Rotation(reencrypted=3, current=0, unreadable=())
+    assert both.rotate() == Rotation(reencrypted=0, current=3, unreadable=())
+    assert vault(tmp_path, [NEW_KEY]).read(PARTITION.key) == before
+
+
+def test_a_rotation_that_was_killed_is_finished_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path)
+    replaced: list[Any] = []
+    real = os.replace
+
+    def dies_at_the_second(*paths: Any) -> None:
+        replaced.append(paths)
+        if len(replaced) == 2:
+            raise KeyboardInterrupt
+        real(*paths)
+
+    monkeypatch.setattr(os, "replace", dies_at_the_second)
+    both = vault(tmp_path, [NEW_KEY, KEY])
+    with pytest.raises(KeyboardInterrupt):
+        both.rotate()
+    monkeypatch.undo()
+    assert both.rotate() == Rotation(reencrypted=2, current=1, unreadable=())
+
+
+def test_an_object_no_key_opens_is_named_and_the_others_are_rotated(tmp_path: Path) -> None:
+    filled(tmp_path)
+    path = tmp_path / "vault" / f"{PARTITION.key}.orders"
+    path.write_bytes(path.read_bytes()[:-1])
+    outcome = vault(tmp_path, [NEW_KEY, KEY]).rotate()
+    assert (outcome.reencrypted, outcome.current) == (2, 0)
+    [problem] = outcome.unreadable
+    assert PARTITION.key in problem
+    assert "VAULT_KEY" in problem
+
+
+def test_a_writer_between_the_reading_and_the_writing_of_a_rotation_loses_nothing() -> None:
+    class Busy(MemoryStore):
+        """Somebody with the old key alone writes while the rotation has the object in its hands."""
+
+        is_armed = False
+
+        def write(self, name: str, content: bytes, expected: str | None) -> bool:
+            if self.is_armed:
+                self.is_armed = False
+                written.append(Vault(self, [KEY]).write(base))
+            return super().write(name, content, expected)
+
+    written: list[Any] = []
+    store = Busy()
+    base = Vault(store, [KEY]).write(snapshot(1))
+    store.is_armed = True
+    assert Vault(store, [NEW_KEY, KEY]).rotate() == Rotation(reencrypted=1, current=0, unreadable=())
+    assert Vault(store, [NEW_KEY]).read(PARTITION.key) == written[0]
+
+
+def test_where_no_folder_is_there_is_nothing_to_rotate_and_that_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(VaultError, match="VAULT_URL"):
+        vault(tmp_path).rotate()
