@@ -30,10 +30,14 @@ class EventListing:
 
 @dataclass(frozen=True, slots=True)
 class BookPage:
-    """The attendee ids of one attendance book. ``warnings`` say why it may not be all of them."""
+    """The attendee ids of one attendance book. ``warnings`` say why it may not be all of them.
+
+    ``is_cut``: the answer itself says that there are more.
+    """
 
     ids: frozenset[int]
     warnings: tuple[str, ...] = ()
+    is_cut: bool = False
 
 
 class KktixClient:
@@ -55,7 +59,8 @@ class KktixClient:
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise _malformed("list events", "the answer holds no list of events")
         events = {event.event_id: event for event in map(_event, rows) if event}
-        warnings = _paging_warnings(reply, len(rows), "the list of events")
+        what = "the list of events"
+        warnings = _paging_warnings(reply, len(rows), what) + _size_warnings(len(rows), what)
         if unreadable := sum(_event(row) is None for row in rows):
             warnings += (f"{unreadable} of {len(rows)} listed events lack an id or a name",)
         return EventListing(tuple(events.values()), warnings)
@@ -76,7 +81,9 @@ class KktixClient:
         if not isinstance(rows, list):
             raise _malformed(operation, "the answer holds no list of attendees")
         ids = frozenset(_id(operation, row[0] if isinstance(row, list) and row else None) for row in rows)
-        return BookPage(ids, _paging_warnings(reply, len(rows), f"book {book_id} of event {event_id}"))
+        what = f"book {book_id} of event {event_id}"
+        announced = _paging_warnings(reply, len(rows), what)
+        return BookPage(ids, announced + _size_warnings(len(rows), what), is_cut=bool(announced))
 
     def fetch_attendee(self, event_id: int, attendee_id: int) -> dict[str, Any]:
         """The raw payload; ``NotFound`` when the attendee has left."""
@@ -161,7 +168,7 @@ def _event(row: Mapping[str, Any]) -> Event | None:
 
 
 def _paging_warnings(reply: Reply, rows: int, what: str) -> tuple[str, ...]:
-    """KKTIX has never paged. Signs that it began to must not pass for refunds of everybody on the next page."""
+    """KKTIX has never paged. That it began to must not pass for refunds of everybody on the next page."""
     levels = [reply.data]
     levels += [reply.data.get(key) for key in ("meta", "links", "paging", "pagination")]
     known = [level for level in levels if isinstance(level, dict)]
@@ -172,9 +179,11 @@ def _paging_warnings(reply: Reply, rows: int, what: str) -> tuple[str, ...]:
         warnings.append(f"{what} names a next page, which is not read")
     if any(total > rows for total in totals):
         warnings.append(f"{what} announces {max(totals)} rows and holds {rows}")
-    if rows in _PAGE_SIZES:
-        warnings.append(f"{what} holds exactly {rows} rows: perhaps one page of several")
     return tuple(warnings)
+
+
+def _size_warnings(rows: int, what: str) -> tuple[str, ...]:
+    return (f"{what} holds exactly {rows} rows: perhaps one page of several",) if rows in _PAGE_SIZES else ()
 
 
 _NEXT_KEYS = ("next", "next_page", "next_url", "next_cursor")

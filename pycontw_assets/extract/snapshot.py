@@ -34,6 +34,9 @@ class BookPage(Protocol):
     @property
     def warnings(self) -> tuple[str, ...]: ...
 
+    @property
+    def is_cut(self) -> bool: ...
+
 
 class Kktix(Protocol):
     """What this stage asks of KKTIX."""
@@ -80,7 +83,7 @@ def read_books(client: Kktix, event_id: int) -> BookReading:
             problems.append(f"attendance book {book_id} could not be read ({error.reason})")
         else:
             ids |= page.ids
-            warnings += page.warnings
+            (problems if page.is_cut else warnings).extend(page.warnings)
     return BookReading(frozenset(ids), "; ".join(problems) or None, tuple(warnings))
 
 

@@ -22,7 +22,8 @@ class Fault:
 
     ``acts`` says whether the service does its work before the trouble strikes: a reset with ``acts`` is a lost
     reply, one without it a lost request. ``times`` is how often it strikes (``None``: until cleared), ``skip``
-    how many matching calls pass unharmed first. ``path`` is a regular expression searched in the path.
+    how many matching calls pass unharmed first. ``path`` is a regular expression searched in the path. ``echoes``:
+    the answer quotes the whole call, credentials included, wherever it has room.
     """
 
     service: str
@@ -37,6 +38,7 @@ class Fault:
     seconds: float = 30.0
     body: Any = field(default_factory=lambda: {"unexpected": True})
     action: Callable[[], object] | None = None
+    echoes: bool = False
 
     @property
     def breaks_the_call(self) -> bool:

@@ -36,6 +36,8 @@ class GatherSwitches:
     merge_entries: bool = False  # False: a repeated guest's entry is replaced as a whole
     fold_case: bool = False  # the service lower-cases and trims what it stores
     effect_delay: float = 0.0  # seconds until a write shows
+    writes_count: bool = True  # False: a write is answered as usual and changes nothing
+    kept_by_overwrite: int | None = None  # an overwrite keeps so many guests of those it was given
     poison: set[str] = field(default_factory=set)  # addresses for which the whole call is refused
     shown_guests: int | None = None  # reads are cut after so many guests
     most_guests: int | None = None  # more guests than this in one call: 413
@@ -161,6 +163,10 @@ class Venue:
         return self._write_reply()
 
     def _enqueue(self, guests: dict[str, Entry], overwrite: bool) -> None:
+        if not self.switches.writes_count:
+            return
+        if overwrite:
+            guests = dict(list(guests.items())[: self.switches.kept_by_overwrite])
         due = self.ground.now() + timedelta(seconds=self.switches.effect_delay)
         change = self._replace if overwrite else self._add
         self._pending.append((due, lambda at: change(guests, at)))

@@ -84,6 +84,9 @@ class KktixSwitches:
     vanished_attendee: Literal["404", "410", "payload"] = "404"
     hidden_events: set[int] = field(default_factory=set)
     shown_per_book: dict[int, int] = field(default_factory=dict)  # event id -> only so many ids; 0: an empty book
+    names_next_page: bool = False  # listing and books carry a link to a page that nobody asks for
+    repeats_rows: bool = False  # listing, books and lists of books hold every row twice
+    ids_as_text: bool = False
 
 
 class BoxOffice:
@@ -268,12 +271,12 @@ class BoxOffice:
             if event.event_id not in self.switches.hidden_events
             and not (only_current and event.ended_at is not None and event.ended_at <= now)
         ]
-        return json_reply({"data": shown})
+        return self._reply({"data": self._rows(shown), **self._links()})
 
     def _list_books(self, call: Call, event_id: int) -> Reply:
         if (event := self.events.get(event_id)) is None:
             return _not_found()
-        return json_reply([{"id": number, "name": name} for number, name in event.books.items()])
+        return self._reply(self._rows([{"id": number, "name": name} for number, name in event.books.items()]))
 
     def _read_book(self, call: Call, event_id: int, book_id: int) -> Reply:
         event = self.events.get(event_id)
@@ -281,7 +284,8 @@ class BoxOffice:
             return _not_found()
         ids = [ticket.attendee_id for ticket in self.tickets.values() if book_id in ticket.books]
         ids = ids[: self.switches.shown_per_book.get(event_id, len(ids))]
-        return json_reply({"signin_status": [[number, None] for number in ids]})
+        shown = [[str(number) if self.switches.ids_as_text else number, None] for number in ids]
+        return self._reply({"signin_status": self._rows(shown), **self._links()})
 
     def _read_attendee(self, call: Call, event_id: int, attendee_id: int) -> Reply:
         ticket = self.tickets.get(attendee_id)
@@ -290,7 +294,16 @@ class BoxOffice:
         if not ticket.books and self.switches.vanished_attendee != "payload":
             return _not_found(int(self.switches.vanished_attendee))
         payload = _payload(ticket, self.events[event_id]) | ticket.overrides
-        return json_reply({name: value for name, value in payload.items() if value is not MISSING})
+        return self._reply({name: value for name, value in payload.items() if value is not MISSING})
+
+    def _rows(self, rows: list[Any]) -> list[Any]:
+        return [*rows, *rows] if self.switches.repeats_rows else rows
+
+    def _links(self) -> dict[str, Any]:
+        return {"links": {"next": f"{PREFIX}?page=2"}} if self.switches.names_next_page else {}
+
+    def _reply(self, payload: Any) -> Reply:
+        return json_reply(_with_text_ids(payload) if self.switches.ids_as_text else payload)
 
 
 _ROUTES = Router(
@@ -301,6 +314,18 @@ _ROUTES = Router(
         ("GET", PREFIX + "/{event}/attendees/{attendee}"): "_read_attendee",
     }
 )
+
+
+def _with_text_ids(payload: Any) -> Any:
+    """The same with every member called ``id`` as a string, at any depth."""
+    if isinstance(payload, list):
+        return [_with_text_ids(item) for item in payload]
+    if not isinstance(payload, dict):
+        return payload
+    return {
+        name: str(value) if name == "id" and isinstance(value, int) else _with_text_ids(value)
+        for name, value in payload.items()
+    }
 
 
 def _not_found(status: int = 404) -> Reply:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -119,7 +120,7 @@ class ServiceApp:
             await _send_reply(send, reply)
         else:
             record.fault = breaking.kind
-            await _Breakage(scope, receive, send, record, reply).carry_out(breaking, self._name)
+            await _Breakage(scope, receive, send, record, reply).carry_out(breaking, self._name, call)
 
     def _act(self, call: Call) -> Reply:
         try:
@@ -179,7 +180,7 @@ class _Breakage:
         self._record = record
         self._reply = reply
 
-    async def carry_out(self, fault: Fault, service: str) -> None:
+    async def carry_out(self, fault: Fault, service: str, call: Call) -> None:
         if fault.kind == "reset":
             await self._reset()
         elif fault.kind == "timeout":
@@ -187,7 +188,7 @@ class _Breakage:
         elif fault.kind == "truncate":
             await self._truncate()
         else:
-            reply = _WHOLE_REPLIES[fault.kind](fault, service)
+            reply = _WHOLE_REPLIES[fault.kind](fault, service, _quotation(call) if fault.echoes else "")
             self._record.status = reply.status
             await _send_reply(self._send, reply)
 
@@ -220,26 +221,37 @@ class _Breakage:
             pass
 
 
-def _status_reply(fault: Fault, service: str) -> Reply:
-    reply = text_reply("simulated trouble", fault.status)
+def _quotation(call: Call) -> str:
+    return f" {call.method} {call.path}?{call.query} {dict(call.headers)} {call.body.decode(errors='replace')}"
+
+
+def _status_reply(fault: Fault, service: str, quoted: str) -> Reply:
+    reply = text_reply("simulated trouble" + quoted, fault.status)
     if service == "klaviyo" and fault.status < HTTPStatus.INTERNAL_SERVER_ERROR:
         code = "throttled" if fault.status == HTTPStatus.TOO_MANY_REQUESTS else "simulated"
-        error = {"id": "simulated", "status": fault.status, "code": code, "title": "Simulated.", "detail": "Simulated."}
+        error: dict[str, Any] = {"id": "simulated", "status": fault.status, "code": code}
+        error |= {"title": "Simulated.", "detail": "Simulated." + quoted}
+        if quoted:
+            error |= {"code": quoted, "source": {"pointer": quoted, "parameter": quoted}, "meta": {"sent": quoted}}
         reply = json_reply({"errors": [error]}, fault.status, "application/vnd.api+json")
     if fault.retry_after is not None:
         reply.headers["retry-after"] = str(fault.retry_after)
     return reply
 
 
-def _redirect_reply(fault: Fault, service: str) -> Reply:
-    reply = text_reply(HTML_PAGE, 302, "text/html; charset=utf-8")
-    reply.headers["location"] = "/sign_in"
+def _redirect_reply(fault: Fault, service: str, quoted: str) -> Reply:
+    reply = text_reply(HTML_PAGE + quoted, 302, "text/html; charset=utf-8")
+    reply.headers["location"] = "/sign_in" + (f"?from={quote(quoted)}" if quoted else "")
     return reply
 
 
-_WHOLE_REPLIES: dict[str, Callable[[Fault, str], Reply]] = {
+def _shape_reply(fault: Fault, service: str, quoted: str) -> Reply:
+    return json_reply({"unexpected": quoted, quoted: [quoted]} if quoted else fault.body)
+
+
+_WHOLE_REPLIES: dict[str, Callable[[Fault, str, str], Reply]] = {
     "status": _status_reply,
-    "html": lambda fault, service: text_reply(HTML_PAGE, 200, "text/html; charset=utf-8"),
+    "html": lambda fault, service, quoted: text_reply(HTML_PAGE + quoted, 200, "text/html; charset=utf-8"),
     "redirect": _redirect_reply,
-    "shape": lambda fault, service: json_reply(fault.body),
+    "shape": _shape_reply,
 }

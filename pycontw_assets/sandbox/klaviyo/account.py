@@ -170,6 +170,8 @@ class KlaviyoSwitches:
     profile_delay: float = 0.0  # until a new profile is found by address
     recipients_fixed: Literal["acceptance", "sending"] = "sending"
     second_send: Literal["refused", "accepted"] = "refused"
+    estimate_error: int = 0  # added to every estimate
+    told_status: dict[str, str] = field(default_factory=dict)  # statuses of campaigns that are told by another name
     refused_addresses: set[str] = field(default_factory=set)  # look right, are refused all the same
     mail_quota: int | None = None  # "Cancelled: Billing Limit" for a campaign that would exceed it
     default_from_email: str = "hello@example.org"

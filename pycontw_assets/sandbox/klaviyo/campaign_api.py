@@ -196,7 +196,7 @@ class CampaignApi:
             raise not_found("campaign-recipient-estimation", identity)
         chosen = self._account.recipients(campaign.included, campaign.excluded, self._ground.now())
         count = sum(profile.can_receive_mail for profile in chosen)
-        attributes = {"estimated_recipient_count": count}
+        attributes = {"estimated_recipient_count": max(0, count + self._account.switches.estimate_error)}
         return ask.one(ask.views.resource("campaign-recipient-estimation", identity, attributes))
 
     def create_send_job(self, ask: Request) -> Reply:

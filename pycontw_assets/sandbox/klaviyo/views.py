@@ -102,9 +102,10 @@ class Views:
         return self.resource("template", given.id, attributes)
 
     def campaign(self, given: Campaign) -> Json:
+        status = self._account.status_of(given)
         attributes = {
             "name": given.name,
-            "status": self._account.status_of(given),
+            "status": self._account.switches.told_status.get(status, status),
             "archived": False,
             "audiences": {"included": given.included, "excluded": given.excluded},
             "send_options": {"use_smart_sending": given.smart_sending},
