@@ -53,6 +53,12 @@ def _http_url_or_off(url: str) -> str:
     return url if url == "off" else _http_url(url)
 
 
+def _folder_or_bucket(url: str) -> str:
+    if "://" in url and not url.startswith(("gs://", "file://")):
+        raise ValueError("must be a folder or start with gs://")
+    return url
+
+
 class Settings(BaseSettings):
     """The variables of the README's table. Defaults point at the sandbox on its usual port."""
 
@@ -124,10 +130,12 @@ class Settings(BaseSettings):
         None,
         description="Google project; credentials the usual Google way, `BIGQUERY_EMULATOR_HOST` honoured",
     )
-    bigquery_dataset: str = Field("ods", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="dataset")
+    bigquery_dataset: str = Field("ods", pattern=r"^[a-z][a-z0-9_]{0,127}$", description="dataset, in small letters")
     bigquery_location: str | None = Field(None, description="location of the dataset")
 
-    vault_url: str | None = Field(None, description="folder or `gs://…` of the vault; unset: under the home")
+    vault_url: Annotated[str, AfterValidator(_folder_or_bucket)] | None = Field(
+        None, description="folder or `gs://bucket/folder` of the vault; unset: under the home"
+    )
     vault_key: SecretStr | None = Field(
         None,
         description="comma-separated Fernet keys, the first encrypts, all decrypt; generated once in sandbox",
@@ -195,6 +203,8 @@ def load_settings(**overrides: Any) -> Settings:
         raise InvalidSettings(
             "\n".join(f"{name}: is not set, and PYCONTW_ENV=production needs it; set it" for name in missing)
         )
+    if settings.warehouse == "bigquery" and settings.bigquery_project is None:
+        raise InvalidSettings("BIGQUERY_PROJECT: is not set, and WAREHOUSE=bigquery needs it; set it")
     return settings
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pycontw_assets.bucket_store import BucketStore
 from pycontw_assets.leases import lease
 from pycontw_assets.ledger import Clock, Ledger, utc_now
 from pycontw_assets.pseudonyms import Pseudonymizer
@@ -22,6 +23,8 @@ from pycontw_assets.settings import InvalidSettings, Settings, load_settings
 from pycontw_assets.vault import FolderStore, Vault
 
 if TYPE_CHECKING:
+    from google.cloud import bigquery
+
     from pycontw_assets.authorize.gather_client import GatherClient
     from pycontw_assets.extract.kktix_client import KktixClient
     from pycontw_assets.extract.orders import BookReading
@@ -95,10 +98,9 @@ class Services:
     @cached_property
     def vault(self) -> Vault:
         url = self.settings.vault_url
-        if url and "://" in url and not url.startswith("file://"):
-            raise InvalidSettings("VAULT_URL: only a folder is supported as yet; give a path")
         folder = Path(url.removeprefix("file://")).expanduser() if url else self.settings.home / "vault"
-        return Vault(FolderStore(folder), _vault_keys(self.settings))
+        store = BucketStore(url) if url and url.startswith("gs://") else FolderStore(folder)
+        return Vault(store, _vault_keys(self.settings))
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -116,7 +118,9 @@ class Services:
     @cached_property
     def warehouse(self) -> Warehouse:
         if self.settings.warehouse == "bigquery":
-            raise InvalidSettings("WAREHOUSE: bigquery is not supported as yet; use duckdb")
+            from pycontw_assets.load.bigquery_warehouse import BigQueryWarehouse
+
+            return BigQueryWarehouse(lambda: _bigquery_client(self.settings), self.settings.bigquery_dataset)
         from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -162,6 +166,15 @@ class Services:
 
     def exclusive(self, name: str) -> AbstractContextManager[None]:
         return lease(self.ledger, name)
+
+
+def _bigquery_client(settings: Settings) -> bigquery.Client:
+    """Logs in the usual Google ways; made when the first table is written, for its libraries take seconds to load."""
+    from dagster_gcp import BigQueryResource
+
+    resource = BigQueryResource(project=settings.bigquery_project, location=settings.bigquery_location)
+    with resource.get_client() as client:
+        return client
 
 
 def _vault_keys(settings: Settings) -> list[str]:

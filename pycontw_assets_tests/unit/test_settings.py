@@ -84,8 +84,9 @@ def test_with_the_guest_list_switched_off_its_key_is_not_needed(monkeypatch: pyt
     assert load_settings().gather_is_off
 
 
-def test_bigquery_needs_its_project_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bigquery_needs_its_project(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "BIGQUERY_PROJECT" in refusal(monkeypatch, **PRODUCTION, WAREHOUSE="bigquery")
+    assert "BIGQUERY_PROJECT" in refusal(monkeypatch, WAREHOUSE="bigquery")
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,8 @@ def test_bigquery_needs_its_project_in_production(monkeypatch: pytest.MonkeyPatc
         ("INVITATION_SEND_AT", "2031-09-02T09:00:00"),
         ("WAREHOUSE", "excel"),
         ("BIGQUERY_DATASET", "ods; drop"),
+        ("BIGQUERY_DATASET", "Ods"),
+        ("VAULT_URL", "s3://bucket"),
         ("POLL_INTERVAL_SECONDS", "0"),
         ("POLL_INTERVAL_SECONDS", "five"),
         ("REFRESH_SECONDS", "-1"),

@@ -1,0 +1,366 @@
+"""The warehouse in BigQuery: a dataset, its described tables, one load job and one MERGE per changed partition.
+
+The client is passed in, made when first needed. What is common to all warehouses is in ``warehouse``.
+
+What a replacement asks of BigQuery's quotas:
+
+- Load jobs: 1,500 per table and day, failed ones too, and 100,000 per project. Each attempt loads a staging table of
+  its own, so the first number is never approached. A poll loads only what changed: ten events that change at
+  every one of the 288 polls of a day are 2,880 load jobs.
+- The MERGE is DML, which counts as no modification of a table and has no daily limit. Of one table, two run at
+  once and twenty wait; two that meet are told so, and the later one is asked for again here.
+- Changes of a table's description: 5 in 10 seconds. They happen when the field policy changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pycontw_assets.load.schema import (
+    DIGEST_COLUMN,
+    LOADED_AT_COLUMN,
+    PARTITION_COLUMN,
+    Table,
+    TableColumn,
+    identifier,
+)
+from pycontw_assets.load.warehouse import (
+    Outcome,
+    WarehouseError,
+    check_frame,
+    merge_statement,
+    partition_state_statement,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from google.api_core.exceptions import GoogleAPIError
+    from google.cloud import bigquery
+
+LABELS = {"managed_by": "pycontw_assets", "personal_data": "hashed"}
+STAGING_LIFETIME = timedelta(hours=1)
+
+_DATASET_DESCRIPTION = "De-identified KKTIX attendees. Written by pycontw_assets; each table describes itself."
+# How the API spells some of the types it was given.
+_TYPES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
+_REQUEST_TIMEOUT = 30.0
+_EVOLUTION_ATTEMPTS = 3
+# Everything BigQuery says when statements on one table meet; there is no code for it but "invalid query".
+_CONFLICTS = ("could not serialize access", "concurrent update", "too many dml statements outstanding")
+_REMEDIES = {
+    401: "its credentials are not accepted; check GOOGLE_APPLICATION_CREDENTIALS",
+    403: "the account may not; it needs BigQuery Data Editor on the dataset and BigQuery Job User on the project",
+    404: "not found; check BIGQUERY_PROJECT, BIGQUERY_DATASET and BIGQUERY_LOCATION",
+}
+_REMEDIES_BY_REASON = {
+    "billingNotEnabled": "the project has no billing, and without it BigQuery takes no MERGE; switch it on",
+    "quotaExceeded": "a quota is used up; later polls try again",
+    "rateLimitExceeded": "too many requests at once; later polls try again",
+}
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class BigQueryWarehouse:
+    """A ``Warehouse`` in ``dataset``, in the project and location of the client that ``login`` returns."""
+
+    def __init__(
+        self,
+        login: Callable[[], bigquery.Client],
+        dataset: str = "ods",
+        *,
+        clock: Callable[[], datetime] = _utc_now,
+        sleep: Callable[[float], None] = time.sleep,
+        patience_seconds: float = 120.0,
+    ) -> None:
+        self._login = login
+        self._dataset = identifier(dataset)
+        self._clock = clock
+        self._sleep = sleep
+        self._patience_seconds = patience_seconds
+
+    def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, digest: str) -> Outcome:
+        check_frame(table, partition_key, frame)
+        with self._told(f"replace {partition_key} in {table.name}"):
+            self._bring_up_to_date(table)
+            if len(frame) and self._state(table, partition_key) == (len(frame), digest):
+                return "unchanged"
+            with self._staged(table, partition_key, frame, digest) as staging:
+                self._query(merge_statement(table, self._target(table), staging), partition_key)
+            return "written"
+
+    def partition_digest(self, table: Table, partition_key: str) -> str | None:
+        with self._told(f"read the digest of {partition_key} in {table.name}"):
+            return self._state(table, partition_key)[1]
+
+    def partition_rows(self, table: Table, partition_key: str) -> int:
+        with self._told(f"count {partition_key} in {table.name}"):
+            return self._state(table, partition_key)[0]
+
+    def read(self, table: Table) -> pd.DataFrame:
+        """A query, since its result is of one moment; listing rows page by page is not."""
+        import pandas as pd
+
+        names = [column.name for column in table.columns]
+        frame: pd.DataFrame = pd.DataFrame(columns=names)
+        with self._told(f"read {table.name}"):
+            if set(names) <= self._existing_columns(table):
+                rows = self._query(f"SELECT {', '.join(names)} FROM {self._target(table)}")  # noqa: S608 - plain names
+                frame = rows.to_dataframe(create_bqstorage_client=False)
+        return frame
+
+    @cached_property
+    def _client(self) -> bigquery.Client:
+        return self._login()
+
+    @cached_property
+    def _retry(self) -> Any:
+        from google.cloud.bigquery.retry import DEFAULT_RETRY
+
+        return DEFAULT_RETRY.with_timeout(self._patience_seconds)
+
+    def _target(self, table: Table) -> str:
+        return f"{self._dataset}.{identifier(table.name)}"
+
+    def _path(self, name: str) -> str:
+        return f"{self._client.project}.{self._dataset}.{name}"
+
+    def _state(self, table: Table, partition_key: str) -> tuple[int, str | None]:
+        """Rows and digest of a partition; rows that disagree on the digest have none."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            [(rows, smallest, largest)] = self._query(partition_state_statement(self._target(table)), partition_key)
+        except NotFound:
+            return 0, None
+        return rows, smallest if smallest == largest else None
+
+    def _query(self, statement: str, *parameters: str) -> Any:
+        """The rows of a statement. What meets another one on its table is asked for again, later and later."""
+        from google.api_core.exceptions import BadRequest
+        from google.cloud.bigquery import QueryJobConfig, ScalarQueryParameter
+        from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY
+
+        deadline = time.monotonic() + self._patience_seconds
+        pause = 0.5
+        while True:
+            # The server gives up, too: a statement nobody waits for must not overwrite what comes after it.
+            config = QueryJobConfig(job_timeout_ms=int(self._patience_seconds * 1000), labels=LABELS)
+            config.query_parameters = [ScalarQueryParameter(None, "STRING", value) for value in parameters]
+            try:
+                return self._client.query_and_wait(
+                    statement,
+                    job_config=config,
+                    api_timeout=_REQUEST_TIMEOUT,
+                    wait_timeout=self._patience_seconds,
+                    retry=self._retry,
+                    job_retry=DEFAULT_JOB_RETRY.with_timeout(self._patience_seconds),
+                )
+            except BadRequest as error:
+                if not _is_conflict(error) or time.monotonic() > deadline:
+                    raise
+            self._sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - only keeps writers apart
+            pause = min(2 * pause, 10.0)
+
+    # -- the table ------------------------------------------------------------------------------------
+
+    def _existing_columns(self, table: Table) -> set[str]:
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return {field.name for field in self._get(table).schema}
+        except NotFound:
+            return set()
+
+    def _get(self, table: Table) -> bigquery.Table:
+        return self._client.get_table(self._path(table.name), retry=self._retry, timeout=_REQUEST_TIMEOUT)
+
+    def _bring_up_to_date(self, table: Table) -> None:
+        """Creates the table, adds columns the policy gained, refuses a changed type; repeatable at any point.
+
+        A column the policy lost stays and is empty from then on: deleting it is a decision for a person.
+        """
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        for attempt in range(1, _EVOLUTION_ATTEMPTS + 1):
+            try:
+                return self._evolve(table, self._get(table))
+            except NotFound:
+                return self._create(table)
+            except PreconditionFailed:
+                # Another process changed the table since it was read.
+                if attempt == _EVOLUTION_ATTEMPTS:
+                    raise
+
+    def _create(self, table: Table) -> None:
+        from google.api_core.exceptions import NotFound
+        from google.cloud import bigquery
+
+        wanted = bigquery.Table(self._path(table.name), schema=_fields(table))
+        wanted.description = table.description
+        wanted.labels = LABELS
+        wanted.clustering_fields = [PARTITION_COLUMN]
+        try:
+            self._make(wanted)
+        except NotFound:
+            # Only now: an account that may write a dataset need not be allowed to make one.
+            dataset = bigquery.Dataset(f"{self._client.project}.{self._dataset}")
+            dataset.description = _DATASET_DESCRIPTION
+            dataset.labels = LABELS
+            self._client.create_dataset(dataset, exists_ok=True, retry=self._retry, timeout=_REQUEST_TIMEOUT)
+            self._make(wanted)
+
+    def _make(self, table: bigquery.Table) -> bigquery.Table:
+        return self._client.create_table(table, exists_ok=True, retry=self._retry, timeout=_REQUEST_TIMEOUT)
+
+    def _evolve(self, table: Table, existing: bigquery.Table) -> None:
+        by_name = {field.name: field for field in existing.schema}
+        clashes = [
+            f"{column.name} is {_type(by_name[column.name])}, not {column.type}"
+            for column in table.columns
+            if column.name in by_name and _type(by_name[column.name]) != column.type
+        ]
+        if clashes:
+            raise WarehouseError(
+                f"BigQuery: {table.name} has columns of another type ({'; '.join(clashes)}); "
+                "copy and drop the table, then load its partitions again"
+            )
+        wanted = _evolved(table, existing.schema)
+        if (wanted, table.description) == (list(existing.schema), existing.description):
+            return
+        existing.schema = wanted
+        existing.description = table.description
+        self._client.update_table(existing, ["schema", "description"], retry=self._retry, timeout=_REQUEST_TIMEOUT)
+
+    # -- the new rows ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def _staged(self, table: Table, partition_key: str, frame: pd.DataFrame, digest: str) -> Iterator[str]:
+        """The new rows in a table of this attempt alone, which expires by itself should nobody drop it."""
+        from google.cloud import bigquery
+
+        partition = hashlib.sha256(partition_key.encode()).hexdigest()[:8]
+        name = identifier(f"{table.name}_staging_{partition}_{secrets.token_hex(4)}")
+        staging = bigquery.Table(self._path(name), schema=_fields(table))
+        # Real time, whatever the clock of the test says: it is BigQuery that lets it expire.
+        staging.expires = _utc_now() + STAGING_LIFETIME
+        staging.description = f"New rows of {partition_key} on their way to {table.name}; expires by itself."
+        staging.labels = LABELS
+        self._make(staging)
+        try:
+            if len(frame):
+                self._load(staging, list(_rows(frame, digest, self._clock())))
+            yield f"{self._dataset}.{name}"
+        finally:
+            self._drop(staging)
+
+    def _load(self, staging: bigquery.Table, rows: list[dict[str, Any]]) -> None:
+        from google.cloud import bigquery
+
+        config = bigquery.LoadJobConfig(
+            schema=staging.schema,
+            write_disposition="WRITE_EMPTY",
+            job_timeout_ms=int(self._patience_seconds * 1000),
+            labels=LABELS,
+        )
+        job = self._client.load_table_from_json(rows, staging, job_config=config, timeout=_REQUEST_TIMEOUT)
+        job.result(retry=self._retry, timeout=self._patience_seconds)
+        if job.output_rows != len(rows):
+            raise WarehouseError(f"BigQuery: of {len(rows)} rows {job.output_rows} arrived; later polls try again")
+
+    def _drop(self, staging: bigquery.Table) -> None:
+        from google.api_core.exceptions import GoogleAPIError
+        from requests.exceptions import RequestException
+
+        with suppress(GoogleAPIError, RequestException):
+            once = self._retry.with_timeout(0)
+            self._client.delete_table(staging, not_found_ok=True, retry=once, timeout=_REQUEST_TIMEOUT)
+
+    @contextmanager
+    def _told(self, operation: str) -> Iterator[None]:
+        """Google's texts, which can quote values, accounts and statements, stay inside."""
+        from concurrent.futures import TimeoutError as NotDone
+
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+        from requests.exceptions import RequestException
+
+        try:
+            yield
+        except GoogleAuthError:
+            raise WarehouseError(
+                f"BigQuery could not {operation}: no valid Google credentials; set GOOGLE_APPLICATION_CREDENTIALS, "
+                "or run where a service account is attached"
+            ) from None
+        except GoogleAPIError as error:
+            raise WarehouseError(f"BigQuery could not {operation}: {_reason(error)}") from None
+        except (RequestException, NotDone, OSError):
+            raise WarehouseError(f"BigQuery could not {operation}: no answer; later polls try again") from None
+
+
+def _is_conflict(error: GoogleAPIError) -> bool:
+    return any(words in str(error).lower() for words in _CONFLICTS)
+
+
+def _reason(error: GoogleAPIError) -> str:
+    details = getattr(error, "errors", None) or [{}]
+    status, reason = getattr(error, "code", None), details[0].get("reason", "")
+    if reason in _REMEDIES_BY_REASON:
+        return _REMEDIES_BY_REASON[reason]
+    if _is_conflict(error):
+        return "other processes were writing the same table all the time; later polls try again"
+    if status in _REMEDIES:
+        return _REMEDIES[status]
+    return f"{status or type(error).__name__} {reason or 'no answer'}; later polls try again"
+
+
+def _type(field: bigquery.SchemaField) -> str:
+    name = _TYPES.get(field.field_type, field.field_type)
+    return f"ARRAY<{name}>" if field.mode == "REPEATED" else name
+
+
+def _field(column: TableColumn, mode: str) -> bigquery.SchemaField:
+    from google.cloud.bigquery import SchemaField
+
+    return SchemaField(column.name, column.type, mode=mode, description=column.description)
+
+
+def _fields(table: Table) -> list[bigquery.SchemaField]:
+    return [_field(column, column.mode) for column in table.columns]
+
+
+def _evolved(table: Table, existing: Sequence[bigquery.SchemaField]) -> list[bigquery.SchemaField]:
+    """The columns there are, as they are now described, and then the new ones, which old rows cannot fill."""
+    from google.cloud.bigquery import SchemaField
+
+    columns = {column.name: column for column in table.columns}
+    kept = []
+    for field in existing:
+        column = columns.pop(field.name, None)
+        representation = field.to_api_repr()
+        if column:
+            representation["description"] = column.description
+        if not column or column.mode == "NULLABLE":
+            representation["mode"] = "NULLABLE"
+        kept.append(SchemaField.from_api_repr(representation))
+    return kept + [_field(column, "NULLABLE") for column in columns.values()]
+
+
+def _rows(frame: pd.DataFrame, digest: str, loaded_at: datetime) -> Iterator[dict[str, Any]]:
+    """What goes over the wire: one JSON object per row, moments as text."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    for record in plain.to_dict("records"):
+        content = {
+            str(name): value.isoformat() if isinstance(value, datetime) else value for name, value in record.items()
+        }
+        yield {**content, DIGEST_COLUMN: digest, LOADED_AT_COLUMN: loaded_at.isoformat()}
