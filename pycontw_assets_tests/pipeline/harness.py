@@ -1,7 +1,8 @@
 """A whole pipeline in a test's hands: an invented world on a real socket, a home of its own, polls to run or to kill.
 
 Waits take no time: the world, the ledger and the clients share one clock, and sleeping only moves it. Children
-cannot share it, so they wait for real, but briefly. What a test expects does not belong here.
+cannot share it, so they wait for real, but briefly. A branch is a copy of everything, to see what would happen if.
+What a test expects does not belong here.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ import signal
 import sqlite3
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
-from dagster import DagsterInstance
+from dagster import DagsterInstance, Definitions
 
 from pycontw_assets.api_client import RateLimiter
 from pycontw_assets.authorize.gather_client import GatherClient
@@ -42,6 +44,7 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
 from pycontw_assets.send_email.pace import Pace
 from pycontw_assets.settings import Settings, load_settings
+from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints
 
 EDITION = "2031"
 INTERVAL_SECONDS = 300
@@ -49,6 +52,8 @@ SERVICES = ("kktix", "gather", "klaviyo")
 _CHILD_PATIENCE_SECONDS = 120
 
 Moment = Literal["before", "after"]
+Command = Callable[[Definitions, Services, DagsterInstance], bool]
+_T = TypeVar("_T")
 
 
 class TestClock:
@@ -114,7 +119,8 @@ class Pipeline:
         self.home = home
         home.mkdir(exist_ok=True)
         self._on_disk = on_disk
-        self._variables = {name.lower(): value for name, value in server.environment.items()} | {"pycontw_home": home}
+        self._doors = {name.lower(): value for name, value in server.environment.items()}
+        self._variables: dict[str, Any] = {**self._doors, "pycontw_home": home}
         self.instance = self._open_instance()
         self.restart(**settings)
 
@@ -164,6 +170,32 @@ class Pipeline:
             if waits:
                 self.clock.advance(max(0.0, (max(waits) - self.clock()).total_seconds()))
         raise AssertionError(f"not quiet after {most_polls} polls: {describe(report)}")
+
+    def branch(self, action: Callable[[Pipeline], _T]) -> Branch[_T]:
+        """Begin ``action`` on a copy of world, clock and home, in a process of its own; here nothing happens."""
+        return Branch(self, action)
+
+    def move(self, server: SandboxServer, home: Path) -> None:
+        """Go on in another home, with the same world behind another door."""
+        self.home = home
+        doors = {name.lower(): value for name, value in server.environment.items()}
+        chosen = {name: value for name, value in self._variables.items() if value != self._doors.get(name)}
+        self._variables = {**doors, **chosen, "pycontw_home": home}
+        if self._on_disk:
+            self.instance = self._open_instance()
+        self.restart()
+
+    def run_in_child(self, point: KillPoint | None = None, command: Command | None = None) -> tuple[int, KillPoints]:
+        """Exit code of a command (a poll) in a process of its own that dies at ``point``, and the points it reached.
+
+        Where Dagster's history is not on disk the child begins with a copy, and what it adds is lost with it.
+        """
+        points = KillPoints(point)
+        variables = {name: str(value) for name, value in self._variables.items()}
+        instance = None if self._on_disk else self.instance
+        child = Child(variables, self.clock.skipped, None, points=points, instance=instance, command=command)
+        child.go()
+        return child.join(), points
 
     def start_child(self, kill_at: int | None = None) -> Child:
         """A poll in a process of its own; with ``kill_at`` it kills itself before its k-th request to the outside."""
@@ -279,9 +311,19 @@ _processes = multiprocessing.get_context("fork")
 class Child:
     """A poll in another process. It waits for ``go``, so that whoever wants its life can get ready."""
 
-    def __init__(self, variables: dict[str, str], skipped: float, kill_at: int | None) -> None:
+    def __init__(
+        self,
+        variables: dict[str, str],
+        skipped: float,
+        kill_at: int | None,
+        *,
+        points: KillPoints | None = None,
+        instance: DagsterInstance | None = None,
+        command: Command | None = None,
+    ) -> None:
         self._gate, gate = _processes.Pipe()
-        self._process: BaseProcess = _processes.Process(target=_poll, args=(gate, variables, skipped, kill_at))
+        inherited = (gate, variables, skipped, kill_at, points, instance, command or _poll)
+        self._process: BaseProcess = _processes.Process(target=_live, args=inherited)
         self._process.start()
 
     def go(self) -> None:
@@ -326,22 +368,38 @@ class _Executioner:
                 self._child.kill()
 
 
-def _poll(gate: Any, variables: dict[str, str], skipped: float, kill_at: int | None) -> None:
+def _poll(definitions: Definitions, services: Services, instance: DagsterInstance) -> bool:
+    return poll(definitions, services, instance).ok
+
+
+def _live(
+    gate: Any,
+    variables: dict[str, str],
+    skipped: float,
+    kill_at: int | None,
+    points: KillPoints | None,
+    inherited: DagsterInstance | None,
+    command: Command,
+) -> None:
     """What a child does."""
     os.environ.clear()
     os.environ["HOME"] = variables["pycontw_home"]
     gate.recv()
     settings = load_settings(**variables)
+    if points:
+        points.watch(vault=f"{settings.home}/vault", ledger=f"{settings.home}/ledger.sqlite")
     manners = {"sleep": lambda seconds: time.sleep(min(seconds, 0.02)), "on_request": _suicide(kill_at)}
     pace = Pace(step=0.01, visible=1, estimate=1, follow=1, second_look=0.01, draft_apart=0.05)
     unlimited = {group: [(1_000_000, 1)] for group in RATE_LIMITS}
     services = _services(settings, TestClock(skipped), pace, manners, unlimited)
     definitions = build_definitions(services, interval_seconds=INTERVAL_SECONDS)
+    if inherited:
+        raise SystemExit(0 if command(definitions, services, inherited) else 1)
     folder = settings.home / "dagster"
     prepare_instance(folder)
     with DagsterInstance.from_config(str(folder)) as instance:
-        report = poll(definitions, services, instance)
-    raise SystemExit(0 if report.ok else 1)
+        is_fine = command(definitions, services, instance)
+    raise SystemExit(0 if is_fine else 1)
 
 
 def _suicide(kill_at: int | None) -> Callable[[str, str], None]:
@@ -356,3 +414,44 @@ def _suicide(kill_at: int | None) -> Callable[[str, str], None]:
                 time.sleep(10)
 
     return on_request
+
+
+# -- branches ---------------------------------------------------------------------------------------
+
+
+class Branch(Generic[_T]):
+    """An action on a copy of everything, the sandbox included: forking copies the world, the home is copied."""
+
+    def __init__(self, pipeline: Pipeline, action: Callable[[Pipeline], _T]) -> None:
+        self.outcome, pipe = _processes.Pipe(duplex=False)
+        self._process: BaseProcess = _processes.Process(target=_explore, args=(pipe, pipeline, action))
+        self._process.start()
+        pipe.close()
+
+    def result(self) -> _T:
+        """Waits for it; an error there is an error here. ``outcome`` can be waited for along with others."""
+        if not self.outcome.poll(_CHILD_PATIENCE_SECONDS * 2):
+            self._process.kill()
+            raise AssertionError("a branch did not end")
+        try:
+            is_fine, value = self.outcome.recv()
+        except EOFError:
+            is_fine, value = False, "a branch died without a word"
+        self._process.join()
+        if not is_fine:
+            raise AssertionError(value)
+        found: _T = value
+        return found
+
+
+def _explore(pipe: Any, pipeline: Pipeline, action: Callable[[Pipeline], _T]) -> None:
+    home = pipeline.home.with_name(f"{pipeline.home.name}-{os.getpid()}")
+    shutil.copytree(pipeline.home, home)
+    try:
+        with SandboxServer(pipeline.world) as server:
+            pipeline.move(server, home)
+            pipe.send((True, action(pipeline)))
+    except BaseException:  # noqa: BLE001 - whatever it is, it must be told over there
+        pipe.send((False, traceback.format_exc()))
+    finally:
+        shutil.rmtree(home)

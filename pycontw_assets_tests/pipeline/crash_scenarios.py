@@ -1,0 +1,290 @@
+"""Installations a moment before a poll that will be killed, one per path through the pipeline, and how they recover.
+
+A scenario is made once; every kill is tried on a copy of it. What must hold afterwards belongs to the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+from dagster import DagsterInstance, Definitions
+
+from pycontw_assets.ledger import LedgerError
+from pycontw_assets.orchestration.poll import poll
+from pycontw_assets.orchestration.recovery import rebuild_ledger, release_batch
+from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.sandbox.oracle import events_of
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.pipeline.conftest import Install
+from pycontw_assets_tests.pipeline.harness import EDITION, Command, Pipeline
+from pycontw_assets_tests.pipeline.kill_points import KINDS, Kind
+
+REFRESHED_AFTER = 2 * 3600
+HOUR = 3600
+NAMES = {family: f"PyCon TW 2031 Registration: {family}" for family in ("Individual", "Corporate", "Reserved")}
+
+# Between two deeds that last nothing is remembered but by the dead process: these kinds reach every such stretch once.
+DEEDS: tuple[Kind, ...] = (
+    "before a request",
+    "request acted, reply unheard",
+    "after a COMMIT",
+    "vault: half written",
+    "vault: replaced, unsynced",
+    "before a MERGE",
+    "somewhere from MERGE on",
+    "after a warehouse statement",
+)
+DEEDS_AND_TRANSACTIONS: tuple[Kind, ...] = (
+    *DEEDS,
+    "after a write, uncommitted",
+    "vault: staged file opened",
+    "vault: whole, unsynced",
+    "vault: before replacing",
+)
+EVERYTHING: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind != "after a COMMIT of Dagster's")
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """``command`` is what gets killed; ``settle`` what a person and the following polls do."""
+
+    prepare: Callable[[Install, World], Pipeline]
+    kinds: tuple[Kind, ...] = DEEDS_AND_TRANSACTIONS
+    command: Command | None = None
+    settle: Callable[[Pipeline], object] = Pipeline.until_quiet
+
+
+def make_swift(world: World) -> None:
+    """Children wait for real."""
+    world.klaviyo.switches.rate_limits = False
+    world.klaviyo.switches.status_step = world.klaviyo.switches.estimation_delay = 0
+
+
+def running_sale(install: Install, world: World, holders: int = 2, **options: object) -> Pipeline:
+    """A sale with holders that were invited."""
+    make_swift(world)
+    event = world.add_event(NAMES["Individual"])
+    pipeline = install(revoke_limit=100, **options)
+    for _ in range(holders):
+        world.sell(event)
+    assert pipeline.poll().ok
+    return pipeline
+
+
+def _usable(world: World) -> list[int]:
+    return [ticket.attendee_id for ticket in world.kktix.tickets.values() if ticket.is_usable]
+
+
+# -- the scenarios ----------------------------------------------------------------------------------
+
+
+def first_poll(install: Install, world: World) -> Pipeline:
+    """Template, lists, tables and campaign are made for the first time."""
+    make_swift(world)
+    event = world.add_event(NAMES["Individual"])
+    world.sell(event, 2)
+    world.sell(event, paid=False)
+    return install()
+
+
+def changes(install: Install, world: World, **options: object) -> Pipeline:
+    """Everything that makes a poll act: a newcomer, a late payment, a transfer, a refund already missed once."""
+    pipeline = running_sale(install, world, **options)
+    [event] = events_of(world, EDITION)
+    refunded, moved = _usable(world)
+    [unpaid] = world.sell(event, paid=False)
+    world.refund(refunded)
+    pipeline.later_poll()
+    world.pay(unpaid)
+    world.sell(event)
+    world.transfer(moved, "moved@example.org")
+    pipeline.clock.advance(REFRESHED_AFTER)
+    return pipeline
+
+
+def changes_with_history(install: Install, world: World) -> Pipeline:
+    """The same, and the polls afterwards find the dead run in Dagster's history."""
+    return changes(install, world, on_disk=True)
+
+
+def revocations(install: Install, world: World) -> Pipeline:
+    """Half the holders are refunded, one of them bought another ticket; strangers are guests too."""
+    pipeline = running_sale(install, world, holders=8)
+    [event] = events_of(world, EDITION)
+    world.add_guest("speaker@example.org", {"name": "A speaker", "role": "guest", "affiliation": "Speaker"})
+    leaving = _usable(world)[:4]
+    world.sell(event, person=world.kktix.tickets[leaving[0]].person)
+    for attendee_id in leaving:
+        world.refund(attendee_id)
+    pipeline.later_poll()
+    return pipeline
+
+
+def bought_again(install: Install, world: World) -> Pipeline:
+    """Two who lost access buy again: a second span each, begun while another one leaves."""
+    pipeline = running_sale(install, world, holders=4)
+    [event] = events_of(world, EDITION)
+    first, second, third, _ = _usable(world)
+    world.refund(first)
+    world.refund(second)
+    pipeline.until_quiet()
+    world.refund(third)
+    pipeline.later_poll()
+    for attendee_id in (first, second):
+        world.sell(event, person=world.kktix.tickets[attendee_id].person)
+    return pipeline
+
+
+def scheduled(install: Install, world: World) -> Pipeline:
+    """One is refunded before the scheduled campaign leaves, and a newcomer needs another one."""
+    opening = world.ground.now().replace(microsecond=0) + timedelta(days=1)
+    pipeline = running_sale(install, world, holders=3, invitation_send_at=opening)
+    [event] = events_of(world, EDITION)
+    world.refund(_usable(world)[0])
+    pipeline.later_poll()
+    world.sell(event)
+    return pipeline
+
+
+def settle_after_the_opening(pipeline: Pipeline) -> None:
+    pipeline.until_quiet()
+    pipeline.clock.advance(24 * HOUR)
+    pipeline.until_quiet()
+
+
+def three_families(install: Install, world: World) -> Pipeline:
+    """Two new events beside a running one; one person holds a ticket of each, one cannot be mailed."""
+    pipeline = running_sale(install, world)
+    [event] = events_of(world, EDITION)
+    everywhere, unreachable = world.kktix.people.next(), world.kktix.people.next()
+    world.klaviyo.unsubscribe(unreachable.address)
+    for event_id in (event, world.add_event(NAMES["Corporate"]), world.add_event(NAMES["Reserved"])):
+        world.sell(event_id, person=everywhere)
+        world.sell(event_id)
+    world.sell(event, person=unreachable)
+    return pipeline
+
+
+def renamed(install: Install, world: World) -> Pipeline:
+    """The event is renamed, and a holder's address corrected, when the tickets are read again."""
+    pipeline = running_sale(install, world, holders=3)
+    [event] = events_of(world, EDITION)
+    first, second, _ = _usable(world)
+    world.rename_event(event, "A new name that says nothing")
+    world.transfer(first, world.kktix.tickets[first].person.address.upper())
+    world.transfer(second, "corrected@example.org")
+    pipeline.clock.advance(REFRESHED_AFTER)
+    return pipeline
+
+
+def in_doubt(install: Install, world: World, *, acted: bool) -> Pipeline:
+    """Whether the first batch was sent is not known, and there are newcomers for a second one."""
+    pipeline = running_sale(install, world)
+    [event] = events_of(world, EDITION)
+    world.sell(event)
+    world.faults.add("klaviyo", "reset", method="POST", path="send-jobs$", acts=acted)
+    world.faults.add("klaviyo", "status", method="GET", path="/campaigns/[^/]+$", skip=1, times=None)
+    assert not pipeline.later_poll().ok
+    world.faults.clear()
+    pipeline.clock.advance(HOUR)
+    world.sell(event)
+    return pipeline
+
+
+def sent_in_doubt(install: Install, world: World) -> Pipeline:
+    return in_doubt(install, world, acted=True)
+
+
+def unsent_in_doubt(install: Install, world: World) -> Pipeline:
+    return in_doubt(install, world, acted=False)
+
+
+def lost_ledger(install: Install, world: World) -> Pipeline:
+    """The ledger's files are gone; a holder was refunded, another one bought meanwhile."""
+    pipeline = running_sale(install, world, holders=3)
+    [event] = events_of(world, EDITION)
+    for file in pipeline.home.glob("ledger.sqlite*"):
+        file.unlink()
+    pipeline.restart()
+    world.refund(_usable(world)[0])
+    world.sell(event)
+    return pipeline
+
+
+def rebuild(_definitions: Definitions, services: Services, _instance: DagsterInstance) -> bool:
+    rebuild_ledger(services)
+    return True
+
+
+def rebuild_and_settle(pipeline: Pipeline) -> None:
+    """A person runs the command again; where the killed one had finished it refuses, and rightly."""
+    pipeline.restart()
+    with suppress(LedgerError):
+        rebuild_ledger(pipeline.services)
+    pipeline.until_quiet()
+
+
+def cancelled_campaign(install: Install, world: World) -> Pipeline:
+    """A batch that mailed nobody for want of quota, which is there again."""
+    pipeline = running_sale(install, world)
+    [event] = events_of(world, EDITION)
+    world.sell(event, 2)
+    world.klaviyo.switches.mail_quota = 0
+    pipeline.later_poll()
+    world.klaviyo.switches.mail_quota = None
+    pipeline.until_quiet()
+    return pipeline
+
+
+def release(_definitions: Definitions, services: Services, _instance: DagsterInstance) -> bool:
+    [campaign] = [c for c in services.klaviyo.find_campaigns(f"pycontw-{EDITION}") if c.status.startswith("Cancelled")]
+    return release_batch(services, campaign.name.rpartition("-")[2]) >= 0
+
+
+def release_and_poll(definitions: Definitions, services: Services, instance: DagsterInstance) -> bool:
+    return release(definitions, services, instance) and poll(definitions, services, instance).ok
+
+
+def release_and_settle(pipeline: Pipeline) -> None:
+    release(pipeline.definitions, pipeline.services, pipeline.instance)
+    pipeline.until_quiet()
+
+
+def without_guest_list(install: Install, world: World) -> Pipeline:
+    """The guest list is switched off: access is taken as given, and given back."""
+    return changes(install, world, gather_api_url="off")
+
+
+def only_tables(install: Install, world: World) -> Pipeline:
+    """The warehouse was broken while three events were served: only the tables are missing."""
+    make_swift(world)
+    pipeline = install()
+    for name in NAMES.values():
+        world.sell(world.add_event(name), 3)
+    broken = pipeline.home / "warehouse.duckdb"
+    broken.write_bytes(b"not a database" * 1000)
+    assert not pipeline.poll().ok
+    broken.unlink()
+    pipeline.clock.advance(HOUR)
+    return pipeline
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "first poll": Scenario(first_poll, EVERYTHING),
+    "changes of every kind": Scenario(changes, EVERYTHING),
+    "the same with history": Scenario(changes_with_history, (*DEEDS, "after a COMMIT of Dagster's")),
+    "revocations": Scenario(revocations),
+    "bought again": Scenario(bought_again),
+    "scheduled, then refunded": Scenario(scheduled, settle=settle_after_the_opening),
+    "three families": Scenario(three_families, DEEDS),
+    "renamed, corrected": Scenario(renamed),
+    "first batch in doubt: sent": Scenario(sent_in_doubt),
+    "first batch in doubt: unsent": Scenario(unsent_in_doubt),
+    "rebuild-ledger": Scenario(lost_ledger, EVERYTHING, rebuild, rebuild_and_settle),
+    "release, then poll": Scenario(cancelled_campaign, command=release_and_poll, settle=release_and_settle),
+    "guest list switched off": Scenario(without_guest_list),
+    "tables only": Scenario(only_tables, DEEDS),
+}
