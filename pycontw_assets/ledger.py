@@ -508,6 +508,15 @@ class Ledger:
             )
         return self.batch(batch_key)
 
+    def reopen_batch(self, batch_key: str, **values: Any) -> Batch:
+        """Its sending was taken back before anything left: its invitations are claimed again."""
+        mine = sa.and_(invitations.c.batch_key == batch_key, invitations.c.state == "accepted")
+        with self.engine.begin() as db:
+            db.execute(sa.update(invitations).where(mine).values(state="claimed"))
+            changes = {"state": "open", "accepted_at": None, **values}
+            db.execute(sa.update(batches).where(batches.c.batch_key == batch_key).values(**changes))
+        return self.batch(batch_key)
+
     def close_batch(self, batch_key: str, state: BatchState, remote_status: str | None) -> Batch:
         """The batch ended; its pool list rests before it may be used again."""
         now = self.clock()

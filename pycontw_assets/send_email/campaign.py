@@ -147,6 +147,8 @@ class CampaignStep:
 
     def _advance(self, batch: Batch, holders: Mapping[str, Holder]) -> None:
         self.outcome.batches += 1
+        if batch.state == "accepted":
+            batch = self._take_back_for_lapsed(batch)
         if batch.state == "open" and batch.send_intended_at is not None:
             batch = self._resolve_doubt(batch)
         if batch.state == "open":
@@ -225,8 +227,7 @@ class CampaignStep:
         except NotFound:
             self._forget_list(batch)
             raise NotYet("its list was deleted; another one is taken") from None
-        if present - wanted:
-            self.client.remove_from_list(list_id, sorted(present - wanted))
+        change_members(self.client, self.client.remove_from_list, list_id, present - wanted)
         if wanted - present:
             self.client.add_to_list(list_id, sorted(wanted - present))
         if present == wanted:
@@ -397,12 +398,28 @@ class CampaignStep:
                 f"whether campaign {batch.campaign_name} was sent cannot be told: it was deleted in Klaviyo. "
                 "A person has to decide"
             ) from None
-        return self.client.send_job(campaign_id) is not None
+        return self.client.send_job(campaign_id) not in (None, "cancelled")  # cancelled, and a draft: taken back by us
+
+    def _take_back_for_lapsed(self, batch: Batch) -> Batch:
+        """A scheduled campaign must not mail who lost the ticket before its time came: it is sent anew without them.
+
+        Taking them off its list would do only where recipients are fixed when the mails leave; in other accounts that
+        happens when the sending is taken over, and nobody can read which it is.
+        """
+        is_ahead = batch.send_at is not None and batch.send_at > self.ledger.clock()
+        if not is_ahead or not self.ledger.lapsed_invitations(batch):
+            return batch
+        try:
+            self.client.revert_send(batch.campaign_id or "")
+        except NotFound:
+            return batch  # deleted there: nobody gets it, and following it tells
+        except Refused:  # a draft since an earlier try, or leaving this very moment: two looks tell
+            return self.ledger.reopen_batch(batch.batch_key)
+        return self.ledger.reopen_batch(batch.batch_key, send_intended_at=None)
 
     # -- following --------------------------------------------------------------------------------
 
     def _follow(self, batch: Batch) -> None:
-        self._withdraw_lapsed(batch)
         if batch.send_at is not None and batch.send_at > self.ledger.clock():
             return
         statuses = ["Unknown"]
@@ -437,13 +454,3 @@ class CampaignStep:
                 f"campaign {batch.campaign_name} ended as {statuses[0]}: its people got no mail. When the cause "
                 f"is mended, run `pycontw-assets release {batch.batch_key}`"
             )
-
-    def _withdraw_lapsed(self, batch: Batch) -> None:
-        """A scheduled campaign must not mail who lost the ticket before its time came."""
-        if batch.send_at is None or batch.send_at <= self.ledger.clock():
-            return
-        lapsed = self.ledger.lapsed_invitations(batch)
-        items = [item for item in self.ledger.invitations_of(batch.batch_key) if item.address_key in lapsed]
-        ids = {item.profile_id for item in items if item.profile_id}
-        change_members(self.client, self.client.remove_from_list, batch.list_id or "", ids)
-        self.ledger.update_invitations(batch.batch_key, lapsed, state="withdrawn")

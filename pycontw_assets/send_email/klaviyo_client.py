@@ -286,12 +286,12 @@ class KlaviyoClient:
         resource = self._look_up("read send job", f"/api/campaign-send-jobs/{_segment(campaign_id)}")
         return None if resource is None else records.text(records.attributes(resource), "status")
 
-    def cancel_send(self, campaign_id: str) -> None:
-        """Stops what has not left yet, for good."""
+    def revert_send(self, campaign_id: str) -> None:
+        """Stops what has not left yet: the campaign is a draft again. ``Refused``: there is nothing to stop."""
         path = f"/api/campaign-send-jobs/{_segment(campaign_id)}"
-        data = {"type": "campaign-send-job", "id": campaign_id, "attributes": {"action": "cancel"}}
+        data = {"type": "campaign-send-job", "id": campaign_id, "attributes": {"action": "revert"}}
         body = {"data": data}
-        self._call("PATCH", "cancel sending", path, body=body, group="campaigns", expect_json=False)
+        self._call("PATCH", "take sending back", path, body=body, group="campaigns", expect_json=False)
 
     def _with_message(self, campaign: Campaign) -> Campaign:
         """Asks for the message where the reply about the campaign does not name it."""

@@ -108,7 +108,7 @@ CALLS: dict[str, tuple[Callable[[KlaviyoClient], Any], Any]] = {
     "estimate": (lambda client: client.estimate(CAMPAIGN), one("estimate", CAMPAIGN, estimated_recipient_count=2)),
     "send": (lambda client: client.send(CAMPAIGN), Answer(202)),
     "send_job": (lambda client: client.send_job(CAMPAIGN), one("job", CAMPAIGN, status="queued")),
-    "cancel_send": (lambda client: client.cancel_send(CAMPAIGN), Answer(204)),
+    "revert_send": (lambda client: client.revert_send(CAMPAIGN), Answer(204)),
 }
 NOT_REPEATABLE = ("create_list", "create_template", "create_campaign", "create_campaign later", "send")
 
@@ -501,12 +501,12 @@ def test_only_a_404_means_that_there_is_no_send_job(server, client):
         client.send_job(CAMPAIGN)
 
 
-def test_sending_is_stopped_for_good(server, client):
+def test_a_sending_is_taken_back_to_a_draft(server, client):
     server.will_answer(Answer(204))
-    client.cancel_send(CAMPAIGN)
+    client.revert_send(CAMPAIGN)
     (request,) = server.received
     assert (request.method, request.path) == ("PATCH", f"/api/campaign-send-jobs/{CAMPAIGN}")
-    data = {"type": "campaign-send-job", "id": CAMPAIGN, "attributes": {"action": "cancel"}}
+    data = {"type": "campaign-send-job", "id": CAMPAIGN, "attributes": {"action": "revert"}}
     assert request.json == {"data": data}
 
 

@@ -32,6 +32,7 @@ class _Campaign:
     template: Template | None = None
     reads_until_sent: int = 0
     job: str | None = None
+    fixed: list[str] | None = None  # addresses, where they are fixed when the sending is taken over
 
 
 class FakeKlaviyo:
@@ -44,6 +45,7 @@ class FakeKlaviyo:
         self.deleted_profiles: set[str] = set()
         self.member_lag = 0  # reads of a list until an addition shows
         self.campaign_lag = 0  # searches until a new campaign is found
+        self.fixes_late = True  # recipients are whoever is on the list when the mails leave
         self.status_lag = 0  # reads of a campaign until it is sent
         self.ends_as: str | None = None  # what campaigns end as instead of "Sent"
         self.lists: dict[str, _List] = {}
@@ -219,11 +221,21 @@ class FakeKlaviyo:
             if send_at is not None and send_at <= self.clock():
                 raise Refused("Klaviyo", "send campaign", "answered 400", 400)
             campaign.job = "queued"
+            campaign.fixed = self._recipients(campaign)
             campaign.reads_until_sent = self.status_lag
             if send_at is None:
                 self._deliver(campaign)
 
         self._run("send", send)
+
+    def revert_send(self, campaign_id: str) -> None:
+        def revert() -> None:
+            campaign = self._campaign(campaign_id)
+            if self._current(campaign).status != "Scheduled":
+                raise Refused("Klaviyo", "take sending back", "answered 409", 409)
+            campaign.job = campaign.fixed = None
+
+        self._run("revert_send", revert)
 
     def send_job(self, campaign_id: str) -> str | None:
         return self._run("send_job", lambda: self._campaign(campaign_id).job)
@@ -249,7 +261,7 @@ class FakeKlaviyo:
         )  # fmt: skip
 
     def _deliver(self, campaign: _Campaign) -> None:
-        recipients = self._recipients(campaign)
+        recipients = self._recipients(campaign) if self.fixes_late else campaign.fixed or []
         campaign.job = self.ends_as or ("Sent" if recipients else "Cancelled: No Recipients")
         if campaign.job == "Sent":
             self.mailed.update(recipients)

@@ -540,7 +540,11 @@ def test_a_scheduled_mail_arrives_at_its_time_and_once(klaviyo: FakeKlaviyo, led
     assert not ledger.open_batches(PARTITION.key)
 
 
-def test_who_loses_the_ticket_before_the_time_gets_no_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+@pytest.mark.parametrize("fixes_late", [True, False])
+def test_who_loses_the_ticket_before_the_time_gets_no_mail(
+    klaviyo: FakeKlaviyo, ledger: Ledger, fixes_late: bool
+) -> None:
+    klaviyo.fixes_late = fixes_late
     send_at = morning(ledger)
     let_in(ledger, ONE, TWO)
     invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
@@ -563,7 +567,8 @@ def test_somebody_deleted_in_klaviyo_does_not_keep_the_others_from_being_withdra
     klaviyo.deleted_profiles = {profile_id for profile_id, email in klaviyo.addresses.items() if email == ONE}
     invite(klaviyo, ledger, THREE, send_at=send_at)
     ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
-    invite(klaviyo, ledger, THREE, send_at=send_at)
+    for _ in range(2):
+        invite(klaviyo, ledger, THREE, send_at=send_at)
     assert TWO not in klaviyo.mailed
     assert klaviyo.mailed[THREE] == 1
 
@@ -677,3 +682,44 @@ def test_killed_at_any_moment_a_scheduled_batch_reaches_everybody_once() -> None
         lambda k, x: invite(k, x, ONE, TWO, send_at=FakeClock().now + timedelta(hours=6)),
         afterwards,
     )
+
+
+@pytest.mark.parametrize("fixes_late", [True, False])
+def test_killed_at_any_moment_while_a_scheduled_batch_loses_somebody_the_others_are_reached_once(
+    fixes_late: bool,
+) -> None:
+    send_at = FakeClock().now + timedelta(hours=6)
+
+    def prepare(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+        klaviyo.fixes_late = fixes_late
+        let_in(ledger, ONE, TWO)
+        invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
+        ledger.set_grants(EDITION, keys(ONE), "revoked")
+        record_holders(ledger, [TWO])
+
+    def afterwards(klaviyo: FakeKlaviyo, ledger: Ledger, moment: int) -> None:
+        for _ in range(2):
+            invite(klaviyo, ledger, TWO, send_at=send_at)
+        assert not klaviyo.mailed
+        ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
+        for _ in range(2):
+            invite(klaviyo, ledger, TWO, send_at=send_at)
+        assert klaviyo.mailed == {TWO: 1}, moment
+        assert not ledger.open_batches(PARTITION.key)
+
+    killed_at_every_moment(prepare, lambda k, x: invite(k, x, TWO, send_at=send_at), afterwards)
+
+
+def test_a_scheduled_campaign_that_leaves_while_it_is_taken_back_counts_as_sent(
+    klaviyo: FakeKlaviyo, ledger: Ledger
+) -> None:
+    send_at = morning(ledger)
+    let_in(ledger, ONE, TWO)
+    invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
+    ledger.set_grants(EDITION, keys(ONE), "revoked")
+    record_holders(ledger, [TWO])
+    klaviyo.troubles.before("revert_send", lambda: ledger.clock.advance(hours=7))  # type: ignore[attr-defined]
+    invite(klaviyo, ledger, TWO, send_at=send_at)
+    invite(klaviyo, ledger, TWO, send_at=send_at)
+    assert klaviyo.mailed[TWO] == 1
+    assert not ledger.open_batches(PARTITION.key)
