@@ -48,9 +48,16 @@ def prepare_instance(folder: Path) -> None:
 
 def checked_services() -> Services:
     """The services of the environment, everything that can be wrong with it checked."""
-    settings = load_settings()
-    from pycontw_assets.orchestration.resources import Services
-
-    services = Services(lambda: settings)
+    services = unchecked_services()
     services.check()
     return services
+
+
+def unchecked_services() -> Services:
+    """Nothing is opened or made before it is used."""
+    settings = load_settings()
+    from pycontw_assets.commands.console import ShownKktixClient
+    from pycontw_assets.orchestration.resources import Services
+
+    kktix = ShownKktixClient(settings.kktix_api_url, settings.kktix_api_token.get_secret_value())
+    return Services(lambda: settings, kktix=kktix)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.exits import FAILED, FINE
 from pycontw_assets.commands.instance import checked_services, open_instance
 
@@ -14,19 +16,40 @@ if TYPE_CHECKING:
     from pycontw_assets.orchestration.poll import PollReport, RunReport
 
 CONSENTS = ("book", "guest-list", "invite", "revoke")
+# What a line about an event tells, of the counts that its assets give.
+_TOLD = {
+    "attendees": "attendees",
+    "usable": "usable",
+    "pending": "unpaid",
+    "new": "new",
+    "quarantined": "quarantined",
+    "granted": "let in",
+    "on_the_list_before_us": "let in by others",
+    "unconfirmed": "not confirmed",
+    "revoked": "taken off",
+    "revocations_waiting": "revocations waiting",
+    "invited": "invited",
+    "waiting": "waiting",
+    "unreachable": "unreachable",
+    "dagster/partition_row_count": "rows",
+}
 
 
 def add_to(commands: Commands) -> None:
     poll = commands.add_parser("poll", help="one tick: what the sensor would do now, in this process")
     poll.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    poll.add_argument(
+    add_consents(poll)
+    poll.set_defaults(run=_poll)
+
+
+def add_consents(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--consent",
         action="append",
         default=[],
         choices=CONSENTS,
         help="a person's word for this poll: what it refuses to do by itself is right",
     )
-    poll.set_defaults(run=_poll)
 
 
 def _poll(parsed: argparse.Namespace) -> int:
@@ -36,9 +59,9 @@ def _poll(parsed: argparse.Namespace) -> int:
     from pycontw_assets.orchestration.poll import poll
 
     with open_instance(services.settings) as instance:
-        say = (lambda report: None) if parsed.json else (lambda report: print(describe_run(report), flush=True))
-        report = poll(build_definitions(services), services, instance, consents=parsed.consent, on_run=say)
-    print(json.dumps(as_document(report), ensure_ascii=False, indent=2) if parsed.json else describe_tick(report))
+        report = poll(build_definitions(services), services, instance, consents=parsed.consent)
+    document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
+    print(document if parsed.json else "\n".join(describe_poll(report)))
     if report.ok:
         beat(services.settings.heartbeat_url)
     return FINE if report.ok else FAILED
@@ -60,16 +83,28 @@ def describe_run(report: RunReport) -> str:
     return "\n".join(lines)
 
 
-def describe_tick(report: PollReport) -> str:
-    """What was seen: one line per event, the events left alone, and problems of the reading."""
+def describe_poll(report: PollReport) -> Iterator[str]:
+    """One line per event, its failures and problems below it; then what was left alone or could not be read."""
     tick = report.tick
-    ran = {run.partition_key for run in report.runs}
-    lines = [f"edition {tick.discovery.edition or 'none'}: {len(tick.facts)} events, {len(report.runs)} runs"]
-    lines += [f"idle   {key}: {decision.reason}" for key, decision in sorted(tick.decisions.items()) if key not in ran]
-    lines += [f"left   event {e.event_id} ({e.name}): {e.reason}" for e in tick.discovery.unmatched]
-    lines += [f"       ! {problem}" for problem in tick.problems]
-    lines += [f"       ? {warning}" for warning in tick.warnings]
-    return "\n".join(lines)
+    yield f"edition {tick.discovery.edition or 'none'}: {len(tick.facts)} events, {len(report.runs)} runs"
+    yield from (line for run in report.runs if run.partition_key is None for line in describe_run(run).splitlines())
+    for key, decision in sorted(tick.decisions.items()):
+        runs = [run for run in report.runs if run.partition_key == key]
+        yield _event_line(key, decision.reason, runs)
+        yield from (paint(f"       {failure}", "red") for run in runs for failure in run.failures)
+        yield from (paint(f"       ! {problem}", "yellow") for run in runs for problem in run.problems)
+    yield from (f"left   event {e.event_id} ({e.name}): {e.reason}" for e in tick.discovery.unmatched)
+    yield from (paint(f"       ! {problem}", "yellow") for problem in tick.problems)
+    yield from (f"       ? {warning}" for warning in tick.warnings)
+
+
+def _event_line(key: str, reason: str, runs: Sequence[RunReport]) -> str:
+    if not runs:
+        return f"{paint('idle  ', 'dim')} {key}: {reason}"
+    is_ok = all(run.ok for run in runs)
+    counts = {name: number for run in runs for asset in run.counts.values() for name, number in asset.items()}
+    told = [f"{word} {counts[name]}" for name, word in _TOLD.items() if counts.get(name)]
+    return f"{paint('ok    ', 'green') if is_ok else paint('FAILED', 'red')} {key}: {', '.join(told) or 'done'}"
 
 
 def as_document(report: PollReport) -> dict[str, Any]:

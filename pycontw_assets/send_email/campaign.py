@@ -97,8 +97,7 @@ class CampaignStep:
                 self._advance_patiently(batch, holders)
             except (Refused, Malformed) as error:  # about this batch only: it must not hold up those after it
                 refusals.append(error)
-        spans = self.ledger.newcomers(partition.key, partition.edition)
-        claimed = self._claim(partition, {key: span for key, span in spans.items() if key in holders}, open_batches)
+        claimed = self.claim_newcomers(partition, holders, open_batches)
         if claimed is not None:
             self._advance_patiently(claimed, holders)
         if refusals:
@@ -107,7 +106,12 @@ class CampaignStep:
 
     # -- claiming ---------------------------------------------------------------------------------
 
-    def _claim(self, partition: EventPartition, spans: Mapping[str, int], open_batches: list[Batch]) -> Batch | None:
+    def claim_newcomers(
+        self, partition: EventPartition, holders: Mapping[str, Holder], open_batches: list[Batch]
+    ) -> Batch | None:
+        """The batch of whoever was let in and is in none yet; ``None``: nobody, or they have to wait."""
+        newcomers = self.ledger.newcomers(partition.key, partition.edition)
+        spans = {key: span for key, span in newcomers.items() if key in holders}
         if not spans:
             return None
         if self.ledger.claimed_in(self.poll_id) + len(spans) > self.invite_limit and "invite" not in self.consents:
@@ -191,8 +195,8 @@ class CampaignStep:
         profiles = ensure_profiles(self.client, self.pace, members, properties)
         unreachable = dict(profiles.refused)
         for key, profile in profiles.found.items():
-            if profile.can_receive_email is False:
-                unreachable[key] = "; ".join(profile.suppressions) or profile.consent or "suppressed"
+            if reason := profile.unreachable_because:
+                unreachable[key] = reason
         for key, reason in sorted(unreachable.items()):
             self.ledger.update_invitations(batch.batch_key, [key], state="unreachable", reason=reason)
         self.outcome.unreachable += len(unreachable)

@@ -34,6 +34,13 @@ class Profile:
     suppressions: tuple[str, ...] = ()
     properties: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
 
+    @property
+    def unreachable_because(self) -> str | None:
+        """Why a campaign would leave this person out, silently."""
+        if self.can_receive_email is not False:
+            return None
+        return "; ".join(self.suppressions) or self.consent or "suppressed"
+
 
 @dataclass(frozen=True, slots=True)
 class ImportJob:

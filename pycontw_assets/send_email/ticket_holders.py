@@ -28,6 +28,14 @@ def list_name(partition: EventPartition) -> str:
     return f"pycontw-{partition.key}-ticket-holders"
 
 
+def list_changes(
+    holders: Mapping[str, Holder], known: Mapping[str, str | None]
+) -> tuple[dict[str, Holder], dict[str, str | None]]:
+    """Who joins the list and who leaves it (with the profile ids)."""
+    joining = {key: holder for key, holder in holders.items() if key not in known}
+    return joining, {key: profile_id for key, profile_id in known.items() if key not in holders}
+
+
 def sync_ticket_holders(
     client: KlaviyoClient,
     ledger: Ledger,
@@ -38,8 +46,7 @@ def sync_ticket_holders(
 ) -> TicketHolderOutcome:
     """Make the list equal to the event's holders. Without a difference, Klaviyo is not called."""
     known = ledger.members_of(partition.key)
-    joining = {key: holder for key, holder in holders.items() if key not in known}
-    leaving = {key: profile_id for key, profile_id in known.items() if key not in holders}
+    joining, leaving = list_changes(holders, known)
     if not joining and not leaving:
         return TicketHolderOutcome()
     with exclusive():

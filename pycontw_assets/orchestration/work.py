@@ -1,0 +1,85 @@
+"""What the assets, ``plan`` and a dry run do for one event, so that none of them has a logic of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pycontw_assets.authorize.guest_list import GuestListStep
+from pycontw_assets.extract.orders import content_digest, next_refresh, open_ids
+from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
+from pycontw_assets.ledger import Poll
+from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.records import EventPartition
+from pycontw_assets.send_email.campaign import CampaignStep
+
+
+@dataclass(frozen=True, slots=True)
+class OrdersRead:
+    outcome: SnapshotOutcome
+    digest: str
+
+
+def read_orders(services: Services, partition: EventPartition, consents: frozenset[str]) -> OrdersRead:
+    """Poll the event, keep its orders, and only then let the ledger know of them."""
+    earlier = services.ledger.poll_of(partition.key)
+    refresh = timedelta(seconds=services.settings.refresh_seconds)
+    with services.exclusive(f"orders of {partition.key}"):
+        fresh = services.fresh_books.pop(partition.event_id, None)
+        outcome = take_snapshot(
+            services.kktix,
+            services.vault,
+            partition,
+            fresh or read_books(services.kktix, partition.event_id),
+            now=services.clock(),
+            refresh=refresh,
+            known_before=earlier.known if earlier else 0,
+            trust_book="book" in consents,
+        )
+        snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, services.table_rules)
+        holders = set(snapshot.holders(services.pseudonymizer))
+        if snapshot.rebuilding:
+            holders |= services.ledger.holders_of(partition.key)
+        poll = Poll(
+            partition_key=partition.key,
+            polled_at=services.clock(),
+            book_digest=None if outcome.problem else outcome.book.digest,
+            known=sum(record.gone_at is None for record in snapshot.records.values()),
+            open_ids=open_ids(snapshot),
+            refresh_at=next_refresh(snapshot, refresh),
+            content_digest=digest,
+            problem=outcome.problem,
+        )
+        services.ledger.record_poll(partition.edition, poll, holders)
+    return OrdersRead(outcome, digest)
+
+
+def guest_list_step(services: Services, poll_id: str, consents: frozenset[str]) -> GuestListStep:
+    return GuestListStep(
+        services.gather,
+        services.ledger,
+        services.pseudonymizer,
+        lambda: services.exclusive("gather guest list"),
+        poll_id,
+        services.settings.revoke_limit,
+        consents,
+    )
+
+
+def campaign_step(
+    services: Services, partition: EventPartition, poll_id: str, consents: frozenset[str], template: Callable[[], str]
+) -> CampaignStep:
+    return CampaignStep(
+        services.klaviyo,
+        services.ledger,
+        services.pace,
+        lambda: services.exclusive("klaviyo names"),
+        services.sender,
+        services.mail(partition.edition),
+        template,
+        poll_id,
+        services.settings.invitation_send_at,
+        services.settings.invite_limit,
+        consents,
+    )
