@@ -14,13 +14,28 @@ _KEPT = ("PATH", "LANG", "TMPDIR", "TERM", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 _KEPT_PREFIXES = ("PYTEST_", "PYTHON", "LC_", "COV_", "COVERAGE_", "PLAYWRIGHT_")
 
 
+# What costs too much, or needs too much, for a developer's default.
+_ONLY_WHEN_ASKED = ("browser", "bigquery")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--warehouse",
+        choices=["duckdb", "bigquery"],
+        default="duckdb",
+        help="where the pipelines of pipeline/ keep their tables; bigquery: in an emulator",
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The browser tests run in CI (``CI=true``) or when asked for; then first, since they mostly wait."""
+    """Some run in CI (``CI=true``) or when asked for (``-m browser``); the browser first, since it mostly waits."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
-    if not os.environ.get("CI") and "browser" not in config.option.markexpr:
-        left_out = [item for item in items if item.get_closest_marker("browser")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = items[len(left_out) :]
+    if os.environ.get("CI"):
+        return
+    unasked = [name for name in _ONLY_WHEN_ASKED if name not in config.option.markexpr]
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in unasked)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
-from pycontw_assets_tests.pipeline.harness import Pipeline, TestClock
+from pycontw_assets_tests import bigquery
+from pycontw_assets_tests.pipeline.harness import WAREHOUSE, Pipeline, TestClock
 
 Install = Callable[..., Pipeline]
+
+
+@pytest.fixture(scope="session")
+def bigquery_emulator(empty_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables that lead Google's client to it."""
+    try:
+        with bigquery.emulator(tmp_path_factory.mktemp("bigquery")) as variables:
+            yield variables
+    except bigquery.NoEmulator as error:
+        bigquery.or_skip(error)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warehouse_of_every_pipeline(request: pytest.FixtureRequest) -> Iterator[None]:
+    kind = request.config.getoption("warehouse")
+    variables = request.getfixturevalue("bigquery_emulator") if kind == "bigquery" else {}
+    with mock.patch.dict(os.environ, variables), mock.patch.dict(WAREHOUSE, kind=kind):
+        yield
 
 
 @pytest.fixture(scope="session")

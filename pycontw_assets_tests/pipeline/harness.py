@@ -44,9 +44,12 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
 from pycontw_assets.send_email.pace import Pace
 from pycontw_assets.settings import Settings, load_settings
+from pycontw_assets_tests.bigquery import GOOGLE_VARIABLES, bigquery_settings
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints
 
 EDITION = "2031"
+# What ``--warehouse`` says.
+WAREHOUSE = {"kind": "duckdb"}
 INTERVAL_SECONDS = 300
 SERVICES = ("kktix", "gather", "klaviyo")
 _CHILD_PATIENCE_SECONDS = 120
@@ -121,6 +124,7 @@ class Pipeline:
         self._on_disk = on_disk
         self._doors = {name.lower(): value for name, value in server.environment.items()}
         self._variables: dict[str, Any] = {**self._doors, "pycontw_home": home}
+        self._variables |= bigquery_settings(home) if WAREHOUSE["kind"] == "bigquery" else {}
         self.instance = self._open_instance()
         self.restart(**settings)
 
@@ -382,7 +386,9 @@ def _live(
     command: Command,
 ) -> None:
     """What a child does."""
+    kept = {name: os.environ[name] for name in GOOGLE_VARIABLES if name in os.environ}
     os.environ.clear()
+    os.environ.update(kept)
     os.environ["HOME"] = variables["pycontw_home"]
     gate.recv()
     settings = load_settings(**variables)
