@@ -51,6 +51,13 @@ STAGING_LIFETIME = timedelta(hours=1)
 _DATASET_DESCRIPTION = "De-identified KKTIX attendees. Written by pycontw_assets; each table describes itself."
 # How the API spells some of the types it was given.
 _TYPES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
+_PANDAS_TYPES = {
+    "BOOL": "boolean",
+    "FLOAT64": "Float64",
+    "INT64": "Int64",
+    "STRING": "string",
+    "TIMESTAMP": "datetime64[us, UTC]",
+}
 _REQUEST_TIMEOUT = 30.0
 _EVOLUTION_ATTEMPTS = 3
 # Everything BigQuery says when statements on one table meet; there is no code for it but "invalid query".
@@ -116,8 +123,9 @@ class BigQueryWarehouse:
         with self._told(f"read {table.name}"):
             if set(names) <= self._existing_columns(table):
                 rows = self._query(f"SELECT {', '.join(names)} FROM {self._target(table)}")  # noqa: S608 - plain names
-                frame = rows.to_dataframe(create_bqstorage_client=False)
-        return frame
+                frame = pd.DataFrame([row.values() for row in rows], columns=names)
+        typed: pd.DataFrame = frame.astype({column.name: _PANDAS_TYPES[column.type] for column in table.columns})
+        return typed
 
     @cached_property
     def _client(self) -> bigquery.Client:
@@ -236,7 +244,9 @@ class BigQueryWarehouse:
                 "copy and drop the table, then load its partitions again"
             )
         wanted = _evolved(table, existing.schema)
-        if (wanted, table.description) == (list(existing.schema), existing.description):
+        # Fields that differ in their descriptions only are equal to Google's library.
+        as_they_are = [field.to_api_repr() for field in existing.schema]
+        if ([field.to_api_repr() for field in wanted], table.description) == (as_they_are, existing.description):
             return
         existing.schema = wanted
         existing.description = table.description

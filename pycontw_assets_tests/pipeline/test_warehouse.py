@@ -1,4 +1,6 @@
-"""The embedded warehouse: whole partitions or nothing, through repeats, other writers and kill -9."""
+"""Every warehouse: whole partitions or nothing. Then DuckDB's own: other writers, kill -9, a file in other hands."""
+
+from __future__ import annotations
 
 import fcntl
 import multiprocessing
@@ -6,48 +8,45 @@ import os
 import random
 import signal
 import time
-from datetime import datetime, timezone
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
-import duckdb
 import pandas as pd
 import pytest
 
 from pycontw_assets.deidentify.policy import Column, load_policy
 from pycontw_assets.deidentify.pseudonymize import deidentify
 from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
-from pycontw_assets.load.schema import Table, attendee_tables
-from pycontw_assets.load.warehouse import WarehouseError, content_digest
+from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.load.warehouse import Warehouse, WarehouseError, content_digest
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition
+from pycontw_assets_tests.pipeline.engines import (
+    KEY,
+    KEY_COLUMNS,
+    NOW,
+    OTHER_KEY,
+    TABLE,
+    BigQueryEngine,
+    DuckDBEngine,
+    Engine,
+    frame,
+    put,
+)
 
-KEY = "2031-individual-90001"
-OTHER_KEY = "2031-individual-90002"
-NOW = datetime(2031, 6, 1, 10, tzinfo=timezone.utc)
-KEY_COLUMNS = [
-    Column("partition_key", "STRING", "Partition.", "pipeline"),
-    Column("event_id", "INT64", "Event.", "pipeline"),
-    Column("attendee_id", "INT64", "Attendee.", "payload: id"),
-]
-TABLE = attendee_tables([*KEY_COLUMNS, Column("answer", "STRING", "The organiser's question.", "form: x")])[
-    "individual"
-]
 FORK = multiprocessing.get_context("fork")
 
 
-def frame(count: int, answer: str | None = "x", key: str = KEY) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "partition_key": pd.Series([key] * count, dtype="string[python]"),
-            "event_id": pd.Series([int(key.rpartition("-")[2])] * count, dtype="Int64"),
-            "attendee_id": pd.Series(range(count), dtype="Int64"),
-            "answer": pd.Series([answer] * count, dtype="string[python]"),
-        }
-    )
+@pytest.fixture(params=["duckdb", pytest.param("bigquery", marks=pytest.mark.bigquery)])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    if request.param == "duckdb":
+        return DuckDBEngine(tmp_path / "home" / "warehouse.duckdb")
+    return BigQueryEngine(request.getfixturevalue("bigquery_emulator"))
 
 
-def put(warehouse: DuckDBWarehouse, rows: pd.DataFrame, key: str = KEY, table: Table = TABLE) -> str:
-    return warehouse.replace_partition(table, key, rows, content_digest(rows))
+@pytest.fixture
+def warehouse(engine: Engine) -> Warehouse:
+    return engine.warehouse
 
 
 @pytest.fixture
@@ -55,12 +54,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "home" / "warehouse.duckdb"
 
 
-@pytest.fixture
-def warehouse(path: Path) -> DuckDBWarehouse:
-    return DuckDBWarehouse(path, clock=lambda: NOW)
-
-
-def test_a_partition_holds_exactly_the_rows_last_given(warehouse: DuckDBWarehouse) -> None:
+def test_a_partition_holds_exactly_the_rows_last_given(warehouse: Warehouse) -> None:
     put(warehouse, frame(5))
     put(warehouse, frame(2, "y"))
     stored = warehouse.read(TABLE)
@@ -69,29 +63,28 @@ def test_a_partition_holds_exactly_the_rows_last_given(warehouse: DuckDBWarehous
     assert set(stored["loaded_at"]) == {pd.Timestamp(NOW)}
 
 
-def test_the_same_rows_are_not_written_again(warehouse: DuckDBWarehouse) -> None:
+def test_the_same_rows_are_not_written_again(warehouse: Warehouse) -> None:
     assert put(warehouse, frame(3)) == "written"
     assert put(warehouse, frame(3).iloc[::-1]) == "unchanged"
     assert put(warehouse, frame(3, "y")) == "written"
     assert warehouse.partition_digest(TABLE, KEY) == content_digest(frame(3, "y"))
 
 
-def test_a_partition_somebody_deleted_from_is_written_again(warehouse: DuckDBWarehouse, path: Path) -> None:
+def test_a_partition_somebody_deleted_from_is_written_again(warehouse: Warehouse, engine: Engine) -> None:
     put(warehouse, frame(3))
-    with duckdb.connect(str(path)) as connection:
-        connection.execute(f"DELETE FROM ods.{TABLE.name} WHERE attendee_id = 1")
+    engine.execute(f"DELETE FROM {engine.dataset}.{TABLE.name} WHERE attendee_id = 1")
     assert put(warehouse, frame(3)) == "written"
     assert warehouse.partition_rows(TABLE, KEY) == 3
 
 
-def test_other_partitions_are_left_alone(warehouse: DuckDBWarehouse) -> None:
+def test_other_partitions_are_left_alone(warehouse: Warehouse) -> None:
     put(warehouse, frame(3, key=OTHER_KEY), OTHER_KEY)
     put(warehouse, frame(2))
     put(warehouse, frame(0))
     assert warehouse.partition_rows(TABLE, OTHER_KEY) == 3
 
 
-def test_an_event_without_attendees_empties_its_partition(warehouse: DuckDBWarehouse) -> None:
+def test_an_event_without_attendees_empties_its_partition(warehouse: Warehouse) -> None:
     put(warehouse, frame(3))
     assert put(warehouse, frame(0)) == "written"
     assert warehouse.partition_rows(TABLE, KEY) == 0
@@ -99,37 +92,37 @@ def test_an_event_without_attendees_empties_its_partition(warehouse: DuckDBWareh
 
 
 @pytest.mark.parametrize("key", ["' OR 1=1 --", "x'; DROP TABLE t; --", "%", ""])
-def test_a_hostile_key_touches_no_row(warehouse: DuckDBWarehouse, key: str) -> None:
+def test_a_hostile_key_touches_no_row(warehouse: Warehouse, key: str) -> None:
     put(warehouse, frame(3))
     warehouse.replace_partition(TABLE, key, frame(0), "digest")
     assert warehouse.partition_rows(TABLE, key) == 0
     assert warehouse.partition_rows(TABLE, KEY) == 3
 
 
-def test_before_the_first_load_there_is_nothing_and_no_error(warehouse: DuckDBWarehouse) -> None:
+def test_before_the_first_load_there_is_nothing_and_no_error(warehouse: Warehouse) -> None:
     assert warehouse.partition_digest(TABLE, KEY) is None
     assert warehouse.partition_rows(TABLE, KEY) == 0
     assert list(warehouse.read(TABLE).columns) == [column.name for column in TABLE.columns]
 
 
-def test_rows_of_another_partition_are_refused(warehouse: DuckDBWarehouse) -> None:
+def test_rows_of_another_partition_are_refused(warehouse: Warehouse) -> None:
     with pytest.raises(WarehouseError, match="3 rows are not of partition"):
         put(warehouse, frame(3, key=OTHER_KEY))
 
 
-def test_a_seat_given_twice_is_refused_and_the_old_rows_stay(warehouse: DuckDBWarehouse) -> None:
+def test_a_seat_given_twice_is_refused_and_the_old_rows_stay(warehouse: Warehouse) -> None:
     put(warehouse, frame(3))
     with pytest.raises(WarehouseError, match="3 attendees twice"):
         put(warehouse, pd.concat([frame(3), frame(3, "y")]))
     assert warehouse.partition_rows(TABLE, KEY) == 3
 
 
-def test_a_frame_that_does_not_fit_the_table_is_refused_naming_the_columns(warehouse: DuckDBWarehouse) -> None:
+def test_a_frame_that_does_not_fit_the_table_is_refused_naming_the_columns(warehouse: Warehouse) -> None:
     with pytest.raises(WarehouseError, match=r"missing columns \['answer'\], unknown columns \['reply'\]"):
         put(warehouse, frame(3).rename(columns={"answer": "reply"}))
 
 
-def test_a_new_question_becomes_a_column_and_old_rows_have_no_answer(warehouse: DuckDBWarehouse) -> None:
+def test_a_new_question_becomes_a_column_and_old_rows_have_no_answer(warehouse: Warehouse) -> None:
     put(warehouse, frame(2, key=OTHER_KEY), OTHER_KEY)
     newer = attendee_tables([*TABLE.columns[:-2], Column("diet", "STRING", "Diet.", "form: y")])["individual"]
     put(warehouse, frame(1).assign(diet="vegan"), table=newer)
@@ -138,22 +131,24 @@ def test_a_new_question_becomes_a_column_and_old_rows_have_no_answer(warehouse: 
     assert diets[OTHER_KEY].isna().all()
 
 
-def test_a_question_the_policy_lost_keeps_its_column_and_gets_no_more_answers(warehouse: DuckDBWarehouse) -> None:
+def test_a_question_the_policy_lost_keeps_its_column_and_gets_no_more_answers(warehouse: Warehouse) -> None:
     put(warehouse, frame(2))
     older = attendee_tables(KEY_COLUMNS)["individual"]
     put(warehouse, frame(2).drop(columns="answer"), table=older)
     assert warehouse.read(TABLE)["answer"].isna().all()
 
 
-def test_a_column_of_another_type_is_refused_saying_so_and_the_old_rows_stay(warehouse: DuckDBWarehouse) -> None:
+def test_a_column_of_another_type_is_refused_saying_so_and_the_old_rows_stay(
+    warehouse: Warehouse, engine: Engine
+) -> None:
     put(warehouse, frame(2))
     other = attendee_tables([*KEY_COLUMNS, Column("answer", "INT64", "A number.", "form: x")])["individual"]
-    with pytest.raises(WarehouseError, match="answer is VARCHAR, not BIGINT"):
+    with pytest.raises(WarehouseError, match=engine.clash):
         put(warehouse, frame(2).assign(answer=1), table=other)
     assert list(warehouse.read(TABLE)["answer"]) == ["x", "x"]
 
 
-def test_an_all_null_column_and_a_first_null_row_load(warehouse: DuckDBWarehouse) -> None:
+def test_an_all_null_column_and_a_first_null_row_load(warehouse: Warehouse) -> None:
     put(warehouse, frame(2, None))
     mixed = frame(2_000, None)
     mixed.loc[1_999, "answer"] = "late"
@@ -161,28 +156,47 @@ def test_an_all_null_column_and_a_first_null_row_load(warehouse: DuckDBWarehouse
     assert warehouse.read(TABLE)["answer"].notna().sum() == 1
 
 
-def test_the_table_describes_itself_and_follows_a_new_description(warehouse: DuckDBWarehouse, path: Path) -> None:
+def test_the_table_describes_itself_and_follows_a_new_description(warehouse: Warehouse, engine: Engine) -> None:
     put(warehouse, frame(1))
     reworded = attendee_tables([*KEY_COLUMNS, Column("answer", "STRING", "What it's about.", "form: x")])["individual"]
     put(warehouse, frame(1), table=reworded)
-    with duckdb.connect(str(path)) as connection:
-        found = connection.execute("SELECT column_name, comment FROM duckdb_columns() WHERE schema_name = 'ods'")
-        assert dict(found.fetchall()) == {column.name: column.description for column in reworded.columns}
+    assert engine.descriptions(TABLE.name) == {column.name: column.description for column in reworded.columns}
 
 
-def test_no_staging_table_is_left(warehouse: DuckDBWarehouse, path: Path) -> None:
+def test_no_staging_table_is_left(warehouse: Warehouse, engine: Engine) -> None:
     put(warehouse, frame(3))
-    with duckdb.connect(str(path)) as connection:
-        assert connection.execute("SELECT table_name FROM duckdb_tables()").fetchall() == [(TABLE.name,)]
+    assert engine.tables() == [TABLE.name]
 
 
-def test_an_error_of_the_engine_quotes_no_value(warehouse: DuckDBWarehouse) -> None:
+def test_an_error_of_the_engine_quotes_no_value(warehouse: Warehouse) -> None:
     numbers = attendee_tables([*KEY_COLUMNS, Column("answer", "INT64", "A number.", "form: x")])["individual"]
     with pytest.raises(WarehouseError) as failure:
         put(warehouse, frame(1, "Zebulon Quokkaworth"), table=numbers)
     assert "Quokkaworth" not in f"{failure.value!r} {failure.value.__context__ and failure.value.__suppress_context__}"
     assert failure.value.__suppress_context__
     assert KEY in str(failure.value)
+
+
+def test_the_digest_depends_on_the_content_and_not_on_the_order() -> None:
+    shuffled = frame(50).sample(frac=1, random_state=1)[["answer", "event_id", "attendee_id", "partition_key"]]
+    assert content_digest(shuffled) == content_digest(frame(50))
+    loaded = frame(50).assign(loaded_at=NOW, content_digest="x")
+    assert content_digest(loaded) == content_digest(frame(50))
+    assert content_digest(frame(50, "y")) != content_digest(frame(50))
+    assert content_digest(frame(50).rename(columns={"answer": "reply"})) != content_digest(frame(50))
+
+
+def test_deidentified_attendees_come_back_as_they_were_loaded(warehouse: Warehouse) -> None:
+    answers = (("聯絡人 Email", "a@example.org"), ("Gender / 性別", "女"), ("New question?", "x"))
+    attendee = Attendee(1, True, "activated", answers, price=0, updated_at=1930000123.4567)
+    records = [AttendeeRecord(attendee, NOW)]
+    rows = deidentify(records, EventPartition(90001, "2031", "individual"), Pseudonymizer()).frame
+    table = attendee_tables(load_policy().columns)["individual"]
+    put(warehouse, rows, table=table)
+    assert content_digest(warehouse.read(table)) == content_digest(rows) == warehouse.partition_digest(table, KEY)
+
+
+# -- DuckDB ------------------------------------------------------------------------------------------
 
 
 def test_a_file_another_process_keeps_locked_is_reported_after_a_bounded_wait(path: Path) -> None:
@@ -200,26 +214,7 @@ def test_a_file_that_cannot_be_opened_is_reported_with_what_to_look_for(path: Pa
         DuckDBWarehouse(path).partition_rows(TABLE, KEY)
 
 
-def test_the_digest_depends_on_the_content_and_not_on_the_order() -> None:
-    shuffled = frame(50).sample(frac=1, random_state=1)[["answer", "event_id", "attendee_id", "partition_key"]]
-    assert content_digest(shuffled) == content_digest(frame(50))
-    loaded = frame(50).assign(loaded_at=NOW, content_digest="x")
-    assert content_digest(loaded) == content_digest(frame(50))
-    assert content_digest(frame(50, "y")) != content_digest(frame(50))
-    assert content_digest(frame(50).rename(columns={"answer": "reply"})) != content_digest(frame(50))
-
-
-def test_deidentified_attendees_come_back_as_they_were_loaded(warehouse: DuckDBWarehouse) -> None:
-    answers = (("聯絡人 Email", "a@example.org"), ("Gender / 性別", "女"), ("New question?", "x"))
-    attendee = Attendee(1, True, "activated", answers, price=0, updated_at=1930000123.4567)
-    records = [AttendeeRecord(attendee, NOW)]
-    rows = deidentify(records, EventPartition(90001, "2031", "individual"), Pseudonymizer()).frame
-    table = attendee_tables(load_policy().columns)["individual"]
-    put(warehouse, rows, table=table)
-    assert content_digest(warehouse.read(table)) == content_digest(rows) == warehouse.partition_digest(table, KEY)
-
-
-def _write_for_ever(path: Path, started: "multiprocessing.synchronize.Event") -> None:
+def _write_for_ever(path: Path, started: Event) -> None:
     warehouse = DuckDBWarehouse(path)
     started.set()
     while True:
@@ -227,7 +222,8 @@ def _write_for_ever(path: Path, started: "multiprocessing.synchronize.Event") ->
         put(warehouse, frame(300, "new"))
 
 
-def test_a_killed_writer_leaves_the_old_partition_or_the_new_one(warehouse: DuckDBWarehouse, path: Path) -> None:
+def test_a_killed_writer_leaves_the_old_partition_or_the_new_one(path: Path) -> None:
+    warehouse = DuckDBWarehouse(path)
     put(warehouse, frame(50, key=OTHER_KEY), OTHER_KEY)
     put(warehouse, frame(200, "old"))
     moments = random.Random(20310601)
@@ -254,7 +250,8 @@ def _write_own_and_common(path: Path, number: int) -> None:
         put(warehouse, frame(10 * number, f"of {number}"))
 
 
-def test_four_processes_write_at_once_and_lose_nothing(warehouse: DuckDBWarehouse, path: Path) -> None:
+def test_four_processes_write_at_once_and_lose_nothing(path: Path) -> None:
+    warehouse = DuckDBWarehouse(path)
     writers = [FORK.Process(target=_write_own_and_common, args=(path, number)) for number in (1, 2, 3, 4)]
     for writer in writers:
         writer.start()

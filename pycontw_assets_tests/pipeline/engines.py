@@ -1,0 +1,108 @@
+"""The warehouses under test, with what a test may do behind their backs, and the table and rows it uses."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Protocol
+
+import duckdb
+import pandas as pd
+
+from pycontw_assets.deidentify.policy import Column
+from pycontw_assets.load.bigquery_warehouse import BigQueryWarehouse
+from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
+from pycontw_assets.load.schema import Table, attendee_tables
+from pycontw_assets.load.warehouse import Warehouse, content_digest
+from pycontw_assets_tests import bigquery
+
+KEY = "2031-individual-90001"
+OTHER_KEY = "2031-individual-90002"
+NOW = datetime(2031, 6, 1, 10, tzinfo=timezone.utc)
+KEY_COLUMNS = [
+    Column("partition_key", "STRING", "Partition.", "pipeline"),
+    Column("event_id", "INT64", "Event.", "pipeline"),
+    Column("attendee_id", "INT64", "Attendee.", "payload: id"),
+]
+TABLE = attendee_tables([*KEY_COLUMNS, Column("answer", "STRING", "The organiser's question.", "form: x")])[
+    "individual"
+]
+
+
+def frame(count: int, answer: str | None = "x", key: str = KEY) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "partition_key": pd.Series([key] * count, dtype="string[python]"),
+            "event_id": pd.Series([int(key.rpartition("-")[2])] * count, dtype="Int64"),
+            "attendee_id": pd.Series(range(count), dtype="Int64"),
+            "answer": pd.Series([answer] * count, dtype="string[python]"),
+        }
+    )
+
+
+def put(warehouse: Warehouse, rows: pd.DataFrame, key: str = KEY, table: Table = TABLE) -> str:
+    return warehouse.replace_partition(table, key, rows, content_digest(rows))
+
+
+class Engine(Protocol):
+    warehouse: Warehouse
+    dataset: str
+    clash: str
+
+    def execute(self, statement: str) -> None: ...
+
+    def descriptions(self, table: str) -> dict[str, str]: ...
+
+    def tables(self) -> list[str]: ...
+
+
+class DuckDBEngine:
+    dataset = "ods"
+    clash = "answer is VARCHAR, not BIGINT"
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+        self.warehouse = DuckDBWarehouse(path, clock=lambda: NOW)
+
+    def execute(self, statement: str) -> None:
+        self._rows(statement)
+
+    def descriptions(self, table: str) -> dict[str, str]:
+        return dict(self._rows(f"SELECT column_name, comment FROM duckdb_columns() WHERE table_name = '{table}'"))
+
+    def tables(self) -> list[str]:
+        return [name for (name,) in self._rows("SELECT table_name FROM duckdb_tables()")]
+
+    def _rows(self, statement: str) -> list[Any]:
+        with duckdb.connect(self._path) as connection:
+            return connection.execute(statement).fetchall()
+
+
+class BigQueryEngine:
+    """A dataset of its own in the emulator."""
+
+    clash = "answer is STRING, not INT64"
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self.variables = variables
+        self.dataset = f"test_{secrets.token_hex(6)}"
+        self.client = bigquery.client(variables)
+        self.warehouse = self.open()
+
+    def open(self, url: str | None = None, **options: Any) -> BigQueryWarehouse:
+        """Another process's warehouse; with ``url`` it talks to that server."""
+        variables = {**self.variables, **({"BIGQUERY_EMULATOR_HOST": url} if url else {})}
+        return BigQueryWarehouse(lambda: bigquery.client(variables), self.dataset, **{"clock": lambda: NOW, **options})
+
+    def execute(self, statement: str) -> None:
+        self.client.query_and_wait(statement)
+
+    def descriptions(self, table: str) -> dict[str, str]:
+        return {field.name: field.description for field in self.table(table).schema}
+
+    def tables(self) -> list[str]:
+        return [table.table_id for table in self.client.list_tables(self.dataset)]
+
+    def table(self, name: str = TABLE.name) -> Any:
+        return self.client.get_table(f"{self.client.project}.{self.dataset}.{name}")
