@@ -244,9 +244,7 @@ class BigQueryWarehouse:
                 "copy and drop the table, then load its partitions again"
             )
         wanted = _evolved(table, existing.schema)
-        # Fields that differ in their descriptions only are equal to Google's library.
-        as_they_are = [field.to_api_repr() for field in existing.schema]
-        if ([field.to_api_repr() for field in wanted], table.description) == (as_they_are, existing.description):
+        if (wanted, table.description) == (list(existing.schema), existing.description):
             return
         existing.schema = wanted
         existing.description = table.description
@@ -357,7 +355,7 @@ def _evolved(table: Table, existing: Sequence[bigquery.SchemaField]) -> list[big
     kept = []
     for field in existing:
         column = columns.pop(field.name, None)
-        representation = field.to_api_repr()
+        representation = dict(field.to_api_repr())
         if column:
             representation["description"] = column.description
         if not column or column.mode == "NULLABLE":
