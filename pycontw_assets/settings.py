@@ -82,6 +82,12 @@ class Settings(BaseSettings):
         None, description="Dagster's own variable: folder of its instance; unset: under `PYCONTW_HOME`"
     )
 
+    pycontw_dry_run: bool = Field(
+        False,
+        description="`1`: polls read and fill the tables, but let nobody in and mail nobody; the UI shows what they "
+        "would have done",
+    )
+
     kktix_api_url: HttpUrl = Field(
         f"{_SANDBOX_URL}/kktix/api/v2/hosting_events", description="URL of the KKTIX events endpoint"
     )
@@ -161,6 +167,11 @@ class Settings(BaseSettings):
         2000,
         ge=0,
         description="most invitations one poll may start without a person's consent (`poll --consent invite`)",
+    )
+    retention_days: int = Field(
+        180,
+        ge=1,
+        description="days after an event was last listed until its orders leave the vault; its tables stay",
     )
     alert_urls: SecretStr | None = Field(None, description="Apprise URLs for failures and refusals")
     heartbeat_url: SecretStr | None = Field(None, description="fetched after every good poll")

@@ -51,6 +51,7 @@ RATE_LIMITS: dict[str, list[tuple[int, float]]] = {
     "imports": [(10, _SECOND), (150, _MINUTE)],
     "templates": [(75, _SECOND), (750, _MINUTE)],
     "campaigns": [(10, _SECOND), (150, _MINUTE)],
+    "account": [(1, _SECOND), (15, _MINUTE)],
 }
 
 
@@ -70,6 +71,12 @@ class KlaviyoClient:
 
     def __repr__(self) -> str:
         return f"KlaviyoClient({self.api!r})"
+
+    def is_test_account(self) -> bool:
+        """Also tells whether the key is good for anything."""
+        query = {"fields[account]": "test_account"}
+        rows = list(self._pages("read account", "/api/accounts", query, "account"))
+        return any(records.attributes(row).get("test_account") is True for row in rows)
 
     # Lists
 

@@ -1,0 +1,118 @@
+"""``doctor`` looks at everything, whatever else is broken, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pycontw_assets.cli import main
+from pycontw_assets.orchestration.doctor import CHECKS, Finding, examine
+from pycontw_assets.sandbox.server import SandboxServer
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.pipeline.conftest import Install
+from pycontw_assets_tests.pipeline.harness import Pipeline
+
+
+def findings(pipeline: Pipeline) -> dict[str, Finding]:
+    """The worst finding of each name."""
+    order = ["ok", "warn", "FAIL"]
+    found: dict[str, Finding] = {}
+    for finding in sorted(examine(pipeline.services), key=lambda finding: order.index(finding.level)):
+        found[finding.name] = finding
+    return found
+
+
+def files(home: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(home)): file.read_bytes() for file in sorted(home.rglob("*")) if file.is_file()}
+
+
+def test_a_new_installation_is_examined_without_a_trace(pipeline: Pipeline, world: World, event: int) -> None:
+    mark = pipeline.mark()
+    found = findings(pipeline)
+    assert [finding for finding in found.values() if finding.level == "FAIL"] == []
+    assert pipeline.writes(mark) == []
+    assert files(pipeline.home) == {}
+    assert found["KKTIX"].what == "edition 2031: 1 events"
+    assert {found[name].level for name in ("Gather", "Dagster")} == {"warn"}
+
+
+def test_an_installation_at_work_is_fine_and_left_as_it_is(install: Install, world: World, event: int) -> None:
+    pipeline = install(on_disk=True)
+    world.sell(event)
+    pipeline.poll()
+    before = files(pipeline.home / "vault") | {"ledger": (pipeline.home / "ledger.sqlite").read_bytes()}
+    found = findings(pipeline)
+    assert [finding for finding in found.values() if finding.level != "ok"] == []
+    assert found["vault"].what == "the orders of 1 events can be read"
+    assert found["last tick"].what.startswith("0 min ago")
+    assert files(pipeline.home / "vault") | {"ledger": (pipeline.home / "ledger.sqlite").read_bytes()} == before
+
+
+@pytest.mark.parametrize(("service", "name"), [("kktix", "KKTIX"), ("gather", "Gather"), ("klaviyo", "Klaviyo")])
+def test_a_service_that_is_down_hides_no_other_finding(
+    pipeline: Pipeline, world: World, event: int, service: str, name: str
+) -> None:
+    world.faults.add(service, "status", times=None)
+    found = findings(pipeline)
+    failed = {each for each, finding in found.items() if finding.level == "FAIL"}
+    assert name in failed
+    assert {each.split()[0] for each in failed} == {name}
+    assert {"disk", "vault", "ledger", "warehouse", "Dagster"} <= found.keys()
+
+
+def test_keys_that_are_refused_are_named_with_the_service(install: Install, world: World, event: int) -> None:
+    found = findings(install(gather_api_key="wrong", klaviyo_api_key="wrong", kktix_api_token="wrong"))
+    for name in ("KKTIX", "Gather", "Klaviyo"):
+        assert (found[name].level, found[name].fix) == ("FAIL", f"check the URL and the key of {name}")
+
+
+def test_an_event_that_says_too_little_and_one_without_a_book_are_found(pipeline: Pipeline, world: World) -> None:
+    world.add_event("PyCon TW 2031 Registration: Individual", books=0)
+    world.add_event("PyCon TW Registration: Individual")
+    told = [finding.what for finding in examine(pipeline.services) if finding.level != "ok"]
+    assert "2031-individual-90001 has no attendance book" in told
+    assert "event 90002: its name gives no edition" in told
+
+
+def test_a_vault_that_lost_orders_fails(pipeline: Pipeline, world: World, event: int) -> None:
+    world.sell(event)
+    pipeline.poll()
+    for file in (pipeline.home / "vault").glob("*.orders"):
+        file.unlink()
+    assert f"2031-individual-{event} are gone" in findings(pipeline)["vault"].what
+
+
+def test_another_pseudonym_key_is_the_ledgers_to_refuse(pipeline: Pipeline, world: World, event: int) -> None:
+    pipeline.poll()
+    pipeline.restart(pseudonym_key="another")
+    assert "another pseudonym key" in findings(pipeline)["ledger"].what
+
+
+def test_the_retirement_of_the_klaviyo_revision_is_announced(pipeline: Pipeline) -> None:
+    pipeline.clock.advance(timedelta(days=365 * 3).total_seconds())
+    [finding] = CHECKS["Klaviyo revision"](pipeline.services)
+    assert finding.level == "FAIL"
+    assert "newer revision" in finding.fix
+
+
+def test_the_command_exits_with_what_it_found(
+    server: SandboxServer, world: World, event: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    for name, value in {**server.environment, "PYCONTW_HOME": str(tmp_path / "home")}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split(" ")[0] for line in lines} == {"ok", "warn"}
+    monkeypatch.setenv("GATHER_API_KEY", "wrong")
+    assert main(["doctor", "--json"]) == 1
+    [failed] = [item for item in json.loads(capsys.readouterr().out) if item["level"] == "FAIL"]
+    assert failed["name"] == "Gather"
+    monkeypatch.setenv("GATHER_SPACE_ID", "no backslash")
+    assert main(["doctor"]) == 2
+    monkeypatch.setenv("PYCONTW_ENV", "production")
+    capsys.readouterr()
+    assert main(["doctor"]) == 2
+    assert "FAIL VAULT_KEY: is not set" in capsys.readouterr().out
