@@ -17,7 +17,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger import Ledger
+from pycontw_assets.ledger import Ledger, LedgerError
 
 TTL = timedelta(minutes=3)
 _POLL_SECONDS = 0.2
@@ -95,5 +95,5 @@ def lease(
 def keep(ledger: Ledger, name: str, owner: str, stop: threading.Event) -> None:
     """Renew a lease until told to stop. One renewal may fail: the next comes before the lease expires."""
     while not stop.wait(TTL.total_seconds() / 3):
-        with suppress(sa.exc.SQLAlchemyError):
+        with suppress(sa.exc.SQLAlchemyError, LedgerError):
             ledger.renew_lease(name, owner, TTL)

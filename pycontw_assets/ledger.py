@@ -719,6 +719,8 @@ def _explained() -> Iterator[None]:
     """Turns an error about the URL or the connection, which can quote a password, into a line a person can act on."""
     try:
         yield
+    except LedgerError as error:
+        raise LedgerError(str(error)) from None
     except (sa.exc.DBAPIError, sa.exc.ArgumentError, ImportError) as error:
         kind = type(getattr(error, "orig", error)).__name__
         raise LedgerError(f"the ledger cannot be opened ({kind}); check LEDGER_URL or the data folder") from None
@@ -726,8 +728,8 @@ def _explained() -> Iterator[None]:
 
 def _engine(url: str) -> sa.Engine:
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
-    engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.pool.NullPool)
+        return _telling(sa.create_engine(url, hide_parameters=True, pool_pre_ping=True))
+    engine = _telling(sa.create_engine(url, hide_parameters=True, poolclass=sa.pool.NullPool))
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -739,5 +741,22 @@ def _engine(url: str) -> sa.Engine:
     def _begin(connection: sa.Connection) -> None:
         # Readers that turn writers late fail in WAL mode; taking the write lock at once waits instead.
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _telling(engine: sa.Engine) -> sa.Engine:
+    """A full disk, a read-only folder or a server that is away become a line a person can act on."""
+
+    @sa.event.listens_for(engine, "handle_error")
+    def _tell(context: sa.engine.ExceptionContext) -> None:
+        if context.is_pre_ping or not isinstance(context.sqlalchemy_exception, sa.exc.OperationalError):
+            return
+        # SQLite's texts are fixed words; those of a server can quote its address and user.
+        found = context.original_exception
+        why = str(found) if engine.dialect.name == "sqlite" else type(found).__name__
+        raise LedgerError(
+            f"the ledger cannot be used ({why}); look at LEDGER_URL or the data folder: is its disk full, or read-only?"
+        )
 
     return engine
