@@ -35,7 +35,7 @@ SAFE_ERRORS = (
     UnknownPartition,
 )
 
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = Path(__file__).parents[1]
 
 
 def explain(error: BaseException) -> str:
@@ -47,7 +47,7 @@ def explain(error: BaseException) -> str:
 
 def _place(error: BaseException) -> str:
     """Where to look: the innermost line of ours. Names of files and functions are ours too, unlike what they held."""
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(_PACKAGE)]
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
     return f"{Path(ours[-1].filename).name}, line {ours[-1].lineno} ({ours[-1].name})" if ours else "?"
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from dagster import SensorDefinition, build_sensor_context
+from dagster._serdes import serialize_value
+from dagster._utils.error import serializable_error_info_from_exc_info
 
-from pycontw_assets.cli import main
+from pycontw_assets.cli import FAILED, FINE, MISCONFIGURED, _parser, main
 from pycontw_assets.pseudonyms import normalise_phone
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.kktix import Ticket
@@ -21,7 +29,11 @@ from pycontw_assets_tests.pipeline.harness import Pipeline, spellings
 
 VAULT_KEY = Fernet.generate_key().decode()
 PSEUDONYM_KEY = "an invented pseudonym key"
-SECRETS = (keys.KKTIX_TOKEN, keys.GATHER_KEY, keys.KLAVIYO_KEY, VAULT_KEY, PSEUDONYM_KEY)
+ALERT_TOKEN, HEARTBEAT_TOKEN, PASSWORD = "tokenof0alarms", "tokenof0heartbeats", "passwordof0ledgers"
+SECRETS = (
+    *(keys.KKTIX_TOKEN, keys.GATHER_KEY, keys.KLAVIYO_KEY, VAULT_KEY, PSEUDONYM_KEY),
+    *(ALERT_TOKEN, HEARTBEAT_TOKEN, PASSWORD),
+)
 # Answers nobody foresaw, in a question nobody named; the last one stands in the label itself.
 FRIEND, FRIENDS_ADDRESS, FRIENDS_PHONE = "虛構朋友 Friend Ofquokka", "friend.ofquokka@example.net", "0900-000-987"
 
@@ -46,7 +58,13 @@ def _words_of(ticket: Ticket) -> set[str]:
 
 @pytest.fixture
 def pipeline(install: Install) -> Pipeline:
-    return install(on_disk=True, vault_key=VAULT_KEY, pseudonym_key=PSEUDONYM_KEY, refresh_seconds=0)
+    return install(
+        on_disk=True,
+        vault_key=VAULT_KEY,
+        pseudonym_key=PSEUDONYM_KEY,
+        alert_urls=f"json://127.0.0.1:9/{ALERT_TOKEN}",
+        refresh_seconds=0,
+    )
 
 
 def sell_to_all_kinds_of_people(world: World, event: int) -> list[int]:
@@ -65,7 +83,10 @@ def sell_to_all_kinds_of_people(world: World, event: int) -> list[int]:
 
 
 def storm(pipeline: Pipeline, event: int, seats: list[int]) -> None:
-    """Trouble of every kind, refunds, transfers, poison and malformed payloads: all that makes error texts."""
+    """Trouble of every kind, refunds, transfers, poison and malformed payloads: all that makes error texts.
+
+    What answers at all quotes the call it answers, credentials and addresses included.
+    """
     world = pipeline.world
     pipeline.poll()
     world.kktix.override(seats[0], state=None, is_paid=FRIEND)
@@ -82,11 +103,11 @@ def storm(pipeline: Pipeline, event: int, seats: list[int]) -> None:
         ("reset", {"acts": True}),
         ("truncate", {}),
         ("html", {}),
-        ("shape", {"body": {"errors": [{"detail": FRIENDS_ADDRESS, "code": FRIEND}], FRIEND: FRIENDS_PHONE}}),
+        ("shape", {}),
         ("redirect", {}),
     ):
         for service, path in (("kktix", "attendees"), ("gather", ""), ("klaviyo", "api/.*s")):
-            world.faults.add(service, kind, path=path, times=3, **details)
+            world.faults.add(service, kind, path=path, times=3, echoes=kind != "truncate", **details)
         pipeline.later_poll()
         world.faults.clear()
     pipeline.later_poll()
@@ -118,27 +139,60 @@ def test_the_search_would_find_a_word_that_leaked(pipeline: Pipeline, world: Wor
     assert pipeline.grep_home(["測試"]) == ["note.txt: 測試"]
 
 
+class Careless:
+    """A library as they are: values in the text of its exceptions, in their cause, their context and their notes."""
+
+    def __getattr__(self, name: str) -> object:
+        try:
+            raise KeyError(FRIENDS_ADDRESS)
+        except KeyError as cause:
+            error = ValueError(FRIEND)
+            if sys.version_info >= (3, 11):
+                error.add_note(FRIENDS_PHONE)
+            raise error from cause
+
+
 def test_an_unexpected_exception_keeps_its_text_to_itself(
     install: Install, world: World, event: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Libraries put values into their texts, causes and contexts; Dagster stores all three."""
-
-    class Careless:
-        def __getattr__(self, name: str) -> object:
-            try:
-                raise KeyError(FRIENDS_ADDRESS)
-            except KeyError as error:
-                raise ValueError(FRIEND) from error
-
+    """Dagster stores text, cause and context of what a step or a tick raises."""
     pipeline = install(on_disk=True)
-    pipeline.restart({"gather": Careless(), "warehouse": Careless()})
     world.sell(event)
-    report = pipeline.poll()
-    assert [run.ok for run in report.runs] == [True, False, False]
+    for careless, fine in (
+        (("gather", "warehouse"), [True, False, False]),
+        (("klaviyo",), [False, True]),
+        (("vault",), [False]),
+    ):
+        pipeline.restart({name: Careless() for name in careless})
+        assert [run.ok for run in pipeline.later_poll().runs] == fine, careless
+    pipeline.restart({"kktix": Careless()})
+    failed_tick = error_of_a_tick(pipeline)
+    assert "unexpected ValueError in observe.py" in failed_tick
     pipeline.restart()
-    assert pipeline.grep_home([FRIEND, FRIENDS_ADDRESS]) == []
+    assert pipeline.grep_home([FRIEND, FRIENDS_ADDRESS, FRIENDS_PHONE]) == []
     captured = capfd.readouterr()
-    assert FRIENDS_ADDRESS not in captured.out + captured.err
+    assert found_in(captured.out + captured.err + failed_tick, {FRIEND, FRIENDS_ADDRESS, FRIENDS_PHONE}) == set()
+
+
+def error_of_a_tick(pipeline: Pipeline) -> str:
+    """What the daemon would store of a tick that failed."""
+    sensor = pipeline.definitions.resolve_sensor_def("kktix_orders_sensor")
+    assert isinstance(sensor, SensorDefinition)
+    with build_sensor_context(
+        instance=pipeline.instance,
+        instance_ref=pipeline.instance.get_ref(),
+        definitions=pipeline.definitions,
+        resources={"services": pipeline.services},
+    ) as context:
+        try:
+            sensor.evaluate_tick(context)
+        except Exception:  # noqa: BLE001  # whatever it is, the daemon would store it
+            return serialize_value(serializable_error_info_from_exc_info(sys.exc_info()))
+    raise AssertionError("the tick did not fail")
+
+
+def found_in(output: str, words: set[str]) -> set[str]:
+    return {word for word in words if any(spelling in output.encode() for spelling in spellings(word))}
 
 
 def test_the_command_prints_counts_and_no_person(
@@ -156,6 +210,108 @@ def test_the_command_prints_counts_and_no_person(
     assert [main(["poll"]), main(["poll", "--json"])] == [1, 1]
     captured = capfd.readouterr()
     assert f"2031-individual-{event}" in captured.out
-    output = (captured.out + captured.err).encode()
-    words = personal_words(world) | {keys.KKTIX_TOKEN, keys.GATHER_KEY, keys.KLAVIYO_KEY}
-    assert [word for word in words if any(spelling in output for spelling in spellings(word))] == []
+    assert found_in(captured.out + captured.err, personal_words(world) | set(SECRETS)) == set()
+
+
+# -- commands that fail -------------------------------------------------------------------------------
+
+Accident = Callable[[World, Path], dict[str, str]]
+
+
+def _a_ledger_of_another_shape(world: World, home: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(home / "ledger.sqlite")) as database:
+        database.execute(f'CREATE TABLE events ("{FRIENDS_ADDRESS}")')
+    return {}
+
+
+def _a_ledger_that_is_none(world: World, home: Path) -> dict[str, str]:
+    (home / "ledger.sqlite").write_text(f"{FRIENDS_ADDRESS} " * 100)
+    return {}
+
+
+def _an_instance_of_another_shape(world: World, home: Path) -> dict[str, str]:
+    """Its file may hold the password of a database."""
+    (home / "dagster").mkdir()
+    url = f"postgresql://pycontw:{PASSWORD}@127.0.0.1:9/dagster"
+    (home / "dagster" / "dagster.yaml").write_text(f"storage: {{postgres: {{postgres_url: '{url}'}}, {PASSWORD}: 1}}")
+    return {}
+
+
+def _echoes(service: str, status: int) -> Accident:
+    def order(world: World, home: Path) -> dict[str, str]:
+        world.faults.add(service, "status", times=None, status=status, echoes=True)
+        return {}
+
+    return order
+
+
+def _variables(**changes: str) -> Accident:
+    return lambda world, home: changes
+
+
+ACCIDENTS: dict[str, Accident] = {
+    "a ledger of another shape": _a_ledger_of_another_shape,
+    "a ledger that is none": _a_ledger_that_is_none,
+    "an instance of another shape": _an_instance_of_another_shape,
+    "a ledger that is not there": _variables(LEDGER_URL=f"postgresql://pycontw:{PASSWORD}@127.0.0.1:9/ledger"),
+    "a ledger URL that is none": _variables(LEDGER_URL=f"nothing of a url, {PASSWORD}"),
+    "a token that cannot be sent": _variables(KKTIX_API_TOKEN=f"{PASSWORD}\n"),
+    "a URL that cannot be called": _variables(KKTIX_API_URL=f"http://pycontw:{PASSWORD}@[/"),
+    "a vault key that is none": _variables(VAULT_KEY=PASSWORD),
+    "a space id that is none": _variables(GATHER_SPACE_ID=PASSWORD),
+    "a map of events that is none": _variables(KKTIX_EVENTS=f'{{"{FRIENDS_ADDRESS}": '),
+    "a map of lists that is none": _variables(KLAVIYO_LISTS=f'["{FRIENDS_ADDRESS}"]'),
+    "an alarm's address that is none": _variables(ALERT_URLS=f"nowhere://{ALERT_TOKEN}"),
+    "a number that is none": _variables(REVOKE_LIMIT=FRIENDS_PHONE),
+    "production without anything": _variables(PYCONTW_ENV="production", PSEUDONYM_KEY=PSEUDONYM_KEY),
+    "KKTIX refuses and quotes": _echoes("kktix", 401),
+    "Gather refuses and quotes": _echoes("gather", 403),
+    "Klaviyo refuses and quotes": _echoes("klaviyo", 400),
+}
+SERVING = ("demo", "dev", "sandbox")  # they run until they are stopped, on invented people only
+
+
+def commands() -> dict[str, list[str]]:
+    """Every command that ends by itself, with something typed for each argument that it needs."""
+    (choices,) = [action.choices for action in _parser()._actions if action.choices]
+    assert isinstance(choices, dict)
+    return {name: _needed(parser) for name, parser in choices.items() if name not in SERVING}
+
+
+def _needed(parser: argparse.ArgumentParser) -> list[str]:
+    needed = [action for action in parser._actions if not action.option_strings]
+    return ["invited.txt" if action.dest == "file" else FRIENDS_ADDRESS for action in needed]
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
+def test_a_command_that_fails_says_so_in_words_of_our_own(
+    accident: str,
+    server: SandboxServer,
+    world: World,
+    event: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    world.sell(event, address=FRIENDS_ADDRESS)
+    Path("invited.txt").write_text(f"{FRIENDS_ADDRESS}\n{FRIEND}, {FRIENDS_PHONE}\n")
+    own = {"HEARTBEAT_URL": f"http://127.0.0.1:9/{HEARTBEAT_TOKEN}", "VAULT_KEY": VAULT_KEY}
+    ends = set()
+    for command, arguments in commands().items():
+        home = tmp_path / command
+        home.mkdir()
+        world.faults.clear()
+        changes = ACCIDENTS[accident](world, home)
+        with monkeypatch.context() as environment:
+            for name, value in ({**server.environment, **own, "PYCONTW_HOME": str(home)} | changes).items():
+                environment.setenv(name, value)
+            ends.add(main([command, *arguments]))
+        captured = capfd.readouterr()
+        output = captured.out + captured.err
+        assert output.strip(), command
+        assert "Traceback" not in output, command
+        assert found_in(output + caplog.text, {FRIEND, FRIENDS_ADDRESS, FRIENDS_PHONE, *SECRETS}) == set(), command
+    assert ends <= {FINE, FAILED, MISCONFIGURED}
+    assert ends != {FINE}
