@@ -102,10 +102,11 @@ class DuckDBWarehouse:
         try:
             with self._locked(), duckdb.connect(str(self._path), config=_OFFLINE) as connection:
                 yield connection
-        except duckdb.IOException:
+        except (OSError, duckdb.IOException, duckdb.TransactionException, duckdb.FatalException):
+            # A full disk is found at the COMMIT or the checkpoint, a read-only folder already at the lock.
             raise WarehouseError(
                 f"DuckDB could not {operation}: {self._path.name} cannot be opened or written; "
-                "is it open in another program, or the disk full?"
+                "is it open in another program, or the disk full or read-only?"
             ) from None
         except duckdb.Error as error:
             raise WarehouseError(f"DuckDB could not {operation}: {type(error).__name__}") from None
