@@ -80,9 +80,11 @@ class TestClock:
             self.skipped += seconds
 
 
-def build_services(settings: Settings, clock: TestClock, **overrides: Any) -> Services:
-    """Real clients whose waits only move the clock."""
-    manners = {"sleep": clock.advance, "clock": clock.monotonic, "timeouts": (5, 5)}
+def build_services(
+    settings: Settings, clock: TestClock, *, timeouts: tuple[float, float] = (5, 5), **overrides: Any
+) -> Services:
+    """Real clients whose waits only move the clock; only their time-outs take time."""
+    manners = {"sleep": clock.advance, "clock": clock.monotonic, "timeouts": timeouts}
     return _services(settings, clock, Pace(sleep=clock.advance), manners, RATE_LIMITS, **overrides)
 
 
@@ -128,11 +130,13 @@ class Pipeline:
         self.instance = self._open_instance()
         self.restart(**settings)
 
-    def restart(self, overrides: dict[str, Any] | None = None, **settings: Any) -> None:
+    def restart(
+        self, overrides: dict[str, Any] | None = None, *, timeouts: tuple[float, float] = (5, 5), **settings: Any
+    ) -> None:
         """A new process, as far as it goes: settings read again, every client built anew."""
         self._variables |= settings
         self.settings = load_settings(**self._variables)
-        self.services = build_services(self.settings, self.clock, **(overrides or {}))
+        self.services = build_services(self.settings, self.clock, timeouts=timeouts, **(overrides or {}))
         self.definitions = build_definitions(self.services, interval_seconds=INTERVAL_SECONDS)
 
     def forget_history(self) -> None:
