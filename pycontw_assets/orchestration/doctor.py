@@ -251,16 +251,12 @@ def _dagster(services: Services) -> Iterator[Finding]:
         yield Finding("warn", "Dagster", "no instance yet", "the first `pycontw-assets poll` or `dev` makes it")
         return
     with DagsterInstance.from_config(str(folder)) as instance:
-        yield from _instance_findings(services, instance)
+        yield from instance_findings(services, instance)
 
 
-def _instance_findings(services: Services, instance: DagsterInstance) -> Iterator[Finding]:
-    is_off = [
-        state
-        for state in instance.all_instigator_state()
-        if state.instigator_name == _SENSOR and state.status.value == "STOPPED"
-    ]
-    if is_off:
+def instance_findings(services: Services, instance: DagsterInstance) -> Iterator[Finding]:
+    states = instance.all_instigator_state() if instance.schedule_storage else ()
+    if any(state.instigator_name == _SENSOR and state.status.value == "STOPPED" for state in states):
         fix = "switch kktix_orders_sensor on in the UI, unless you poll from cron"
         yield Finding("warn", "sensor", "kktix_orders_sensor is switched off", fix)
     else:

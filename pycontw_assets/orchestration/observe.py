@@ -109,6 +109,15 @@ def decide_again(services: Services, instance: DagsterInstance, tick: Tick) -> T
     return replace(tick, facts=facts, decisions=_decisions(services, facts))
 
 
+def recall(services: Services, instance: DagsterInstance, edition: str) -> dict[str, tuple[EventFacts, Decision]]:
+    """What ledger and Dagster know of the edition's events, and what is due of it; nobody outside is asked."""
+    runs = _Runs(instance)
+    mine = [partition for partition in services.ledger.known_events().values() if partition.edition == edition]
+    facts = {partition.key: _facts(services, runs, partition, None) for partition in mine}
+    decisions = _decisions(services, facts)
+    return {key: (facts[key], decisions[key]) for key in sorted(facts)}
+
+
 def _decisions(services: Services, facts: Mapping[str, EventFacts]) -> dict[str, Decision]:
     now, base = services.clock(), timedelta(seconds=services.settings.poll_interval_seconds / 5)
     return {key: decide(fact, now, base) for key, fact in facts.items()}
