@@ -283,7 +283,13 @@ def _needed(parser: argparse.ArgumentParser) -> list[str]:
     return ["invited.txt" if action.dest == "file" else FRIENDS_ADDRESS for action in needed]
 
 
-@pytest.mark.parametrize("accident", ACCIDENTS)
+# Whole polls that run to their end; the storm above crosses the same answers.
+LONG = ("Gather refuses and quotes", "Klaviyo refuses and quotes")
+
+
+@pytest.mark.parametrize(
+    "accident", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in ACCIDENTS]
+)
 def test_a_command_that_fails_says_so_in_words_of_our_own(
     accident: str,
     server: SandboxServer,
