@@ -16,6 +16,8 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pycontw_assets.cli import main
+from pycontw_assets.commands.exits import FINE, MISCONFIGURED
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
 from pycontw_assets.vault import FolderStore, Rotation, Vault, VaultError
 from pycontw_assets_tests.fakes.store import MemoryStore
@@ -286,3 +288,20 @@ def test_a_writer_between_the_reading_and_the_writing_of_a_rotation_loses_nothin
 def test_where_no_folder_is_there_is_nothing_to_rotate_and_that_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(VaultError, match="VAULT_URL"):
         vault(tmp_path).rotate()
+
+
+def test_the_command_counts_what_it_did_and_asks_for_a_key_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled(tmp_path)
+    monkeypatch.setenv("VAULT_URL", str(tmp_path / "vault"))
+    monkeypatch.setenv("PYCONTW_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("VAULT_KEY", NEW_KEY)
+    assert main(["rotate-vault"]) == MISCONFIGURED
+    assert PARTITION.key in capsys.readouterr().out
+    monkeypatch.setenv("VAULT_KEY", f"{NEW_KEY},{KEY}")
+    assert [main(["rotate-vault"]) for _ in range(2)] == [FINE, FINE]
+    assert capsys.readouterr().out == (
+        "vault: 3 encrypted anew, 0 had the first key already\nvault: 0 encrypted anew, 3 had the first key already\n"
+    )
+    assert not (tmp_path / "home").exists(), "nothing but the vault is opened"
