@@ -14,7 +14,8 @@ from pycontw_assets.commands.polling import add_consents
 
 if TYPE_CHECKING:
     from pycontw_assets.commands.exits import Commands
-    from pycontw_assets.orchestration.plan import EventPlan, Plan, PlannedBatch
+    from pycontw_assets.orchestration.plan import Plan
+    from pycontw_assets.orchestration.rehearsal import EventPlan, PlannedBatch
 
 _MOST_NAMED = 10
 

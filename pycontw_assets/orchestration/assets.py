@@ -24,13 +24,10 @@ from dagster import (
     asset,
 )
 
-from pycontw_assets.authorize.guest_list import GuestListStep
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
-from pycontw_assets.extract.orders import content_digest, next_refresh, open_ids
-from pycontw_assets.extract.snapshot import read_books, take_snapshot
+from pycontw_assets.extract.orders import content_digest
 from pycontw_assets.leases import process_identity
-from pycontw_assets.ledger import Poll
 from pycontw_assets.load.checks import doubled_keys, malformed_digests, personal_values, refuse
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import content_digest as table_digest
@@ -47,16 +44,19 @@ from pycontw_assets.orchestration.describe import (
 from pycontw_assets.orchestration.observe import OWNER_TAG
 from pycontw_assets.orchestration.reconcile import table_asset
 from pycontw_assets.orchestration.recovery import refuse_lost_ledger
+from pycontw_assets.orchestration.rehearsal import plan_access, would_do
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.safety import guarded
+from pycontw_assets.orchestration.shadow import shadow
+from pycontw_assets.orchestration.work import campaign_step, guest_list_step, read_orders
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
-from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.send_email.named import ensure_template
 from pycontw_assets.send_email.ticket_holders import list_name, sync_ticket_holders
 from pycontw_assets.vault import VaultError
 
 POLL_TAG = "pycontw/poll"
 CONSENT_TAG = "pycontw/consent"
+DRY_RUN = "dry_run"
 OWNERS = ["team:pycontw-registration"]
 
 kktix_events = DynamicPartitionsDefinition(name="kktix_events")
@@ -148,43 +148,18 @@ def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Ser
     "gone" after two good polls; a broken book withdraws nobody.
     """
     with guarded():
+        findings: list[str] = []
         partition = _begin(context, services)
-        earlier = services.ledger.poll_of(partition.key)
-        refresh = timedelta(seconds=services.settings.refresh_seconds)
-        with services.exclusive(f"orders of {partition.key}"):
-            fresh = services.fresh_books.pop(partition.event_id, None)
-            outcome = take_snapshot(
-                services.kktix,
-                services.vault,
-                partition,
-                fresh or read_books(services.kktix, partition.event_id),
-                now=services.clock(),
-                refresh=refresh,
-                known_before=earlier.known if earlier else 0,
-                trust_book="book" in _consents(context),
-            )
-            snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, services.table_rules)
-            holders = set(snapshot.holders(services.pseudonymizer))
-            if snapshot.rebuilding:
-                holders |= services.ledger.holders_of(partition.key)
-            poll = Poll(
-                partition_key=partition.key,
-                polled_at=services.clock(),
-                book_digest=None if outcome.problem else outcome.book.digest,
-                known=sum(record.gone_at is None for record in snapshot.records.values()),
-                open_ids=open_ids(snapshot),
-                refresh_at=next_refresh(snapshot, refresh),
-                content_digest=digest,
-                problem=outcome.problem,
-            )
-            services.ledger.record_poll(partition.edition, poll, holders)
+        read = read_orders(services, partition, _consents(context))
+        outcome, snapshot = read.outcome, read.outcome.snapshot
+        findings += _order_problems(snapshot, outcome.problem)
         return MaterializeResult(
-            data_version=DataVersion(digest[:16]),
+            data_version=DataVersion(read.digest[:16]),
             metadata={
                 **_order_counts(snapshot, outcome.new, outcome.reread),
                 "newest": preview_of_orders(snapshot),
             },
-            check_results=[verdict("orders_were_read_whole", _order_problems(snapshot, outcome.problem))],
+            check_results=[verdict("orders_were_read_whole", findings)],
         )
 
 
@@ -296,6 +271,23 @@ def _table_verdicts(result: Deidentified, *, expected: int, stored: int) -> list
     ]
 
 
+def _rehearsed(
+    context: AssetExecutionContext,
+    services: Services,
+    partition: EventPartition,
+    check: str | None = None,
+    findings: list[str] | None = None,
+) -> MaterializeResult:
+    """A dry run: what the access chain would do for the event, shown by each of its assets. Nobody outside notices."""
+    with shadow(services) as copy:
+        planned = plan_access(copy, partition, _poll_id(context), _consents(context))
+    metadata = {DRY_RUN: True, **would_do(planned)}
+    if check is None or findings is None:
+        return MaterializeResult(metadata=metadata)
+    findings += planned.problems
+    return MaterializeResult(metadata=metadata, check_results=[verdict(check, findings)])
+
+
 @asset(
     deps=[raw_kktix_orders],
     partitions_def=kktix_events,
@@ -312,17 +304,13 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
     Only guests this pipeline added are ever removed, and only when the list that was read looks whole.
     """
     with guarded():
+        findings: list[str] = []
         partition = _begin(context, services)
-        step = GuestListStep(
-            services.gather,
-            services.ledger,
-            services.pseudonymizer,
-            lambda: services.exclusive("gather guest list"),
-            _poll_id(context),
-            services.settings.revoke_limit,
-            _consents(context),
-        )
+        if services.settings.pycontw_dry_run:
+            return _rehearsed(context, services, partition, "guest_list_is_in_line", findings)
+        step = guest_list_step(services, _poll_id(context), _consents(context))
         outcome = step.run(partition, _orders(services, partition).holders(services.pseudonymizer))
+        findings += outcome.problems
         context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(
             metadata={
@@ -333,7 +321,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
                 "revocations_waiting": outcome.waiting_revocations,
                 "venue": MetadataValue.url(services.settings.invitation_venue_url),
             },
-            check_results=[verdict("guest_list_is_in_line", outcome.problems)],
+            check_results=[verdict("guest_list_is_in_line", findings)],
         )
 
 
@@ -349,6 +337,8 @@ def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Ser
         editions = {partition.edition for partition in services.ledger.known_events().values()}
         edition = services.settings.edition or max(editions)
         mail = services.mail(edition)
+        if services.settings.pycontw_dry_run:
+            return MaterializeResult(metadata={DRY_RUN: True, "name": mail.name, "version": mail.version})
         with services.exclusive("klaviyo names"):
             template_id = ensure_template(services.klaviyo, services.ledger, services.pace, mail)
         return MaterializeResult(
@@ -367,6 +357,8 @@ def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Service
     """The cumulative ticket-holder list of the event, for announcements. Who loses the ticket leaves it."""
     with guarded():
         partition = _begin(context, services)
+        if services.settings.pycontw_dry_run:
+            return _rehearsed(context, services, partition)
         outcome = sync_ticket_holders(
             services.klaviyo,
             services.ledger,
@@ -397,29 +389,21 @@ def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Service
 def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """Newcomers who were let in get one invitation each: one campaign per batch, sent once, followed until it ended."""
     with guarded():
+        findings: list[str] = []
         partition = _begin(context, services)
+        if services.settings.pycontw_dry_run:
+            return _rehearsed(context, services, partition, "invitations_went_out", findings)
         mail = services.mail(partition.edition)
 
         def template_id() -> str:
             with services.exclusive("klaviyo names"):
                 return ensure_template(services.klaviyo, services.ledger, services.pace, mail)
 
-        step = CampaignStep(
-            services.klaviyo,
-            services.ledger,
-            services.pace,
-            lambda: services.exclusive("klaviyo names"),
-            services.sender,
-            mail,
-            template_id,
-            _poll_id(context),
-            services.settings.invitation_send_at,
-            services.settings.invite_limit,
-            _consents(context),
-        )
+        step = campaign_step(services, partition, _poll_id(context), _consents(context), template_id)
         refuse_lost_ledger(services, partition.edition)
         with services.exclusive(f"invitations of {partition.key}"):
             outcome = step.run(partition, _orders(services, partition).holders(services.pseudonymizer))
+        findings += outcome.problems
         context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))
         totals = services.ledger.invitation_counts(partition.key)
         return MaterializeResult(
@@ -433,7 +417,7 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
                 "campaigns": ", ".join(outcome.campaign_ids) or "none",
                 "notes": "; ".join(outcome.notes) or "none",
             },
-            check_results=[verdict("invitations_went_out", outcome.problems)],
+            check_results=[verdict("invitations_went_out", findings)],
         )
 
 
