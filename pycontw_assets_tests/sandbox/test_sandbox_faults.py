@@ -9,6 +9,7 @@ import time
 import pytest
 import requests
 
+from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.ground import ManualClock
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
@@ -27,6 +28,14 @@ def test_a_429_carries_retry_after(world, klaviyo):
     reply = klaviyo.get("/lists")
     assert (reply.status_code, reply.headers["retry-after"]) == (429, "7")
     assert reply.json()["errors"][0]["code"] == "throttled"
+
+
+@pytest.mark.parametrize("kind", ["status", "html", "shape"])
+def test_an_answer_can_quote_the_call(world, klaviyo, gather, kind):
+    for service in ("klaviyo", "gather"):
+        world.faults.add(service, kind, status=400, echoes=True)
+    for reply, key in ((klaviyo.get("/lists"), keys.KLAVIYO_KEY), (gather.read(), keys.GATHER_KEY)):
+        assert key in reply.text
 
 
 @pytest.mark.parametrize("acts", [False, True])

@@ -79,6 +79,17 @@ def test_a_write_may_take_effect_late(world, gather, clock):
     assert gather.read().json() == {"one@example.org": GUEST}
 
 
+def test_a_write_may_have_no_effect_and_an_overwrite_lose_guests(world, gather):
+    gather.write({"one@example.org": GUEST, "two@example.org": GUEST})
+    world.gather.switches.writes_count = False
+    assert gather.write({}, overwrite=True).status_code == 200
+    assert len(world.gather.guests) == 2
+    world.gather.switches.writes_count = True
+    world.gather.switches.kept_by_overwrite = 1
+    gather.write({"one@example.org": GUEST, "two@example.org": GUEST}, overwrite=True)
+    assert list(world.gather.guests) == ["one@example.org"]
+
+
 def test_a_poison_address_refuses_the_whole_call(world, gather):
     world.gather.switches.poison.add("bad@example.org")
     assert gather.write({"good@example.org": GUEST, "bad@example.org": GUEST}).status_code == 400

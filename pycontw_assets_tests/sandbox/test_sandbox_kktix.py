@@ -114,6 +114,22 @@ def test_books_and_payloads_can_be_spoilt_without_changing_the_truth(world, kkti
     assert world.kktix.tickets[second].is_usable
 
 
+def test_rows_can_be_doubled_ids_be_texts_and_a_next_page_be_named(world, kktix):
+    event = world.add_event(NAME)
+    number = world.sell(event)[0]
+    switches = world.kktix.switches
+    switches.repeats_rows = switches.ids_as_text = switches.names_next_page = True
+    listing = kktix.get("").json()
+    assert [row["id"] for row in listing["data"]] == [str(event)] * 2
+    assert listing["links"]["next"]
+    books = kktix.get(f"/{event}/attendance_books").json()
+    assert len(books) == 2
+    book = kktix.get(f"/{event}/attendance_books/{books[0]['id']}").json()
+    assert book["signin_status"] == [[str(number), None]] * 2
+    assert book["links"]["next"]
+    assert kktix.get(f"/{event}/attendees/{number}").json()["id"] == str(number)
+
+
 def test_unknown_ids_are_not_found_and_nothing_can_be_written(world, kktix):
     event = world.add_event(NAME)
     paths = ("/1/attendance_books", f"/{event}/attendance_books/1", f"/{event}/attendees/1", f"/{event}/attendees/x")

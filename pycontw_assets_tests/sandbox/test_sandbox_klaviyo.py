@@ -354,6 +354,16 @@ def test_an_estimate_counts_who_would_get_it(world, klaviyo, clock):
     assert job["attributes"]["status"] == "complete"
     estimate = klaviyo.good("GET", f"/campaign-recipient-estimations/{campaign}")
     assert estimate["attributes"]["estimated_recipient_count"] == 1
+    world.klaviyo.switches.estimate_error = 2
+    wrong = klaviyo.good("GET", f"/campaign-recipient-estimations/{campaign}")
+    assert wrong["attributes"]["estimated_recipient_count"] == 3
+
+
+def test_a_status_can_be_told_by_another_name(world, klaviyo):
+    campaign = klaviyo.a_campaign(klaviyo.a_list("holders", SENT_ADDRESS))
+    world.klaviyo.switches.told_status = {"Draft": "Sketch"}
+    assert klaviyo.good("GET", f"/campaigns/{campaign}")["attributes"]["status"] == "Sketch"
+    assert world.klaviyo.status_of(world.klaviyo.campaigns[campaign]) == "Draft"
 
 
 def test_included_messages_come_with_the_campaigns(klaviyo):
