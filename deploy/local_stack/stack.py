@@ -163,13 +163,13 @@ def check(home: Path) -> int:
     from deploy.local_stack.acceptance import Acceptance
 
     started = time.monotonic()
-    with Stack(home) as stack:
-        acceptance = Acceptance(stack)
-        with acceptance.sandbox:
-            # The judge needs the history of the simulated services, so they run in this process.
-            stack.start(leave_out="sandbox")
-            print(f"healthy     after {time.monotonic() - started:.0f} s", flush=True)
-            held = acceptance.judge()
+    stack = Stack(home)
+    # The judge needs the history of the simulated services, so they run in this process; and they outlive the others.
+    acceptance = Acceptance(stack)
+    with acceptance.sandbox, stack:
+        stack.start(leave_out="sandbox")
+        print(f"healthy     after {time.monotonic() - started:.0f} s", flush=True)
+        held = acceptance.judge()
     verdict = "ok         " if held else f"FAILED      logs are in {home / 'run' / 'logs'},"
     print(f"{verdict} after {time.monotonic() - started:.0f} s", flush=True)
     return 0 if held else 1
