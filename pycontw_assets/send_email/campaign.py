@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from pycontw_assets.api_client import Malformed, NotFound, Refused, ServiceError, Unavailable
@@ -27,6 +27,7 @@ from pycontw_assets.send_email.profiles import ensure_profiles
 # Lists, each leased to one open batch and idle for an hour after it. Three events with newcomers in every one of
 # twelve polls an hour keep 36 busy; they are made only when the rested ones do not suffice.
 POOL_SIZE = 48
+_LONGEST_WAY = timedelta(days=1)  # of a campaign from its sending to its end
 _SCHEDULED_BATCHES = 3  # per event; later newcomers are mailed right after the scheduled time
 SENT = ("Sent", "Variations Sent")
 
@@ -441,11 +442,7 @@ class CampaignStep:
             return
         if not over:
             self.ledger.update_batch(batch.batch_key, remote_status=statuses[0])
-            if statuses[0] == "Draft":
-                self.outcome.problems.append(
-                    f"campaign {batch.campaign_name} is a draft although Klaviyo took its sending over: its people got "
-                    "no mail. Unless somebody took it back on purpose, send it in Klaviyo by hand"
-                )
+            self._tell_if_stuck(batch, statuses[0])
         elif statuses[0] in SENT:
             self.ledger.close_batch(batch.batch_key, "sent", statuses[0])
         else:
@@ -457,4 +454,16 @@ class CampaignStep:
             self.outcome.problems.append(
                 f"campaign {batch.campaign_name} ended as {statuses[0]}: its people got no mail. When the cause "
                 f"is mended, run `pycontw-assets release {batch.batch_key}`"
+            )
+
+    def _tell_if_stuck(self, batch: Batch, status: str) -> None:
+        if status == "Draft":
+            self.outcome.problems.append(
+                f"campaign {batch.campaign_name} is a draft although Klaviyo took its sending over: its people got "
+                "no mail. Unless somebody took it back on purpose, send it in Klaviyo by hand"
+            )
+        elif self.ledger.clock() - (batch.send_at or batch.accepted_at or batch.created_at) > _LONGEST_WAY:
+            self.outcome.problems.append(
+                f"campaign {batch.campaign_name} is {status} long after Klaviyo took its sending over; look at it "
+                "there. Its people are not mailed again by themselves"
             )

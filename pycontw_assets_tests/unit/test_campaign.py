@@ -519,6 +519,10 @@ def test_an_unknown_status_is_neither_sent_nor_cancelled(klaviyo: FakeKlaviyo, l
     invite(klaviyo, ledger, ONE)
     (batch,) = ledger.open_batches(PARTITION.key)
     assert (batch.state, batch.remote_status) == ("accepted", "Queued without Recipients")
+    assert invite(klaviyo, ledger, ONE).problems == []
+    ledger.clock.advance(days=1)  # type: ignore[attr-defined]
+    assert "is Queued without Recipients long after" in invite(klaviyo, ledger, ONE).problems[0]
+    assert klaviyo.calls["send"] == 1
 
 
 # -- scheduled ----------------------------------------------------------------------------------------
