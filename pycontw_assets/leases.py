@@ -78,7 +78,7 @@ def lease(
     waited = 0.0
     while holder := ledger.take_lease(name, owner, TTL, is_dead):
         if waited >= wait_seconds:
-            raise Busy(f"{name} is held by {holder} for {waited:.0f} s; the next poll tries again")
+            raise Busy(f"{name}: {_told(holder)} is at work on it for over {waited:.0f} s; the next poll tries again")
         sleep(_POLL_SECONDS)
         waited += _POLL_SECONDS
     stop = threading.Event()
@@ -89,7 +89,15 @@ def lease(
     finally:
         stop.set()
         keeper.join()
-        ledger.drop_lease(name, owner)
+        # What was done is done, and what failed has its own error: a lease that cannot be dropped now expires.
+        with suppress(sa.exc.SQLAlchemyError, LedgerError):
+            ledger.drop_lease(name, owner)
+
+
+def _told(owner: str) -> str:
+    """An owner in a person's words."""
+    host, _, rest = owner.partition("/")
+    return f"process {rest.partition('/')[0]} on {host.partition('~')[0]}" if rest else owner
 
 
 def keep(ledger: Ledger, name: str, owner: str, stop: threading.Event) -> None:

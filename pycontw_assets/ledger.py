@@ -9,14 +9,15 @@ What does not belong here: addresses, names, decisions. The stages decide; this 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, TypeVar
 
 import sqlalchemy as sa
 
+from pycontw_assets.ledger_engine import LedgerError as LedgerError
+from pycontw_assets.ledger_engine import create_missing, explained, open_engine
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION
 from pycontw_assets.records import EventPartition, Family
 
@@ -31,10 +32,6 @@ BatchState = Literal["open", "accepted", "sent", "cancelled", "empty"]
 
 def utc_now() -> datetime:
     return datetime.now(timezone.utc)
-
-
-class LedgerError(Exception):
-    """The ledger cannot be used as it is. The text says what a person should do."""
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -245,9 +242,9 @@ class Ledger:
 
     def __init__(self, url: str, *, clock: Clock = utc_now) -> None:
         self.clock = clock
-        with _explained():
-            self.engine = _engine(url)
-            _tables.create_all(self.engine)
+        with explained():
+            self.engine = open_engine(url)
+            create_missing(self.engine, _tables)
 
     # -- identity ---------------------------------------------------------------------------------
 
@@ -615,11 +612,11 @@ class Ledger:
                 pool_lists.c.batch_key.is_(None), sa.or_(unused, pool_lists.c.released_at <= rested_since)
             )
             # Rested ones first: a list that was never used would have to be made.
-            name = db.scalar(free.order_by(unused, pool_lists.c.released_at, pool_lists.c.list_name).limit(1))
+            first = free.order_by(unused, pool_lists.c.released_at, pool_lists.c.list_name).limit(1)
+            # One that another process is just taking is not free; SQLite lets one process write at a time anyway.
+            name = db.scalar(first.with_for_update(skip_locked=True))
             if name is not None:
-                chosen = (pool_lists.c.list_name == name, pool_lists.c.batch_key.is_(None))
-                taken = db.execute(sa.update(pool_lists).where(*chosen).values(batch_key=batch_key))
-                name = str(name) if taken.rowcount == 1 else None
+                db.execute(sa.update(pool_lists).where(pool_lists.c.list_name == name).values(batch_key=batch_key))
         return name
 
     def return_pool_list(self, batch_key: str) -> None:
@@ -635,22 +632,24 @@ class Ledger:
 
     def take_lease(self, name: str, owner: str, ttl: timedelta, is_dead: Callable[[str], bool]) -> str | None:
         """``None`` when ``owner`` has the lease now; otherwise who has it. A dead owner's lease is free."""
-        now = self.clock()
         with self.engine.begin() as db:
-            row = db.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
-            if row is not None and row.owner != owner and row.expires_at > now and not is_dead(row.owner):
-                return str(row.owner)
-            if row is not None:
-                db.execute(sa.delete(leases).where(leases.c.name == name, leases.c.owner == row.owner))
-            with suppress(sa.exc.IntegrityError):
-                db.execute(sa.insert(leases).values(name=name, owner=owner, expires_at=now + ttl))
+            now = self._lease_time(db)
+            insert = _dialect_insert(db, leases).values(name=name, owner=owner, expires_at=now + ttl)
+            if db.execute(insert.on_conflict_do_nothing()).rowcount == 1:
                 return None
-        return "another process"
+            # Locked: its owner could renew it between this look and what follows from it.
+            held = db.execute(sa.select(leases).where(leases.c.name == name).with_for_update()).one_or_none()
+            if held is None:
+                return "another process"
+            if held.owner != owner and held.expires_at > now and not is_dead(held.owner):
+                return str(held.owner)
+            db.execute(sa.update(leases).where(leases.c.name == name).values(owner=owner, expires_at=now + ttl))
+        return None
 
     def renew_lease(self, name: str, owner: str, ttl: timedelta) -> bool:
         mine = (leases.c.name == name, leases.c.owner == owner)
         with self.engine.begin() as db:
-            renewed = db.execute(sa.update(leases).where(*mine).values(expires_at=self.clock() + ttl))
+            renewed = db.execute(sa.update(leases).where(*mine).values(expires_at=self._lease_time(db) + ttl))
         return renewed.rowcount == 1
 
     def drop_lease(self, name: str, owner: str) -> None:
@@ -659,7 +658,19 @@ class Ledger:
 
     def lease_owner(self, name: str) -> str | None:
         """Who holds a lease that has not expired."""
-        return self._scalar(sa.select(leases.c.owner).where(leases.c.name == name, leases.c.expires_at > self.clock()))
+        with self.engine.begin() as db:
+            now = self._lease_time(db)
+            owner: str | None = db.scalar(
+                sa.select(leases.c.owner).where(leases.c.name == name, leases.c.expires_at > now)
+            )
+        return owner
+
+    def _lease_time(self, db: sa.Connection) -> datetime:
+        """The server's clock where there is one: those of two machines may differ by more than a lease lasts."""
+        if db.dialect.name != "postgresql":
+            return self.clock()
+        now: datetime = db.scalars(sa.select(sa.func.clock_timestamp())).one()
+        return now.astimezone(timezone.utc)
 
     # -- plumbing ---------------------------------------------------------------------------------
 
@@ -712,51 +723,3 @@ def _dialect_insert(db: sa.Connection, table: sa.Table) -> Any:
     from sqlalchemy.dialects import sqlite
 
     return sqlite.insert(table)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turns an error about the URL or the connection, which can quote a password, into a line a person can act on."""
-    try:
-        yield
-    except LedgerError as error:
-        raise LedgerError(str(error)) from None
-    except (sa.exc.DBAPIError, sa.exc.ArgumentError, ImportError) as error:
-        kind = type(getattr(error, "orig", error)).__name__
-        raise LedgerError(f"the ledger cannot be opened ({kind}); check LEDGER_URL or the data folder") from None
-
-
-def _engine(url: str) -> sa.Engine:
-    if not url.startswith("sqlite"):
-        return _telling(sa.create_engine(url, hide_parameters=True, pool_pre_ping=True))
-    engine = _telling(sa.create_engine(url, hide_parameters=True, poolclass=sa.pool.NullPool))
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=60000", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        # Readers that turn writers late fail in WAL mode; taking the write lock at once waits instead.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _telling(engine: sa.Engine) -> sa.Engine:
-    """A full disk, a read-only folder or a server that is away become a line a person can act on."""
-
-    @sa.event.listens_for(engine, "handle_error")
-    def _tell(context: sa.engine.ExceptionContext) -> None:
-        if context.is_pre_ping or not isinstance(context.sqlalchemy_exception, sa.exc.OperationalError):
-            return
-        # SQLite's texts are fixed words; those of a server can quote its address and user.
-        found = context.original_exception
-        why = str(found) if engine.dialect.name == "sqlite" else type(found).__name__
-        raise LedgerError(
-            f"the ledger cannot be used ({why}); look at LEDGER_URL or the data folder: is its disk full, or read-only?"
-        )
-
-    return engine

@@ -66,7 +66,7 @@ class NoEmulator(Exception):
 def emulator(folder: Path) -> Iterator[dict[str, str]]:
     """A running emulator with its data in ``folder``: the variables that lead Google's own client to it."""
     python = installed()
-    port, grpc_port = _free_ports(2)
+    port, grpc_port = free_ports(2)
     credentials = folder / "credentials.json"
     credentials.write_text(json.dumps(_CREDENTIALS))
     options = ["--host", "127.0.0.1", "--port", port, "--grpc-port", grpc_port, "--project", PROJECT]
@@ -148,7 +148,7 @@ def _run(*command: Any, **variables: str) -> None:
         raise NoEmulator(f"the BigQuery emulator cannot be installed: {done.stderr.strip()[-500:]}")
 
 
-def _free_ports(count: int) -> list[str]:
+def free_ports(count: int) -> list[str]:
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [str(listener.getsockname()[1]) for listener in listeners]
     for listener in listeners:

@@ -9,6 +9,8 @@ from unittest import mock
 
 import pytest
 
+from pycontw_assets_tests.postgres import postgres as postgres
+
 # What the interpreter, the terminal and the test tools need; everything else could be somebody's real setting.
 _KEPT = ("PATH", "LANG", "TMPDIR", "TERM", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 _KEPT_PREFIXES = ("PYTEST_", "PYTHON", "LC_", "COV_", "COVERAGE_", "PLAYWRIGHT_")

@@ -24,7 +24,7 @@ STAGES = ("extract", "deidentify", "load", "authorize", "send_email")
 COMMANDS = ("__main__", "cli", "commands", "demo", "dev")
 # What everybody may use, lowest first; each imports only what stands before it.
 SHARED = (
-    ("pseudonyms", "http_answers"),
+    ("pseudonyms", "http_answers", "ledger_engine"),
     ("records", "api_client"),
     ("vault", "ledger"),
     ("leases",),

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.authorize.guest_list import Gather
 from pycontw_assets.ledger import Ledger, leases, meta
+from pycontw_assets.ledger_engine import open_reader
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.vault import Vault
@@ -89,7 +90,7 @@ def _copy_ledger(services: Services, target: Ledger) -> None:
     file = services.settings.home / "ledger.sqlite"
     if url is None and not file.exists():
         return
-    source = _reader(url.get_secret_value() if url else f"sqlite:///{file}")
+    source = open_reader(url.get_secret_value() if url else f"sqlite:///{file}")
     present = set(sa.inspect(source).get_table_names())
     with source.connect() as old, target.engine.begin() as new:
         for table in meta.metadata.sorted_tables:
@@ -98,16 +99,3 @@ def _copy_ledger(services: Services, target: Ledger) -> None:
             if rows and table is not leases:
                 new.execute(sa.insert(table), [dict(row) for row in rows])
     source.dispose()
-
-
-def _reader(url: str) -> sa.Engine:
-    """An engine that cannot write, whatever is asked of it."""
-    engine = sa.create_engine(url, hide_parameters=True, poolclass=sa.pool.NullPool)
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        with_sqlite = engine.dialect.name == "sqlite"
-        statement = "PRAGMA query_only = ON" if with_sqlite else "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
-        connection.cursor().execute(statement)
-
-    return engine

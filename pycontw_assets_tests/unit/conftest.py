@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,6 +14,7 @@ from pycontw_assets.ledger import Ledger, Poll
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets_tests.fakes.clock import FakeClock
+from pycontw_assets_tests.postgres import PostgresServer
 
 PSEUDONYMIZER = Pseudonymizer()
 PARTITION = EventPartition(90001, "2031", "individual")
@@ -25,10 +26,22 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=["sqlite"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """One more parameter here runs every ledger test on another engine."""
-    return f"sqlite:///{tmp_path}/ledger.sqlite"
+@pytest.fixture(scope="module")
+def postgres_database(postgres: PostgresServer) -> Iterator[str]:
+    name = postgres.new_database()
+    yield name
+    postgres.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Runs every test that uses it on both engines."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.sqlite"
+        return
+    server, database = request.getfixturevalue("postgres"), request.getfixturevalue("postgres_database")
+    yield server.url(database)
+    server.empty_database(database)
 
 
 @pytest.fixture

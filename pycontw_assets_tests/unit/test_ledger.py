@@ -1,6 +1,12 @@
 """What the ledger promises whoever writes to it: one open grant, one invitation, one owner, nothing half."""
 
+import multiprocessing
+import sys
 import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontw_assets.ledger import Batch, Ledger, LedgerError, Poll, UtcDateTime, batches, invitations
+from pycontw_assets.ledger_engine import open_reader
 from pycontw_assets.records import EventPartition
 from pycontw_assets_tests.fakes.clock import FakeClock
+from pycontw_assets_tests.postgres import PASSWORD, USER, PostgresServer, age_leases
 from pycontw_assets_tests.unit.conftest import OTHER_PARTITION, PARTITION
 
 EDITION = PARTITION.edition
@@ -66,6 +74,14 @@ def test_a_ledger_that_cannot_be_opened_is_told_without_its_url() -> None:
         Ledger("sqlite:////nowhere/with/a/secret/ledger.sqlite")
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_a_reader_cannot_write(ledger: Ledger, ledger_url: str) -> None:
+    reader = open_reader(ledger_url)
+    with reader.connect() as db:
+        assert db.scalar(sa.select(sa.func.count()).select_from(batches)) == 0
+    with pytest.raises(LedgerError), reader.begin() as db:
+        db.exec_driver_sql("delete from batches")
 
 
 def test_everything_survives_a_restart(ledger: Ledger, ledger_url: str, clock: FakeClock) -> None:
@@ -299,12 +315,19 @@ def never(_owner: str) -> bool:
     return False
 
 
+def pass_time(ledger: Ledger, clock: FakeClock, span: timedelta) -> None:
+    """A server's clock cannot be moved, so there the leases are made older instead."""
+    clock.advance(seconds=span.total_seconds())
+    if ledger.engine.dialect.name == "postgresql":
+        age_leases(ledger.engine, span.total_seconds())
+
+
 def test_a_lease_has_one_owner_until_it_is_dropped_expires_or_its_owner_dies(ledger: Ledger, clock: FakeClock) -> None:
     assert ledger.take_lease("x", "one", MINUTE, never) is None
     assert ledger.take_lease("x", "one", MINUTE, never) is None
     assert ledger.take_lease("x", "two", MINUTE, never) == "one"
     assert ledger.take_lease("x", "two", MINUTE, lambda owner: owner == "one") is None
-    clock.advance(minutes=2)
+    pass_time(ledger, clock, 2 * MINUTE)
     assert ledger.lease_owner("x") is None
     assert ledger.take_lease("x", "three", MINUTE, never) is None
     ledger.drop_lease("x", "two")
@@ -315,7 +338,7 @@ def test_a_lease_has_one_owner_until_it_is_dropped_expires_or_its_owner_dies(led
 
 def test_who_lost_a_lease_cannot_renew_it(ledger: Ledger, clock: FakeClock) -> None:
     ledger.take_lease("x", "one", MINUTE, never)
-    clock.advance(minutes=2)
+    pass_time(ledger, clock, 2 * MINUTE)
     ledger.take_lease("x", "two", MINUTE, never)
     assert ledger.renew_lease("x", "one", MINUTE) is False
     assert ledger.renew_lease("x", "two", MINUTE) is True
@@ -336,3 +359,170 @@ def test_of_many_who_want_a_lease_at_once_one_gets_it(ledger_url: str, clock: Fa
     for thread in threads:
         thread.join()
     assert len(winners) == 1
+
+
+# -- PostgreSQL ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server_url(postgres: PostgresServer, postgres_database: str) -> Iterator[str]:
+    yield postgres.url(postgres_database)
+    postgres.empty_database(postgres_database)
+
+
+@pytest.mark.parametrize("spelling", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_the_usual_spellings_of_a_server_are_understood(
+    postgres: PostgresServer, postgres_database: str, spelling: str
+) -> None:
+    ledger = Ledger(postgres.url(postgres_database, driver=spelling))
+    ledger.note("name", "value")
+    assert ledger.noted("name") == "value"
+
+
+def test_of_processes_that_find_an_empty_server_at_once_none_fails(postgres: PostgresServer) -> None:
+    database = postgres.new_database()
+    barrier = threading.Barrier(6)
+
+    def open_it(number: int) -> None:
+        barrier.wait()
+        Ledger(postgres.url(database)).note(str(number), "here")
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(open_it, range(6)))
+    assert {Ledger(postgres.url(database)).noted(str(number)) for number in range(6)} == {"here"}
+    postgres.drop_database(database)
+
+
+def test_without_the_driver_a_server_is_refused_with_the_command_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(LedgerError, match=r"pip install 'pycontw-assets\[production\]'"):
+        Ledger("postgresql://somebody:secret@127.0.0.1/ledger")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"port": 1}, "OperationalError"),
+        ({"password": "a-secret"}, "OperationalError"),
+        ({"database": "a-secret"}, "OperationalError"),
+        ({"query": {"a-secret": "x"}}, "ProgrammingError"),
+        ({"drivername": "nosuch"}, "NoSuchModuleError"),
+    ],
+    ids=["down", "password", "database", "unknown option", "no such engine"],
+)
+def test_a_server_out_of_reach_is_told_by_its_variable_and_without_its_secrets(
+    server_url: str, change: dict[str, Any], kind: str
+) -> None:
+    url = sa.make_url(server_url).set(**change).render_as_string(hide_password=False)
+    with pytest.raises(LedgerError, match=f"({kind}).*LEDGER_URL") as caught:
+        Ledger(url)
+    told = "".join(traceback.format_exception(caught.value))
+    assert not any(secret in str(caught.value) for secret in ("a-secret", PASSWORD, USER, "127.0.0.1"))
+    assert not any(secret in told for secret in ("a-secret", PASSWORD))
+
+
+def test_a_server_that_was_restarted_is_met_with_a_new_connection(postgres: PostgresServer, server_url: str) -> None:
+    ledger = Ledger(server_url)
+    ledger.note("name", "value")
+    postgres.cut_off(ledger.engine.url.database or "")
+    assert ledger.noted("name") == "value"
+
+
+def test_a_connection_lost_inside_a_transaction_leaves_nothing_and_is_told(
+    postgres: PostgresServer, server_url: str
+) -> None:
+    ledger = Ledger(server_url)
+
+    def write() -> None:
+        with ledger.engine.begin() as db:
+            db.exec_driver_sql("insert into meta values ('name', 'value')")
+            postgres.cut_off(ledger.engine.url.database or "")
+            db.exec_driver_sql("insert into meta values ('another', 'value')")
+
+    with pytest.raises(LedgerError, match="LEDGER_URL"):
+        write()
+    assert ledger.noted("name") is None
+
+
+def test_what_waits_for_a_stuck_transaction_gives_up_and_says_so(server_url: str) -> None:
+    ledger, impatient = Ledger(server_url), Ledger(f"{server_url}?options=-c%20lock_timeout%3D50ms")
+    ledger.note("name", "value")
+    with ledger.engine.begin() as db:
+        db.exec_driver_sql("update meta set value = 'new'")
+        with pytest.raises(LedgerError, match=r"LockNotAvailable.*LEDGER_URL"):
+            impatient.note("name", "other")
+    impatient.note("name", "other")
+
+
+def test_a_server_that_only_lets_read_is_told(postgres: PostgresServer, postgres_database: str) -> None:
+    Ledger(postgres.url(postgres_database))
+    read_only = Ledger(f"{postgres.url(postgres_database)}?options=-c%20default_transaction_read_only%3Don")
+    with pytest.raises(LedgerError, match="ReadOnlySqlTransaction"):
+        read_only.note("name", "value")
+
+
+def test_a_forked_child_leaves_the_connections_of_its_parent_alone(server_url: str) -> None:
+    ledger = Ledger(server_url)
+    mine = _backend(ledger)
+    child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(_backend(ledger) == mine))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert _backend(ledger) == mine
+
+
+def _backend(ledger: Ledger) -> int:
+    with ledger.engine.begin() as db:
+        return int(db.scalar(sa.text("select pg_backend_pid()")) or 0)
+
+
+def test_machines_whose_clocks_differ_by_minutes_still_exclude_each_other(server_url: str, clock: FakeClock) -> None:
+    slow, fast = Ledger(server_url, clock=clock), Ledger(server_url, clock=FakeClock(clock() + 9 * MINUTE))
+    assert slow.take_lease("x", "slow", MINUTE, never) is None
+    assert fast.take_lease("x", "fast", MINUTE, never) == "slow"
+    assert fast.lease_owner("x") == "slow"
+    slow.drop_lease("x", "slow")
+    assert fast.take_lease("x", "fast", MINUTE, never) is None
+    age_leases(fast.engine, 61)
+    assert slow.take_lease("x", "slow", MINUTE, never) is None
+
+
+def test_a_lease_renewed_at_the_last_moment_is_not_taken(server_url: str) -> None:
+    """Who found it expired waits for the renewal that is being written, and looks again."""
+    ledger, owner = Ledger(server_url), Ledger(server_url)
+    owner.take_lease("x", "one", MINUTE, never)
+    age_leases(owner.engine, 61)
+    with ThreadPoolExecutor(1) as pool:
+        with owner.engine.begin() as db:
+            db.exec_driver_sql("update leases set expires_at = expires_at + 120")
+            taken = pool.submit(ledger.take_lease, "x", "two", MINUTE, never)
+            _wait_until(lambda: _waiting(owner) == 1)
+        assert taken.result() == "one"
+
+
+def _waiting(ledger: Ledger) -> int:
+    with ledger.engine.begin() as db:
+        return int(db.scalar(sa.text("select count(*) from pg_locks where not granted")) or 0)
+
+
+def _wait_until(found: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if found():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+def test_of_batches_at_once_each_gets_a_list_of_its_own(server_url: str, clock: FakeClock) -> None:
+    names = ["v", "w", "x", "y", "z"]
+    for key in names:
+        Ledger(server_url, clock=clock).claim(batch(Ledger(server_url), key), {})
+    barrier = threading.Barrier(len(names))
+
+    def lease_one(key: str) -> str | None:
+        ledger = Ledger(server_url, clock=clock)
+        barrier.wait()
+        return ledger.lease_pool_list(key, names, clock() - MINUTE)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        assert sorted(filter(None, pool.map(lease_one, names))) == names
