@@ -14,12 +14,13 @@ from pathlib import Path
 from deploy.local_stack import DEPLOY, Unusable
 from deploy.local_stack.processes import Process
 
+SERVERS = Path("/usr/lib/postgresql")
 _INSTALL = "apt-get install postgresql (its server programs are enough; a running server is left alone)"
 
 
 def binaries() -> Path:
     """The folder of the newest server programs."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    found = sorted(SERVERS.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("initdb")
     if not found and not on_path:
         raise Unusable(f"the programs of a PostgreSQL server are missing; on Debian and Ubuntu: {_INSTALL}")

@@ -1,0 +1,114 @@
+"""``deploy/local-stack``: its manners, and (slow) the whole stack with a sale, as processes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local_stack import MARK, Unusable, bootstrap, postgres
+from deploy.local_stack.processes import Process, belonging_to, end_all
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """Where another user may pass through: pytest's own folders are closed to PostgreSQL's."""
+    folder = Path(tempfile.mkdtemp(prefix="local-stack-test-", dir="/var/tmp"))
+    yield folder
+    end_all(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def local_stack(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "PYTHON": sys.executable, "HOME": str(home)}
+    command = [str(ROOT / "deploy" / "local-stack"), *arguments, "--home", str(home)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("the only copy")
+    with pytest.raises(Unusable, match="holds something else"):
+        bootstrap.own_folder(folder)
+    assert [entry.name for entry in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_a_link_to_elsewhere_is_no_folder_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(Unusable, match="not a folder of yours"):
+        bootstrap.own_folder(tmp_path / "link")
+
+
+def test_a_new_folder_becomes_ours_and_stays_it(tmp_path: Path) -> None:
+    bootstrap.own_folder(tmp_path / "new")
+    (tmp_path / "new" / "run").mkdir()
+    bootstrap.own_folder(tmp_path / "new")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o711
+
+
+def test_a_stack_ends_whatever_bears_its_mark_and_nothing_else(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    nap = [sys.executable, "-c", "import time; time.sleep(60)"]
+    started = [Process("nap", nap, {MARK: str(home)}, tmp_path) for home in (mine, other)]
+    try:
+        assert len(belonging_to(mine)) == 1
+        started[0].stop(signal.SIGTERM)
+        assert belonging_to(mine) == []
+        assert started[1].exit_code is None
+    finally:
+        started[1].stop(signal.SIGKILL)
+
+
+def test_stopping_what_does_not_run_says_so(tmp_path: Path) -> None:
+    done = local_stack("down", home=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "nothing is running\n")
+
+
+def test_missing_server_programs_are_named_with_the_way_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "SERVERS", Path("/nowhere"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(Unusable, match="apt-get install postgresql"):
+        postgres.binaries()
+
+
+@pytest.fixture
+def server_programs() -> None:
+    try:
+        postgres.binaries()
+    except Unusable as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("server_programs")
+def test_the_services_of_the_compose_file_let_buyers_in_and_invite_them_and_leave_nothing_running(home: Path) -> None:
+    done = local_stack("check", "--python", sys.executable, home=home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert belonging_to(home) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("server_programs")
+def test_what_was_started_in_one_terminal_can_be_stopped_from_another(home: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHON": sys.executable, "HOME": str(home)}
+    command = [str(ROOT / "deploy" / "local-stack"), "up", "--python", sys.executable, "--home", str(home)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout
+        assert any("Ctrl-C stops everything" in line for line in started.stdout)
+        again = local_stack("up", "--python", sys.executable, home=home)
+        assert (again.returncode, "a stack is running" in again.stderr) == (2, True)
+        before = time.monotonic()
+        stopped = local_stack("down", home=home)
+        assert "processes stopped" in stopped.stdout, stopped.stderr
+        assert time.monotonic() - before < 120
+    assert started.returncode == 0
+    assert belonging_to(home) == []
