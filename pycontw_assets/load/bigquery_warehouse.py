@@ -266,13 +266,18 @@ class BigQueryWarehouse:
         staging.labels = LABELS
         self._make(staging)
         try:
-            if len(frame):
-                self._load(staging, list(_rows(frame, digest, self._clock())))
+            arrived = self._load(staging, list(_rows(frame, digest, self._clock()))) if len(frame) else 0
+            if arrived != len(frame):
+                raise WarehouseError(
+                    f"BigQuery took {arrived} of the {len(frame)} rows of {partition_key} for {table.name}; "
+                    "nothing was changed, later polls try again"
+                )
             yield f"{self._dataset}.{name}"
         finally:
             self._drop(staging)
 
-    def _load(self, staging: bigquery.Table, rows: list[dict[str, Any]]) -> None:
+    def _load(self, staging: bigquery.Table, rows: list[dict[str, Any]]) -> int | None:
+        """How many rows arrived."""
         from google.cloud import bigquery
 
         config = bigquery.LoadJobConfig(
@@ -283,8 +288,8 @@ class BigQueryWarehouse:
         )
         job = self._client.load_table_from_json(rows, staging, job_config=config, timeout=_REQUEST_TIMEOUT)
         job.result(retry=self._retry, timeout=self._patience_seconds)
-        if job.output_rows != len(rows):
-            raise WarehouseError(f"BigQuery: of {len(rows)} rows {job.output_rows} arrived; later polls try again")
+        arrived: int | None = job.output_rows
+        return arrived
 
     def _drop(self, staging: bigquery.Table) -> None:
         from google.api_core.exceptions import GoogleAPIError

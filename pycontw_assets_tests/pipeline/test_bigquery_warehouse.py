@@ -352,7 +352,7 @@ def test_rows_that_got_lost_on_the_way_are_not_merged(engine: BigQueryEngine, ga
         )
 
     gateway.instead = halve
-    with pytest.raises(WarehouseError, match="of 8 rows 1 arrived"):
+    with pytest.raises(WarehouseError, match=f"took 1 of the 8 rows of {KEY} for {TABLE.name}"):
         put(engine.open(gateway.url), frame(8, "y"))
     assert answers(engine) == ["x"] * 4
 

@@ -1,0 +1,31 @@
+"""The whole pipeline with its vault in a bucket: the same promises, and nothing personal left on the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests import gcs
+from pycontw_assets_tests.pipeline.conftest import Install
+from pycontw_assets_tests.pipeline.harness import describe
+
+
+def test_sale_and_refund_with_the_vault_in_a_bucket(
+    install: Install, world: World, event: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gcs.emulator() as url:
+        monkeypatch.setenv(gcs.HOST_VARIABLE, url)
+        pipeline = install(vault_url="gs://orders/pycontw", refresh_seconds=0)
+        first, _ = world.sell(event, 2)
+        report = pipeline.poll()
+        assert "VAULT_URL: there is no bucket orders" in describe(report)
+        assert pipeline.mailed() == []
+        gcs.make_bucket(url, "orders")
+        pipeline.until_quiet()
+        world.refund(first)
+        pipeline.until_quiet()
+        assert pipeline.verdict() == []
+        assert len(pipeline.mailed()) == 2
+        assert not list(Path(pipeline.home).rglob("*.orders"))
