@@ -416,10 +416,12 @@ class CampaignStep:
             return batch
         try:
             self.client.revert_send(batch.campaign_id or "")
-        except NotFound:
-            return batch  # deleted there: nobody gets it, and following it tells
-        except Refused:  # a draft since an earlier try, or leaving this very moment: two looks tell
-            return self.ledger.reopen_batch(batch.batch_key)
+        except Refused:  # nothing to stop: a draft since an earlier try, leaving this very moment, or deleted there
+            try:
+                self.client.get_campaign(batch.campaign_id or "")
+            except NotFound:
+                return batch  # following it tells
+            return self.ledger.reopen_batch(batch.batch_key)  # still in doubt: two looks tell
         return self.ledger.reopen_batch(batch.batch_key, send_intended_at=None)
 
     # -- following --------------------------------------------------------------------------------

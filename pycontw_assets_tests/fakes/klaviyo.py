@@ -231,6 +231,8 @@ class FakeKlaviyo:
     def revert_send(self, campaign_id: str) -> None:
         def revert() -> None:
             campaign = self._campaign(campaign_id)
+            if campaign.job is None:
+                raise NotFound("Klaviyo", "take sending back", "answered 404", 404)
             if self._current(campaign).status != "Scheduled":
                 raise Refused("Klaviyo", "take sending back", "answered 409", 409)
             campaign.job = campaign.fixed = None

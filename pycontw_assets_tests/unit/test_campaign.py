@@ -688,7 +688,7 @@ def test_killed_at_any_moment_a_scheduled_batch_reaches_everybody_once() -> None
     )
 
 
-@pytest.mark.parametrize("fixes_late", [True, False])
+@pytest.mark.parametrize("fixes_late", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_while_a_scheduled_batch_loses_somebody_the_others_are_reached_once(
     fixes_late: bool,
 ) -> None:
@@ -712,6 +712,20 @@ def test_killed_at_any_moment_while_a_scheduled_batch_loses_somebody_the_others_
         assert not ledger.open_batches(PARTITION.key)
 
     killed_at_every_moment(prepare, lambda k, x: invite(k, x, TWO, send_at=send_at), afterwards)
+
+
+def test_a_scheduled_campaign_that_somebody_deleted_is_told_when_its_time_came(
+    klaviyo: FakeKlaviyo, ledger: Ledger
+) -> None:
+    send_at = morning(ledger)
+    let_in(ledger, ONE, TWO)
+    invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
+    ledger.set_grants(EDITION, keys(ONE), "revoked")
+    record_holders(ledger, [TWO])
+    klaviyo.campaigns.clear()
+    assert invite(klaviyo, ledger, TWO, send_at=send_at).problems == []
+    ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
+    assert "pycontw-assets release" in invite(klaviyo, ledger, TWO, send_at=send_at).problems[0]
 
 
 def test_a_scheduled_campaign_that_leaves_while_it_is_taken_back_counts_as_sent(
