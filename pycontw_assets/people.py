@@ -5,6 +5,7 @@ Questions about everybody, or about an event, belong to ``ledger``.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -79,3 +80,18 @@ def memberships_of(ledger: Ledger, address_key: str) -> dict[str, str | None]:
     query = sa.select(members.c.partition_key, members.c.profile_id).where(members.c.address_key == address_key)
     with ledger.engine.begin() as db:
         return {row.partition_key: row.profile_id for row in db.execute(query)}
+
+
+def erased_ids(ledger: Ledger, partition_key: str) -> frozenset[int]:
+    """Numbers of attendees who asked to be forgotten: as far as we are concerned, no book lists them any more."""
+    return frozenset(int(number) for number in (ledger.noted(_erased(partition_key)) or "").split())
+
+
+def remember_erased(ledger: Ledger, partition_key: str, attendee_ids: Collection[int]) -> None:
+    """Numbers only. Kept here and not in the vault, so that orders which have to be read anew leave them out too."""
+    known = erased_ids(ledger, partition_key) | set(attendee_ids)
+    ledger.note(_erased(partition_key), " ".join(map(str, sorted(known))))
+
+
+def _erased(partition_key: str) -> str:
+    return f"erased {partition_key}"

@@ -48,11 +48,10 @@ from pycontw_assets.orchestration.rehearsal import plan_access, would_do
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.safety import guarded
 from pycontw_assets.orchestration.shadow import shadow
-from pycontw_assets.orchestration.work import campaign_step, guest_list_step, read_orders
+from pycontw_assets.orchestration.work import campaign_step, guest_list_step, read_orders, stored_orders
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
 from pycontw_assets.send_email.named import ensure_template
 from pycontw_assets.send_email.ticket_holders import list_name, sync_ticket_holders
-from pycontw_assets.vault import VaultError
 
 POLL_TAG = "pycontw/poll"
 CONSENT_TAG = "pycontw/consent"
@@ -122,13 +121,6 @@ def _poll_id(context: AssetExecutionContext) -> str:
 
 def _consents(context: AssetExecutionContext) -> frozenset[str]:
     return frozenset(filter(None, context.run_tags.get(CONSENT_TAG, "").split(",")))
-
-
-def _orders(services: Services, partition: EventPartition) -> OrderSnapshot:
-    snapshot = services.vault.read(partition.key)
-    if snapshot is None:
-        raise VaultError(f"vault: there are no orders of {partition.key} yet; materialize raw_kktix_orders first")
-    return snapshot
 
 
 @asset(
@@ -222,7 +214,7 @@ def _attendee_table(family: Family, table: Table) -> AssetsDefinition:
     def attendees(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
         with guarded():
             partition = _begin(context, services)
-            snapshot = _orders(services, partition)
+            snapshot = stored_orders(services, partition)
             result = deidentify(list(snapshot.records.values()), partition, services.pseudonymizer)
             _refuse_personal_values(context, table, result)
             outcome = services.warehouse.replace_partition(
@@ -309,7 +301,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
         if services.settings.pycontw_dry_run:
             return _rehearsed(context, services, partition, "guest_list_is_in_line", findings)
         step = guest_list_step(services, _poll_id(context), _consents(context))
-        outcome = step.run(partition, _orders(services, partition).holders(services.pseudonymizer))
+        outcome = step.run(partition, stored_orders(services, partition).holders(services.pseudonymizer))
         findings += outcome.problems
         context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(
@@ -365,7 +357,7 @@ def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Service
             services.pace,
             lambda: services.exclusive("klaviyo names"),
             partition,
-            _orders(services, partition).holders(services.pseudonymizer),
+            stored_orders(services, partition).holders(services.pseudonymizer),
         )
         return MaterializeResult(
             metadata={
@@ -402,7 +394,7 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
         step = campaign_step(services, partition, _poll_id(context), _consents(context), template_id)
         refuse_lost_ledger(services, partition.edition)
         with services.exclusive(f"invitations of {partition.key}"):
-            outcome = step.run(partition, _orders(services, partition).holders(services.pseudonymizer))
+            outcome = step.run(partition, stored_orders(services, partition).holders(services.pseudonymizer))
         findings += outcome.problems
         context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))
         totals = services.ledger.invitation_counts(partition.key)

@@ -24,6 +24,8 @@ from pycontw_assets.orchestration.reconcile import (
 )
 from pycontw_assets.orchestration.recovery import refuse_lost_ledger_if_told
 from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.vault_retention import is_purged
+from pycontw_assets.orchestration.work import without_erased
 from pycontw_assets.records import FAMILIES, EventPartition
 
 PARTITION_TAG = "dagster/partition"
@@ -50,6 +52,12 @@ class Tick:
     template_due: bool
 
     @property
+    def listed(self) -> frozenset[int]:
+        """Ids of all events that KKTIX shows, also of those left alone."""
+        ours = {partition.event_id for partition in self.discovery.partitions}
+        return frozenset(ours | {event.event_id for event in self.discovery.unmatched})
+
+    @property
     def is_good(self) -> bool:
         """Everything could be read, and no event is waiting for another attempt after a failure."""
         failing = any(fact.access.failures or fact.load.failures for fact in self.facts.values())
@@ -72,7 +80,8 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
     refuse_lost_ledger_if_told(services, discovery)
     services.ledger.register_events(discovery.partitions)
     ended = _ended(services, discovery)
-    books = _read_all_books(services, discovery.partitions)
+    read = _read_all_books(services, discovery.partitions)
+    books = {p.event_id: without_erased(services, p, read[p.event_id]) for p in discovery.partitions}
     runs = _Runs(instance)
     facts = {
         partition.key: _facts(services, runs, partition, books.get(partition.event_id))
@@ -90,7 +99,9 @@ def _ended(services: Services, discovery: Discovery) -> list[EventPartition]:
     return [
         partition
         for partition in services.ledger.known_events().values()
-        if partition.edition == discovery.edition and partition.event_id not in listed | ignored
+        if partition.edition == discovery.edition
+        and partition.event_id not in listed | ignored
+        and not is_purged(services, partition.key)
     ]
 
 

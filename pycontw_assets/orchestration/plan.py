@@ -18,6 +18,7 @@ from pycontw_assets.orchestration.sensors import new_poll_id
 from pycontw_assets.orchestration.shadow import shadow
 from pycontw_assets.orchestration.work import read_orders
 from pycontw_assets.records import EventPartition
+from pycontw_assets.vault import VaultError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def _plan_orders_and_access(
         if ACCESS_CHAIN[0] in access:
             new = read_orders(copy, partition, consents).outcome.new
         return plan_access(copy, partition, poll_id, consents, new)
-    except (ServiceError, UntrustedBook) as error:
+    except (ServiceError, UntrustedBook, VaultError) as error:
         return EventPlan(partition.key, new, problems=(str(error),))
 
 

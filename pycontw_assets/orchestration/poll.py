@@ -25,6 +25,7 @@ from pycontw_assets.orchestration.sensors import (
     new_poll_id,
     sightings,
 )
+from pycontw_assets.orchestration.vault_retention import purge_expired
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -62,6 +63,7 @@ def poll(
 ) -> PollReport:
     """Observe, run what is due for access, then bring the tables up to date."""
     tick = observe(services, instance)
+    purge_expired(services, tick.listed)
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
     for sighting in sightings(tick):

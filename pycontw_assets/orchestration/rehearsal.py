@@ -10,7 +10,7 @@ from datetime import datetime
 from pycontw_assets.ledger import Batch
 from pycontw_assets.orchestration.masking import masked
 from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.orchestration.work import campaign_step, guest_list_step
+from pycontw_assets.orchestration.work import campaign_step, guest_list_step, stored_orders
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.ticket_holders import list_changes
 
@@ -49,10 +49,7 @@ def plan_access(
     copy: Services, partition: EventPartition, poll_id: str, consents: frozenset[str], new_attendees: int = 0
 ) -> EventPlan:
     """From the stored orders on: the guest list, the ticket-holder list, the batches. ``copy`` is a shadow."""
-    snapshot = copy.vault.read(partition.key)
-    if snapshot is None:
-        return EventPlan(partition.key)
-    holders = snapshot.holders(copy.pseudonymizer)
+    holders = stored_orders(copy, partition).holders(copy.pseudonymizer)
     before = _guests(copy)
     outcome = guest_list_step(copy, poll_id, consents).run(partition, holders)
     after = _guests(copy)

@@ -30,6 +30,7 @@ from pycontw_assets.orchestration.observe import Tick, observe
 from pycontw_assets.orchestration.reconcile import summarize, table_asset
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.safety import guarded
+from pycontw_assets.orchestration.vault_retention import purge_expired
 from pycontw_assets.records import FAMILIES
 
 
@@ -116,6 +117,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         with guarded():
             services: Services = context.resources.services
             tick = observe(services, context.instance)
+            purge_expired(services, tick.listed)
             poll_id = new_poll_id(services.clock())
             seen = list(sightings(tick))
             # The tables follow by their own condition; the sensor repairs those that did not.

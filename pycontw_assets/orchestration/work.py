@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pycontw_assets.authorize.guest_list import GuestListStep
-from pycontw_assets.extract.orders import content_digest, next_refresh, open_ids
+from pycontw_assets.extract.orders import BookReading, content_digest, next_refresh, open_ids
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
 from pycontw_assets.ledger import Poll
 from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.records import EventPartition
+from pycontw_assets.orchestration.vault_retention import no_longer_purged
+from pycontw_assets.people import erased_ids
+from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
+from pycontw_assets.vault import VaultError
 
 
 @dataclass(frozen=True, slots=True)
 class OrdersRead:
     outcome: SnapshotOutcome
     digest: str
+
+
+def without_erased(services: Services, partition: EventPartition, book: BookReading) -> BookReading:
+    """Whoever asked to be forgotten is not read again, whatever KKTIX lists."""
+    return replace(book, ids=book.ids - erased_ids(services.ledger, partition.key))
+
+
+def stored_orders(services: Services, partition: EventPartition) -> OrderSnapshot:
+    snapshot = services.vault.read(partition.key)
+    if snapshot is None:
+        raise VaultError(f"vault: there are no orders of {partition.key} yet; materialize raw_kktix_orders first")
+    if snapshot.rebuilding and not snapshot.records:
+        # Empty lists and tables would follow from it.
+        raise VaultError(
+            f"vault: the orders of {partition.key} are not there (any more); nothing is done by their word"
+        )
+    return snapshot
 
 
 def read_orders(services: Services, partition: EventPartition, consents: frozenset[str]) -> OrdersRead:
@@ -31,7 +51,7 @@ def read_orders(services: Services, partition: EventPartition, consents: frozens
             services.kktix,
             services.vault,
             partition,
-            fresh or read_books(services.kktix, partition.event_id),
+            without_erased(services, partition, fresh or read_books(services.kktix, partition.event_id)),
             now=services.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
@@ -52,6 +72,7 @@ def read_orders(services: Services, partition: EventPartition, consents: frozens
             problem=outcome.problem,
         )
         services.ledger.record_poll(partition.edition, poll, holders)
+        no_longer_purged(services, partition.key)
     return OrdersRead(outcome, digest)
 
 

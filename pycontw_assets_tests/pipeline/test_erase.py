@@ -1,0 +1,171 @@
+"""Who asks to be forgotten stays forgotten while KKTIX lists them; old orders leave by themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycontw_assets.cli import main
+from pycontw_assets.orchestration.erasure import Erased, erase, find_person
+from pycontw_assets.orchestration.trace import trace
+from pycontw_assets.sandbox.server import SandboxServer
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.pipeline.conftest import Install
+from pycontw_assets_tests.pipeline.harness import Pipeline
+
+ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
+DAY = 86_400
+
+
+@pytest.fixture
+def sold(pipeline: Pipeline, world: World, event: int) -> Pipeline:
+    """Three buyers, all invited."""
+    for address in (ANNA, BEN, CARA):
+        world.sell(event, address=address)
+    pipeline.poll()
+    return pipeline
+
+
+def in_vault(pipeline: Pipeline) -> set[str | None]:
+    found: set[str | None] = set()
+    for partition in pipeline.ledger.known_events().values():
+        snapshot = pipeline.services.vault.read(partition.key)
+        found |= {record.attendee.contact_address for record in snapshot.records.values()} if snapshot else set()
+    return found
+
+
+def erased(pipeline: Pipeline, address: str = ANNA) -> Erased:
+    return erase(pipeline.services, f" {address.upper()} ")
+
+
+def test_who_is_erased_is_gone_at_once_and_for_good(sold: Pipeline, world: World, event: int) -> None:
+    result = erased(sold)
+    assert result.problems == []
+    assert in_vault(sold) == {BEN, CARA}
+    assert len(sold.tables()["individual"]) == 2
+    assert sold.guests() == sold.ticket_holders(event) == {BEN, CARA}
+    assert ANNA not in "\n".join([*result.done, *result.remains])
+    mark = sold.mark()
+    sold.clock.advance(2 * DAY)
+    for _ in range(2):
+        assert sold.later_poll().ok
+    assert in_vault(sold) == {BEN, CARA}
+    assert sold.guests() == {BEN, CARA}
+    assert sold.mailed(mark) == []
+    assert sold.writes(mark) == []
+
+
+@pytest.mark.slow
+def test_erasing_twice_changes_nothing_and_says_what_remains(sold: Pipeline) -> None:
+    erased(sold)
+    mark = sold.mark()
+    again = erased(sold)
+    assert again.done == []
+    assert sold.writes(mark) == []
+    assert {line.split(":")[0] for line in again.remains} >= {"Klaviyo", "ledger", "KKTIX"}
+    assert find_person(sold.services, "nobody@example.org").is_nothing
+
+
+@pytest.mark.slow
+def test_a_vault_that_was_lost_does_not_bring_them_back(sold: Pipeline) -> None:
+    erased(sold)
+    for file in (sold.home / "vault").glob("*.orders"):
+        file.unlink()
+    sold.clock.advance(2 * DAY)
+    sold.later_poll()
+    assert in_vault(sold) == {BEN, CARA}
+
+
+@pytest.mark.slow
+def test_who_buys_again_after_it_is_a_new_buyer(sold: Pipeline, world: World, event: int) -> None:
+    erased(sold)
+    mark = sold.mark()
+    world.sell(event, address=ANNA)
+    sold.later_poll()
+    assert sold.guests() == {ANNA, BEN, CARA}
+    assert sold.mailed(mark) == [ANNA]
+
+
+@pytest.mark.slow
+def test_what_a_service_that_is_down_left_undone_is_done_by_the_next_try(
+    sold: Pipeline, world: World, event: int
+) -> None:
+    world.faults.add("gather", "status", times=None)
+    assert [problem for problem in erased(sold).problems if "Gather" in problem]
+    assert in_vault(sold) == {BEN, CARA}
+    assert sold.ticket_holders(event) == {BEN, CARA}
+    world.faults.clear()
+    assert erased(sold).problems == []
+    assert sold.guests() == {BEN, CARA}
+
+
+@pytest.mark.slow
+def test_an_entry_of_somebody_else_stays_and_is_named(pipeline: Pipeline, world: World, event: int) -> None:
+    world.add_guest(ANNA, {"affiliation": "Speaker"})
+    for address in (ANNA, BEN):
+        world.sell(event, address=address)
+    pipeline.poll()
+    assert any(line.startswith("Gather: an entry somebody else made") for line in erased(pipeline).remains)
+    assert pipeline.guests() == {ANNA, BEN}
+
+
+def test_the_command_asks_first_and_never_names_anybody(
+    server: SandboxServer, sold: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    for name, value in {**server.environment, "PYCONTW_HOME": str(sold.home)}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["erase", ANNA]) == 2
+    assert in_vault(sold) == {ANNA, BEN, CARA}
+    assert main(["erase", "nobody@example.org", "--yes"]) == 1
+    assert main(["erase", ANNA, "--yes"]) == 0
+    printed = capsys.readouterr()
+    assert "1 of these tickets may be used" in printed.out
+    assert ANNA not in printed.out + printed.err
+    assert in_vault(sold) == {BEN, CARA}
+
+
+# -- retention --------------------------------------------------------------------------------------
+
+
+def test_orders_leave_the_vault_long_after_their_event_and_nothing_else_changes(
+    sold: Pipeline, world: World, event: int
+) -> None:
+    world.end_event(event)
+    sold.clock.advance(100 * DAY)
+    sold.later_poll()
+    assert in_vault(sold) == {ANNA, BEN, CARA}
+    sold.clock.advance(100 * DAY)
+    mark = sold.mark()
+    for _ in range(2):
+        assert sold.later_poll().ok
+    assert in_vault(sold) == set()
+    assert sold.grep_home([ANNA]) == []
+    assert sold.guests() == sold.ticket_holders(event) == {ANNA, BEN, CARA}
+    assert len(sold.tables()["individual"]) == 3
+    assert sold.writes(mark) == []
+    assert trace(sold.services, ANNA).passages[0].guest_list.startswith("on it, by us")
+
+
+@pytest.mark.slow
+def test_an_event_that_is_listed_keeps_its_orders_however_old(install: Install, world: World, event: int) -> None:
+    pipeline = install(retention_days=1)
+    world.sell(event, address=ANNA)
+    pipeline.poll()
+    pipeline.clock.advance(30 * DAY)
+    pipeline.later_poll()
+    assert in_vault(pipeline) == {ANNA}
+
+
+@pytest.mark.slow
+def test_an_event_that_is_listed_again_is_read_again_and_nobody_is_mailed_twice(
+    sold: Pipeline, world: World, event: int
+) -> None:
+    world.end_event(event)
+    sold.clock.advance(200 * DAY)
+    sold.later_poll()
+    world.kktix.events[event].ended_at = None
+    mark = sold.mark()
+    for _ in range(2):
+        sold.later_poll()
+    assert in_vault(sold) == {ANNA, BEN, CARA}
+    assert sold.mailed(mark) == []
+    assert sold.guests() == sold.ticket_holders(event) == {ANNA, BEN, CARA}
