@@ -16,11 +16,12 @@ _YEAR = re.compile(r"(?<!\d)(20[0-9]{2})(?!\d)")
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """A listed event that is left alone, and why."""
+    """A listed event that is left alone, and why. ``is_undecided``: its name did not say enough, nor did a person."""
 
     event_id: int
     name: str
     reason: str
+    is_undecided: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ def discover(
             ours.append(reading)
         else:
             reason = reading if isinstance(reading, str) else f"it belongs to edition {reading.edition}, not {live}"
-            others.append(Unmatched(event.event_id, event.name, reason))
+            undecided = isinstance(reading, str) and event.event_id not in mapped
+            others.append(Unmatched(event.event_id, event.name, reason, undecided))
     return Discovery(live, tuple(sorted(ours, key=lambda partition: partition.key)), tuple(others))
 
 

@@ -3,6 +3,7 @@
 No postponed annotations here: Dagster reads the types of ``context`` and of resources while it loads.
 """
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from dagster import (
@@ -46,8 +47,8 @@ from pycontw_assets.orchestration.reconcile import table_asset
 from pycontw_assets.orchestration.recovery import refuse_lost_ledger
 from pycontw_assets.orchestration.rehearsal import plan_access, would_do
 from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.orchestration.safety import guarded
 from pycontw_assets.orchestration.shadow import shadow
+from pycontw_assets.orchestration.watch import watched
 from pycontw_assets.orchestration.work import campaign_step, guest_list_step, read_orders, stored_orders
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
 from pycontw_assets.send_email.named import ensure_template
@@ -115,6 +116,11 @@ def _begin(context: AssetExecutionContext, services: Services) -> EventPartition
     return services.partition(context.partition_key)
 
 
+def _watched(context: AssetExecutionContext, services: Services) -> AbstractContextManager[list[str]]:
+    partition_key = context.partition_key if context.has_partition_key else ""
+    return watched(services, partition_key, context.asset_key.to_user_string())
+
+
 def _poll_id(context: AssetExecutionContext) -> str:
     return str(context.run_tags.get(POLL_TAG, context.run_id))
 
@@ -139,8 +145,7 @@ def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Ser
     New attendees are read at once, unpaid ones by every poll, known ones in rotation. Who left the attendance book is
     "gone" after two good polls; a broken book withdraws nobody.
     """
-    with guarded():
-        findings: list[str] = []
+    with _watched(context, services) as findings:
         partition = _begin(context, services)
         read = read_orders(services, partition, _consents(context))
         outcome, snapshot = read.outcome, read.outcome.snapshot
@@ -212,7 +217,7 @@ def _attendee_table(family: Family, table: Table) -> AssetsDefinition:
         "flagged. An event's rows are replaced in one statement.",
     )
     def attendees(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
-        with guarded():
+        with _watched(context, services):
             partition = _begin(context, services)
             snapshot = stored_orders(services, partition)
             result = deidentify(list(snapshot.records.values()), partition, services.pseudonymizer)
@@ -295,8 +300,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
 
     Only guests this pipeline added are ever removed, and only when the list that was read looks whole.
     """
-    with guarded():
-        findings: list[str] = []
+    with _watched(context, services) as findings:
         partition = _begin(context, services)
         if services.settings.pycontw_dry_run:
             return _rehearsed(context, services, partition, "guest_list_is_in_line", findings)
@@ -324,7 +328,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
 )
 def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """The invitation mail, one template per version of its text, found or made by its versioned name."""
-    with guarded():
+    with _watched(context, services):
         _sign(context)
         editions = {partition.edition for partition in services.ledger.known_events().values()}
         edition = services.settings.edition or max(editions)
@@ -347,7 +351,7 @@ def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Ser
 )
 def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """The cumulative ticket-holder list of the event, for announcements. Who loses the ticket leaves it."""
-    with guarded():
+    with _watched(context, services):
         partition = _begin(context, services)
         if services.settings.pycontw_dry_run:
             return _rehearsed(context, services, partition)
@@ -380,8 +384,7 @@ def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Service
 )
 def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """Newcomers who were let in get one invitation each: one campaign per batch, sent once, followed until it ended."""
-    with guarded():
-        findings: list[str] = []
+    with _watched(context, services) as findings:
         partition = _begin(context, services)
         if services.settings.pycontw_dry_run:
             return _rehearsed(context, services, partition, "invitations_went_out", findings)

@@ -16,7 +16,7 @@ from dagster import (
 
 from pycontw_assets.leases import process_identity
 from pycontw_assets.orchestration.assets import CONSENT_TAG
-from pycontw_assets.orchestration.observe import OWNER_TAG, Tick, decide_again, observe
+from pycontw_assets.orchestration.observe import OWNER_TAG, Tick, decide_again
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.sensors import (
     access_requests,
@@ -26,6 +26,7 @@ from pycontw_assets.orchestration.sensors import (
     sightings,
 )
 from pycontw_assets.orchestration.vault_retention import purge_expired
+from pycontw_assets.orchestration.watch import look, tell
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -62,7 +63,7 @@ def poll(
     on_run: Callable[[RunReport], None] = lambda report: None,
 ) -> PollReport:
     """Observe, run what is due for access, then bring the tables up to date."""
-    tick = observe(services, instance)
+    tick = look(services, instance)
     purge_expired(services, tick.listed)
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
@@ -78,6 +79,7 @@ def poll(
     for request in load_requests(decide_again(services, instance, tick), poll_id):
         runs.append(_execute(definitions, instance, request, consent))
         on_run(runs[-1])
+    tell(services, tick.facts)
     return PollReport(tick, tuple(runs))
 
 

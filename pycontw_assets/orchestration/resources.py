@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 from pycontw_assets.bucket_store import BucketStore
 from pycontw_assets.leases import lease
 from pycontw_assets.ledger import Clock, Ledger, utc_now
+from pycontw_assets.messenger import Messenger
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.campaign import Sender
 from pycontw_assets.send_email.pace import Pace
 from pycontw_assets.settings import InvalidSettings, Settings, load_settings
+from pycontw_assets.troubles import Troubles
 from pycontw_assets.vault import FolderStore, Vault
 
 if TYPE_CHECKING:
@@ -116,6 +118,15 @@ class Services:
         return ledger
 
     @cached_property
+    def troubles(self) -> Troubles:
+        return Troubles(self.ledger)
+
+    @cached_property
+    def messenger(self) -> Messenger:
+        urls = self.settings.alert_urls
+        return Messenger(urls.get_secret_value() if urls else None)
+
+    @cached_property
     def warehouse(self) -> Warehouse:
         if self.settings.warehouse == "bigquery":
             from pycontw_assets.load.bigquery_warehouse import BigQueryWarehouse
@@ -144,6 +155,7 @@ class Services:
 
         try:
             _ = self.gather, self.klaviyo, self.kktix, self.mail("2031")
+            self.messenger.check()
             if self.settings.pycontw_env == "production":
                 check_video_url(self.settings.invitation_video_url)
         except (ValueError, InvitationError) as error:

@@ -1,0 +1,77 @@
+"""Every attempt leaves word of how it went, and who is to be told is told: one place for failures and alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+
+from dagster import DagsterInstance
+from sqlalchemy.exc import SQLAlchemyError
+
+from pycontw_assets.api_client import ServiceError
+from pycontw_assets.ledger import LedgerError
+from pycontw_assets.load.warehouse import WarehouseError
+from pycontw_assets.orchestration.observe import Tick, observe
+from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.safety import explain, guarded
+from pycontw_assets.troubles import alarms_of, message
+from pycontw_assets.vault import VaultError
+
+_POLL = "poll"
+
+
+@contextmanager
+def watched(services: Services, partition_key: str, subject: str) -> Iterator[list[str]]:
+    """Findings put into the list are recorded; what is raised is recorded and reaches Dagster with a safe text only.
+
+    No retry here: the sensor asks again.
+    """
+    findings: list[str] = []
+    with guarded():
+        try:
+            yield findings
+        except Exception as error:
+            _record_failure(services, partition_key, subject, error)
+            raise
+        services.troubles.finished(partition_key, subject, findings)
+
+
+def look(services: Services, instance: DagsterInstance) -> Tick:
+    """``observe``, with word of how it went; when it fails, people are told at once, since no poll follows."""
+    try:
+        tick = observe(services, instance)
+    except Exception as error:
+        _record_failure(services, "", _POLL, error)
+        with suppress(SQLAlchemyError, LedgerError):
+            tell(services, [partition.key for partition in services.ledger.known_events().values()])
+        raise
+    services.troubles.finished("", _POLL, [*tick.problems, *tick.warnings, *_left_alone(tick)])
+    return tick
+
+
+def tell(services: Services, known_keys: Collection[str]) -> None:
+    """Send what is new about the troubles that stand; what could not be sent is news again next time."""
+    troubles = services.troubles
+    news = message(alarms_of(troubles.standing(), known_keys), troubles.told(), services.clock())
+    if news and services.messenger.send(f"pycontw-assets: {news.title}", news.body):
+        troubles.remember(news)
+
+
+def _left_alone(tick: Tick) -> Iterator[str]:
+    for event in tick.discovery.unmatched:
+        if event.is_undecided:
+            yield f"event {event.event_id} is listed and left alone: {event.reason}; map it in KKTIX_EVENTS"
+
+
+def _record_failure(services: Services, partition_key: str, subject: str, error: BaseException) -> None:
+    """A ledger that is itself the trouble cannot take it down; the run fails visibly all the same."""
+    with suppress(SQLAlchemyError, LedgerError):
+        services.troubles.failed(partition_key, subject, _cause(error) or subject, explain(error))
+
+
+def _cause(error: BaseException) -> str | None:
+    """What is down, when the error knows: then it is one trouble, whichever assets met it."""
+    if isinstance(error, ServiceError):
+        return error.service
+    stores = {WarehouseError: "the warehouse", VaultError: "the vault", LedgerError: "the ledger"}
+    return next((name for kind, name in stores.items() if isinstance(error, kind)), None)

@@ -1,0 +1,149 @@
+"""Whoever sleeps is woken once per cause, never for a blip, never with a person's name; and told when it is over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from dagster import Failure
+
+from pycontw_assets.api_client import ServiceError
+from pycontw_assets.load.warehouse import WarehouseError
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.pipeline.conftest import Install
+from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline
+from pycontw_assets_tests.pipeline.test_sensor import tick
+
+
+class Notes:
+    """Stands for the messenger. ``works`` is false while the channel is down."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+        self.works = True
+
+    def send(self, title: str, body: str) -> bool:
+        if self.works:
+            self.sent.append((title.removeprefix("pycontw-assets: "), body))
+        return self.works
+
+    @property
+    def titles(self) -> list[str]:
+        return [title for title, _ in self.sent]
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes()
+
+
+@pytest.fixture
+def pipeline(install: Install, world: World, notes: Notes) -> Pipeline:
+    """Two events with a holder each, invited, and a messenger that has nothing to say."""
+    for name in ("Individual", "Corporate"):
+        world.sell(world.add_event(f"PyCon TW 2031 Registration: {name}"))
+    pipeline = install()
+    pipeline.restart({"messenger": notes})
+    assert pipeline.until_quiet().ok
+    assert notes.sent == []
+    return pipeline
+
+
+def sell_everywhere(world: World) -> None:
+    for event in world.kktix.events:
+        world.sell(event)
+
+
+def polls(pipeline: Pipeline, number: int) -> None:
+    for _ in range(number):
+        try:
+            pipeline.later_poll()
+        except ServiceError:
+            continue
+
+
+@pytest.mark.parametrize("service", ["kktix", "gather", "klaviyo"])
+def test_a_service_that_stays_down_is_one_alarm_and_its_return_another_word(
+    pipeline: Pipeline, world: World, notes: Notes, service: str
+) -> None:
+    sell_everywhere(world)
+    world.faults.add(service, "status", times=None, status=503)
+    polls(pipeline, 5)
+    assert len(notes.sent) == 1, notes.sent
+    assert notes.titles[0].lower().startswith(f"{service} fails")
+    world.faults.clear()
+    pipeline.until_quiet()
+    assert notes.titles[1:] == [f"over: {notes.titles[0]}"]
+    assert pipeline.verdict() == []
+
+
+class BrokenWarehouse:
+    """Takes no rows."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise WarehouseError("DuckDB: the file is locked by another program; close it")
+
+
+def test_a_warehouse_that_stays_down_is_one_alarm_and_keeps_nobody_out(
+    pipeline: Pipeline, world: World, notes: Notes
+) -> None:
+    pipeline.restart({"messenger": notes, "warehouse": BrokenWarehouse()})
+    sell_everywhere(world)
+    mark = pipeline.mark()
+    polls(pipeline, 4)
+    assert len(pipeline.mailed(mark)) == 2
+    assert notes.titles == ["the warehouse fails, 2 events waiting"]
+    pipeline.restart({"messenger": notes})
+    pipeline.until_quiet()
+    assert notes.titles[1:] == ["over: the warehouse fails, 2 events waiting"]
+
+
+def test_a_blip_wakes_nobody(pipeline: Pipeline, world: World, notes: Notes) -> None:
+    sell_everywhere(world)
+    world.faults.add("gather", "status", times=8, status=503)
+    pipeline.until_quiet()
+    assert notes.sent == []
+
+
+def test_what_could_not_be_sent_is_sent_by_the_next_poll(pipeline: Pipeline, world: World, notes: Notes) -> None:
+    notes.works = False
+    sell_everywhere(world)
+    world.faults.add("gather", "status", times=None, status=503)
+    polls(pipeline, 3)
+    notes.works = True
+    polls(pipeline, 1)
+    assert len(notes.sent) == 1
+
+
+def test_an_unmatched_event_is_told_at_once_and_once_and_says_what_to_do(
+    pipeline: Pipeline, world: World, notes: Notes
+) -> None:
+    event = world.add_event("PyCon TW 2031 Registration: Students")
+    polls(pipeline, 3)
+    [(title, body)] = notes.sent
+    assert title == f"event {event} is listed and left alone: its name gives no ticket family; map it in KKTIX_EVENTS"
+    assert body.count(str(event)) == 2
+
+
+def test_an_alarm_names_no_person(pipeline: Pipeline, world: World, notes: Notes) -> None:
+    [event, *_] = world.kktix.events
+    [malformed] = world.sell(event)
+    world.kktix.tickets[malformed].overrides["data"] = "nonsense"
+    for address in ("not-an-address", "blank @example.org"):
+        world.sell(event, address=address)
+    world.faults.add("klaviyo", "status", times=None, status=503)
+    polls(pipeline, 4)
+    assert any(str(malformed) in body for _, body in notes.sent)
+    people = {word for ticket in world.kktix.tickets.values() for word in (ticket.address, ticket.person.name)}
+    assert not [word for word in people if word and word in str(notes.sent)]
+
+
+def test_a_sensor_that_cannot_look_tells_so_once(install: Install, world: World, notes: Notes) -> None:
+    pipeline = install(on_disk=True)
+    pipeline.restart({"messenger": notes})
+    world.faults.add("kktix", "status", times=None, status=503)
+    for _ in range(3):
+        pipeline.clock.advance(INTERVAL_SECONDS)
+        with pytest.raises(Failure):
+            tick(pipeline)
+    assert notes.titles == ["KKTIX fails"]

@@ -1,0 +1,134 @@
+"""One alarm per cause, at the right time, and word when it is over."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from pycontw_assets.ledger import Ledger
+from pycontw_assets.troubles import Message, Troubles, alarms_of, message
+
+NOW = datetime(2031, 6, 1, 10, tzinfo=timezone.utc)
+A, B = "2031-individual-90001", "2031-corporate-90002"
+
+
+class Watch:
+    """The memory, a clock to turn, and what would be sent."""
+
+    def __init__(self, home: Path) -> None:
+        self.now = NOW
+        self.memory = Troubles(Ledger(f"sqlite:///{home}/ledger.sqlite", clock=lambda: self.now))
+
+    def fail(self, key: str, subject: str = "gather_guestlist") -> None:
+        self.memory.failed(key, subject, "Gather", "Gather: read guest list: 503")
+
+    def news(self, *keys: str) -> Message | None:
+        return message(alarms_of(self.memory.standing(), keys or (A, B)), self.memory.told(), self.now)
+
+    def tell(self) -> Message | None:
+        news = self.news()
+        if news:
+            self.memory.remember(news)
+        return news
+
+    def later(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Watch:
+    return Watch(tmp_path)
+
+
+def test_a_single_failure_is_left_to_the_next_poll(watch: Watch) -> None:
+    watch.fail(A)
+    assert watch.news() is None
+
+
+def test_a_service_that_stays_down_is_one_alarm_however_many_events_and_assets_wait(watch: Watch) -> None:
+    for _ in range(2):
+        watch.fail(A)
+        watch.fail(B)
+        watch.fail(B, "klaviyo_list")
+    news = watch.tell()
+    assert news
+    assert news.title == "Gather fails, 2 events waiting"
+    assert news.body.count("Gather: read guest list: 503") == 3
+
+
+def test_an_alarm_is_not_repeated_while_nothing_changes_but_recalled_after_a_day(watch: Watch) -> None:
+    watch.fail(A)
+    watch.fail(A)
+    assert watch.tell()
+    watch.later(hours=23)
+    watch.fail(A)
+    assert watch.tell() is None
+    watch.later(hours=1)
+    assert watch.tell()
+
+
+def test_an_alarm_that_grows_is_told_again_but_not_more_than_once_an_hour(watch: Watch) -> None:
+    for _ in range(2):
+        watch.fail(A)
+    watch.tell()
+    for _ in range(2):
+        watch.fail(B)
+    assert watch.tell() is None
+    watch.later(hours=1)
+    news = watch.tell()
+    assert news
+    assert "2 events" in news.title
+
+
+def test_the_end_of_a_trouble_is_told_with_how_long_it_lasted(watch: Watch) -> None:
+    watch.fail(A)
+    watch.fail(A)
+    watch.tell()
+    watch.later(minutes=15)
+    watch.memory.finished(A, "gather_guestlist")
+    news = watch.tell()
+    assert news
+    assert (news.title, "it lasted 15 min" in news.body) == ("over: Gather fails, 1 event waiting", True)
+    assert watch.tell() is None
+
+
+def test_a_finding_is_told_at_once_and_once_whatever_its_numbers_become(watch: Watch) -> None:
+    watch.memory.finished(A, "raw_kktix_orders", ["attendee 700101: malformed (tried 1 times)"])
+    news = watch.tell()
+    assert news
+    assert news.title == f"{A}: attendee 700101: malformed (tried 1 times)"
+    watch.later(days=3)
+    watch.memory.finished(A, "raw_kktix_orders", ["attendee 700101: malformed (tried 9 times)"])
+    assert watch.tell() is None
+
+
+def test_findings_of_different_kinds_are_causes_of_their_own(watch: Watch) -> None:
+    watch.memory.finished(A, "gather_guestlist", ["9 revocations wait for consent"])
+    watch.tell()
+    watch.memory.finished(A, "gather_guestlist", ["9 revocations wait for consent", "1 guest was not confirmed"])
+    news = watch.tell()
+    assert news
+    assert (len(news.raised), news.title) == (1, f"{A}: 1 guest was not confirmed")
+
+
+def test_a_failure_keeps_what_was_found_before_it_and_success_clears_both(watch: Watch) -> None:
+    watch.memory.finished(A, "gather_guestlist", ["9 revocations wait for consent"])
+    watch.fail(A)
+    assert {trouble.is_failure for trouble in watch.memory.standing()} == {True, False}
+    watch.memory.finished(A, "gather_guestlist")
+    assert watch.memory.standing() == []
+
+
+def test_an_event_that_nobody_polls_any_more_raises_no_alarm(watch: Watch) -> None:
+    watch.fail(A)
+    watch.fail(A)
+    assert watch.news(B) is None
+
+
+def test_a_long_list_is_cut_and_says_how_much_is_left_out(watch: Watch) -> None:
+    watch.memory.finished(A, "raw_kktix_orders", [f"attendee {number}: malformed" for number in range(700101, 700121)])
+    news = watch.tell()
+    assert news
+    assert "- and 15 more" in news.body
