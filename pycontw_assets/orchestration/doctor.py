@@ -24,6 +24,7 @@ from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.safety import explain
 from pycontw_assets.orchestration.shadow import shadow
+from pycontw_assets.orchestration.vault_retention import expired
 from pycontw_assets.send_email.klaviyo_client import REVISION
 from pycontw_assets.send_email.template import check_video_url
 
@@ -213,6 +214,10 @@ def _vault(services: Services) -> Iterator[Finding]:
     with shadow(services) as copy:
         polled = [p.key for p in copy.ledger.known_events().values() if copy.ledger.poll_of(p.key)]
         snapshots = {key: copy.vault.read(key) for key in polled}
+        overdue = [partition.key for partition in expired(copy)]
+    if overdue:
+        what = f"the orders of {', '.join(overdue)} are older than RETENTION_DAYS"
+        yield Finding("warn", "vault", what, "the next poll removes them, unless KKTIX still lists the event")
     lost = [key for key, snapshot in snapshots.items() if snapshot is None]
     if lost:
         fix = "restore the folder or bucket of VAULT_URL; otherwise the next poll reads everybody anew"
