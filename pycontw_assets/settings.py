@@ -173,7 +173,11 @@ class Settings(BaseSettings):
         ge=1,
         description="days after an event was last listed until its orders leave the vault; its tables stay",
     )
-    alert_urls: SecretStr | None = Field(None, description="Apprise URLs for failures and refusals")
+    alert_urls: SecretStr | None = Field(
+        None,
+        description="Apprise URLs (Discord: `discord://<webhook id>/<token>`), separated by blanks: "
+        "who is told of troubles",
+    )
     heartbeat_url: SecretStr | None = Field(None, description="fetched after every good poll")
 
     @property

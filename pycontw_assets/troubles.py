@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from pycontw_assets.ledger import Ledger, UtcDateTime, upsert
+from pycontw_assets.ledger_engine import create_missing
 
 FAILURES_BEFORE_ALARM = 2  # the next poll repairs a blip; nobody has to be woken for it
 REMINDER = timedelta(days=1)
@@ -96,7 +97,7 @@ class Troubles:
 
     def __init__(self, ledger: Ledger) -> None:
         self._engine, self._clock = ledger.engine, ledger.clock
-        _tables.create_all(self._engine)
+        create_missing(self._engine, _tables)
 
     def failed(self, partition_key: str, subject: str, cause: str, text: str) -> None:
         """An attempt failed. What has one ``cause`` becomes one alarm, whichever assets met it."""
