@@ -19,7 +19,7 @@ from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.sandbox.oracle import events_of
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.harness import EDITION, Command, Pipeline
+from pycontw_assets_tests.pipeline.harness import EDITION, Command, Pipeline, describe
 from pycontw_assets_tests.pipeline.kill_points import KINDS, Kind
 
 REFRESHED_AFTER = 2 * 3600
@@ -70,7 +70,8 @@ def running_sale(install: Install, world: World, holders: int = 2, **options: ob
     pipeline = install(revoke_limit=100, **options)
     for _ in range(holders):
         world.sell(event)
-    assert pipeline.poll().ok
+    report = pipeline.poll()
+    assert report.ok, describe(report)
     return pipeline
 
 

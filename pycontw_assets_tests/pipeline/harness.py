@@ -52,7 +52,7 @@ EDITION = "2031"
 WAREHOUSE = {"kind": "duckdb"}
 INTERVAL_SECONDS = 300
 SERVICES = ("kktix", "gather", "klaviyo")
-_CHILD_PATIENCE_SECONDS = 120
+_CHILD_PATIENCE_SECONDS = 300  # more than anybody waits for a lease
 
 Moment = Literal["before", "after"]
 Command = Callable[[Definitions, Services, DagsterInstance], bool]
