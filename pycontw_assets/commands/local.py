@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pycontw_assets.commands.exits import FAILED, FINE
-from pycontw_assets.settings import SANDBOX_PORT, load_settings
+from pycontw_assets.settings import SANDBOX_PORT, Settings, load_settings
 
 if TYPE_CHECKING:
     from pycontw_assets.commands.exits import Commands
+    from pycontw_assets.sandbox.desk import AskPipeline, Refusal
 
 
 def add_to(commands: Commands) -> None:
@@ -41,5 +43,32 @@ def _dev(parsed: argparse.Namespace) -> int:
 def _sandbox(parsed: argparse.Namespace) -> int:
     from pycontw_assets.sandbox.server import serve
 
-    serve(parsed.port)
+    serve(parsed.port, ask_pipeline=pipeline_of(load_settings()))
     return FINE
+
+
+def pipeline_of(settings: Settings) -> AskPipeline:
+    """What the pipeline of the same home has recorded as its troubles; ``None`` before its first poll."""
+    import sqlalchemy as sa
+
+    from pycontw_assets.sandbox.desk import Refusal
+    from pycontw_assets.troubles import troubles
+
+    file = settings.home / "ledger.sqlite"
+    url = settings.ledger_url
+    engine = sa.create_engine(url.get_secret_value() if url else f"sqlite:///{file}")
+
+    def ask() -> Sequence[Refusal] | None:
+        if url is None and not file.exists():
+            return None  # looking must not make the file: its tables would be missing
+        try:
+            with engine.connect() as db:
+                rows = db.execute(sa.select(troubles).order_by(troubles.c.since)).all()
+        except sa.exc.SQLAlchemyError:
+            return None
+        return [
+            Refusal(row.partition_key, f"{row.subject}: {row.text}", row.is_failure, row.since, row.times)
+            for row in rows
+        ]
+
+    return ask

@@ -8,15 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError, validate_call
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, validate_call
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from pycontw_assets.sandbox import desk
 from pycontw_assets.sandbox.faults import Fault, Kind
+from pycontw_assets.sandbox.guard import MAIL_POLICY
+from pycontw_assets.sandbox.klaviyo.account import Mail
 from pycontw_assets.sandbox.people import AddressKind
+from pycontw_assets.sandbox.weather import Weather, set_weather
 from pycontw_assets.sandbox.world import World
 
 Reseed = Callable[[World], object]
@@ -26,9 +31,12 @@ _checked = validate_call(config=ConfigDict(strict=True, extra="forbid"))
 class Control:
     """The actions by name."""
 
-    def __init__(self, world: World, reseed: Reseed | None = None) -> None:
+    def __init__(
+        self, world: World, reseed: Reseed | None = None, ask_pipeline: desk.AskPipeline = lambda: None
+    ) -> None:
         self._world = world
         self._reseed = reseed
+        self._ask_pipeline = ask_pipeline
 
     def routes(self) -> list[BaseRoute]:
         actions: dict[str, Callable[..., object]] = {
@@ -36,11 +44,12 @@ class Control:
             "rename_event": _checked(self._world.rename_event),
             "end_event": _checked(self._world.end_event),
             "sell": _checked(self._sell),
+            "sell_many": _checked(self._sell_many),
             "pay": _checked(self._world.pay),
             "cancel": _checked(self._world.cancel),
             "refund": _checked(self._world.refund),
             "reinstate": _checked(self._world.reinstate),
-            "transfer": _checked(self._world.transfer),
+            "transfer": _checked(self._transfer),
             "set_state": _checked(self._world.set_state),
             "add_guest": _checked(self._world.add_guest),
             "remove_guest": _checked(self._world.remove_guest),
@@ -48,11 +57,18 @@ class Control:
             "unsubscribe": _checked(self._world.klaviyo.unsubscribe),
             "add_fault": _checked(self._add_fault),
             "clear_faults": _checked(self._world.faults.clear),
+            "set_weather": _checked(self._set_weather),
             "set_switch": _checked(self._set_switch),
             "reset": _checked(self._reset),
         }
         posts = [Route(f"/{name}", self._endpoint(act), methods=["POST"]) for name, act in actions.items()]
-        return [Route("/state", self._state, methods=["GET"]), *posts]
+        looks = [
+            Route("/state", self._state, methods=["GET"]),
+            Route("/desk", self._desk, methods=["GET"]),
+            Route("/mails/{number:int}", self._mail, methods=["GET"]),
+            Route("/mails/{number:int}/html", self._mail_html, methods=["GET"]),
+        ]
+        return [*looks, *posts]
 
     def _endpoint(self, act: Callable[..., object]) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
@@ -84,6 +100,28 @@ class Control:
         price: float = 2500,
     ) -> list[int]:
         return self._world.sell(event_id, n, address=address or None, kind=kind, paid=paid, price=price)
+
+    def _sell_many(
+        self,
+        event_id: int,
+        buyers: Annotated[int, Field(ge=1, le=1000)],
+        paid: bool = True,
+        kind: AddressKind = "plain",
+    ) -> int:
+        """One seat each; how many."""
+        with self._world.ground.lock:  # nobody looks in between
+            for _ in range(buyers):
+                self._world.sell(event_id, kind=kind, paid=paid)
+        return buyers
+
+    def _transfer(self, attendee_id: int, address: str | None = None) -> str:
+        """Without an address: to somebody invented."""
+        heir = address if address is not None else self._world.kktix.people.next().address
+        self._world.transfer(attendee_id, heir)
+        return heir
+
+    def _set_weather(self, service: Literal["kktix", "gather", "klaviyo"], weather: Weather) -> None:
+        set_weather(self._world.faults, service, weather)
 
     def _add_fault(
         self,
@@ -125,7 +163,29 @@ class Control:
         world = self._world
         return {"kktix": world.kktix.switches, "gather": world.gather.switches, "klaviyo": world.klaviyo.switches}
 
-    # -- the state ------------------------------------------------------------------------------------
+    # -- looking --------------------------------------------------------------------------------------
+
+    async def _desk(self, request: Request) -> Response:
+        """What the page draws, every second; it stays small however much was sold."""
+        wish = desk.Wish(request.query_params.get("text", ""), request.query_params.get("phase", ""))
+        refusals = await run_in_threadpool(self._ask_pipeline)
+        return JSONResponse(desk.look(self._world, wish, refusals))
+
+    async def _mail(self, request: Request) -> Response:
+        return (
+            JSONResponse({**asdict(mail), "at": mail.at.isoformat()})
+            if (mail := self._find_mail(request))
+            else _no_mail()
+        )
+
+    async def _mail_html(self, request: Request) -> Response:
+        """As its reader sees it: a document of its own, which may do nothing."""
+        mail = self._find_mail(request)
+        return HTMLResponse(mail.html, headers={"content-security-policy": MAIL_POLICY}) if mail else _no_mail()
+
+    def _find_mail(self, request: Request) -> Mail | None:
+        number = request.path_params["number"]
+        return next(iter(self._world.outbox[number : number + 1]), None)
 
     async def _state(self, request: Request) -> Response:
         world = self._world
@@ -153,6 +213,10 @@ class Control:
                 "calls": {name: world.calls.count(name) for name in ("kktix", "gather", "klaviyo")},
             }
         return JSONResponse(state)
+
+
+def _no_mail() -> Response:
+    return JSONResponse({"error": "no such mail"}, 404)
 
 
 def _event(world: World, event_id: int) -> dict[str, Any]:

@@ -6,17 +6,20 @@ import asyncio
 import socket
 import threading
 import time
-from importlib import resources
 from types import TracebackType
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.control import Control, Reseed
+from pycontw_assets.sandbox.desk import AskPipeline
+from pycontw_assets.sandbox.guard import Guard
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.wire import HTML_PAGE, AbortableProtocol
 from pycontw_assets.sandbox.world import World
@@ -26,23 +29,23 @@ DEFAULT_PORT = 8031
 _START_PATIENCE_SECONDS = 10.0
 
 
-def build_app(world: World, reseed: Reseed | None = None) -> Starlette:
-    """``reseed`` refills the world after a reset from the page. Needs ``AbortableProtocol`` to carry out faults."""
-    page = resources.files("pycontw_assets.sandbox").joinpath("page.html").read_text(encoding="utf-8")
+def build_app(world: World, reseed: Reseed | None = None, ask_pipeline: AskPipeline = lambda: None) -> Starlette:
+    """``reseed`` refills the world after a reset from the page; ``ask_pipeline`` tells what it could not do.
 
-    async def show_page(request: Request) -> Response:
-        return HTMLResponse(page)
+    Needs ``AbortableProtocol`` to carry out faults.
+    """
 
     async def show_sign_in(request: Request) -> Response:
         return HTMLResponse(HTML_PAGE)
 
     services: list[BaseRoute] = [Mount(f"/{name}", app=app) for name, app in world.services().items()]
+    guarded = [Middleware(Guard)]
     return Starlette(
         routes=[
-            Route("/", show_page),
             Route("/sign_in", show_sign_in),
-            Mount("/control", routes=Control(world, reseed).routes()),
             *services,
+            Mount("/control", routes=Control(world, reseed, ask_pipeline).routes(), middleware=guarded),
+            Mount("/", app=StaticFiles(packages=[("pycontw_assets.sandbox", "page")], html=True), middleware=guarded),
         ]
     )
 
@@ -63,10 +66,16 @@ def environment(url: str) -> dict[str, str]:
 class SandboxServer:
     """A sandbox in a thread of this process, from ``with`` to its end; ``url`` has no trailing slash."""
 
-    def __init__(self, world: World, port: int = 0, reseed: Reseed | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        port: int = 0,
+        reseed: Reseed | None = None,
+        ask_pipeline: AskPipeline = lambda: None,
+    ) -> None:
         self.world = world
         self._port = port
-        self._app = build_app(world, reseed)
+        self._app = build_app(world, reseed, ask_pipeline)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -97,13 +106,13 @@ class SandboxServer:
             time.sleep(0.005)
 
 
-def serve(port: int = DEFAULT_PORT, world: World | None = None) -> None:
+def serve(port: int = DEFAULT_PORT, world: World | None = None, ask_pipeline: AskPipeline = lambda: None) -> None:
     """Answer until interrupted. Without a world: an invented sale, refilled on every reset."""
     if world is None:
         world = World()
         seed_demo(world)
     with _listen(port) as listener:
-        asyncio.run(uvicorn.Server(_config(build_app(world, seed_demo))).serve(sockets=[listener]))
+        asyncio.run(uvicorn.Server(_config(build_app(world, seed_demo, ask_pipeline))).serve(sockets=[listener]))
 
 
 def _listen(port: int) -> socket.socket:
