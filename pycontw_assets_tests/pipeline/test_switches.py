@@ -323,6 +323,8 @@ def test_several_books_doubled_rows_and_ids_as_text_are_one_attendee_each(pipeli
     world.sell(event, address=CARA)
     report = pipeline.poll()
     assert report.ok
+    assert len(report.tick.discovery.partitions) == 1
+    assert len(world.calls.find("kktix", path="/attendees/")) == 3, "each is read once"
     assert len(pipeline.tables()["individual"]) == 3
     assert sorted(pipeline.mailed()) == [ANNA, BEN, CARA]
     world.cancel(first)
