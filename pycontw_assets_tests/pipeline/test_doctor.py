@@ -63,6 +63,7 @@ def test_a_service_that_is_down_hides_no_other_finding(
     assert {"disk", "vault", "ledger", "warehouse", "Dagster"} <= found.keys()
 
 
+@pytest.mark.slow
 def test_keys_that_are_refused_are_named_with_the_service(install: Install, world: World, event: int) -> None:
     found = findings(install(gather_api_key="wrong", klaviyo_api_key="wrong", kktix_api_token="wrong"))
     for name in ("KKTIX", "Gather", "Klaviyo"):
@@ -77,6 +78,7 @@ def test_an_event_that_says_too_little_and_one_without_a_book_are_found(pipeline
     assert "event 90002: its name gives no edition" in told
 
 
+@pytest.mark.slow
 def test_a_vault_that_lost_orders_fails(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event)
     pipeline.poll()
@@ -85,6 +87,7 @@ def test_a_vault_that_lost_orders_fails(pipeline: Pipeline, world: World, event:
     assert f"2031-individual-{event} are gone" in findings(pipeline)["vault"].what
 
 
+@pytest.mark.slow
 def test_another_pseudonym_key_is_the_ledgers_to_refuse(pipeline: Pipeline, world: World, event: int) -> None:
     pipeline.poll()
     pipeline.restart(pseudonym_key="another")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from dagster import AssetKey
 
 from pycontw_assets.sandbox.world import World
@@ -42,6 +43,7 @@ def test_a_dry_run_changes_nothing_outside_and_shows_what_it_would_do(
     assert pipeline.ledger.open_batches(f"2031-individual-{event}") == []
 
 
+@pytest.mark.slow
 def test_what_a_dry_run_left_undone_is_done_once_it_ends(install: Install, world: World, event: int) -> None:
     pipeline = install(pycontw_dry_run=True)
     world.sell(event, address=ANNA)
@@ -53,6 +55,7 @@ def test_what_a_dry_run_left_undone_is_done_once_it_ends(install: Install, world
     assert pipeline.verdict() == []
 
 
+@pytest.mark.slow
 def test_a_dry_run_takes_nobody_off_and_names_the_limits_it_meets(install: Install, world: World, event: int) -> None:
     pipeline = install()
     tickets = [world.sell(event, address=address)[0] for address in (ANNA, BEN)]

@@ -108,6 +108,7 @@ def test_an_entry_of_somebody_else_stays_and_is_named(pipeline: Pipeline, world:
     assert pipeline.guests() == {ANNA, BEN}
 
 
+@pytest.mark.slow
 def test_the_command_asks_first_and_never_names_anybody(
     server: SandboxServer, sold: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -47,7 +47,7 @@ def test_a_plan_of_a_new_installation_makes_nothing_and_asks_only(pipeline: Pipe
 
 
 def test_a_plan_leaves_every_byte_as_it_is(install: Install, world: World, event: int) -> None:
-    pipeline = install(on_disk=True)
+    pipeline = install()
     tickets = [world.sell(event, address=address)[0] for address in (ANNA, BEN)]
     pipeline.poll()
     world.refund(tickets[0])
@@ -103,6 +103,7 @@ def test_one_event_that_cannot_be_read_keeps_no_other_from_being_planned(pipelin
     assert any("2031-individual-90001" in problem for problem in plan.problems)
 
 
+@pytest.mark.slow
 def test_a_plan_with_a_lost_ledger_says_so(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=ANNA)
     pipeline.poll()
@@ -113,6 +114,7 @@ def test_a_plan_with_a_lost_ledger_says_so(pipeline: Pipeline, world: World, eve
         make_plan(pipeline.services)
 
 
+@pytest.mark.slow
 def test_a_poll_prints_one_line_per_event_and_nobody(pipeline: Pipeline, world: World, event: int) -> None:
     world.add_event("A dinner")
     world.sell(event, address=ANNA)

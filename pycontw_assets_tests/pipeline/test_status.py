@@ -48,6 +48,7 @@ def test_everybody_is_counted_where_they_stand(pipeline: Pipeline, world: World,
     assert ANNA not in "\n".join(describe_status(found))
 
 
+@pytest.mark.slow
 def test_a_service_that_fails_shows_with_the_next_attempt(install: Install, world: World, event: int) -> None:
     pipeline = install()
     world.sell(event, address=ANNA)
@@ -64,6 +65,7 @@ def test_a_service_that_fails_shows_with_the_next_attempt(install: Install, worl
     assert status(pipeline).troubles == ()
 
 
+@pytest.mark.slow
 def test_the_command_works_before_and_after_the_first_poll(
     server: SandboxServer, install: Install, world: World, event: int, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

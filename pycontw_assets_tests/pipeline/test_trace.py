@@ -71,7 +71,23 @@ def test_the_answers_after_a_first_poll(pipeline: Pipeline, world: World, event:
     assert unknown.passages == ()
     assert any("1 attendees of" in hint for hint in unknown.hints)
 
+    lines = list(describe_trace(trace(pipeline.services, ANNA)))
+    assert [line.split()[0] for line in lines] == ["a…@example.org,", "ticket", "table", "guest", "invitation", "next"]
+    assert_live_asks_what_the_services_say_now(pipeline)
 
+
+def assert_live_asks_what_the_services_say_now(pipeline: Pipeline) -> None:
+    pipeline.world.remove_guest(ANNA)
+    pipeline.world.klaviyo.unsubscribe(ANNA)
+    mark = pipeline.mark()
+    trace(pipeline.services, ANNA)
+    assert pipeline.requests(mark) == 0
+    found = trace(pipeline.services, ANNA, live=True)
+    assert found.live == ("Gather: not on the guest list", "Klaviyo: mail is not delivered (UNSUBSCRIBE)")
+    assert pipeline.writes(mark) == []
+
+
+@pytest.mark.slow
 def test_a_cancelled_ticket_is_followed_off_the_list(pipeline: Pipeline, world: World, event: int) -> None:
     [ticket] = world.sell(event, address=ANNA)
     world.sell(event, address=BEN)
@@ -86,6 +102,7 @@ def test_a_cancelled_ticket_is_followed_off_the_list(pipeline: Pipeline, world: 
     assert gone.next == "nothing: there is no usable ticket"
 
 
+@pytest.mark.slow
 def test_who_waits_for_a_limit_is_told_so(install: Install, world: World, event: int) -> None:
     pipeline = install(invite_limit=0)
     world.sell(event, address=ANNA)
@@ -93,21 +110,7 @@ def test_who_waits_for_a_limit_is_told_so(install: Install, world: World, event:
     assert "INVITE_LIMIT" in passage(pipeline, ANNA).next
 
 
-def test_live_asks_what_the_services_say_now(pipeline: Pipeline, world: World, event: int) -> None:
-    world.sell(event, address=ANNA)
-    pipeline.poll()
-    lines = list(describe_trace(trace(pipeline.services, ANNA)))
-    assert [line.split()[0] for line in lines] == ["a…@example.org,", "ticket", "table", "guest", "invitation", "next"]
-    world.remove_guest(ANNA)
-    world.klaviyo.unsubscribe(ANNA)
-    mark = pipeline.mark()
-    trace(pipeline.services, ANNA)
-    assert pipeline.requests(mark) == 0
-    found = trace(pipeline.services, ANNA, live=True)
-    assert found.live == ("Gather: not on the guest list", "Klaviyo: mail is not delivered (UNSUBSCRIBE)")
-    assert pipeline.writes(mark) == []
-
-
+@pytest.mark.slow
 def test_the_command_shows_a_masked_address_and_exits_with_what_it_found(
     server: SandboxServer, pipeline: Pipeline, world: World, event: int, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
