@@ -407,7 +407,7 @@ def test_a_clock_that_jumps_while_a_lease_is_held_lets_two_at_it_and_still_nobod
     """The lease looks expired to another process in the very middle of the sending."""
     pipeline = running_sale(install, world)
     world.sell(*events_of(world, EDITION))
-    exit_codes = []
+    ended = threading.Event()
     pipeline.clock.advance(ahead)
     other = pipeline.start_child()  # not in the middle of a request: whoever forks there inherits its locks
     pipeline.clock.advance(-ahead)
@@ -415,10 +415,11 @@ def test_a_clock_that_jumps_while_a_lease_is_held_lets_two_at_it_and_still_nobod
     def another() -> None:
         pipeline.clock.advance(ahead)
         other.go()
-        exit_codes.append(other.join())
+        assert other.join() in (0, 1)
+        ended.set()
 
     world.faults.add(place.service, "hook", method=place.method, path=place.path, action=another)
     report_of(pipeline)
-    assert exit_codes
+    assert ended.wait(300), "on a busy machine this poll is through its time-out first"
     assert pipeline.verdict(settled=False) == []
     all_is_well(pipeline)
