@@ -79,11 +79,10 @@ def _environment(number: int) -> list[bytes]:
 
 
 def end_all(home: Path) -> int:
-    """Ask the one who started the others; whoever is left after a while is ended. How many there were."""
+    """Ask the one who started the others, or all where it is gone; whoever is left after a while is ended. How many."""
     found = belonging_to(home)
-    for number in found:
-        if _is_stack(number):
-            _send(number, signal.SIGTERM)
+    for number in [number for number in found if _is_stack(number)] or found:
+        _send(number, signal.SIGTERM)
     if found and not _within(3 * _GRACE_SECONDS, lambda: not belonging_to(home)):
         for number in belonging_to(home):
             _send(number, signal.SIGKILL)

@@ -25,6 +25,7 @@ HOST = "127.0.0.1"
 _WEB_PORT, _SANDBOX_PORT = 3000, 8031
 _PATIENCE_SECONDS = 300.0
 _PAUSE_SECONDS = 2.0
+_READ_ONLY, _WRITABLE = 0o555, 0o711
 
 
 class Stack:
@@ -62,12 +63,13 @@ class Stack:
     def __enter__(self) -> Stack:
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, _interrupt)
-        # Of another user where root gave it away, so only what is ours is removed: this very folder.
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _remove(self._folder)
         for part in ("", "logs", "dagster", "data"):
             (self._folder / part).mkdir(mode=0o711)
         for name in ("dagster.yaml", "workspace.yaml"):
             shutil.copy2(DEPLOY / name, self._folder / "dagster" / name)
+        # As in the image, which is read-only.
+        (self._folder / "dagster").chmod(_READ_ONLY)
         return self
 
     def __exit__(
@@ -193,6 +195,14 @@ def _variables(folder: Path) -> dict[str, str]:
         name: secrets.token_hex(16) for name in ("POSTGRES_PASSWORD", "DAGSTER_PG_PASSWORD", "LEDGER_PG_PASSWORD")
     }
     return {**compose.read_variables(DEPLOY / "sandbox.env", ours), **ours, **passwords}
+
+
+def _remove(folder: Path) -> None:
+    """What an earlier start left."""
+    if folder.exists():
+        if (folder / "dagster").exists():
+            (folder / "dagster").chmod(_WRITABLE)
+        shutil.rmtree(folder)
 
 
 def _port(preferred: int = 0) -> int:
