@@ -83,6 +83,13 @@ holdings = sa.Table(
     sa.Column("edition", sa.String, nullable=False),
 )
 
+unread = sa.Table(
+    "unread",
+    _tables,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("edition", sa.String, nullable=False),
+)
+
 grants = sa.Table(
     "grants",
     _tables,
@@ -310,6 +317,15 @@ class Ledger:
                 for key in sorted(set(holder_keys) - before)
             ]
             insert_missing(db, holdings, added)
+            db.execute(sa.delete(unread).where(unread.c.partition_key == poll.partition_key))
+
+    def note_unread(self, edition: str, partition_keys: Collection[str]) -> None:
+        """Which events have orders that the last good poll did not see, or that nobody can look at now."""
+        with self.engine.begin() as db:
+            noted = set(db.scalars(sa.select(unread.c.partition_key).where(unread.c.edition == edition)))
+            db.execute(sa.delete(unread).where(unread.c.partition_key.in_(noted - set(partition_keys))))
+            added = sorted(set(partition_keys) - noted)
+            insert_missing(db, unread, [{"partition_key": key, "edition": edition} for key in added])
 
     def holders_of(self, partition_key: str) -> set[str]:
         """Pseudonyms of those who hold a usable ticket of the event, as of its last good poll."""
@@ -384,16 +400,19 @@ class Ledger:
                 db.execute(sa.update(grants).where(*_open_grants_of(edition, [row.address_key])).values(**values))
 
     def lapsed_grants(self, edition: str) -> dict[str, Grant]:
-        """Open spans, opened by us, whose address holds no usable ticket in any event any more."""
-        still = sa.select(holdings.c.address_key).where(holdings.c.edition == edition)
-        query = sa.select(grants).where(
-            grants.c.edition == edition,
-            grants.c.state != "revoked",
-            grants.c.ours.is_(True),
-            grants.c.address_key.not_in(still),
-        )
+        """Open spans, opened by us, whose address holds no usable ticket in any event any more.
+
+        None while the orders of some event are unread: whoever gave a ticket back may have another one there.
+        """
+        query = sa.select(grants).where(*_lapsed(edition), grants.c.state != "revoked", grants.c.ours.is_(True))
         with self.engine.begin() as db:
             return {row.address_key: _grant(row) for row in db.execute(query)}
+
+    def doubt_lapsed_guests(self, edition: str) -> None:
+        """Who was on the list before us and holds no ticket any more may leave it unseen: to be looked up again."""
+        seen = (*_lapsed(edition), grants.c.state == "granted", grants.c.ours.is_(False))
+        with self.engine.begin() as db:
+            db.execute(sa.update(grants).where(*seen).values(state="intended"))
 
     def revoked_in(self, poll_id: str) -> int:
         """How many spans one poll ended so far."""
@@ -694,6 +713,12 @@ def _family(name: str) -> Family:
 
 def _open_grants_of(edition: str, keys: list[str]) -> tuple[sa.ColumnElement[bool], ...]:
     return (grants.c.edition == edition, grants.c.state != "revoked", grants.c.address_key.in_(keys))
+
+
+def _lapsed(edition: str) -> tuple[sa.ColumnElement[bool], ...]:
+    still = sa.select(holdings.c.address_key).where(holdings.c.edition == edition)
+    none_unread = ~sa.exists().where(unread.c.edition == edition)
+    return (grants.c.edition == edition, grants.c.address_key.not_in(still), none_unread)
 
 
 def _grants_of(db: sa.Connection, edition: str, keys: list[str]) -> list[sa.Row[Any]]:

@@ -25,6 +25,7 @@ _RETRY_BASE = timedelta(minutes=5)
 _RETRY_CAP = timedelta(days=1)
 _OVERWRITE_ATTEMPTS = 3
 _MOST_REFUSALS = 30  # of one step: enough to find a few poison addresses
+_MOST_LOOKS = 12  # polls in which a guest who may show late is looked for
 _TOLERANCE_COUNT = 1
 _TOLERANCE_SHARE = 0.01
 
@@ -116,6 +117,18 @@ def _put_there_by_us(grant: Grant | None, listed: Entry) -> bool:
     return grant.state == "revoking" or looks_ours(listed)
 
 
+def _has_left(grant: Grant) -> bool:
+    """Of a guest who is not on the list: whether that ends the span, rather than being mended."""
+    return grant.state == "revoking" or (grant.state == "intended" and not grant.ours)
+
+
+def _looks_for_latecomer(grant: Grant) -> int:
+    """How often a guest without a ticket was already looked for in vain; enough for one who was seen once."""
+    if grant.state == "intended":
+        return 0
+    return grant.attempts if grant.state == "revoking" and grant.attempts else _MOST_LOOKS
+
+
 def looks_ours(listed: Entry) -> bool:
     """Whether nobody made the entry their own meanwhile: a speaker who once bought a ticket is not ours to remove."""
     affiliation = listed.get("affiliation") if isinstance(listed, dict) else None
@@ -128,7 +141,9 @@ def distrust(current: GuestList, listed: Iterable[str], grants: Mapping[str, Gra
     shown = set(listed)
     lacking = len(expected - shown)
     # A crash may have come right after they were taken off: that is no sign of a broken list.
-    taken_off = sum(grant.state == "revoking" and key not in shown for key, grant in grants.items())
+    taken_off = sum(
+        grant.state == "revoking" and not grant.attempts and key not in shown for key, grant in grants.items()
+    )
     if expected and not (current.was_object and current.entries):
         return f"Gather answered with an empty guest list, {len(expected)} guests of ours were on it"
     if _is_many(lacking, len(expected)):
@@ -166,6 +181,7 @@ class GuestListStep:
 
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
         """Add who is missing, remove whose ticket is gone. Without anything to do, Gather is not called."""
+        self.ledger.doubt_lapsed_guests(partition.edition)
         grants = self.ledger.open_grants(partition.edition)
         lapsed = self.ledger.lapsed_grants(partition.edition)
         now = self.ledger.clock()
@@ -251,9 +267,9 @@ class GuestListStep:
         return len(confirmed)
 
     def _reopen_revoked(self, edition: str, add: frozenset[str], doubt: str | None) -> frozenset[str]:
-        """Who bought again while a removal was in doubt: off the list means it happened, so a new span begins."""
+        """Who bought again after leaving the list, by a removal in doubt or by somebody's hand: a new span begins."""
         grants = self.ledger.open_grants(edition)
-        removed = {key for key in add if key in grants and grants[key].state == "revoking"}
+        removed = {key for key in add if key in grants and _has_left(grants[key])}
         if removed and doubt:
             self.problems.append(f"{doubt}; {len(removed)} guests wait until it reads well again")
             return add - removed
@@ -309,8 +325,17 @@ class GuestListStep:
                 "was removed. If they are right, run `pycontw-assets poll --consent revoke`"
             )
             return 0, leaving
-        self.ledger.set_grants(edition, change.end, "revoked", revoked_in=self.poll_id)
-        return len(change.end) + self._revoke(client, edition, change.revoke), 0
+        ended = self._keep_looking(edition, grants, change.end)
+        self.ledger.set_grants(edition, ended, "revoked", revoked_in=self.poll_id)
+        return len(ended) + self._revoke(client, edition, change.revoke), 0
+
+    def _keep_looking(self, edition: str, grants: Mapping[str, Grant], absent: frozenset[str]) -> frozenset[str]:
+        """Who was sent and never seen may show late, and has to be taken off then; the others are gone for good."""
+        looks = {key: _looks_for_latecomer(grants[key]) for key in absent}
+        for key, number in looks.items():
+            if number < _MOST_LOOKS:
+                self.ledger.set_grants(edition, [key], "revoking", attempts=number + 1)
+        return frozenset(key for key, number in looks.items() if number >= _MOST_LOOKS)
 
     def _cede(self, edition: str, keys: frozenset[str]) -> None:
         if keys:
@@ -323,7 +348,7 @@ class GuestListStep:
     def _revoke(self, client: Gather, edition: str, keys: frozenset[str]) -> int:
         if not keys:
             return 0
-        self.ledger.set_grants(edition, keys, "revoking")
+        self.ledger.set_grants(edition, keys, "revoking", attempts=0)
         left: frozenset[str] = keys
         for _ in range(_OVERWRITE_ATTEMPTS):
             # Read again right before writing: what somebody added since the first read must survive.

@@ -20,6 +20,7 @@ GOOD_POLLS_UNTIL_GONE = 2
 _SHRINK_COUNT = 5
 _SHRINK_SHARE = 0.10
 _LONGEST_INTERVAL = timedelta(days=1)
+_WAY_OUT = "nobody is withdrawn. If they really left, run `pycontw-assets poll --consent book`"
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _LONGEST_INTEGER = 19  # digits; what fits a 64-bit column
 
@@ -168,12 +169,9 @@ def is_watched(record: AttendeeRecord) -> bool:
 
 def _shrinkage(present: Collection[int], ids: Collection[int], missing: Collection[int]) -> str | None:
     if present and not ids:
-        return f"the attendance book is empty, {len(present)} attendees were known; nobody is withdrawn"
+        return f"the attendance book is empty, {len(present)} attendees were known; {_WAY_OUT}"
     if len(missing) > _SHRINK_COUNT and len(missing) > _SHRINK_SHARE * len(present):
-        return (
-            f"the attendance book lacks {len(missing)} of {len(present)} known attendees; nobody is withdrawn. "
-            "If they really left, run `pycontw-assets poll --consent book`"
-        )
+        return f"the attendance book lacks {len(missing)} of {len(present)} known attendees; {_WAY_OUT}"
     return None
 
 

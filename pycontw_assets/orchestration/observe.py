@@ -20,6 +20,7 @@ from pycontw_assets.orchestration.reconcile import (
     Decision,
     EventFacts,
     decide,
+    is_unread,
     table_asset,
 )
 from pycontw_assets.orchestration.recovery import refuse_lost_ledger_if_told
@@ -72,7 +73,7 @@ class Tick:
 
 
 def observe(services: Services, instance: DagsterInstance) -> Tick:
-    """Look and decide. Registers newly found events in the ledger (their keys are for good); changes nothing else."""
+    """Look and decide. The ledger hears of new events (their keys are for good) and of unread orders, nothing else."""
     listing = services.kktix.list_events()
     discovery = discover(
         listing.events, services.ledger.known_events(), services.mapped_events(), services.settings.edition
@@ -87,6 +88,9 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
         partition.key: _facts(services, runs, partition, books.get(partition.event_id))
         for partition in (*discovery.partitions, *ended)
     }
+    if discovery.edition:
+        unread = [key for key, fact in facts.items() if is_unread(fact, services.clock())]
+        services.ledger.note_unread(discovery.edition, unread)
     template_due = bool(discovery.edition) and _template_due(services, instance, discovery.edition or "", runs)
     warnings = (*listing.warnings, *_warnings(discovery, ended, facts))
     return Tick(discovery, warnings, facts, _decisions(services, facts), template_due)

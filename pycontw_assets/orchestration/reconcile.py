@@ -111,6 +111,13 @@ def _orders_due(facts: EventFacts, now: datetime) -> str:
     return ""
 
 
+def is_unread(facts: EventFacts, now: datetime) -> bool:
+    """Whether the event's orders may by now differ from what the last good poll read."""
+    if facts.book is not None and facts.book.problem and not facts.book.ids:
+        return facts.poll is not None
+    return bool(_orders_due(facts, now))
+
+
 def _load_due(facts: EventFacts) -> tuple[bool, str]:
     poll = facts.poll
     if poll is None:

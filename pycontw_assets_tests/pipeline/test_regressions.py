@@ -1,0 +1,92 @@
+"""What the state machine found, told as short stories; each failed once."""
+
+from __future__ import annotations
+
+from pycontw_assets.sandbox.oracle import entitled
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, describe
+
+ANNA, BEN = "anna@example.org", "ben@example.com"
+
+
+def test_an_empty_book_names_the_consent_that_makes_it_believed(pipeline: Pipeline, world: World, event: int) -> None:
+    [last] = world.sell(event, address=ANNA)
+    pipeline.poll()
+    world.cancel(last)
+    assert "--consent book" in describe(pipeline.later_poll())
+
+
+def test_a_speaker_who_left_the_list_and_buys_again_is_let_in_and_invited_again(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """Who was on the list before us is nobody we take off; once staff did, the next ticket is a new beginning."""
+    world.sell(event, address=ANNA)
+    world.add_guest(BEN)
+    [seat] = world.sell(event, address=BEN)
+    pipeline.until_quiet()
+    world.refund(seat)
+    pipeline.until_quiet()
+    assert BEN in pipeline.guests()
+    world.remove_guest(BEN)
+    world.sell(event, address=BEN)
+    pipeline.until_quiet()
+    assert BEN in pipeline.guests()
+    assert pipeline.mailed().count(BEN) == 2
+    assert pipeline.verdict() == []
+
+
+def test_who_bought_for_another_event_before_losing_access_is_not_put_out_for_a_moment(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """The new ticket is read in the same poll in which the old one is gone for the second time."""
+    other = world.add_event("PyCon TW 2031 Registration: Reserved")
+    world.sell(event, address=ANNA)
+    [seat] = world.sell(event, address=BEN)
+    pipeline.until_quiet()
+    world.refund(seat)
+    pipeline.later_poll()
+    world.sell(other, address=BEN)
+    pipeline.until_quiet()
+    assert pipeline.mailed().count(BEN) == 1
+    assert pipeline.guests() == entitled(world, EDITION)
+    assert pipeline.verdict() == []
+
+
+def test_a_guest_who_shows_only_after_the_ticket_was_given_back_is_taken_off(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """Gather may take its time: that a guest we sent was never seen does not mean that nobody will come."""
+    world.sell(event, address=ANNA)
+    pipeline.until_quiet()
+    world.gather.switches.effect_delay = 1200
+    [seat] = world.sell(event, address=BEN)
+    pipeline.later_poll()
+    world.refund(seat)
+    world.gather.switches.effect_delay = 0
+    for _ in range(3):
+        pipeline.later_poll()
+    assert BEN not in pipeline.guests()
+    pipeline.clock.advance(600)
+    assert BEN in pipeline.guests()
+    pipeline.until_quiet()
+    assert pipeline.guests() == {ANNA}
+    assert pipeline.verdict() == []
+
+
+def test_while_an_events_book_cannot_be_read_nobody_is_put_out_who_may_have_bought_there(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    other = world.add_event("PyCon TW 2031 Registration: Reserved")
+    world.sell(event, address=ANNA)
+    [seat] = world.sell(event, address=BEN)
+    pipeline.until_quiet()
+    world.faults.add("kktix", "status", path=f"/{other}/attendance_books", times=None, status=503)
+    world.refund(seat)
+    world.sell(other, address=BEN)
+    for _ in range(3):
+        pipeline.later_poll()
+        assert pipeline.guests() == {ANNA, BEN}
+    world.faults.clear()
+    pipeline.until_quiet()
+    assert pipeline.mailed().count(BEN) == 1
+    assert pipeline.verdict() == []
