@@ -105,6 +105,10 @@ class PostgresServer:
         """An immediate stop: transactions are lost, clients are cut off, and the next start recovers from the log."""
         self._end(signal.SIGQUIT)
 
+    def restart(self) -> None:
+        self.crash()
+        self.start()
+
     def stop(self) -> None:
         self._end(signal.SIGINT)
 

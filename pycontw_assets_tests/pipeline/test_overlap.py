@@ -1,18 +1,82 @@
-"""Two polls at once, in two processes on one home: nobody is mailed twice, nobody is lost, no table is torn."""
+"""Several at work at once on one ledger, on either engine: one works, the others wait or step aside and say so."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from dagster import DagsterInstance, Definitions
+
+from pycontw_assets.leases import TTL
+from pycontw_assets.orchestration.poll import PollReport
+from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.sensors import missing_partitions
+from pycontw_assets.orchestration.watch import look
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.harness import EDITION
+from pycontw_assets_tests.pipeline.crash_scenarios import make_swift
+from pycontw_assets_tests.pipeline.harness import EDITION, Child, Command, Pipeline, describe
+from pycontw_assets_tests.postgres import age_leases
+
+SKEW_SECONDS = 9 * 60
+STEPS_ASIDE = "is at work on it for over 12"
 
 
-def test_two_polls_at_once_mail_nobody_twice_and_lose_nobody(install: Install, world: World, event: int) -> None:
-    """Both find a new event, a newcomer, a transfer and a refund that was missed once."""
-    world.klaviyo.switches.rate_limits = False
-    world.klaviyo.switches.status_step = world.klaviyo.switches.estimation_delay = 0
-    pipeline = install()
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
+def shared(request: pytest.FixtureRequest, install: Install) -> Callable[..., Pipeline]:
+    """Installations whose ledger is on either engine."""
+    if request.param == "sqlite":
+        return install
+    server = request.getfixturevalue("postgres")
+    url = server.url(server.new_database())
+    return lambda **settings: install(ledger_url=url, **settings)
+
+
+def on_server(pipeline: Pipeline) -> bool:
+    return pipeline.ledger.engine.dialect.name == "postgresql"
+
+
+def pass_time(pipeline: Pipeline, seconds: float) -> None:
+    pipeline.clock.advance(seconds)
+    if on_server(pipeline):
+        age_leases(pipeline.ledger.engine, seconds)
+
+
+def start(pipeline: Pipeline, command: Command | None = None) -> Child:
+    variables = {name: str(value) for name, value in pipeline._variables.items()}
+    return Child(variables, pipeline.clock.skipped, None, command=command)
+
+
+def grant_access(key: str) -> Command:
+    """The access run of one event, as a person materialises it in the UI meanwhile."""
+
+    def run(definitions: Definitions, services: Services, instance: DagsterInstance) -> bool:
+        for name, keys in missing_partitions(look(services, instance), instance).items():
+            instance.add_dynamic_partitions(name, keys)
+        job = definitions.resolve_job_def("grant_access_job")
+        return bool(job.execute_in_process(instance=instance, partition_key=key, raise_on_error=False).success)
+
+    return run
+
+
+def table_rows(pipeline: Pipeline) -> dict[int, bool]:
+    return {row["attendee_id"]: row["is_usable"] for table in pipeline.tables().values() for row in table}
+
+
+def all_is_well(pipeline: Pipeline) -> None:
+    pipeline.until_quiet()
+    world = pipeline.world
+    assert pipeline.verdict() == []
+    assert pipeline.guests() == entitled(world, EDITION)
+    assert table_rows(pipeline) == {t.attendee_id: t.is_usable for t in world.kktix.tickets.values()}
+
+
+def changed_sale(shared: Callable[..., Pipeline], world: World, event: int) -> Pipeline:
+    """A new event, a newcomer to both, a transfer, and a refund that was missed once."""
+    make_swift(world)
+    pipeline = shared()
     refunded, moved = world.sell(event)[0], world.sell(event)[0]
     pipeline.poll()
     world.refund(refunded)
@@ -24,16 +88,19 @@ def test_two_polls_at_once_mail_nobody_twice_and_lose_nobody(install: Install, w
         world.sell(event_id)
     world.transfer(moved, "moved@example.org")
     pipeline.clock.advance(2 * 3600)
-    children = [pipeline.start_child(), pipeline.start_child()]
+    return pipeline
+
+
+def test_two_polls_and_a_run_at_once_mail_nobody_twice_and_lose_nobody(
+    shared: Callable[..., Pipeline], world: World, event: int
+) -> None:
+    pipeline = changed_sale(shared, world, event)
+    children = [start(pipeline), start(pipeline), start(pipeline, grant_access(f"{EDITION}-individual-{event}"))]
     for child in children:
         child.go()
     assert {child.join() for child in children} <= {0, 1}
     assert pipeline.verdict(settled=False) == []
-    pipeline.until_quiet()
-    assert pipeline.verdict() == []
-    assert pipeline.guests() == entitled(world, EDITION)
-    rows = {row["attendee_id"]: row["is_usable"] for table in pipeline.tables().values() for row in table}
-    assert rows == {ticket.attendee_id: ticket.is_usable for ticket in world.kktix.tickets.values()}
+    all_is_well(pipeline)
 
 
 def test_while_another_process_is_at_work_on_an_event_a_poll_steps_aside(
@@ -53,3 +120,65 @@ def test_while_another_process_is_at_work_on_an_event_a_poll_steps_aside(
     pipeline.until_quiet()
     assert len(pipeline.mailed()) == 1
     assert pipeline.verdict() == []
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        pytest.param({"service": "klaviyo", "path": "send-jobs$", "method": "POST"}, id="sending"),
+        pytest.param({"service": "gather", "method": "POST"}, id="letting in", marks=pytest.mark.slow),
+        pytest.param({"service": "kktix", "path": "attendees/"}, id="reading orders", marks=pytest.mark.slow),
+    ],
+)
+def test_a_poll_that_shares_only_the_ledger_waits_and_then_steps_aside(
+    shared: Callable[..., Pipeline], world: World, event: int, deed: dict[str, Any]
+) -> None:
+    """Another machine, with a Dagster of its own; with a server between them its clock may be wrong by minutes."""
+    make_swift(world)
+    pipeline = shared()
+    world.sell(event)
+    seen: list[PollReport] = []
+
+    def poll_elsewhere() -> None:
+        pipeline.clock.advance(SKEW_SECONDS if on_server(pipeline) else 0)
+        seen.append(pipeline.poll())
+
+    world.faults.add(**deed, kind="hook", action=poll_elsewhere)
+    assert pipeline.poll_in_child() == 0
+    assert STEPS_ASIDE in describe(seen[0])
+    assert len(pipeline.mailed()) == 1
+    all_is_well(pipeline)
+    assert len(pipeline.mailed()) == 1
+
+
+def test_what_a_killed_process_held_is_free_at_once(shared: Callable[..., Pipeline], world: World, event: int) -> None:
+    make_swift(world)
+    pipeline = shared()
+    world.sell(event)
+    child = start(pipeline)
+    world.faults.add("klaviyo", "hook", path="send-jobs$", method="POST", action=child.kill)
+    child.go()
+    assert child.join() == -9
+    key = f"{EDITION}-individual-{event}"
+    assert pipeline.ledger.lease_owner(f"invitations of {key}")
+    before = pipeline.clock.skipped
+    assert STEPS_ASIDE not in describe(pipeline.poll())
+    assert pipeline.clock.skipped - before < 60
+    all_is_well(pipeline)
+    assert len(pipeline.mailed()) == 1
+
+
+def test_what_a_machine_held_that_is_gone_is_free_when_it_expires(
+    shared: Callable[..., Pipeline], world: World, event: int
+) -> None:
+    """Whether a process of another machine lives nobody here can tell."""
+    make_swift(world)
+    pipeline = shared()
+    world.sell(event)
+    name = f"invitations of {EDITION}-individual-{event}"
+    assert pipeline.ledger.take_lease(name, "elsewhere~1~1/4711/1/a", 100 * TTL, lambda _owner: False) is None
+    assert "process 4711 on elsewhere is at work on it" in describe(pipeline.poll())
+    assert pipeline.mailed() == []
+    pass_time(pipeline, 100 * TTL.total_seconds())
+    all_is_well(pipeline)
+    assert len(pipeline.mailed()) == 1

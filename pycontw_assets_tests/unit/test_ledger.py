@@ -396,7 +396,7 @@ def test_of_processes_that_find_an_empty_server_at_once_none_fails(postgres: Pos
 def test_without_the_driver_a_server_is_refused_with_the_command_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(LedgerError, match=r"pip install 'pycontw-assets\[production\]'"):
-        Ledger("postgresql://somebody:secret@127.0.0.1/ledger")
+        Ledger("postgresql://somebody:secret@example.org/ledger")
 
 
 @pytest.mark.parametrize(
