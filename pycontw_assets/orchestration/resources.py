@@ -177,7 +177,7 @@ class Services:
         }
 
     def exclusive(self, name: str) -> AbstractContextManager[None]:
-        return lease(self.ledger, name)
+        return lease(self.ledger, name, sleep=self.pace.sleep)
 
 
 def _bigquery_client(settings: Settings) -> bigquery.Client:
