@@ -51,12 +51,13 @@ def pipeline_of(settings: Settings) -> AskPipeline:
     """What the pipeline of the same home has recorded as its troubles; ``None`` before its first poll."""
     import sqlalchemy as sa
 
+    from pycontw_assets.ledger_engine import LedgerError, open_reader
     from pycontw_assets.sandbox.desk import Refusal
     from pycontw_assets.troubles import troubles
 
     file = settings.home / "ledger.sqlite"
     url = settings.ledger_url
-    engine = sa.create_engine(url.get_secret_value() if url else f"sqlite:///{file}")
+    engine = open_reader(url.get_secret_value() if url else f"sqlite:///{file}")
 
     def ask() -> Sequence[Refusal] | None:
         if url is None and not file.exists():
@@ -64,7 +65,7 @@ def pipeline_of(settings: Settings) -> AskPipeline:
         try:
             with engine.connect() as db:
                 rows = db.execute(sa.select(troubles).order_by(troubles.c.since)).all()
-        except sa.exc.SQLAlchemyError:
+        except (sa.exc.SQLAlchemyError, LedgerError):
             return None
         return [
             Refusal(row.partition_key, f"{row.subject}: {row.text}", row.is_failure, row.since, row.times)

@@ -151,6 +151,7 @@ def test_a_poll_that_shares_only_the_ledger_waits_and_then_steps_aside(
     assert len(pipeline.mailed()) == 1
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_held_is_free_at_once(shared: Callable[..., Pipeline], world: World, event: int) -> None:
     make_swift(world)
     pipeline = shared()
@@ -168,6 +169,7 @@ def test_what_a_killed_process_held_is_free_at_once(shared: Callable[..., Pipeli
     assert len(pipeline.mailed()) == 1
 
 
+@pytest.mark.slow
 def test_what_a_machine_held_that_is_gone_is_free_when_it_expires(
     shared: Callable[..., Pipeline], world: World, event: int
 ) -> None:

@@ -117,6 +117,7 @@ def describe_even_if_it_fails(pipeline: Pipeline) -> str:
 # -- Dagster beside it --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_server_keeps_dagsters_storage_too(
     served: Callable[..., Pipeline], world: World, event: int, postgres: PostgresServer
 ) -> None:
