@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from dagster import DagsterInstance, Definitions
 
 from pycontw_assets.cli import main
 from pycontw_assets.orchestration.erasure import Erased, erase, find_person
+from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.trace import trace
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline
+from pycontw_assets_tests.pipeline.kill_points import KillPoint
 
 ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 DAY = 86_400
@@ -122,6 +125,34 @@ def test_the_command_asks_first_and_never_names_anybody(
     assert "1 of these tickets may be used" in printed.out
     assert ANNA not in printed.out + printed.err
     assert in_vault(sold) == {BEN, CARA}
+
+
+def _erase_anna(_definitions: Definitions, services: Services, _instance: DagsterInstance) -> bool:
+    return not erase(services, ANNA).problems
+
+
+def _points(pipeline: Pipeline) -> list[KillPoint]:
+    """The first and the last of every kind."""
+    exit_code, points = pipeline.run_in_child(command=_erase_anna)
+    assert exit_code == 0
+    return [KillPoint(kind, number) for kind, count in points.counts.items() for number in {1, count} if count]
+
+
+def _die_and_try_again(pipeline: Pipeline, point: KillPoint) -> tuple[set[str | None], set[str], list[str]]:
+    """With a poll in between, which must not bring anybody back."""
+    pipeline.run_in_child(point, _erase_anna)
+    mark = pipeline.mark()
+    pipeline.later_poll()
+    assert erased(pipeline).problems == []
+    pipeline.later_poll()
+    return in_vault(pipeline), pipeline.guests(), pipeline.mailed(mark)
+
+
+@pytest.mark.slow
+def test_killed_anywhere_erasing_is_finished_by_the_next_try(sold: Pipeline) -> None:
+    for point in sold.branch(_points).result():
+        outcome = sold.branch(lambda pipeline, point=point: _die_and_try_again(pipeline, point)).result()
+        assert outcome == ({BEN, CARA}, {BEN, CARA}, []), point
 
 
 # -- retention --------------------------------------------------------------------------------------

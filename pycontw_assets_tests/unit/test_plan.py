@@ -1,0 +1,143 @@
+"""What ``plan`` and dry runs stand on: a shadow that nothing reaches, masks, and output that knows where it goes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pycontw_assets.authorize.gather_client import GuestList
+from pycontw_assets.commands.console import paint
+from pycontw_assets.commands.polling import describe_poll
+from pycontw_assets.extract.events import Discovery, Unmatched
+from pycontw_assets.orchestration.masking import masked
+from pycontw_assets.orchestration.observe import Tick
+from pycontw_assets.orchestration.poll import PollReport, RunReport
+from pycontw_assets.orchestration.reconcile import Decision
+from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.shadow import RehearsedGuestList, RehearsedVault, shadow
+from pycontw_assets.records import EventPartition, OrderSnapshot
+from pycontw_assets.settings import load_settings
+
+PARTITION = EventPartition(90001, "2031", "individual")
+KEY = "2031-individual-90001"
+
+
+class RealGather:
+    def __init__(self, **entries: Any) -> None:
+        self.entries = {name.replace("_", "@", 1): entry for name, entry in entries.items()}
+        self.reads = 0
+
+    def read(self) -> GuestList:
+        self.reads += 1
+        return GuestList(self.entries)
+
+    def add(self, _entries: Any) -> None:
+        raise AssertionError("a rehearsal wrote")
+
+    overwrite = add
+
+
+def services_in(home: Path) -> Services:
+    return Services(lambda: load_settings(pycontw_home=home))
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("anna@example.org", "a…@example.org"),
+        (" B@example.com ", "B…@example.com"),
+        ("@example.org", "…@example.org"),
+        ("no address", "…"),
+    ],
+)
+def test_a_mask_shows_one_letter_and_the_domain(address: str, shown: str) -> None:
+    assert masked(address) == shown
+
+
+def test_a_rehearsed_list_is_read_once_and_keeps_what_is_written() -> None:
+    real = RealGather(**{"anna_example.org": {}})
+    rehearsed = RehearsedGuestList(real)
+    rehearsed.add({"ben@example.com": {}})
+    assert set(rehearsed.read().entries) == {"anna@example.org", "ben@example.com"}
+    rehearsed.overwrite({"ben@example.com": {}})
+    assert set(rehearsed.read().entries) == {"ben@example.com"}
+    assert (real.reads, set(real.entries)) == (1, {"anna@example.org"})
+
+
+def test_rehearsed_orders_hide_the_stored_ones_and_leave_them() -> None:
+    stored = RehearsedVault(None)
+    stored.write(OrderSnapshot(PARTITION))
+    rehearsed = RehearsedVault(stored)
+    written = rehearsed.write(OrderSnapshot(PARTITION, rebuilding=True, generation=1))
+    assert rehearsed.read(KEY) == written
+    assert stored.read(KEY) == OrderSnapshot(PARTITION, generation=1)
+
+
+def test_a_shadow_remembers_what_the_ledger_does_and_forgets_what_it_learns(tmp_path: Path) -> None:
+    services = services_in(tmp_path)
+    services.ledger.register_events([PARTITION])
+    services.ledger.note("a note", "kept")
+    with shadow(services) as copy:
+        assert copy.ledger.known_events() == {90001: PARTITION}
+        assert copy.ledger.noted("a note") == "kept"
+        copy.ledger.note("a note", "changed")
+        copy.ledger.intend_grants("2031", KEY, ["0" * 64], ours=True)
+    assert services.ledger.noted("a note") == "kept"
+    assert services.ledger.open_grants("2031") == {}
+
+
+def test_a_lease_on_the_original_does_not_hold_up_its_shadow(tmp_path: Path) -> None:
+    services = services_in(tmp_path)
+    with services.exclusive("gather guest list"), shadow(services) as copy, copy.exclusive("gather guest list"):
+        assert copy.ledger.lease_owner("gather guest list")
+
+
+def test_a_shadow_of_nothing_makes_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with shadow(services_in(home)) as copy:
+        assert copy.vault.read(KEY) is None
+        assert copy.ledger.known_events() == {}
+    assert not home.exists()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    assert paint("ok", "green", Terminal()) == "\x1b[32mok\x1b[0m"
+    assert paint("ok", "green", io.StringIO()) == "ok"
+    monkeypatch.setenv("TERM", "dumb")
+    assert paint("ok", "green", Terminal()) == "ok"
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert paint("ok", "green", Terminal()) == "ok"
+
+
+def test_a_poll_is_told_with_one_line_per_event_and_what_is_wrong_below_it() -> None:
+    tick = Tick(
+        Discovery("2031", (PARTITION,), (Unmatched(7, "A dinner", "its name does not say registration"),)),
+        ("a warning",),
+        {},
+        {KEY: Decision((), False, "due"), "2031-reserved-90002": Decision((), False, "3 attendees known, nothing new")},
+        False,
+    )
+    runs = (
+        RunReport("grant_access_job", KEY, True, (), ("a problem",), {"raw": {"attendees": 3, "new": 1, "gone": 0}}),
+        RunReport("load_job", KEY, False, ("a failure",), (), {"table": {"dagster/partition_row_count": 3}}),
+    )
+    assert list(describe_poll(PollReport(tick, runs))) == [
+        "edition 2031: 0 events, 2 runs",
+        f"FAILED {KEY}: attendees 3, new 1, rows 3",
+        "       a failure",
+        "       ! a problem",
+        "idle   2031-reserved-90002: 3 attendees known, nothing new",
+        "left   event 7 (A dinner): its name does not say registration",
+        "       ? a warning",
+    ]
