@@ -1,4 +1,4 @@
-"""The invitation: two text files with placeholders to one finished, versioned mail. No network here.
+"""The invitation: one file with placeholders to one finished, versioned mail. No network here.
 
 The words are in ``invitation/``; this module fills them in and refuses what would make a broken or unsafe mail.
 """
@@ -15,13 +15,16 @@ from ipaddress import ip_address
 from string import Template
 from urllib.parse import parse_qs, urlsplit
 
-HTML_FILE = "invitation.html"
-TEXT_FILE = "invitation.txt"
+from pycontw_assets.send_email.plain_text import Words, read_words
+
+FILE = "invitation.html"
 
 _FOLDER = "invitation"
 _NEEDED = ("edition", "venue_url", "video_url", "reference")
 _UNSUBSCRIBE = "{% unsubscribe %}"
 _KLAVIYO_TAG = re.compile(r"\{[{%#]")
+_WHOLE_KLAVIYO_TAG = re.compile(r"\{([{%#]).*?[}%#]\}", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 _VERSION_LENGTH = 8
 _YOUTUBE_HOSTS = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.be"})
 _YOUTUBE_PATHS = ("/live/", "/embed/", "/playlist")
@@ -43,21 +46,21 @@ class InvitationTemplate:
     version: str
 
 
-def render_invitation(
-    edition: str, venue_url: str, video_url: str, sources: Mapping[str, str] | None = None
-) -> InvitationTemplate:
-    """The invitation of an edition. ``sources`` replaces the packaged files (file name to its text)."""
+def render_invitation(edition: str, venue_url: str, video_url: str, source: str | None = None) -> InvitationTemplate:
+    """The invitation of an edition. ``source`` replaces the text of the packaged file."""
     if not re.fullmatch(r"20[0-9]{2}", edition):
         raise InvitationError("an edition is a year of four digits")
     values = {"edition": edition, "venue_url": venue_url, "video_url": video_url}
     for name in ("venue_url", "video_url"):
         _check_link(name, values[name])
-    sources = sources or {name: _packaged(name) for name in (HTML_FILE, TEXT_FILE)}
-    unversioned = _fill_all(sources, values, reference="")
-    version = hashlib.sha256("\0".join(unversioned).encode()).hexdigest()[:_VERSION_LENGTH]
+    source = _COMMENT.sub("", _packaged() if source is None else source)
+    _check_placeholders(source)
+    page, words = _fill(source, {**values, "reference": ""})
+    version = hashlib.sha256("\0".join((words.title, words.preview, words.text, page)).encode()).hexdigest()
+    version = version[:_VERSION_LENGTH]
     reference = f"pycontw-{edition}-invitation-{version}"
-    subject, preview_text, text, page = _fill_all(sources, values, reference)
-    return InvitationTemplate(reference, subject, preview_text, page, text, version)
+    page, words = _fill(source, {**values, "reference": reference})
+    return InvitationTemplate(reference, words.title, words.preview, page, words.text, version)
 
 
 def check_video_url(url: str, *, allow_loopback: bool = False) -> None:
@@ -93,39 +96,37 @@ def _check_link(name: str, url: str) -> None:
         raise InvitationError(f"{name} holds a blank, a brace or another character no web address has")
 
 
-def _fill_all(sources: Mapping[str, str], values: Mapping[str, str], reference: str) -> tuple[str, str, str, str]:
-    """Subject, preview text, text and HTML."""
-    values = {**values, "reference": reference}
-    filled = _fill(TEXT_FILE, sources[TEXT_FILE], values)
-    head, _, text = filled.partition("\n\n")
-    lines = re.fullmatch(r"Subject: (.+)\nPreview: (.+)", head)
-    if lines is None:
-        raise InvitationError(f"{TEXT_FILE} must begin with a line 'Subject: …' and a line 'Preview: …'")
-    subject, preview_text = lines.groups()
-    escaped = {
-        name: html.escape(value) for name, value in {**values, "subject": subject, "preview_text": preview_text}.items()
-    }
-    return subject, preview_text, text, _fill(HTML_FILE, sources[HTML_FILE], escaped)
-
-
-def _fill(file: str, source: str, values: Mapping[str, str]) -> str:
+def _check_placeholders(source: str) -> None:
     found = Template.pattern.findall(source)
     used = {named or braced for _, named, braced, _ in found}
     for name in _NEEDED:
         if name not in used:
-            raise InvitationError(f"{file} lacks the placeholder ${{{name}}}")
+            raise InvitationError(f"{FILE} lacks the placeholder ${{{name}}}")
     if _UNSUBSCRIBE not in source:
-        raise InvitationError(f"{file} lacks Klaviyo's tag {_UNSUBSCRIBE}")
+        raise InvitationError(f"{FILE} lacks Klaviyo's tag {_UNSUBSCRIBE}")
+    # Klaviyo fills in nothing for what it does not know, and nobody would see it before the mail has left.
+    for tag in _WHOLE_KLAVIYO_TAG.finditer(source):
+        if tag[0] != _UNSUBSCRIBE:
+            raise InvitationError(f"{FILE} has an unknown tag {tag[0]}; the only one of Klaviyo's is {_UNSUBSCRIBE}")
+
+
+def _fill(source: str, values: Mapping[str, str]) -> tuple[str, Words]:
+    """The page and its words."""
     try:
-        return Template(source).substitute(values)
+        page = Template(source).substitute({name: html.escape(value) for name, value in values.items()})
     except KeyError as error:
-        raise InvitationError(f"{file} has an unknown placeholder ${{{error.args[0]}}}") from None
+        known = ", ".join(f"${{{name}}}" for name in _NEEDED)
+        raise InvitationError(f"{FILE} has an unknown placeholder ${{{error.args[0]}}}; known: {known}") from None
     except ValueError as error:
-        raise InvitationError(f"{file}: {error}; a plain dollar sign is written $$") from None
+        raise InvitationError(f"{FILE}: {error}; a plain dollar sign is written $$") from None
+    words = read_words(page)
+    if not words.title or not words.preview:
+        raise InvitationError(f'{FILE} needs a <title> (the subject) and a <div class="preview">, both with words')
+    return page, words
 
 
-def _packaged(name: str) -> str:
-    return (files(__package__) / _FOLDER / name).read_text(encoding="utf-8")
+def _packaged() -> str:
+    return (files(__package__) / _FOLDER / FILE).read_text(encoding="utf-8")
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,8 +6,7 @@ import re
 import pytest
 
 from pycontw_assets.send_email.template import (
-    HTML_FILE,
-    TEXT_FILE,
+    FILE,
     InvitationError,
     check_video_url,
     render_invitation,
@@ -15,12 +14,14 @@ from pycontw_assets.send_email.template import (
 
 VENUE = "https://app.example.org/venue?space=a&room=1"
 VIDEO = "https://youtu.be/invented0000"
-HTML = "<p>${edition} ${venue_url} ${video_url} ${reference} {% unsubscribe %}</p>"
-TEXT = "Subject: S ${edition}\nPreview: P\n\n${edition} ${venue_url} ${video_url} ${reference} {% unsubscribe %}"
+SOURCE = (
+    '<title>S ${edition}</title><div class="preview">P</div>'
+    "<p>${edition} ${venue_url} ${video_url} ${reference} {% unsubscribe %}</p>"
+)
 
 
-def invitation(html: str = HTML, text: str = TEXT, venue: str = VENUE, video: str = VIDEO):
-    return render_invitation("2031", venue, video, {HTML_FILE: html, TEXT_FILE: text})
+def invitation(source: str = SOURCE, venue: str = VENUE, video: str = VIDEO):
+    return render_invitation("2031", venue, video, source)
 
 
 class _Page(html.parser.HTMLParser):
@@ -28,6 +29,7 @@ class _Page(html.parser.HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.links: dict[str, str] = {}
+        self.words = ""
         self._link: str | None = None
         self.feed(page)
 
@@ -41,6 +43,12 @@ class _Page(html.parser.HTMLParser):
             self._link = None
 
     def handle_data(self, data):
+        if (
+            self.tags
+            and self.tags[-1][0] not in ("style", "title")
+            and ("class", "preview") not in self.tags[-1][1].items()
+        ):
+            self.words += data + "\n"
         if self._link is not None:
             self.links[data.strip()] = self._link
 
@@ -61,10 +69,10 @@ def test_the_same_words_and_links_make_the_same_version() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        invitation(html=HTML + "."),
-        invitation(text=TEXT + "."),
-        invitation(text=TEXT.replace("Subject: S", "Subject: T")),
-        invitation(text=TEXT.replace("Preview: P", "Preview: Q")),
+        invitation(SOURCE + "."),
+        invitation(SOURCE.replace("<title>S", "<title>T")),
+        invitation(SOURCE.replace(">P<", ">Q<")),
+        invitation(SOURCE.replace("<p>", '<p class="other">')),
         invitation(venue=VENUE + "2"),
         invitation(video=VIDEO + "2"),
     ],
@@ -103,7 +111,7 @@ def test_subject_and_preview_name_the_conference_in_both_languages() -> None:
     assert "PyCon Taiwan 2031" in MAIL.subject
     assert "線上會場" in MAIL.subject
     assert "venue" in MAIL.preview_text
-    assert "Subject:" not in MAIL.text
+    assert MAIL.subject not in MAIL.text
 
 
 def test_a_screen_reader_gets_languages_one_heading_and_links_that_say_where_they_go() -> None:
@@ -132,29 +140,45 @@ def test_links_are_escaped_in_html_and_plain_in_text() -> None:
     assert "space=a&room=1" in MAIL.text
 
 
-@pytest.mark.parametrize("file", [HTML_FILE, TEXT_FILE])
-def test_a_misspelt_placeholder_names_the_file_and_itself(file: str) -> None:
-    sources = {HTML_FILE: HTML, TEXT_FILE: TEXT}
-    sources[file] += "${vanue_url}"
-    with pytest.raises(InvitationError, match=rf"{file}.*vanue_url"):
-        render_invitation("2031", VENUE, VIDEO, sources)
+def test_the_text_says_what_the_page_says_in_the_same_order() -> None:
+    words = [line.strip() for line in PAGE.words.split("\n") if line.strip()]
+    assert [word for word in words if word not in MAIL.text] == []
+    assert MAIL.text.split("\n\n\n- - -\n\n")[1].startswith("您的線上會場已經開放\n\n您好")
+    assert f"Watch the talks: this link is for ticket holders; please do not pass it on.\n   {VIDEO}\n" in MAIL.text
+
+
+def test_what_explains_the_file_to_its_editors_is_not_sent() -> None:
+    assert "<!--" not in MAIL.html
+    assert invitation("<!-- ${anything} {% goes %} -->\n" + SOURCE) == invitation()
+
+
+def test_a_misspelt_placeholder_is_named_with_the_known_ones() -> None:
+    with pytest.raises(InvitationError, match=rf"{FILE}.*\$\{{vanue_url\}}; known: .*\$\{{venue_url\}}"):
+        invitation(SOURCE + "${vanue_url}")
+
+
+@pytest.mark.parametrize("tag", ["{{ person.frist_name }}", "{% unsubscibe %}", "{# note #}", "{% if x %}"])
+def test_a_tag_that_klaviyo_would_fill_with_nothing_is_named(tag: str) -> None:
+    with pytest.raises(InvitationError, match=re.escape(tag)):
+        invitation(SOURCE + tag)
 
 
 @pytest.mark.parametrize("lacking", ["${venue_url}", "${video_url}", "${reference}", "{% unsubscribe %}"])
 def test_a_file_without_a_link_the_mark_or_the_way_out_is_refused(lacking: str) -> None:
-    with pytest.raises(InvitationError, match=re.escape(f"{HTML_FILE} lacks")) as refusal:
-        invitation(html=HTML.replace(lacking, ""))
+    with pytest.raises(InvitationError, match=re.escape(f"{FILE} lacks")) as refusal:
+        invitation(SOURCE.replace(lacking, ""))
     assert lacking in str(refusal.value)
 
 
 def test_a_bare_dollar_sign_says_how_to_write_it() -> None:
     with pytest.raises(InvitationError, match=re.escape("$$")):
-        invitation(html=HTML + " costs $ 5")
+        invitation(SOURCE + " costs $ 5")
 
 
-def test_a_text_file_without_a_subject_is_refused() -> None:
-    with pytest.raises(InvitationError, match="Subject"):
-        invitation(text=TEXT.removeprefix("Subject: S ${edition}\n"))
+@pytest.mark.parametrize("lacking", ["<title>S ${edition}</title>", '<div class="preview">P</div>'])
+def test_a_file_without_a_subject_or_a_preview_is_refused(lacking: str) -> None:
+    with pytest.raises(InvitationError, match=r"needs a <title>.*preview"):
+        invitation(SOURCE.replace(lacking, ""))
 
 
 @pytest.mark.parametrize(
