@@ -7,14 +7,13 @@ import sys
 from collections.abc import Sequence
 
 from pycontw_assets.api_client import ServiceError
-from pycontw_assets.commands import doctor, erase, keys, local, plan, polling, repair, status, trace
+from pycontw_assets.commands import doctor, erase, keys, local, plan, polling, preview, repair, status, trace
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED
-from pycontw_assets.commands.instance import prepare_instance  # noqa: F401  # the tests' harness takes it from here
 from pycontw_assets.ledger import LedgerError
 from pycontw_assets.settings import InvalidSettings
 from pycontw_assets.vault import VaultError
 
-GROUPS = (local, polling, plan, doctor, status, trace, erase, repair, keys)
+GROUPS = (local, polling, plan, preview, doctor, status, trace, erase, repair, keys)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,7 +29,7 @@ from dagster import DagsterInstance, Definitions
 
 from pycontw_assets.api_client import RateLimiter
 from pycontw_assets.authorize.gather_client import GatherClient
-from pycontw_assets.cli import prepare_instance
+from pycontw_assets.commands.instance import prepare_instance
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
