@@ -21,7 +21,7 @@ else:
 PACKAGE = Path(pycontw_assets.__file__).parent
 ROOT = PACKAGE.parent
 STAGES = ("extract", "deidentify", "load", "authorize", "send_email")
-COMMANDS = ("__main__", "cli", "commands", "demo", "dev")
+COMMANDS = ("__main__", "cli", "commands", "demo", "dev", "preview")
 # What everybody may use, lowest first; each imports only what stands before it.
 SHARED = (
     ("pseudonyms", "http_answers", "ledger_engine"),

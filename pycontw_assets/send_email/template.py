@@ -98,7 +98,10 @@ def _check_link(name: str, url: str) -> None:
 
 def _check_placeholders(source: str) -> None:
     found = Template.pattern.findall(source)
-    used = {named or braced for _, named, braced, _ in found}
+    used = {named or braced for _, named, braced, _ in found} - {""}
+    for name in sorted(used - set(_NEEDED)):
+        known = ", ".join(f"${{{needed}}}" for needed in _NEEDED)
+        raise InvitationError(f"{FILE} has an unknown placeholder ${{{name}}}; known: {known}")
     for name in _NEEDED:
         if name not in used:
             raise InvitationError(f"{FILE} lacks the placeholder ${{{name}}}")
@@ -114,9 +117,6 @@ def _fill(source: str, values: Mapping[str, str]) -> tuple[str, Words]:
     """The page and its words."""
     try:
         page = Template(source).substitute({name: html.escape(value) for name, value in values.items()})
-    except KeyError as error:
-        known = ", ".join(f"${{{name}}}" for name in _NEEDED)
-        raise InvitationError(f"{FILE} has an unknown placeholder ${{{error.args[0]}}}; known: {known}") from None
     except ValueError as error:
         raise InvitationError(f"{FILE}: {error}; a plain dollar sign is written $$") from None
     words = read_words(page)

@@ -154,7 +154,7 @@ def test_what_explains_the_file_to_its_editors_is_not_sent() -> None:
 
 def test_a_misspelt_placeholder_is_named_with_the_known_ones() -> None:
     with pytest.raises(InvitationError, match=rf"{FILE}.*\$\{{vanue_url\}}; known: .*\$\{{venue_url\}}"):
-        invitation(SOURCE + "${vanue_url}")
+        invitation(SOURCE.replace("${venue_url}", "${vanue_url}"))
 
 
 @pytest.mark.parametrize("tag", ["{{ person.frist_name }}", "{% unsubscibe %}", "{# note #}", "{% if x %}"])
