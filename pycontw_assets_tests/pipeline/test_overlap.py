@@ -17,7 +17,7 @@ from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.crash_scenarios import make_swift
-from pycontw_assets_tests.pipeline.harness import EDITION, Child, Command, Pipeline, describe
+from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Child, Command, Pipeline, describe
 from pycontw_assets_tests.postgres import age_leases
 
 SKEW_SECONDS = 9 * 60
@@ -80,7 +80,8 @@ def changed_sale(shared: Callable[..., Pipeline], world: World, event: int) -> P
     refunded, moved = world.sell(event)[0], world.sell(event)[0]
     pipeline.poll()
     world.refund(refunded)
-    pipeline.later_poll()
+    pipeline.clock.advance(INTERVAL_SECONDS)
+    pipeline.poll_in_child()  # also makes Dagster's tables, which several at once cannot
     other = world.add_event("PyCon TW 2031 Registration: Corporate")
     newcomer = world.kktix.people.next()
     for event_id in (event, other):
