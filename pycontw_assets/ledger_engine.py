@@ -26,6 +26,17 @@ _POSTGRES_MANNERS = {
     " -c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
 }
 _POSTGRES_SPELLINGS = ("postgres", "postgresql")
+# What a server, or the way to it, says when it lets nobody in.
+_REASONS = {
+    "Connection refused": "nothing answers there",
+    "timeout expired": "no answer in time",
+    "resolve host": "unknown host",
+    "password authentication failed": "wrong user or password",
+    "no pg_hba.conf entry": "this machine is not let in",
+    "too many clients": "too many connections",
+    "connection slots are reserved": "too many connections",
+    "the database system is": "it is starting or stopping",
+}
 _SCHEMA_LOCK = 0x9C0_17E4  # any number that is the same in every process
 
 
@@ -132,11 +143,16 @@ def _telling(engine: sa.Engine) -> sa.Engine:
                 f"the ledger cannot be used ({context.original_exception}); look at LEDGER_URL or the data folder: is "
                 "its disk full, or read-only?"
             )
-        # The texts of a server can quote its address and user.
-        kind = type(context.original_exception).__name__
+        why = _reason(context.original_exception)
         raise LedgerError(
-            f"the ledger cannot be used (PostgreSQL: {kind}); is the server of LEDGER_URL up and reachable, its user "
+            f"the ledger cannot be used (PostgreSQL: {why}); is the server of LEDGER_URL up and reachable, its user "
             "and password right, its disk neither full nor read-only?"
         )
 
     return engine
+
+
+def _reason(error: BaseException) -> str:
+    """The texts of a server can quote its address and user: only what they say is told, or else their kind."""
+    said = (reason for words, reason in _REASONS.items() if words in str(error))
+    return next(said, type(error).__name__)

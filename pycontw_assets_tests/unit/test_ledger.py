@@ -402,8 +402,8 @@ def test_without_the_driver_a_server_is_refused_with_the_command_that_helps(monk
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
-        ({"port": 1}, "OperationalError"),
-        ({"password": "a-secret"}, "OperationalError"),
+        ({"port": 1}, "nothing answers there"),
+        ({"password": "a-secret"}, "wrong user or password"),
         ({"database": "a-secret"}, "OperationalError"),
         ({"query": {"a-secret": "x"}}, "ProgrammingError"),
         ({"drivername": "nosuch"}, "NoSuchModuleError"),
@@ -414,7 +414,7 @@ def test_a_server_out_of_reach_is_told_by_its_variable_and_without_its_secrets(
     server_url: str, change: dict[str, Any], kind: str
 ) -> None:
     url = sa.make_url(server_url).set(**change).render_as_string(hide_password=False)
-    with pytest.raises(LedgerError, match=f"({kind}).*LEDGER_URL") as caught:
+    with pytest.raises(LedgerError, match=rf"\(.*{kind}\).*LEDGER_URL") as caught:
         Ledger(url)
     told = "".join(traceback.format_exception(caught.value))
     assert not any(secret in str(caught.value) for secret in ("a-secret", PASSWORD, USER, "127.0.0.1"))
