@@ -27,6 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="duckdb",
         help="where the pipelines of pipeline/ keep their tables; bigquery: in an emulator",
     )
+    parser.addoption(
+        "--production",
+        action="store_true",
+        help="BigQuery, a vault in Cloud Storage and a ledger in PostgreSQL at once, for the pipelines of pipeline/",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,8 +14,9 @@ import pytest
 
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
-from pycontw_assets_tests import bigquery
-from pycontw_assets_tests.pipeline.harness import WAREHOUSE, Pipeline, TestClock
+from pycontw_assets_tests import bigquery, gcs
+from pycontw_assets_tests.pipeline.harness import STORES, Pipeline, TestClock
+from pycontw_assets_tests.postgres import PostgresServer
 
 Install = Callable[..., Pipeline]
 
@@ -29,11 +32,30 @@ def bigquery_emulator(empty_environment: None, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="session", autouse=True)
-def warehouse_of_every_pipeline(request: pytest.FixtureRequest) -> Iterator[None]:
-    kind = request.config.getoption("warehouse")
-    variables = request.getfixturevalue("bigquery_emulator") if kind == "bigquery" else {}
-    with mock.patch.dict(os.environ, variables), mock.patch.dict(WAREHOUSE, kind=kind):
+def stores_of_every_pipeline(request: pytest.FixtureRequest) -> Iterator[None]:
+    production = request.config.getoption("production")
+    with ExitStack() as stack:
+        stack.callback(STORES.clear)
+        if production or request.config.getoption("warehouse") == "bigquery":
+            stack.enter_context(mock.patch.dict(os.environ, request.getfixturevalue("bigquery_emulator")))
+            STORES.append(bigquery.bigquery_settings)
+        if production:
+            bucket = stack.enter_context(gcs.emulator())
+            gcs.make_bucket(bucket, "orders")
+            stack.enter_context(mock.patch.dict(os.environ, {gcs.HOST_VARIABLE: bucket}))
+            STORES.append(_on_servers(request.getfixturevalue("postgres")))
         yield
+
+
+def _on_servers(postgres: PostgresServer) -> Callable[[Path], dict[str, str]]:
+    """A database and a folder of the bucket per home."""
+
+    @functools.cache
+    def settings_of(home: Path) -> dict[str, str]:
+        database = postgres.new_database()
+        return {"ledger_url": postgres.url(database), "vault_url": f"gs://orders/{database}"}
+
+    return settings_of
 
 
 @pytest.fixture(scope="session")

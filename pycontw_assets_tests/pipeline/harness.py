@@ -44,12 +44,12 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
 from pycontw_assets.send_email.pace import Pace
 from pycontw_assets.settings import Settings, load_settings
-from pycontw_assets_tests.bigquery import GOOGLE_VARIABLES, bigquery_settings
+from pycontw_assets_tests.bigquery import GOOGLE_VARIABLES
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints
 
 EDITION = "2031"
-# What ``--warehouse`` says.
-WAREHOUSE = {"kind": "duckdb"}
+# Settings of a home's stores by home, as ``--warehouse`` and ``--production`` ask for; none: the embedded ones.
+STORES: list[Callable[[Path], dict[str, Any]]] = []
 INTERVAL_SECONDS = 300
 SERVICES = ("kktix", "gather", "klaviyo")
 _CHILD_PATIENCE_SECONDS = 300  # more than anybody waits for a lease
@@ -126,7 +126,8 @@ class Pipeline:
         self._on_disk = on_disk
         self._doors = {name.lower(): value for name, value in server.environment.items()}
         self._variables: dict[str, Any] = {**self._doors, "pycontw_home": home}
-        self._variables |= bigquery_settings(home) if WAREHOUSE["kind"] == "bigquery" else {}
+        for settings_of in STORES:
+            self._variables |= settings_of(home)
         self.instance = self._open_instance()
         self.restart(**settings)
 
