@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 import requests
 
+from pycontw_assets.commands.local import pipeline_of
+from pycontw_assets.ledger import Ledger
 from pycontw_assets.sandbox.desk import MOST_SHOWN, Refusal
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.weather import WEATHERS
 from pycontw_assets.sandbox.world import World
+from pycontw_assets.settings import load_settings
+from pycontw_assets.troubles import Troubles
 
 INDIVIDUAL = "PyCon TW 2031 Registration: Individual"
 ENTRY = {"name": "", "role": "guest", "affiliation": "Attendee"}
@@ -227,6 +231,24 @@ def test_what_the_pipeline_could_not_do_is_passed_on():
     with SandboxServer(World(), ask_pipeline=lambda: [refusal]) as server:
         (told,) = desk(server)["refusals"]
     assert (told["text"], told["since"], told["times"]) == (refusal.text, since.isoformat(), 2)
+
+
+def test_the_troubles_are_those_of_the_same_home_and_looking_leaves_nothing_behind(tmp_path):
+    settings = load_settings(pycontw_home=tmp_path / "home")
+    ask = pipeline_of(settings)
+    assert ask() is None
+    assert not settings.home.exists()
+    settings.home.mkdir()
+    troubles = Troubles(Ledger(f"sqlite:///{settings.home}/ledger.sqlite"))
+    assert ask() == []
+    troubles.finished("2031-individual-90001", "gather_guestlist", ["12 revocations are due"])
+    ((key, text, is_failure, times),) = [(r.partition_key, r.text, r.is_failure, r.times) for r in ask() or ()]
+    assert (key, text, is_failure, times) == (
+        "2031-individual-90001",
+        "gather_guestlist: 12 revocations are due",
+        False,
+        1,
+    )
 
 
 def test_without_a_pipeline_nothing_is_known_of_refusals(server, world):

@@ -10,6 +10,12 @@ export function make(tag, attributes = {}, ...children) {
   return made;
 }
 
+// An address that breaks, if it must, before its @.
+export function address(text) {
+  const [local, ...domain] = text.split(/(?=@)/);
+  return make("span", {class: "address"}, local, domain.length ? make("wbr") : null, domain);
+}
+
 // A button that says to a screen reader what it is about.
 export function button(text, about, onclick, kind = "quiet") {
   return make("button", {type: "button", class: kind, "data-name": text, "aria-label": about ? `${text}: ${about}` : null, onclick}, text);

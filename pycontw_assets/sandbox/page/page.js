@@ -1,6 +1,6 @@
 // Asks every second how the world is, draws it, and turns what the visitor does into orders.
 
-import {button, count, lasting, list, make, plural, set} from "./draw.js";
+import {address, button, count, lasting, list, make, plural, set} from "./draw.js";
 import {openLetter, openMail} from "./letter.js";
 import {ask, look, order, say} from "./talk.js";
 
@@ -41,7 +41,7 @@ function ticketRow(row) {
   }
   return make("li", {class: `ticket ${row.phase.replace(" ", "-")}`},
     make("div", {class: "who"},
-      make("strong", {}, row.who), make("span", {class: "address"}, row.address.trim() || "no address"),
+      make("strong", {}, row.who), address(row.address.trim() || "no address"),
       make("span", {class: "fine"}, `${row.event} · ${row.id}`)),
     make("ol", {class: "way", "aria-label": "Its way"},
       stop("Paid", paid, "", ""), stop("Let in", row.access, "after", "waiting"), stop("Mailed", row.mail, "after", "waiting")),
@@ -67,7 +67,7 @@ function eventRow(row) {
 function guestRow(row) {
   const badge = row.by_hand ? "by hand" : row.is_leaving ? "ours, to leave" : "ours";
   return make("li", {class: "guest"},
-    make("span", {class: "address"}, row.address),
+    address(row.address),
     make("span", {class: `badge ${row.by_hand ? "hand" : row.is_leaving ? "warn" : "good"}`}, badge),
     make("div", {class: "doing"}, button("Remove", row.address, () => order("remove_guest", {address: row.address}, `${row.address} was removed by hand.`), "small quiet")));
 }
@@ -75,7 +75,7 @@ function guestRow(row) {
 function mailRow(row) {
   return make("li", {class: "mail"},
     make("button", {type: "button", class: "line", "data-name": "open", "aria-pressed": String(row.open), onclick: () => { openMail(row.id); redraw(); }},
-      make("span", {class: "address"}, row.address),
+      address(row.address),
       make("span", {class: "fine"}, new Date(row.at).toLocaleTimeString([], {hour12: false}))));
 }
 
