@@ -154,7 +154,7 @@ def test_what_the_pipeline_could_not_do_is_shown(page: Page, refusals: list[Refu
     refusals.append(REFUSAL)
     row = rows(page, "refused").first
     expect(row).to_contain_text(REFUSAL.text)
-    expect(row).to_contain_text("waits for a person")
+    expect(row).to_contain_text("worth a look")
     refusals.clear()
     expect(rows(page, "refused")).to_have_count(0)
 

@@ -17,73 +17,95 @@ const since = (moment) => (now - Date.parse(moment)) / 1000;
 
 const SIGNS = {done: "✓", waiting: "…", off: "–"};
 
-function stop(name, step, done, waiting) {
-  const told = {done: step.note || `${done} ${step.seconds == null ? "" : lasting(step.seconds)}`.trim(), waiting: step.note || waiting, off: step.note || ""};
+function stop(name, step, done = "", waiting = "") {
+  const took = step.seconds == null ? "" : lasting(step.seconds);
+  const told = {
+    done: step.note || `${done} ${took}`.trim(),
+    waiting: step.note || waiting,
+    off: took ? `${step.note} after ${took}` : step.note,
+  };
   const clock = step.state === "waiting" && step.since ? make("span", {"data-since": step.since}) : null;
-  const took = step.state === "off" && step.seconds != null ? ` after ${lasting(step.seconds)}` : "";
   return make("li", {class: step.state},
     make("span", {class: "sign", "aria-hidden": "true"}, SIGNS[step.state]),
     make("span", {class: "name"}, name),
-    make("span", {class: "told"}, told[step.state] + took, clock ? " " : null, clock));
+    make("span", {class: "told"}, told[step.state], clock ? " " : null, clock));
+}
+
+function ticketButtons(row) {
+  const about = `${row.who}, ticket ${row.id}`;
+  const press = (text, action, done, kind = "small quiet") =>
+    button(text, about, () => order(action, {attendee_id: row.id}, done), kind);
+  if (row.state !== "activated") return [press("Reinstate", "reinstate", `The ticket of ${row.who} is valid again.`)];
+  return [
+    row.is_paid ? null : press("Pay", "pay", `${row.who} has paid.`, "small"),
+    press("Cancel", "cancel", `The ticket of ${row.who} is cancelled.`),
+    press("Transfer", "transfer", (heir) => `The ticket of ${row.who} now belongs to ${heir}.`),
+  ];
+}
+
+function paidStep(row) {
+  if (row.state !== "activated") return {state: "off", note: row.state};
+  return row.is_paid ? {state: "done", note: ""} : {state: "waiting", note: "not yet"};
 }
 
 function ticketRow(row) {
-  const paid = {state: row.is_paid ? "done" : "waiting", note: row.is_paid ? "" : "not yet"};
-  if (row.state !== "activated") Object.assign(paid, {state: "off", note: row.state});
-  const id = {attendee_id: row.id}, about = `${row.who}, ticket ${row.id}`;
-  const buttons = [];
-  if (row.state === "activated") {
-    if (!row.is_paid) buttons.push(button("Pay", about, () => order("pay", id, `${row.who} has paid.`), "small"));
-    buttons.push(button("Cancel", about, () => order("cancel", id, `The ticket of ${row.who} is cancelled.`), "small quiet"));
-    buttons.push(button("Transfer", about, () => order("transfer", id, (heir) => `The ticket of ${row.who} now belongs to ${heir}.`), "small quiet"));
-  } else {
-    buttons.push(button("Reinstate", about, () => order("reinstate", id, `The ticket of ${row.who} is valid again.`), "small quiet"));
-  }
   return make("li", {class: `ticket ${row.phase.replace(" ", "-")}`},
     make("div", {class: "who"},
-      make("strong", {}, row.who), address(row.address.trim() || "no address"),
+      make("strong", {}, row.who),
+      address(row.address.trim() || "no address"),
       make("span", {class: "fine"}, `${row.event} · ${row.id}`)),
     make("ol", {class: "way", "aria-label": "Its way"},
-      stop("Paid", paid, "", ""), stop("Let in", row.access, "after", "waiting"), stop("Mailed", row.mail, "after", "waiting")),
-    make("div", {class: "doing"}, buttons));
+      stop("Paid", paidStep(row)), stop("Let in", row.access, "after", "waiting"), stop("Mailed", row.mail, "after", "waiting")),
+    make("div", {class: "doing"}, ticketButtons(row)));
 }
 
 // -- the other boards ---------------------------------------------------------------------------------
 
 function eventRow(row) {
   const rename = async () => {
-    const name = await ask({title: "Rename the event", hint: "The pipeline reads edition and family from the name; an event it knows keeps its key.", label: "Name", given: row.name, yes: "Rename"});
+    const hint = "The pipeline reads edition and family from the name; an event it knows keeps its key.";
+    const name = await ask({title: "Rename the event", hint, label: "Name", given: row.name, yes: "Rename"});
     if (name) order("rename_event", {event_id: row.id, name}, `Event ${row.id} is now called ${name}.`);
   };
+  const end = () => order("end_event", {event_id: row.id}, `${row.name} has ended.`);
   const kind = row.has_ended ? "ended" : row.family ?? "left alone";
   return make("li", {class: "event"},
     make("div", {class: "who"}, make("strong", {}, row.name),
       make("span", {class: "fine"}, `${row.id} · ${kind} · ${plural(row.tickets, "ticket")}, ${count(row.usable)} usable`)),
     make("div", {class: "doing"},
       button("Rename", row.name, rename, "small quiet"),
-      row.has_ended ? null : button("End", row.name, () => order("end_event", {event_id: row.id}, `${row.name} has ended.`), "small quiet")));
+      row.has_ended ? null : button("End", row.name, end, "small quiet")));
 }
 
 function guestRow(row) {
+  const remove = () => order("remove_guest", {address: row.address}, `${row.address} was removed by hand.`);
   const badge = row.by_hand ? "by hand" : row.is_leaving ? "ours, to leave" : "ours";
   return make("li", {class: "guest"},
     address(row.address),
     make("span", {class: `badge ${row.by_hand ? "hand" : row.is_leaving ? "warn" : "good"}`}, badge),
-    make("div", {class: "doing"}, button("Remove", row.address, () => order("remove_guest", {address: row.address}, `${row.address} was removed by hand.`), "small quiet")));
+    make("div", {class: "doing"}, button("Remove", row.address, remove, "small quiet")));
 }
 
 function mailRow(row) {
+  const onclick = () => {
+    openMail(row.id);
+    if (last) draw(last);
+  };
   return make("li", {class: "mail"},
-    make("button", {type: "button", class: "line", "data-name": "open", "aria-pressed": String(row.open), onclick: () => { openMail(row.id); redraw(); }},
+    make("button", {type: "button", class: "line", "data-name": "open", "aria-pressed": String(row.open), onclick},
       address(row.address),
       make("span", {class: "fine"}, new Date(row.at).toLocaleTimeString([], {hour12: false}))));
 }
 
 function refusalRow(row) {
   return make("li", {class: "refusal"},
-    make("span", {class: `badge ${row.is_failure ? "bad" : "warn"}`}, row.is_failure ? "tried again" : "waits for a person"),
-    make("div", {class: "who"}, ...row.text.split("\n").map((line) => make("span", {}, line)),
-      make("span", {class: "fine"}, row.partition_key ? `${row.partition_key} · ` : "", make("span", {"data-since": row.since}), row.times > 1 ? `, ${row.times} times` : "")));
+    make("span", {class: `badge ${row.is_failure ? "bad" : "warn"}`}, row.is_failure ? "tried again" : "worth a look"),
+    make("div", {class: "who"},
+      row.text.split("\n").map((line) => make("span", {}, line)),
+      make("span", {class: "fine"},
+        row.partition_key ? `${row.partition_key} · ` : "",
+        make("span", {"data-since": row.since}),
+        row.times > 1 ? `, ${row.times} times` : "")));
 }
 
 const weatherShown = new Map();
@@ -135,23 +157,42 @@ function drawEvents(events) {
   const mark = JSON.stringify(offered.map((event) => [event.id, event.name]));
   if (select.dataset.mark === mark) return;
   const chosen = select.value;
-  select.replaceChildren(...offered.map((event) => new Option(`${event.family ? event.family[0].toUpperCase() + event.family.slice(1) : "Left alone"} · ${event.name}`, event.id)));
+  select.replaceChildren(...offered.map((event) => new Option(`${event.family ?? "left alone"} · ${event.name}`, event.id)));
   if (offered.some((event) => String(event.id) === chosen)) select.value = chosen;
   select.dataset.mark = mark;
 }
 
+const NO_RECORD = "No pipeline has kept a record in this data folder yet: `pycontw-assets poll` makes one tick "
+  + "against this sandbox, `pycontw-assets dev` keeps going.";
+
 function drawRefusals(refusals, services) {
-  const asked = services.find((service) => service.name === "kktix").last_call;
-  const troubles = refusals?.length ?? 0;
-  set("pulse", !asked ? "No pipeline has asked yet" : `Pipeline last asked KKTIX ${lasting(since(asked))} ago${troubles ? ` · ${plural(troubles, "trouble")}` : ""}`);
+  const rows = refusals ?? [], asked = services.find((service) => service.name === "kktix").last_call;
+  const troubles = rows.length ? ` · ${plural(rows.length, "trouble")}` : "";
+  set("pulse", asked ? `Pipeline last asked KKTIX ${lasting(since(asked))} ago${troubles}` : "No pipeline has asked yet");
   at("pulse").classList.toggle("live", Boolean(asked) && since(asked) < 600);
-  list(at("refused"), (refusals ?? []).map((row) => ({...row, key: `${row.partition_key} ${row.text.split("\n")[0].replace(/\d+/g, "#")}`})), refusalRow);
-  set("refused-none", refusals === null ? "No pipeline has kept a record in this data folder yet: `pycontw-assets poll` makes one tick against this sandbox, `pycontw-assets dev` keeps going."
-    : troubles ? "" : "Nothing was refused.");
+  const key = (row) => `${row.partition_key} ${row.text.split("\n")[0].replace(/\d+/g, "#")}`;
+  list(at("refused"), rows.map((row) => ({...row, key: key(row)})), refusalRow);
+  set("refused-none", refusals === null ? NO_RECORD : rows.length ? "" : "Nothing was refused.");
 }
 
 function rest(shown, all, what) {
   return all > shown ? `The latest ${count(shown)} of ${count(all)} ${what} are shown.` : "";
+}
+
+function drawGuests({guests, counts}) {
+  list(at("guests"), guests.map((row) => ({...row, key: row.address})), guestRow);
+  set("guests-count", count(counts.guests));
+  const byHand = counts.guests_by_hand ? `${count(counts.guests_by_hand)} by hand: the pipeline leaves them alone.` : "";
+  set("guests-rest", `${rest(guests.length, counts.guests, "guests")} ${byHand}`.trim());
+}
+
+function drawMails({mails, counts, campaigns}) {
+  const open = openLetter(mails);
+  list(at("mails"), mails.map((row) => ({...row, open: row.id === open})), mailRow);
+  set("mails-count", count(counts.mails));
+  const states = Object.entries(campaigns).map(([state, number]) => `${plural(number, "campaign")} ${state.toLowerCase()}`);
+  const told = `${states.join(", ")}${states.length ? "." : ""} ${rest(mails.length, counts.mails, "mails")}`.trim();
+  set("mails-rest", counts.mails ? told : "No mail has left yet.");
 }
 
 function draw(state) {
@@ -163,19 +204,9 @@ function draw(state) {
   list(at("tickets"), state.tickets, ticketRow);
   set("tickets-count", count(state.fitting));
   set("tickets-rest", state.fitting ? rest(state.tickets.length, state.fitting, "tickets") : "No ticket like that.");
-  list(at("guests"), state.guests.map((row) => ({...row, key: row.address})), guestRow);
-  set("guests-count", count(state.counts.guests));
-  set("guests-rest", [rest(state.guests.length, state.counts.guests, "guests"), state.counts.guests_by_hand ? `${count(state.counts.guests_by_hand)} by hand: the pipeline leaves them alone.` : ""].filter(Boolean).join(" "));
-  const open = openLetter(state.mails);
-  list(at("mails"), state.mails.map((row) => ({...row, open: row.id === open})), mailRow);
-  set("mails-count", count(state.counts.mails));
-  const campaigns = Object.entries(state.campaigns).map(([status, number]) => `${plural(number, "campaign")} ${status.toLowerCase()}`).join(", ");
-  set("mails-rest", state.counts.mails ? [campaigns && `${campaigns}.`, rest(state.mails.length, state.counts.mails, "mails")].filter(Boolean).join(" ") : "No mail has left yet.");
+  drawGuests(state);
+  drawMails(state);
   for (const clock of document.querySelectorAll("[data-since]")) clock.textContent = lasting(since(clock.dataset.since));
-}
-
-function redraw() {
-  if (last) draw(last);
 }
 
 // What changed by the pipeline's own doing, told in one line.
@@ -232,7 +263,9 @@ at("add-guest").addEventListener("submit", (event) => {
 });
 
 at("reset").addEventListener("click", async () => {
-  const sure = await ask({title: "Start again?", hint: "Every ticket, guest and mail of this sandbox is forgotten and the first sale is set up anew. A pipeline that worked on it still remembers the old one: stop it and delete its data folder as well.", yes: "Start again"});
+  const hint = "Every ticket, guest and mail of this sandbox is forgotten and the first sale is set up anew. "
+    + "A pipeline that worked on it still remembers the old one: stop it and delete its data folder as well.";
+  const sure = await ask({title: "Start again?", hint, yes: "Start again"});
   if (sure !== null) order("reset", {}, "The world is as it was in the beginning.");
 });
 
