@@ -116,10 +116,11 @@ class Venue:
             self._put(address, {**known, **entry}, at)
 
     def _replace(self, guests: Mapping[str, Entry], at: datetime) -> None:
-        for address in [address for address in self._guests if address not in guests]:
-            self._drop(address, at)
         for address, entry in guests.items():
             self._put(address, dict(entry), at)
+        # Afterwards, so that who is only spelled differently now was listed all the time.
+        for address in [address for address in self._guests if address not in guests]:
+            self._drop(address, at)
 
     # -- the API --------------------------------------------------------------------------------------
 
