@@ -90,3 +90,26 @@ def test_while_an_events_book_cannot_be_read_nobody_is_put_out_who_may_have_boug
     pipeline.until_quiet()
     assert pipeline.mailed().count(BEN) == 1
     assert pipeline.verdict() == []
+
+
+def test_a_list_that_staff_shortened_keeps_nobody_out_once_a_person_vouched_for_it(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """Whether the buyer left the list or the list is cut cannot be told; the poll asks."""
+    world.sell(event, address=ANNA)
+    world.add_guest(BEN)
+    world.add_guest("desk@example.org")
+    [seat] = world.sell(event, address=BEN)
+    pipeline.until_quiet()
+    world.refund(seat)
+    pipeline.until_quiet()
+    world.remove_guest(BEN)
+    world.remove_guest("desk@example.org")
+    world.sell(event, address=BEN)
+    assert "--consent guest-list" in describe(pipeline.later_poll())
+    assert pipeline.guests() == {ANNA}
+    pipeline.later_poll("guest-list")
+    pipeline.until_quiet()
+    assert pipeline.guests() == {ANNA, BEN}
+    assert pipeline.mailed().count(BEN) == 2
+    assert pipeline.verdict() == []
