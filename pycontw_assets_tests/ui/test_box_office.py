@@ -76,7 +76,8 @@ def test_a_ticket_sold_lets_its_buyer_in_and_cancelled_takes_them_off(page: Page
     expect(letter(page).get_by_role("heading", name="您的線上會場已經開放")).to_be_visible()
     expect(letter(page).get_by_role("heading", name="Your online venue is open")).to_be_attached()
     page.get_by_role("radio", name="Text").check()
-    expect(page.locator("#letter-text")).to_contain_text("Your online venue is open")
+    page.get_by_role("button", name="English", exact=True).click()
+    expect(page.locator("#letter-text").get_by_text("Your online venue is open")).to_be_in_viewport()
     visitor.look("arrived")
 
     ticket(page).get_by_role("button", name="Cancel").click()

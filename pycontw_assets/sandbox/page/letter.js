@@ -58,7 +58,8 @@ for (const radio of letter.querySelectorAll("[name=letter-form]")) {
 for (const button of letter.querySelectorAll("[data-lang]")) {
   button.addEventListener("click", () => {
     const place = words.hidden ? frame.contentDocument.body : words;
-    const part = place.querySelector(`:is(div, pre)[lang|="${button.dataset.lang}"]`);
+    const parts = [...place.querySelectorAll(`:is(div, pre)[lang|="${button.dataset.lang}"]`)];
+    const part = parts.sort((one, other) => other.textContent.length - one.textContent.length)[0];
     if (!part) return;
     const scroller = words.hidden ? frame.contentWindow : words;
     const top = words.hidden ? part.getBoundingClientRect().top + scroller.scrollY : part.offsetTop - words.offsetTop;
