@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -56,7 +56,7 @@ class NoPostgres(Exception):
 
 
 class PostgresServer:
-    """``url`` names a database of it, made on first mention."""
+    """Made when it is built, running between ``start`` and ``stop``, at the same place after every start."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self._folder = folder
@@ -65,7 +65,9 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         password = folder / "password"
         password.write_text(PASSWORD)
-        self._as_owner(shutil.chown, folder, password)
+        if "user" in self._account:
+            for path in (folder, password):
+                shutil.chown(path, self._account["user"], self._account["group"])
         options = ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--locale=C", "--no-sync"]
         made = subprocess.run(
             [programs / "initdb", "-D", folder / "data", "-U", USER, *options],
@@ -84,11 +86,6 @@ class PostgresServer:
         names = {entry.pw_name for entry in pwd.getpwall()}
         user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
         return {"cwd": self._folder, "user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-    def _as_owner(self, chown: Callable[..., None], *paths: Path) -> None:
-        for path in paths:
-            if "user" in self._account:
-                chown(path, self._account["user"], self._account["group"])
 
     # -- up and down ------------------------------------------------------------------------------
 
