@@ -18,6 +18,7 @@ INSTANCE_CONFIG = """\
 telemetry: {enabled: false}
 nux: {enabled: false}
 run_monitoring: {enabled: true, max_runtime_seconds: 3600}
+freshness: {enabled: true}
 concurrency:
   runs:
     max_concurrent_runs: 4
