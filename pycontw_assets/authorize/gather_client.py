@@ -44,7 +44,7 @@ class GatherClient:
         query = f"apiKey={quote(self._api_key, safe='')}&spaceId={quote(self._space_id, safe='')}"
         operation = "read guest list"
         data = self._request("GET", operation, "/api/getEmailGuestlist", query=query, repeatable=True).data
-        if isinstance(data, dict):
+        if isinstance(data, dict) and (not data or any(isinstance(entry, dict) for entry in data.values())):
             return GuestList(data)
         if data is None or data == []:
             return GuestList({}, was_object=False)

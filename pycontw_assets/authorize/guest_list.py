@@ -221,7 +221,7 @@ class GuestListStep:
         vanished = granted - present.keys()
         wanted = {key for key in holders if key in vanished or is_due(grants.get(key), now)}
         change = decide(wanted, grants, lapsed, present)
-        added = self._grant(client, partition, holders, change, doubt)
+        added = self._grant(client, partition, holders, change, grants, doubt)
         revoked, waiting = self._revoke_if_safe(client, edition, grants, change, doubt)
         unconfirmed = len(change.add) - added
         if unconfirmed:
@@ -240,6 +240,7 @@ class GuestListStep:
         partition: EventPartition,
         holders: Mapping[str, Holder],
         change: GuestListChange,
+        grants: Mapping[str, Grant],
         doubt: str | None,
     ) -> int:
         edition = partition.edition
@@ -263,7 +264,7 @@ class GuestListStep:
         without_effect = add - confirmed - untried - refused
         self.ledger.postpone_grants(edition, refused, _RETRY_BASE, _RETRY_CAP)
         self.ledger.postpone_grants(edition, without_effect, _RETRY_BASE, _RETRY_CAP, once_at_once=True)
-        if doubt is None:
+        if doubt is None and self._doubt(check, grants) is None:
             self._note_size(len(check.entries))
         return len(confirmed)
 

@@ -113,3 +113,40 @@ def test_a_list_that_staff_shortened_keeps_nobody_out_once_a_person_vouched_for_
     assert pipeline.guests() == {ANNA, BEN}
     assert pipeline.mailed().count(BEN) == 2
     assert pipeline.verdict() == []
+
+
+def test_a_list_cut_short_right_after_a_write_is_not_taken_for_the_new_size(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """Else a guest who lost the ticket would count as gone already, and stay for good."""
+    seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN, "cara@example.net", "dora@example.org")]
+    pipeline.until_quiet()
+    world.refund(seats[-1])
+    pipeline.later_poll()
+
+    def cut() -> None:
+        world.gather.switches.shown_guests = 1
+
+    world.faults.add("gather", "hook", method="POST", acts=True, action=cut)
+    world.sell(event, address="emil@example.com")
+    for _ in range(4):
+        assert not pipeline.later_poll().ok
+    world.gather.switches.shown_guests = None
+    pipeline.clock.advance(3600)
+    pipeline.until_quiet()
+    assert pipeline.guests() == entitled(world, EDITION)
+    assert pipeline.verdict() == []
+
+
+def test_an_object_that_is_no_guest_list_is_not_read_as_one(pipeline: Pipeline, world: World, event: int) -> None:
+    [seat] = world.sell(event, address=ANNA)
+    world.sell(event, address=BEN)
+    pipeline.until_quiet()
+    world.refund(seat)
+    pipeline.later_poll()
+    world.faults.add("gather", "shape", method="GET", times=None, body={"message": "Please try again later."})
+    assert "is not a guest list" in describe(pipeline.later_poll())
+    world.faults.clear()
+    pipeline.until_quiet()
+    assert pipeline.guests() == {BEN}
+    assert pipeline.verdict() == []
