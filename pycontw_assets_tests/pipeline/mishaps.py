@@ -1,0 +1,140 @@
+"""Polls that do not run undisturbed: killed at a moment of their work, or something else happens just then.
+
+A moment is right before or after any call to KKTIX, Gather, Klaviyo, the ledger, the vault or the warehouse, so
+killing at every moment kills between any two effects. What a test expects does not belong here.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from pycontw_assets.api_client import ServiceError
+from pycontw_assets.definitions import build_definitions
+from pycontw_assets.leases import lease
+from pycontw_assets.orchestration.poll import PollReport, poll
+from pycontw_assets.orchestration.resources import Services
+from pycontw_assets_tests.fakes.fuse import Fuse, Fused
+from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline, TestClock, build_services
+
+BROKE = 70
+_PARTS = ("kktix", "gather", "klaviyo", "ledger", "vault", "warehouse")
+_CHILD_PATIENCE_SECONDS = 120
+_LONGEST_WAIT_SECONDS = 0.01
+
+
+class ShortWaits(TestClock):
+    """For a poll that is not alone: it cannot move everybody's clock, so it waits for real, but briefly."""
+
+    def advance(self, seconds: float) -> None:
+        time.sleep(min(seconds, _LONGEST_WAIT_SECONDS))
+
+
+class Moment(Fuse):
+    """Does something once, at the given moment or, if that is another thread's, at the next of the main one.
+
+    Dagster's instance in memory is not for several threads.
+    """
+
+    def __init__(self, at: int, action: Callable[[], object]) -> None:
+        super().__init__()
+        self.happened = False
+        self._at = at
+        self._action = action
+        self._lock = threading.Lock()
+
+    def burn(self) -> None:
+        with self._lock:
+            is_due = self._at <= self.moments and not self.happened
+            self.moments += 1
+        if is_due and threading.current_thread() is threading.main_thread():
+            self.happened = True
+            self._action()
+
+
+def poll_with(pipeline: Pipeline, moment: Fuse | None = None) -> PollReport:
+    """A poll by clients of its own that does not move the clock; ``moment`` is told of each of its calls."""
+    clock = ShortWaits(pipeline.clock.skipped)
+    services = build_services(pipeline.settings, clock)
+    if moment is not None:
+        clients = {name: getattr(services, name) for name in _PARTS}
+        parts: dict[str, Any] = {name: Fused(part, moment) for name, part in clients.items() if part is not None}
+        services = build_services(pipeline.settings, clock, **parts)
+    _step_aside(services)
+    return poll(build_definitions(services, interval_seconds=INTERVAL_SECONDS), services, pipeline.instance)
+
+
+def _step_aside(services: Services) -> None:
+    """Who is waited for may be waiting for this one to end: give up at once instead of after two minutes."""
+    services.exclusive = lambda name: lease(services.ledger, name, wait_seconds=0)  # type: ignore[method-assign]
+
+
+def poll_in_fork(
+    pipeline: Pipeline, moment: Fuse | None = None, ready: Callable[[int], None] = lambda pid: None
+) -> int:
+    """Exit code of a poll in a copy of this process: 0 fine, 1 trouble, negative: killed, ``BROKE``: a bug.
+
+    What it tells an instance in memory is lost with it. ``ready`` learns its number before it begins.
+    """
+
+    def work() -> int:
+        try:
+            return 0 if poll_with(pipeline, moment).ok else 1
+        except ServiceError:
+            return 1
+
+    gate, opener = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = BROKE
+        try:
+            os.read(gate, 1)
+            code = work()
+        except BaseException:  # noqa: BLE001 - the copy of a test must never go on as a test
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    ready(pid)
+    os.write(opener, b"!")
+    os.close(opener)
+    os.close(gate)
+    return _exit_code(pid)
+
+
+def _exit_code(pid: int) -> int:
+    deadline = time.monotonic() + _CHILD_PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    raise AssertionError("a child did not end")
+
+
+def poll_killed_at(pipeline: Pipeline, at: int) -> int:
+    """Killed right before or after a call of its own."""
+    return poll_in_fork(pipeline, Moment(at, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+
+
+def poll_killed_unheard(pipeline: Pipeline, service: str, request: int) -> int:
+    """Killed between a deed of the service and its answer."""
+    doomed: list[int] = []
+    kill = functools.partial(_kill, doomed)
+    fault = pipeline.world.faults.add(service, "hook", acts=True, skip=request, action=kill)
+    try:
+        return poll_in_fork(pipeline, ready=doomed.append)
+    finally:
+        fault.times = 0
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)

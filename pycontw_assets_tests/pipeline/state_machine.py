@@ -1,0 +1,632 @@
+"""A ticket sale as a state machine: everything people, bad weather and bad luck do, in any order; the oracle judges.
+
+What must hold at every moment is judged after every step. ``settle`` ends the bad weather, lets the pipeline finish
+and judges everything. A person takes part in it only as the documentation says: giving the very consent a poll asked
+for, or taking by hand a guest off the list whose entry staff had made their own. Every poll is a real one, with
+Dagster's own execution; only waits are skipped. One poll in a few is killed by SIGKILL in a process of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from pycontw_assets.api_client import ServiceError
+from pycontw_assets.orchestration.poll import PollReport
+from pycontw_assets.pseudonyms import normalise_address
+from pycontw_assets.sandbox.call_log import CallRecord
+from pycontw_assets.sandbox.kktix import MISSING, HostedEvent, Ticket, TicketFact
+from pycontw_assets.sandbox.oracle import Finding, entitled, is_mailable, mask, normalise
+from pycontw_assets.sandbox.people import AddressKind
+from pycontw_assets.sandbox.server import SandboxServer
+from pycontw_assets_tests.pipeline.harness import EDITION, SERVICES, Pipeline, TestClock, describe
+from pycontw_assets_tests.pipeline.mishaps import (
+    BROKE,
+    Moment,
+    poll_killed_at,
+    poll_killed_unheard,
+    poll_with,
+)
+
+KILLED = -9
+NAMES = (
+    *(f"PyCon TW {EDITION} Registration: {family}" for family in ("Corporate", "Reserved", "Individual")),
+    f"PyCon TW {EDITION} Volunteer Party",
+)
+MOST_EVENTS = 4
+LONGER_THAN_ANY_ROTATION = 26 * 3600
+MOST_POLLS_UNTIL_QUIET = 30
+
+# Few people, so that they meet themselves again: in other events, in other spellings, on the list by hand.
+PEOPLE = ("anna@example.org", "ben@example.com", "cara@example.net", "dora@example.org", "emil@example.com")
+SPELLINGS: tuple[Callable[[str], str], ...] = (
+    str,
+    str,
+    str.upper,
+    lambda address: f" {address}\t",
+    lambda address: address.replace("a", "ａ"),
+)
+ENTRIES: tuple[dict[str, Any], ...] = (
+    {"name": "", "role": "guest", "affiliation": "Speaker"},
+    {"name": "Desk", "affiliation": "Sponsor", "x": [1, {}]},
+    {},
+)
+KINDS: tuple[AddressKind, ...] = ("plain", "plain", "plain", "upper", "plus", "fullwidth", "invalid", "missing")
+
+# What may befall calls to a service. An answer of the wrong shape comes from one that acted: else nobody could tell.
+TROUBLES: dict[str, dict[str, Any]] = {
+    "503": {"kind": "status", "status": 503},
+    "500 after acting": {"kind": "status", "status": 500, "acts": True},
+    "429": {"kind": "status", "status": 429, "retry_after": 7},
+    "401": {"kind": "status", "status": 401},
+    "reset": {"kind": "reset"},
+    "reset after acting": {"kind": "reset", "acts": True},
+    "truncated": {"kind": "truncate", "acts": True},
+    "page": {"kind": "html"},
+    "redirect": {"kind": "redirect"},
+    "shape": {"kind": "shape", "acts": True},
+}
+PLACES: dict[str, tuple[str, ...]] = {
+    "kktix": ("", "hosting_events$", "attendance_books$", "attendance_books/", "attendees/"),
+    "gather": ("", "getEmailGuestlist", "setEmailGuestlist"),
+    "klaviyo": (
+        "",
+        "profile",
+        "lists",
+        "relationships/profiles$",
+        "templates?$",
+        "campaigns",
+        "/campaigns$",
+        "assign-template$",
+        "estimation",
+        "send-jobs",
+    ),
+}
+SPOILT: tuple[dict[str, Any], ...] = ({"is_paid": "yes"}, {"state": None}, {"data": None}, {"is_paid": MISSING})
+
+Interlude = Literal["poll", "other machine", "sale", "refund", "payment"]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Deed:
+    """A step of a sale: a method of ``Sale`` and what it is given."""
+
+    name: str
+    arguments: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
+
+
+_picks = st.integers(0, 9)
+_moments = st.one_of(st.integers(0, 30), st.integers(0, 100), st.integers(0, 250))
+_one = st.sampled_from
+
+# Deed -> how often, and with what. One rule for all of them keeps the proportions.
+_CHOICES: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
+    "sell": (
+        5,
+        {"event": _picks, "n": _one([1, 1, 2, 3]), "person": _picks, "spelling": _picks, "paid": _one([1, 1, 0])},
+    ),
+    "sell_to_a_stranger": (
+        3,
+        {"event": _picks, "n": _one([1, 1, 2, 3]), "kind": _picks, "paid": _one([1, 0]), "price": _one([0, 2500])},
+    ),
+    "pay": (3, {"ticket": _picks}),
+    "withdraw": (4, {"ticket": _picks, "how": _one(["cancel", "refund", "cancelled in the book", "unknown state"])}),
+    "come_back": (3, {"ticket": _picks, "reinstated": st.booleans()}),
+    "transfer": (3, {"ticket": _picks, "person": _picks}),
+    "manage_events": (3, {"deed": _one(["new", "new", "rename", "end"]), "which": _picks, "books": _one([1, 1, 2])}),
+    "edit_guest_list": (3, {"person": _picks, "spelling": _picks, "entry": _picks, "removed": st.booleans()}),
+    "fault_on": (
+        3,
+        {
+            "service": _one(SERVICES),
+            "place": _picks,
+            "trouble": _one(sorted(TROUBLES)),
+            "times": _one([1, 2, 5, None]),
+            "skip": st.integers(0, 3),
+        },
+    ),
+    "nuisance_on": (
+        2,
+        {"what": _one(["hidden", "empty book", "spoilt", "cut list", "poison"]), "which": _picks},
+    ),
+    "weather_clears": (2, {}),
+    "poll": (5, {"wait": _one([0, 300, 300, 300, 1200])}),
+    "hours_pass": (2, {"hours": _one([1, 2, 8, 26])}),
+    "killed_poll": (2, {"at": _moments}),
+    "killed_unheard": (1, {"service": _one(SERVICES), "request": st.integers(0, 12)}),
+    "disturbed_poll": (
+        2,
+        {
+            "at": _moments,
+            "interlude": _one(["poll", "other machine", "other machine", "sale", "refund", "payment"]),
+            "pick": _picks,
+        },
+    ),
+    "poll_elsewhere": (1, {"what": _one(["second machine", "second machine", "restart", "history deleted"])}),
+    "settle": (1, {}),
+}
+DEEDS: st.SearchStrategy[Deed] = st.sampled_from(
+    [name for name, (weight, _) in _CHOICES.items() for _ in range(weight)]
+).flatmap(lambda name: st.builds(Deed, st.just(name), st.fixed_dictionaries(_CHOICES[name][1])))
+
+
+class Sale(RuleBasedStateMachine):
+    """One world, one ledger, up to two machines that work on it."""
+
+    server: SandboxServer
+    tally: Counter[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = TestClock()
+        self.world = self.server.world
+        self.world.reset(self.clock)
+        self._folder = Path(tempfile.mkdtemp(prefix="sale-"))
+        self._steps_since_quiet = 0
+        self._bad_weather = False
+        self._unknowable: set[str] = set()
+        self._cut = False
+        self.second: Pipeline | None = None
+        self.pipeline: Pipeline
+
+    # -- the beginning ----------------------------------------------------------------------------
+
+    @initialize(
+        settings=st.fixed_dictionaries(
+            {
+                "refresh_seconds": st.sampled_from([3600, 3600, 0]),
+                "revoke_limit": st.sampled_from([None, None, 1]),
+                "invite_limit": st.sampled_from([2000, 2000, 1]),
+                "edition": st.sampled_from([None, EDITION]),
+                "gather_api_url": st.sampled_from([None] * 9 + ["off"]),
+            }
+        ),
+        gather=st.fixed_dictionaries(
+            {
+                "reply": st.sampled_from(["list", "empty", "array", "text"]),
+                "no_guests": st.sampled_from(["array", "object", "null"]),
+                "merge_entries": st.booleans(),
+                "fold_case": st.booleans(),
+            }
+        ),
+        klaviyo=st.fixed_dictionaries(
+            {
+                "status_step": st.sampled_from([0.0, 0.05]),
+                "member_delay": st.sampled_from([0.0, 0.0, 3.0]),
+                "removal_delay": st.sampled_from([0.0, 0.0, 3.0]),
+                "list_delay": st.sampled_from([0.0, 0.0, 3.0]),
+                "template_delay": st.sampled_from([0.0, 0.0, 3.0]),
+                "campaign_delay": st.sampled_from([0.0, 0.0, 3.0]),
+                "profile_delay": st.sampled_from([0.0, 0.0, 3.0]),
+                "recipients_fixed": st.sampled_from(["acceptance", "sending"]),
+                "second_send": st.sampled_from(["refused", "accepted"]),
+                "refused_addresses": st.sampled_from([set(), set(), {PEOPLE[-1]}]),
+            }
+        ),
+        kktix=st.fixed_dictionaries(
+            {
+                "payment_moves_updated_at": st.booleans(),
+                "vanished_attendee": st.sampled_from(["404", "410", "payload"]),
+            }
+        ),
+        on_disk=st.sampled_from([False] * 19 + [True]),
+    )
+    def install(
+        self,
+        settings: dict[str, Any],
+        gather: dict[str, Any],
+        klaviyo: dict[str, Any],
+        kktix: dict[str, Any],
+        on_disk: bool,
+    ) -> None:
+        given = {name: value for name, value in settings.items() if value is not None}
+        self.world.klaviyo.switches.rate_limits = False
+        self.world.klaviyo.switches.estimation_delay = 0
+        for service, chosen in (("gather", gather), ("klaviyo", klaviyo), ("kktix", kktix)):
+            for name, value in chosen.items():
+                setattr(getattr(self.world, service).switches, name, value)
+        self.world.add_event(f"PyCon TW {EDITION} Registration: Individual")
+        self.pipeline = Pipeline(self.server, self.clock, self._folder / "home", on_disk=on_disk, **given)
+        self._given = given
+        self.tally["examples"] += 1
+
+    @rule(deed=DEEDS)
+    def happens(self, deed: Deed) -> None:
+        getattr(self, deed.name)(**deed.arguments)
+        self._judge(settled=False)
+        self._steps_since_quiet += 1
+        self.tally["steps"] += 1
+
+    # -- what buyers do ---------------------------------------------------------------------------
+
+    def sell(self, event: int, n: int, person: int, spelling: int, paid: int) -> None:
+        """To one of few people."""
+        address = _pick(SPELLINGS, spelling)(_pick(PEOPLE, person))
+        self.world.sell(self._event(event), n, address=address, paid=bool(paid))
+
+    def sell_to_a_stranger(self, event: int, n: int, kind: int, paid: int, price: int) -> None:
+        self.world.sell(self._event(event), n, kind=_pick(KINDS, kind), paid=bool(paid), price=price)
+
+    def pay(self, ticket: int) -> None:
+        if unpaid := self._tickets(usable=False):
+            self.world.pay(_pick(unpaid, ticket).attendee_id)
+
+    def withdraw(self, ticket: int, how: str) -> None:
+        if not (usable := self._tickets(usable=True)):
+            return
+        attendee_id = _pick(usable, ticket).attendee_id
+        if how == "cancelled in the book":
+            self.world.set_state(attendee_id, "cancelled")
+        elif how == "unknown state":
+            self.world.set_state(attendee_id, "suspended")
+        else:
+            getattr(self.world, how)(attendee_id)
+
+    def come_back(self, ticket: int, reinstated: bool) -> None:
+        """A cancellation that was a mistake, or the same person buys again, here or elsewhere."""
+        if not (withdrawn := self._withdrawn()):
+            return
+        found = _pick(withdrawn, ticket)
+        if reinstated:
+            self.world.reinstate(found.attendee_id)
+        else:
+            self.world.sell(self._event(ticket), address=found.address)
+
+    def transfer(self, ticket: int, person: int) -> None:
+        if usable := self._tickets(usable=True):
+            address = PEOPLE[person] if person < len(PEOPLE) else self.world.kktix.people.next().address
+            self.world.transfer(_pick(usable, ticket).attendee_id, address)
+
+    # -- what organisers do -----------------------------------------------------------------------
+
+    def manage_events(self, deed: str, which: int, books: int) -> None:
+        if deed == "new" and len(self.world.kktix.events) < MOST_EVENTS:
+            self.world.add_event(_pick(NAMES, which), books=books)
+        elif deed == "rename":
+            self._rename(self.world.kktix.events[self._event(which)])
+        elif deed == "end" and (may_end := self._may_end()):
+            self.world.end_event(_pick(may_end, which))
+            self.tally["events ended"] += 1
+
+    def _rename(self, event: HostedEvent) -> None:
+        """Any name once the pipeline knows the event; before that the name has to say what it is."""
+        is_known = event.event_id in self.pipeline.ledger.known_events()
+        new = "PyCon TW 2032 Registration: Corporate & Reserved" if is_known else f"{event.name} (new hall)"
+        self.world.rename_event(event.event_id, new)
+
+    def edit_guest_list(self, person: int, spelling: int, entry: int, removed: bool) -> None:
+        """Staff add a speaker, who may be a buyer too, or change an entry; or remove whom they added."""
+        if removed and (removable := self._removable_by_hand()):
+            self.world.remove_guest(_pick(removable, person))
+            return
+        address = _pick((*PEOPLE, "desk@example.org"), person)
+        listed = [one for one in self.world.gather.guests if normalise(one) == address]
+        chosen = listed[0] if listed else _pick([address, address.upper()], spelling)
+        self.world.add_guest(chosen.lower() if self.world.gather.switches.fold_case else chosen, _pick(ENTRIES, entry))
+        self.tally["guests by hand"] += 1
+
+    # -- weather ----------------------------------------------------------------------------------
+
+    def fault_on(self, service: str, place: int, trouble: str, times: int | None, skip: int) -> None:
+        details = TROUBLES[trouble]
+        self.world.faults.add(service, path=_pick(PLACES[service], place), times=times, skip=skip, **details)
+        self._bad_weather = True
+        self.tally["faults"] += 1
+
+    def nuisance_on(self, what: str, which: int) -> None:
+        """Answers that look right and are not."""
+        event = self._event(which)
+        if what == "hidden":
+            self.world.kktix.switches.hidden_events = {event}
+        elif what == "empty book":
+            self.world.kktix.switches.shown_per_book = {event: 0}
+        elif what == "spoilt" and self.world.kktix.tickets:
+            self.world.kktix.override(_pick(list(self.world.kktix.tickets), which), **_pick(SPOILT, which))
+        elif what == "cut list":
+            self._cut_list(which)
+        elif what == "poison":
+            self.world.gather.switches.poison = {_pick(PEOPLE, which)}
+        self._bad_weather = True
+        self.tally["nuisances"] += 1
+
+    def _cut_list(self, shown: int) -> None:
+        """So that it can be noticed: two guests or more of those who were there when it last read well."""
+        seen = min(int(self.pipeline.ledger.noted("guest list size") or 0), len(self.world.gather.guests))
+        if seen >= 2:
+            self.world.gather.switches.shown_guests = shown % (seen - 1)
+            self._cut = True
+
+    def weather_clears(self) -> None:
+        self.world.faults.clear()
+        kktix, gather = self.world.kktix.switches, self.world.gather.switches
+        kktix.hidden_events, kktix.shown_per_book = set(), {}
+        gather.shown_guests, gather.poison = None, set()
+        for attendee_id in self.world.kktix.tickets:
+            self.world.kktix.override(attendee_id)
+        self._bad_weather = False
+
+    # -- polls ------------------------------------------------------------------------------------
+
+    def poll(self, wait: int) -> None:
+        self.clock.advance(wait)
+        self._poll(self.pipeline)
+
+    def hours_pass(self, hours: int) -> None:
+        self.clock.advance(hours * 3600)
+        self._poll(self.pipeline)
+
+    def killed_poll(self, at: int) -> None:
+        self.clock.advance(300)
+        self._count_kill(poll_killed_at(self.pipeline, at))
+
+    def killed_unheard(self, service: str, request: int) -> None:
+        self.clock.advance(300)
+        self._count_kill(poll_killed_unheard(self.pipeline, service, request))
+
+    def disturbed_poll(self, at: int, interlude: Interlude, pick: int) -> None:
+        """In the middle of a poll another one runs, or the world changes."""
+        self.clock.advance(300)
+        meanwhile: list[PollReport] = []
+        moment = Moment(at, lambda: self._interlude(interlude, pick, meanwhile))
+        with suppress(ServiceError):
+            self._listen(poll_with(self.pipeline, moment))
+        for report in meanwhile:
+            self._listen(report)
+        if moment.happened:
+            self.tally[f"overlaps: {interlude}"] += 1
+
+    def poll_elsewhere(self, what: str) -> None:
+        """By another machine, or by the same one after it lost its memory in part."""
+        self.clock.advance(60)
+        if what == "restart":
+            self.pipeline.restart()
+        elif what == "history deleted":
+            self.pipeline.forget_history()
+            self.tally["histories deleted"] += 1
+        self._poll(self._other() if what == "second machine" else self.pipeline)
+
+    # -- quiet periods ----------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        if self._steps_since_quiet > 10:
+            self._settle()
+
+    def _settle(self) -> None:
+        """All services well: the pipeline finishes, and everything must be as it should."""
+        self.weather_clears()
+        self._until_quiet()
+        self.clock.advance(LONGER_THAN_ANY_ROTATION)
+        self._until_quiet()
+        self._remove_ceded_guests()
+        self._judge(settled=True)
+        self._tables_are_whole()
+        self._lists_are_right()
+        if self.second is not None:
+            mark = self.pipeline.mark()
+            self._poll(self.second)
+            done = self.pipeline.writes(mark)
+            assert not done, f"a machine that missed everything has nothing to do, and did {done}"
+        self._steps_since_quiet = 0
+        self.tally["quiet periods"] += 1
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "pipeline"):
+                self._settle()
+                self._count_world()
+        finally:
+            for machine in filter(None, (getattr(self, "pipeline", None), self.second)):
+                machine.instance.dispose()
+            self.world.faults.clear()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    # -- the world, asked -------------------------------------------------------------------------
+
+    def _open_events(self) -> list[int]:
+        return [event.event_id for event in self.world.kktix.events.values() if event.ended_at is None]
+
+    def _event(self, pick: int) -> int:
+        """An open event; there is always another one."""
+        return _pick(self._open_events() or [self.world.add_event(NAMES[0])], pick)
+
+    def _in_open_events(self) -> list[Ticket]:
+        opened = self._open_events()
+        return [ticket for ticket in self.world.kktix.tickets.values() if ticket.event_id in opened]
+
+    def _tickets(self, *, usable: bool) -> list[Ticket]:
+        """Usable ones, or those that only lack the payment."""
+        wanted = [ticket for ticket in self._in_open_events() if ticket.books and ticket.state == "activated"]
+        return [ticket for ticket in wanted if ticket.is_usable == usable]
+
+    def _withdrawn(self) -> list[Ticket]:
+        return [ticket for ticket in self._in_open_events() if ticket.state != "activated"]
+
+    def _may_end(self) -> list[int]:
+        """Events of which the pipeline knows all: what it never saw of an ended event, nobody can tell it."""
+        opened = self._open_events()
+        if len(opened) == 1 and "edition" not in self._given:
+            return []  # without a listed event nothing says which edition is live
+        known = self.pipeline.ledger.known_events()
+        return [one for one in opened if one in known and self._is_known(known[one].key, one)]
+
+    def _is_known(self, partition_key: str, event_id: int) -> bool:
+        """Whether what the pipeline holds of an event is as it is now."""
+        digest = self.pipeline.services.pseudonymizer.address
+        mine = {i: ticket for i, ticket in self.world.kktix.tickets.items() if ticket.event_id == event_id}
+        usable = {ticket.address for ticket in mine.values() if ticket.is_usable}
+        wanted = {digest(address) for address in usable if is_mailable(normalise(address))}
+        snapshot = self.pipeline.services.vault.read(partition_key)
+        present = {i: r.is_usable for i, r in snapshot.records.items() if r.gone_at is None} if snapshot else {}
+        listed = {i: ticket.is_usable for i, ticket in mine.items() if ticket.books}
+        return present == listed and self.pipeline.ledger.holders_of(partition_key) == wanted
+
+    def _removable_by_hand(self) -> list[str]:
+        """Guests added by hand, or made their own by staff, who hold no ticket that entitles them."""
+        holders, made = entitled(self.world, EDITION), self.world.gather.hand_made
+        return [one for one in self.world.gather.guests if one in made and normalise(one) not in holders]
+
+    # -- polls and what they say ------------------------------------------------------------------
+
+    def _other(self) -> Pipeline:
+        """A second machine: the same ledger, vault and warehouse, another Dagster."""
+        if self.second is None:
+            self.second = Pipeline(self.server, self.clock, self.pipeline.home, **self._given)
+        return self.second
+
+    def _poll(self, machine: Pipeline, consents: Iterable[str] = ()) -> PollReport | None:
+        """``None`` when KKTIX could not even be asked for its events."""
+        self.tally["polls of the second machine" if machine is self.second else "polls"] += 1
+        try:
+            return self._listen(machine.poll(*consents))
+        except ServiceError as error:
+            note(f"poll: {error}")
+            return None
+
+    def _listen(self, report: PollReport) -> PollReport:
+        text = describe(report)
+        note(f"poll: {text}")
+        assert "unexpected" not in text, text
+        assert ": failed'" not in text, f"{text}: Dagster itself failed"
+        return report
+
+    def _interlude(self, what: Interlude, pick: int, reports: list[PollReport]) -> None:
+        if what == "sale":
+            self.world.sell(self._event(pick))
+        elif what == "refund" and (tickets := self._tickets(usable=True)):
+            self.world.refund(_pick(tickets, pick).attendee_id)
+        elif what == "payment" and (tickets := self._tickets(usable=False)):
+            self.world.pay(_pick(tickets, pick).attendee_id)
+        elif what in ("poll", "other machine"):
+            with suppress(ServiceError):
+                reports.append(poll_with(self.pipeline if what == "poll" else self._other()))
+
+    def _count_kill(self, exit_code: int) -> None:
+        assert exit_code != BROKE, "a poll in a child broke; see its traceback"
+        assert exit_code in (KILLED, 0, 1)
+        self.tally["kills" if exit_code == KILLED else "kills that came too late"] += 1
+
+    def _until_quiet(self) -> None:
+        """Poll until two polls in a row were fine and changed nothing outside, giving the consents asked for."""
+        quiet, consents, text = 0, set[str](), ""
+        for _ in range(MOST_POLLS_UNTIL_QUIET):
+            self.clock.advance(300)
+            mark = self.pipeline.mark()
+            report = self._poll(self.pipeline, consents)
+            assert report is not None, "all services are well"
+            text = describe(report)
+            consents = set(re.findall(r"--consent ([a-z-]+)", text))
+            self.tally["consents"] += len(consents)
+            quiet = quiet + 1 if report.ok and not self.pipeline.writes(mark) else 0
+            if quiet == 2:
+                return
+            self._wait_for_next_attempt(report)
+        raise AssertionError(f"not quiet after {MOST_POLLS_UNTIL_QUIET} polls: {text}")
+
+    def _wait_for_next_attempt(self, report: PollReport) -> None:
+        waits = [decision.next_attempt_at for decision in report.tick.decisions.values() if decision.next_attempt_at]
+        if waits:
+            self.clock.advance(max(timedelta(0), max(waits) - self.clock()).total_seconds())
+
+    # -- judging ----------------------------------------------------------------------------------
+
+    def _judge(self, *, settled: bool) -> None:
+        found = [finding for finding in self.pipeline.verdict(settled=settled) if not self._is_excused(finding)]
+        assert not found, found
+
+    def _is_excused(self, finding: Finding) -> bool:
+        """What the oracle, who knows everything at once, expects of somebody who cannot.
+
+        Without a guest list only the pipeline knows when a span of access ended: whoever gave a ticket back and bought
+        again before it looked is not invited again. And whoever was taken off for a ticket given back, while holding
+        another one which nobody could read yet, is let in and invited again later. And a buyer whom a list cut short
+        does not show is added, though staff may have done so: who is new must not wait for the list to be whole.
+        """
+        whose = finding.text.partition(" ")[0]
+        if finding.invariant == 2 and self.pipeline.settings.gather_is_off:
+            return whose in {mask(normalise(address)) for address in self.pipeline.mailed()}
+        if self._cut and "added by hand" in finding.text:
+            return whose in {mask(normalise(ticket.address)) for ticket in self.world.kktix.tickets.values()}
+        if finding.invariant == 4 and not self._could_have_known(whose, finding.text):
+            self._unknowable.add(whose)
+            self.tally["removals nobody could know better of"] += 1
+        return finding.invariant in (1, 4) and whose in self._unknowable
+
+    def _could_have_known(self, whose: str, text: str) -> bool:
+        [at] = map(datetime.fromisoformat, re.findall(r" lost access at (\S+) ", text))
+        known: dict[int, list[TicketFact]] = {}
+        for fact in self.world.kktix.history:
+            if fact.at <= at:
+                known.setdefault(fact.attendee_id, []).append(fact)
+        held = [facts for facts in known.values() if facts[-1].is_usable]
+        return any(self._was_readable(facts, at) for facts in held if mask(normalise(facts[-1].address)) == whose)
+
+    def _was_readable(self, facts: list[TicketFact], at: datetime) -> bool:
+        """Its present state was read, or it was seen in the book for the first time and nobody tried to read it."""
+        latest = facts[-1]
+        reads = self._calls(f"/attendees/{latest.attendee_id}$", latest.at, at)
+        books = self._calls(f"/{latest.event_id}/attendance_books/", latest.at, at)
+        return any(map(_is_good, reads)) or (len(facts) == 1 and not reads and any(map(_is_good, books)))
+
+    def _calls(self, path: str, after: datetime, until: datetime) -> list[CallRecord]:
+        return [call for call in self.world.calls.find("kktix", path=path) if after <= call.at <= until]
+
+    def _remove_ceded_guests(self) -> None:
+        """Whose entry staff made their own is theirs to remove once the ticket is gone: the pipeline keeps off."""
+        still_in = {f.text.partition(" ")[0] for f in self.pipeline.verdict() if "still on the guest list" in f.text}
+        for address in self._removable_by_hand():
+            affiliation = self.world.gather.guests[address].get("affiliation")
+            if mask(normalise(address)) in still_in and affiliation not in (None, "", "Attendee"):
+                self.world.remove_guest(address)
+                self.tally["guests left to people"] += 1
+
+    def _tables_are_whole(self) -> None:
+        """Every ticket in a book has a row, every row is right; of who came and left unseen nothing is known."""
+        rows = {row["attendee_id"]: row["is_usable"] for table in self.pipeline.tables().values() for row in table}
+        tickets = self.world.kktix.tickets
+        ours = {event.event_id for event in self.world.kktix.events.values() if event.family}
+        listed = {i for i, ticket in tickets.items() if ticket.books and ticket.event_id in ours}
+        assert listed <= rows.keys() <= tickets.keys(), (listed - rows.keys(), rows.keys() - tickets.keys())
+        wrong = {attendee_id for attendee_id, is_usable in rows.items() if is_usable != tickets[attendee_id].is_usable}
+        assert not wrong, wrong
+
+    def _lists_are_right(self) -> None:
+        """The ticket-holder list of every event is its holders, as far as Klaviyo takes them."""
+        for event_id in self._open_events():
+            if self.world.kktix.events[event_id].family is None:
+                continue
+            usable = [ticket.address for ticket in self._tickets(usable=True) if ticket.event_id == event_id]
+            wanted = {normalise(address) for address in usable if is_mailable(normalise(address))}
+            wanted -= self.world.klaviyo.switches.refused_addresses
+            found = {normalise_address(address or "") for address in self.pipeline.ticket_holders(event_id)}
+            assert found == wanted, (event_id, found, wanted)
+
+    def _count_world(self) -> None:
+        facts = [fact for fact in self.world.gather.history if not fact.by_hand]
+        self.tally["mails"] += len(self.world.outbox)
+        self.tally["guests let in"] += sum(fact.listed for fact in facts)
+        self.tally["guests taken off"] += sum(not fact.listed for fact in facts)
+        self.tally["tickets"] += len(self.world.kktix.tickets)
+
+
+def _is_good(call: CallRecord) -> bool:
+    return call.status == 200 and not call.fault
+
+
+def _pick(options: Sequence[_T], number: int) -> _T:
+    return options[number % len(options)]

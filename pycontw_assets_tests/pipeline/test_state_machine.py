@@ -1,0 +1,62 @@
+"""Whatever happens to a sale, in whatever order: the machine of ``state_machine.py``, in few short sales or many long.
+
+    PYTEST_SALES=500 pytest -m slow -n 2 --dist load -rP pycontw_assets_tests/pipeline/test_state_machine.py
+
+``PYTEST_SALES_SEED`` repeats a run whose seed was printed; ``PYTEST_SALES_SHRINK=1`` spends minutes on a shorter story.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import get_state_machine_test
+
+from pycontw_assets.sandbox.server import SandboxServer
+from pycontw_assets_tests.pipeline.state_machine import Sale
+
+SALES = int(os.environ.get("PYTEST_SALES", "500"))
+SEED = int(os.environ.get("PYTEST_SALES_SEED", "0")) or int.from_bytes(os.urandom(4), "big")
+PHASES = (Phase.generate, Phase.shrink) if os.environ.get("PYTEST_SALES_SHRINK") else (Phase.generate,)
+# All of it has to happen, or the sales prove less than they seem to.
+INTERESTING = (
+    "mails",
+    "guests let in",
+    "guests taken off",
+    "guests by hand",
+    "kills",
+    "faults",
+    "nuisances",
+    "consents",
+    "events ended",
+    "histories deleted",
+    "polls of the second machine",
+    "overlaps: poll",
+    "overlaps: other machine",
+)
+
+
+def run_sales(server: SandboxServer, profile: settings, chosen_seed: int | None = None) -> Counter[str]:
+    tally: Counter[str] = Counter()
+    machine = type("Sale", (Sale,), {"server": server, "tally": tally})
+    quiet = settings(profile, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+    test = get_state_machine_test(machine, settings=quiet)
+    (test if chosen_seed is None else seed(chosen_seed)(test))()
+    return tally
+
+
+def test_whatever_happens_to_a_few_short_sales_every_promise_is_kept(server: SandboxServer) -> None:
+    tally = run_sales(server, settings(max_examples=2, stateful_step_count=12, derandomize=True))
+    assert tally["mails"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("half", [0, 1])
+def test_whatever_happens_to_many_long_sales_every_promise_is_kept(server: SandboxServer, half: int) -> None:
+    print(f"half {half} with PYTEST_SALES_SEED={SEED}")
+    profile = settings(max_examples=SALES // 2, stateful_step_count=50, phases=PHASES, database=None)
+    tally = run_sales(server, profile, SEED + half)
+    print("\n".join(f"{count:7} {name}" for name, count in sorted(tally.items())))
+    assert not [name for name in INTERESTING if not tally[name]]
