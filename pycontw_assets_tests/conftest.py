@@ -17,7 +17,8 @@ _KEPT_PREFIXES = ("PYTEST_", "PYTHON", "LC_", "COV_", "COVERAGE_", "PLAYWRIGHT_"
 
 
 # What costs too much, or needs too much, for a developer's default.
-_ONLY_WHEN_ASKED = ("browser", "bigquery")
+_ONLY_WHEN_ASKED = ("browser", "bigquery", "thorough")
+_DEFAULT = "not slow"  # what pyproject.toml asks for
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,7 +40,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     if os.environ.get("CI"):
         return
-    unasked = [name for name in _ONLY_WHEN_ASKED if name not in config.option.markexpr]
+    asked = config.option.markexpr
+    unasked = [name for name in _ONLY_WHEN_ASKED if name not in asked]
+    if asked != _DEFAULT and "thorough" in unasked:  # ``-m slow`` means all that is slow
+        unasked.remove("thorough")
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in unasked)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]

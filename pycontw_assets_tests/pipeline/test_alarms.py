@@ -14,6 +14,8 @@ from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline
 from pycontw_assets_tests.pipeline.test_sensor import tick
 
+pytestmark = pytest.mark.thorough
+
 
 class Notes:
     """Stands for the messenger. ``works`` is false while the channel is down."""

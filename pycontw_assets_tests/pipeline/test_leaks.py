@@ -30,6 +30,8 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline, spellings
 
+pytestmark = pytest.mark.thorough
+
 VAULT_KEY = Fernet.generate_key().decode()
 PSEUDONYM_KEY = "an invented pseudonym key"
 ALERT_TOKEN, HEARTBEAT_TOKEN, PASSWORD = "tokenof0alarms", "tokenof0heartbeats", "passwordof0ledgers"

@@ -20,6 +20,8 @@ from pycontw_assets_tests.pipeline.crash_scenarios import make_swift
 from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Child, Command, Pipeline, describe
 from pycontw_assets_tests.postgres import age_leases
 
+pytestmark = pytest.mark.thorough
+
 SKEW_SECONDS = 9 * 60
 STEPS_ASIDE = "is at work on it for over 12"
 

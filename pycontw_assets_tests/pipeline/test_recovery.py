@@ -17,6 +17,8 @@ from pycontw_assets.send_email.recall import find_invitations, look_twice
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, describe
 
+pytestmark = pytest.mark.thorough
+
 ANNA, BEN, CARA, DORA = "anna@example.org", "ben@example.com", "cara@example.net", "dora@example.org"
 SPEAKER = {"name": "", "role": "guest", "affiliation": "Speaker"}
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, describe
+
+pytestmark = pytest.mark.thorough
 
 ANNA, BEN = "anna@example.org", "ben@example.com"
 

@@ -20,6 +20,8 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, describe
 
+pytestmark = pytest.mark.thorough
+
 ANNA, BEN, CARA, DORA = "anna@example.org", "ben@example.com", "cara@example.net", "dora@example.org"
 
 # Members of an attendee that say nothing about access.
