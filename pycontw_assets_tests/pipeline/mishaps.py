@@ -15,6 +15,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from dagster import DagsterInstance
+
 from pycontw_assets.api_client import ServiceError
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.leases import lease
@@ -58,7 +60,7 @@ class Moment(Fuse):
             self._action()
 
 
-def poll_with(pipeline: Pipeline, moment: Fuse | None = None) -> PollReport:
+def poll_with(pipeline: Pipeline, moment: Fuse | None = None, instance: DagsterInstance | None = None) -> PollReport:
     """A poll by clients of its own that does not move the clock; ``moment`` is told of each of its calls."""
     clock = ShortWaits(pipeline.clock.skipped)
     services = build_services(pipeline.settings, clock)
@@ -67,7 +69,11 @@ def poll_with(pipeline: Pipeline, moment: Fuse | None = None) -> PollReport:
         parts: dict[str, Any] = {name: Fused(part, moment) for name, part in clients.items() if part is not None}
         services = build_services(pipeline.settings, clock, **parts)
     _step_aside(services)
-    return poll(build_definitions(services, interval_seconds=INTERVAL_SECONDS), services, pipeline.instance)
+    return poll(build_definitions(services, interval_seconds=INTERVAL_SECONDS), services, instance or pipeline.instance)
+
+
+def _open_instance(pipeline: Pipeline) -> DagsterInstance:
+    return DagsterInstance.from_config(str(pipeline.home / "dagster"))
 
 
 def _step_aside(services: Services) -> None:
@@ -84,8 +90,10 @@ def poll_in_fork(
     """
 
     def work() -> int:
+        # Open files of a database are not for two processes; one in memory is a copy anyway.
+        instance = None if pipeline.instance.is_ephemeral else _open_instance(pipeline)
         try:
-            return 0 if poll_with(pipeline, moment).ok else 1
+            return 0 if poll_with(pipeline, moment, instance).ok else 1
         except ServiceError:
             return 1
 

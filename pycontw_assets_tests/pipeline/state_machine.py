@@ -557,7 +557,7 @@ class Sale(RuleBasedStateMachine):
         another one which nobody could read yet, is let in and invited again later. And a buyer whom a list cut short
         does not show is added, though staff may have done so: who is new must not wait for the list to be whole.
         """
-        whose = finding.text.partition(" ")[0]
+        whose = finding.text.partition(" ")[0].rstrip(",")
         if finding.invariant == 2 and self.pipeline.settings.gather_is_off:
             return whose in {mask(normalise(address)) for address in self.pipeline.mailed()}
         if self._cut and "added by hand" in finding.text:
