@@ -189,6 +189,16 @@ class Settings(BaseSettings):
         return self.dagster_home.expanduser() if self.dagster_home else self.home / "dagster"
 
     @property
+    def ledger_file(self) -> Path | None:
+        """The file of the embedded ledger; ``None``: it is elsewhere."""
+        return None if self.ledger_url else self.home / "ledger.sqlite"
+
+    @property
+    def ledger_location(self) -> str:
+        """A SQLAlchemy URL, which may hold a password."""
+        return self.ledger_url.get_secret_value() if self.ledger_url else f"sqlite:///{self.ledger_file}"
+
+    @property
     def gather_is_off(self) -> bool:
         return self.gather_api_url == "off"
 

@@ -127,8 +127,7 @@ class Troubles:
 
     def standing(self) -> list[Trouble]:
         with self._engine.begin() as db:
-            rows = db.execute(sa.select(troubles).order_by(troubles.c.since, troubles.c.partition_key))
-            return [Trouble(**row._mapping) for row in rows]
+            return read_standing(db)
 
     def told(self) -> dict[str, Told]:
         with self._engine.begin() as db:
@@ -142,6 +141,12 @@ class Troubles:
             for alarm in message.raised:
                 told = {"title": alarm.title, "size": alarm.size, "told_at": now, "raised_at": alarm.since}
                 upsert(db, alarms, {"cause": alarm.cause}, told)
+
+
+def read_standing(db: sa.Connection) -> list[Trouble]:
+    """Oldest first. Reads only, also where nobody may write."""
+    rows = db.execute(sa.select(troubles).order_by(troubles.c.since, troubles.c.partition_key))
+    return [Trouble(**row._mapping) for row in rows]
 
 
 def alarms_of(standing: Iterable[Trouble], known_keys: Collection[str]) -> dict[str, Alarm]:

@@ -53,23 +53,22 @@ def pipeline_of(settings: Settings) -> AskPipeline:
 
     from pycontw_assets.ledger_engine import LedgerError, open_reader
     from pycontw_assets.sandbox.desk import Refusal
-    from pycontw_assets.troubles import troubles
+    from pycontw_assets.troubles import read_standing
 
-    file = settings.home / "ledger.sqlite"
-    url = settings.ledger_url
-    engine = open_reader(url.get_secret_value() if url else f"sqlite:///{file}")
+    file = settings.ledger_file
+    engine = open_reader(settings.ledger_location)
 
     def ask() -> Sequence[Refusal] | None:
-        if url is None and not file.exists():
+        if file and not file.exists():
             return None  # looking must not make the file: its tables would be missing
         try:
             with engine.connect() as db:
-                rows = db.execute(sa.select(troubles).order_by(troubles.c.since)).all()
+                standing = read_standing(db)
         except (sa.exc.SQLAlchemyError, LedgerError):
             return None
         return [
-            Refusal(row.partition_key, f"{row.subject}: {row.text}", row.is_failure, row.since, row.times)
-            for row in rows
+            Refusal(found.partition_key, f"{found.subject}: {found.text}", found.is_failure, found.since, found.times)
+            for found in standing
         ]
 
     return ask

@@ -106,12 +106,9 @@ class Services:
 
     @cached_property
     def ledger(self) -> Ledger:
-        url = self.settings.ledger_url
-        if url is None:
-            self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        ledger = Ledger(
-            url.get_secret_value() if url else f"sqlite:///{self.settings.home}/ledger.sqlite", clock=self.clock
-        )
+        if file := self.settings.ledger_file:
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ledger = Ledger(self.settings.ledger_location, clock=self.clock)
         ledger.check_identity(self.pseudonymizer.fingerprint)
         for name, list_id in self.settings.klaviyo_lists.items():
             ledger.record_remote_id("list", name, list_id)

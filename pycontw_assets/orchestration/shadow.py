@@ -86,11 +86,10 @@ def _has_vault(services: Services) -> bool:
 
 
 def _copy_ledger(services: Services, target: Ledger) -> None:
-    url = services.settings.ledger_url
-    file = services.settings.home / "ledger.sqlite"
-    if url is None and not file.exists():
+    file = services.settings.ledger_file
+    if file and not file.exists():
         return
-    source = open_reader(url.get_secret_value() if url else f"sqlite:///{file}")
+    source = open_reader(services.settings.ledger_location)
     present = set(sa.inspect(source).get_table_names())
     with source.connect() as old, target.engine.begin() as new:
         for table in meta.metadata.sorted_tables:
