@@ -137,6 +137,11 @@ class OrderSnapshot:
     generation: int = 0
     rebuilding: bool = False
 
+    @property
+    def present(self) -> list[AttendeeRecord]:
+        """Those who have not left the attendance book for good."""
+        return [record for record in self.records.values() if record.gone_at is None]
+
     def holders(self, pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
         """Pseudonym -> holder, for every mailable address with a usable ticket. One entry per address."""
         found: dict[str, Holder] = {}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pycontw_assets.load.schema import KEY_COLUMNS
-from pycontw_assets.load.warehouse import WarehouseError
+from pycontw_assets.load.warehouse import WarehouseError, doubled_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +19,17 @@ _PERSONAL = {
     "a phone": re.compile(_ALONE.format(r"(?:\+?886[ -]?|0)9\d{2}[ -]?\d{3}[ -]?\d{3}")),
     "a national id": re.compile(_ALONE.format(r"[A-Z][1289A-D]\d{8}")),
 }
+
+
+class PersonalValues(WarehouseError):
+    """Values in clear look personal, so nothing was written: a table cannot be unread. ``found`` names the columns."""
+
+    def __init__(self, table_name: str, found: list[str]) -> None:
+        self.found = found
+        super().__init__(
+            f"{table_name} was not written: {'; '.join(found)}. "
+            "Make these fields `hash` or `drop` in deidentify/policy.yaml, then materialize the partition again"
+        )
 
 
 def personal_values(frame: pd.DataFrame) -> list[str]:
@@ -36,13 +46,6 @@ def personal_values(frame: pd.DataFrame) -> list[str]:
     return found
 
 
-def refuse(table_name: str, found: list[str]) -> WarehouseError:
-    return WarehouseError(
-        f"{table_name} was not written: {'; '.join(found)}. "
-        "Make these fields `hash` or `drop` in deidentify/policy.yaml, then materialize the partition again"
-    )
-
-
 def malformed_digests(frame: pd.DataFrame) -> list[str]:
     """Hashed columns that hold something other than 64 hexadecimal digits or NULL."""
     columns = [column for column in _texts(frame) if column.endswith(DIGEST_SUFFIX)]
@@ -51,7 +54,7 @@ def malformed_digests(frame: pd.DataFrame) -> list[str]:
 
 
 def doubled_keys(frame: pd.DataFrame) -> list[str]:
-    doubled = int(frame.duplicated(list(KEY_COLUMNS)).sum())
+    doubled = doubled_rows(frame)
     return [f"{doubled} rows repeat an (event, attendee) that is there already"] if doubled else []
 
 

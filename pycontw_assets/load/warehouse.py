@@ -60,9 +60,13 @@ def check_frame(table: Table, partition_key: str, frame: pd.DataFrame) -> None:
     foreign = int((frame[PARTITION_COLUMN] != partition_key).sum())
     if foreign:
         raise WarehouseError(f"{table.name}: {foreign} rows are not of partition {partition_key}")
-    doubled = int(frame.duplicated(list(KEY_COLUMNS)).sum())
-    if doubled:
+    if doubled := doubled_rows(frame):
         raise WarehouseError(f"{table.name}: {doubled} attendees twice in partition {partition_key}")
+
+
+def doubled_rows(frame: pd.DataFrame) -> int:
+    """Rows whose (event, attendee) is there already."""
+    return int(frame.duplicated(list(KEY_COLUMNS)).sum())
 
 
 def merge_statement(table: Table, target: str, staging: str) -> str:

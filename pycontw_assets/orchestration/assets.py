@@ -26,13 +26,12 @@ from dagster import (
 )
 
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
-from pycontw_assets.extract.orders import content_digest
+from pycontw_assets.deidentify.pseudonymize import Deidentified
 from pycontw_assets.leases import process_identity
-from pycontw_assets.load.checks import doubled_keys, malformed_digests, personal_values, refuse
+from pycontw_assets.load.checks import PersonalValues, doubled_keys, malformed_digests
 from pycontw_assets.load.schema import Table, attendee_tables
-from pycontw_assets.load.warehouse import content_digest as table_digest
 from pycontw_assets.orchestration.describe import (
+    bullets,
     checked,
     column_lineage,
     counted,
@@ -49,7 +48,7 @@ from pycontw_assets.orchestration.rehearsal import plan_access, would_do
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.shadow import shadow
 from pycontw_assets.orchestration.watch import watched
-from pycontw_assets.orchestration.work import campaign_step, guest_list_step, read_orders, stored_orders
+from pycontw_assets.orchestration.work import campaign_step, guest_list_step, load_rows, read_orders, stored_orders
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
 from pycontw_assets.send_email.named import ensure_template
 from pycontw_assets.send_email.ticket_holders import list_name, sync_ticket_holders
@@ -161,13 +160,12 @@ def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Ser
 
 
 def _order_counts(snapshot: OrderSnapshot, new: int, reread: int) -> dict[str, int]:
-    records = snapshot.records.values()
-    present = [record for record in records if record.gone_at is None]
+    present = snapshot.present
     return {
         "attendees": len(present),
         "usable": sum(record.is_usable for record in present),
         "pending": sum(not record.is_usable for record in present),
-        "gone": len(records) - len(present),
+        "gone": len(snapshot.records) - len(present),
         "new": new,
         "reread": reread,
         "quarantined": len(snapshot.quarantine),
@@ -220,39 +218,33 @@ def _attendee_table(family: Family, table: Table) -> AssetsDefinition:
         with _watched(context, services):
             partition = _begin(context, services)
             snapshot = stored_orders(services, partition)
-            result = deidentify(list(snapshot.records.values()), partition, services.pseudonymizer)
-            _refuse_personal_values(context, table, result)
-            outcome = services.warehouse.replace_partition(
-                table, partition.key, result.frame, table_digest(result.frame)
-            )
-            stored = services.warehouse.partition_rows(table, partition.key)
-            services.ledger.record_load(partition.key, content_digest(snapshot, services.table_rules))
+            try:
+                loaded = load_rows(services, partition, snapshot)
+            except PersonalValues as refused:
+                _show_refusal(context, refused)
+                raise
+            result = loaded.result
             return MaterializeResult(
                 metadata={
                     "dagster/partition_row_count": len(result.frame),
-                    "outcome": outcome,
+                    "outcome": loaded.outcome,
                     "unknown_questions": counted(result.unknown_questions, "question"),
                     "unlisted_answers": counted(result.unlisted_answers, "column"),
                     "repeated_answers": counted(result.repeated_answers, "column"),
                     "newest": preview_of_rows(result.frame),
                 },
-                check_results=_table_verdicts(result, expected=len(snapshot.records), stored=stored),
+                check_results=_table_verdicts(result, expected=len(snapshot.records), stored=loaded.stored),
             )
 
     return attendees
 
 
-def _refuse_personal_values(context: AssetExecutionContext, table: Table, result: Deidentified) -> None:
-    """A table cannot be unread: nothing is written, and the check shows why."""
-    found = personal_values(result.frame)
-    if found:
-        shown = {"problems": MetadataValue.md("\n".join(f"- {problem}" for problem in found))}
-        context.log_event(
-            AssetCheckEvaluation(
-                context.asset_key, "holds_no_personal_data", passed=False, metadata=shown, blocking=True
-            )
-        )
-        raise refuse(table.name, found)
+def _show_refusal(context: AssetExecutionContext, refused: PersonalValues) -> None:
+    """The run fails, and the check shows why."""
+    shown = {"problems": bullets(refused.found)}
+    context.log_event(
+        AssetCheckEvaluation(context.asset_key, "holds_no_personal_data", passed=False, metadata=shown, blocking=True)
+    )
 
 
 def _table_verdicts(result: Deidentified, *, expected: int, stored: int) -> list[AssetCheckResult]:

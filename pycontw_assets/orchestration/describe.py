@@ -10,6 +10,7 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetKey,
+    MarkdownMetadataValue,
     MetadataValue,
     TableColumn,
     TableColumnDep,
@@ -41,11 +42,12 @@ def checked(asset_name: str, checks: Mapping[str, str]) -> list[AssetCheckSpec]:
 def verdict(name: str, problems: Iterable[str], *, is_warning: bool = False) -> AssetCheckResult:
     """Passed when there is no problem. A warning shows, but keeps nothing from being fine."""
     found = list(problems)
-    text = "\n".join(f"- {problem}" for problem in found) or "none"
     severity = AssetCheckSeverity.WARN if is_warning else AssetCheckSeverity.ERROR
-    return AssetCheckResult(
-        passed=not found, check_name=name, severity=severity, metadata={"problems": MetadataValue.md(text)}
-    )
+    return AssetCheckResult(passed=not found, check_name=name, severity=severity, metadata={"problems": bullets(found)})
+
+
+def bullets(texts: Iterable[str]) -> MarkdownMetadataValue:
+    return MetadataValue.md("\n".join(f"- {text}" for text in texts) or "none")
 
 
 def order_columns(policy: Policy) -> TableSchema:

@@ -6,22 +6,17 @@ be read again, then their orders go; whoever runs it once more finishes what is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from pycontw_assets.api_client import NotFound, ServiceError
-from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.deidentify.pseudonymize import deidentify
 from pycontw_assets.extract.orders import content_digest, open_ids
-from pycontw_assets.load.checks import personal_values, refuse
-from pycontw_assets.load.schema import attendee_tables
-from pycontw_assets.load.warehouse import content_digest as table_digest
 from pycontw_assets.orchestration.masking import masked
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.sensors import new_poll_id
 from pycontw_assets.orchestration.vault_retention import is_purged
-from pycontw_assets.orchestration.work import guest_list_step
+from pycontw_assets.orchestration.work import guest_list_step, load_rows, stored_snapshots
 from pycontw_assets.people import holdings_of, invitations_of, memberships_of, remember_erased, spans_of
 from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
@@ -58,7 +53,7 @@ def find_person(services: Services, wanted: str) -> Found:
     key = services.pseudonymizer.digest(address)
     tickets: dict[EventPartition, frozenset[int]] = {}
     usable, mentioned = 0, []
-    for partition, snapshot in _snapshots(services):
+    for partition, snapshot in stored_snapshots(services):
         mine = [record for record in snapshot.records.values() if _is_of(record, address)]
         if mine:
             tickets[partition] = frozenset(record.attendee.attendee_id for record in mine)
@@ -68,12 +63,6 @@ def find_person(services: Services, wanted: str) -> Found:
     is_in_ledger = bool(spans_of(services.ledger, key) or invitations_of(services.ledger, key))
     is_in_ledger = is_in_ledger or bool(holdings_of(services.ledger, key) or memberships_of(services.ledger, key))
     return Found(masked(address), tickets, usable, tuple(mentioned), is_in_ledger)
-
-
-def _snapshots(services: Services) -> Iterator[tuple[EventPartition, OrderSnapshot]]:
-    for partition in services.ledger.known_events().values():
-        if snapshot := services.vault.read(partition.key):
-            yield partition, snapshot
 
 
 def _is_of(record: AttendeeRecord, address: str) -> bool:
@@ -115,7 +104,7 @@ def _erase_orders(services: Services, partition: EventPartition, address: str, k
         if mine:
             snapshot = services.vault.write(replace(snapshot, records=rest))
         _tell_ledger(services, partition, snapshot, key)
-    _reload(services, partition, snapshot)
+    load_rows(services, partition, snapshot)
     result.done.append(f"{partition.key}: {len(mine)} attendees are out of the vault and the table")
 
 
@@ -126,7 +115,7 @@ def _tell_ledger(services: Services, partition: EventPartition, snapshot: OrderS
         return
     left = replace(
         poll,
-        known=sum(record.gone_at is None for record in snapshot.records.values()),
+        known=len(snapshot.present),
         open_ids=open_ids(snapshot),
         book_digest=None,
         content_digest=content_digest(snapshot, services.table_rules),
@@ -135,15 +124,6 @@ def _tell_ledger(services: Services, partition: EventPartition, snapshot: OrderS
     if snapshot.rebuilding:
         holders |= services.ledger.holders_of(partition.key) - {key}
     services.ledger.record_poll(partition.edition, left, holders)
-
-
-def _reload(services: Services, partition: EventPartition, snapshot: OrderSnapshot) -> None:
-    table = attendee_tables(load_policy().columns)[partition.family]
-    frame = deidentify(list(snapshot.records.values()), partition, services.pseudonymizer).frame
-    if problems := personal_values(frame):
-        raise refuse(table.name, problems)
-    services.warehouse.replace_partition(table, partition.key, frame, table_digest(frame))
-    services.ledger.record_load(partition.key, content_digest(snapshot, services.table_rules))
 
 
 def _take_off(services: Services, key: str, result: Erased) -> None:

@@ -222,7 +222,7 @@ def _fullest(remains: _Remains, partition: EventPartition) -> HolderList | None:
 def _poll(services: Services, remains: _Remains, key: str, holders: int) -> Poll | None:
     """So much is known of an event that a book which shows far fewer attendees is not believed."""
     snapshot = remains.snapshots.get(key)
-    known = sum(record.gone_at is None for record in snapshot.records.values()) if snapshot else holders
+    known = len(snapshot.present) if snapshot else holders
     if not known:
         return None
     return Poll(key, services.clock(), None, known, 0, None, "", loaded_digest="")

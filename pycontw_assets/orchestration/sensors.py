@@ -24,6 +24,7 @@ from dagster import (
 )
 
 from pycontw_assets.orchestration.assets import POLL_TAG, family_events, kktix_events
+from pycontw_assets.orchestration.describe import bullets
 from pycontw_assets.orchestration.heartbeat import beat
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.observe import Tick
@@ -86,7 +87,7 @@ def sightings(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization]:
             "events": len(tick.discovery.partitions),
             "unmatched_events": len(unmatched),
             "left_alone": MetadataValue.md("\n".join(["| id | name | why |", "| --- | --- | --- |", *unmatched])),
-            "problems": MetadataValue.md("\n".join(f"- {text}" for text in (*tick.problems, *tick.warnings)) or "none"),
+            "problems": bullets((*tick.problems, *tick.warnings)),
         },
     )
     for key, fact in sorted(tick.facts.items()):

@@ -67,7 +67,7 @@ def _orders(services: Services, key: str) -> dict[str, int | None]:
         snapshot = services.vault.read(key) or OrderSnapshot(services.partition(key))
     except VaultError:
         return dict.fromkeys(("attendees", "usable", "unpaid", "quarantined"))
-    present = [record for record in snapshot.records.values() if record.gone_at is None]
+    present = snapshot.present
     usable = sum(record.is_usable for record in present)
     return {
         "attendees": len(present),

@@ -14,6 +14,7 @@ from pycontw_assets.authorize.guest_list import looks_ours
 from pycontw_assets.ledger import Poll
 from pycontw_assets.orchestration.masking import masked
 from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.work import stored_snapshots
 from pycontw_assets.people import Invited, Span, invitations_of, spans_of
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
@@ -55,11 +56,7 @@ class Trace:
 
 def trace(services: Services, wanted: str, *, live: bool = False) -> Trace:
     """``wanted`` is an address, or the number of an attendee in KKTIX."""
-    snapshots = {
-        partition: snapshot
-        for partition in services.ledger.known_events().values()
-        if (snapshot := services.vault.read(partition.key))
-    }
+    snapshots = dict(stored_snapshots(services))
     attendee_id = int(wanted) if wanted.strip().isdecimal() else None
     address = normalise_address(wanted) if attendee_id is None else _address_of(snapshots, attendee_id)
     tickets = list(_tickets(services, snapshots, address, attendee_id))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pycontw_assets.authorize.guest_list import GuestListStep
+from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
 from pycontw_assets.extract.orders import BookReading, content_digest, next_refresh, open_ids
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
 from pycontw_assets.ledger import Poll
+from pycontw_assets.load.checks import PersonalValues, personal_values
+from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.load.warehouse import Outcome
+from pycontw_assets.load.warehouse import content_digest as table_digest
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.vault_retention import no_longer_purged
 from pycontw_assets.people import erased_ids
@@ -22,6 +28,22 @@ from pycontw_assets.vault import VaultError
 class OrdersRead:
     outcome: SnapshotOutcome
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowsLoaded:
+    """``stored`` is what the table holds of the event afterwards."""
+
+    result: Deidentified
+    outcome: Outcome
+    stored: int
+
+
+def stored_snapshots(services: Services) -> Iterator[tuple[EventPartition, OrderSnapshot]]:
+    """Of every event ever known whose orders are in the vault."""
+    for partition in services.ledger.known_events().values():
+        if snapshot := services.vault.read(partition.key):
+            yield partition, snapshot
 
 
 def without_erased(services: Services, partition: EventPartition, book: BookReading) -> BookReading:
@@ -65,7 +87,7 @@ def read_orders(services: Services, partition: EventPartition, consents: frozens
             partition_key=partition.key,
             polled_at=services.clock(),
             book_digest=None if outcome.problem else outcome.book.digest,
-            known=sum(record.gone_at is None for record in snapshot.records.values()),
+            known=len(snapshot.present),
             open_ids=open_ids(snapshot),
             refresh_at=next_refresh(snapshot, refresh),
             content_digest=digest,
@@ -74,6 +96,18 @@ def read_orders(services: Services, partition: EventPartition, consents: frozens
         services.ledger.record_poll(partition.edition, poll, holders)
         no_longer_purged(services, partition.key)
     return OrdersRead(outcome, digest)
+
+
+def load_rows(services: Services, partition: EventPartition, snapshot: OrderSnapshot) -> RowsLoaded:
+    """Replace the event's rows by those of its orders, and only then let the ledger know of them."""
+    table = attendee_tables(load_policy().columns)[partition.family]
+    result = deidentify(list(snapshot.records.values()), partition, services.pseudonymizer)
+    if found := personal_values(result.frame):
+        raise PersonalValues(table.name, found)
+    outcome = services.warehouse.replace_partition(table, partition.key, result.frame, table_digest(result.frame))
+    stored = services.warehouse.partition_rows(table, partition.key)
+    services.ledger.record_load(partition.key, content_digest(snapshot, services.table_rules))
+    return RowsLoaded(result, outcome, stored)
 
 
 def guest_list_step(services: Services, poll_id: str, consents: frozenset[str]) -> GuestListStep:
