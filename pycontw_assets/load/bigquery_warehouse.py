@@ -20,7 +20,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ from pycontw_assets.load.warehouse import (
     check_frame,
     merge_statement,
     partition_state_statement,
+    utc_now,
 )
 
 if TYPE_CHECKING:
@@ -74,10 +75,6 @@ _REMEDIES_BY_REASON = {
 }
 
 
-def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 class BigQueryWarehouse:
     """A ``Warehouse`` in ``dataset``, in the project and location of the client that ``login`` returns."""
 
@@ -86,7 +83,7 @@ class BigQueryWarehouse:
         login: Callable[[], bigquery.Client],
         dataset: str = "ods",
         *,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
         patience_seconds: float = 120.0,
     ) -> None:
@@ -261,7 +258,7 @@ class BigQueryWarehouse:
         name = identifier(f"{table.name}_staging_{partition}_{secrets.token_hex(4)}")
         staging = bigquery.Table(self._path(name), schema=_fields(table))
         # Real time, whatever the clock of the test says: it is BigQuery that lets it expire.
-        staging.expires = _utc_now() + STAGING_LIFETIME
+        staging.expires = utc_now() + STAGING_LIFETIME
         staging.description = f"New rows of {partition_key} on their way to {table.name}; expires by itself."
         staging.labels = LABELS
         self._make(staging)

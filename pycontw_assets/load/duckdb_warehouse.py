@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from pycontw_assets.load.warehouse import (
     check_frame,
     merge_statement,
     partition_state_statement,
+    utc_now,
 )
 
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ _OFFLINE: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
-def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 class DuckDBWarehouse:
     """A ``Warehouse`` in the file ``path``; tables live in the schema ``dataset``."""
 
@@ -54,7 +51,7 @@ class DuckDBWarehouse:
         path: Path,
         dataset: str = "ods",
         *,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = utc_now,
         patience_seconds: float = 60.0,
     ) -> None:
         self._path = path

@@ -7,6 +7,7 @@ a crash, sees the old rows or the new ones.
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from pycontw_assets.load.schema import (
@@ -41,6 +42,10 @@ class Warehouse(Protocol):
 
     def read(self, table: Table) -> pd.DataFrame:
         """The whole table, for checks and people; empty, with all columns, when there is none yet."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 def content_digest(frame: pd.DataFrame) -> str:

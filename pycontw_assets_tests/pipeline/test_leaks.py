@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from dagster import SensorDefinition, build_sensor_context
 from dagster._serdes import serialize_value
 from dagster._utils.error import serializable_error_info_from_exc_info
 
@@ -29,6 +28,7 @@ from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline, spellings
+from pycontw_assets_tests.pipeline.test_sensor import evaluate
 
 pytestmark = pytest.mark.thorough
 
@@ -197,18 +197,10 @@ def test_an_unexpected_exception_keeps_its_text_to_itself(
 
 def error_of_a_tick(pipeline: Pipeline) -> str:
     """What the daemon would store of a tick that failed."""
-    sensor = pipeline.definitions.resolve_sensor_def("kktix_orders_sensor")
-    assert isinstance(sensor, SensorDefinition)
-    with build_sensor_context(
-        instance=pipeline.instance,
-        instance_ref=pipeline.instance.get_ref(),
-        definitions=pipeline.definitions,
-        resources={"services": pipeline.services},
-    ) as context:
-        try:
-            sensor.evaluate_tick(context)
-        except Exception:  # noqa: BLE001  # whatever it is, the daemon would store it
-            return serialize_value(serializable_error_info_from_exc_info(sys.exc_info()))
+    try:
+        evaluate(pipeline)
+    except Exception:  # noqa: BLE001  # whatever it is, the daemon would store it
+        return serialize_value(serializable_error_info_from_exc_info(sys.exc_info()))
     raise AssertionError("the tick did not fail")
 
 

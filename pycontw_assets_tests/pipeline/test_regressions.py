@@ -39,14 +39,20 @@ def test_a_speaker_who_left_the_list_and_buys_again_is_let_in_and_invited_again(
     assert pipeline.verdict() == []
 
 
-def test_who_bought_for_another_event_before_losing_access_is_not_put_out_for_a_moment(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
-    """The new ticket is read in the same poll in which the old one is gone for the second time."""
+def two_holders_and_another_event(pipeline: Pipeline, world: World, event: int) -> tuple[int, int]:
+    """Anna and Ben are in and invited. The other event, where nobody bought, and Ben's seat."""
     other = world.add_event("PyCon TW 2031 Registration: Reserved")
     world.sell(event, address=ANNA)
     [seat] = world.sell(event, address=BEN)
     pipeline.until_quiet()
+    return other, seat
+
+
+def test_who_bought_for_another_event_before_losing_access_is_not_put_out_for_a_moment(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """The new ticket is read in the same poll in which the old one is gone for the second time."""
+    other, seat = two_holders_and_another_event(pipeline, world, event)
     world.refund(seat)
     pipeline.later_poll()
     world.sell(other, address=BEN)
@@ -80,10 +86,7 @@ def test_a_guest_who_shows_only_after_the_ticket_was_given_back_is_taken_off(
 def test_while_an_events_book_cannot_be_read_nobody_is_put_out_who_may_have_bought_there(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    other = world.add_event("PyCon TW 2031 Registration: Reserved")
-    world.sell(event, address=ANNA)
-    [seat] = world.sell(event, address=BEN)
-    pipeline.until_quiet()
+    other, seat = two_holders_and_another_event(pipeline, world, event)
     world.faults.add("kktix", "status", path=f"/{other}/attendance_books", times=None, status=503)
     world.refund(seat)
     world.sell(other, address=BEN)

@@ -33,6 +33,13 @@ def pipeline(install: Install) -> Pipeline:
 
 def tick(pipeline: Pipeline) -> SensorExecutionData:
     """One evaluation, and what the daemon does with its partitions before it launches anything."""
+    data = evaluate(pipeline)
+    for request in data.dynamic_partitions_requests or []:
+        pipeline.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+    return data
+
+
+def evaluate(pipeline: Pipeline) -> SensorExecutionData:
     sensor = pipeline.definitions.resolve_sensor_def("kktix_orders_sensor")
     assert isinstance(sensor, SensorDefinition)
     with build_sensor_context(
@@ -41,10 +48,7 @@ def tick(pipeline: Pipeline) -> SensorExecutionData:
         definitions=pipeline.definitions,
         resources={"services": pipeline.services},
     ) as context:
-        data = sensor.evaluate_tick(context)
-    for request in data.dynamic_partitions_requests or []:
-        pipeline.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
-    return data
+        return sensor.evaluate_tick(context)
 
 
 def launch(pipeline: Pipeline, request: RunRequest) -> None:

@@ -550,10 +550,7 @@ def test_who_loses_the_ticket_before_the_time_gets_no_mail(
 ) -> None:
     klaviyo.fixes_late = fixes_late
     send_at = morning(ledger)
-    let_in(ledger, ONE, TWO)
-    invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
-    ledger.set_grants(EDITION, keys(ONE), "revoked")
-    record_holders(ledger, [TWO])
+    schedule_and_lose_one(klaviyo, ledger, send_at)
     invite(klaviyo, ledger, TWO, send_at=send_at)
     ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
     invite(klaviyo, ledger, TWO, send_at=send_at)
@@ -688,6 +685,14 @@ def test_killed_at_any_moment_a_scheduled_batch_reaches_everybody_once() -> None
     )
 
 
+def schedule_and_lose_one(klaviyo: FakeKlaviyo, ledger: Ledger, send_at: datetime) -> None:
+    """A batch of two is scheduled; then the first one's ticket is gone."""
+    let_in(ledger, ONE, TWO)
+    invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
+    ledger.set_grants(EDITION, keys(ONE), "revoked")
+    record_holders(ledger, [TWO])
+
+
 @pytest.mark.parametrize("fixes_late", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_killed_at_any_moment_while_a_scheduled_batch_loses_somebody_the_others_are_reached_once(
     fixes_late: bool,
@@ -696,10 +701,7 @@ def test_killed_at_any_moment_while_a_scheduled_batch_loses_somebody_the_others_
 
     def prepare(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
         klaviyo.fixes_late = fixes_late
-        let_in(ledger, ONE, TWO)
-        invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
-        ledger.set_grants(EDITION, keys(ONE), "revoked")
-        record_holders(ledger, [TWO])
+        schedule_and_lose_one(klaviyo, ledger, send_at)
 
     def afterwards(klaviyo: FakeKlaviyo, ledger: Ledger, moment: int) -> None:
         for _ in range(2):
@@ -718,10 +720,7 @@ def test_a_scheduled_campaign_that_somebody_deleted_is_told_when_its_time_came(
     klaviyo: FakeKlaviyo, ledger: Ledger
 ) -> None:
     send_at = morning(ledger)
-    let_in(ledger, ONE, TWO)
-    invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
-    ledger.set_grants(EDITION, keys(ONE), "revoked")
-    record_holders(ledger, [TWO])
+    schedule_and_lose_one(klaviyo, ledger, send_at)
     klaviyo.campaigns.clear()
     assert invite(klaviyo, ledger, TWO, send_at=send_at).problems == []
     ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
@@ -732,10 +731,7 @@ def test_a_scheduled_campaign_that_leaves_while_it_is_taken_back_counts_as_sent(
     klaviyo: FakeKlaviyo, ledger: Ledger
 ) -> None:
     send_at = morning(ledger)
-    let_in(ledger, ONE, TWO)
-    invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
-    ledger.set_grants(EDITION, keys(ONE), "revoked")
-    record_holders(ledger, [TWO])
+    schedule_and_lose_one(klaviyo, ledger, send_at)
     klaviyo.troubles.before("revert_send", lambda: ledger.clock.advance(hours=7))  # type: ignore[attr-defined]
     invite(klaviyo, ledger, TWO, send_at=send_at)
     invite(klaviyo, ledger, TWO, send_at=send_at)
