@@ -14,11 +14,10 @@ import logging
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 import urllib3
@@ -89,32 +88,11 @@ class Reply:
     has_next_page: bool = False
 
 
-class RateLimiter:
-    """Keeps calls under the service's windows, so that a 429 is the exception.
-
-    ``windows`` names groups of calls; each has several ``(calls, seconds)`` limits, all of which hold in every
-    sliding stretch of that length, hence in the service's fixed ones too.
-    """
-
-    def __init__(
-        self, windows: Mapping[str, Sequence[tuple[int, float]]], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._windows = windows
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._slots = {
-            group: deque[float](maxlen=max(calls for calls, _ in limits)) for group, limits in windows.items()
-        }
+class Limiter(Protocol):
+    """Keeps calls under the service's windows (``rate_limits``)."""
 
     def reserve(self, group: str, longest_wait: float) -> float:
         """Seconds until the reserved slot; nothing is reserved when that is more than ``longest_wait``."""
-        with self._lock:
-            slots, now = self._slots[group], self._clock()
-            starts = [slots[-calls] + seconds for calls, seconds in self._windows[group] if len(slots) >= calls]
-            slot = max([now, *starts])
-            if slot - now <= longest_wait:
-                slots.append(slot)
-            return slot - now
 
 
 class ApiClient:
@@ -139,7 +117,7 @@ class ApiClient:
         deadline_seconds: float = 240,
         throttle_seconds: float = 2,
         edge_pages: bool = False,
-        limiter: RateLimiter | None = None,
+        limiter: Limiter | None = None,
         on_request: Callable[[str, str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,

@@ -92,6 +92,9 @@ class Settings(BaseSettings):
         f"{_SANDBOX_URL}/kktix/api/v2/hosting_events", description="URL of the KKTIX events endpoint"
     )
     kktix_api_token: SecretStr = Field(SecretStr("sandbox-kktix-token"), description="KKTIX bearer token")
+    kktix_requests_per_second: int = Field(
+        150, ge=1, description="most attendees read from KKTIX in a second, by all processes of one ledger together"
+    )
     edition: Edition | None = Field(
         None,
         description="the live edition, four digits; unset: the newest edition among the listed events",

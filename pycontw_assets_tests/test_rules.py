@@ -25,7 +25,7 @@ COMMANDS = ("__main__", "cli", "commands", "demo", "dev", "preview")
 # What everybody may use, lowest first; each imports only what stands before it.
 SHARED = (
     ("pseudonyms", "http_answers", "ledger_engine"),
-    ("records", "api_client"),
+    ("records", "api_client", "rate_limits"),
     ("vault", "ledger"),
     ("leases",),
 )

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from pycontw_assets.api_client import ApiClient, Malformed, Misconfigured, NotFound, Reply
 
+RATE_LIMITS = {"guest list": [(5, 1), (60, 60)]}  # ours: the vendor publishes none; whole lists are few calls
 _FIRST_SILENT_WAIT = 60  # seconds, after a 429 that names no time; doubles
 
 
@@ -70,7 +71,7 @@ class GatherClient:
 
     def _request(self, method: str, operation: str, path: str, **details: Any) -> Reply:
         try:
-            return self.api.request(method, operation, path, **details)
+            return self.api.request(method, operation, path, group="guest list", **details)
         except NotFound as error:
             reason = f"answered {error.status}: GATHER_SPACE_ID or GATHER_API_URL is wrong"
             raise Misconfigured("Gather", operation, reason, error.status) from None

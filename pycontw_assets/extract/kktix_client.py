@@ -20,6 +20,11 @@ _SERVICE_IS_DOWN = 25  # calls failed in a row, each after its retries; fewer co
 _SERVICE_REFUSES = 3  # answers in a row that say the token or URL is wrong
 
 
+def rate_limits(per_second: int) -> dict[str, list[tuple[int, float]]]:
+    """KKTIX publishes none. Listing and books are a constant few calls; only attendees come by the thousand."""
+    return {"attendees": [(per_second, 1)]}
+
+
 @dataclass(frozen=True, slots=True)
 class EventListing:
     """The events that have not ended. ``warnings`` say why it may not be all of them."""
@@ -88,7 +93,7 @@ class KktixClient:
     def fetch_attendee(self, event_id: int, attendee_id: int) -> dict[str, Any]:
         """The raw payload; ``NotFound`` when the attendee has left."""
         operation = f"read attendee {attendee_id} of event {event_id}"
-        payload = self._get(operation, f"/{event_id}/attendees/{attendee_id}").data
+        payload = self._get(operation, f"/{event_id}/attendees/{attendee_id}", group="attendees").data
         if not isinstance(payload, dict):
             raise _malformed(operation, "the answer is not an object")
         if _id(operation, payload.get("id")) != attendee_id:
@@ -128,8 +133,8 @@ class KktixClient:
             operation = f"read attendee {attendee_id} of event {event_id}"
             yield attendee_id, Unavailable(self.api.service, operation, "not asked for: the calls before it failed")
 
-    def _get(self, operation: str, path: str, query: str = "") -> Reply:
-        return self.api.request("GET", operation, path, query=query, repeatable=True)
+    def _get(self, operation: str, path: str, query: str = "", group: str | None = None) -> Reply:
+        return self.api.request("GET", operation, path, query=query, repeatable=True, group=group)
 
 
 def _settle(future: Future[dict[str, Any]]) -> dict[str, Any] | ServiceError:

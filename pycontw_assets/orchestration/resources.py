@@ -17,6 +17,7 @@ from pycontw_assets.leases import lease
 from pycontw_assets.ledger import Clock, Ledger, utc_now
 from pycontw_assets.messenger import Messenger
 from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.rate_limits import SharedRateLimiter, Windows
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.campaign import Sender
 from pycontw_assets.send_email.pace import Pace
@@ -25,6 +26,7 @@ from pycontw_assets.troubles import Troubles
 from pycontw_assets.vault import FolderStore, Vault
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     from google.cloud import bigquery
 
     from pycontw_assets.authorize.gather_client import GatherClient
@@ -72,25 +74,41 @@ class Services:
 
     @cached_property
     def kktix(self) -> KktixClient:
-        from pycontw_assets.extract.kktix_client import KktixClient
+        from pycontw_assets.extract.kktix_client import KktixClient, rate_limits
 
-        return KktixClient(self.settings.kktix_api_url, self.settings.kktix_api_token.get_secret_value())
+        per_second = self.settings.kktix_requests_per_second
+        # Ten bundles a second: a rush of attendees must not cost a transaction each.
+        limiter = self._limiter("KKTIX", rate_limits(per_second), bundle=max(1, per_second // 10))
+        token = self.settings.kktix_api_token.get_secret_value()
+        return KktixClient(self.settings.kktix_api_url, token, limiter=limiter)
 
     @cached_property
     def gather(self) -> GatherClient | None:
         """``None``: the guest-list step is switched off on purpose."""
-        from pycontw_assets.authorize.gather_client import GatherClient
+        from pycontw_assets.authorize.gather_client import RATE_LIMITS, GatherClient
 
         if self.settings.gather_is_off:
             return None
         key = self.settings.gather_api_key.get_secret_value()
-        return GatherClient(self.settings.gather_api_url, key, self.settings.gather_space_id)
+        limiter = self._limiter("Gather", RATE_LIMITS)
+        return GatherClient(self.settings.gather_api_url, key, self.settings.gather_space_id, limiter=limiter)
 
     @cached_property
     def klaviyo(self) -> KlaviyoClient:
-        from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+        from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
 
-        return KlaviyoClient(self.settings.klaviyo_api_url, self.settings.klaviyo_api_key.get_secret_value())
+        limiter = self._limiter("Klaviyo", RATE_LIMITS)
+        key = self.settings.klaviyo_api_key.get_secret_value()
+        return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter)
+
+    def _limiter(self, service: str, windows: Windows, bundle: int = 1) -> SharedRateLimiter:
+        """Shared through the ledger this process works with. Asking for a pace must not make one (``plan``)."""
+
+        def engine() -> sa.Engine | None:
+            ledger: Ledger | None = self.__dict__.get("ledger")
+            return ledger.engine if ledger else None
+
+        return SharedRateLimiter(engine, service, windows, bundle=bundle)
 
     @cached_property
     def sender(self) -> Sender:

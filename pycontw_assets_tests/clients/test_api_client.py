@@ -18,12 +18,12 @@ from pycontw_assets.api_client import (
     Malformed,
     Misconfigured,
     NotFound,
-    RateLimiter,
     Refused,
     ServiceError,
     TooLarge,
     Unavailable,
 )
+from pycontw_assets.rate_limits import RateLimiter
 from pycontw_assets_tests.clients.conftest import FakeTime
 from pycontw_assets_tests.clients.scripted_server import HTML, RESET, Answer, ScriptedServer
 
@@ -378,20 +378,6 @@ def test_a_refused_connection_quotes_nothing_either(caplog, fake_time):
     told = "".join(traceback.format_exception(caught.value)) + caplog.text
     assert SECRET not in told
     assert "127.0.0.1" not in told
-
-
-def test_the_limiter_keeps_every_window_of_a_group(fake_time):
-    limiter = RateLimiter({"posts": [(2, 1), (5, 60)], "reads": [(100, 1)]}, fake_time.clock)
-    assert [limiter.reserve("posts", 100) for _ in range(7)] == [0, 0, 1, 1, 2, 60, 60]
-    assert limiter.reserve("reads", 100) == 0
-
-
-def test_a_slot_beyond_patience_is_not_taken(fake_time):
-    limiter = RateLimiter({"posts": [(1, 60)]}, fake_time.clock)
-    limiter.reserve("posts", 0)
-    assert limiter.reserve("posts", 30) == 60
-    fake_time.sleep(60)
-    assert limiter.reserve("posts", 0) == 0
 
 
 def test_calls_of_a_limited_group_wait_for_their_slot(server, fake_time):

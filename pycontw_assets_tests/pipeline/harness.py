@@ -27,7 +27,6 @@ from urllib.parse import quote
 
 from dagster import DagsterInstance, Definitions
 
-from pycontw_assets.api_client import RateLimiter
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.commands.instance import prepare_instance
 from pycontw_assets.definitions import build_definitions
@@ -37,6 +36,7 @@ from pycontw_assets.ledger import Ledger
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.orchestration.poll import PollReport, poll
 from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.rate_limits import RateLimiter
 from pycontw_assets.records import Family
 from pycontw_assets.sandbox.oracle import Finding, verdict
 from pycontw_assets.sandbox.server import SandboxServer

@@ -1,0 +1,185 @@
+"""Calls stay under a service's windows: in one process, and in all that use one ledger."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from pycontw_assets.ledger_engine import open_engine
+from pycontw_assets.rate_limits import RateLimiter, SharedRateLimiter, slots
+from pycontw_assets.sandbox.klaviyo.limits import windows_of
+from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS
+
+PATIENT = 100_000.0
+LATENESS = 0.25  # of a call behind its slot, which the shared limiter allows for
+
+
+class SettableClock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def shared(engine: sa.Engine, clock: SettableClock) -> Callable[..., SharedRateLimiter]:
+    """Limiters of as many processes as asked for."""
+    return lambda windows, **options: SharedRateLimiter(lambda: engine, "Shop", windows, clock=clock, **options)
+
+
+def test_every_window_of_a_group_is_kept(clock: SettableClock) -> None:
+    limiter = RateLimiter({"posts": [(2, 1), (5, 60)], "reads": [(100, 1)]}, clock)
+    assert [limiter.reserve("posts", 100) for _ in range(7)] == [0, 0, 1, 1, 2, 60, 60]
+    assert limiter.reserve("reads", 100) == 0
+
+
+def test_a_slot_beyond_patience_is_not_taken(clock: SettableClock) -> None:
+    limiter = RateLimiter({"posts": [(1, 60)]}, clock)
+    limiter.reserve("posts", 0)
+    assert limiter.reserve("posts", 30) == 60
+    clock.now += 60
+    assert limiter.reserve("posts", 0) == 0
+
+
+def test_processes_of_one_ledger_share_every_window(
+    shared: Callable[..., SharedRateLimiter], clock: SettableClock
+) -> None:
+    windows = {"posts": [(2, 1), (5, 60), (6, 86_400)], "reads": [(100, 1)]}
+    one, other = shared(windows), shared(windows)
+    waits = [limiter.reserve("posts", 100) for limiter in (one, other, one, other, one, other)]
+    assert waits == pytest.approx([0, 0, 1 + LATENESS, 1 + LATENESS, 2 + 2 * LATENESS, 60 + LATENESS])
+    assert one.reserve("posts", 100) == pytest.approx(86_400 + LATENESS)
+    assert other.reserve("reads", 0) == 0
+
+
+def test_processes_do_not_take_what_is_beyond_patience(
+    shared: Callable[..., SharedRateLimiter], clock: SettableClock
+) -> None:
+    one, other = shared({"posts": [(1, 60)]}), shared({"posts": [(1, 60)]})
+    one.reserve("posts", 0)
+    assert other.reserve("posts", 30) == pytest.approx(60 + LATENESS)
+    clock.now += 60 + LATENESS
+    assert one.reserve("posts", 0) == 0
+
+
+@pytest.mark.parametrize("bundle", [1, 3, 10])
+def test_no_stretch_of_time_holds_more_calls_than_its_window_allows(
+    shared: Callable[..., SharedRateLimiter], clock: SettableClock, bundle: int
+) -> None:
+    limiters = [shared({"posts": [(10, 1), (40, 20)]}, bundle=bundle) for _ in range(3)]
+    starts = []
+    for number in range(120):
+        starts.append(clock.now + limiters[number % 3].reserve("posts", PATIENT))
+        clock.now += 0.01
+    starts.sort()
+    for calls, seconds in ((10, 1), (40, 20)):
+        assert all(later - earlier >= seconds for earlier, later in zip(starts, starts[calls:], strict=False))
+
+
+def test_a_bundle_is_taken_in_one_transaction_and_used_up(
+    shared: Callable[..., SharedRateLimiter], engine: sa.Engine
+) -> None:
+    begun: list[object] = []
+    limiter = shared({"posts": [(20, 1)]}, bundle=10)
+    limiter.reserve("posts", 0)
+    sa.event.listen(engine, "begin", begun.append)
+    assert [limiter.reserve("posts", 0) for _ in range(9)] == [0] * 9
+    assert begun == []
+    assert limiter.reserve("posts", 0) == 0
+    assert len(begun) == 1
+
+
+def test_slots_of_a_bundle_that_were_not_used_in_time_are_lost(
+    shared: Callable[..., SharedRateLimiter], clock: SettableClock
+) -> None:
+    limiter = shared({"posts": [(10, 1)]}, bundle=10)
+    limiter.reserve("posts", 0)
+    clock.now += 1
+    assert limiter.reserve("posts", 10) == pytest.approx(LATENESS)
+
+
+def test_what_no_window_reaches_any_more_is_forgotten(
+    shared: Callable[..., SharedRateLimiter], clock: SettableClock, engine: sa.Engine
+) -> None:
+    limiter = shared({"posts": [(1, 1), (100, 60)]})
+    for _ in range(5):
+        limiter.reserve("posts", 10)
+    clock.now += 3600
+    limiter.reserve("posts", 10)
+    with engine.connect() as db:
+        assert db.scalar(sa.select(sa.func.count()).select_from(slots)) == 1
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_waiting(
+    shared: Callable[..., SharedRateLimiter], clock: SettableClock
+) -> None:
+    limiter = shared({"posts": [(1, 1)]})
+    limiter.reserve("posts", 0)
+    clock.now -= 7200
+    assert limiter.reserve("posts", 0) == 0
+
+
+def test_without_a_ledger_a_process_keeps_its_own_pace() -> None:
+    limiter = SharedRateLimiter(lambda: None, "Shop", {"posts": [(1, 60)]})
+    assert limiter.reserve("posts", 0) == 0
+    assert limiter.reserve("posts", 0) > 59
+
+
+def test_a_ledger_in_trouble_fails_no_call(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/no/such/folder/ledger.sqlite")
+    limiter = SharedRateLimiter(lambda: engine, "Shop", {"posts": [(1, 60)]})
+    assert limiter.reserve("posts", 0) == 0
+    assert limiter.reserve("posts", 0) > 59
+
+
+def test_many_threads_on_either_engine_get_what_the_window_allows(ledger_url: str) -> None:
+    engine = open_engine(ledger_url)
+    limiters = [SharedRateLimiter(lambda: engine, "Shop", {"posts": [(10, 3600)]}) for _ in range(3)]
+    served: Counter[bool] = Counter()
+
+    def call(limiter: SharedRateLimiter) -> None:
+        for _ in range(5):
+            served[limiter.reserve("posts", 0) == 0] += 1
+
+    threads = [threading.Thread(target=call, args=(limiter,)) for limiter in limiters]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    engine.dispose()
+    assert served == {True: 10, False: 5}
+
+
+@pytest.mark.parametrize(
+    ("group", "method", "path"),
+    [
+        ("lists", "GET", "/api/lists"),
+        ("list creation", "POST", "/api/lists"),
+        ("list membership", "POST", "/api/lists/{id}/relationships/profiles"),
+        ("profiles", "POST", "/api/profile-import"),
+        ("profiles", "GET", "/api/profiles"),
+        ("imports", "POST", "/api/profile-bulk-import-jobs"),
+        ("templates", "POST", "/api/templates"),
+        ("campaigns", "POST", "/api/campaign-send-jobs"),
+        ("account", "GET", "/api/accounts"),
+    ],
+)
+def test_klaviyos_windows_are_those_it_publishes(group: str, method: str, path: str) -> None:
+    assert {seconds: calls for calls, seconds in RATE_LIMITS[group]} == windows_of(method, path)
