@@ -15,6 +15,8 @@ import unicodedata
 NORMALISATION_VERSION = 1
 
 _LONGEST_ADDRESS = 254  # RFC 5321: 256 octets for the path, less the angle brackets
+# Nearly every buyer's; what the parser makes of it is known, and the parser takes 0.1 ms.
+_MOBILE_OF_TAIWAN = re.compile(r"(?:0|\+886[- ]?)(9[0-9]{2})[- ]?([0-9]{3})[- ]?([0-9]{3})")
 _UNMAILABLE = re.compile(r"[\s\x00-\x1f\x7f<>,;:\"()\[\]\\]")
 
 
@@ -45,12 +47,17 @@ def is_mailable(address: str) -> bool:
     )
 
 
-@functools.lru_cache(maxsize=200_000)
 def normalise_phone(phone: str, region: str = "TW") -> str:
     """E.164 where the number can be read as one of ``region`` or of the world, its bare digits otherwise."""
+    if region == "TW" and (mobile := _MOBILE_OF_TAIWAN.fullmatch(phone)):
+        return "+886" + "".join(mobile.groups())
+    return _parsed_phone(normalise_text(phone), region)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _parsed_phone(text: str, region: str) -> str:
     import phonenumbers
 
-    text = normalise_text(phone)
     try:
         parsed = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
@@ -76,7 +83,7 @@ class Pseudonymizer:
         """64 hex digits. The caller normalises first and never passes an empty value."""
         if self._key is None:
             return hashlib.sha256(normalised.encode()).hexdigest()
-        return hmac.new(self._key, normalised.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, normalised.encode(), "sha256").hex()
 
     def address(self, address: str) -> str:
         return self.digest(normalise_address(address))

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -132,6 +133,9 @@ class Vault:
     def __init__(self, store: ObjectStore, keys: Sequence[str]) -> None:
         self._store = store
         self._keys = tuple(keys)
+        # What was opened or written last. One poll needs the same orders several times, and opening takes seconds
+        # where they are many; whether they are still those is asked of the store every time.
+        self._latest: tuple[str, bytes, OrderSnapshot] | None = None
 
     def read(self, key: str) -> OrderSnapshot | None:
         """The snapshot of a partition, ``None`` when there never was one."""
@@ -146,6 +150,7 @@ class Vault:
         generation = current.generation if current else 0
         if generation != snapshot.generation or not self._store.write(_object_name(key), content, version):
             raise VaultError(f"vault: {key} was changed by another writer meanwhile; run the partition again")
+        self._latest = (key, content, stored)
         return stored
 
     def rotate(self) -> Rotation:
@@ -192,6 +197,8 @@ class Vault:
         return (self._open(key, stored.content), stored.version) if stored else (None, None)
 
     def _open(self, key: str, content: bytes) -> OrderSnapshot:
+        if self._latest and self._latest[:2] == (key, content):
+            return self._latest[2]
         document = self._decrypt(key, content)
         try:
             snapshot = _from_document(document)
@@ -199,6 +206,7 @@ class Vault:
             raise VaultError(f"vault: {key} has another shape; read it with the release that wrote it") from None
         if snapshot.partition.key != key:
             raise VaultError(f"vault: what is stored as {key} belongs to {snapshot.partition.key}; restore it anew")
+        self._latest = (key, content, snapshot)
         return snapshot
 
     def _encrypt(self, document: dict[str, Any]) -> bytes:
@@ -273,7 +281,8 @@ def _record_to_json(record: AttendeeRecord) -> dict[str, Any]:
 
 def _record_from_json(item: dict[str, Any]) -> AttendeeRecord:
     fields = dict(item["attendee"])
-    fields["answers"] = tuple((label, value) for label, value in fields["answers"])
+    # Thousands of attendees answer the same questions: one text for all of them.
+    fields["answers"] = tuple((sys.intern(label), value) for label, value in fields["answers"])
     return AttendeeRecord(
         attendee=Attendee(**fields),
         first_seen_at=datetime.fromisoformat(item["first_seen_at"]),

@@ -105,6 +105,8 @@ class _Form:
         self._rules = {rule.column: rule for rule in policy.form}
         self._policy = policy
         self._choices = functools.lru_cache(maxsize=10_000)(self._kept_and_rest)
+        # Many give the same company or job title; what is theirs alone only passes through.
+        self._digest_of = functools.lru_cache(maxsize=10_000)(self._normalised_digest)
 
     def answers_of(self, record: AttendeeRecord) -> dict[str, Any]:
         """Column to value for the questions this attendee answered; a repeated question keeps its first answer."""
@@ -148,8 +150,10 @@ class _Form:
         return (listed[0] == "yes" if rule.type == "BOOL" else _SEVERAL_KEPT.join(listed)), rest
 
     def _digest(self, text: str, rule: FormRule | None) -> str:
+        return self._digest_of(text, rule.hash_as if rule and rule.hash_as else "text")
+
+    def _normalised_digest(self, text: str, kind: str) -> str:
         """Normalised as its question asks, as text where that leaves nothing (a "phone" without digits)."""
-        kind = rule.hash_as if rule and rule.hash_as else "text"
         return self._pseudonymizer.digest(_NORMALISERS[kind](text) or text)
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from pycontw_assets.records import Attendee, AttendeeRecord, OrderSnapshot, Quarantined
@@ -109,7 +111,8 @@ def _answers(data: Any) -> tuple[tuple[str, Any], ...]:
         raise MalformedAttendee("`data` holds something that is not a pair of label and value")
     if _HALF_CHARACTER.search(json.dumps(data, ensure_ascii=False)):
         raise MalformedAttendee("`data` holds half a character, which no encoding can write")
-    return tuple((label, value) for label, value in pairs)
+    # Thousands of attendees answer the same questions: one text for all of them.
+    return tuple((sys.intern(label), value) for label, value in pairs)
 
 
 def _integer(value: Any) -> int | None:
@@ -280,6 +283,9 @@ def next_refresh(snapshot: OrderSnapshot, refresh: timedelta) -> datetime | None
     return max(earliest, snapshot.rotated_at + refresh) if snapshot.rotated_at else earliest
 
 
+_fields_of = attrgetter(*(field.name for field in fields(Attendee)))  # what ``astuple`` gives, without its deep copies
+
+
 def content_digest(snapshot: OrderSnapshot, rules: str) -> str:
     """Changes when anything the tables show may change; re-reading what stayed the same does not change it.
 
@@ -288,5 +294,5 @@ def content_digest(snapshot: OrderSnapshot, rules: str) -> str:
     digest = hashlib.sha256(rules.encode())
     for attendee_id in sorted(snapshot.records):
         record = snapshot.records[attendee_id]
-        digest.update(repr((astuple(record.attendee), record.first_seen_at, record.gone_at)).encode())
+        digest.update(repr((_fields_of(record.attendee), record.first_seen_at, record.gone_at)).encode())
     return digest.hexdigest()

@@ -7,6 +7,7 @@ a crash, sees the old rows or the new ones.
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -52,7 +53,9 @@ def content_digest(frame: pd.DataFrame) -> str:
     """Names the rows and columns of a frame, whatever their order and whenever they are loaded."""
     columns = sorted(set(frame.columns) - {DIGEST_COLUMN, LOADED_AT_COLUMN})
     rows = frame.sort_values(list(KEY_COLUMNS))[columns]
-    content = rows.to_json(orient="split", index=False, date_format="iso", date_unit="us", double_precision=15)
+    # What ``orient="split"`` without the index writes, which goes cell by cell through Python.
+    data = rows.to_json(orient="values", date_format="iso", date_unit="us", double_precision=15)
+    content = f'{{"columns":{json.dumps(columns, separators=(",", ":"))},"data":{data}}}'
     return hashlib.sha256(content.encode()).hexdigest()
 
 

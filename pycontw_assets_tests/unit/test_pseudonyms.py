@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address, normalise_phone, normalise_text
+from pycontw_assets.pseudonyms import (
+    Pseudonymizer,
+    _parsed_phone,
+    is_mailable,
+    normalise_address,
+    normalise_phone,
+    normalise_text,
+)
 
 ADDRESS = "buyer-one@example.org"
 
@@ -83,3 +90,11 @@ def test_what_is_not_one_address_is_not_mailable(address: str) -> None:
 )
 def test_a_phone_becomes_e164_or_its_bare_digits(phone: str, normalised: str) -> None:
     assert normalise_phone(phone) == normalised
+
+
+@given(
+    st.sampled_from(["0", "+886", "+886-", "+886 "]),
+    st.from_regex("9[0-9]{2}[- ]?[0-9]{3}[- ]?[0-9]{3}", fullmatch=True),
+)
+def test_a_mobile_of_taiwan_is_what_the_parser_makes_of_it(prefix: str, number: str) -> None:
+    assert normalise_phone(prefix + number) == _parsed_phone(prefix + number, "TW")

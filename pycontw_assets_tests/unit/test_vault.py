@@ -74,10 +74,21 @@ def test_a_snapshot_comes_back_as_it_was(
     records: list[AttendeeRecord], quarantine: Any, rotated_at: Any, rebuilding: bool
 ) -> None:
     by_id = {record.attendee.attendee_id: record for record in records}
-    stored = Vault(MemoryStore(), [KEY])
-    written = stored.write(OrderSnapshot(PARTITION, by_id, quarantine, rotated_at, 0, rebuilding))
-    assert stored.read(PARTITION.key) == written
+    store = MemoryStore()
+    written = Vault(store, [KEY]).write(OrderSnapshot(PARTITION, by_id, quarantine, rotated_at, 0, rebuilding))
+    assert Vault(store, [KEY]).read(PARTITION.key) == written
     assert written.generation == 1
+
+
+def test_what_was_just_written_or_opened_is_not_opened_again_until_it_changes(tmp_path: Path) -> None:
+    one, other = vault(tmp_path), vault(tmp_path)
+    written = one.write(snapshot(1))
+    assert one.read(PARTITION.key) is written
+    opened = other.read(PARTITION.key)
+    assert opened == written
+    assert other.read(PARTITION.key) is opened
+    newer = other.write(replace(written, records=snapshot(1, 2).records))
+    assert one.read(PARTITION.key) == newer
 
 
 def test_what_never_was_is_none(tmp_path: Path) -> None:
