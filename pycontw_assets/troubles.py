@@ -19,6 +19,7 @@ from pycontw_assets.ledger_engine import create_missing
 
 FAILURES_BEFORE_ALARM = 2  # the next poll repairs a blip; nobody has to be woken for it
 REMINDER = timedelta(days=1)
+_REMINDER_OF_FINDING = timedelta(days=30)  # it asks for a decision, which takes people their time
 _APART = timedelta(hours=1)  # two messages about one growing cause
 _MOST_LINES = 5
 
@@ -193,7 +194,8 @@ def _is_news(alarm: Alarm, told: Told | None, now: datetime) -> bool:
     if told is None:
         return True
     has_grown = alarm.size > told.size and now - told.told_at >= _APART
-    return has_grown or (alarm.is_failure and now - told.told_at >= REMINDER)
+    reminder = REMINDER if alarm.is_failure else _REMINDER_OF_FINDING
+    return has_grown or now - told.told_at >= reminder
 
 
 def _paragraph(alarm: Alarm) -> list[str]:

@@ -21,6 +21,7 @@ from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.events import discover
 from pycontw_assets.ledger import SCHEMA_VERSION
 from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.orchestration.expiry import MOVE_UP, REVISION_ENDS, expiring
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.safety import explain
 from pycontw_assets.orchestration.shadow import shadow
@@ -30,8 +31,6 @@ from pycontw_assets.send_email.template import check_video_url
 
 Level = Literal["ok", "warn", "FAIL"]
 
-_SUPPORTED_FOR = timedelta(days=730)
-_MOVE_UP_BEFORE = timedelta(days=180)
 _SKEW_TOLERATED = timedelta(seconds=60)
 _ROOM_WANTED, _ROOM_NEEDED = 2_000_000_000, 200_000_000  # bytes
 _LATE_POLLS, _DEAD_POLLS = 3, 12
@@ -190,14 +189,12 @@ def _klaviyo(services: Services) -> Iterator[Finding]:
 
 
 def _revision(services: Services) -> Iterator[Finding]:
-    ends = datetime.fromisoformat(REVISION).replace(tzinfo=timezone.utc) + _SUPPORTED_FOR
-    left = ends - services.clock()
-    what = f"revision {REVISION} is supported until about {ends:%Y-%m-%d}"
-    if left > _MOVE_UP_BEFORE:
+    what = f"revision {REVISION} is supported until about {REVISION_ENDS:%Y-%m-%d}"
+    if not list(expiring(services.clock())):
         yield Finding("ok", "Klaviyo revision", what)
     else:
-        level: Level = "warn" if left > timedelta(0) else "FAIL"
-        yield Finding(level, "Klaviyo revision", what, "a developer has to move the client to a newer revision")
+        level: Level = "warn" if services.clock() < REVISION_ENDS else "FAIL"
+        yield Finding(level, "Klaviyo revision", what, MOVE_UP)
 
 
 # -- stores -----------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from dagster import (
 
 from pycontw_assets.leases import process_identity
 from pycontw_assets.orchestration.assets import CONSENT_TAG
+from pycontw_assets.orchestration.housekeeping import keep_house
 from pycontw_assets.orchestration.observe import OWNER_TAG, Tick, decide_again
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.sensors import (
@@ -25,7 +26,6 @@ from pycontw_assets.orchestration.sensors import (
     new_poll_id,
     sightings,
 )
-from pycontw_assets.orchestration.vault_retention import purge_expired
 from pycontw_assets.orchestration.watch import look, tell
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -64,7 +64,7 @@ def poll(
 ) -> PollReport:
     """Observe, run what is due for access, then bring the tables up to date."""
     tick = look(services, instance)
-    purge_expired(services, tick.listed)
+    keep_house(services, instance, tick)
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
     for sighting in sightings(tick):

@@ -59,6 +59,10 @@ class Decision:
     next_attempt_at: datetime | None = None
 
 
+def pause_base(poll_interval_seconds: float) -> timedelta:
+    return timedelta(seconds=poll_interval_seconds / 5)
+
+
 def pause_after(failures: int, base: timedelta) -> timedelta:
     """The first retry comes with the next tick; later ones after a pause that doubles, up to an hour."""
     return timedelta(0) if failures <= 1 else min(base * 2 ** min(failures - 2, 20), _LONGEST_PAUSE)

@@ -53,10 +53,15 @@ def _place(error: BaseException) -> str:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Nothing raised inside reaches Dagster with its own text, cause or context. No retry here: the sensor's are."""
+    """Nothing raised inside reaches Dagster with its own text, cause or context."""
     try:
         yield
     except Failure:
         raise
     except Exception as error:  # noqa: BLE001  # the boundary: whatever it is, it is made safe
-        raise Failure(description=explain(error), allow_retries=False) from None
+        raise as_failure(error) from None
+
+
+def as_failure(error: BaseException, **told: str) -> Failure:
+    """What Dagster may keep of an error. No retry in the same run: clients had theirs, and the sensor asks again."""
+    return Failure(description=explain(error), metadata=told, allow_retries=False)

@@ -26,12 +26,12 @@ from dagster import (
 from pycontw_assets.orchestration.assets import POLL_TAG, family_events, kktix_events
 from pycontw_assets.orchestration.describe import bullets
 from pycontw_assets.orchestration.heartbeat import beat
+from pycontw_assets.orchestration.housekeeping import keep_house
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.observe import Tick
 from pycontw_assets.orchestration.reconcile import summarize, table_asset
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.safety import guarded
-from pycontw_assets.orchestration.vault_retention import purge_expired
 from pycontw_assets.orchestration.watch import look, tell
 from pycontw_assets.records import FAMILIES
 
@@ -119,7 +119,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         with guarded():
             services: Services = context.resources.services
             tick = look(services, context.instance)
-            purge_expired(services, tick.listed)
+            keep_house(services, context.instance, tick)
             tell(services, tick.facts)
             poll_id = new_poll_id(services.clock())
             seen = list(sightings(tick))

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
-from dagster import DagsterInstance
+from dagster import DagsterInstance, Failure
 from sqlalchemy.exc import SQLAlchemyError
 
 from pycontw_assets.api_client import ServiceError
 from pycontw_assets.ledger import LedgerError
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.orchestration.observe import Tick, observe
+from pycontw_assets.orchestration.reconcile import pause_after, pause_base
 from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.orchestration.safety import explain, guarded
+from pycontw_assets.orchestration.safety import as_failure, explain, guarded
 from pycontw_assets.troubles import alarms_of, message
 from pycontw_assets.vault import VaultError
 
@@ -24,7 +25,7 @@ _POLL = "poll"
 def watched(services: Services, partition_key: str, subject: str) -> Iterator[list[str]]:
     """Findings put into the list are recorded; what is raised is recorded and reaches Dagster with a safe text only.
 
-    No retry here: the sensor asks again.
+    The failed run also shows what kind of error it was and when the sensor asks again.
     """
     findings: list[str] = []
     with guarded():
@@ -32,8 +33,17 @@ def watched(services: Services, partition_key: str, subject: str) -> Iterator[li
             yield findings
         except Exception as error:
             _record_failure(services, partition_key, subject, error)
-            raise
+            if isinstance(error, Failure):
+                raise
+            raise as_failure(error, **_outlook(services, partition_key, subject, error)) from None
         services.troubles.finished(partition_key, subject, findings)
+
+
+@contextmanager
+def besides(services: Services, subject: str) -> Iterator[list[str]]:
+    """Like ``watched``, for what a tick does not fail for; that it failed is recorded, and told when it lasts."""
+    with suppress(Failure), watched(services, "", subject) as findings:
+        yield findings
 
 
 def look(services: Services, instance: DagsterInstance) -> Tick:
@@ -67,6 +77,17 @@ def _record_failure(services: Services, partition_key: str, subject: str, error:
     """A ledger that is itself the trouble cannot take it down; the run fails visibly all the same."""
     with suppress(SQLAlchemyError, LedgerError):
         services.troubles.failed(partition_key, subject, _cause(error) or subject, explain(error))
+
+
+def _outlook(services: Services, partition_key: str, subject: str, error: BaseException) -> dict[str, str]:
+    """For whoever looks at the failed run. Never too late: other assets of the event may have failed before it."""
+    failures = 1
+    with suppress(SQLAlchemyError, LedgerError):
+        mine = [t for t in services.troubles.standing() if (t.partition_key, t.subject) == (partition_key, subject)]
+        failures = sum(trouble.times for trouble in mine if trouble.is_failure)
+    pause = pause_after(failures, pause_base(services.settings.poll_interval_seconds))
+    when = f"{services.clock() + pause:%Y-%m-%d %H:%M:%S} UTC"
+    return {"error_kind": type(error).__name__, "next_attempt": f"by itself, with the first poll after {when}"}
 
 
 def _cause(error: BaseException) -> str | None:

@@ -1,0 +1,223 @@
+"""What every tick does besides: history stays bounded and nothing is lost by it, sales are told once a day."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from dagster import AssetKey, DagsterEventType, RunsFilter
+
+from pycontw_assets.leases import lease
+from pycontw_assets.orchestration.expiry import REVISION_ENDS
+from pycontw_assets.orchestration.history import Kept, forget_old
+from pycontw_assets.orchestration.observe import observe
+from pycontw_assets.orchestration.reconcile import pause_after, pause_base
+from pycontw_assets.sandbox.world import World
+from pycontw_assets.vault import VaultError
+from pycontw_assets_tests.pipeline.conftest import Install
+from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline
+
+DAY_SECONDS = 24 * 3600
+FEW = Kept(runs=3, sightings=4, at_once=1)
+
+
+class Channel:
+    """Stands for the messenger."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, str]] = []
+        self.works = True
+
+    def send(self, title: str, body: str) -> bool:
+        if self.works:
+            self.sent.append((title.removeprefix("pycontw-assets: "), body))
+        return self.works
+
+    def titles(self, about: str) -> list[str]:
+        return [title for title, _ in self.sent if about in title]
+
+
+@pytest.fixture
+def channel() -> Channel:
+    return Channel()
+
+
+@pytest.fixture
+def pipeline(install: Install, world: World, event: int, channel: Channel) -> Pipeline:
+    """A buyer let in and invited, and today's sales known."""
+    world.sell(event)
+    pipeline = install()
+    pipeline.restart({"messenger": channel})
+    pipeline.until_quiet()
+    return pipeline
+
+
+# -- history ----------------------------------------------------------------------------------------
+
+
+def materialized(pipeline: Pipeline) -> dict[str, set[str]]:
+    instance = pipeline.instance
+    return {key.to_user_string(): instance.get_materialized_partitions(key) for key in instance.get_asset_keys()}
+
+
+def run_files(pipeline: Pipeline) -> set[str]:
+    files = (pipeline.home / "dagster" / "history" / "runs").glob("*.db*")
+    return {file.name.split(".")[0] for file in files} - {"index", ""}
+
+
+@pytest.mark.slow
+def test_old_runs_leave_with_files_and_checks_and_the_latest_materializations_stay(
+    install: Install, world: World, event: int
+) -> None:
+    pipeline = install(on_disk=True)
+    for _ in range(5):
+        world.sell(event)
+        pipeline.later_poll()
+    pipeline.until_quiet()
+    before, shop = materialized(pipeline), pipeline.instance.get_latest_materialization_event(AssetKey("kktix"))
+    for _ in range(3):
+        forget_old(pipeline.instance, FEW)
+    left = {record.dagster_run.run_id for record in pipeline.instance.get_run_records()}
+    assert len(left) <= FEW.runs + len(before)
+    assert run_files(pipeline) == left
+    with pipeline.instance.event_log_storage.index_connection() as db:  # type: ignore[attr-defined]
+        assert set(db.scalars(sa.text("SELECT DISTINCT run_id FROM asset_check_executions"))) <= left
+        assert db.scalars(sa.text("SELECT event_id FROM asset_event_tags EXCEPT SELECT id FROM event_logs")).all() == []
+    assert materialized(pipeline) == before
+    assert pipeline.instance.get_latest_materialization_event(AssetKey("kktix")) == shop
+    mark = pipeline.mark()
+    report = pipeline.later_poll()
+    assert (report.ok, report.runs, pipeline.writes(mark)) == (True, (), [])
+
+
+def test_what_ticks_saw_is_bounded_and_the_latest_of_each_stays(pipeline: Pipeline, world: World, event: int) -> None:
+    other = world.add_event("PyCon TW 2031 Registration: Corporate")
+    pipeline.poll()
+    world.kktix.end_event(other)
+    for _ in range(4):
+        pipeline.later_poll()
+    forget_old(pipeline.instance, FEW)
+    latest = pipeline.instance.get_latest_storage_id_by_partition(
+        AssetKey("raw_kktix_orders"), DagsterEventType.ASSET_OBSERVATION
+    )
+    assert {f"{EDITION}-individual-{event}", f"{EDITION}-corporate-{other}"} == set(latest)
+    with pipeline.instance.event_log_storage.index_connection() as db:  # type: ignore[attr-defined]
+        assert db.scalar(sa.text("SELECT count(*) FROM event_logs WHERE run_id = ''")) == FEW.sightings + 1
+
+
+def test_the_newest_failures_of_an_event_stay_to_be_counted(pipeline: Pipeline, world: World, event: int) -> None:
+    world.sell(event)
+    world.faults.add("gather", "status", times=None, status=503)
+    for _ in range(4):
+        pipeline.later_poll()
+    forget_old(pipeline.instance, FEW)
+    [facts] = observe(pipeline.services, pipeline.instance).facts.values()
+    assert facts.access.failures >= FEW.runs
+
+
+def test_a_failed_run_says_what_kind_of_error_it_was_and_when_it_is_tried_again(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    world.sell(event)
+    world.faults.add("gather", "status", times=None, status=503)
+    for _ in range(3):
+        pipeline.later_poll()
+    [record, *_] = pipeline.instance.get_run_records(
+        RunsFilter(tags={"dagster/partition": f"{EDITION}-individual-{event}"})
+    )
+    [failed] = pipeline.instance.all_logs(record.dagster_run.run_id, of_type=DagsterEventType.STEP_FAILURE)
+    data = failed.get_dagster_event().step_failure_data.user_failure_data
+    assert data
+    shown = {name: str(value.value) for name, value in data.metadata.items()}
+    assert shown["error_kind"] == "Unavailable"
+    said = shown["next_attempt"].removeprefix("by itself, with the first poll after ").removesuffix(" UTC")
+    until = datetime.fromisoformat(said).replace(tzinfo=timezone.utc)
+    third_failure = pause_after(3, pause_base(pipeline.settings.poll_interval_seconds))
+    assert timedelta(0) < until - pipeline.clock() <= third_failure
+
+
+# -- sales ------------------------------------------------------------------------------------------
+
+
+def test_sales_are_told_once_a_day_also_when_there_were_none(
+    pipeline: Pipeline, world: World, event: int, channel: Channel
+) -> None:
+    assert channel.sent == [], "there is nothing yet to compare with"
+    world.sell(event)
+    pipeline.later_poll()
+    for expected in ("+1", "none"):
+        channel.sent.clear()
+        pipeline.clock.advance(DAY_SECONDS)
+        pipeline.poll()
+        pipeline.later_poll()
+        [title] = channel.titles("sales of")
+        assert title.startswith(f"sales of {EDITION}: {expected} since ")
+        assert title.endswith(", 2 in total")
+        [(_, body)] = channel.sent
+        assert "KKTIX was polled just now; open problems: none" in body
+
+
+def test_the_figures_name_no_person(pipeline: Pipeline, world: World, channel: Channel) -> None:
+    pipeline.clock.advance(DAY_SECONDS)
+    pipeline.poll()
+    people = {word for ticket in world.kktix.tickets.values() for word in (ticket.address, ticket.person.name)}
+    assert channel.titles("sales of")
+    assert not [word for word in people if word and word in str(channel.sent)]
+
+
+def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipeline, channel: Channel) -> None:
+    pipeline.clock.advance(DAY_SECONDS)
+    channel.works = False
+    pipeline.poll()
+    channel.works = True
+    pipeline.later_poll()
+    pipeline.later_poll()
+    assert len(channel.titles("sales of")) == 1
+
+
+def test_who_finds_another_process_telling_leaves_it_to_that(pipeline: Pipeline, channel: Channel) -> None:
+    pipeline.clock.advance(DAY_SECONDS)
+    with lease(pipeline.ledger, "sales report"):
+        assert pipeline.poll().ok
+    assert channel.sent == []
+
+
+# -- what fails, and what expires -------------------------------------------------------------------
+
+
+class LockedVault:
+    """Nothing in it can be read."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise VaultError("the vault: no key fits")
+
+
+def test_a_report_that_fails_stops_no_tick_and_is_told(pipeline: Pipeline, channel: Channel) -> None:
+    pipeline.restart({"messenger": channel, "vault": LockedVault()})
+    pipeline.clock.advance(DAY_SECONDS)
+    for _ in range(2):
+        report = pipeline.later_poll()
+    assert report.tick.decisions
+    assert channel.titles("the vault fails")
+
+
+def test_a_revision_that_runs_out_is_an_alarm_once_and_again_when_it_has_run_out(
+    pipeline: Pipeline, channel: Channel
+) -> None:
+    for moment in (REVISION_ENDS - timedelta(days=100), REVISION_ENDS + timedelta(days=1)):
+        channel.sent.clear()
+        pipeline.clock.advance((moment - pipeline.clock()).total_seconds())
+        pipeline.poll()
+        pipeline.later_poll()
+        [title] = channel.titles("Klaviyo revision")
+        assert ("has not been supported" in title) == (moment > REVISION_ENDS)
+
+
+def test_every_new_alarm_is_in_the_runbook() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    runbook = readme.split("## Runbook\n", 1)[1].split("\n## ", 1)[0]
+    for text in ("`housekeeping fails`", "`the sales report fails`", "`Klaviyo revision …"):
+        assert text in runbook
