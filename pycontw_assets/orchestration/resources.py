@@ -23,7 +23,7 @@ from pycontw_assets.send_email.campaign import Sender
 from pycontw_assets.send_email.pace import Pace
 from pycontw_assets.settings import InvalidSettings, Settings, load_settings
 from pycontw_assets.troubles import Troubles
-from pycontw_assets.vault import FolderStore, Vault
+from pycontw_assets.vault import FolderStore, ObjectStore, Vault
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -44,13 +44,20 @@ class UnknownPartition(LookupError):
 class Services:
     """Every client and store of the pipeline, built on first use from ``Settings``.
 
-    ``overrides`` replaces any of them by attribute name: ``Services(kktix=fake, clock=frozen)``.
+    ``overrides`` replaces any of them by attribute name: ``Services(kktix=fake, clock=frozen)``. ``kktix_client`` is
+    what to build instead of a plain ``KktixClient``.
     """
 
     def __init__(
-        self, settings: Callable[[], Settings] = load_settings, *, clock: Clock = utc_now, **overrides: Any
+        self,
+        settings: Callable[[], Settings] = load_settings,
+        *,
+        clock: Clock = utc_now,
+        kktix_client: type[KktixClient] | None = None,
+        **overrides: Any,
     ) -> None:
         self._load_settings = settings
+        self._kktix_client = kktix_client
         self.clock = clock
         # Books that the tick of this very process read a moment ago; each is used once instead of reading it again.
         self.fresh_books: dict[int, BookReading] = {}
@@ -68,6 +75,11 @@ class Services:
         return Pace()
 
     @cached_property
+    def manners(self) -> dict[str, Any]:
+        """Options of every client, such as the clock it waits by."""
+        return {}
+
+    @cached_property
     def pseudonymizer(self) -> Pseudonymizer:
         key = self.settings.pseudonym_key
         return Pseudonymizer(key.get_secret_value() if key else None)
@@ -80,7 +92,8 @@ class Services:
         # Ten bundles a second: a rush of attendees must not cost a transaction each.
         limiter = self._limiter("KKTIX", rate_limits(per_second), bundle=max(1, per_second // 10))
         token = self.settings.kktix_api_token.get_secret_value()
-        return KktixClient(self.settings.kktix_api_url, token, limiter=limiter)
+        client = self._kktix_client or KktixClient
+        return client(self.settings.kktix_api_url, token, limiter=limiter, **self.manners)
 
     @cached_property
     def gather(self) -> GatherClient | None:
@@ -91,7 +104,8 @@ class Services:
             return None
         key = self.settings.gather_api_key.get_secret_value()
         limiter = self._limiter("Gather", RATE_LIMITS)
-        return GatherClient(self.settings.gather_api_url, key, self.settings.gather_space_id, limiter=limiter)
+        space_id = self.settings.gather_space_id
+        return GatherClient(self.settings.gather_api_url, key, space_id, limiter=limiter, **self.manners)
 
     @cached_property
     def klaviyo(self) -> KlaviyoClient:
@@ -99,7 +113,7 @@ class Services:
 
         limiter = self._limiter("Klaviyo", RATE_LIMITS)
         key = self.settings.klaviyo_api_key.get_secret_value()
-        return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter)
+        return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self.manners)
 
     def _limiter(self, service: str, windows: Windows, bundle: int = 1) -> SharedRateLimiter:
         """Shared through the ledger this process works with. Asking for a pace must not make one (``plan``)."""
@@ -108,7 +122,7 @@ class Services:
             ledger: Ledger | None = self.__dict__.get("ledger")
             return ledger.engine if ledger else None
 
-        return SharedRateLimiter(engine, service, windows, bundle=bundle)
+        return SharedRateLimiter(engine, service, windows, bundle=bundle, clock=lambda: self.clock().timestamp())
 
     @cached_property
     def sender(self) -> Sender:
@@ -116,11 +130,15 @@ class Services:
         return Sender(settings.klaviyo_from_email, settings.klaviyo_from_label, settings.klaviyo_reply_to)
 
     @cached_property
-    def vault(self) -> Vault:
+    def vault_store(self) -> ObjectStore:
         url = self.settings.vault_url
-        folder = Path(url.removeprefix("file://")).expanduser() if url else self.settings.home / "vault"
-        store = BucketStore(url) if url and url.startswith("gs://") else FolderStore(folder)
-        return Vault(store, _vault_keys(self.settings))
+        if url and url.startswith("gs://"):
+            return BucketStore(url)
+        return FolderStore(Path(url.removeprefix("file://")).expanduser() if url else self.settings.home / "vault")
+
+    @cached_property
+    def vault(self) -> Vault:
+        return Vault(self.vault_store, _vault_keys(self.settings))
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
+import sqlalchemy as sa
 from dagster import DagsterInstance, Definitions
 
 from pycontw_assets.authorize.gather_client import GatherClient
@@ -265,7 +266,7 @@ class Pipeline:
         }
 
     def grep_home(self, words: Iterable[str]) -> list[str]:
-        """Where in the home a word occurs, in any usual spelling of bytes, and in rows a database may have packed."""
+        """Where in home, vault, ledger and tables a word occurs, in any usual spelling of bytes, packed or not."""
         needles = {needle: word for word in words for needle in spellings(word)}
         return sorted(
             {
@@ -285,6 +286,15 @@ class Pipeline:
             if content.startswith(b"SQLite format 3"):
                 with closing(sqlite3.connect(file)) as database:
                     yield f"{file.name} (rows)", "\n".join(database.iterdump()).encode()
+        for name in self.services.vault_store.names():
+            stored = self.services.vault_store.read(name)
+            yield f"vault: {name}", stored.content if stored else b""
+        with self.ledger.engine.begin() as database:
+            reflected = sa.MetaData()
+            reflected.reflect(database)
+            for table in reflected.sorted_tables:
+                rows = database.execute(sa.select(table)).all()
+                yield f"ledger: {table.name}", "\n".join(map(str, rows)).encode()
         yield "tables (rows)", json.dumps(self.tables(), ensure_ascii=False).encode()
 
 
