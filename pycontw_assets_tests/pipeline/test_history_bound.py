@@ -1,0 +1,51 @@
+"""A week of polls, two thousand of them: what Dagster keeps stays within the bound of docs/housekeeping.md.
+
+The limits are smaller than those of production, so that a week reaches them; the bytes per run and per sighting, which
+the document multiplies, are the same. ``-s`` shows the figures.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pycontw_assets.orchestration.history import Kept, forget_old
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.pipeline.conftest import Install
+from pycontw_assets_tests.pipeline.harness import Pipeline
+
+POLLS, SALE_EVERY, SAMPLE_EVERY = 2000, 25, 100
+LIMITS = Kept(runs=40, sightings=400)
+RUN_BYTES, SIGHTING_BYTES, EMPTY_BYTES = 250_000, 3_000, 1_500_000
+_NEEDED_RUNS = 10  # of one event: those with the latest materialization of an asset, and those of the last tick
+
+
+def bound(kept: Kept) -> int:
+    runs, sightings = kept.runs + kept.at_once + _NEEDED_RUNS, kept.sightings + kept.at_once
+    return EMPTY_BYTES + runs * RUN_BYTES + sightings * SIGHTING_BYTES
+
+
+def size(pipeline: Pipeline) -> int:
+    return sum(file.stat().st_size for file in (pipeline.home / "dagster").rglob("*") if file.is_file())
+
+
+@pytest.mark.slow
+def test_after_two_thousand_polls_the_history_is_within_its_bound_and_grows_no_more(
+    install: Install, world: World, event: int
+) -> None:
+    pipeline = install(on_disk=True, refresh_seconds=6 * 3600)
+    sizes, runs = {}, 0
+    for number in range(1, POLLS + 1):
+        if number % SALE_EVERY == 1:
+            world.sell(event)
+        runs += len(pipeline.later_poll().runs)
+        forget_old(pipeline.instance, LIMITS)
+        if number % SAMPLE_EVERY == 0:
+            sizes[number] = size(pipeline)
+            print(f"{number} polls, {runs} runs: {sizes[number] / 1e6:.2f} MB", flush=True)
+    slope = (sizes[POLLS] - sizes[POLLS // 2]) / (POLLS - POLLS // 2)
+    print(f"bound {bound(LIMITS) / 1e6:.2f} MB; {slope:.0f} bytes per poll in the second half")
+    assert max(sizes.values()) <= bound(LIMITS)
+    # Nearly always a run or two more or less than at half-time, never one per sale.
+    assert abs(slope) < 5 * RUN_BYTES / (POLLS - POLLS // 2)
+    assert pipeline.until_quiet().ok
+    assert pipeline.verdict() == []
