@@ -12,7 +12,7 @@ from dagster import AssetKey, DagsterEventType, RunsFilter
 
 from pycontw_assets.leases import lease
 from pycontw_assets.orchestration.expiry import REVISION_ENDS
-from pycontw_assets.orchestration.history import Kept, forget_old
+from pycontw_assets.orchestration.history import KEPT, Kept, forget_old
 from pycontw_assets.orchestration.observe import observe
 from pycontw_assets.orchestration.reconcile import pause_after, pause_base
 from pycontw_assets.sandbox.world import World
@@ -20,6 +20,7 @@ from pycontw_assets.vault import VaultError
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline
 
+ROOT = Path(__file__).parents[2]
 DAY_SECONDS = 24 * 3600
 FEW = Kept(runs=3, sightings=4, at_once=1)
 
@@ -216,8 +217,14 @@ def test_a_revision_that_runs_out_is_an_alarm_once_and_again_when_it_has_run_out
         assert ("has not been supported" in title) == (moment > REVISION_ENDS)
 
 
-def test_every_new_alarm_is_in_the_runbook() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    runbook = readme.split("## Runbook\n", 1)[1].split("\n## ", 1)[0]
+def test_the_document_states_the_limits_of_the_code() -> None:
+    document = (ROOT / "docs" / "housekeeping.md").read_text(encoding="utf-8")
+    assert f"the newest {KEPT.runs:,}, and every run" in document
+    assert f"the newest {KEPT.sightings:,}, and the latest" in document
+    assert f"{KEPT.at_once} at a time" in document
+
+
+def test_the_runbook_knows_the_alarms_of_housekeeping() -> None:
+    runbook = (ROOT / "README.md").read_text(encoding="utf-8").split("## Runbook\n", 1)[1].split("\n## ", 1)[0]
     for text in ("`housekeeping fails`", "`the sales report fails`", "`Klaviyo revision …"):
         assert text in runbook
