@@ -9,7 +9,7 @@ What does not belong here: addresses, names, decisions. The stages decide; this 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, TypeVar
@@ -344,9 +344,30 @@ class Ledger:
 
     def open_grants(self, edition: str) -> dict[str, Grant]:
         """The current span of every address that is, or is about to be, let in."""
-        query = sa.select(grants).where(grants.c.edition == edition, grants.c.state != "revoked")
+        query = _select_grants().where(grants.c.edition == edition, grants.c.state != "revoked")
         with self.engine.begin() as db:
-            return {row.address_key: _grant(row) for row in db.execute(query)}
+            return {grant.address_key: grant for grant in map(_grant, db.execute(query))}
+
+    def unsettled_holders(
+        self, partition_key: str, edition: str, settled: Collection[GrantState]
+    ) -> dict[str, Grant | None]:
+        """The event's holders whose open span is in none of the ``settled`` states, or who have none.
+
+        For every tick: nearly all holders are settled, and those never leave the database.
+        """
+        current = sa.and_(
+            grants.c.edition == edition, grants.c.address_key == holdings.c.address_key, grants.c.state != "revoked"
+        )
+        query = (
+            _select_grants(holdings.c.address_key.label("holder"))
+            .select_from(holdings.outerjoin(grants, current))
+            .where(
+                holdings.c.partition_key == partition_key,
+                sa.or_(grants.c.state.is_(None), grants.c.state.not_in(settled)),
+            )
+        )
+        with self.engine.begin() as db:
+            return {row[-1]: _grant(row[:-1]) if row.state else None for row in db.execute(query)}
 
     def intend_grants(
         self,
@@ -404,9 +425,9 @@ class Ledger:
 
         None while the orders of some event are unread: whoever gave a ticket back may have another one there.
         """
-        query = sa.select(grants).where(*_lapsed(edition), grants.c.state != "revoked", grants.c.ours.is_(True))
+        query = _select_grants().where(*_lapsed(edition), grants.c.state != "revoked", grants.c.ours.is_(True))
         with self.engine.begin() as db:
-            return {row.address_key: _grant(row) for row in db.execute(query)}
+            return {grant.address_key: grant for grant in map(_grant, db.execute(query))}
 
     def doubt_lapsed_guests(self, edition: str) -> None:
         """Who was on the list before us and holds no ticket any more may leave it unseen: to be looked up again."""
@@ -425,6 +446,14 @@ class Ledger:
         query = sa.select(members.c.address_key, members.c.profile_id).where(members.c.partition_key == partition_key)
         with self.engine.begin() as db:
             return {row.address_key: row.profile_id for row in db.execute(query)}
+
+    def list_changes_due(self, partition_key: str) -> int:
+        """How many holders are not on the event's list, and how many on it hold no ticket of the event."""
+        holder = sa.select(holdings.c.address_key).where(holdings.c.partition_key == partition_key)
+        member = sa.select(members.c.address_key).where(members.c.partition_key == partition_key)
+        missing, leaving = holder.except_(member).subquery(), member.except_(holder).subquery()
+        counts = [sa.select(sa.func.count()).select_from(rows).scalar_subquery() for rows in (missing, leaving)]
+        return int(self._scalar(sa.select(counts[0] + counts[1])) or 0)
 
     def record_members(self, partition_key: str, profile_ids: Mapping[str, str | None]) -> None:
         rows = [
@@ -703,8 +732,13 @@ class Ledger:
             return set(db.scalars(query))
 
 
-def _grant(row: sa.Row[Any]) -> Grant:
-    return Grant(**{name: getattr(row, name) for name in Grant.__dataclass_fields__})
+def _select_grants(*others: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """The columns of a ``Grant`` in its order, then the others: there can be very many rows."""
+    return sa.select(*(grants.c[name] for name in Grant.__dataclass_fields__), *others)
+
+
+def _grant(row: Sequence[Any]) -> Grant:
+    return Grant(*row)
 
 
 def _family(name: str) -> Family:

@@ -5,6 +5,7 @@ A type that holds contact details hides them from its ``repr``, so that printing
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,12 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 
 # The contact block is KKTIX's own, so its labels are stable per locale.
 _CONTACT_ADDRESS_LABELS = frozenset({"聯絡人 email", "contact email"})
+
+
+@functools.lru_cache(maxsize=10_000)
+def _asks_for_contact_address(label: str) -> bool:
+    """Asked of every answer of every attendee; their labels are few."""
+    return normalise_text(label).lower() in _CONTACT_ADDRESS_LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,7 @@ class Attendee:
     def contact_address(self) -> str | None:
         """The buyer's address from the contact block that KKTIX appends; ``None`` when it was left empty."""
         for label, value in self.answers:
-            if normalise_text(label).lower() in _CONTACT_ADDRESS_LABELS and isinstance(value, str) and value.strip():
+            if _asks_for_contact_address(label) and isinstance(value, str) and value.strip():
                 return normalise_text(value)
         return None
 

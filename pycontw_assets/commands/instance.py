@@ -60,5 +60,4 @@ def unchecked_services() -> Services:
     from pycontw_assets.commands.console import ShownKktixClient
     from pycontw_assets.orchestration.resources import Services
 
-    kktix = ShownKktixClient(settings.kktix_api_url, settings.kktix_api_token.get_secret_value())
-    return Services(lambda: settings, kktix=kktix)
+    return Services(lambda: settings, kktix_client=ShownKktixClient)

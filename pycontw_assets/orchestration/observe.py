@@ -14,6 +14,7 @@ from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import read_books
 from pycontw_assets.leases import is_dead
+from pycontw_assets.ledger import GrantState
 from pycontw_assets.orchestration.reconcile import (
     ACCESS_CHAIN,
     Attempts,
@@ -166,19 +167,15 @@ def _facts(
 
 def _with_open_work(services: Services, facts: EventFacts) -> EventFacts:
     ledger, partition, now = services.ledger, facts.partition, services.clock()
-    holders = ledger.holders_of(partition.key)
-    grants = ledger.open_grants(partition.edition)
     waived = services.settings.gather_is_off
+    settled: tuple[GrantState, ...] = ("granted", "waived") if waived else ("granted",)
+    unsettled = ledger.unsettled_holders(partition.key, partition.edition, settled)
     lapsed = [
         grant
         for grant in ledger.lapsed_grants(partition.edition).values()
         if grant.partition_key == partition.key and (not waived or grant.state == "waived")
     ]
-    pending = sum(
-        1
-        for key in holders
-        if is_due(grants.get(key), now) and not (waived and key in grants and grants[key].state == "waived")
-    )
+    pending = sum(is_due(grant, now) for grant in unsettled.values())
     batches = [
         batch
         for batch in ledger.open_batches(partition.key)
@@ -187,7 +184,7 @@ def _with_open_work(services: Services, facts: EventFacts) -> EventFacts:
     return replace(
         facts,
         guest_list_open=pending + len(lapsed),
-        list_open=len(holders ^ set(ledger.members_of(partition.key))),
+        list_open=ledger.list_changes_due(partition.key),
         campaign_open=len(batches) + len(ledger.newcomers(partition.key, partition.edition)),
     )
 

@@ -50,6 +50,39 @@ def spans(ledger: Ledger) -> dict[str, int]:
     return {key: found.span for key, found in ledger.open_grants(EDITION).items()}
 
 
+# -- what a tick asks ----------------------------------------------------------------------------------
+
+
+def test_only_holders_with_something_to_do_leave_the_database(ledger: Ledger) -> None:
+    hold(ledger, A, B, C, "d" * 64)
+    hold(ledger, "e" * 64, partition=OTHER_PARTITION)
+    grant(ledger, A, B)
+    ledger.intend_grants(EDITION, PARTITION.key, [C], ours=True)
+    ledger.set_grants(EDITION, [B], "waived")
+    open_grants = ledger.open_grants(EDITION)
+    unsettled = {B: open_grants[B], C: open_grants[C], "d" * 64: None}
+    assert ledger.unsettled_holders(PARTITION.key, EDITION, ("granted",)) == unsettled
+    del unsettled[B]
+    assert ledger.unsettled_holders(PARTITION.key, EDITION, ("granted", "waived")) == unsettled
+
+
+def test_a_holder_whose_span_ended_has_something_to_do(ledger: Ledger) -> None:
+    hold(ledger, A)
+    grant(ledger, A)
+    ledger.set_grants(EDITION, [A], "revoked")
+    assert ledger.unsettled_holders(PARTITION.key, EDITION, ("granted",)) == {A: None}
+
+
+def test_changes_of_the_list_are_counted_in_both_directions(ledger: Ledger) -> None:
+    hold(ledger, A, B)
+    hold(ledger, C, partition=OTHER_PARTITION)
+    assert ledger.list_changes_due(PARTITION.key) == 2
+    ledger.record_members(PARTITION.key, {A: "p1", B: None})
+    assert ledger.list_changes_due(PARTITION.key) == 0
+    hold(ledger, B, C)
+    assert ledger.list_changes_due(PARTITION.key) == 2
+
+
 # -- identity -----------------------------------------------------------------------------------------
 
 
