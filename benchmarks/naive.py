@@ -1,0 +1,71 @@
+"""The naive way, for comparison: no memory of what is known, one call after the other, one call per person.
+
+Real requests by the simplest code that does the job: read every attendee, let every newcomer in with a call each,
+write a profile for each. It waits when it is told to (429), or it would not finish.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from benchmarks.shop import EVENT_ID
+
+_TOO_MANY_REQUESTS = 429
+
+
+@dataclass
+class NaiveWay:
+    """``profiles`` says for how many profiles are really written; Klaviyo lets nobody write more than 750 a minute."""
+
+    http: requests.Session = field(default_factory=requests.Session)
+    requests_sent: int = 0
+
+    def poll(self, newcomers: int) -> None:
+        """Everybody is read; the last ``newcomers`` of them are let in and get a profile."""
+        variables = os.environ
+        kktix = {"Authorization": f"bearer {variables['KKTIX_API_TOKEN']}"}
+        shop = variables["KKTIX_API_URL"]
+        self._ask("GET", f"{shop}?only_not_ended_event=true", headers=kktix)
+        books = self._ask("GET", f"{shop}/{EVENT_ID}/attendance_books", headers=kktix)
+        ids: set[int] = set()
+        for book in books:
+            page = self._ask("GET", f"{shop}/{EVENT_ID}/attendance_books/{book['id']}", headers=kktix)
+            ids |= {row[0] for row in page["signin_status"]}
+        attendees = [self._ask("GET", f"{shop}/{EVENT_ID}/attendees/{i}", headers=kktix) for i in sorted(ids)]
+        for attendee in attendees[len(attendees) - newcomers :]:
+            address = next(value for label, value in attendee["data"] if label == "聯絡人 Email")
+            self._let_in(address)
+            self._write_profile(address)
+
+    def _let_in(self, address: str) -> None:
+        variables = os.environ
+        body = {
+            "apiKey": variables["GATHER_API_KEY"],
+            "spaceId": variables["GATHER_SPACE_ID"],
+            "overwrite": False,
+            "guestlist": {address: {}},
+        }
+        self._ask("POST", f"{variables['GATHER_API_URL']}/api/setEmailGuestlist", json=body)
+
+    def _write_profile(self, address: str) -> None:
+        headers = {
+            "Authorization": f"Klaviyo-API-Key {os.environ['KLAVIYO_API_KEY']}",
+            "revision": "2026-07-15",
+            "Content-Type": "application/vnd.api+json",
+        }
+        body = {"data": {"type": "profile", "attributes": {"email": address}}}
+        self._ask("POST", f"{os.environ['KLAVIYO_API_URL']}/api/profile-import", headers=headers, json=body)
+
+    def _ask(self, method: str, url: str, **details: Any) -> Any:
+        while True:
+            self.requests_sent += 1
+            answer = self.http.request(method, url, timeout=30, **details)
+            if answer.status_code != _TOO_MANY_REQUESTS:
+                answer.raise_for_status()
+                return answer.json() if answer.content else None
+            time.sleep(float(answer.headers.get("Retry-After", 1)))
