@@ -9,6 +9,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
+from cryptography.fernet import Fernet
+
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import deidentify
 from pycontw_assets.extract.orders import content_digest as orders_digest
@@ -40,12 +42,10 @@ def stages(attendees: int) -> dict[str, float]:
         return result
 
     with tempfile.TemporaryDirectory(prefix="pycontw-benchmark-") as folder:
-        from cryptography.fernet import Fernet
-
-        vault = Vault(FolderStore(Path(folder) / "vault"), [Fernet.generate_key().decode()])
+        store, keys = FolderStore(Path(folder) / "vault"), [Fernet.generate_key().decode()]
         warehouse = DuckDBWarehouse(Path(folder) / "warehouse.duckdb")
-        timed("vault: write", lambda: vault.write(snapshot))
-        timed("vault: read", lambda: vault.read(PARTITION.key))
+        timed("vault: write", lambda: Vault(store, keys).write(snapshot))
+        timed("vault: read", lambda: Vault(store, keys).read(PARTITION.key))
         timed("orders: digest", lambda: orders_digest(snapshot, "rules"))
         rows = timed("de-identify", lambda: deidentify(records, PARTITION, Pseudonymizer("a key")).frame)
         timed("checks", lambda: (personal_values(rows), malformed_digests(rows)))

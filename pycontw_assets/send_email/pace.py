@@ -17,7 +17,7 @@ class Pace:
     ``pool_rest``: how long a list of the pool stays idle after its campaign ended.
     """
 
-    step: float = 0.5
+    step: float = 0.2
     visible: float = 30
     estimate: float = 20
     follow: float = 20
