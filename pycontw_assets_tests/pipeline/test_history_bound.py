@@ -13,7 +13,7 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
-POLLS, SALE_EVERY, SAMPLE_EVERY = 2000, 25, 100
+POLLS, SALE_EVERY, SAMPLE_EVERY = 2000, 25, 10
 LIMITS = Kept(runs=40, sightings=400)
 RUN_BYTES, SIGHTING_BYTES, EMPTY_BYTES = 250_000, 3_000, 1_500_000
 _NEEDED_RUNS = 10  # of one event: those with the latest materialization of an asset, and those of the last tick
@@ -33,19 +33,23 @@ def test_after_two_thousand_polls_the_history_is_within_its_bound_and_grows_no_m
     install: Install, world: World, event: int
 ) -> None:
     pipeline = install(on_disk=True, refresh_seconds=6 * 3600)
-    sizes, runs = {}, 0
+    sizes: list[int] = []
+    runs = 0
     for number in range(1, POLLS + 1):
         if number % SALE_EVERY == 1:
             world.sell(event)
         runs += len(pipeline.later_poll().runs)
         forget_old(pipeline.instance, LIMITS)
         if number % SAMPLE_EVERY == 0:
-            sizes[number] = size(pipeline)
-            print(f"{number} polls, {runs} runs: {sizes[number] / 1e6:.2f} MB", flush=True)
-    slope = (sizes[POLLS] - sizes[POLLS // 2]) / (POLLS - POLLS // 2)
-    print(f"bound {bound(LIMITS) / 1e6:.2f} MB; {slope:.0f} bytes per poll in the second half")
-    assert max(sizes.values()) <= bound(LIMITS)
-    # Nearly always a run or two more or less than at half-time, never one per sale.
-    assert abs(slope) < 5 * RUN_BYTES / (POLLS - POLLS // 2)
+            sizes.append(size(pipeline))
+            print(f"{number} polls, {runs} runs: {sizes[-1] / 1e6:.2f} MB", flush=True)
+    # It rises with every run and falls when 20 go at once: what counts is how high it comes.
+    half = len(sizes) // 2
+    slope = (max(sizes[half:]) - max(sizes[:half])) / (POLLS / 2)
+    print(
+        f"highest {max(sizes) / 1e6:.2f} MB, bound {bound(LIMITS) / 1e6:.2f} MB; {slope:+.0f} bytes per poll at the top"
+    )
+    assert max(sizes) <= bound(LIMITS)
+    assert slope < 3 * RUN_BYTES / (POLLS / 2), "more than chance can add"
     assert pipeline.until_quiet().ok
     assert pipeline.verdict() == []

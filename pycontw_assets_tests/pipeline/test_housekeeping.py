@@ -53,7 +53,8 @@ def pipeline(install: Install, world: World, event: int, channel: Channel) -> Pi
     world.sell(event)
     pipeline = install()
     pipeline.restart({"messenger": channel})
-    pipeline.until_quiet()
+    pipeline.poll()
+    pipeline.later_poll()
     return pipeline
 
 
@@ -122,6 +123,7 @@ def test_what_ticks_saw_is_bounded_and_the_latest_of_each_stays(pipeline: Pipeli
         assert db.scalar(sa.text("SELECT count(*) FROM event_logs WHERE run_id = ''")) == FEW.sightings + 1
 
 
+@pytest.mark.thorough
 def test_the_newest_failures_of_an_event_stay_to_be_counted(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event)
     world.faults.add("gather", "status", times=None, status=503)
@@ -132,6 +134,7 @@ def test_the_newest_failures_of_an_event_stay_to_be_counted(pipeline: Pipeline, 
     assert facts.access.failures >= FEW.runs
 
 
+@pytest.mark.thorough
 def test_a_failed_run_says_what_kind_of_error_it_was_and_when_it_is_tried_again(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -174,6 +177,7 @@ def test_sales_are_told_once_a_day_also_when_there_were_none(
         assert "KKTIX was polled just now; open problems: none" in body
 
 
+@pytest.mark.thorough
 def test_the_figures_name_no_person(pipeline: Pipeline, world: World, channel: Channel) -> None:
     pipeline.clock.advance(DAY_SECONDS)
     pipeline.poll()
@@ -182,6 +186,7 @@ def test_the_figures_name_no_person(pipeline: Pipeline, world: World, channel: C
     assert not [word for word in people if word and word in str(channel.sent)]
 
 
+@pytest.mark.thorough
 def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipeline, channel: Channel) -> None:
     pipeline.clock.advance(DAY_SECONDS)
     channel.works = False
@@ -192,6 +197,7 @@ def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipe
     assert len(channel.titles("sales of")) == 1
 
 
+@pytest.mark.thorough
 def test_who_finds_another_process_telling_leaves_it_to_that(pipeline: Pipeline, channel: Channel) -> None:
     pipeline.clock.advance(DAY_SECONDS)
     with lease(pipeline.ledger, "sales report"):
