@@ -1,119 +1,47 @@
-"""``pycontw-assets demo``: the whole main job against a sandbox of invented buyers, then a verdict per invariant.
+"""``pycontw-assets demo``: the whole main job against a sandbox of invented buyers, act by act, then the verdict.
 
-Everything goes over real HTTP on loopback and into a data folder of its own, which is searched for people at the end.
+The installation and the judgement are those of ``trial``.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator
 
-from dagster import DagsterInstance
-
-from pycontw_assets.commands.instance import prepare_instance
 from pycontw_assets.commands.polling import describe_run
-from pycontw_assets.definitions import build_definitions
-from pycontw_assets.orchestration.poll import PollReport, poll
-from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.poll import PollReport
 from pycontw_assets.sandbox import oracle
 from pycontw_assets.sandbox.seed import seed_demo
-from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
-from pycontw_assets.settings import Settings
-
-EDITION = "2031"
-INVARIANTS = {
-    1: "nobody is mailed twice",
-    2: "nobody is forgotten",
-    3: "nobody unpaid is let in, nobody refunded stays in",
-    4: "could not read is never nothing there",
-    5: "no mail before access",
-    6: "personal data only in the vault and in memory",
-    7: "level-triggered: all Dagster history deleted, nobody mailed again",
-    8: "idempotent: polling again changes nothing outside",
-    9: "one bad item does not sink the rest",
-    10: "cost follows change",
-}
+from pycontw_assets.trial import EDITION, Trial, open_trial, verdict_lines
 
 
 def play() -> bool:
     """Play every act; ``True`` when every invariant held."""
-    with tempfile.TemporaryDirectory(prefix="pycontw-demo-") as folder, _Stage(Path(folder)) as stage:
+    with open_trial() as trial:
+        stage = _Stage(trial)
         for act in (_opening, _again, _late_payment, _refund, _transfer, _bad_weather, _crash, _history_deleted):
             print(f"\n== {(act.__doc__ or '').strip()}", flush=True)
             act(stage)
-        stage.judge()
-        return stage.report()
+        trial.judge()
+        print("\n== What happened to whom (masked)\n")
+        print("\n".join(_table(trial.world)))
+        print("\n== Invariants\n")
+        print("\n".join(verdict_lines(trial.broken)))
+        return trial.held
 
 
 class _Stage:
-    """The sandbox, the data folder and the pipeline between them; collects what broke, by invariant."""
+    """A trial with a believable sale, whose polls are told run by run."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.world = World()
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.world = trial.world
+        self.expect = trial.expect
         self.events = seed_demo(self.world, EDITION)
-        self.server = SandboxServer(self.world)
-        self.broken: dict[int, list[str]] = {number: [] for number in INVARIANTS}
-
-    def __enter__(self) -> _Stage:
-        self.server.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.server.__exit__(None, None, None)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**self.server.environment, "PYCONTW_HOME": str(self.home), "DAGSTER_HOME": str(self.home / "dagster")}
 
     def poll(self, **changes: str) -> PollReport:
-        """One poll with the environment of a real one; ``changes`` are variables."""
-        values = {name.lower(): value for name, value in {**self.environment, **changes}.items()}
-        settings = Settings(_env_file=None, **values)  # type: ignore[arg-type]
-        services = Services(lambda: settings)
-        prepare_instance(settings.dagster_folder)
-        with DagsterInstance.from_config(str(settings.dagster_folder)) as instance:
-            return poll(
-                build_definitions(services), services, instance, on_run=lambda run: print("  " + describe_run(run))
-            )
-
-    def expect(self, invariant: int, held: bool, otherwise: str) -> None:
-        if not held:
-            self.broken[invariant].append(otherwise)
-
-    @contextmanager
-    def nothing_changes_outside(self, invariant: int) -> Iterator[None]:
-        """No write to Gather or Klaviyo and no mail within the block."""
-        mark, mails = self.world.calls.mark(), len(self.world.outbox)
-        yield
-        writes = [call for call in self.world.calls.find(since=mark) if call.method != "GET"]
-        self.expect(invariant, not writes, f"{len(writes)} calls changed something")
-        self.expect(invariant, len(self.world.outbox) == mails, f"{len(self.world.outbox) - mails} more mails")
-
-    def judge(self) -> None:
-        for finding in oracle.verdict(self.world, EDITION):
-            self.broken[finding.invariant].append(finding.text)
-        for path, count in _traces(self.home, _words(self.world)).items():
-            self.expect(6, False, f"{count} traces of people or keys in {path}")
-
-    def report(self) -> bool:
-        print("\n== What happened to whom (masked)\n")
-        print("\n".join(_table(self.world)))
-        print("\n== Invariants\n")
-        for number, text in INVARIANTS.items():
-            print(f"  {'held  ' if not self.broken[number] else 'BROKEN'} {number:2} {text}")
-            for finding in self.broken[number]:
-                print(f"         {finding}")
-        return not any(self.broken.values())
+        return self.trial.poll(lambda run: print("  " + describe_run(run)), **changes)
 
 
 # -- the acts -------------------------------------------------------------------------------------
@@ -127,15 +55,7 @@ def _opening(stage: _Stage) -> None:
 
 def _again(stage: _Stage) -> None:
     """Nothing happened since: the second poll looks, and changes nothing"""
-    mark = stage.world.calls.mark()
-    with stage.nothing_changes_outside(8):
-        report = stage.poll()
-    open_ids = sum(fact.poll.open_ids for fact in report.tick.facts.values() if fact.poll)
-    calls = stage.world.calls.count("kktix", since=mark)
-    # Events and books are read by the tick and again by the run of an event with unpaid attendees.
-    books = sum(1 + len(stage.world.kktix.events[event].books) for event in stage.events.values())
-    stage.expect(10, calls <= 1 + 2 * books + open_ids, f"{calls} calls to KKTIX for {open_ids} open attendees")
-    print(f"  {calls} calls to KKTIX, none to Gather or Klaviyo")
+    print(f"  {stage.trial.poll_without_news()} calls to KKTIX")
 
 
 def _late_payment(stage: _Stage) -> None:
@@ -195,27 +115,13 @@ def _bad_weather(stage: _Stage) -> None:
 def _crash(stage: _Stage) -> None:
     """The pipeline is killed right after it asked Klaviyo to send; the next poll picks the pieces up"""
     stage.world.sell(stage.events["reserved"], 2)
-    mark = stage.world.calls.mark()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "pycontw_assets", "poll"],
-        env={**os.environ, **stage.environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    _wait_for(
-        lambda: stage.world.calls.count("klaviyo", "POST", "campaign-send-jobs", mark) > 0 or child.poll() is not None
-    )
-    child.kill()
-    child.wait()
-    print("  killed")
+    print("  killed" if stage.trial.killed_poll() else "  came to its end before anybody could kill it")
     stage.poll()
 
 
 def _history_deleted(stage: _Stage) -> None:
     """All of Dagster's history is deleted: everything is materialized again, and nobody is mailed again"""
-    shutil.rmtree(stage.home / "dagster")
-    with stage.nothing_changes_outside(7):
-        stage.poll()
+    stage.trial.poll_without_history()
 
 
 def _expect_mails(stage: _Stage, address: str, count: int, invariant: int = 2) -> None:
@@ -236,13 +142,7 @@ def _sole_ticket(stage: _Stage) -> int:
     raise LookupError("the sale has no buyer of a single ticket")
 
 
-def _wait_for(is_done: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_done() and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
-# -- what to show, and what must not be found -----------------------------------------------------
+# -- what to show ---------------------------------------------------------------------------------
 
 
 def _table(world: World) -> Iterator[str]:
@@ -268,23 +168,3 @@ def _table(world: World) -> Iterator[str]:
         listed = "yes" if address in guests else "-"
         counted = ", ".join(f"{count} x {story}" if count > 1 else story for story, count in Counter(stories).items())
         yield f"  {oracle.mask(address) or '(no address)':<24} {listed:<11} {mails[address]:<6} {counted}"
-
-
-def _words(world: World) -> set[bytes]:
-    """Everything about the invented people, and every key, that must not be found outside the vault's encryption."""
-    words: set[str] = {"sandbox-kktix-token", "sandbox-gather-key", "sandbox-klaviyo-key"}
-    for ticket in world.kktix.tickets.values():
-        person = ticket.person
-        words |= {ticket.address, ticket.address.strip(), person.name, person.nickname, person.phone, ticket.qrcode}
-    return {word.encode() for word in words if len(word) >= 4}  # noqa: PLR2004  # shorter ones occur by chance
-
-
-def _traces(folder: Path, words: set[bytes]) -> dict[str, int]:
-    found = {}
-    for path in folder.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            count = sum(word in content for word in words)
-            if count:
-                found[str(path.relative_to(folder))] = count
-    return found

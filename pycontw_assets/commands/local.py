@@ -1,9 +1,10 @@
-"""``demo``, ``dev``, ``sandbox``: seeing it work on one machine, with invented people."""
+"""``demo``, ``drill``, ``dev``, ``sandbox``: seeing it work on one machine, with invented people."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycontw_assets.commands.exits import FAILED, FINE
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 def add_to(commands: Commands) -> None:
     demo = commands.add_parser("demo", help="play the whole main job against a sandbox and judge the outcome")
     demo.set_defaults(run=_demo)
+
+    drill = commands.add_parser(
+        "drill", help="rehearse an opening day: a wave of orders, every service failing, a crash"
+    )
+    drill.add_argument("--orders", type=_orders, default=60, metavar="N", help="how many orders come in; default: 60")
+    drill.add_argument("--seed", type=int, default=0, help="another number, another day; the same, the same day")
+    drill.add_argument("--plot", type=Path, metavar="FILE", help="draw the waiting times as PNG, too; needs [drill]")
+    drill.set_defaults(run=_drill)
 
     dev = commands.add_parser("dev", help="sandbox page, Dagster UI and daemon with the sensor running")
     dev.add_argument("--port", type=int, default=3000, help="of the Dagster UI")
@@ -32,6 +41,25 @@ def _demo(_parsed: argparse.Namespace) -> int:
     from pycontw_assets.demo import play
 
     return FINE if play() else FAILED
+
+
+def _orders(text: str) -> int:
+    from pycontw_assets.drill.script import FEWEST_ORDERS, MOST_ORDERS
+
+    if not text.isdecimal() or not FEWEST_ORDERS <= int(text) <= MOST_ORDERS:
+        raise argparse.ArgumentTypeError(f"must be a number from {FEWEST_ORDERS} to {MOST_ORDERS}")
+    return int(text)
+
+
+def _drill(parsed: argparse.Namespace) -> int:
+    from pycontw_assets.drill.play import play
+    from pycontw_assets.drill.script import write_script
+
+    if parsed.plot:
+        from pycontw_assets.drill.plot import check_plot
+
+        check_plot(parsed.plot)
+    return FINE if play(write_script(parsed.orders, parsed.seed), parsed.seed, parsed.plot) else FAILED
 
 
 def _dev(parsed: argparse.Namespace) -> int:

@@ -53,11 +53,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Way:
-    """Where one ticket stands: let in, mailed, or why not."""
+    """Where one ticket stands: let in, mailed, or why not. ``usable_since``: paid for and at this address."""
 
     phase: Phase
     access: Step
     mail: Step
+    usable_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,13 @@ def look(world: World, wish: Wish, refusals: Sequence[Refusal] | None) -> dict[s
     with world.ground.lock:
         world.klaviyo.settle()
         return _Look(world).everything(wish, refusals)
+
+
+def ways(world: World) -> dict[int, Way]:
+    """Where every ticket stands now."""
+    with world.ground.lock:
+        world.klaviyo.settle()
+        return _Look(world).ways()
 
 
 class _Look:
@@ -136,6 +144,9 @@ class _Look:
 
     # -- the way of one ticket ------------------------------------------------------------------------
 
+    def ways(self) -> dict[int, Way]:
+        return {number: self.way(ticket) for number, ticket in self._world.kktix.tickets.items()}
+
     def way(self, ticket: Ticket) -> Way:
         address = self._address[ticket.attendee_id]
         if not ticket.is_usable:
@@ -146,10 +157,10 @@ class _Look:
         if not obstacle and self._event_of(ticket).ended_at is not None:
             obstacle = "its event has ended"
         if obstacle and "done" not in (access.state, mail.state):
-            return Way("left out", Step("off", obstacle), Step("off"))
+            return Way("left out", Step("off", obstacle), Step("off"), since)
         if mail.state == "off":
-            return Way("left out" if access.state == "done" else "waiting", access, mail)
-        return Way("done" if (access.state, mail.state) == ("done", "done") else "waiting", access, mail)
+            return Way("left out" if access.state == "done" else "waiting", access, mail, since)
+        return Way("done" if (access.state, mail.state) == ("done", "done") else "waiting", access, mail, since)
 
     def _access(self, address: str, since: datetime) -> Step:
         came = self._came.get(address)
@@ -194,7 +205,7 @@ class _Look:
     # -- everything -----------------------------------------------------------------------------------
 
     def everything(self, wish: Wish, refusals: Sequence[Refusal] | None) -> dict[str, Any]:
-        ways = {number: self.way(ticket) for number, ticket in self._world.kktix.tickets.items()}
+        ways = self.ways()
         fitting = [number for number in reversed(ways) if wish.fits(self._world.kktix.tickets[number], ways[number])]
         drawn: dict[str, Any] = _plain(
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
@@ -27,6 +28,26 @@ class ManualClock:
 
     def advance(self, seconds: float) -> None:
         self._now += timedelta(seconds=seconds)
+
+
+class SkippingClock:
+    """Real time plus all the waiting that was skipped: work takes as long as it takes, waits take no time."""
+
+    def __init__(self, skipped: float = 0.0) -> None:
+        self.skipped = skipped
+        self._lock = threading.Lock()
+
+    def __call__(self) -> datetime:
+        return datetime.now(timezone.utc) + timedelta(seconds=self.skipped)
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.skipped
+
+    def advance(self, seconds: float) -> None:
+        """Fits wherever a ``sleep`` is injected; threads that wait at the same time wait once."""
+        until = self.monotonic() + seconds
+        with self._lock:
+            self.skipped = max(self.skipped, until - time.monotonic())
 
 
 class Ground:

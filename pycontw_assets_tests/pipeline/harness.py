@@ -19,7 +19,6 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -39,6 +38,7 @@ from pycontw_assets.orchestration.poll import PollReport, poll
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.rate_limits import RateLimiter
 from pycontw_assets.records import Family
+from pycontw_assets.sandbox.ground import SkippingClock
 from pycontw_assets.sandbox.oracle import Finding, verdict
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
@@ -60,25 +60,10 @@ Command = Callable[[Definitions, Services, DagsterInstance], bool]
 _T = TypeVar("_T")
 
 
-class TestClock:
-    """Real time plus all the waiting that was skipped. Dagster stamps its runs with real time, so both go together."""
+class TestClock(SkippingClock):
+    """Dagster stamps its runs with real time, so both go together."""
 
     __test__ = False
-
-    def __init__(self, skipped: float = 0.0) -> None:
-        self.skipped = skipped
-        self._lock = threading.Lock()
-
-    def __call__(self) -> datetime:
-        return datetime.now(timezone.utc) + timedelta(seconds=self.skipped)
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.skipped
-
-    def advance(self, seconds: float) -> None:
-        """Fits wherever a ``sleep`` is injected."""
-        with self._lock:
-            self.skipped += seconds
 
 
 def build_services(

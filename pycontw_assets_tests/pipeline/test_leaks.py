@@ -281,14 +281,14 @@ ACCIDENTS: dict[str, Accident] = {
     "Gather refuses and quotes": _echoes("gather", 403),
     "Klaviyo refuses and quotes": _echoes("klaviyo", 400),
 }
-SERVING = ("demo", "dev", "sandbox")  # they run until they are stopped, on invented people only
+OF_THEIR_OWN = ("demo", "dev", "drill", "sandbox")  # with invented people and a world of their own
 
 
 def commands() -> dict[str, list[str]]:
     """Every command that ends by itself, with something typed for each argument that it needs."""
     (choices,) = [action.choices for action in _parser()._actions if action.choices]
     assert isinstance(choices, dict)
-    return {name: _needed(parser) for name, parser in choices.items() if name not in SERVING}
+    return {name: _needed(parser) for name, parser in choices.items() if name not in OF_THEIR_OWN}
 
 
 def _needed(parser: argparse.ArgumentParser) -> list[str]:
