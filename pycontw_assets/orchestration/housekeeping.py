@@ -15,6 +15,7 @@ from pycontw_assets.orchestration.expiry import expiring
 from pycontw_assets.orchestration.history import forget_old
 from pycontw_assets.orchestration.observe import Tick
 from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.unreachable import unreachable_buyers
 from pycontw_assets.orchestration.vault_retention import purge_expired
 from pycontw_assets.orchestration.watch import besides
 from pycontw_assets.sales import Counts, Figures, Report, Sales, Ticket, count, report
@@ -27,6 +28,8 @@ def keep_house(services: Services, instance: DagsterInstance, tick: Tick) -> Non
         findings += expiring(services.clock())
         purge_expired(services, tick.listed)
         forget_old(instance)
+    with besides(services, "the search for unreachable buyers") as findings:
+        findings += unreachable_buyers(services, instance, tick)
     with besides(services, "the sales report"):
         tell_sales(services, tick)
 

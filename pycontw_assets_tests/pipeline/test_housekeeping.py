@@ -205,6 +205,32 @@ def test_who_finds_another_process_telling_leaves_it_to_that(pipeline: Pipeline,
     assert channel.sent == []
 
 
+# -- whom mail cannot reach -------------------------------------------------------------------------
+
+
+def test_buyers_whom_no_mail_can_reach_are_told_by_number_and_no_more_once_it_is_mended(
+    pipeline: Pipeline, world: World, event: int, channel: Channel
+) -> None:
+    suppressed, invalid = "suppressed@example.org", "not-an-address"
+    world.klaviyo.suppress(suppressed)
+    [numbered] = world.sell(event, address=invalid)
+    [refused] = world.sell(event, address=suppressed)
+    pipeline.later_poll()
+    report = pipeline.later_poll()
+    assert report.ok, "the poll did all it could"
+    [(_, body)] = channel.sent
+    assert f"attendee {numbered} gave no address" in body
+    assert f"attendee {refused} cannot be mailed by Klaviyo" in body
+    assert not [word for word in (suppressed, invalid) if word in str(channel.sent)]
+    for attendee, address in ((numbered, "cara@example.net"), (refused, "dora@example.net")):
+        world.transfer(attendee, address)
+    pipeline.clock.advance(DAY_SECONDS)
+    for _ in range(4):
+        pipeline.later_poll()
+    assert {"cara@example.net", "dora@example.net"} <= set(pipeline.mailed())
+    assert channel.titles("over: ")
+
+
 # -- what fails, and what expires -------------------------------------------------------------------
 
 
@@ -245,5 +271,10 @@ def test_the_document_states_the_limits_of_the_code() -> None:
 
 def test_the_runbook_knows_the_alarms_of_housekeeping() -> None:
     runbook = (ROOT / "README.md").read_text(encoding="utf-8").split("## Runbook\n", 1)[1].split("\n## ", 1)[0]
-    for text in ("`housekeeping fails`", "`the sales report fails`", "`Klaviyo revision …"):
+    for text in (
+        "`housekeeping fails`",
+        "`the sales report fails`",
+        "`Klaviyo revision …",
+        "`attendee … cannot be mailed",
+    ):
         assert text in runbook
