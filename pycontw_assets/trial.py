@@ -41,7 +41,7 @@ INVARIANTS = {
     4: "could not read is never nothing there",
     5: "no mail before access",
     6: "personal data only in the vault and in memory",
-    7: "level-triggered: differences are repaired, history is not needed",
+    7: "level-triggered: repairs differences, needs no history",
     8: "idempotent: polling again changes nothing outside",
     9: "one bad item does not sink the rest",
     10: "cost follows change",
@@ -59,8 +59,8 @@ class Trial:
         self.world = world
         self.clock = clock
         self.home = home
+        self.environment = {**environment, "PYCONTW_HOME": str(home)}
         self.broken: dict[int, list[str]] = {number: [] for number in INVARIANTS}
-        self._variables = {**environment, "PYCONTW_HOME": str(home)}
 
     def poll(self, on_run: Callable[[RunReport], None] = lambda run: None, **changes: str) -> PollReport:
         """One poll as by ``pycontw-assets poll``; ``changes`` are variables of its environment."""
@@ -68,14 +68,14 @@ class Trial:
             "pace": Pace(sleep=self.clock.advance),
             "manners": {"sleep": self.clock.advance, "clock": self.clock.monotonic},
         }
-        return _poll({**self._variables, **changes}, self.clock, on_run, **hurry)
+        return _poll({**self.environment, **changes}, self.clock, on_run, **hurry)
 
     def killed_poll(self) -> bool:
         """A poll in a process of its own, killed when Klaviyo has accepted a sending and not yet said so.
 
         ``False``: nothing was to be sent, and it came to its end.
         """
-        child = _processes.Process(target=_poll_in_child, args=(self._variables, self.clock.skipped), daemon=True)
+        child = _processes.Process(target=_poll_in_child, args=(self.environment, self.clock.skipped), daemon=True)
         kill = self.world.faults.add(
             "klaviyo", "hook", method="POST", path="campaign-send-jobs", acts=True, action=child.kill
         )
@@ -145,10 +145,10 @@ class Trial:
 
 
 @contextmanager
-def open_trial(seed: int = 0) -> Iterator[Trial]:
+def open_trial() -> Iterator[Trial]:
     """A trial with an empty world; its folder and its sandbox last as long as the block."""
     clock = SkippingClock()
-    world = World(clock, seed)
+    world = World(clock)
     with tempfile.TemporaryDirectory(prefix="pycontw-trial-") as folder, SandboxServer(world) as server:
         yield Trial(world, clock, server.environment, Path(folder))
 
@@ -174,13 +174,13 @@ def _poll_in_child(variables: Mapping[str, str], skipped: float) -> None:
 
 
 def verdict_lines(broken: Mapping[int, Sequence[str]], width: int = 72) -> Iterator[str]:
-    """One line per invariant; below a broken one how often, and the first few findings."""
+    """One line per invariant; with a broken one how often, and below it the first few findings."""
     for number, text in INVARIANTS.items():
         findings = Counter(broken[number])
         if not findings:
             yield f"  held   {number:2} {text}"
             continue
-        yield f"  BROKEN {number:2} {text}: {findings.total()} findings"
+        yield f"  BROKEN {number:2} {text} ({len(broken[number])})"
         for finding, times in findings.most_common(_MOST_FINDINGS_TOLD):
             told = f"{times} x {finding}" if times > 1 else finding
             yield from textwrap.wrap(told, width, initial_indent=" " * 12, subsequent_indent=" " * 14)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from pycontw_assets.settings import SANDBOX_PORT, Settings, load_settings
 
 if TYPE_CHECKING:
     from pycontw_assets.commands.exits import Commands
+    from pycontw_assets.drill.sale import Step
     from pycontw_assets.sandbox.desk import AskPipeline, Refusal
 
 
@@ -52,14 +53,23 @@ def _orders(text: str) -> int:
 
 
 def _drill(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.drill.play import play
+    from pycontw_assets.drill.plot import check_plot
     from pycontw_assets.drill.script import write_script
 
     if parsed.plot:
-        from pycontw_assets.drill.plot import check_plot
-
         check_plot(parsed.plot)
-    return FINE if play(write_script(parsed.orders, parsed.seed), parsed.seed, parsed.plot) else FAILED
+    return rehearse(write_script(parsed.orders, parsed.seed), parsed.seed, parsed.plot)
+
+
+def rehearse(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> int:
+    """Exit code of a drill by any script; 0 is a verdict, so an interrupted one must not end with it."""
+    from pycontw_assets.drill.play import play
+
+    try:
+        return FINE if play(script, seed, plot) else FAILED
+    except KeyboardInterrupt:
+        print("\nInterrupted: no verdict.")
+        return FAILED
 
 
 def _dev(parsed: argparse.Namespace) -> int:

@@ -23,8 +23,8 @@ _PROMPT = 2  # intervals: one until the next poll, one for what may go wrong wit
 
 
 def play(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> bool:
-    """Play the script and judge; ``True`` when every invariant held."""
-    with open_trial(seed) as trial:
+    """Play the script and judge; ``True`` when it could be played and every invariant held."""
+    with open_trial() as trial:
         drill = _Drill(trial, Sale(trial, script, seed))
         drill.run()
         drill.judge()
@@ -33,7 +33,7 @@ def play(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> boo
         if plot:
             drill.draw(plot)
             print(f"\nPicture: {plot}")
-        return trial.held
+        return drill.passed
 
 
 class _Drill:
@@ -46,6 +46,11 @@ class _Drill:
         self._crashes: list[tuple[datetime, datetime]] = []
         self._is_well = False
         self._told = 0
+        self._missed_kills = 0
+
+    @property
+    def passed(self) -> bool:
+        return self._trial.held and not self._missed_kills
 
     def run(self) -> None:
         print("Rehearsal with invented buyers; hours:minutes of a simulated sale.\n")
@@ -73,8 +78,10 @@ class _Drill:
         began, standing, start = time.monotonic(), self._sale.standing_outages(), self._trial.clock()
         if self._sale.kills_next_poll:
             self._sale.kills_next_poll = False
-            outcome = "killed (SIGKILL) at work" if self._trial.killed_poll() else "NOT killed: it had nothing to send"
+            was_killed = self._trial.killed_poll()
+            self._missed_kills += not was_killed
             self._crashes.append((start, self._trial.clock()))
+            outcome = "killed (SIGKILL)" if was_killed else "not killed"
         else:
             self._is_well = self._poll_is_well()
             outcome = "" if self._is_well else "trouble reported"
@@ -82,10 +89,8 @@ class _Drill:
                 outage.was_noticed |= not self._is_well
         self._poll_seconds.append(time.monotonic() - began)
         self._tell_steps()
-        print(
-            f"{_clock(self._sale.seconds)}  poll {len(self._poll_seconds):2}: {self._standing()}  {outcome}".rstrip(),
-            flush=True,
-        )
+        number = len(self._poll_seconds)
+        print(f"{_clock(self._sale.seconds)}  poll {number:2}: {self._standing()}  {outcome}".rstrip(), flush=True)
 
     def _poll_is_well(self) -> bool:
         try:
@@ -149,7 +154,8 @@ class _Drill:
         yield from textwrap.wrap(self._what_is_what(), WIDTH)
         yield "\n== Invariants\n"
         yield from verdict_lines(self._trial.broken, WIDTH)
-        yield f"\n{'Every invariant held.' if self._trial.held else self._broken_ones()}"
+        yield ""
+        yield from textwrap.wrap(self._conclusion(), WIDTH)
 
     def _what_is_what(self) -> str:
         total, slowest = sum(self._poll_seconds), max(self._poll_seconds, default=0.0)
@@ -160,9 +166,11 @@ class _Drill:
             "part of the numbers above. The rest is waiting for the next poll, half an interval on average."
         )
 
-    def _broken_ones(self) -> str:
+    def _conclusion(self) -> str:
         names = [INVARIANTS[number] for number, findings in self._trial.broken.items() if findings]
-        return f"BROKEN: {'; '.join(names)}."
+        if names:
+            return f"BROKEN: {'; '.join(names)}."
+        return "NOT TRIED: a crash. The poll to be killed had nothing to send." if self._missed_kills else "All held."
 
     def draw(self, file: Path) -> None:
         from pycontw_assets.drill.plot import draw
