@@ -59,11 +59,11 @@ def ticks(number: int) -> dict[str, Any]:
     return {"cpu": min(seconds[1:]), "asked_for": len(told.run_requests or []), "skipped": told.skip_message or ""}
 
 
-def naive(newcomers: int) -> dict[str, Any]:
+def naive() -> dict[str, Any]:
     from benchmarks.naive import NaiveWay
 
     way = NaiveWay()
-    way.poll(newcomers)
+    way.poll()
     return {"requests": way.requests_sent, "seconds": way.seconds}
 
 

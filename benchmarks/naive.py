@@ -1,7 +1,7 @@
 """The naive way, for comparison: no memory of what is known, one call after the other, one call per person.
 
-Real requests by the simplest code that does the job: read every attendee, let every newcomer in with a call each,
-write a profile for each. It waits when it is told to (429), or it would not finish.
+Real requests by the simplest code that does the job: read every attendee, let everybody in with a call each, write a
+profile for each. It waits when it is told to (429), or it would not finish.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class NaiveWay:
     requests_sent: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def poll(self, newcomers: int) -> None:
-        """Everybody is read; the last ``newcomers`` of them are let in and get a profile."""
+    def poll(self) -> None:
+        """Everybody is read, let in and gets a profile."""
         variables = os.environ
         kktix = {"Authorization": f"bearer {variables['KKTIX_API_TOKEN']}"}
         shop = variables["KKTIX_API_URL"]
@@ -44,9 +44,9 @@ class NaiveWay:
             lambda i: attendees.append(self._ask("GET", f"{shop}/{EVENT_ID}/attendees/{i}", headers=kktix)),
             sorted(ids),
         )
-        new = [dict(attendee["data"])["聯絡人 Email"] for attendee in attendees[len(attendees) - newcomers :]]
-        self._each("let in", self._let_in, new)
-        self._each("profile", self._write_profile, new)
+        addresses = [dict(attendee["data"])["聯絡人 Email"] for attendee in attendees]
+        self._each("let in", self._let_in, addresses)
+        self._each("profile", self._write_profile, addresses)
 
     def _each(self, what: str, act: Callable[[Any], object], items: list[Any]) -> None:
         started = time.monotonic()
