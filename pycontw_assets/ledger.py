@@ -526,6 +526,19 @@ class Ledger:
         with self.engine.begin() as db:
             return [Batch(**row._mapping) for row in db.execute(query)]
 
+    def cancelled_batches(self, partition_key: str) -> list[Batch]:
+        """Those with people who are still let in, were not mailed because of it, and were not released yet."""
+        waiting = (
+            sa.exists()
+            .where(invitations.c.batch_key == batches.c.batch_key, invitations.c.reason == batches.c.remote_status)
+            .where(grants.c.edition == invitations.c.edition, grants.c.address_key == invitations.c.address_key)
+            .where(grants.c.span == invitations.c.span, grants.c.state.in_(("granted", "waived")))
+        )
+        mine = (batches.c.partition_key == partition_key, batches.c.state == "cancelled")
+        query = sa.select(batches).where(*mine, waiting).order_by(batches.c.created_at, batches.c.batch_key)
+        with self.engine.begin() as db:
+            return [Batch(**row._mapping) for row in db.execute(query)]
+
     def batch(self, batch_key: str) -> Batch:
         with self.engine.begin() as db:
             return Batch(**db.execute(sa.select(batches).where(batches.c.batch_key == batch_key)).one()._mapping)
@@ -604,10 +617,18 @@ class Ledger:
                 db.execute(sa.update(invitations).where(*mine).values(**values))
 
     def record_profiles(self, batch_key: str, profile_ids: Mapping[str, str]) -> None:
+        # By edition and address, which the key begins with: SQLite would look through the whole batch for each of them.
+        edition = sa.select(batches.c.edition).where(batches.c.batch_key == batch_key).scalar_subquery()
+        mine = (
+            invitations.c.edition == edition,
+            invitations.c.address_key == sa.bindparam("key"),
+            invitations.c.batch_key == batch_key,
+        )
+        update = sa.update(invitations).where(*mine).values(profile_id=sa.bindparam("profile"))
+        rows = [{"key": key, "profile": profile_id} for key, profile_id in sorted(profile_ids.items())]
         with self.engine.begin() as db:
-            for key, profile_id in sorted(profile_ids.items()):
-                mine = (invitations.c.batch_key == batch_key, invitations.c.address_key == key)
-                db.execute(sa.update(invitations).where(*mine).values(profile_id=profile_id))
+            for chunk in chunks(rows):
+                db.execute(update, chunk)
 
     def release_invitations(self, batch_key: str, keys: Iterable[str]) -> None:
         """Take addresses out of a batch that was never sent, so that another one may invite them."""

@@ -101,6 +101,7 @@ class CampaignStep:
         claimed = self.claim_newcomers(partition, holders, open_batches)
         if claimed is not None:
             self._advance_patiently(claimed, holders)
+        self._tell_cancelled(partition)
         if refusals:
             raise refusals[0]
         return self.outcome
@@ -453,10 +454,14 @@ class CampaignStep:
                 item.address_key for item in self.ledger.invitations_of(batch.batch_key) if item.state == "accepted"
             ]
             self.ledger.update_invitations(batch.batch_key, keys, state="unreachable", reason=statuses[0])
-            self.outcome.problems.append(
-                f"campaign {batch.campaign_name} ended as {statuses[0]}: its people got no mail. When the cause "
-                f"is mended, run `pycontw-assets release {batch.batch_key}`"
-            )
+
+    def _tell_cancelled(self, partition: EventPartition) -> None:
+        """Every time: whoever is told that it is over would leave these people without a mail."""
+        self.outcome.problems += [
+            f"campaign {batch.campaign_name} ended as {batch.remote_status}: its people got no mail. When the cause "
+            f"is mended, run `pycontw-assets release {batch.batch_key}`"
+            for batch in self.ledger.cancelled_batches(partition.key)
+        ]
 
     def _tell_if_stuck(self, batch: Batch, status: str) -> None:
         if status == "Draft":

@@ -493,8 +493,12 @@ def test_a_campaign_that_ends_cancelled_is_told_and_not_repeated(
     assert any(ends_as in problem for problem in outcome.problems)
     assert state_of(ledger, ONE) == "unreachable"
     klaviyo.ends_as = None
-    invite(klaviyo, ledger, ONE)
+    later = invite(klaviyo, ledger, ONE)
     assert klaviyo.calls["send"] == 1
+    assert later.problems == outcome.problems, "it is not over before somebody released them"
+    (batch,) = ledger.cancelled_batches(PARTITION.key)
+    ledger.release_invitations(batch.batch_key, [item.address_key for item in ledger.invitations_of(batch.batch_key)])
+    assert invite(klaviyo, ledger, ONE).problems == []
 
 
 def test_a_sent_campaign_whose_end_cannot_be_read_is_followed_by_the_next_poll(
