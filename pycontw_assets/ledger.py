@@ -617,16 +617,18 @@ class Ledger:
                 db.execute(sa.update(invitations).where(*mine).values(**values))
 
     def record_profiles(self, batch_key: str, profile_ids: Mapping[str, str]) -> None:
-        # By edition and address, which the key begins with: SQLite would look through the whole batch for each of them.
-        edition = sa.select(batches.c.edition).where(batches.c.batch_key == batch_key).scalar_subquery()
-        mine = (
-            invitations.c.edition == edition,
-            invitations.c.address_key == sa.bindparam("key"),
-            invitations.c.batch_key == batch_key,
-        )
-        update = sa.update(invitations).where(*mine).values(profile_id=sa.bindparam("profile"))
-        rows = [{"key": key, "profile": profile_id} for key, profile_id in sorted(profile_ids.items())]
+        key = [invitations.c[name] for name in ("edition", "address_key", "span")]
+        by_key = [column == sa.bindparam(f"its_{column.name}") for column in key]
+        update = sa.update(invitations).where(*by_key).values(profile_id=sa.bindparam("its_profile"))
+        mine = sa.select(*(column.label(f"its_{column.name}") for column in key))
         with self.engine.begin() as db:
+            # By their whole key: by batch and address, SQLite would look through the batch for each of them.
+            found = db.execute(mine.where(invitations.c.batch_key == batch_key)).mappings()
+            rows = [
+                {**row, "its_profile": profile_ids[row["its_address_key"]]}
+                for row in found
+                if row["its_address_key"] in profile_ids
+            ]
             for chunk in chunks(rows):
                 db.execute(update, chunk)
 

@@ -50,6 +50,14 @@ def spans(ledger: Ledger) -> dict[str, int]:
     return {key: found.span for key, found in ledger.open_grants(EDITION).items()}
 
 
+def test_profiles_are_recorded_with_the_invitations_of_their_batch_only(ledger: Ledger) -> None:
+    ledger.claim(batch(ledger, "b1"), {A: 1, B: 1})
+    ledger.claim(batch(ledger, "b2"), {A: 2})
+    ledger.record_profiles("b1", {A: "p1", C: "p3"})
+    profiles = {key: {i.address_key: i.profile_id for i in ledger.invitations_of(key)} for key in ("b1", "b2")}
+    assert profiles == {"b1": {A: "p1", B: None}, "b2": {A: None}}
+
+
 # -- what a tick asks ----------------------------------------------------------------------------------
 
 
