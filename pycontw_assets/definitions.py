@@ -27,17 +27,20 @@ from pycontw_assets.orchestration.assets import (
     raw_kktix_orders,
 )
 from pycontw_assets.orchestration.jobs import jobs
-from pycontw_assets.orchestration.resources import Services, poll_interval_seconds
+from pycontw_assets.orchestration.resources import Services, links_of, settings_at_load
 from pycontw_assets.orchestration.sensors import orders_sensor, tables_sensor
+from pycontw_assets.orchestration.shop import kktix_checks
 
 
 def build_definitions(services: Services | None = None, *, interval_seconds: int | None = None) -> Definitions:
     """The whole graph. Without arguments it reads the environment, but only once something runs."""
-    interval = interval_seconds or poll_interval_seconds()
+    settings = services.settings if services else settings_at_load()
+    links = links_of(settings)
+    interval = interval_seconds or settings.poll_interval_seconds
     assets: list[AssetsDefinition | AssetSpec] = [
-        kktix(interval),
+        kktix(links, interval),
         raw_kktix_orders,
-        *attendee_table_assets(),
+        *attendee_table_assets(links),
         gather_guestlist,
         klaviyo_template,
         klaviyo_list,
@@ -47,6 +50,7 @@ def build_definitions(services: Services | None = None, *, interval_seconds: int
     ]
     return Definitions(
         assets=_with_source(assets),
+        asset_checks=[kktix_checks],
         jobs=jobs,
         sensors=[orders_sensor(interval), tables_sensor],
         resources={"services": services or Services()},

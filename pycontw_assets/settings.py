@@ -192,6 +192,10 @@ class Settings(BaseSettings):
         return self.dagster_home.expanduser() if self.dagster_home else self.home / "dagster"
 
     @property
+    def duckdb_file(self) -> Path:
+        return self.home / "warehouse.duckdb"
+
+    @property
     def ledger_file(self) -> Path | None:
         """The file of the embedded ledger; ``None``: it is elsewhere."""
         return None if self.ledger_url else self.home / "ledger.sqlite"

@@ -30,6 +30,8 @@ _VOUCH = "Look at the list in Gather; if it is right, run `pycontw-assets poll -
 _TOLERANCE_COUNT = 1
 _TOLERANCE_SHARE = 0.01
 
+_LACKING = "guests lacking"
+
 Entry = Any  # as the service gave it; written back verbatim
 
 
@@ -158,6 +160,11 @@ def _is_many(lacking: int, expected: int) -> bool:
     return lacking > max(_TOLERANCE_COUNT, _TOLERANCE_SHARE * expected)
 
 
+def guests_lacking(ledger: Ledger) -> int:
+    """How many guests of the ledger the list lacked when a step looked last, but for those the step took care of."""
+    return int(ledger.noted(_LACKING) or 0)
+
+
 def revoke_limit(configured: int | None, granted: int) -> int:
     """Most revocations one poll may do by itself."""
     return configured if configured is not None else max(5, math.ceil(granted * 0.10))
@@ -177,6 +184,7 @@ class GuestListStep:
     problems: list[str] = field(default_factory=list)
     _refusals: int = 0
     _accepted: bool = False
+    _shown: set[str] = field(default_factory=set, repr=False)
     _untried: set[str] = field(default_factory=set, repr=False)
     _refused: set[str] = field(default_factory=set, repr=False)
 
@@ -212,6 +220,7 @@ class GuestListStep:
         edition = partition.edition
         grants, lapsed = self.ledger.open_grants(edition), self.ledger.lapsed_grants(edition)
         present = self._by_key(current.entries)
+        self._shown = set(present)
         doubt = self._doubt(current, grants)
         if doubt is None:
             self._note_size(len(current.entries))
@@ -223,6 +232,7 @@ class GuestListStep:
         change = decide(wanted, grants, lapsed, present)
         added = self._grant(client, partition, holders, change, grants, doubt)
         revoked, waiting = self._revoke_if_safe(client, edition, grants, change, doubt)
+        self._note_lacking(grants, change)
         unconfirmed = len(change.add) - added
         if unconfirmed:
             self.problems.append(
@@ -258,7 +268,8 @@ class GuestListStep:
             self._add(client, addresses[start : start + CHUNK])
         untried = {self._key(address) for address in self._untried}
         check = client.read()
-        confirmed = add & self._by_key(check.entries).keys()
+        self._shown = set(self._by_key(check.entries))
+        confirmed = add & self._shown
         self.ledger.set_grants(edition, confirmed, "granted", attempts=0, retry_at=None)
         refused = {self._key(address) for address in self._refused}
         without_effect = add - confirmed - untried - refused
@@ -385,7 +396,8 @@ class GuestListStep:
             client.add(vanished)
             self.problems.append(f"{len(vanished)} guests vanished while others were removed; they were put back")
         self._note_size(len(after.entries) + len(vanished))
-        return set(self._by_key(after.entries))
+        self._shown = set(self._by_key(after.entries))
+        return self._shown
 
     # -- small helpers ----------------------------------------------------------------------------
 
@@ -409,6 +421,12 @@ class GuestListStep:
 
     def _last_size(self) -> int:
         return int(self.ledger.noted("guest list size") or 0)
+
+    def _note_lacking(self, grants: Mapping[str, Grant], change: GuestListChange) -> None:
+        """Let in before, no business of this step, and not on the list it saw last: guests of other events."""
+        granted = {key for key, grant in grants.items() if grant.state == "granted"}
+        lacking = granted - self._shown - change.add - change.revoke - change.end
+        self.ledger.note(_LACKING, str(len(lacking)))
 
     def _note_size(self, size: int) -> None:
         self.ledger.note("guest list size", str(size))

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from operator import attrgetter
 from typing import Any
 
@@ -168,6 +168,20 @@ def plan_fetch(
 def is_watched(record: AttendeeRecord) -> bool:
     """Not usable yet, and may become so any moment: read again by every poll."""
     return record.gone_at is None and not record.is_usable and record.attendee.state != "cancelled"
+
+
+def paid_at(record: AttendeeRecord) -> datetime:
+    """When a usable ticket was paid, as far as that can be told: KKTIX gives no time of payment.
+
+    It is KKTIX's ``updated_at``, the last change of the attendee, which need not move with the payment: where it is
+    older than our first look at an attendee that has changed since, where it is missing or in our future, it is the
+    poll that found the change, at most a poll late. A later edit moves it; who knows an earlier bound uses that.
+    """
+    found_at = record.changed_at or record.first_seen_at
+    first, found = record.first_seen_at.timestamp(), found_at.timestamp()
+    stamp = record.attendee.updated_at or 0
+    is_telling = 0 < stamp <= found and (found == first or stamp > first)
+    return datetime.fromtimestamp(stamp, timezone.utc) if is_telling else found_at
 
 
 def _shrinkage(present: Collection[int], ids: Collection[int], missing: Collection[int]) -> str | None:

@@ -21,15 +21,29 @@ _PERSONAL = {
 }
 
 
-class PersonalValues(WarehouseError):
-    """Values in clear look personal, so nothing was written: a table cannot be unread. ``found`` names the columns."""
+# Checks of rows that decide whether they are written at all -> what a person does about it.
+WAYS_OUT = {
+    "holds_no_personal_data": "Make these fields `hash` or `drop` in deidentify/policy.yaml, then materialize the "
+    "partition again",
+    "digests_have_their_shape": "A mistake in deidentify/; the table keeps what it held",
+}
 
-    def __init__(self, table_name: str, found: list[str]) -> None:
+
+class RefusedRows(WarehouseError):
+    """Nothing was written: a table cannot be unread. ``found`` names columns and counts, ``check`` what they failed."""
+
+    def __init__(self, table_name: str, check: str, found: list[str]) -> None:
+        self.check = check
         self.found = found
-        super().__init__(
-            f"{table_name} was not written: {'; '.join(found)}. "
-            "Make these fields `hash` or `drop` in deidentify/policy.yaml, then materialize the partition again"
-        )
+        super().__init__(f"{table_name} was not written: {'; '.join(found)}. {WAYS_OUT[check]}")
+
+
+def refuse_misleading(table_name: str, frame: pd.DataFrame) -> None:
+    """``RefusedRows`` for values that look personal, or digests that are none."""
+    findings = {"holds_no_personal_data": personal_values, "digests_have_their_shape": malformed_digests}
+    for check, find in findings.items():
+        if found := find(frame):
+            raise RefusedRows(table_name, check, found)
 
 
 def personal_values(frame: pd.DataFrame) -> list[str]:

@@ -3,8 +3,8 @@
 No postponed annotations here: Dagster reads the types of ``context`` and of resources while it loads.
 """
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from datetime import timedelta
 
 from dagster import (
     AssetCheckEvaluation,
@@ -19,17 +19,20 @@ from dagster import (
     DynamicPartitionsDefinition,
     FreshnessPolicy,
     IdentityPartitionMapping,
+    MarkdownMetadataValue,
     MaterializeResult,
     MetadataValue,
     ResourceParam,
     asset,
 )
 
+from pycontw_assets.authorize.guest_list import guests_lacking
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified
 from pycontw_assets.leases import process_identity
-from pycontw_assets.load.checks import PersonalValues, doubled_keys, malformed_digests
+from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
 from pycontw_assets.load.schema import Table, attendee_tables
+from pycontw_assets.orchestration.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
 from pycontw_assets.orchestration.describe import (
     bullets,
     checked,
@@ -41,14 +44,18 @@ from pycontw_assets.orchestration.describe import (
     table_columns,
     verdict,
 )
+from pycontw_assets.orchestration.links import Links
 from pycontw_assets.orchestration.observe import OWNER_TAG
 from pycontw_assets.orchestration.reconcile import table_asset
 from pycontw_assets.orchestration.recovery import refuse_lost_ledger
 from pycontw_assets.orchestration.rehearsal import plan_access, would_do
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.shadow import shadow
+from pycontw_assets.orchestration.shop import stale_after
+from pycontw_assets.orchestration.waiting import figures, seconds_from_payment
 from pycontw_assets.orchestration.watch import watched
 from pycontw_assets.orchestration.work import campaign_step, guest_list_step, load_rows, read_orders, stored_orders
+from pycontw_assets.progress import headcount, invited_by, let_in
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
 from pycontw_assets.send_email.named import ensure_template
 from pycontw_assets.send_email.ticket_holders import list_name, sync_ticket_holders
@@ -63,12 +70,9 @@ family_events: dict[Family, DynamicPartitionsDefinition] = {
     family: DynamicPartitionsDefinition(name=f"kktix_{family}_events") for family in FAMILIES
 }
 
-# Dagster keeps freshness by the minute, and a single slow poll is no reason to worry.
-_STALE_AFTER_POLLS = 6
 
-
-def kktix(poll_interval_seconds: int) -> AssetSpec:
-    stale = timedelta(seconds=max(_STALE_AFTER_POLLS * poll_interval_seconds, 300))
+def kktix(links: Links, interval_seconds: int) -> AssetSpec:
+    stale = stale_after(interval_seconds)
     return AssetSpec(
         "kktix",
         group_name="extract",
@@ -78,7 +82,7 @@ def kktix(poll_interval_seconds: int) -> AssetSpec:
         description="The ticket shop. Every tick observes which events it lists; those that are left alone are shown "
         "with the reason. Not fresh: nobody polls, or the shop does not answer.",
         freshness_policy=FreshnessPolicy.time_window(fail_window=stale, warn_window=stale / 2),
-        metadata={"site": MetadataValue.url("https://kktix.com")},
+        metadata={"site": MetadataValue.url(links.kktix)},
     )
 
 
@@ -135,7 +139,13 @@ def _consents(context: AssetExecutionContext) -> frozenset[str]:
     kinds={"python", "kktix"},
     owners=OWNERS,
     tags={"personal_data": "vault"},
-    check_specs=checked("raw_kktix_orders", {"orders_were_read_whole": "Books were whole, nobody is quarantined."}),
+    check_specs=checked(
+        "raw_kktix_orders",
+        {
+            "orders_were_read_whole": "Books were whole, nobody is quarantined.",
+            "orders_match_the_book": "Who is in KKTIX's attendance book is in the vault, and the other way round.",
+        },
+    ),
     metadata={"dagster/column_schema": order_columns(load_policy())},
 )
 def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
@@ -145,17 +155,23 @@ def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Ser
     "gone" after two good polls; a broken book withdraws nobody.
     """
     with _watched(context, services) as findings:
-        partition = _begin(context, services)
+        partition, requests = _begin(context, services), services.meter("kktix")
         read = read_orders(services, partition, _consents(context))
         outcome, snapshot = read.outcome, read.outcome.snapshot
-        findings += _order_problems(snapshot, outcome.problem)
+        problems, gaps = _order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
+        findings += [*problems, *gaps]
         return MaterializeResult(
             data_version=DataVersion(read.digest[:16]),
             metadata={
                 **_order_counts(snapshot, outcome.new, outcome.reread),
+                "requests": requests(),
+                "kktix_page": MetadataValue.url(services.links.kktix),
                 "newest": preview_of_orders(snapshot),
             },
-            check_results=[verdict("orders_were_read_whole", findings)],
+            check_results=[
+                verdict("orders_were_read_whole", problems),
+                verdict("orders_match_the_book", [] if outcome.problem else gaps),
+            ],
         )
 
 
@@ -185,28 +201,30 @@ TABLE_CHECKS = {
     "keys_are_unique": "One row per event and attendee.",
     "holds_no_personal_data": "No value in clear looks like an address, a phone or a national id. "
     "A table is not written while one does.",
-    "digests_have_their_shape": "Every hashed column holds 64 hexadecimal digits or nothing.",
+    "digests_have_their_shape": "Every hashed column holds 64 hexadecimal digits or nothing. A table is not written "
+    "while one does not.",
     "rows_match_the_orders": "The table holds as many rows of the event as the vault holds attendees.",
     "questions_are_known": "Every question and answer has a rule in deidentify/policy.yaml; others are hashed.",
 }
 
 
-def _attendee_table(family: Family, table: Table) -> AssetsDefinition:
+def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinition:
     @asset(
         name=table_asset(family),
         deps=[AssetDep(raw_kktix_orders, partition_mapping=IdentityPartitionMapping())],
         partitions_def=family_events[family],
         group_name="load",
-        kinds={"duckdb", "table"},
+        kinds={links.warehouse, "table"},
         owners=OWNERS,
         tags={"personal_data": "pseudonyms"},
-        check_specs=checked(table_asset(family), TABLE_CHECKS),
+        check_specs=checked(table_asset(family), TABLE_CHECKS, blocking=WAYS_OUT),
         # A new snapshot with the same content (a re-read that found nothing) must not cost a run.
         automation_condition=AutomationCondition.eager().replace(
             "newly_updated_without_root", AutomationCondition.data_version_changed()
         ),
         metadata={
-            "dagster/table_name": f"ods.{table.name}",
+            "dagster/table_name": links.table_name(table.name),
+            "table": links.table(table.name),
             "dagster/column_schema": table_columns(table),
             "dagster/column_lineage": column_lineage(table, raw_kktix_orders.key),
             "partition_expr": "partition_key",
@@ -220,7 +238,7 @@ def _attendee_table(family: Family, table: Table) -> AssetsDefinition:
             snapshot = stored_orders(services, partition)
             try:
                 loaded = load_rows(services, partition, snapshot)
-            except PersonalValues as refused:
+            except RefusedRows as refused:
                 _show_refusal(context, refused)
                 raise
             result = loaded.result
@@ -239,22 +257,21 @@ def _attendee_table(family: Family, table: Table) -> AssetsDefinition:
     return attendees
 
 
-def _show_refusal(context: AssetExecutionContext, refused: PersonalValues) -> None:
+def _show_refusal(context: AssetExecutionContext, refused: RefusedRows) -> None:
     """The run fails, and the check shows why."""
     shown = {"problems": bullets(refused.found)}
     context.log_event(
-        AssetCheckEvaluation(context.asset_key, "holds_no_personal_data", passed=False, metadata=shown, blocking=True)
+        AssetCheckEvaluation(context.asset_key, refused.check, passed=False, metadata=shown, blocking=True)
     )
 
 
 def _table_verdicts(result: Deidentified, *, expected: int, stored: int) -> list[AssetCheckResult]:
-    """Of ``TABLE_CHECKS``. Whoever comes here wrote a table, so no value looked personal."""
+    """Of ``TABLE_CHECKS``. Whoever comes here wrote a table, so nothing in it was refused."""
     unknown = [f"{count} answers to a question no rule names" for count in result.unknown_questions.values()]
     unlisted = [f"{column}: {count} answers outside its choices" for column, count in result.unlisted_answers.items()]
     return [
         verdict("keys_are_unique", doubled_keys(result.frame)),
-        verdict("holds_no_personal_data", []),
-        verdict("digests_have_their_shape", malformed_digests(result.frame)),
+        *(verdict(check, []) for check in WAYS_OUT),
         verdict("rows_match_the_orders", [] if stored == expected else [f"{stored} rows, {expected} attendees"]),
         verdict("questions_are_known", [*unknown, *unlisted], is_warning=True),
     ]
@@ -264,17 +281,29 @@ def _rehearsed(
     context: AssetExecutionContext,
     services: Services,
     partition: EventPartition,
-    check: str | None = None,
+    checks: Iterable[str],
     findings: list[str] | None = None,
 ) -> MaterializeResult:
-    """A dry run: what the access chain would do for the event, shown by each of its assets. Nobody outside notices."""
+    """A dry run: what the access chain would do for the event, shown by each of its assets. Nobody outside notices.
+
+    The first of the asset's checks shows what would be a problem, where it is the asset to tell (``findings``).
+    """
     with shadow(services) as copy:
         planned = plan_access(copy, partition, _poll_id(context), _consents(context))
     metadata = {DRY_RUN: True, **would_do(planned)}
-    if check is None or findings is None:
-        return MaterializeResult(metadata=metadata)
-    findings += planned.problems
-    return MaterializeResult(metadata=metadata, check_results=[verdict(check, findings)])
+    problems = planned.problems if findings is not None else ()
+    if findings is not None:
+        findings += problems
+    first, *others = checks
+    return MaterializeResult(
+        metadata=metadata, check_results=[verdict(first, problems), *(verdict(other, []) for other in others)]
+    )
+
+
+GUEST_LIST_CHECKS = {
+    "guest_list_is_in_line": "Nothing was refused, every guest was confirmed.",
+    "guest_list_holds_everybody_let_in": "Whoever the ledger says we let in was on the list when it was read last.",
+}
 
 
 @asset(
@@ -283,21 +312,24 @@ def _rehearsed(
     group_name="authorize",
     kinds={"python", "gather"},
     owners=OWNERS,
-    check_specs=checked(
-        "gather_guestlist", {"guest_list_is_in_line": "Nothing was refused, every guest was confirmed."}
-    ),
+    check_specs=checked("gather_guestlist", GUEST_LIST_CHECKS),
 )
 def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """Holders of a usable ticket are on the Gather guest list, seen there by reading; refunded ones are taken off.
 
-    Only guests this pipeline added are ever removed, and only when the list that was read looks whole.
+    Only guests this pipeline added are ever removed, and only when the list that was read looks whole. KKTIX tells no
+    time of payment: seconds from it count from the attendee's `updated_at`, or from the poll that saw the payment.
     """
     with _watched(context, services) as findings:
-        partition = _begin(context, services)
+        partition, requests = _begin(context, services), services.meter("gather")
         if services.settings.pycontw_dry_run:
-            return _rehearsed(context, services, partition, "guest_list_is_in_line", findings)
+            return _rehearsed(context, services, partition, GUEST_LIST_CHECKS, findings)
         step = guest_list_step(services, _poll_id(context), _consents(context))
-        outcome = step.run(partition, stored_orders(services, partition).holders(services.pseudonymizer))
+        snapshot = stored_orders(services, partition)
+        outside = services.ledger.unsettled_holders(partition.key, partition.edition, settled=("granted", "waived"))
+        outcome = step.run(partition, snapshot.holders(services.pseudonymizer))
+        entered = let_in(services.ledger, partition.edition, outside)
+        gaps = guest_list_gaps(guests_lacking(services.ledger))
         findings += outcome.problems
         context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(
@@ -307,9 +339,16 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
                 "revoked": outcome.revoked,
                 "unconfirmed": outcome.unconfirmed,
                 "revocations_waiting": outcome.waiting_revocations,
+                "requests": requests(),
+                **figures(
+                    "seconds_from_payment_to_access", seconds_from_payment(entered, snapshot, services.pseudonymizer)
+                ),
                 "venue": MetadataValue.url(services.settings.invitation_venue_url),
             },
-            check_results=[verdict("guest_list_is_in_line", findings)],
+            check_results=[
+                verdict("guest_list_is_in_line", findings),
+                verdict("guest_list_holds_everybody_let_in", gaps, is_warning=True),
+            ],
         )
 
 
@@ -327,11 +366,22 @@ def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Ser
         mail = services.mail(edition)
         if services.settings.pycontw_dry_run:
             return MaterializeResult(metadata={DRY_RUN: True, "name": mail.name, "version": mail.version})
+        requests = services.meter("klaviyo")
         with services.exclusive("klaviyo names"):
             template_id = ensure_template(services.klaviyo, services.ledger, services.pace, mail)
         return MaterializeResult(
-            metadata={"name": mail.name, "template_id": template_id, "version": mail.version, "subject": mail.subject}
+            metadata={
+                "name": mail.name,
+                "template_id": template_id,
+                "version": mail.version,
+                "subject": mail.subject,
+                "requests": requests(),
+                "template_page": MetadataValue.url(services.links.template(template_id)),
+            }
         )
+
+
+LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was refused by Klaviyo, and nobody else is."}
 
 
 @asset(
@@ -340,13 +390,14 @@ def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Ser
     group_name="send_email",
     kinds={"python", "klaviyo"},
     owners=OWNERS,
+    check_specs=checked("klaviyo_list", LIST_CHECKS),
 )
 def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """The cumulative ticket-holder list of the event, for announcements. Who loses the ticket leaves it."""
     with _watched(context, services):
-        partition = _begin(context, services)
+        partition, requests = _begin(context, services), services.meter("klaviyo")
         if services.settings.pycontw_dry_run:
-            return _rehearsed(context, services, partition)
+            return _rehearsed(context, services, partition, LIST_CHECKS)
         outcome = sync_ticket_holders(
             services.klaviyo,
             services.ledger,
@@ -355,15 +406,28 @@ def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Service
             partition,
             stored_orders(services, partition).holders(services.pseudonymizer),
         )
+        name, ledger = list_name(partition), services.ledger
         return MaterializeResult(
             metadata={
-                "list": list_name(partition),
-                "members": len(services.ledger.members_of(partition.key)),
+                "list": name,
+                "members": len(ledger.members_of(partition.key)),
                 "added": outcome.added,
                 "removed": outcome.removed,
                 "refused_addresses": outcome.refused,
-            }
+                "requests": requests(),
+                "list_page": MetadataValue.url(services.links.mailing_list(ledger.remote_id("list", name))),
+            },
+            check_results=[
+                verdict("list_matches_the_holders", list_gaps(ledger.list_changes_due(partition.key)), is_warning=True)
+            ],
         )
+
+
+CAMPAIGN_CHECKS = {
+    "invitations_went_out": "No batch waits, was refused or was cancelled.",
+    "everybody_entitled_is_accounted_for": "Entitled people are let in or about to be; those who are in are invited, "
+    "unreachable, or wait for a reason.",
+}
 
 
 @asset(
@@ -372,14 +436,17 @@ def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Service
     group_name="send_email",
     kinds={"python", "klaviyo"},
     owners=OWNERS,
-    check_specs=checked("klaviyo_campaign", {"invitations_went_out": "No batch waits, was refused or was cancelled."}),
+    check_specs=checked("klaviyo_campaign", CAMPAIGN_CHECKS),
 )
 def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
-    """Newcomers who were let in get one invitation each: one campaign per batch, sent once, followed until it ended."""
+    """Newcomers who were let in get one invitation each: one campaign per batch, sent once, followed until it ended.
+
+    Seconds from payment end when Klaviyo takes the sending over; they begin as those of `gather_guestlist` do.
+    """
     with _watched(context, services) as findings:
-        partition = _begin(context, services)
+        partition, requests = _begin(context, services), services.meter("klaviyo")
         if services.settings.pycontw_dry_run:
-            return _rehearsed(context, services, partition, "invitations_went_out", findings)
+            return _rehearsed(context, services, partition, CAMPAIGN_CHECKS, findings)
         mail = services.mail(partition.edition)
 
         def template_id() -> str:
@@ -388,9 +455,14 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
 
         step = campaign_step(services, partition, _poll_id(context), _consents(context), template_id)
         refuse_lost_ledger(services, partition.edition)
+        snapshot = stored_orders(services, partition)
         with services.exclusive(f"invitations of {partition.key}"):
-            outcome = step.run(partition, stored_orders(services, partition).holders(services.pseudonymizer))
-        findings += outcome.problems
+            begun_at = services.clock()
+            outcome = step.run(partition, snapshot.holders(services.pseudonymizer))
+        problems = outcome.problems
+        count = headcount(services.ledger, partition.key, partition.edition, begun_at)
+        gaps = access_gaps(count, outcome.waiting)
+        findings += [*problems, *gaps]
         context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))
         totals = services.ledger.invitation_counts(partition.key)
         return MaterializeResult(
@@ -401,14 +473,30 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
                 "batches": outcome.batches,
                 "invited_in_total": totals.get("accepted", 0),
                 "unreachable_in_total": totals.get("unreachable", 0),
-                "campaigns": ", ".join(outcome.campaign_ids) or "none",
+                "requests": requests(),
+                **_waited_for_mail(services, snapshot, outcome.campaign_ids),
+                "campaigns": _campaign_links(services.links, outcome.campaign_ids),
                 "notes": "; ".join(outcome.notes) or "none",
             },
-            check_results=[verdict("invitations_went_out", findings)],
+            check_results=[
+                verdict("invitations_went_out", problems),
+                verdict("everybody_entitled_is_accounted_for", gaps, said=access_sum(count)),
+            ],
         )
 
 
-def attendee_table_assets() -> list[AssetsDefinition]:
+def _waited_for_mail(services: Services, snapshot: OrderSnapshot, campaign_ids: list[str]) -> dict[str, float]:
+    invited = invited_by(services.ledger, campaign_ids) if campaign_ids else []
+    seconds = seconds_from_payment(invited, snapshot, services.pseudonymizer)
+    return figures("seconds_from_payment_to_invitation", seconds)
+
+
+def _campaign_links(links: Links, campaign_ids: list[str]) -> MarkdownMetadataValue:
+    found = (f"[{campaign_id}]({links.campaign(campaign_id)})" for campaign_id in campaign_ids)
+    return MetadataValue.md(", ".join(found) or "none")
+
+
+def attendee_table_assets(links: Links) -> list[AssetsDefinition]:
     """One table per family, in the order of the families."""
     tables = attendee_tables(load_policy().columns)
-    return [_attendee_table(family, tables[family]) for family in FAMILIES]
+    return [_attendee_table(family, tables[family], links) for family in FAMILIES]

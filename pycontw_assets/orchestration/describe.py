@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dagster import (
@@ -34,16 +34,22 @@ _OWN_FIELDS = {
 }
 
 
-def checked(asset_name: str, checks: Mapping[str, str]) -> list[AssetCheckSpec]:
-    """Check name -> what it says when it passes."""
-    return [AssetCheckSpec(name, asset=asset_name, description=text) for name, text in checks.items()]
+def checked(asset_name: str, checks: Mapping[str, str], *, blocking: Collection[str] = ()) -> list[AssetCheckSpec]:
+    """Check name -> what it says when it passes. ``blocking``: nothing may follow from an asset where it does not."""
+    return [
+        AssetCheckSpec(name, asset=asset_name, description=text, blocking=name in blocking)
+        for name, text in checks.items()
+    ]
 
 
-def verdict(name: str, problems: Iterable[str], *, is_warning: bool = False) -> AssetCheckResult:
+def verdict(
+    name: str, problems: Iterable[str], *, is_warning: bool = False, said: str | None = None
+) -> AssetCheckResult:
     """Passed when there is no problem. A warning shows, but keeps nothing from being fine."""
     found = list(problems)
     severity = AssetCheckSeverity.WARN if is_warning else AssetCheckSeverity.ERROR
-    return AssetCheckResult(passed=not found, check_name=name, severity=severity, metadata={"problems": bullets(found)})
+    shown = {"problems": bullets(found)}
+    return AssetCheckResult(passed=not found, check_name=name, severity=severity, metadata=shown, description=said)
 
 
 def bullets(texts: Iterable[str]) -> MarkdownMetadataValue:

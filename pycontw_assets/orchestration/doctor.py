@@ -225,7 +225,7 @@ def _vault(services: Services) -> Iterator[Finding]:
 
 def _warehouse(services: Services) -> Iterator[Finding]:
     settings = services.settings
-    if settings.warehouse == "duckdb" and not (settings.home / "warehouse.duckdb").exists():
+    if settings.warehouse == "duckdb" and not settings.duckdb_file.exists():
         yield Finding("ok", "warehouse", "duckdb, no file yet: the first poll makes it")
         return
     tables = attendee_tables(load_policy().columns)

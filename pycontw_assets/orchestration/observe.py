@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
@@ -32,6 +33,7 @@ from pycontw_assets.records import FAMILIES, EventPartition
 
 PARTITION_TAG = "dagster/partition"
 OWNER_TAG = "pycontw/owner"
+_UNREAD_SINCE = "unread since"
 _HISTORY = 50  # runs of an event looked back at: enough for the pause to reach its cap
 _AT_WORK = [
     DagsterRunStatus.QUEUED,
@@ -52,6 +54,8 @@ class Tick:
     facts: Mapping[str, EventFacts]
     decisions: Mapping[str, Decision]
     template_due: bool
+    unread_since: Mapping[str, datetime] = field(default_factory=dict)
+    requests: int = 0
 
     @property
     def listed(self) -> frozenset[int]:
@@ -75,6 +79,7 @@ class Tick:
 
 def observe(services: Services, instance: DagsterInstance) -> Tick:
     """Look and decide. The ledger hears of new events (their keys are for good) and of unread orders, nothing else."""
+    asked = services.meter("kktix")
     listing = services.kktix.list_events()
     discovery = discover(
         listing.events, services.ledger.known_events(), services.mapped_events(), services.settings.edition
@@ -94,7 +99,18 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
         services.ledger.note_unread(discovery.edition, unread)
     template_due = bool(discovery.edition) and _template_due(services, instance, discovery.edition or "", runs)
     warnings = (*listing.warnings, *_warnings(discovery, ended, facts))
-    return Tick(discovery, warnings, facts, _decisions(services, facts), template_due)
+    since = _unread_since(services, facts)
+    return Tick(discovery, warnings, facts, _decisions(services, facts), template_due, since, asked())
+
+
+def _unread_since(services: Services, facts: Mapping[str, EventFacts]) -> dict[str, datetime]:
+    """Since when there is news of an event that no poll has taken in, kept over ticks; written when that changes."""
+    now, noted = services.clock(), json.loads(services.ledger.noted(_UNREAD_SINCE) or "{}")
+    unread = [key for key, fact in facts.items() if is_unread(fact, now) or (fact.book and fact.book.problem)]
+    since = {key: noted.get(key, now.isoformat()) for key in sorted(unread)}
+    if since != noted:
+        services.ledger.note(_UNREAD_SINCE, json.dumps(since))
+    return {key: datetime.fromisoformat(text) for key, text in since.items()}
 
 
 def _ended(services: Services, discovery: Discovery) -> list[EventPartition]:

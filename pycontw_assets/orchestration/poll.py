@@ -26,6 +26,7 @@ from pycontw_assets.orchestration.sensors import (
     new_poll_id,
     sightings,
 )
+from pycontw_assets.orchestration.shop import shop_news
 from pycontw_assets.orchestration.watch import look, tell
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -67,7 +68,7 @@ def poll(
     keep_house(services, instance, tick)
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
-    for sighting in sightings(tick):
+    for sighting in (*sightings(tick), *shop_news(services, instance, tick)):
         instance.report_runless_asset_event(sighting)
     services.fresh_books = {fact.partition.event_id: fact.book for fact in tick.facts.values() if fact.book}
     poll_id = new_poll_id(services.clock())

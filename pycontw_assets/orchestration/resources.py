@@ -16,6 +16,7 @@ from pycontw_assets.bucket_store import BucketStore
 from pycontw_assets.leases import lease
 from pycontw_assets.ledger import Clock, Ledger, utc_now
 from pycontw_assets.messenger import Messenger
+from pycontw_assets.orchestration.links import Links
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.rate_limits import SharedRateLimiter, Windows
 from pycontw_assets.records import EventPartition
@@ -115,6 +116,16 @@ class Services:
         key = self.settings.klaviyo_api_key.get_secret_value()
         return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self.manners)
 
+    def meter(self, service: str) -> Callable[[], int]:
+        """Counts what this process asks ``kktix``, ``gather`` or ``klaviyo`` from now on: tries, not calls."""
+
+        def sent() -> int:
+            client = self.__dict__.get(service)  # counting must not build it
+            return int(client.api.requests_sent) if client else 0
+
+        before = sent()
+        return lambda: sent() - before
+
     def _limiter(self, service: str, windows: Windows, bundle: int = 1) -> SharedRateLimiter:
         """Shared through the ledger this process works with. Asking for a pace must not make one (``plan``)."""
 
@@ -168,12 +179,16 @@ class Services:
         from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return DuckDBWarehouse(self.settings.home / "warehouse.duckdb", self.settings.bigquery_dataset)
+        return DuckDBWarehouse(self.settings.duckdb_file, self.settings.bigquery_dataset)
 
     def mail(self, edition: str) -> InvitationTemplate:
         from pycontw_assets.send_email.template import render_invitation
 
         return render_invitation(edition, self.settings.invitation_venue_url, self.settings.invitation_video_url)
+
+    @cached_property
+    def links(self) -> Links:
+        return links_of(self.settings)
 
     @cached_property
     def table_rules(self) -> str:
@@ -241,9 +256,20 @@ def _sandbox_key(path: Path) -> str:
     return path.read_text().strip()
 
 
-def poll_interval_seconds() -> int:
-    """The one variable that the definitions need while they load; a wrong environment must not keep them from it."""
+def links_of(settings: Settings) -> Links:
+    project = settings.bigquery_project if settings.warehouse == "bigquery" else None
+    return Links(
+        is_sandbox=settings.pycontw_env == "sandbox",
+        kktix_url=settings.kktix_api_url,
+        duckdb_file=settings.duckdb_file,
+        dataset=settings.bigquery_dataset,
+        bigquery_project=project,
+    )
+
+
+def settings_at_load() -> Settings:
+    """What the definitions look at while they load; a wrong environment must not keep them from it."""
     try:
-        return load_settings().poll_interval_seconds
+        return load_settings()
     except InvalidSettings:
-        return int(Settings.model_fields["poll_interval_seconds"].default)
+        return Settings.model_construct()

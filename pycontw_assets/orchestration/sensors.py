@@ -32,6 +32,7 @@ from pycontw_assets.orchestration.observe import Tick
 from pycontw_assets.orchestration.reconcile import summarize, table_asset
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.safety import guarded
+from pycontw_assets.orchestration.shop import shop_news
 from pycontw_assets.orchestration.watch import look, tell
 from pycontw_assets.records import FAMILIES
 
@@ -85,6 +86,7 @@ def sightings(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization]:
         metadata={
             "edition": tick.discovery.edition or "none",
             "events": len(tick.discovery.partitions),
+            "requests": tick.requests,
             "unmatched_events": len(unmatched),
             "left_alone": MetadataValue.md("\n".join(["| id | name | why |", "| --- | --- | --- |", *unmatched])),
             "problems": bullets((*tick.problems, *tick.warnings)),
@@ -122,7 +124,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
             keep_house(services, context.instance, tick)
             tell(services, tick.facts)
             poll_id = new_poll_id(services.clock())
-            seen = list(sightings(tick))
+            seen = [*sightings(tick), *shop_news(services, context.instance, tick)]
             # The tables follow by their own condition; the sensor repairs those that did not.
             requests = [*access_requests(tick, poll_id), *_repairs(tick, poll_id)]
             if tick.is_good:

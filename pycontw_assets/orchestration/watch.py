@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pycontw_assets.api_client import ServiceError
 from pycontw_assets.ledger import LedgerError
 from pycontw_assets.load.warehouse import WarehouseError
+from pycontw_assets.orchestration.checks import unmatched
 from pycontw_assets.orchestration.observe import Tick, observe
 from pycontw_assets.orchestration.reconcile import pause_after, pause_base
 from pycontw_assets.orchestration.resources import Services
@@ -55,7 +56,7 @@ def look(services: Services, instance: DagsterInstance) -> Tick:
         with suppress(SQLAlchemyError, LedgerError):
             tell(services, [partition.key for partition in services.ledger.known_events().values()])
         raise
-    services.troubles.finished("", _POLL, [*tick.problems, *tick.warnings, *_left_alone(tick)])
+    services.troubles.finished("", _POLL, [*tick.problems, *tick.warnings, *unmatched(tick.discovery)])
     return tick
 
 
@@ -65,12 +66,6 @@ def tell(services: Services, known_keys: Collection[str]) -> None:
     news = message(alarms_of(troubles.standing(), known_keys), troubles.told(), services.clock())
     if news and services.messenger.send(f"pycontw-assets: {news.title}", news.body):
         troubles.remember(news)
-
-
-def _left_alone(tick: Tick) -> Iterator[str]:
-    for event in tick.discovery.unmatched:
-        if event.is_undecided:
-            yield f"event {event.event_id} is listed and left alone: {event.reason}; map it in KKTIX_EVENTS"
 
 
 def _record_failure(services: Services, partition_key: str, subject: str, error: BaseException) -> None:

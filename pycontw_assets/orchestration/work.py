@@ -12,7 +12,7 @@ from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
 from pycontw_assets.extract.orders import BookReading, content_digest, next_refresh, open_ids
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
 from pycontw_assets.ledger import Poll
-from pycontw_assets.load.checks import PersonalValues, personal_values
+from pycontw_assets.load.checks import refuse_misleading
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Outcome
 from pycontw_assets.load.warehouse import content_digest as table_digest
@@ -102,8 +102,7 @@ def load_rows(services: Services, partition: EventPartition, snapshot: OrderSnap
     """Replace the event's rows by those of its orders, and only then let the ledger know of them."""
     table = attendee_tables(load_policy().columns)[partition.family]
     result = deidentify(list(snapshot.records.values()), partition, services.pseudonymizer)
-    if found := personal_values(result.frame):
-        raise PersonalValues(table.name, found)
+    refuse_misleading(table.name, result.frame)
     outcome = services.warehouse.replace_partition(table, partition.key, result.frame, table_digest(result.frame))
     stored = services.warehouse.partition_rows(table, partition.key)
     services.ledger.record_load(partition.key, content_digest(snapshot, services.table_rules))
