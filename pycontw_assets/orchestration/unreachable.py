@@ -5,6 +5,8 @@ A cancelled campaign is another matter, with an alarm and a way back of its own.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 
 import sqlalchemy as sa
@@ -25,12 +27,26 @@ def unreachable_buyers(services: Services, instance: DagsterInstance, tick: Tick
         if fact.book is None:
             continue
         reasons = _refused(services.ledger, fact.partition.edition, key)
-        if not reasons and not _without_address(instance, key):
-            continue
-        snapshot = services.vault.read(key)
-        for record in snapshot.present if snapshot else ():
-            if reason := _why(services, record, reasons):
-                yield f"{key}: attendee {record.attendee.attendee_id} {reason}"
+        if reasons or _without_address(instance, key):
+            yield from _found(services, key, fact.poll.content_digest if fact.poll else "", reasons)
+
+
+def _found(services: Services, key: str, content_digest: str, reasons: dict[str, str]) -> list[str]:
+    """Searched for when the orders or the reasons changed, not by every tick: to open many orders takes seconds."""
+    state = hashlib.sha256(repr((content_digest, sorted(reasons.items()))).encode()).hexdigest()
+    known = json.loads(services.ledger.noted(f"unreachable {key}") or "{}")
+    if known.get("state") != state:
+        known = {"state": state, "lines": list(_search(services, key, reasons))}
+        services.ledger.note(f"unreachable {key}", json.dumps(known))
+    lines: list[str] = known["lines"]
+    return lines
+
+
+def _search(services: Services, key: str, reasons: dict[str, str]) -> Iterator[str]:
+    snapshot = services.vault.read(key)
+    for record in snapshot.present if snapshot else ():
+        if reason := _why(services, record, reasons):
+            yield f"{key}: attendee {record.attendee.attendee_id} {reason}"
 
 
 def _why(services: Services, record: AttendeeRecord, reasons: dict[str, str]) -> str | None:
