@@ -79,7 +79,7 @@ class Tick:
 
 def observe(services: Services, instance: DagsterInstance) -> Tick:
     """Look and decide. The ledger hears of new events (their keys are for good) and of unread orders, nothing else."""
-    asked = services.meter("kktix")
+    asked = services.meter("kktix", "klaviyo")  # the latter when a ledger may be lost
     listing = services.kktix.list_events()
     discovery = discover(
         listing.events, services.ledger.known_events(), services.mapped_events(), services.settings.edition
@@ -110,7 +110,14 @@ def _unread_since(services: Services, facts: Mapping[str, EventFacts]) -> dict[s
     since = {key: noted.get(key, now.isoformat()) for key in sorted(unread)}
     if since != noted:
         services.ledger.note(_UNREAD_SINCE, json.dumps(since))
-    return {key: datetime.fromisoformat(text) for key, text in since.items()}
+    return {key: _last_in_line(facts[key], datetime.fromisoformat(text)) for key, text in since.items()}
+
+
+def _last_in_line(fact: EventFacts, unread_since: datetime) -> datetime:
+    """Unpaid attendees are news for every tick: a good poll meanwhile took in what there was."""
+    if fact.poll is None or fact.poll.problem or (fact.book and fact.book.problem):
+        return unread_since
+    return max(unread_since, fact.poll.polled_at)
 
 
 def _ended(services: Services, discovery: Discovery) -> list[EventPartition]:

@@ -116,12 +116,12 @@ class Services:
         key = self.settings.klaviyo_api_key.get_secret_value()
         return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self.manners)
 
-    def meter(self, service: str) -> Callable[[], int]:
+    def meter(self, *services: str) -> Callable[[], int]:
         """Counts what this process asks ``kktix``, ``gather`` or ``klaviyo`` from now on: tries, not calls."""
 
         def sent() -> int:
-            client = self.__dict__.get(service)  # counting must not build it
-            return int(client.api.requests_sent) if client else 0
+            built = (self.__dict__.get(service) for service in services)  # counting must not build them
+            return sum(client.api.requests_sent for client in built if client)
 
         before = sent()
         return lambda: sent() - before

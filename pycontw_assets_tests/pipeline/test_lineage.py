@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from dagster import AssetKey, AssetRecordsFilter
+from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter
+from pydantic import SecretStr
 
+from pycontw_assets.definitions import build_definitions
+from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.shop import shop_news
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.harness import Pipeline, describe
+from pycontw_assets_tests.pipeline.harness import SERVICES, Pipeline, describe
 
 TABLE = "ods_kktix_ticket_individual_attendees"
 ASSETS = (
@@ -88,6 +92,101 @@ def test_every_check_of_a_good_poll_passes(pipeline: Pipeline) -> None:
     unknown_question = states.pop("questions_are_known")  # the invented form has one that no rule names
     assert "rows_match_the_orders" in states
     assert (set(states.values()), unknown_question) == ({"SUCCEEDED"}, "FAILED")
+
+
+def check_of(pipeline: Pipeline, asset: str, name: str) -> Any:
+    """Its latest evaluation."""
+    key = AssetCheckKey(AssetKey(asset), name)
+    return pipeline.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key].evaluation
+
+
+def test_each_asset_counts_what_it_asked_its_service_and_a_tick_what_it_asked_the_shop(
+    pipeline: Pipeline, world: World
+) -> None:
+    pipeline.poll()
+    asked = {asset: metadata_of(pipeline, asset)["requests"] for asset in ASSETS[:-2] if asset != TABLE}
+    sent = {service: len([call for call in world.calls.find() if call.service == service]) for service in SERVICES}
+    looked_for_a_lost_ledger = 2  # the first tick of a new ledger asks Klaviyo, too
+    assert sent["kktix"] == asked["kktix"] - looked_for_a_lost_ledger + asked["raw_kktix_orders"]
+    assert sent["gather"] == asked["gather_guestlist"] > 0
+    mailing = asked["klaviyo_template"] + asked["klaviyo_list"] + asked["klaviyo_campaign"]
+    assert sent["klaviyo"] == mailing + looked_for_a_lost_ledger
+
+
+def test_seconds_from_payment_count_from_the_payment_to_access_and_to_the_accepted_mail(
+    pipeline: Pipeline, world: World
+) -> None:
+    [unpaid] = [ticket.attendee_id for ticket in world.kktix.tickets.values() if not ticket.is_paid]
+    pipeline.poll()
+    pipeline.clock.advance(1000)
+    world.kktix.pay(unpaid)
+    pipeline.clock.advance(60)
+    pipeline.poll()
+    access, mail = metadata_of(pipeline, "gather_guestlist"), metadata_of(pipeline, "klaviyo_campaign")
+    waited = access["seconds_from_payment_to_access_max"], mail["seconds_from_payment_to_invitation_max"]
+    assert 60 <= waited[0] <= waited[1] < 600
+    assert mail["seconds_from_payment_to_invitation_p50"] == mail["seconds_from_payment_to_invitation_p95"] == waited[1]
+
+
+def test_links_lead_to_the_box_office_of_a_sandbox_and_hold_no_key(pipeline: Pipeline) -> None:
+    pipeline.poll()
+    home = pipeline.settings.kktix_api_url.split("/kktix")[0] + "/"
+    pages = {"raw_kktix_orders": "kktix_page", "klaviyo_list": "list_page", "klaviyo_template": "template_page"}
+    assert {metadata_of(pipeline, asset)[name] for asset, name in pages.items()} == {home}
+    assert metadata_of(pipeline, "klaviyo_campaign")["campaigns"].endswith(f"({home})")
+    shown = "".join(str(metadata_of(pipeline, asset)) for asset in ASSETS)
+    secrets = (value.get_secret_value() for value in dict(pipeline.settings).values() if isinstance(value, SecretStr))
+    assert not [secret for secret in secrets if secret in shown]
+
+
+def test_the_tables_are_of_the_kind_of_the_warehouse_that_is_configured(pipeline: Pipeline) -> None:
+    assert specs(pipeline)[TABLE].kinds == {pipeline.settings.warehouse, "table"}
+    cloud = pipeline.settings.model_copy(update={"warehouse": "bigquery", "bigquery_project": "a-project"})
+    definitions = build_definitions(Services(lambda: cloud))
+    spec = next(spec for spec in definitions.resolve_all_asset_specs() if spec.key.to_user_string() == TABLE)
+    assert spec.kinds == {"bigquery", "table"}
+    assert spec.metadata["dagster/table_name"] == f"a-project.ods.{TABLE}"
+    assert "console.cloud.google.com" in spec.metadata["table"].value
+
+
+def test_entitled_people_add_up_to_invited_unreachable_and_waiting_ones(pipeline: Pipeline, world: World) -> None:
+    world.sell(90001)
+    pipeline.restart(invite_limit=0)
+    pipeline.poll()
+    check = ("klaviyo_campaign", "everybody_entitled_is_accounted_for")
+    told = "2 entitled = 2 let in + 0 waiting for access; 2 let in = {} invited + 0 unreachable + {} waiting for mail"
+    assert (check_of(pipeline, *check).passed, check_of(pipeline, *check).description) == (True, told.format(0, 2))
+    pipeline.later_poll("invite")
+    assert check_of(pipeline, *check).description == told.format(2, 0)
+
+
+def test_an_event_nobody_decided_about_fails_a_check_of_the_shop_once_until_somebody_does(
+    pipeline: Pipeline, world: World
+) -> None:
+    world.add_event("PyCon TW 2031 Registration: Individual and Corporate")
+    pipeline.poll()
+    failed = check_of(pipeline, "kktix", "events_are_matched")
+    assert not failed.passed
+    assert "map it in KKTIX_EVENTS" in failed.metadata["problems"].value
+    assert list(shop_news(pipeline.services, pipeline.instance, pipeline.later_poll().tick)) == []
+    pipeline.restart(kktix_events={"90002": None})
+    pipeline.later_poll()
+    assert check_of(pipeline, "kktix", "events_are_matched").passed
+
+
+def test_an_event_whose_news_cannot_be_read_is_not_up_to_date_after_a_while(pipeline: Pipeline, world: World) -> None:
+    pipeline.poll()
+    world.faults.add("kktix", "status", status=500, path="attendance_books", times=None)
+    pipeline.later_poll()
+    assert check_of(pipeline, "kktix", "every_event_is_up_to_date").passed
+    pipeline.clock.advance(7200)
+    pipeline.poll()
+    stale = check_of(pipeline, "kktix", "every_event_is_up_to_date")
+    assert not stale.passed
+    assert "2031-individual-90001: not up to date since" in stale.metadata["problems"].value
+    world.faults.clear()
+    pipeline.until_quiet()
+    assert check_of(pipeline, "kktix", "every_event_is_up_to_date").passed
 
 
 def test_a_table_is_not_written_while_a_value_in_clear_looks_personal(pipeline: Pipeline, world: World) -> None:

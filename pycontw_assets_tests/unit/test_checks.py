@@ -1,0 +1,80 @@
+"""What must agree: book and vault, entitled and let in and invited, listed and matched, news and polls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+from pycontw_assets.extract.events import Discovery, Unmatched
+from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.orchestration.checks import (
+    access_gaps,
+    access_sum,
+    book_gaps,
+    guest_list_gaps,
+    list_gaps,
+    stale_events,
+    unmatched,
+)
+from pycontw_assets.progress import Headcount
+from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
+
+NOW = datetime(2031, 6, 1, 2, tzinfo=timezone.utc)
+RECORD = AttendeeRecord(Attendee(1, True, "activated", ()), first_seen_at=NOW)
+SNAPSHOT = OrderSnapshot(EventPartition(90001, "2031", "individual"), {1: RECORD})
+
+
+def book(*ids: int, problem: str | None = None) -> BookReading:
+    return BookReading(frozenset(ids), problem)
+
+
+def test_book_and_vault_agree_on_who_is_there() -> None:
+    assert book_gaps(SNAPSHOT, book(1)) == []
+    assert book_gaps(SNAPSHOT, book(1, 2, 3)) == ["2 attendees of the attendance book are not in the vault"]
+    assert book_gaps(SNAPSHOT, book()) == ["1 in the vault are not in the book"]
+
+
+def test_who_is_quarantined_missing_once_or_gone_is_explained() -> None:
+    quarantined = replace(SNAPSHOT, quarantine={2: Quarantined("unreadable", NOW)})
+    assert book_gaps(quarantined, book(1, 2)) == []
+    missing = replace(SNAPSHOT, records={1: replace(RECORD, missing_polls=1), 2: replace(RECORD, gone_at=NOW)})
+    assert book_gaps(missing, book()) == []
+
+
+def test_a_book_that_could_not_be_read_whole_is_compared_with_nothing() -> None:
+    assert book_gaps(SNAPSHOT, book(problem="cut")) == []
+
+
+COUNT = Headcount(entitled=12, let_in=10, invited=5, unreachable=1, claimed=1, late=1)
+
+
+def test_whoever_is_let_in_is_invited_unreachable_or_waits_for_a_reason() -> None:
+    assert access_gaps(COUNT, waiting=2) == []
+    assert access_gaps(COUNT, waiting=0) == ["2 people were let in and are neither invited nor waiting"]
+
+
+def test_the_sum_of_those_entitled_is_told() -> None:
+    assert access_sum(COUNT) == (
+        "12 entitled = 10 let in + 2 waiting for access; 10 let in = 5 invited + 1 unreachable + 4 waiting for mail"
+    )
+
+
+def test_nothing_amiss_is_no_text() -> None:
+    assert guest_list_gaps(0) == list_gaps(0) == []
+    assert guest_list_gaps(2)[0].startswith("2 guests of other events")
+    assert list_gaps(3)[0].startswith("3 changes of the list")
+
+
+def test_an_event_is_unmatched_until_its_name_or_a_person_decides() -> None:
+    undecided = Unmatched(90007, "A party", "its name gives no edition", is_undecided=True)
+    decided = Unmatched(90008, "Last year", "it belongs to edition 2030, not 2031")
+    [text] = unmatched(Discovery("2031", (), (undecided, decided)))
+    assert text == "event 90007 is listed and left alone: its name gives no edition; map it in KKTIX_EVENTS"
+
+
+def test_an_event_is_stale_only_after_patience_and_its_text_does_not_change_with_every_tick() -> None:
+    since = {"2031-individual-90001": NOW}
+    patience = timedelta(minutes=30)
+    assert stale_events(since, NOW + timedelta(minutes=29), patience) == []
+    texts = [stale_events(since, NOW + timedelta(minutes=minutes), patience) for minutes in (30, 35)]
+    assert texts[0] == texts[1] == ["2031-individual-90001: not up to date since 2031-06-01 02:00 UTC"]
