@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 
@@ -23,6 +23,7 @@ from pycontw_assets.orchestration.reconcile import (
     EventFacts,
     decide,
     is_unread,
+    pause_base,
     table_asset,
 )
 from pycontw_assets.orchestration.recovery import refuse_lost_ledger_if_told
@@ -158,7 +159,7 @@ def recall(services: Services, instance: DagsterInstance, edition: str) -> dict[
 
 
 def _decisions(services: Services, facts: Mapping[str, EventFacts]) -> dict[str, Decision]:
-    now, base = services.clock(), timedelta(seconds=services.settings.poll_interval_seconds / 5)
+    now, base = services.clock(), pause_base(services.settings.poll_interval_seconds)
     return {key: decide(fact, now, base) for key, fact in facts.items()}
 
 
