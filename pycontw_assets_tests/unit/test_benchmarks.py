@@ -1,0 +1,37 @@
+"""The benchmark still runs and tells what it says it tells. How long anything takes is not asked here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from benchmarks.season import POLLS_A_DAY, rereads_by_age, season
+
+ROOT = Path(__file__).parents[2]
+HOUR = timedelta(hours=1)
+
+
+def test_an_attendee_who_stays_the_same_is_read_less_and_less_often_but_every_day() -> None:
+    reads = rereads_by_age(30, HOUR)
+    assert reads[0] > 5
+    assert set(reads[10:]) == {1}
+
+
+def test_a_season_costs_polls_and_rereads_and_the_naive_way_costs_everybody_in_every_poll() -> None:
+    table = season(100, 10)
+    assert [known for known, _, _ in table] == [10 * day for day in range(1, 11)]
+    assert [naive for _, _, naive in table] == [POLLS_A_DAY * (3 + 10 * day) for day in range(1, 11)]
+    assert all(POLLS_A_DAY * 3 < ours < naive for _, ours, naive in table)
+
+
+@pytest.mark.slow
+def test_the_benchmark_prints_one_table_with_every_row() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--sizes", "5", "--rush", "5", "--latency", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| 5 |")]
+    assert [row.split(" | ")[1] for row in rows] == ["first load", "idle poll", "10 new", "rush of 5"]
+    assert "5 let in and 5 invited in one poll" in done.stdout
