@@ -1,0 +1,264 @@
+"""The pictures of the README and of docs/, taken of the running system; every one must say what it is there to show.
+
+A run looks at the pages and keeps nothing. To take the pictures anew:
+``PYTEST_PICTURES=docs/pictures .venv/bin/pytest -m browser -n 0 pycontw_assets_tests/ui/test_pictures.py``
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from dagster._core.test_utils import freeze_time
+
+from pycontw_assets.commands.local import pipeline_of
+from pycontw_assets.records import FAMILIES
+from pycontw_assets.sandbox.ground import SkippingClock
+from pycontw_assets.sandbox.seed import seed_demo
+from pycontw_assets.sandbox.server import SandboxServer
+from pycontw_assets.sandbox.weather import set_weather
+from pycontw_assets.sandbox.world import World
+from pycontw_assets.settings import load_settings
+from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline
+from pycontw_assets_tests.ui.processes import Command, Dagster, free_port
+
+with suppress(ImportError):  # the fixture ``browser`` skips without it
+    from playwright.sync_api import Browser, Page, expect
+
+pytestmark = pytest.mark.browser
+
+CHECKOUT = Path(__file__).parents[2]
+SENSOR = "kktix_orders_sensor"
+KEY = "2031-individual-90001"
+HOUR = 3600.0
+SALES_AN_HOUR = (5, 9, 3)
+FAILED_POLLS = 4  # then the pauses are longer than the ticks of ``dev`` are apart
+MOST_BYTES = 250_000
+FADE_MILLISECONDS = 700  # how long a dialog lets through what lies under it
+TABLES = tuple(f"ods_kktix_ticket_{family}_attendees" for family in FAMILIES)
+STAGES = ("extract", "load", "authorize", "send_email")
+
+
+@dataclass
+class Camera:
+    """A browser window, and where its pictures go."""
+
+    page: Page
+    folder: Path
+
+    def resize(self, width: int, height: int) -> None:
+        self.page.set_viewport_size({"width": width, "height": height})
+
+    def take(self, name: str, *told: str) -> str:
+        """The picture of the page as it is now, which must say all of ``told``."""
+        text = self.page.inner_text("body")
+        assert [words for words in told if words not in text] == []
+        assert [words for words in ("Loading", "Welcome to Dagster", "Traceback") if words in text] == []
+        file = self.folder / f"{name}.png"
+        self.page.screenshot(path=file)
+        assert file.stat().st_size < MOST_BYTES
+        return text
+
+
+@dataclass(frozen=True)
+class Sale:
+    """A day of an invented sale and the installation that served it, all of it in the past."""
+
+    server: SandboxServer
+    clock: SkippingClock
+    home: Path
+    pipeline: Pipeline
+    events: dict[str, int]
+    _elsewhere: ThreadPoolExecutor
+
+    @property
+    def world(self) -> World:
+        return self.server.world
+
+    def pay_everything(self) -> None:
+        """Unpaid tickets are looked at by every tick: the sensor would never be quiet."""
+        for ticket in self.world.kktix.tickets.values():
+            if not ticket.is_paid and ticket.state == "activated":
+                self.world.pay(ticket.attendee_id)
+
+    def poll(self) -> bool:
+        """The next tick, as the history will have it: Dagster stamps what it records with the time of the sale.
+
+        In another thread: while Playwright is up, this one counts as running an event loop.
+        """
+        self.clock.advance(INTERVAL_SECONDS)
+        with freeze_time(self.clock()):
+            return self._elsewhere.submit(self.pipeline.poll).result().ok
+
+
+@pytest.fixture(scope="module")
+def sale(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sale]:
+    """``browser`` first: without one there is nothing to picture."""
+    home = tmp_path_factory.mktemp("pictures") / "home"
+    clock = SkippingClock(-(len(SALES_AN_HOUR) + 2) * HOUR)
+    ask_pipeline = pipeline_of(load_settings(pycontw_home=home))
+    with SandboxServer(World(clock), ask_pipeline=ask_pipeline) as server, ThreadPoolExecutor(1) as elsewhere:
+        pipeline = elsewhere.submit(Pipeline, server, clock, home, on_disk=True).result()
+        sale = Sale(server, clock, home, pipeline, seed_demo(server.world, attendees=20), elsewhere)
+        sale.pay_everything()
+        assert sale.poll()
+        for sold in SALES_AN_HOUR:
+            clock.advance(HOUR)
+            for _ in range(sold):
+                server.world.sell(sale.events["individual"])
+                clock.advance(20)
+            assert sale.poll()
+        yield sale
+
+
+@pytest.fixture(scope="module")
+def camera(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Camera:
+    wanted = os.environ.get("PYTEST_PICTURES")
+    folder = CHECKOUT / wanted if wanted else tmp_path_factory.mktemp("taken")
+    folder.mkdir(parents=True, exist_ok=True)
+    context = browser.new_context(timezone_id="Asia/Taipei", locale="en-GB", reduced_motion="reduce")
+    context.set_default_timeout(60_000)
+    return Camera(context.new_page(), folder)
+
+
+def test_the_box_office_with_a_sale_in_flight(sale: Sale, camera: Camera) -> None:
+    """Two have just paid, one will pay at a machine; the mail of the last one served lies open."""
+    page = camera.page
+    camera.resize(1280, 1180)
+    page.goto(sale.server.url)
+    expect(page.locator("#letter")).to_be_visible()
+    sell = page.get_by_role("button", name="Sell 1", exact=True)
+    for payment in ("Pays later (ATM)", "Paid at once", "Paid at once"):
+        page.get_by_role("radio", name=payment).check()
+        sell.click()
+        sale.clock.advance(17)
+    expect(page.locator("#tickets > li.waiting")).to_have_count(2)
+    expect(page.locator("#tickets > li.unpaid").first).to_be_visible()
+    page.evaluate("document.activeElement.blur()")
+    text = camera.take("box-office", "Box office", "2 waiting", "event 90007 is listed and left alone")
+    assert re.search(r"Let in\s+after [2-9] min", text)
+    assert "not yet" in text
+
+
+@dataclass(frozen=True)
+class Dev:
+    command: Command
+    dagster: Dagster
+
+    def has_given_up_for_now(self) -> str | None:
+        """Why the latest tick asked for nothing, when it was because an attempt has just failed."""
+        reason = self._skip_reason()
+        return reason if "next attempt at" in reason else None
+
+    def is_quiet(self) -> bool | None:
+        is_idle = self._skip_reason().count("nothing new") == 3
+        is_done = {run["status"] for run in self.dagster.runs()} <= {"SUCCESS", "FAILURE"}
+        return True if is_idle and is_done else None
+
+    def _skip_reason(self) -> str:
+        return "".join(tick["skipReason"] or "" for tick in self.dagster.latest_ticks(SENSOR, 1))
+
+
+@pytest.fixture(scope="module")
+def dev(sale: Sale, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    """``dev`` in the home of the sale, while Gather has been down for some polls and tickets are being sold."""
+    sale.pay_everything()
+    sale.world.sell(sale.events["individual"], 3)
+    set_weather(sale.world.faults, "gather", "500")
+    assert [sale.poll() for _ in range(FAILED_POLLS)] == [False] * FAILED_POLLS
+    sale.clock.skipped = 0.0
+    port = free_port()
+    with Command(
+        "pycontw_assets",
+        *("dev", "--port", str(port)),
+        home=sale.home,
+        folder=tmp_path_factory.mktemp("dev"),
+        POLL_INTERVAL_SECONDS="5",
+        **sale.server.environment,
+    ) as command:
+        running = Dev(command, Dagster(port))
+        command.wait_for(running.dagster.location, "code location")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def setback(dev: Dev) -> str:
+    """What the tick says that found the latest attempt failed and leaves the event in peace for a while."""
+    return dev.command.wait_for(dev.has_given_up_for_now, "tick that waits")
+
+
+@pytest.fixture(scope="module")
+def recovered(setback: str, sale: Sale, dev: Dev) -> Dev:
+    """Gather is back, and the sensor has done the rest."""
+    set_weather(sale.world.faults, "gather", "fine")
+    dev.command.wait_for(dev.is_quiet, "quiet")
+    return dev
+
+
+def test_a_tick_says_when_a_failed_event_is_tried_again(setback: str, dev: Dev, camera: Camera) -> None:
+    assert re.search(rf"{KEY}: .*failed \d+ times, next attempt at [\d:]+ UTC", setback)
+    camera.resize(1280, 800)
+    page = camera.page
+    page.goto(f"{dev.dagster.url}/locations/pycontw_assets.definitions/sensors/{SENSOR}")
+    page.get_by_role("button", name="0 runs requested").first.click()
+    page.get_by_role("dialog").get_by_text("next attempt at").wait_for()
+    page.wait_for_timeout(FADE_MILLISECONDS)
+    camera.take("retry", "Skip reason", "next attempt at", KEY)
+
+
+def test_a_failed_partition_stands_alone(setback: str, dev: Dev, camera: Camera) -> None:
+    camera.resize(1280, 800)
+    page = camera.page
+    page.goto(f"{dev.dagster.url}/assets/gather_guestlist?view=partitions&partition={KEY}")
+    page.get_by_text("failed, and did not materialize this asset").wait_for()
+    camera.take("failed-partition", "Failed (1)", "Materialized (2)", "Missing (0)", KEY)
+
+
+def test_the_ticks_of_the_sensor(recovered: Dev, camera: Camera) -> None:
+    camera.resize(1280, 900)
+    page = camera.page
+    page.goto(f"{recovered.dagster.url}/locations/pycontw_assets.definitions/sensors/{SENSOR}")
+    page.get_by_text("View logs").nth(3).wait_for()
+    text = camera.take("ticks", "Compares KKTIX with the ledger", "0 runs requested", "~5 sec")
+    assert re.search(r"[1-9]\d* runs? requested", text)
+
+
+def test_the_lineage(recovered: Dev, camera: Camera) -> None:
+    """Every stage unfolded and nothing failed."""
+    camera.resize(1600, 800)
+    page = camera.page
+    unfolded = "%2C".join(f"global%40global%3A{stage}" for stage in STAGES)
+    page.goto(f"{recovered.dagster.url}/asset-groups?expanded={unfolded}")
+    page.get_by_role("button", name="Hide navigation").click()
+    for asset in ("kktix", "raw_kktix_orders", *TABLES, "gather_town", "klaviyo_campaign", "klaviyo"):
+        page.locator(f'[data-tooltip="{asset}"]').wait_for()
+    page.wait_for_load_state("networkidle")  # then every box has its colour
+    text = camera.take("lineage", *STAGES, "raw_kktix_orders", "gather_guestlist", "klaviyo_campaign", "gather_town")
+    assert "failed" not in text.lower()
+
+
+def test_a_table_and_its_columns(recovered: Dev, camera: Camera) -> None:
+    camera.resize(1280, 900)
+    page = camera.page
+    page.goto(f"{recovered.dagster.url}/assets/ods_kktix_ticket_individual_attendees")
+    page.get_by_text("In the attendance book, paid and activated: may enter.").wait_for()
+    page.get_by_text("Latest check results").wait_for()
+    camera.take("table", "Column name", "is_usable", "DuckDB", "personal_data: pseudonyms", "Latest materialization")
+
+
+def test_the_counts_of_an_asset_as_plots(recovered: Dev, camera: Camera) -> None:
+    camera.resize(1280, 970)
+    page = camera.page
+    page.goto(f"{recovered.dagster.url}/assets/klaviyo_campaign")
+    page.get_by_role("button", name="Plots").click()
+    page.get_by_role("button", name="Events").click()
+    page.get_by_text("invited_in_total").wait_for()
+    page.evaluate("document.activeElement.blur()")
+    camera.take("plots", "Newcomers who were let in get one invitation each", "invited", "unreachable", "waiting")
+    assert page.locator("canvas").count() >= 4
