@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from pycontw_assets.ledger import Ledger, batches, chunks, grants, holdings, invitations
 
 _LET_IN = ("granted", "waived")
+_INVITED = ("accepted", "adopted")  # by us, or by other means before
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def headcount(ledger: Ledger, partition_key: str, edition: str, moment: datetime
     counted = {
         "entitled": sa.true(),
         "let_in": let_in,
-        "invited": sa.and_(let_in, invitations.c.state == "accepted"),
+        "invited": sa.and_(let_in, invitations.c.state.in_(_INVITED)),
         "unreachable": sa.and_(let_in, invitations.c.state == "unreachable"),
         "claimed": sa.and_(let_in, invitations.c.state == "claimed"),
         "late": sa.and_(let_in, invitations.c.state.is_(None), since >= moment),

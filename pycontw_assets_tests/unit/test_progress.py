@@ -6,6 +6,7 @@ import pytest
 
 from pycontw_assets.ledger import Batch, Ledger
 from pycontw_assets.progress import Headcount, Reached, headcount, invited_by, let_in
+from pycontw_assets.restoration import adopt
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.unit.conftest import PARTITION, holder, keys, record_holders
 
@@ -50,6 +51,14 @@ def test_access_that_was_taken_as_given_counts_as_access(ledger: Ledger, clock: 
     record_holders(ledger, [NEW])
     ledger.intend_grants(EDITION, KEY, keys(NEW), ours=True, state="waived")
     assert headcount(ledger, KEY, EDITION, clock.advance(minutes=5)).unclaimed == 1
+
+
+def test_who_was_invited_by_other_means_counts_as_invited(ledger: Ledger, clock: FakeClock) -> None:
+    record_holders(ledger, [INVITED])
+    grant(ledger, INVITED)
+    adopt(ledger, EDITION, keys(INVITED))
+    count = headcount(ledger, KEY, EDITION, clock.advance(minutes=5))
+    assert (count.invited, count.unclaimed) == (1, 0)
 
 
 def test_an_earlier_span_of_a_person_counts_no_more(ledger: Ledger, clock: FakeClock) -> None:
