@@ -175,13 +175,17 @@ class Sale:
         return not self._to_come
 
     def catch_up(self) -> None:
-        """Let happen what is due."""
-        with self._lock:
+        """Let happen what is due. A step may send requests itself: those must not wait for its end."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
             while self._to_come and self._to_come[0].at <= self.seconds:
                 if line := self._to_come[0].happen(self):
                     self.told.append((self.seconds, line))
                 # Only now: what broke in the middle of a request breaks again where somebody hears of it.
                 self._to_come.popleft()
+        finally:
+            self._lock.release()
 
     def wait_until(self, at: float) -> None:
         """Skip the time until then, from step to step."""

@@ -17,11 +17,13 @@ from pycontw_assets.trial import EDITION, INVARIANTS, open_trial, verdict_lines
 
 @dataclass(frozen=True)
 class MailTwice(Step):
-    """Somebody sends a campaign of the pipeline a second time."""
+    """Somebody sends a campaign of the pipeline a second time, to all ticket holders."""
 
     def happen(self, sale: Sale) -> str:
         account = sale.world.klaviyo
-        account.accept_sending(next(one for one in account.campaigns.values() if one.outcome == "Sent"))
+        campaign = next(one for one in account.campaigns.values() if one.outcome == "Sent")
+        campaign.included = [one.id for one in account.lists.values() if one.name.endswith("-ticket-holders")]
+        account.accept_sending(campaign)
         return ""
 
 
