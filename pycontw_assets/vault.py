@@ -8,6 +8,7 @@ replaced atomically and only over the version that was read, so two writers cann
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
 import json
 import os
@@ -199,11 +200,12 @@ class Vault:
     def _open(self, key: str, content: bytes) -> OrderSnapshot:
         if self._latest and self._latest[:2] == (key, content):
             return self._latest[2]
-        document = self._decrypt(key, content)
-        try:
-            snapshot = _from_document(document)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise VaultError(f"vault: {key} has another shape; read it with the release that wrote it") from None
+        with _without_garbage_collection():
+            document = self._decrypt(key, content)
+            try:
+                snapshot = _from_document(document)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                raise VaultError(f"vault: {key} has another shape; read it with the release that wrote it") from None
         if snapshot.partition.key != key:
             raise VaultError(f"vault: what is stored as {key} belongs to {snapshot.partition.key}; restore it anew")
         self._latest = (key, content, snapshot)
@@ -230,6 +232,18 @@ class Vault:
             return MultiFernet([Fernet(key) for key in keys])
         except ValueError:
             raise VaultError("VAULT_KEY: every key must be a Fernet key (44 characters of URL-safe base64)") from None
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """While millions of things are made that all stay, Python would look for garbage among them again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _undecipherable(key: str) -> VaultError:
