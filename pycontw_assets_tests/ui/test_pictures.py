@@ -103,7 +103,7 @@ def sale(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     clock = SkippingClock(-(len(SALES_AN_HOUR) + 2) * HOUR)
     ask_pipeline = pipeline_of(load_settings(pycontw_home=home))
     with SandboxServer(World(clock), ask_pipeline=ask_pipeline) as server, ThreadPoolExecutor(1) as elsewhere:
-        pipeline = elsewhere.submit(Pipeline, server, clock, home, on_disk=True).result()
+        pipeline = elsewhere.submit(Pipeline, server, clock, home, on_disk=True, refresh_seconds=86_400).result()
         sale = Sale(server, clock, home, pipeline, seed_demo(server.world, attendees=20), elsewhere)
         sale.pay_everything()
         assert sale.poll()
