@@ -109,4 +109,7 @@ def _forget_sightings(connection: AbstractContextManager[sa.Connection], kept: K
         old = sa.and_(outside, _events.id <= first_to_go, _events.id.not_in(latest))
         gone = sa.select(_events.id).where(old)
         db.execute(sa.delete(_tags).where(_tags.c.event_id.in_(gone)))
+        verdicts = sa.select(sa.func.max(_checks.c.id)).group_by(_checks.c.asset_key, _checks.c.check_name)
+        of_ticks = (_checks.c.run_id == _OUTSIDE_RUNS, _checks.c.evaluation_event_storage_id.in_(gone))
+        db.execute(sa.delete(_checks).where(*of_ticks, _checks.c.id.not_in(verdicts)))
         db.execute(sa.delete(SqlEventLogStorageTable).where(old))

@@ -108,19 +108,36 @@ def test_old_runs_leave_with_files_and_checks_and_the_latest_materializations_st
     assert (report.ok, report.runs, pipeline.writes(mark)) == (True, (), [])
 
 
+def check_states(pipeline: Pipeline) -> dict[str, object]:
+    """What the checks of the shop say now."""
+    keys = [
+        key for key in pipeline.definitions.resolve_asset_graph().asset_check_keys if key.asset_key.path == ["kktix"]
+    ]
+    latest = pipeline.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    return {key.name: record.status for key, record in latest.items()}
+
+
 def test_what_ticks_saw_is_bounded_and_the_latest_of_each_stays(pipeline: Pipeline, world: World, event: int) -> None:
     other = world.add_event("PyCon TW 2031 Registration: Corporate")
     pipeline.poll()
     world.kktix.end_event(other)
+    unmatched = world.add_event("PyCon TW 2031 Registration: Students")
+    pipeline.later_poll()
+    world.kktix.end_event(unmatched)
     for _ in range(4):
         pipeline.later_poll()
+    verdicts = check_states(pipeline)
     forget_old(pipeline.instance, FEW)
     latest = pipeline.instance.get_latest_storage_id_by_partition(
         AssetKey("raw_kktix_orders"), DagsterEventType.ASSET_OBSERVATION
     )
     assert {f"{EDITION}-individual-{event}", f"{EDITION}-corporate-{other}"} == set(latest)
     with pipeline.instance.event_log_storage.index_connection() as db:  # type: ignore[attr-defined]
-        assert db.scalar(sa.text("SELECT count(*) FROM event_logs WHERE run_id = ''")) == FEW.sightings + 1
+        left = db.scalar(sa.text("SELECT count(*) FROM event_logs WHERE run_id = ''"))
+        told = db.scalar(sa.text("SELECT count(*) FROM asset_check_executions WHERE run_id = ''"))
+    assert FEW.sightings < left <= FEW.sightings + len(latest)
+    assert told == len(verdicts)
+    assert check_states(pipeline) == verdicts
 
 
 @pytest.mark.thorough
