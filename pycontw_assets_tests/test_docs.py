@@ -28,6 +28,7 @@ RUN_ELSEWHERE = {
     f"python3 -m venv .venv && .venv/bin/pip install -e . -c constraints.txt && {OURS} demo": "pycontw_assets_tests/test_docs.py",
     "python3 -m venv .venv && .venv/bin/pip install": ".ci/run",
     "PYTEST_PICTURES=docs/pictures .venv/bin/pytest": "pycontw_assets_tests/ui/test_pictures.py",
+    ".venv/bin/pytest -m slow": "pyproject.toml",  # tests themselves; that they are there is tested below
     "deploy/local-stack": "pycontw_assets_tests/deploy/test_local_stack.py",
 }
 # Needs a machine of its own: a container engine, systemd, a cluster or root. Nobody has run them; what they name is
@@ -69,6 +70,12 @@ def test_every_command_named_in_the_text_is_one_that_the_program_takes(name: str
     for command in named:
         words = re.sub(r"\[.*?\]", "", command).replace("\\|", "|").split(" && ")[0]
         _parser().parse_args(shlex.split(words))
+
+
+@pytest.mark.parametrize("name", sorted(DOCS))
+def test_every_test_file_that_is_named_is_there(name: str) -> None:
+    named = re.findall(r"\bpycontw_assets_tests/[\w/]+\.py\b", DOCS[name])
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("name", sorted(DOCS))
