@@ -22,11 +22,12 @@ DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.
 OURS = ".venv/bin/pycontw-assets"
 # The guides whose commands are run below, in their order; what begins like one of RUN_ELSEWHERE is left to its test.
 RUN_HERE = ("setup.md", "zh-TW.md")
+INSTALL = "python3 -m venv .venv && .venv/bin/pip install"
 RUN_ELSEWHERE = {
     f"{OURS} drill": "pycontw_assets_tests/pipeline/test_drill.py",
     f"POLL_INTERVAL_SECONDS=10 {OURS} dev": "pycontw_assets_tests/ui/test_dagster_ui.py",
-    f"python3 -m venv .venv && .venv/bin/pip install -e . -c constraints.txt && {OURS} demo": "pycontw_assets_tests/test_docs.py",
-    "python3 -m venv .venv && .venv/bin/pip install": ".ci/run",
+    f"{INSTALL} -e . -c constraints.txt && {OURS} demo": "pycontw_assets_tests/test_docs.py",
+    INSTALL: ".ci/run",
     "PYTEST_PICTURES=docs/pictures .venv/bin/pytest": "pycontw_assets_tests/ui/test_pictures.py",
     ".venv/bin/pytest -m slow": "pyproject.toml",  # tests themselves; that they are there is tested below
     "deploy/local-stack": "pycontw_assets_tests/deploy/test_local_stack.py",
