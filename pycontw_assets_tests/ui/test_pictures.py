@@ -202,7 +202,7 @@ def recovered(setback: str, sale: Sale, dev: Dev) -> Dev:
 
 def test_a_tick_says_when_a_failed_event_is_tried_again(setback: str, dev: Dev, camera: Camera) -> None:
     assert re.search(rf"{KEY}: .*failed \d+ times, next attempt at [\d:]+ UTC", setback)
-    camera.resize(1280, 560)
+    camera.resize(1280, 780)
     page = camera.page
     page.goto(f"{dev.dagster.url}/locations/pycontw_assets.definitions/sensors/{SENSOR}")
     page.get_by_role("button", name="0 runs requested").first.click()
