@@ -39,7 +39,7 @@ HOUR = 3600.0
 SALES_AN_HOUR = (5, 9, 3)
 FAILED_POLLS = 5  # then the pauses are longer than the ticks of ``dev`` are apart
 MOST_BYTES = 250_000
-FADE_MILLISECONDS = 700  # how long a dialog lets through what lies under it
+SETTLING_MILLISECONDS = 1000  # a dialog lets through what lies under it, icons come last
 COLOURING_MILLISECONDS = 4000  # until every box of the lineage shows how its asset is
 STAGES = ("extract", "load", "authorize", "send_email")
 
@@ -207,7 +207,7 @@ def test_a_tick_says_when_a_failed_event_is_tried_again(setback: str, dev: Dev, 
     page.goto(f"{dev.dagster.url}/locations/pycontw_assets.definitions/sensors/{SENSOR}")
     page.get_by_role("button", name="0 runs requested").first.click()
     page.get_by_role("dialog").get_by_text("next attempt at").wait_for()
-    page.wait_for_timeout(FADE_MILLISECONDS)
+    page.wait_for_timeout(SETTLING_MILLISECONDS)
     camera.take("retry", "Skip reason", "next attempt at", KEY)
 
 
@@ -216,6 +216,7 @@ def test_a_failed_partition_stands_alone(setback: str, dev: Dev, camera: Camera)
     page = camera.page
     page.goto(f"{dev.dagster.url}/assets/gather_guestlist?view=partitions&partition={KEY}")
     page.get_by_text("failed, and did not materialize this asset").wait_for()
+    page.wait_for_timeout(SETTLING_MILLISECONDS)
     camera.take("failed-partition", "Failed (1)", "Materialized (2)", "Missing (0)", KEY)
 
 
