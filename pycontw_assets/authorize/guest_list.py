@@ -126,10 +126,13 @@ def _has_left(grant: Grant) -> bool:
 
 
 def _looks_for_latecomer(grant: Grant) -> int:
-    """How often a guest without a ticket was already looked for in vain; enough for one who was seen once."""
+    """How often a guest without a ticket was already looked for in vain; enough for one who was seen and not touched.
+
+    A removal that nobody saw through is no reason to believe a list that lacks the guest: it may be cut short.
+    """
     if grant.state == "intended":
         return 0
-    return grant.attempts if grant.state == "revoking" and grant.attempts else _MOST_LOOKS
+    return grant.attempts if grant.state == "revoking" else _MOST_LOOKS
 
 
 def looks_ours(listed: Entry) -> bool:
@@ -370,7 +373,7 @@ class GuestListStep:
             if not left:
                 break
             remaining = {address: item for address, item in latest.entries.items() if self._key(address) not in keys}
-            self._overwrite(client, remaining)
+            self._overwrite(client, edition, remaining, left)
             left = keys & self._restore(client, remaining)
             if not left:
                 break
@@ -379,13 +382,17 @@ class GuestListStep:
             self.problems.append(f"{len(left)} guests are still on the list after being removed; tried again")
         return len(keys - left)
 
-    def _overwrite(self, client: Gather, remaining: Mapping[str, Entry]) -> None:
+    def _overwrite(self, client: Gather, edition: str, remaining: Mapping[str, Entry], leaving: frozenset[str]) -> None:
         """Never repeated as it is: after a lost reply the list is read again and compared."""
         try:
             client.overwrite(remaining)
         except Unavailable as error:
             if not error.outcome_unknown:
                 raise
+        except Refused:
+            # They are in for sure: a later list without them is a list to doubt.
+            self.ledger.set_grants(edition, leaving, "granted")
+            raise
 
     def _restore(self, client: Gather, remaining: Mapping[str, Entry]) -> set[str]:
         """Put back who should have stayed and is not there; the pseudonyms of who is."""

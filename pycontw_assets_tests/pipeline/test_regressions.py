@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pycontw_assets.sandbox.oracle import entitled
@@ -143,6 +145,34 @@ def test_a_list_cut_short_right_after_a_write_is_not_taken_for_the_new_size(
     pipeline.until_quiet()
     assert pipeline.guests() == entitled(world, EDITION)
     assert pipeline.verdict() == []
+
+
+@pytest.mark.parametrize("accident", [{"kind": "status", "status": 400}, {"kind": "status", "status": 503}])
+def test_a_list_cut_short_after_a_removal_that_failed_does_not_end_it(
+    pipeline: Pipeline, world: World, event: int, accident: dict[str, Any]
+) -> None:
+    """Else those who were to leave count as gone, and are still there when the list is whole again."""
+    seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN, "cara@example.net", "dora@example.org")]
+    pipeline.until_quiet()
+    for seat in seats[2:]:
+        world.refund(seat)
+    pipeline.later_poll()
+    world.faults.add("gather", method="POST", times=3, **accident)
+    assert not pipeline.later_poll().ok
+    world.faults.clear()
+    _show_guests(world, 2)
+    for _ in range(3):
+        pipeline.clock.advance(3600)
+        pipeline.poll()
+    _show_guests(world, None)
+    pipeline.clock.advance(3600)
+    pipeline.until_quiet()
+    assert pipeline.guests() == {ANNA, BEN}
+    assert pipeline.verdict() == []
+
+
+def _show_guests(world: World, number: int | None) -> None:
+    world.gather.switches.shown_guests = number
 
 
 def test_an_object_that_is_no_guest_list_is_not_read_as_one(pipeline: Pipeline, world: World, event: int) -> None:
