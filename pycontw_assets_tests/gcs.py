@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
@@ -19,6 +20,11 @@ def emulator() -> Iterator[str]:
 
     with mock.patch.dict(os.environ), FakeGCSServer() as server:
         os.environ.pop(HOST_VARIABLE, None)
+        # It writes a line per call into a pipe that nobody reads, and would stop when that is full.
+        process = server._process
+        assert process
+        assert process.stderr
+        threading.Thread(target=process.stderr.read, daemon=True).start()
         yield server.url
 
 

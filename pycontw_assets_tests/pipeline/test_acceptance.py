@@ -1,6 +1,8 @@
 """The main job as a whole: a sale of 300 tickets from its first poll through payments, refunds and bad weather.
 
-One story, told in order; each test looks at a chapter. With ``--production`` the same on all production stores.
+One story, told in order; each test looks at a chapter. On all production stores at once, as CI does it:
+
+    pytest -m slow -n 0 --production pycontw_assets_tests/pipeline/test_acceptance.py
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock
 from pycontw_assets_tests.pipeline.test_faults import KINDS
 from pycontw_assets_tests.pipeline.test_leaks import VAULT_KEY
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.slow
 
 ATTENDEES = 300
 NEW_HOLDER = "took.over@example.net"

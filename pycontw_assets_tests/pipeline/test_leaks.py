@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -162,6 +163,8 @@ def test_the_search_would_find_a_word_that_leaked(pipeline: Pipeline, world: Wor
 
 class Careless:
     """A library as they are: values in the text of its exceptions, in their cause, their context and their notes."""
+
+    api = SimpleNamespace(requests_sent=0)
 
     def __getattr__(self, name: str) -> object:
         try:
