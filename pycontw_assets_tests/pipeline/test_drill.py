@@ -40,7 +40,7 @@ class LetInUnpaid(Step):
         return ""
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_an_opening_day_with_every_trouble_breaks_no_invariant(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,7 +67,7 @@ def test_a_drill_in_which_somebody_is_mailed_twice_and_somebody_unpaid_let_in_na
     assert "@example" not in told
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_drill_that_could_not_kill_its_poll_has_not_passed(capsys: pytest.CaptureFixture[str]) -> None:
     assert rehearse([Crash(10)]) == 1
     assert "NOT TRIED: a crash" in capsys.readouterr().out

@@ -299,8 +299,17 @@ def _needed(parser: argparse.ArgumentParser) -> list[str]:
     return ["invited.txt" if action.dest == "file" else FRIENDS_ADDRESS for action in needed]
 
 
-# Whole polls that run to their end; the storm above crosses the same answers.
-LONG = ("Gather refuses and quotes", "Klaviyo refuses and quotes")
+# Whole polls that run to their end, whose answers the storm above crosses too; and more of what others stand for.
+LONG = (
+    "Gather refuses and quotes",
+    "Klaviyo refuses and quotes",
+    "a ledger that is none",
+    "a ledger URL that is none",
+    "a space id that is none",
+    "a map of lists that is none",
+    "an alarm's address that is none",
+    "a number that is none",
+)
 
 
 @pytest.mark.parametrize(
