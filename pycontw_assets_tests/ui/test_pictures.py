@@ -30,7 +30,7 @@ from pycontw_assets_tests.ui.processes import Command, Dagster, free_port
 with suppress(ImportError):  # the fixture ``browser`` skips without it
     from playwright.sync_api import Browser, Page, expect
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]  # run by its own command, not by CI
 
 CHECKOUT = Path(__file__).parents[2]
 SENSOR = "kktix_orders_sensor"
