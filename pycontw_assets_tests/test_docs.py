@@ -179,7 +179,7 @@ def test_the_guides_can_be_followed_to_the_letter(
     assert not (tmp_path / "test-of-one").exists()
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_demo_of_the_readme_plays_and_passes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo"]) == 0
     assert "BROKEN" not in capsys.readouterr().out

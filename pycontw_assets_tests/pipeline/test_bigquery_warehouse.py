@@ -216,7 +216,8 @@ def killed_load(engine: BigQueryEngine, gateway: Gateway, kill_at: int, when: Mo
     return count >= kill_at
 
 
-@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.slow), "after"])
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "after"])
 def test_a_load_killed_at_any_request_leaves_the_old_partition_or_the_new_one(
     engine: BigQueryEngine, gateway: Gateway, when: Moment
 ) -> None:
