@@ -1,6 +1,6 @@
 """The main job as a whole: a sale of 300 tickets from its first poll through payments, refunds and bad weather.
 
-One story, told in order; each test looks at a chapter. On all production stores at once, as CI does it:
+One story, told in order; each test looks at a chapter. On all production stores at once:
 
     pytest -m slow -n 0 --production pycontw_assets_tests/pipeline/test_acceptance.py
 """
