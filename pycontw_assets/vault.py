@@ -1,7 +1,7 @@
 """The encrypted store of raw orders: the only place where personal data rests.
 
-One object per partition: JSON, compressed, then Fernet (the first key encrypts, all decrypt). An object is
-replaced atomically and only over the version that was read, so two writers cannot lose an update.
+One object per partition: lines of JSON (what is said of the event, then one attendee each), compressed, then
+Fernet (the first key encrypts, all decrypt). An object is replaced atomically and only over the version that was read, so two writers cannot lose an update.
 "Not there" is ``None``; "could not read" is an error, never an empty snapshot.
 """
 
@@ -16,10 +16,11 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -28,6 +29,7 @@ from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, Ord
 _SLUG = re.compile(r"[a-z0-9-]+")
 _SUFFIX = ".orders"
 _ROTATION_ATTEMPTS = 5
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class VaultError(Exception):
@@ -146,7 +148,7 @@ class Vault:
         """Store the successor of the generation that ``snapshot`` was made from; returns it as stored."""
         key = snapshot.partition.key
         stored = replace(snapshot, generation=snapshot.generation + 1)
-        content = self._encrypt(_to_document(stored))
+        content = self._encrypt(_to_lines(stored))
         current, version = self._current(key)
         generation = current.generation if current else 0
         if generation != snapshot.generation or not self._store.write(_object_name(key), content, version):
@@ -201,9 +203,9 @@ class Vault:
         if self._latest and self._latest[:2] == (key, content):
             return self._latest[2]
         with _without_garbage_collection():
-            document = self._decrypt(key, content)
+            lines = self._decrypt(key, content)
             try:
-                snapshot = _from_document(document)
+                snapshot = _from_lines(lines)
             except (KeyError, TypeError, ValueError, AttributeError):
                 raise VaultError(f"vault: {key} has another shape; read it with the release that wrote it") from None
         if snapshot.partition.key != key:
@@ -211,19 +213,21 @@ class Vault:
         self._latest = (key, content, snapshot)
         return snapshot
 
-    def _encrypt(self, document: dict[str, Any]) -> bytes:
-        plain = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        encrypted: bytes = self._fernet(self._keys).encrypt(zlib.compress(plain, 3))
+    def _encrypt(self, lines: Iterable[Any]) -> bytes:
+        packer = zlib.compressobj(3)
+        packed = [packer.compress(_JSON.encode(line).encode() + b"\n") for line in lines]
+        encrypted: bytes = self._fernet(self._keys).encrypt(b"".join([*packed, packer.flush()]))
         return encrypted
 
-    def _decrypt(self, key: str, content: bytes) -> dict[str, Any]:
+    def _decrypt(self, key: str, content: bytes) -> Iterator[Any]:
+        """Line by line: an event as one document of JSON takes several times what it is made into."""
         from cryptography.fernet import InvalidToken
 
         try:
-            document: dict[str, Any] = json.loads(zlib.decompress(self._fernet(self._keys).decrypt(content)))
-        except (InvalidToken, zlib.error, ValueError):
+            plain = zlib.decompress(self._fernet(self._keys).decrypt(content))
+        except (InvalidToken, zlib.error):
             raise _undecipherable(key) from None
-        return document
+        return map(json.loads, BytesIO(plain))
 
     def _fernet(self, keys: Sequence[str]) -> Any:
         from cryptography.fernet import Fernet, MultiFernet
@@ -256,34 +260,35 @@ def _object_name(key: str) -> str:
     return f"{key}{_SUFFIX}"
 
 
-def _to_document(snapshot: OrderSnapshot) -> dict[str, Any]:
-    partition = snapshot.partition
-    return {
-        "version": 1,
-        "partition": asdict(partition),
+def _to_lines(snapshot: OrderSnapshot) -> Iterator[dict[str, Any]]:
+    yield {
+        "version": 2,
+        "partition": asdict(snapshot.partition),
         "generation": snapshot.generation,
         "rotated_at": _to_text(snapshot.rotated_at),
         "rebuilding": snapshot.rebuilding,
-        "records": [_record_to_json(record) for record in snapshot.records.values()],
         "quarantine": {
             str(attendee_id): [item.reason, _to_text(item.since), item.attempts]
             for attendee_id, item in snapshot.quarantine.items()
         },
     }
+    yield from map(_record_to_json, snapshot.records.values())
 
 
-def _from_document(document: dict[str, Any]) -> OrderSnapshot:
-    records = [_record_from_json(item) for item in document["records"]]
+def _from_lines(lines: Iterator[Any]) -> OrderSnapshot:
+    """Version 1 was one line, with the attendees in it."""
+    event: dict[str, Any] = next(lines, {})
+    records = map(_record_from_json, event["records"] if event["version"] == 1 else lines)
     return OrderSnapshot(
-        partition=EventPartition(**document["partition"]),
+        partition=EventPartition(**event["partition"]),
         records={record.attendee.attendee_id: record for record in records},
         quarantine={
             int(attendee_id): Quarantined(reason, datetime.fromisoformat(since), attempts)
-            for attendee_id, (reason, since, attempts) in document["quarantine"].items()
+            for attendee_id, (reason, since, attempts) in event["quarantine"].items()
         },
-        rotated_at=_from_text(document["rotated_at"]),
-        generation=document["generation"],
-        rebuilding=document["rebuilding"],
+        rotated_at=_from_text(event["rotated_at"]),
+        generation=event["generation"],
+        rebuilding=event["rebuilding"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import threading
@@ -125,7 +126,7 @@ def test_a_damaged_object_is_an_error_and_never_an_empty_snapshot(tmp_path: Path
         vault(tmp_path).write(snapshot(1))
 
 
-@pytest.mark.parametrize("document", [b"{}", b"[]", b"null", b'{"version": 2}', b'{"records": []}'])
+@pytest.mark.parametrize("document", [b"", b"{}", b"[]", b"{", b"null", b'{"version": 2}', b'{"records": []}'])
 def test_a_document_of_another_shape_is_an_error_with_a_text(tmp_path: Path, document: bytes) -> None:
     """An older or newer release wrote it: ``KeyError: 'rebuilding'`` helps nobody."""
     import zlib
@@ -134,6 +135,19 @@ def test_a_document_of_another_shape_is_an_error_with_a_text(tmp_path: Path, doc
     store.objects[f"{PARTITION.key}.orders"] = Fernet(KEY).encrypt(zlib.compress(document))
     with pytest.raises(VaultError, match=PARTITION.key):
         Vault(store, [KEY]).read(PARTITION.key)
+
+
+def test_what_the_first_release_wrote_is_read(tmp_path: Path) -> None:
+    """It put the attendees into the one document that the event was."""
+    import zlib
+
+    store = MemoryStore()
+    written = Vault(store, [KEY]).write(snapshot(1, 2))
+    name = f"{PARTITION.key}.orders"
+    event, *records = map(json.loads, zlib.decompress(Fernet(KEY).decrypt(store.objects[name])).splitlines())
+    old = json.dumps(event | {"version": 1, "records": records})
+    store.objects[name] = Fernet(KEY).encrypt(zlib.compress(old.encode()))
+    assert Vault(store, [KEY]).read(PARTITION.key) == written
 
 
 def test_an_object_that_belongs_to_another_partition_is_refused(tmp_path: Path) -> None:
