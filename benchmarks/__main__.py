@@ -26,6 +26,7 @@ from pycontw_assets.sandbox.server import environment
 NEWCOMERS = 10
 SIZES, QUICK_SIZES = (300, 1500, 5000, 50_000), (300,)
 LARGEST_NAIVE = 5000  # what the naive way is really made to do; beyond, its seconds per call are multiplied
+SALE_ORDERS = 300
 RUSH_PER_SECOND = 20  # what KKTIX is taken to allow
 _COLUMNS = (
     "known", "what", "requests", "wall s", "CPU s", "peak MB", "naive: requests", "naive: wall s", "fewer requests",
@@ -141,11 +142,22 @@ def measure_size(report: Report, home: Home, known: int, naive: Naive) -> str:
     ticks = home.measure("ticks", 5)
     sell(home.url, NEWCOMERS)
     report.row(f"{NEWCOMERS} new", home.measure("poll"), naive, known, NEWCOMERS)
+    sell(home.url, NEWCOMERS)
+    access, tables = home.measure("access"), home.measure("tables")
     logs = home.event_log_kilobytes()
     return (
-        f"{known:,} known: an idle tick costs the daemon {ticks.told['cpu']:.2f} CPU s; the event log of a run "
-        f"{sum(logs) / len(logs):.0f} kB"
+        f"{known:,} known: an idle tick costs the daemon {ticks.told['cpu']:.2f} CPU s; {NEWCOMERS} new, as runs of "
+        f"their own: access {access.cpu:.1f} CPU s and {access.megabytes:.0f} MB, tables {tables.cpu:.1f} CPU s and "
+        f"{tables.megabytes:.0f} MB; the event log of a run {sum(logs) / len(logs):.0f} kB"
     )
+
+
+def measure_sale(home: Home, orders: int, latency: float) -> Iterator[str]:
+    """How long buyers wait when nothing goes wrong."""
+    yield f"\nSeconds from payment, an hour of sale with {orders:,} orders at accelerated time:\n"
+    yield "| until | tickets | p50 | p95 | max |\n| --- | ---: | ---: | ---: | ---: |"
+    for what, found in home.measure("sale", orders, round(latency * 1000)).told.items():
+        yield f"| {what} | {found['count']} | {found['median']:.0f} | {found['p95']:.0f} | {found['slowest']:.0f} |"
 
 
 def measure_rush(report: Report, home: Home, known: int, rush: int, naive: Naive) -> str:
@@ -181,10 +193,12 @@ def _main() -> None:
                 notes.append(measure_rush(report, home, known, rush, naive))
     with installation(1, asked.latency) as home:
         stages = home.measure("stages", rows)
+        latencies = list(measure_sale(home, SALE_ORDERS, asked.latency))
     print("\n\\* reckoned from the seconds per call measured at a smaller size\n")
     print("\n".join(f"- {note}" for note in notes))
     print(f"\nCPU seconds per stage, {rows:,} attendees:\n\n| stage | CPU s |\n| --- | ---: |")
     print("\n".join(f"| {stage} | {seconds:.2f} |" for stage, seconds in stages.told.items()))
+    print("\n".join(latencies))
     print(_season_table())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 
@@ -19,18 +19,49 @@ def poll() -> dict[str, Any]:
 
     with open_instance(services.settings) as instance:
         report = poll(build_definitions(services), services, instance)
-    requests = _requests_sent(services)
-    granted = sum(run.counts.get("gather_guestlist", {}).get("granted", 0) for run in report.runs)
-    invited = sum(run.counts.get("klaviyo_campaign", {}).get("invited", 0) for run in report.runs)
+    return _told(services, report.runs)
+
+
+def _told(services: Any, runs: Sequence[Any]) -> dict[str, Any]:
     return {
-        "requests": sum(requests.values()),
-        "by_service": requests,
-        "runs": len(report.runs),
-        "ok": report.ok,
-        "granted": granted,
-        "invited": invited,
-        "problems": [problem for run in report.runs for problem in (*run.failures, *run.problems)],
+        "requests": _requests_sent(services),
+        "runs": len(runs),
+        "granted": _count(runs, "gather_guestlist", "granted"),
+        "invited": _count(runs, "klaviyo_campaign", "invited"),
+        "problems": [problem for run in runs for problem in (*run.failures, *run.problems)],
     }
+
+
+def _count(runs: Sequence[Any], asset: str, name: str) -> int:
+    return sum(run.counts.get(asset, {}).get(name, 0) for run in runs)
+
+
+def access() -> dict[str, Any]:
+    """What a tick asks for, in a process of its own as under the daemon: who may come in, and the invitations."""
+    from pycontw_assets.orchestration.sensors import access_requests
+
+    return _run(access_requests)
+
+
+def tables() -> dict[str, Any]:
+    """The same for the tables."""
+    from pycontw_assets.orchestration.sensors import load_requests
+
+    return _run(load_requests)
+
+
+def _run(requests_of: Callable[[Any, str], Iterable[Any]]) -> dict[str, Any]:
+    from pycontw_assets.commands.instance import checked_services, open_instance
+    from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.poll import execute
+    from pycontw_assets.orchestration.watch import look
+
+    services = checked_services()
+    definitions = build_definitions(services)
+    with open_instance(services.settings) as instance:
+        asked_for = requests_of(look(services, instance), "of a benchmark")
+        reports = [execute(definitions, instance, request) for request in asked_for]
+    return _told(services, reports)
 
 
 def ticks(number: int) -> dict[str, Any]:
@@ -73,12 +104,20 @@ def stages(attendees: int) -> dict[str, Any]:
     return stages(attendees)
 
 
-def _requests_sent(services: Any) -> dict[str, int]:
-    built = {name: services.__dict__.get(name) for name in ("kktix", "gather", "klaviyo")}
-    return {name: client.api.requests_sent for name, client in built.items() if client is not None}
+def sale(orders: int, latency_ms: int) -> dict[str, Any]:
+    from benchmarks.sale import sale
+
+    return sale(orders, latency_ms / 1000)
 
 
-JOBS: dict[str, Callable[..., dict[str, Any]]] = {"poll": poll, "ticks": ticks, "naive": naive, "stages": stages}
+def _requests_sent(services: Any) -> int:
+    clients = (services.__dict__.get(name) for name in ("kktix", "gather", "klaviyo"))
+    return sum(client.api.requests_sent for client in clients if client is not None)
+
+
+JOBS: dict[str, Callable[..., dict[str, Any]]] = {
+    job.__name__: job for job in (poll, access, tables, ticks, naive, stages, sale)
+}
 
 if __name__ == "__main__":
     what, *numbers = sys.argv[1:]

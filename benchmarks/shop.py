@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pycontw_assets.sandbox.desk import SERVICES
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 
@@ -32,6 +33,12 @@ def shop(attendees: int, latency: float) -> Iterator[str]:
             yield process.stdout.readline().strip()
         finally:
             process.stdin.close()
+
+
+def slow_down(world: World, latency: float) -> None:
+    """Every answer of every service takes so many seconds."""
+    for service in SERVICES:
+        world.faults.add(service, "latency", seconds=latency, times=None)
 
 
 def sell(url: str, buyers: int, *, paid: bool = True) -> None:
@@ -56,8 +63,7 @@ def _main() -> None:
     world.add_event("PyCon TW 2031 Registration: Individual", EVENT_ID)
     for _ in range(asked.attendees):
         world.sell(EVENT_ID)
-    for service in ("kktix", "gather", "klaviyo"):
-        world.faults.add(service, "latency", seconds=asked.latency, times=None)
+    slow_down(world, asked.latency)
     with SandboxServer(world) as server:
         print(server.url, flush=True)
         sys.stdin.read()

@@ -1,7 +1,8 @@
 """The encrypted store of raw orders: the only place where personal data rests.
 
 One object per partition: lines of JSON (what is said of the event, then one attendee each), compressed, then
-Fernet (the first key encrypts, all decrypt). An object is replaced atomically and only over the version that was read, so two writers cannot lose an update.
+Fernet (the first key encrypts, all decrypt). An object is replaced atomically and only over the version that was
+read, so two writers cannot lose an update.
 "Not there" is ``None``; "could not read" is an error, never an empty snapshot.
 """
 

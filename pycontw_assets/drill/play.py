@@ -25,7 +25,7 @@ _PROMPT = 2  # intervals: one until the next poll, one for what may go wrong wit
 def play(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> bool:
     """Play the script and judge; ``True`` when it could be played and every invariant held."""
     with open_trial() as trial:
-        drill = _Drill(trial, Sale(trial, script, seed))
+        drill = Drill(trial, Sale(trial, script, seed))
         drill.run()
         drill.judge()
         for line in drill.report():
@@ -36,7 +36,7 @@ def play(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> boo
         return drill.passed
 
 
-class _Drill:
+class Drill:
     """One sale with its polls, told as they happen."""
 
     def __init__(self, trial: Trial, sale: Sale) -> None:
@@ -119,7 +119,7 @@ class _Drill:
             expect(9, outage.was_noticed, f"no poll said that there was trouble with: {outage.part}")
         for part, start, end in self._troubles():
             if part in ("Klaviyo", "warehouse"):
-                late = sum(self._is_late(one) for one in self._waited() if start <= one.paid_at < end)
+                late = sum(self._is_late(one) for one in self.waited() if start <= one.paid_at < end)
                 expect(9, not late, f"{late} waited for access because of: {part}")
         self._trial.expect_whole_tables()
         self._trial.judge()
@@ -127,7 +127,7 @@ class _Drill:
     def _is_late(self, one: Waited) -> bool:
         return one.access is not None and one.access > _PROMPT * INTERVAL
 
-    def _waited(self) -> list[Waited]:
+    def waited(self) -> list[Waited]:
         """Tickets paid since the opening. Who bought before was not waiting for the next poll."""
         return [
             Waited(way.usable_since, way.access.seconds, way.mail.seconds)
@@ -142,7 +142,7 @@ class _Drill:
         return [*outages, *(("crash", start, end) for start, end in self._crashes)]
 
     def report(self) -> Iterator[str]:
-        waited, troubles = self._waited(), self._troubles()
+        waited, troubles = self.waited(), self._troubles()
         met = [any(one.meets(start, end) for _, start, end in troubles) for one in waited]
         smooth = [one for one, is_met in zip(waited, met, strict=True) if not is_met]
         rough = [one for one, is_met in zip(waited, met, strict=True) if is_met]
@@ -177,7 +177,7 @@ class _Drill:
 
         minutes = self._minute_of
         troubles = [(name, minutes(start), minutes(end)) for name, start, end in self._troubles()]
-        draw(file, "From payment to access and to invitation", self._waited(), troubles, minutes)
+        draw(file, "From payment to access and to invitation", self.waited(), troubles, minutes)
 
     def _minute_of(self, moment: datetime) -> float:
         return (moment - self._sale.opened_at) / timedelta(minutes=1)

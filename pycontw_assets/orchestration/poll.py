@@ -75,16 +75,17 @@ def poll(
     consent = ",".join(sorted(consents))
     runs = []
     for request in access_requests(tick, poll_id):
-        runs.append(_execute(definitions, instance, request, consent))
+        runs.append(execute(definitions, instance, request, consent))
         on_run(runs[-1])
     for request in load_requests(decide_again(services, instance, tick), poll_id):
-        runs.append(_execute(definitions, instance, request, consent))
+        runs.append(execute(definitions, instance, request, consent))
         on_run(runs[-1])
     tell(services, tick.facts)
     return PollReport(tick, tuple(runs))
 
 
-def _execute(definitions: Definitions, instance: DagsterInstance, request: RunRequest, consent: str) -> RunReport:
+def execute(definitions: Definitions, instance: DagsterInstance, request: RunRequest, consent: str = "") -> RunReport:
+    """Do in this process what a tick asked for."""
     job = definitions.resolve_job_def(str(request.job_name))
     result = job.execute_in_process(
         instance=instance,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import timedelta
@@ -35,3 +36,12 @@ def test_the_benchmark_prints_one_table_with_every_row() -> None:
     rows = [line for line in done.stdout.splitlines() if line.startswith("| 5 |")]
     assert [row.split(" | ")[1] for row in rows] == ["first load", "idle poll", "10 new", "rush of 5"]
     assert "5 let in and 5 invited in one poll" in done.stdout
+
+
+@pytest.mark.slow
+def test_an_hour_of_sale_tells_how_long_buyers_waited() -> None:
+    command = [sys.executable, "-m", "benchmarks.job", "sale", "12", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert set(told) == {"access", "invitation"}
+    assert all(0 < waited["median"] <= waited["p95"] <= waited["slowest"] for waited in told.values())

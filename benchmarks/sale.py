@@ -1,0 +1,31 @@
+"""An hour of sale at accelerated time, a poll every five minutes and nothing going wrong: how long buyers wait."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.shop import slow_down
+from pycontw_assets.drill.play import Drill
+from pycontw_assets.drill.sale import Pay, Sale, Sell
+from pycontw_assets.drill.script import write_script
+from pycontw_assets.latency import spread
+from pycontw_assets.trial import open_trial
+
+
+def sale(orders: int, latency: float) -> dict[str, Any]:
+    """Seconds from payment to access and to the accepted invitation, of every ticket paid since the opening.
+
+    Waits for the next poll are skipped, what the pipeline does is real: the clock that measures runs on with both.
+    """
+    script = [step for step in write_script(orders, seed=0) if isinstance(step, Sell | Pay)]
+    with open_trial() as trial:
+        slow_down(trial.world, latency)
+        drill = Drill(trial, Sale(trial, script, seed=0))
+        drill.run()
+        drill.judge()
+        if not drill.passed:
+            raise SystemExit("an invariant did not hold; play it with: pycontw-assets drill")
+        waited = drill.waited()
+    found = {"access": spread(one.access for one in waited), "invitation": spread(one.mail for one in waited)}
+    return {what: asdict(seconds) for what, seconds in found.items() if seconds}
