@@ -149,6 +149,9 @@ invitations = sa.Table(
     sa.Column("profile_id", sa.String),
 )
 
+# Who buys again after a refund gets a new span, and an invitation of its own.
+same_span = sa.and_(*(grants.c[name] == invitations.c[name] for name in ("edition", "address_key", "span")))
+
 members = sa.Table(
     "members",
     _tables,
@@ -482,11 +485,7 @@ class Ledger:
             .where(
                 grants.c.edition == edition,
                 grants.c.state.in_(("granted", "waived")),
-                ~sa.exists().where(
-                    invitations.c.edition == grants.c.edition,
-                    invitations.c.address_key == grants.c.address_key,
-                    invitations.c.span == grants.c.span,
-                ),
+                ~sa.exists().where(same_span),
             )
             .order_by(grants.c.granted_at, grants.c.address_key)
         )
@@ -531,8 +530,7 @@ class Ledger:
         waiting = (
             sa.exists()
             .where(invitations.c.batch_key == batches.c.batch_key, invitations.c.reason == batches.c.remote_status)
-            .where(grants.c.edition == invitations.c.edition, grants.c.address_key == invitations.c.address_key)
-            .where(grants.c.span == invitations.c.span, grants.c.state.in_(("granted", "waived")))
+            .where(same_span, grants.c.state.in_(("granted", "waived")))
         )
         mine = (batches.c.partition_key == partition_key, batches.c.state == "cancelled")
         query = sa.select(batches).where(*mine, waiting).order_by(batches.c.created_at, batches.c.batch_key)
@@ -597,15 +595,9 @@ class Ledger:
 
     def lapsed_invitations(self, batch: Batch) -> set[str]:
         """Those of a batch whose access was taken back since."""
-        ended = sa.and_(
-            grants.c.edition == invitations.c.edition,
-            grants.c.address_key == invitations.c.address_key,
-            grants.c.span == invitations.c.span,
-            grants.c.state == "revoked",
-        )
         query = (
             sa.select(invitations.c.address_key)
-            .join(grants, ended)
+            .join(grants, sa.and_(same_span, grants.c.state == "revoked"))
             .where(invitations.c.batch_key == batch.batch_key, invitations.c.state == "accepted")
         )
         return self._column(query)

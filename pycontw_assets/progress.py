@@ -11,7 +11,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger import Ledger, batches, chunks, grants, holdings, invitations
+from pycontw_assets.ledger import Ledger, batches, chunks, grants, holdings, invitations, same_span
 
 _LET_IN = ("granted", "waived")
 _INVITED = ("accepted", "adopted")  # by us, or by other means before
@@ -58,14 +58,9 @@ def headcount(ledger: Ledger, partition_key: str, edition: str, moment: datetime
     span = sa.and_(
         grants.c.edition == edition, grants.c.address_key == holdings.c.address_key, grants.c.state != "revoked"
     )
-    invitation = sa.and_(
-        invitations.c.edition == edition,
-        invitations.c.address_key == grants.c.address_key,
-        invitations.c.span == grants.c.span,
-    )
     query = (
         sa.select(*(sa.func.count(sa.case((condition, 1))).label(name) for name, condition in counted.items()))
-        .select_from(holdings.outerjoin(grants, span).outerjoin(invitations, invitation))
+        .select_from(holdings.outerjoin(grants, span).outerjoin(invitations, same_span))
         .where(holdings.c.partition_key == partition_key)
     )
     with ledger.engine.begin() as db:
@@ -86,14 +81,9 @@ def let_in(ledger: Ledger, edition: str, keys: Collection[str]) -> list[Reached]
 
 def invited_by(ledger: Ledger, campaign_ids: Collection[str]) -> list[Reached]:
     """Whose sending the mail service took over with these campaigns."""
-    span = sa.and_(
-        grants.c.edition == invitations.c.edition,
-        grants.c.address_key == invitations.c.address_key,
-        grants.c.span == invitations.c.span,
-    )
     query = (
         sa.select(invitations.c.address_key, grants.c.intended_at, batches.c.accepted_at)
-        .select_from(invitations.join(batches).join(grants, span))
+        .select_from(invitations.join(batches).join(grants, same_span))
         .where(batches.c.campaign_id.in_(campaign_ids), invitations.c.state == "accepted")
     )
     with ledger.engine.begin() as db:

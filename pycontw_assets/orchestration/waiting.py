@@ -32,7 +32,8 @@ def _paid(keys: Collection[str], snapshot: OrderSnapshot, pseudonymizer: Pseudon
             continue
         key = pseudonymizer.digest(normalise_address(address))
         if key in keys:
-            found[key] = min(paid_at(record), found.get(key, paid_at(record)))
+            paid = paid_at(record)
+            found[key] = min(paid, found.get(key, paid))
     return found
 
 
