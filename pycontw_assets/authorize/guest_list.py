@@ -114,9 +114,14 @@ def decide(
 
 
 def _put_there_by_us(grant: Grant | None, listed: Entry) -> bool:
-    """An intent of ours and an entry like ours: added before a crash. Anything else was there before us."""
+    """An intent of ours and our writing: added before a crash. Anything else somebody else put there.
+
+    Also where we meant to add them: staff did, while our call was refused or never made.
+    """
     if grant is None or grant.state == "waived" or not grant.ours:
         return False
+    if grant.state == "intended":
+        return is_our_writing(listed)
     return grant.state == "revoking" or looks_ours(listed)
 
 
@@ -139,6 +144,11 @@ def looks_ours(listed: Entry) -> bool:
     """Whether nobody made the entry their own meanwhile: a speaker who once bought a ticket is not ours to remove."""
     affiliation = listed.get("affiliation") if isinstance(listed, dict) else None
     return affiliation in (None, "", AFFILIATION)
+
+
+def is_our_writing(listed: Entry) -> bool:
+    """Stricter than "not edited since": for an entry that is not known to have come from us."""
+    return isinstance(listed, dict) and listed.get("affiliation") == AFFILIATION
 
 
 def distrust(current: GuestList, listed: Iterable[str], grants: Mapping[str, Grant], last_size: int) -> str | None:

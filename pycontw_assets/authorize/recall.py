@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pycontw_assets.authorize.guest_list import AFFILIATION, Entry
+from pycontw_assets.authorize.guest_list import Entry, is_our_writing
 from pycontw_assets.ledger import Grant
 
 
@@ -23,8 +23,3 @@ def _grant(edition: str, key: str, partition_key: str, present: Mapping[str, Ent
     if key not in present:
         return Grant(edition, key, 1, partition_key, "intended", ours=True)
     return Grant(edition, key, 1, partition_key, "granted", ours=is_our_writing(present[key]))
-
-
-def is_our_writing(listed: Entry) -> bool:
-    """Stricter than "not edited since": without a ledger only what we certainly wrote counts as ours."""
-    return isinstance(listed, dict) and listed.get("affiliation") == AFFILIATION

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pycontw_assets.api_client import ServiceError
-from pycontw_assets.authorize.recall import is_our_writing, recall_grants
+from pycontw_assets.authorize.guest_list import is_our_writing
+from pycontw_assets.authorize.recall import recall_grants
 from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.ledger import Batch, LedgerError, Poll
 from pycontw_assets.orchestration.resources import Services

@@ -41,6 +41,24 @@ def test_a_speaker_who_left_the_list_and_buys_again_is_let_in_and_invited_again(
     assert pipeline.verdict() == []
 
 
+def test_whom_staff_added_while_gather_refused_us_stays_when_the_ticket_goes(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """We meant to add Ben and could not; an entry without anything in it is how a guest added by hand looks."""
+    world.sell(event, address=ANNA)
+    [seat] = world.sell(event, address=BEN)
+    world.faults.add("gather", "status", path="setEmailGuestlist", status=401, times=None)
+    pipeline.poll()
+    world.faults.clear()
+    world.add_guest(BEN, {})
+    pipeline.until_quiet()
+    assert sorted(pipeline.mailed()) == [ANNA, BEN]
+    world.refund(seat)
+    pipeline.until_quiet()
+    assert pipeline.guests() == {ANNA, BEN}
+    assert pipeline.verdict() == []
+
+
 def two_holders_and_another_event(pipeline: Pipeline, world: World, event: int) -> tuple[int, int]:
     """Anna and Ben are in and invited. The other event, where nobody bought, and Ben's seat."""
     other = world.add_event("PyCon TW 2031 Registration: Reserved")
