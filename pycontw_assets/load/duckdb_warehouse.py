@@ -37,9 +37,12 @@ _TYPES = {
     "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
 }
 _STAGING = "staging_of_partition"
-_OFFLINE: dict[str, str | bool | int | float | list[str]] = {
+_OPTIONS: dict[str, str | bool | int | float | list[str]] = {
+    # Nothing is fetched from the internet.
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
+    # Each thread keeps buffers, and an event's rows are few.
+    "threads": 1,
 }
 
 
@@ -97,7 +100,7 @@ class DuckDBWarehouse:
         import duckdb
 
         try:
-            with self._locked(), duckdb.connect(str(self._path), config=_OFFLINE) as connection:
+            with self._locked(), duckdb.connect(str(self._path), config=_OPTIONS) as connection:
                 yield connection
         except (OSError, duckdb.IOException, duckdb.TransactionException, duckdb.FatalException):
             # A full disk is found at the COMMIT or the checkpoint, a read-only folder already at the lock.
