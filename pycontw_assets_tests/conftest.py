@@ -38,12 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Some run in CI (``CI=true``) or when asked for (``-m browser``); the browser first, since it mostly waits."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
-    if os.environ.get("CI"):
-        return
     asked = config.option.markexpr
-    unasked = [name for name in _ONLY_WHEN_ASKED if name not in asked]
+    unasked = [name for name in _ONLY_WHEN_ASKED if name not in asked and not os.environ.get("CI")]
     if asked != _DEFAULT and "thorough" in unasked:  # ``-m slow`` means all that is slow
         unasked.remove("thorough")
+    if config.getoption("production") or config.getoption("warehouse") != "duckdb":
+        unasked.append("embedded")
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in unasked)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]

@@ -20,6 +20,7 @@ from dagster import DagsterInstance
 from pycontw_assets.api_client import ServiceError
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.leases import lease
+from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.orchestration.poll import PollReport, poll
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused
@@ -146,3 +147,10 @@ def poll_killed_unheard(pipeline: Pipeline, service: str, request: int) -> int:
 def _kill(pids: list[int]) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
+
+
+class BrokenWarehouse:
+    """Takes no rows."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise WarehouseError("the file is locked by another program; close it")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from dagster import Failure
 
 from pycontw_assets.api_client import ServiceError
-from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline
+from pycontw_assets_tests.pipeline.mishaps import BrokenWarehouse
 from pycontw_assets_tests.pipeline.test_sensor import tick
 
 pytestmark = pytest.mark.thorough
@@ -77,13 +75,6 @@ def test_a_service_that_stays_down_is_one_alarm_and_its_return_another_word(
     pipeline.until_quiet()
     assert notes.titles[1:] == [f"over: {notes.titles[0]}"]
     assert pipeline.verdict() == []
-
-
-class BrokenWarehouse:
-    """Takes no rows."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise WarehouseError("DuckDB: the file is locked by another program; close it")
 
 
 def test_a_warehouse_that_stays_down_is_one_alarm_and_keeps_nobody_out(

@@ -336,6 +336,7 @@ def test_tables_in_a_read_only_folder_are_named_and_keep_nobody_out(install: Ins
     all_is_well(pipeline)
 
 
+@pytest.mark.embedded
 def test_tables_that_cannot_be_written_are_named_and_keep_nobody_out(install: Install, world: World) -> None:
     pipeline = running_sale(install, world)
     world.sell(*events_of(world, EDITION))

@@ -218,6 +218,7 @@ def steps_of(pipeline: Pipeline) -> list[str]:
     return [f"{call.method} {call.path}" for call in pipeline.world.calls.find(since=mark.calls)]
 
 
+@pytest.mark.embedded
 def test_a_poll_killed_at_the_worst_points_mails_nobody_twice_and_forgets_nobody(
     install: Install, world: World
 ) -> None:

@@ -13,6 +13,7 @@ from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, describe
+from pycontw_assets_tests.pipeline.mishaps import BrokenWarehouse
 
 pytestmark = pytest.mark.thorough
 
@@ -198,10 +199,21 @@ def test_klaviyo_down_from_the_first_poll_on_keeps_nobody_out(pipeline: Pipeline
 
 def test_while_the_warehouse_fails_buyers_get_in_and_are_mailed(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event)
-    broken = pipeline.home / "warehouse.duckdb"
-    broken.write_bytes(b"not a database" * 1000)
+    pipeline.restart({"warehouse": BrokenWarehouse()})
     report = pipeline.poll()
     assert [run.job for run in report.runs if not run.ok] == ["load_ods_kktix_ticket_individual_attendees_job"]
+    assert pipeline.verdict() == []
+    pipeline.restart()
+    pipeline.until_quiet()
+    assert len(pipeline.tables()["individual"]) == 1
+
+
+@pytest.mark.embedded
+def test_a_file_that_is_no_database_is_named_and_keeps_nobody_out(pipeline: Pipeline, world: World, event: int) -> None:
+    world.sell(event)
+    broken = pipeline.home / "warehouse.duckdb"
+    broken.write_bytes(b"not a database" * 1000)
+    assert "warehouse.duckdb" in describe(pipeline.poll())
     assert pipeline.verdict() == []
     broken.unlink()
     pipeline.until_quiet()

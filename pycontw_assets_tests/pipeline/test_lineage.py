@@ -141,7 +141,8 @@ def test_links_lead_to_the_box_office_of_a_sandbox_and_hold_no_key(pipeline: Pip
 
 def test_the_tables_are_of_the_kind_of_the_warehouse_that_is_configured(pipeline: Pipeline) -> None:
     assert specs(pipeline)[TABLE].kinds == {pipeline.settings.warehouse, "table"}
-    cloud = pipeline.settings.model_copy(update={"warehouse": "bigquery", "bigquery_project": "a-project"})
+    changes = {"warehouse": "bigquery", "bigquery_project": "a-project", "bigquery_dataset": "ods"}
+    cloud = pipeline.settings.model_copy(update=changes)
     definitions = build_definitions(Services(lambda: cloud))
     spec = next(spec for spec in definitions.resolve_all_asset_specs() if spec.key.to_user_string() == TABLE)
     assert spec.kinds == {"bigquery", "table"}
