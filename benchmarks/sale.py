@@ -9,6 +9,7 @@ from benchmarks.shop import slow_down
 from pycontw_assets.drill.play import Drill
 from pycontw_assets.drill.sale import Pay, Sale, Sell
 from pycontw_assets.drill.script import write_script
+from pycontw_assets.drill.waits import both
 from pycontw_assets.latency import spread
 from pycontw_assets.trial import open_trial
 
@@ -27,5 +28,5 @@ def sale(orders: int, latency: float) -> dict[str, Any]:
         if not drill.passed:
             raise SystemExit("an invariant did not hold; play it with: pycontw-assets drill")
         waited = drill.waited()
-    found = {"access": spread(one.access for one in waited), "invitation": spread(one.mail for one in waited)}
+    found = {what: spread(seconds) for what, seconds in both(waited).items()}
     return {what: asdict(seconds) for what, seconds in found.items() if seconds}

@@ -27,6 +27,7 @@ _MOST_DOUBLINGS = 20  # of a pause; further on only the number would grow
 Clock = Callable[[], datetime]
 _T = TypeVar("_T")
 GrantState = Literal["intended", "granted", "waived", "revoking", "revoked"]
+LET_IN: tuple[GrantState, ...] = ("granted", "waived")  # seen on the list, or taken as given
 BatchState = Literal["open", "accepted", "sent", "cancelled", "empty"]
 
 
@@ -484,7 +485,7 @@ class Ledger:
             )
             .where(
                 grants.c.edition == edition,
-                grants.c.state.in_(("granted", "waived")),
+                grants.c.state.in_(LET_IN),
                 ~sa.exists().where(same_span),
             )
             .order_by(grants.c.granted_at, grants.c.address_key)
@@ -530,7 +531,7 @@ class Ledger:
         waiting = (
             sa.exists()
             .where(invitations.c.batch_key == batches.c.batch_key, invitations.c.reason == batches.c.remote_status)
-            .where(same_span, grants.c.state.in_(("granted", "waived")))
+            .where(same_span, grants.c.state.in_(LET_IN))
         )
         mine = (batches.c.partition_key == partition_key, batches.c.state == "cancelled")
         query = sa.select(batches).where(*mine, waiting).order_by(batches.c.created_at, batches.c.batch_key)

@@ -11,9 +11,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger import Ledger, batches, chunks, grants, holdings, invitations, same_span
+from pycontw_assets.ledger import LET_IN, Ledger, batches, chunks, grants, holdings, invitations, same_span
 
-_LET_IN = ("granted", "waived")
 _INVITED = ("accepted", "adopted")  # by us, or by other means before
 
 
@@ -45,7 +44,7 @@ class Headcount:
 
 def headcount(ledger: Ledger, partition_key: str, edition: str, moment: datetime) -> Headcount:
     """One query, whatever the number of holders."""
-    let_in = grants.c.state.in_(_LET_IN)
+    let_in = grants.c.state.in_(LET_IN)
     since = sa.func.coalesce(grants.c.granted_at, grants.c.intended_at)
     counted = {
         "entitled": sa.true(),

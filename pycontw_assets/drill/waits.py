@@ -47,33 +47,34 @@ def table(rows: Iterable[tuple[str, Sequence[Waited]]]) -> Iterator[str]:
     """p50, p95 and max of each group of tickets."""
     yield f"  {'seconds from payment':<38}{'tickets':>8}{'p50':>8}{'p95':>8}{'max':>8}"
     for name, waited in rows:
-        for what, seconds in _both(waited).items():
+        for what, seconds in both(waited).items():
             found = spread(seconds)
             numbers = (
                 f"{found.count:>8}{found.median:>8.0f}{found.p95:>8.0f}{found.slowest:>8.0f}"
                 if found
                 else f"{'none':>8}"
             )
-            yield f"  {f'{name}, {what}':<38}{numbers}"
+            yield f"  {f'{name}, to {what}':<38}{numbers}"
 
 
 def histogram(waited: Sequence[Waited]) -> Iterator[str]:
     """One row per stretch of seconds, a bar for access and one for the invitation."""
-    both = _both(waited)
-    known = [one for seconds in both.values() for one in seconds if one is not None]
+    waits = both(waited)
+    known = [one for seconds in waits.values() for one in seconds if one is not None]
     if not known:
         return
     step = bucket_seconds(max(known))
-    bars = [counts(seconds, step) for seconds in both.values()]
+    bars = [counts(seconds, step) for seconds in waits.values()]
     most = max(max(found.values(), default=0) for found in bars)
-    yield f"  {'seconds':>11}  " + "  ".join(f"{what:<{_BAR + 6}}" for what in both).rstrip()
+    yield f"  {'seconds':>11}  " + "  ".join(f"{f'to {what}':<{_BAR + 6}}" for what in waits).rstrip()
     for bucket in range(int(max(known) // step) + 1):
         cells = "  ".join(f"{_bar(found.get(bucket, 0), most):<{_BAR + 6}}" for found in bars)
         yield f"  {bucket * step:>5}-{(bucket + 1) * step:<5}  {cells}".rstrip()
 
 
-def _both(waited: Sequence[Waited]) -> dict[str, list[float | None]]:
-    return {"to access": [one.access for one in waited], "to invitation": [one.mail for one in waited]}
+def both(waited: Sequence[Waited]) -> dict[str, list[float | None]]:
+    """The seconds of everybody, to access and to the invitation."""
+    return {"access": [one.access for one in waited], "invitation": [one.mail for one in waited]}
 
 
 def _bar(count: int, most: int) -> str:

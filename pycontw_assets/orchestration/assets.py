@@ -30,6 +30,7 @@ from pycontw_assets.authorize.guest_list import guests_lacking
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified
 from pycontw_assets.leases import process_identity
+from pycontw_assets.ledger import LET_IN
 from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.orchestration.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
@@ -326,7 +327,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
             return _rehearsed(context, services, partition, GUEST_LIST_CHECKS, findings)
         step = guest_list_step(services, _poll_id(context), _consents(context))
         snapshot = stored_orders(services, partition)
-        outside = services.ledger.unsettled_holders(partition.key, partition.edition, settled=("granted", "waived"))
+        outside = services.ledger.unsettled_holders(partition.key, partition.edition, settled=LET_IN)
         outcome = step.run(partition, snapshot.holders(services.pseudonymizer))
         entered = let_in(services.ledger, partition.edition, outside)
         gaps = guest_list_gaps(guests_lacking(services.ledger))

@@ -15,7 +15,7 @@ from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import read_books
 from pycontw_assets.leases import is_dead
-from pycontw_assets.ledger import GrantState
+from pycontw_assets.ledger import LET_IN, GrantState
 from pycontw_assets.orchestration.reconcile import (
     ACCESS_CHAIN,
     Attempts,
@@ -192,7 +192,7 @@ def _facts(
 def _with_open_work(services: Services, facts: EventFacts) -> EventFacts:
     ledger, partition, now = services.ledger, facts.partition, services.clock()
     waived = services.settings.gather_is_off
-    settled: tuple[GrantState, ...] = ("granted", "waived") if waived else ("granted",)
+    settled: tuple[GrantState, ...] = LET_IN if waived else ("granted",)
     unsettled = ledger.unsettled_holders(partition.key, partition.edition, settled)
     lapsed = [
         grant

@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from dagster import DagsterInstance
 
-from pycontw_assets.ledger import Ledger, grants, holdings, invitations
+from pycontw_assets.ledger import LET_IN, Ledger, grants, holdings, invitations, same_span
 from pycontw_assets.orchestration.doctor import Finding, instance_findings
 from pycontw_assets.orchestration.observe import recall
 from pycontw_assets.orchestration.reconcile import Decision, EventFacts
@@ -94,16 +94,11 @@ def _stages(ledger: Ledger, edition: str, partition_key: str) -> Counter[str]:
     open_grant = sa.and_(
         grants.c.edition == edition,
         grants.c.address_key == holdings.c.address_key,
-        grants.c.state.in_(("granted", "waived")),
-    )
-    answered = sa.and_(
-        invitations.c.edition == edition,
-        invitations.c.address_key == grants.c.address_key,
-        invitations.c.span == grants.c.span,
+        grants.c.state.in_(LET_IN),
     )
     query = (
         sa.select(grants.c.state, invitations.c.state)
-        .select_from(holdings.outerjoin(grants, open_grant).outerjoin(invitations, answered))
+        .select_from(holdings.outerjoin(grants, open_grant).outerjoin(invitations, same_span))
         .where(holdings.c.partition_key == partition_key)
     )
     with ledger.engine.begin() as db:

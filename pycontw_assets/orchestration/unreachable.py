@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 
-from pycontw_assets.ledger import Ledger, batches, grants, holdings, invitations, same_span
+from pycontw_assets.ledger import LET_IN, Ledger, batches, grants, holdings, invitations, same_span
 from pycontw_assets.orchestration.observe import Tick
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
@@ -62,7 +62,7 @@ def _why(services: Services, record: AttendeeRecord, reasons: dict[str, str]) ->
 def _refused(ledger: Ledger, edition: str, partition_key: str) -> dict[str, str]:
     """Pseudonym of an address that holds a ticket -> why its present invitation cannot arrive."""
     mine = sa.and_(invitations.c.address_key == holdings.c.address_key, invitations.c.edition == edition)
-    current = sa.and_(same_span, grants.c.state.in_(("granted", "waived")))
+    current = sa.and_(same_span, grants.c.state.in_(LET_IN))
     query = (
         sa.select(invitations.c.address_key, invitations.c.reason)
         .select_from(holdings.join(invitations, mine).join(grants, current).join(batches))

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from pycontw_assets.api_client import Malformed, NotFound, Refused, ServiceError, Unavailable
-from pycontw_assets.ledger import Batch, Invitation, Ledger
+from pycontw_assets.ledger import LET_IN, Batch, Invitation, Ledger
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import Campaign
@@ -183,7 +183,7 @@ class CampaignStep:
         keep: dict[str, Holder] = {}
         for item in self._claimed(batch):
             grant = grants.get(item.address_key)
-            is_current = grant and grant.span == item.span and grant.state in ("granted", "waived")
+            is_current = grant and grant.span == item.span and grant.state in LET_IN
             if item.address_key in holders and is_current:
                 keep[item.address_key] = holders[item.address_key]
         self.ledger.release_invitations(

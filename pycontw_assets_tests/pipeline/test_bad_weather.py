@@ -325,6 +325,7 @@ def test_a_ledger_that_cannot_be_written_is_named_and_nobody_is_mailed(
 
 
 @pytest.mark.slow
+@pytest.mark.embedded
 def test_tables_in_a_read_only_folder_are_named_and_keep_nobody_out(install: Install, world: World) -> None:
     pipeline = running_sale(install, world)
     world.sell(*events_of(world, EDITION))

@@ -188,6 +188,7 @@ def judge_all(
 
 
 @pytest.mark.slow
+@pytest.mark.embedded
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_killed_at_every_point_nobody_is_mailed_twice_forgotten_or_wrongly_kept(
     install: Install, world: World, matrix: Matrix, name: str
