@@ -161,6 +161,14 @@ members = sa.Table(
     sa.Column("profile_id", sa.String),  # NULL: Klaviyo refused the address
 )
 
+# Of the members, those Klaviyo was asked to add and did not say it had.
+joining = sa.Table(
+    "joining",
+    _tables,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("address_key", _Key, primary_key=True),
+)
+
 remote_ids = sa.Table(
     "remote_ids",
     _tables,
@@ -447,31 +455,50 @@ class Ledger:
     # -- the event's cumulative list --------------------------------------------------------------
 
     def members_of(self, partition_key: str) -> dict[str, str | None]:
+        """Pseudonym -> profile id of those who are, or may be, on the event's list, and of those Klaviyo refused."""
         query = sa.select(members.c.address_key, members.c.profile_id).where(members.c.partition_key == partition_key)
         with self.engine.begin() as db:
             return {row.address_key: row.profile_id for row in db.execute(query)}
 
+    def joining_of(self, partition_key: str) -> set[str]:
+        """Of the members, those of whom only Klaviyo knows whether they are on the list."""
+        return self._column(sa.select(joining.c.address_key).where(joining.c.partition_key == partition_key))
+
     def list_changes_due(self, partition_key: str) -> int:
-        """How many holders are not on the event's list, and how many on it hold no ticket of the event."""
+        """How many holders are not known to be on the event's list, and how many on it hold no ticket of the event."""
         holder = sa.select(holdings.c.address_key).where(holdings.c.partition_key == partition_key)
         member = sa.select(members.c.address_key).where(members.c.partition_key == partition_key)
-        missing, leaving = holder.except_(member).subquery(), member.except_(holder).subquery()
+        unsure = sa.select(joining.c.address_key).where(joining.c.partition_key == partition_key)
+        certain = member.where(members.c.address_key.not_in(unsure))
+        missing, leaving = holder.except_(certain).subquery(), member.except_(holder).subquery()
         counts = [sa.select(sa.func.count()).select_from(rows).scalar_subquery() for rows in (missing, leaving)]
         return int(self._scalar(sa.select(counts[0] + counts[1])) or 0)
 
-    def record_members(self, partition_key: str, profile_ids: Mapping[str, str | None]) -> None:
-        rows = [
-            {"partition_key": partition_key, "address_key": key, "profile_id": profile_id}
-            for key, profile_id in sorted(profile_ids.items())
-        ]
+    def intend_members(self, partition_key: str, profile_ids: Mapping[str, str | None]) -> None:
+        """Before the call that adds them: whoever dies in it leaves nobody on the list that is not known here."""
+        keys = sorted(profile_ids)
+        rows: list[dict[str, Any]] = [{"partition_key": partition_key, "address_key": key} for key in keys]
         with self.engine.begin() as db:
-            insert_missing(db, members, rows)
+            self._forget_members(db, partition_key, keys)
+            insert_missing(db, members, [{**row, "profile_id": profile_ids[row["address_key"]]} for row in rows])
+            insert_missing(db, joining, rows)
+
+    def confirm_members(self, partition_key: str, keys: Iterable[str]) -> None:
+        """After the call."""
+        with self.engine.begin() as db:
+            for chunk in chunks(sorted(keys)):
+                mine = joining.c.partition_key == partition_key
+                db.execute(sa.delete(joining).where(mine, joining.c.address_key.in_(chunk)))
 
     def forget_members(self, partition_key: str, keys: Iterable[str]) -> None:
         with self.engine.begin() as db:
-            for chunk in chunks(sorted(keys)):
-                mine = members.c.partition_key == partition_key
-                db.execute(sa.delete(members).where(mine, members.c.address_key.in_(chunk)))
+            self._forget_members(db, partition_key, keys)
+
+    def _forget_members(self, db: sa.Connection, partition_key: str, keys: Iterable[str]) -> None:
+        for chunk in chunks(sorted(keys)):
+            for table in (members, joining):
+                mine = table.c.partition_key == partition_key
+                db.execute(sa.delete(table).where(mine, table.c.address_key.in_(chunk)))
 
     # -- batches and invitations ------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from pycontw_assets.ledger import (
     holdings,
     insert_missing,
     invitations,
+    joining,
     members,
     meta,
     polls,
@@ -139,7 +140,8 @@ def _forget(db: sa.Connection, edition: str) -> None:
     """What a ledger that knows nobody made of the edition while Klaviyo could not tell; adopted people stay."""
     partitions = sa.select(events.c.partition_key).where(events.c.edition == edition)
     db.execute(sa.delete(polls).where(polls.c.partition_key.in_(partitions)))
-    db.execute(sa.delete(members).where(members.c.partition_key.in_(partitions)))
+    for table in (members, joining):
+        db.execute(sa.delete(table).where(table.c.partition_key.in_(partitions)))
     db.execute(sa.delete(holdings).where(holdings.c.edition == edition))
     db.execute(sa.delete(grants).where(grants.c.edition == edition))
     db.execute(sa.delete(events).where(events.c.edition == edition))

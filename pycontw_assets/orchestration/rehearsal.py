@@ -53,7 +53,8 @@ def plan_access(
     before = _guests(copy)
     outcome = guest_list_step(copy, poll_id, consents).run(partition, holders)
     after = _guests(copy)
-    joining, leaving = list_changes(holders, copy.ledger.members_of(partition.key))
+    known, unsure = copy.ledger.members_of(partition.key), copy.ledger.joining_of(partition.key)
+    joining, leaving = list_changes(holders, known, unsure)
     batches, problems = _plan_batches(copy, partition, holders, poll_id, consents)
     return EventPlan(
         partition.key,

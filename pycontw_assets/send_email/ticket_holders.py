@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -29,10 +29,10 @@ def list_name(partition: EventPartition) -> str:
 
 
 def list_changes(
-    holders: Mapping[str, Holder], known: Mapping[str, str | None]
+    holders: Mapping[str, Holder], known: Mapping[str, str | None], unsure: Collection[str]
 ) -> tuple[dict[str, Holder], dict[str, str | None]]:
-    """Who joins the list and who leaves it (with the profile ids)."""
-    joining = {key: holder for key, holder in holders.items() if key not in known}
+    """Who joins the list and who leaves it (with the profile ids). ``unsure``: who of the known may not be on it."""
+    joining = {key: holder for key, holder in holders.items() if key not in known or key in unsure}
     return joining, {key: profile_id for key, profile_id in known.items() if key not in holders}
 
 
@@ -46,21 +46,22 @@ def sync_ticket_holders(
 ) -> TicketHolderOutcome:
     """Make the list equal to the event's holders. Without a difference, Klaviyo is not called."""
     known = ledger.members_of(partition.key)
-    joining, leaving = list_changes(holders, known)
+    joining, leaving = list_changes(holders, known, ledger.joining_of(partition.key))
     if not joining and not leaving:
         return TicketHolderOutcome()
     with exclusive():
         list_id = ensure_list(client, ledger, pace, list_name(partition))
     profiles = ensure_profiles(client, pace, joining, {f"pycontw_{partition.edition}_ticket": partition.family})
     ids = {key: profile.profile_id for key, profile in profiles.found.items()}
+    ledger.intend_members(partition.key, {**ids, **dict.fromkeys(profiles.refused)})
     try:
         unknown = change_members(client, client.add_to_list, list_id, set(ids.values()))
         change_members(client, client.remove_from_list, list_id, {gone for gone in leaving.values() if gone})
     except NotFound:  # somebody deleted the list: the next poll makes it again, for everybody
         ledger.record_remote_id("list", list_name(partition), None)
-        ledger.forget_members(partition.key, known)
+        ledger.forget_members(partition.key, ledger.members_of(partition.key))
         raise
-    ids = {key: profile_id for key, profile_id in ids.items() if profile_id not in unknown}
-    ledger.record_members(partition.key, {**ids, **dict.fromkeys(profiles.refused)})
+    added = {key for key, profile_id in ids.items() if profile_id not in unknown}
+    ledger.confirm_members(partition.key, added | set(profiles.refused))
     ledger.forget_members(partition.key, leaving)
-    return TicketHolderOutcome(list_id, len(ids), len(leaving), len(profiles.refused))
+    return TicketHolderOutcome(list_id, len(added), len(leaving), len(profiles.refused))

@@ -12,6 +12,7 @@ from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, describe
 
 pytestmark = pytest.mark.thorough
 
+LONGER_THAN_A_ROTATION = 2 * 3600
 ANNA, BEN = "anna@example.org", "ben@example.com"
 
 
@@ -57,6 +58,23 @@ def test_whom_staff_added_while_gather_refused_us_stays_when_the_ticket_goes(
     pipeline.until_quiet()
     assert pipeline.guests() == {ANNA, BEN}
     assert pipeline.verdict() == []
+
+
+def test_who_gives_the_ticket_back_after_a_poll_died_adding_them_leaves_the_announcements(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    world.sell(event, address=ANNA)
+    pipeline.until_quiet()
+    [seat] = world.sell(event, address=BEN)
+    # As often as it is tried again within a poll.
+    world.faults.add("klaviyo", "reset", method="POST", path="/relationships/profiles", acts=True, times=None)
+    pipeline.poll()
+    world.faults.clear()
+    assert pipeline.ticket_holders(event) == {ANNA, BEN}
+    world.set_state(seat, "cancelled")
+    pipeline.clock.advance(LONGER_THAN_A_ROTATION)
+    pipeline.until_quiet()
+    assert pipeline.ticket_holders(event) == {ANNA}
 
 
 def two_holders_and_another_event(pipeline: Pipeline, world: World, event: int) -> tuple[int, int]:

@@ -85,7 +85,9 @@ def test_changes_of_the_list_are_counted_in_both_directions(ledger: Ledger) -> N
     hold(ledger, A, B)
     hold(ledger, C, partition=OTHER_PARTITION)
     assert ledger.list_changes_due(PARTITION.key) == 2
-    ledger.record_members(PARTITION.key, {A: "p1", B: None})
+    ledger.intend_members(PARTITION.key, {A: "p1", B: None})
+    assert ledger.list_changes_due(PARTITION.key) == 2
+    ledger.confirm_members(PARTITION.key, {A, B})
     assert ledger.list_changes_due(PARTITION.key) == 0
     hold(ledger, B, C)
     assert ledger.list_changes_due(PARTITION.key) == 2

@@ -97,7 +97,10 @@ def test_a_profile_somebody_deleted_does_not_hold_up_the_others(klaviyo: FakeKla
     assert not klaviyo.calls
 
 
-def test_killed_at_any_moment_the_next_poll_makes_the_list_right() -> None:
+@pytest.mark.parametrize("later", [(TWO, THREE), (TWO,), (THREE,), ()])
+def test_killed_at_any_moment_the_next_poll_makes_the_list_right_whoever_still_has_a_ticket(
+    later: tuple[str, ...],
+) -> None:
     ledger = memory_ledger(FakeClock())
     moment, is_over = 0, False
     while not is_over:
@@ -109,7 +112,8 @@ def test_killed_at_any_moment_the_next_poll_makes_the_list_right() -> None:
             is_over = True
         except Killed:
             pass
-        sync(klaviyo, ledger, TWO, THREE)
-        assert klaviyo.members(NAME) == {TWO, THREE}
-        assert ledger.members_of(PARTITION.key).keys() == keys(TWO, THREE)
+        sync(klaviyo, ledger, *later)
+        assert klaviyo.members(NAME) == set(later)
+        assert ledger.members_of(PARTITION.key).keys() == keys(*later)
+        assert not ledger.joining_of(PARTITION.key)
         moment += 1
