@@ -36,7 +36,6 @@ from pycontw_assets.load.warehouse import (
     Outcome,
     WarehouseError,
     check_frame,
-    merge_statement,
     partition_state_statement,
     utc_now,
 )
@@ -100,7 +99,7 @@ class BigQueryWarehouse:
             if len(frame) and self._state(table, partition_key) == (len(frame), digest):
                 return "unchanged"
             with self._staged(table, partition_key, frame, digest) as staging:
-                self._query(merge_statement(table, self._target(table), staging), partition_key)
+                self._query(_merge_statement(table, self._target(table), staging), partition_key)
             return "written"
 
     def partition_digest(self, table: Table, partition_key: str) -> str | None:
@@ -316,6 +315,22 @@ class BigQueryWarehouse:
             raise WarehouseError(f"BigQuery could not {operation}: {_reason(error)}") from None
         except (RequestException, NotDone, OSError):
             raise WarehouseError(f"BigQuery could not {operation}: no answer; later polls try again") from None
+
+
+def _merge_statement(table: Table, target: str, staging: str) -> str:
+    """Replaces one partition; its key is the only parameter.
+
+    The join condition is never true (a digest is no partition key), so nothing matches and every old row of the
+    partition goes as every new one comes. ``ON FALSE`` says the same, but an engine that plans it as a join
+    compares every pair of rows: in the emulator 110 s instead of 2 for 100,000 attendees.
+    """
+    columns = [identifier(column.name) for column in table.columns]
+    return (
+        f"MERGE INTO {target} t USING {staging} s ON t.{DIGEST_COLUMN} = s.{PARTITION_COLUMN}\n"
+        f"WHEN NOT MATCHED BY SOURCE AND t.{PARTITION_COLUMN} = ? THEN DELETE\n"
+        f"WHEN NOT MATCHED BY TARGET THEN INSERT ({', '.join(columns)})\n"
+        f"VALUES ({', '.join(f's.{column}' for column in columns)})"
+    )
 
 
 def _is_conflict(error: GoogleAPIError) -> bool:

@@ -1,7 +1,7 @@
 """What every warehouse can do, and the statements and checks all of them share. No engine is named here.
 
-A partition is replaced by one MERGE statement, never deleted and then loaded: a reader, and whoever comes after
-a crash, sees the old rows or the new ones.
+A partition is replaced by one statement or transaction, never deleted and then loaded: a reader, and whoever comes
+after a crash, sees the old rows or the new ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pycontw_assets.load.schema import (
     LOADED_AT_COLUMN,
     PARTITION_COLUMN,
     Table,
-    identifier,
 )
 
 if TYPE_CHECKING:
@@ -77,30 +76,9 @@ def doubled_rows(frame: pd.DataFrame) -> int:
     return int(frame.duplicated(list(KEY_COLUMNS)).sum())
 
 
-def merge_statement(table: Table, target: str, staging: str) -> str:
-    """Replaces one partition; its key is the only parameter. ``target`` and ``staging`` are dotted plain names.
-
-    The join condition is never true (a digest is no partition key), so nothing matches and every old row of the
-    partition goes as every new one comes. ``ON FALSE`` says the same, but makes DuckDB compare every pair of
-    rows: 110 s instead of 2 for 100,000 attendees.
-    """
-    columns = [identifier(column.name) for column in table.columns]
-    return (
-        f"MERGE INTO {_dotted(target)} t USING {_dotted(staging)} s "
-        f"ON t.{DIGEST_COLUMN} = s.{PARTITION_COLUMN}\n"
-        f"WHEN NOT MATCHED BY SOURCE AND t.{PARTITION_COLUMN} = ? THEN DELETE\n"
-        f"WHEN NOT MATCHED BY TARGET THEN INSERT ({', '.join(columns)})\n"
-        f"VALUES ({', '.join(f's.{column}' for column in columns)})"
-    )
-
-
 def partition_state_statement(target: str) -> str:
-    """Rows, and the smallest and largest digest, of the partition given as the only parameter."""
-    return (
-        f"SELECT COUNT(*), MIN({DIGEST_COLUMN}), MAX({DIGEST_COLUMN})\n"
-        f"FROM {_dotted(target)} WHERE {PARTITION_COLUMN} = ?"
-    )
+    """Rows, and the smallest and largest digest, of the partition given as the only parameter.
 
-
-def _dotted(name: str) -> str:
-    return ".".join(identifier(part) for part in name.split("."))
+    ``target`` is made of plain names, as are those of every statement of a warehouse.
+    """
+    return f"SELECT COUNT(*), MIN({DIGEST_COLUMN}), MAX({DIGEST_COLUMN})\nFROM {target} WHERE {PARTITION_COLUMN} = ?"

@@ -231,7 +231,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             "partition_expr": "partition_key",
         },
         description=f"One row per {family} attendee, de-identified by deidentify/policy.yaml. Cancelled ones stay, "
-        "flagged. An event's rows are replaced in one statement.",
+        "flagged. An event's rows are replaced all at once.",
     )
     def attendees(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
         with _watched(context, services):

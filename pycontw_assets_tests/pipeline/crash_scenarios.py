@@ -33,8 +33,8 @@ DEEDS: tuple[Kind, ...] = (
     "after a COMMIT",
     "vault: half written",
     "vault: replaced, unsynced",
-    "before a MERGE",
-    "somewhere from MERGE on",
+    "before a replacement",
+    "somewhere in a replacement",
     "after a warehouse statement",
 )
 DEEDS_AND_TRANSACTIONS: tuple[Kind, ...] = (

@@ -33,16 +33,16 @@ Kind = Literal[
     "vault: whole, unsynced",
     "vault: before replacing",
     "vault: replaced, unsynced",
-    "before a MERGE",
-    "somewhere from MERGE on",
+    "before a replacement",
+    "somewhere in a replacement",
     "after a warehouse statement",
     "after a COMMENT in the warehouse",
     "between reads of the ledger",
     "after a COMMIT of Dagster's",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-TRIES_PER_MERGE = 8
-_LONGEST_MERGE_SECONDS = 0.02  # of these small tables, with the checkpoint at closing
+TRIES_PER_REPLACEMENT = 8
+_LONGEST_REPLACEMENT_SECONDS = 0.02  # of these small tables, with the checkpoint at closing
 _WRITES = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP")
 
 
@@ -165,9 +165,9 @@ class KillPoints:
 
     def statement(self, run: Callable[[], Any], text: str) -> Any:
         """Reads change nothing: the points around them are those of the statements before and after."""
-        if text.startswith("MERGE"):
+        if text.startswith("BEGIN"):
             self._die_later()
-            self._reach("before a MERGE")
+            self._reach("before a replacement")
         result = run()
         if text.startswith("COMMENT"):
             self._reach("after a COMMENT in the warehouse")
@@ -176,12 +176,12 @@ class KillPoints:
         return result
 
     def _die_later(self) -> None:
-        """Each MERGE stands for several points: random moments from its beginning to the end of the connection."""
-        kind: Kind = "somewhere from MERGE on"
-        for _ in range(TRIES_PER_MERGE):
+        """Each stands for several points: random moments from its beginning to the end of the connection."""
+        kind: Kind = "somewhere in a replacement"
+        for _ in range(TRIES_PER_REPLACEMENT):
             self._counts[KINDS.index(kind)] += 1
             if self._chosen == KillPoint(kind, self._counts[KINDS.index(kind)]):
-                moment = random.Random(self._chosen.number).uniform(0, _LONGEST_MERGE_SECONDS)
+                moment = random.Random(self._chosen.number).uniform(0, _LONGEST_REPLACEMENT_SECONDS)
                 threading.Timer(moment, _die).start()
 
 

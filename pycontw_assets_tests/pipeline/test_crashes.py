@@ -201,7 +201,7 @@ def test_killed_at_every_point_nobody_is_mailed_twice_forgotten_or_wrongly_kept(
     matrix.tried[name] = killed
     matrix.faults.update(kind for kind, _ in faults)
     assert not faults, "\n".join(text for _, text in faults[:20])
-    assert killed.total() > 0.98 * len(points), "a few points depend on how fast Klaviyo and the MERGE are"
+    assert killed.total() > 0.98 * len(points), "a few points depend on how fast Klaviyo and the warehouse are"
 
 
 # What is worst to be interrupted at: requests by what they do, deeds in the stores by their number.
@@ -209,7 +209,7 @@ REQUESTS = [("POST .*setEmailGuestlist$", 1), ("POST .*/api/campaigns$", 0), ("P
 DEEDS = [
     KillPoint("after a COMMIT", 20),
     KillPoint("vault: half written", 1),
-    KillPoint("somewhere from MERGE on", 5),
+    KillPoint("somewhere in a replacement", 5),
 ]
 
 
