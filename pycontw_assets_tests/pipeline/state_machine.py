@@ -546,7 +546,10 @@ class Sale(RuleBasedStateMachine):
     # -- judging ----------------------------------------------------------------------------------
 
     def _judge(self, *, settled: bool) -> None:
-        found = [finding for finding in self.pipeline.verdict(settled=settled) if not self._is_excused(finding)]
+        findings = self.pipeline.verdict(settled=settled)
+        for finding in findings:
+            self._note_unknowable(finding)
+        found = [finding for finding in findings if not self._is_excused(finding)]
         assert not found, found
 
     def _is_excused(self, finding: Finding) -> bool:
@@ -557,15 +560,19 @@ class Sale(RuleBasedStateMachine):
         another one which nobody could read yet, is let in and invited again later. And a buyer whom a list cut short
         does not show is added, though staff may have done so: who is new must not wait for the list to be whole.
         """
-        whose = finding.text.partition(" ")[0].rstrip(",")
+        whose = _whose(finding)
         if finding.invariant == 2 and self.pipeline.settings.gather_is_off:
             return whose in {mask(normalise(address)) for address in self.pipeline.mailed()}
         if self._cut and "added by hand" in finding.text:
             return whose in {mask(normalise(ticket.address)) for ticket in self.world.kktix.tickets.values()}
+        return finding.invariant in (1, 4) and whose in self._unknowable
+
+    def _note_unknowable(self, finding: Finding) -> None:
+        """Before any excuse: the second mail of who was taken off in ignorance is told before the removal is."""
+        whose = _whose(finding)
         if finding.invariant == 4 and not self._could_have_known(whose, finding.text):
             self._unknowable.add(whose)
             self.tally["removals nobody could know better of"] += 1
-        return finding.invariant in (1, 4) and whose in self._unknowable
 
     def _could_have_known(self, whose: str, text: str) -> bool:
         [at] = map(datetime.fromisoformat, re.findall(r" lost access at (\S+) ", text))
@@ -626,6 +633,10 @@ class Sale(RuleBasedStateMachine):
 
 def _is_good(call: CallRecord) -> bool:
     return call.status == 200 and not call.fault
+
+
+def _whose(finding: Finding) -> str:
+    return finding.text.partition(" ")[0].rstrip(",")
 
 
 def _pick(options: Sequence[_T], number: int) -> _T:
