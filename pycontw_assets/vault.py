@@ -145,6 +145,15 @@ class Vault:
         """The snapshot of a partition, ``None`` when there never was one."""
         return self._current(key)[0]
 
+    def stream(self, key: str) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]] | None:
+        """The snapshot without its records, and these one by one: for who looks once, at a fraction of the memory."""
+        stored = self._store.read(_object_name(key))
+        if stored is None:
+            return None
+        if self._latest and self._latest[:2] == (key, stored.content):
+            return self._latest[2], iter(self._latest[2].records.values())
+        return self._parsed(key, stored.content)
+
     def write(self, snapshot: OrderSnapshot) -> OrderSnapshot:
         """Store the successor of the generation that ``snapshot`` was made from; returns it as stored."""
         key = snapshot.partition.key
@@ -204,15 +213,21 @@ class Vault:
         if self._latest and self._latest[:2] == (key, content):
             return self._latest[2]
         with _without_garbage_collection():
-            lines = self._decrypt(key, content)
-            try:
-                snapshot = _from_lines(lines)
-            except (KeyError, TypeError, ValueError, AttributeError):
-                raise VaultError(f"vault: {key} has another shape; read it with the release that wrote it") from None
-        if snapshot.partition.key != key:
-            raise VaultError(f"vault: what is stored as {key} belongs to {snapshot.partition.key}; restore it anew")
+            empty, records = self._parsed(key, content)
+            snapshot = replace(empty, records={record.attendee.attendee_id: record for record in records})
         self._latest = (key, content, snapshot)
         return snapshot
+
+    def _parsed(self, key: str, content: bytes) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]]:
+        lines = self._decrypt(key, content)
+        with _understood(key):
+            event: dict[str, Any] = next(lines, {})
+            snapshot = _event_from_json(event)
+            # Version 1 was one line, with the attendees in it.
+            records = event["records"] if event["version"] == 1 else lines
+        if snapshot.partition.key != key:
+            raise VaultError(f"vault: what is stored as {key} belongs to {snapshot.partition.key}; restore it anew")
+        return snapshot, _records_from_json(key, records)
 
     def _encrypt(self, lines: Iterable[Any]) -> bytes:
         packer = zlib.compressobj(3)
@@ -237,6 +252,14 @@ class Vault:
             return MultiFernet([Fernet(key) for key in keys])
         except ValueError:
             raise VaultError("VAULT_KEY: every key must be a Fernet key (44 characters of URL-safe base64)") from None
+
+
+@contextmanager
+def _understood(key: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise VaultError(f"vault: {key} has another shape; read it with the release that wrote it") from None
 
 
 @contextmanager
@@ -276,13 +299,9 @@ def _to_lines(snapshot: OrderSnapshot) -> Iterator[dict[str, Any]]:
     yield from map(_record_to_json, snapshot.records.values())
 
 
-def _from_lines(lines: Iterator[Any]) -> OrderSnapshot:
-    """Version 1 was one line, with the attendees in it."""
-    event: dict[str, Any] = next(lines, {})
-    records = map(_record_from_json, event["records"] if event["version"] == 1 else lines)
+def _event_from_json(event: dict[str, Any]) -> OrderSnapshot:
     return OrderSnapshot(
         partition=EventPartition(**event["partition"]),
-        records={record.attendee.attendee_id: record for record in records},
         quarantine={
             int(attendee_id): Quarantined(reason, datetime.fromisoformat(since), attempts)
             for attendee_id, (reason, since, attempts) in event["quarantine"].items()
@@ -291,6 +310,11 @@ def _from_lines(lines: Iterator[Any]) -> OrderSnapshot:
         generation=event["generation"],
         rebuilding=event["rebuilding"],
     )
+
+
+def _records_from_json(key: str, items: Iterable[Any]) -> Iterator[AttendeeRecord]:
+    with _understood(key):
+        yield from map(_record_from_json, items)
 
 
 def _record_to_json(record: AttendeeRecord) -> dict[str, Any]:

@@ -34,6 +34,7 @@ _DTYPES: Mapping[ColumnType, str] = {
     "STRING": "string[python]",
     "TIMESTAMP": "datetime64[us, UTC]",
 }
+_Cell = Callable[[AttendeeRecord, EventPartition, Mapping[str, Any]], Any]
 _SEVERAL_KEPT = "; "
 _LONGEST_QUESTION = 200
 _ADDRESS_LIKE = re.compile(r"\S*@\S*")
@@ -51,22 +52,25 @@ class Deidentified:
 
 
 def deidentify(
-    records: Sequence[AttendeeRecord],
+    records: Iterable[AttendeeRecord],
     partition: EventPartition,
     pseudonymizer: Pseudonymizer,
     policy: Policy | None = None,
 ) -> Deidentified:
-    """One row per attendee, in the given order, with every column of the policy."""
+    """One row per attendee, in the given order, with every column of the policy. Each record is looked at once."""
     import pandas as pd
 
     policy = policy or load_policy()
     form = _Form(policy, pseudonymizer)
-    answers = [form.answers_of(record) for record in records]
-    columns = {
-        column.name: pd.Series(_values(column, records, partition, answers), dtype=_DTYPES[column.type])
-        for column in policy.columns
-    }
-    return Deidentified(pd.DataFrame(columns), dict(form.unknown), dict(form.unlisted), dict(form.repeated))
+    values: dict[str, list[Any]] = {column.name: [] for column in policy.columns}
+    cells = [(values[column.name].append, _cell(column)) for column in policy.columns]
+    for record in records:
+        answers = form.answers_of(record)
+        for put, value in cells:
+            put(value(record, partition, answers))
+    # A column's values go as soon as its series is there.
+    series = {c.name: pd.Series(values.pop(c.name), dtype=_DTYPES[c.type]) for c in policy.columns}
+    return Deidentified(pd.DataFrame(series), dict(form.unknown), dict(form.unlisted), dict(form.repeated))
 
 
 def answer_text(value: Any) -> str | None:
@@ -157,29 +161,25 @@ class _Form:
         return self._pseudonymizer.digest(_NORMALISERS[kind](text) or text)
 
 
-def _values(
-    column: Column,
-    records: Sequence[AttendeeRecord],
-    partition: EventPartition,
-    answers: Sequence[Mapping[str, Any]],
-) -> Iterable[Any]:
-    own = _PIPELINE.get(column.name)
-    if own is not None:
-        return [own(record, partition) for record in records]
+def _cell(column: Column) -> _Cell:
+    """What takes a column's value out of a record, its event and its answers."""
+    name, typed = column.name, _TYPED[column.type]
+    if name in _PIPELINE:
+        return _PIPELINE[name]
     if column.source.startswith("payload: "):
-        return [_TYPED[column.type](getattr(record.attendee, column.name)) for record in records]
-    return [row.get(column.name) for row in answers]
+        return lambda record, _event, _answers: typed(getattr(record.attendee, name))
+    return lambda _record, _event, answers: answers.get(name)
 
 
-_PIPELINE: Mapping[str, Callable[[AttendeeRecord, EventPartition], Any]] = {
-    "partition_key": lambda record, partition: partition.key,
-    "edition": lambda record, partition: partition.edition,
-    "family": lambda record, partition: partition.family,
-    "event_id": lambda record, partition: partition.event_id,
-    "is_usable": lambda record, partition: record.is_usable,
-    "is_cancelled": lambda record, partition: record.gone_at is not None or record.attendee.state == "cancelled",
-    "first_seen_at": lambda record, partition: record.first_seen_at,
-    "gone_at": lambda record, partition: record.gone_at,
+_PIPELINE: Mapping[str, _Cell] = {
+    "partition_key": lambda record, event, answers: event.key,
+    "edition": lambda record, event, answers: event.edition,
+    "family": lambda record, event, answers: event.family,
+    "event_id": lambda record, event, answers: event.event_id,
+    "is_usable": lambda record, event, answers: record.is_usable,
+    "is_cancelled": lambda record, event, answers: record.gone_at is not None or record.attendee.state == "cancelled",
+    "first_seen_at": lambda record, event, answers: record.first_seen_at,
+    "gone_at": lambda record, event, answers: record.gone_at,
 }
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from operator import attrgetter
@@ -300,13 +300,32 @@ def next_refresh(snapshot: OrderSnapshot, refresh: timedelta) -> datetime | None
 _fields_of = attrgetter(*(field.name for field in fields(Attendee)))  # what ``astuple`` gives, without its deep copies
 
 
-def content_digest(snapshot: OrderSnapshot, rules: str) -> str:
+class ContentDigest:
     """Changes when anything the tables show may change; re-reading what stayed the same does not change it.
 
     ``rules`` names the field policy and the pseudonym key: with other ones the same orders give other rows.
+    A sum of digests is the same in whatever order the records come.
     """
-    digest = hashlib.sha256(rules.encode())
-    for attendee_id in sorted(snapshot.records):
-        record = snapshot.records[attendee_id]
-        digest.update(repr((_fields_of(record.attendee), record.first_seen_at, record.gone_at)).encode())
-    return digest.hexdigest()
+
+    def __init__(self, rules: str) -> None:
+        self._rules = rules
+        self._sum = 0
+        self.records = 0
+
+    def passing(self, records: Iterable[AttendeeRecord]) -> Iterator[AttendeeRecord]:
+        """The same records, counted in as they pass."""
+        for record in records:
+            shown = repr((_fields_of(record.attendee), record.first_seen_at, record.gone_at))
+            self._sum += int.from_bytes(hashlib.sha256(shown.encode()).digest(), "big")
+            self.records += 1
+            yield record
+
+    def __str__(self) -> str:
+        return hashlib.sha256(f"{self._rules} {self._sum}".encode()).hexdigest()
+
+
+def content_digest(snapshot: OrderSnapshot, rules: str) -> str:
+    digest = ContentDigest(rules)
+    for _ in digest.passing(snapshot.records.values()):
+        pass
+    return str(digest)

@@ -99,7 +99,7 @@ class BigQueryWarehouse:
             if len(frame) and self._state(table, partition_key) == (len(frame), digest):
                 return "unchanged"
             with self._staged(table, partition_key, frame, digest) as staging:
-                self._query(_merge_statement(table, self._target(table), staging), partition_key)
+                self._query(merge_statement(table, self._target(table), staging), partition_key)
             return "written"
 
     def partition_digest(self, table: Table, partition_key: str) -> str | None:
@@ -317,7 +317,7 @@ class BigQueryWarehouse:
             raise WarehouseError(f"BigQuery could not {operation}: no answer; later polls try again") from None
 
 
-def _merge_statement(table: Table, target: str, staging: str) -> str:
+def merge_statement(table: Table, target: str, staging: str) -> str:
     """Replaces one partition; its key is the only parameter.
 
     The join condition is never true (a digest is no partition key), so nothing matches and every old row of the

@@ -28,7 +28,6 @@ from dagster import (
 
 from pycontw_assets.authorize.guest_list import guests_lacking
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.deidentify.pseudonymize import Deidentified
 from pycontw_assets.leases import process_identity
 from pycontw_assets.ledger import LET_IN
 from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
@@ -55,7 +54,15 @@ from pycontw_assets.orchestration.shadow import shadow
 from pycontw_assets.orchestration.shop import stale_after
 from pycontw_assets.orchestration.waiting import figures, seconds_from_payment
 from pycontw_assets.orchestration.watch import watched
-from pycontw_assets.orchestration.work import campaign_step, guest_list_step, load_rows, read_orders, stored_orders
+from pycontw_assets.orchestration.work import (
+    RowsLoaded,
+    campaign_step,
+    guest_list_step,
+    load_rows,
+    read_orders,
+    stored_orders,
+    stored_records,
+)
 from pycontw_assets.progress import headcount, invited_by, let_in
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
 from pycontw_assets.send_email.named import ensure_template
@@ -236,9 +243,8 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
     def attendees(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
         with _watched(context, services):
             partition = _begin(context, services)
-            snapshot = stored_orders(services, partition)
             try:
-                loaded = load_rows(services, partition, snapshot)
+                loaded = load_rows(services, partition, stored_records(services, partition))
             except RefusedRows as refused:
                 _show_refusal(context, refused)
                 raise
@@ -252,7 +258,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                     "repeated_answers": counted(result.repeated_answers, "column"),
                     "newest": preview_of_rows(result.frame),
                 },
-                check_results=_table_verdicts(result, expected=len(snapshot.records), stored=loaded.stored),
+                check_results=_table_verdicts(loaded),
             )
 
     return attendees
@@ -266,8 +272,9 @@ def _show_refusal(context: AssetExecutionContext, refused: RefusedRows) -> None:
     )
 
 
-def _table_verdicts(result: Deidentified, *, expected: int, stored: int) -> list[AssetCheckResult]:
+def _table_verdicts(loaded: RowsLoaded) -> list[AssetCheckResult]:
     """Of ``TABLE_CHECKS``. Whoever comes here wrote a table, so nothing in it was refused."""
+    result, stored, expected = loaded.result, loaded.stored, loaded.attendees
     unknown = [f"{count} answers to a question no rule names" for count in result.unknown_questions.values()]
     unlisted = [f"{column}: {count} answers outside its choices" for column, count in result.unlisted_answers.items()]
     return [

@@ -104,7 +104,7 @@ def _erase_orders(services: Services, partition: EventPartition, address: str, k
         if mine:
             snapshot = services.vault.write(replace(snapshot, records=rest))
         _tell_ledger(services, partition, snapshot, key)
-    load_rows(services, partition, snapshot)
+    load_rows(services, partition, snapshot.records.values())
     result.done.append(f"{partition.key}: {len(mine)} attendees are out of the vault and the table")
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pycontw_assets.authorize.guest_list import GuestListStep
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
-from pycontw_assets.extract.orders import BookReading, content_digest, next_refresh, open_ids
+from pycontw_assets.extract.orders import BookReading, ContentDigest, content_digest, next_refresh, open_ids
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
 from pycontw_assets.ledger import Poll
 from pycontw_assets.load.checks import refuse_misleading
@@ -19,7 +19,7 @@ from pycontw_assets.load.warehouse import content_digest as table_digest
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.vault_retention import no_longer_purged
 from pycontw_assets.people import erased_ids
-from pycontw_assets.records import EventPartition, OrderSnapshot
+from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.vault import VaultError
 
@@ -32,10 +32,11 @@ class OrdersRead:
 
 @dataclass(frozen=True, slots=True)
 class RowsLoaded:
-    """``stored`` is what the table holds of the event afterwards."""
+    """``attendees`` went in; ``stored`` is what the table holds of the event afterwards."""
 
     result: Deidentified
     outcome: Outcome
+    attendees: int
     stored: int
 
 
@@ -61,6 +62,14 @@ def stored_orders(services: Services, partition: EventPartition) -> OrderSnapsho
             f"vault: the orders of {partition.key} are not there (any more); nothing is done by their word"
         )
     return snapshot
+
+
+def stored_records(services: Services, partition: EventPartition) -> Iterator[AttendeeRecord]:
+    """The same orders one by one, for who looks at each of them once."""
+    found = services.vault.stream(partition.key)
+    if found is None or found[0].rebuilding:
+        return iter(stored_orders(services, partition).records.values())
+    return found[1]
 
 
 def read_orders(services: Services, partition: EventPartition, consents: frozenset[str]) -> OrdersRead:
@@ -98,15 +107,16 @@ def read_orders(services: Services, partition: EventPartition, consents: frozens
     return OrdersRead(outcome, digest)
 
 
-def load_rows(services: Services, partition: EventPartition, snapshot: OrderSnapshot) -> RowsLoaded:
+def load_rows(services: Services, partition: EventPartition, records: Iterable[AttendeeRecord]) -> RowsLoaded:
     """Replace the event's rows by those of its orders, and only then let the ledger know of them."""
+    digest = ContentDigest(services.table_rules)
     table = attendee_tables(load_policy().columns)[partition.family]
-    result = deidentify(list(snapshot.records.values()), partition, services.pseudonymizer)
+    result = deidentify(digest.passing(records), partition, services.pseudonymizer)
     refuse_misleading(table.name, result.frame)
     outcome = services.warehouse.replace_partition(table, partition.key, result.frame, table_digest(result.frame))
     stored = services.warehouse.partition_rows(table, partition.key)
-    services.ledger.record_load(partition.key, content_digest(snapshot, services.table_rules))
-    return RowsLoaded(result, outcome, stored)
+    services.ledger.record_load(partition.key, str(digest))
+    return RowsLoaded(result, outcome, digest.records, stored)
 
 
 def guest_list_step(services: Services, poll_id: str, consents: frozenset[str]) -> GuestListStep:

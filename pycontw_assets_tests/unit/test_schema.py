@@ -3,8 +3,8 @@
 import pytest
 
 from pycontw_assets.deidentify.policy import Column, load_policy
+from pycontw_assets.load.bigquery_warehouse import merge_statement
 from pycontw_assets.load.schema import attendee_tables, identifier
-from pycontw_assets.load.warehouse import merge_statement
 
 TABLES = attendee_tables(load_policy().columns)
 

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import threading
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -92,6 +93,31 @@ def test_what_was_just_written_or_opened_is_not_opened_again_until_it_changes(tm
     assert one.read(PARTITION.key) == newer
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+def test_records_one_by_one_are_those_of_the_snapshot(tmp_path: Path, is_open: bool) -> None:
+    written = vault(tmp_path).write(snapshot(1, 2, rebuilding=True))
+    reader = vault(tmp_path)
+    if is_open:
+        reader.read(PARTITION.key)
+    event, records = reader.stream(PARTITION.key) or (None, ())
+    assert list(records) == list(written.records.values())
+    assert event is not None
+    assert (event.partition, event.rebuilding, event.generation) == (PARTITION, True, 1)
+    assert reader.stream("2031-individual-1") is None
+
+
+def test_a_record_of_another_shape_stops_who_reads_them_one_by_one() -> None:
+    store = MemoryStore()
+    Vault(store, [KEY]).write(snapshot(1))
+    [name] = store.objects
+    lines = zlib.decompress(Fernet(KEY).decrypt(store.objects[name])) + b'{"attendee": {}}\n'
+    store.objects[name] = Fernet(KEY).encrypt(zlib.compress(lines))
+    _, records = Vault(store, [KEY]).stream(PARTITION.key) or (None, iter(()))
+    next(records)
+    with pytest.raises(VaultError, match=PARTITION.key):
+        next(records)
+
+
 def test_what_never_was_is_none(tmp_path: Path) -> None:
     assert vault(tmp_path).read(PARTITION.key) is None
 
@@ -129,8 +155,6 @@ def test_a_damaged_object_is_an_error_and_never_an_empty_snapshot(tmp_path: Path
 @pytest.mark.parametrize("document", [b"", b"{}", b"[]", b"{", b"null", b'{"version": 2}', b'{"records": []}'])
 def test_a_document_of_another_shape_is_an_error_with_a_text(tmp_path: Path, document: bytes) -> None:
     """An older or newer release wrote it: ``KeyError: 'rebuilding'`` helps nobody."""
-    import zlib
-
     store = MemoryStore()
     store.objects[f"{PARTITION.key}.orders"] = Fernet(KEY).encrypt(zlib.compress(document))
     with pytest.raises(VaultError, match=PARTITION.key):
@@ -139,8 +163,6 @@ def test_a_document_of_another_shape_is_an_error_with_a_text(tmp_path: Path, doc
 
 def test_what_the_first_release_wrote_is_read(tmp_path: Path) -> None:
     """It put the attendees into the one document that the event was."""
-    import zlib
-
     store = MemoryStore()
     written = Vault(store, [KEY]).write(snapshot(1, 2))
     name = f"{PARTITION.key}.orders"
