@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
-import sqlalchemy as sa
 from dagster import DagsterInstance
 
-from pycontw_assets.ledger import LET_IN, Ledger, grants, holdings, invitations, same_span
 from pycontw_assets.orchestration.doctor import Finding, instance_findings
 from pycontw_assets.orchestration.observe import recall
 from pycontw_assets.orchestration.reconcile import Decision, EventFacts
 from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.records import OrderSnapshot
+from pycontw_assets.progress import headcount
+from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.troubles import Trouble
 from pycontw_assets.vault import VaultError
 
@@ -55,7 +53,7 @@ def _event(services: Services, facts: EventFacts, decision: Decision) -> EventSt
     key, poll = facts.partition.key, facts.poll
     return EventStatus(
         key,
-        {**_orders(services, key), **_people(services.ledger, facts)},
+        {**_orders(services, key), **_people(services, facts.partition)},
         poll.polled_at if poll and not poll.problem else None,
         decision.next_attempt_at,
         max(facts.access.failures, facts.load.failures),
@@ -77,30 +75,12 @@ def _orders(services: Services, key: str) -> dict[str, int | None]:
     }
 
 
-def _people(ledger: Ledger, facts: EventFacts) -> dict[str, int | None]:
+def _people(services: Services, partition: EventPartition) -> dict[str, int | None]:
     """Of the addresses that hold a usable ticket of the event, by how far they came."""
-    edition, key = facts.partition.edition, facts.partition.key
-    stages = _stages(ledger, edition, key)
-    waiting = stages["claimed"] + stages["none"] + stages["not let in"]
+    count = headcount(services.ledger, partition.key, partition.edition, services.clock())
     return {
-        "let in": sum(stages.values()) - stages["not let in"],
-        "invited": stages["accepted"] + stages["adopted"],
-        "waiting": waiting,
-        "unreachable": stages["unreachable"],
+        "let in": count.let_in,
+        "invited": count.invited,
+        "waiting": count.entitled - count.invited - count.unreachable,
+        "unreachable": count.unreachable,
     }
-
-
-def _stages(ledger: Ledger, edition: str, partition_key: str) -> Counter[str]:
-    open_grant = sa.and_(
-        grants.c.edition == edition,
-        grants.c.address_key == holdings.c.address_key,
-        grants.c.state.in_(LET_IN),
-    )
-    query = (
-        sa.select(grants.c.state, invitations.c.state)
-        .select_from(holdings.outerjoin(grants, open_grant).outerjoin(invitations, same_span))
-        .where(holdings.c.partition_key == partition_key)
-    )
-    with ledger.engine.begin() as db:
-        rows = db.execute(query).all()
-    return Counter("not let in" if granted is None else invited or "none" for granted, invited in rows)
