@@ -181,6 +181,9 @@ class Sale(RuleBasedStateMachine):
         self._steps_since_quiet = 0
         self._bad_weather = False
         self._unknowable: set[str] = set()
+        # Attendees whose answers look right and cannot be understood: since when, and until when they did.
+        self._spoilt: list[tuple[int, datetime]] = []
+        self._spoilt_before: list[tuple[int, datetime, datetime]] = []
         self._cut = False
         self.second: Pipeline | None = None
         self.pipeline: Pipeline
@@ -337,7 +340,9 @@ class Sale(RuleBasedStateMachine):
         elif what == "empty book":
             self.world.kktix.switches.shown_per_book = {event: 0}
         elif what == "spoilt" and self.world.kktix.tickets:
-            self.world.kktix.override(_pick(list(self.world.kktix.tickets), which), **_pick(SPOILT, which))
+            attendee_id = _pick(list(self.world.kktix.tickets), which)
+            self.world.kktix.override(attendee_id, **_pick(SPOILT, which))
+            self._spoilt.append((attendee_id, self.clock()))
         elif what == "cut list":
             self._cut_list(which)
         elif what == "poison":
@@ -359,6 +364,8 @@ class Sale(RuleBasedStateMachine):
         gather.shown_guests, gather.poison = None, set()
         for attendee_id in self.world.kktix.tickets:
             self.world.kktix.override(attendee_id)
+        self._spoilt_before += [(attendee_id, since, self.clock()) for attendee_id, since in self._spoilt]
+        self._spoilt.clear()
         self._bad_weather = False
 
     # -- polls ------------------------------------------------------------------------------------
@@ -587,8 +594,14 @@ class Sale(RuleBasedStateMachine):
         """Its present state was read, or it was seen in the book for the first time and nobody tried to read it."""
         latest = facts[-1]
         reads = self._calls(f"/attendees/{latest.attendee_id}$", latest.at, at)
+        spoilt = [*self._spoilt_before, *((attendee_id, since, at) for attendee_id, since in self._spoilt)]
         books = self._calls(f"/{latest.event_id}/attendance_books/", latest.at, at)
-        return any(map(_is_good, reads)) or (len(facts) == 1 and not reads and any(map(_is_good, books)))
+        told = [
+            read
+            for read in reads
+            if not any(who == latest.attendee_id and since <= read.at <= until for who, since, until in spoilt)
+        ]
+        return any(map(_is_good, told)) or (len(facts) == 1 and not reads and any(map(_is_good, books)))
 
     def _calls(self, path: str, after: datetime, until: datetime) -> list[CallRecord]:
         return [call for call in self.world.calls.find("kktix", path=path) if after <= call.at <= until]
