@@ -565,10 +565,14 @@ class Sale(RuleBasedStateMachine):
         Without a guest list only the pipeline knows when a span of access ended: whoever gave a ticket back and bought
         again before it looked is not invited again. And whoever was taken off for a ticket given back, while holding
         another one which nobody could read yet, is let in and invited again later. And a buyer whom a list cut short
-        does not show is added, though staff may have done so: who is new must not wait for the list to be whole.
+        does not show is added, though staff may have done so: who is new must not wait for the list to be whole. And
+        whom staff took off after the ticket was gone, and whom the pipeline put back before it could read that, is not
+        invited again: to all it knows the first ticket was held until the next was bought.
         """
         whose = _whose(finding)
         if finding.invariant == 2 and self.pipeline.settings.gather_is_off:
+            return whose in {mask(normalise(address)) for address in self.pipeline.mailed()}
+        if finding.invariant == 2 and "was not invited" in finding.text and self._was_put_back_in_ignorance(whose):
             return whose in {mask(normalise(address)) for address in self.pipeline.mailed()}
         if self._cut and "added by hand" in finding.text:
             return whose in {mask(normalise(ticket.address)) for ticket in self.world.kktix.tickets.values()}
@@ -581,14 +585,25 @@ class Sale(RuleBasedStateMachine):
             self._unknowable.add(whose)
             self.tally["removals nobody could know better of"] += 1
 
+    def _was_put_back_in_ignorance(self, whose: str) -> bool:
+        """Staff's removal was undone while there was no ticket."""
+        facts = [fact for fact in self.world.gather.history if mask(normalise(fact.address)) == whose]
+        if [(fact.listed, fact.by_hand) for fact in facts[-2:]] != [(False, True), (True, False)]:
+            return False
+        return not self._held_by(whose, facts[-1].at)
+
     def _could_have_known(self, whose: str, text: str) -> bool:
         [at] = map(datetime.fromisoformat, re.findall(r" lost access at (\S+) ", text))
+        return any(self._was_readable(facts, at) for facts in self._held_by(whose, at))
+
+    def _held_by(self, whose: str, at: datetime) -> list[list[TicketFact]]:
+        """The history, until then, of every usable ticket they held then."""
         known: dict[int, list[TicketFact]] = {}
         for fact in self.world.kktix.history:
             if fact.at <= at:
                 known.setdefault(fact.attendee_id, []).append(fact)
         held = [facts for facts in known.values() if facts[-1].is_usable]
-        return any(self._was_readable(facts, at) for facts in held if mask(normalise(facts[-1].address)) == whose)
+        return [facts for facts in held if mask(normalise(facts[-1].address)) == whose]
 
     def _was_readable(self, facts: list[TicketFact], at: datetime) -> bool:
         """Its present state was read, or it was seen in the book for the first time and nobody tried to read it."""
