@@ -8,7 +8,7 @@ and refuses when the list that was read does not look whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -127,7 +127,12 @@ def _put_there_by_us(grant: Grant | None, listed: Entry) -> bool:
 
 def _has_left(grant: Grant) -> bool:
     """Of a guest who is not on the list: whether that ends the span, rather than being mended."""
-    return grant.state == "revoking" or (grant.state == "intended" and not grant.ours)
+    return grant.state == "revoking" or _was_guest_of_others(grant)
+
+
+def _was_guest_of_others(grant: Grant) -> bool:
+    """Not ours to take off, and without a ticket the last time we looked."""
+    return grant.state == "intended" and not grant.ours
 
 
 def _looks_for_latecomer(grant: Grant) -> int:
@@ -237,6 +242,7 @@ class GuestListStep:
         doubt = self._doubt(current, grants)
         if doubt is None:
             self._note_size(len(current.entries))
+            grants = self._without_left(edition, grants, present)
         now = self.ledger.clock()
         # On the word of a list that looks truncated only our own entries are put back: a speaker's may well be there.
         granted = {key for key, grant in grants.items() if grant.state == "granted" and (grant.ours or not doubt)}
@@ -254,6 +260,13 @@ class GuestListStep:
         return GuestListOutcome(
             added + len(change.confirm), len(change.adopt), revoked, unconfirmed, waiting, tuple(self.problems)
         )
+
+    def _without_left(self, edition: str, grants: Mapping[str, Grant], present: Collection[str]) -> dict[str, Grant]:
+        """Whom others put on the list, who lost the ticket, and whom they took off: wherever the next ticket finds
+        them, it is a new beginning."""
+        left = {key for key, grant in grants.items() if _was_guest_of_others(grant) and key not in present}
+        self.ledger.set_grants(edition, left, "revoked")
+        return {key: grant for key, grant in grants.items() if key not in left}
 
     # -- adding -----------------------------------------------------------------------------------
 

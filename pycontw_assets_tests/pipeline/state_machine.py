@@ -181,6 +181,8 @@ class Sale(RuleBasedStateMachine):
         self._steps_since_quiet = 0
         self._bad_weather = False
         self._unknowable: set[str] = set()
+        # Whose entry staff once gave another affiliation: the pipeline may have ceded them since, for good.
+        self._made_their_own: set[str] = set()
         # Attendees whose answers look right and cannot be understood: since when, and until when they did.
         self._spoilt: list[tuple[int, datetime]] = []
         self._spoilt_before: list[tuple[int, datetime, datetime]] = []
@@ -321,7 +323,10 @@ class Sale(RuleBasedStateMachine):
         address = _pick((*PEOPLE, "desk@example.org"), person)
         listed = [one for one in self.world.gather.guests if normalise(one) == address]
         chosen = listed[0] if listed else _pick([address, address.upper()], spelling)
-        self.world.add_guest(chosen.lower() if self.world.gather.switches.fold_case else chosen, _pick(ENTRIES, entry))
+        written = _pick(ENTRIES, entry)
+        if written.get("affiliation"):
+            self._made_their_own.add(address)
+        self.world.add_guest(chosen.lower() if self.world.gather.switches.fold_case else chosen, written)
         self.tally["guests by hand"] += 1
 
     # -- weather ----------------------------------------------------------------------------------
@@ -625,8 +630,7 @@ class Sale(RuleBasedStateMachine):
         """Whose entry staff made their own is theirs to remove once the ticket is gone: the pipeline keeps off."""
         still_in = {f.text.partition(" ")[0] for f in self.pipeline.verdict() if "still on the guest list" in f.text}
         for address in self._removable_by_hand():
-            affiliation = self.world.gather.guests[address].get("affiliation")
-            if mask(normalise(address)) in still_in and affiliation not in (None, "", "Attendee"):
+            if mask(normalise(address)) in still_in and normalise(address) in self._made_their_own:
                 self.world.remove_guest(address)
                 self.tally["guests left to people"] += 1
 

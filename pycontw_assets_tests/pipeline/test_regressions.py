@@ -42,6 +42,26 @@ def test_a_speaker_who_left_the_list_and_buys_again_is_let_in_and_invited_again(
     assert pipeline.verdict() == []
 
 
+def test_a_speaker_whom_staff_took_off_and_put_back_is_invited_again_with_the_next_ticket(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """Where the next ticket finds them makes no difference; that they had left was seen in between."""
+    world.sell(event, address=ANNA)
+    world.add_guest(BEN)
+    [seat] = world.sell(event, address=BEN)
+    pipeline.until_quiet()
+    world.refund(seat)
+    pipeline.until_quiet()
+    world.remove_guest(BEN)
+    world.sell(event, address="cara@example.net")
+    pipeline.until_quiet()
+    world.add_guest(BEN)
+    world.sell(event, address=BEN)
+    pipeline.until_quiet()
+    assert pipeline.mailed().count(BEN) == 2
+    assert pipeline.verdict() == []
+
+
 def test_whom_staff_added_while_gather_refused_us_stays_when_the_ticket_goes(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
