@@ -17,6 +17,7 @@ from pycontw_assets.records import EventPartition, Family
 
 ACCESS_CHAIN = ("raw_kktix_orders", "gather_guestlist", "klaviyo_list", "klaviyo_campaign")
 _LONGEST_PAUSE = timedelta(hours=1)
+_CLOCK_SKEW = timedelta(minutes=1)  # of machines that share the work
 
 RunKind = Literal["access", "load", "template"]
 
@@ -139,7 +140,10 @@ def _held_back(attempts: Attempts, now: datetime, base: timedelta) -> tuple[str,
     if not attempts.failures or attempts.last_ended_at is None:
         return None
     until = attempts.last_ended_at + pause_after(attempts.failures, base)
-    return (f"failed {attempts.failures} times, next attempt at {until:%H:%M:%S} UTC", until) if until > now else None
+    # A run that ended in the future ended before somebody set the clock back: nobody waits for that time to come again.
+    if not attempts.last_ended_at - _CLOCK_SKEW <= now < until:
+        return None
+    return f"failed {attempts.failures} times, next attempt at {until:%H:%M:%S} UTC", until
 
 
 def summarize(decisions: Mapping[str, Decision]) -> str:

@@ -120,6 +120,12 @@ def test_past_failures_hold_nothing_back_when_nothing_is_due() -> None:
     assert decision.next_attempt_at is None
 
 
+def test_after_the_clock_was_set_back_nobody_waits_for_the_time_it_showed() -> None:
+    behind = {"poll": poll(open_ids=1)}
+    for ahead in (timedelta(minutes=2), timedelta(days=1)):
+        assert decided(**behind, access=Attempts(False, 5, NOW + ahead)).access == ACCESS_CHAIN
+
+
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(1, 3600))
 def test_pauses_never_shrink_and_end_at_an_hour(fewer: int, more: int, seconds: int) -> None:
     base = timedelta(seconds=seconds)
