@@ -486,19 +486,15 @@ class Ledger:
     def confirm_members(self, partition_key: str, keys: Iterable[str]) -> None:
         """After the call."""
         with self.engine.begin() as db:
-            for chunk in chunks(sorted(keys)):
-                mine = joining.c.partition_key == partition_key
-                db.execute(sa.delete(joining).where(mine, joining.c.address_key.in_(chunk)))
+            _strike_off(db, joining, partition_key, keys)
 
-    def forget_members(self, partition_key: str, keys: Iterable[str]) -> None:
+    def forget_members(self, partition_key: str, keys: Collection[str]) -> None:
         with self.engine.begin() as db:
             self._forget_members(db, partition_key, keys)
 
-    def _forget_members(self, db: sa.Connection, partition_key: str, keys: Iterable[str]) -> None:
-        for chunk in chunks(sorted(keys)):
-            for table in (members, joining):
-                mine = table.c.partition_key == partition_key
-                db.execute(sa.delete(table).where(mine, table.c.address_key.in_(chunk)))
+    def _forget_members(self, db: sa.Connection, partition_key: str, keys: Collection[str]) -> None:
+        for table in (members, joining):
+            _strike_off(db, table, partition_key, keys)
 
     # -- batches and invitations ------------------------------------------------------------------
 
@@ -800,6 +796,11 @@ def _lapsed(edition: str) -> tuple[sa.ColumnElement[bool], ...]:
 
 def _grants_of(db: sa.Connection, edition: str, keys: list[str]) -> list[sa.Row[Any]]:
     return list(db.execute(sa.select(grants).where(*_open_grants_of(edition, keys))))
+
+
+def _strike_off(db: sa.Connection, table: sa.Table, partition_key: str, keys: Iterable[str]) -> None:
+    for chunk in chunks(sorted(keys)):
+        db.execute(sa.delete(table).where(table.c.partition_key == partition_key, table.c.address_key.in_(chunk)))
 
 
 def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:

@@ -150,8 +150,8 @@ class Vault:
         stored = self._store.read(_object_name(key))
         if stored is None:
             return None
-        if self._latest and self._latest[:2] == (key, stored.content):
-            return self._latest[2], iter(self._latest[2].records.values())
+        if opened := self._opened(key, stored.content):
+            return opened, iter(opened.records.values())
         return self._parsed(key, stored.content)
 
     def write(self, snapshot: OrderSnapshot) -> OrderSnapshot:
@@ -210,13 +210,16 @@ class Vault:
         return (self._open(key, stored.content), stored.version) if stored else (None, None)
 
     def _open(self, key: str, content: bytes) -> OrderSnapshot:
-        if self._latest and self._latest[:2] == (key, content):
-            return self._latest[2]
+        if opened := self._opened(key, content):
+            return opened
         with _without_garbage_collection():
             empty, records = self._parsed(key, content)
             snapshot = replace(empty, records={record.attendee.attendee_id: record for record in records})
         self._latest = (key, content, snapshot)
         return snapshot
+
+    def _opened(self, key: str, content: bytes) -> OrderSnapshot | None:
+        return self._latest[2] if self._latest and self._latest[:2] == (key, content) else None
 
     def _parsed(self, key: str, content: bytes) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]]:
         lines = self._decrypt(key, content)

@@ -575,9 +575,8 @@ class Sale(RuleBasedStateMachine):
         invited again: to all it knows the first ticket was held until the next was bought.
         """
         whose = _whose(finding)
-        if finding.invariant == 2 and self.pipeline.settings.gather_is_off:
-            return whose in {mask(normalise(address)) for address in self.pipeline.mailed()}
-        if finding.invariant == 2 and "was not invited" in finding.text and self._was_put_back_in_ignorance(whose):
+        was_put_back = "was not invited" in finding.text and self._was_put_back_in_ignorance(whose)
+        if finding.invariant == 2 and (self.pipeline.settings.gather_is_off or was_put_back):
             return whose in {mask(normalise(address)) for address in self.pipeline.mailed()}
         if self._cut and "added by hand" in finding.text:
             return whose in {mask(normalise(ticket.address)) for ticket in self.world.kktix.tickets.values()}
