@@ -43,7 +43,11 @@ def run_sales(server: SandboxServer, profile: settings, chosen_seed: int | None 
     machine = type("Sale", (Sale,), {"server": server, "tally": tally})
     quiet = settings(profile, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
     test = get_state_machine_test(machine, settings=quiet)
-    (test if chosen_seed is None else seed(chosen_seed)(test))()
+    try:
+        (test if chosen_seed is None else seed(chosen_seed)(test))()
+    finally:
+        # Of sales that end badly, too: how many ended well before.
+        print("\n".join(f"{count:7} {name}" for name, count in sorted(tally.items())))
     return tally
 
 
@@ -59,5 +63,4 @@ def test_whatever_happens_to_many_long_sales_every_promise_is_kept(server: Sandb
     # The first step is the installation.
     profile = settings(max_examples=SALES // 2, stateful_step_count=51, phases=PHASES, database=None)
     tally = run_sales(server, profile, SEED + half)
-    print("\n".join(f"{count:7} {name}" for name, count in sorted(tally.items())))
     assert not [name for name in INTERESTING if not tally[name]]
