@@ -315,7 +315,10 @@ class Ledger:
         return None if row is None else Poll(**row._mapping)
 
     def record_poll(self, edition: str, poll: Poll, holder_keys: Collection[str]) -> None:
-        """Remember a good poll and replace the event's holdings, in one transaction."""
+        """Remember a poll and replace the event's holdings, in one transaction.
+
+        The event stays unread while its book was not read whole: who bought there since may not be in it.
+        """
         values = {name: getattr(poll, name) for name in Poll.__dataclass_fields__}
         del values["partition_key"], values["loaded_digest"]
         mine = holdings.c.partition_key == poll.partition_key
@@ -329,7 +332,8 @@ class Ledger:
                 for key in sorted(set(holder_keys) - before)
             ]
             insert_missing(db, holdings, added)
-            db.execute(sa.delete(unread).where(unread.c.partition_key == poll.partition_key))
+            if poll.book_digest is not None:
+                db.execute(sa.delete(unread).where(unread.c.partition_key == poll.partition_key))
 
     def note_unread(self, edition: str, partition_keys: Collection[str]) -> None:
         """Which events have orders that the last good poll did not see, or that nobody can look at now."""

@@ -102,7 +102,7 @@ def decide(
     listed = wanted & present.keys()
     leaving = set(lapsed) - wanted
     ours = frozenset(key for key in listed if _put_there_by_us(grants.get(key), present[key]))
-    removable = frozenset(key for key in leaving & present.keys() if looks_ours(present[key]))
+    removable = frozenset(key for key in leaving & present.keys() if _may_be_removed(grants.get(key), present[key]))
     return GuestListChange(
         add=frozenset(wanted - present.keys()),
         adopt=frozenset(listed - ours),
@@ -123,6 +123,15 @@ def _put_there_by_us(grant: Grant | None, listed: Entry) -> bool:
     if grant.state == "intended":
         return is_our_writing(listed)
     return grant.state == "revoking" or looks_ours(listed)
+
+
+def _may_be_removed(grant: Grant | None, listed: Entry) -> bool:
+    """Who is known to be on the list through us, until somebody makes the entry their own.
+
+    Who was only meant to be, or let in without the list: what we would have written, and nothing less telling.
+    """
+    is_known = grant is not None and grant.state in ("granted", "revoking")
+    return looks_ours(listed) if is_known else is_our_writing(listed)
 
 
 def _has_left(grant: Grant) -> bool:
@@ -392,12 +401,14 @@ class GuestListStep:
             if doubt := self._doubt(latest, self.ledger.open_grants(edition)):
                 self.problems.append(f"{doubt}, on a second look; {len(keys)} revocations refused")
                 return 0
-            left = keys & self._by_key(latest.entries).keys()
+            self._shown = set(self._by_key(latest.entries))
+            left = keys & self._shown
             if not left:
+                self._note_size(len(latest.entries))
                 break
             remaining = {address: item for address, item in latest.entries.items() if self._key(address) not in keys}
             self._overwrite(client, edition, remaining, left)
-            left = keys & self._restore(client, remaining)
+            left = self._still_there(client, edition, remaining, keys)
             if not left:
                 break
         self.ledger.set_grants(edition, keys - left, "revoked", revoked_in=self.poll_id)
@@ -417,17 +428,24 @@ class GuestListStep:
             self.ledger.set_grants(edition, leaving, "granted")
             raise
 
-    def _restore(self, client: Gather, remaining: Mapping[str, Entry]) -> set[str]:
-        """Put back who should have stayed and is not there; the pseudonyms of who is."""
+    def _still_there(
+        self, client: Gather, edition: str, remaining: Mapping[str, Entry], leaving: frozenset[str]
+    ) -> frozenset[str]:
+        """Put back who should have stayed and is not there; of those to leave, who is there, or all: perhaps they are.
+
+        A list that does not look whole proves nobody gone; the next attempt looks again before it writes.
+        """
         after = client.read()
         listed = {normalise_address(address) for address in after.entries}
         vanished = {address: item for address, item in remaining.items() if normalise_address(address) not in listed}
         if vanished:
             client.add(vanished)
             self.problems.append(f"{len(vanished)} guests vanished while others were removed; they were put back")
+        if self._doubt(after, self.ledger.open_grants(edition)):
+            return leaving
         self._note_size(len(after.entries) + len(vanished))
         self._shown = set(self._by_key(after.entries))
-        return self._shown
+        return leaving & self._shown
 
     # -- small helpers ----------------------------------------------------------------------------
 
