@@ -83,7 +83,10 @@ def restore(ledger: Ledger, found: Restoration) -> None:
 
 
 def adopt(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
-    """Take the present (or else the next) span of these as invited; how many were not in any batch before."""
+    """Take the present (or else the next) span of these as invited; how many did not count as that before.
+
+    People of a batch that ended unsent are taken out of it as far as releasing goes: nobody invites them again.
+    """
     batch = Batch(
         batch_key=uuid.uuid4().hex[:12],
         edition=edition,
@@ -100,12 +103,25 @@ def adopt(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
             for key in sorted(keys)
         ]
         insert_missing(db, batches, [_values(batch)])
-        insert_missing(db, invitations, [{**row, "state": "adopted"} for row in rows])
+        insert_missing(db, invitations, [{**row, "state": _ADOPTED} for row in rows])
         mine = invitations.c.batch_key == batch.batch_key
         adopted = db.scalar(sa.select(sa.func.count()).select_from(invitations).where(mine)) or 0
         if not adopted:
             db.execute(sa.delete(batches).where(batches.c.batch_key == batch.batch_key))
-    return int(adopted)
+        return int(adopted) + _adopt_out_of_cancelled(db, edition, {key: spans.get(key, 1) for key in keys})
+
+
+def _adopt_out_of_cancelled(db: sa.Connection, edition: str, spans: Mapping[str, int]) -> int:
+    in_cancelled = (
+        sa.select(invitations.c.address_key, invitations.c.span, invitations.c.batch_key)
+        .join(batches, batches.c.batch_key == invitations.c.batch_key)
+        .where(batches.c.edition == edition, batches.c.state == "cancelled", invitations.c.state != _ADOPTED)
+    )
+    found = [row for row in db.execute(in_cancelled) if spans.get(row.address_key) == row.span]
+    for row in found:
+        mine = (invitations.c[name] == row._mapping[name] for name in row._mapping)
+        db.execute(sa.update(invitations).where(*mine).values(state=_ADOPTED, reason=None))
+    return len(found)
 
 
 def find_batch(ledger: Ledger, batch_key: str) -> Batch:

@@ -26,7 +26,10 @@ _RETRY_CAP = timedelta(days=1)
 _OVERWRITE_ATTEMPTS = 3
 _MOST_REFUSALS = 30  # of one step: enough to find a few poison addresses
 _MOST_LOOKS = 12  # polls in which a guest who may show late is looked for
-_VOUCH = "Look at the list in Gather; if it is right, run `pycontw-assets poll --consent guest-list`"
+_VOUCH = (
+    "Look at the list in Gather: if it shows all who should be there, its answer was cut short, and polls wait until "
+    "it is whole. Only if they are missing there, too, run `pycontw-assets poll --consent guest-list`"
+)
 _TOLERANCE_COUNT = 1
 _TOLERANCE_SHARE = 0.01
 

@@ -134,6 +134,13 @@ def _take_off(services: Services, key: str, result: Erased) -> None:
     known = {partition.edition: partition for partition in services.ledger.known_events().values()}
     for edition in sorted({span.edition for span in spans_of(services.ledger, key)} & known.keys()):
         if key not in services.ledger.lapsed_grants(edition):
+            spans = [span for span in spans_of(services.ledger, key) if span.edition == edition]
+            is_ours = any(span.state != "revoked" and span.ours for span in spans)
+            if is_ours and not holdings_of(services.ledger, key):
+                result.problems.append(
+                    f"edition {edition}: not taken off the guest list, because the orders of some event are not read "
+                    "and the person may hold a ticket there. The poll that reads them takes care of it"
+                )
             continue
         outcome = guest_list_step(services, new_poll_id(services.clock()), frozenset()).run(known[edition], {})
         result.problems += outcome.problems

@@ -42,7 +42,7 @@ class RebuildReport:
 
 @dataclass(frozen=True, slots=True)
 class AdoptReport:
-    """``known`` are those that were in a batch before: mailed, or about to be."""
+    """``known`` are those that counted as invited before: mailed, about to be, or adopted."""
 
     edition: str
     adopted: int
@@ -288,6 +288,8 @@ def release_batch(services: Services, batch_key: str) -> int:
         reason = refusal(find_batch(services.ledger, batch_key), campaign_status(services.klaviyo, batch))
         if reason:
             raise LedgerError(f"batch {batch_key} is not released: {reason}. Nothing was changed")
-        people = [item.address_key for item in services.ledger.invitations_of(batch_key)]
+        # Who was adopted meanwhile was invited by other means.
+        items = services.ledger.invitations_of(batch_key)
+        people = [item.address_key for item in items if item.state != "adopted"]
         services.ledger.release_invitations(batch_key, people)
     return len(people)

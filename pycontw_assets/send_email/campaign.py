@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pycontw_assets.api_client import Malformed, NotFound, Refused, ServiceError, Unavailable
 from pycontw_assets.ledger import LET_IN, Batch, Invitation, Ledger
@@ -30,6 +30,10 @@ POOL_SIZE = 48
 _LONGEST_WAY = timedelta(days=1)  # of a campaign from its sending to its end
 _SCHEDULED_BATCHES = 3  # per event; later newcomers are mailed right after the scheduled time
 SENT = ("Sent", "Variations Sent")
+_DELETED = "Cancelled: deleted in Klaviyo"
+_DELETED_IN_DOUBT = f"{_DELETED}, perhaps after it was sent"
+
+Fate = Literal["taken", "draft", "deleted"]
 
 
 class Mail(Protocol):
@@ -153,10 +157,11 @@ class CampaignStep:
 
     def _advance(self, batch: Batch, holders: Mapping[str, Holder]) -> None:
         self.outcome.batches += 1
+        if batch.state == "open":
+            in_doubt = batch.send_intended_at is not None
+            batch = self._resolve_doubt(batch) if in_doubt else self._heed_others(batch)
         if batch.state == "accepted":
             batch = self._take_back_for_lapsed(batch)
-        if batch.state == "open" and batch.send_intended_at is not None:
-            batch = self._resolve_doubt(batch)
         if batch.state == "open":
             batch = self._prepare_and_send(batch, holders)
         if batch.state == "accepted":
@@ -173,6 +178,19 @@ class CampaignStep:
         self._check(batch, len(profile_ids))
         batch = self._send(batch)
         return self._send(batch) if batch.state == "open" else batch
+
+    def _heed_others(self, batch: Batch) -> Batch:
+        """A draft that waited, and that somebody sent in Klaviyo: nobody of it is to be taken out and mailed again."""
+        if batch.campaign_id is None:
+            return batch
+        try:
+            status = self.client.get_campaign(batch.campaign_id).status
+        except NotFound:
+            return batch  # it is made again
+        if status == "Draft":
+            return batch
+        self.outcome.problems.append(f"campaign {batch.campaign_name} was sent in Klaviyo, not by us ({status})")
+        return self._accept(batch)
 
     def _claimed(self, batch: Batch) -> list[Invitation]:
         return [item for item in self.ledger.invitations_of(batch.batch_key) if item.state == "claimed"]
@@ -375,9 +393,11 @@ class CampaignStep:
             self.ledger.update_batch(batch.batch_key, send_intended_at=None)
             raise
         except Refused:
-            if not self._was_taken(batch):
+            fate = self._fate(batch)
+            if fate == "draft":
                 self.ledger.update_batch(batch.batch_key, send_intended_at=None)
                 raise
+            return self._settle(batch, fate)
         return self._accept(batch)
 
     def _accept(self, batch: Batch) -> Batch:
@@ -387,24 +407,28 @@ class CampaignStep:
 
     def _resolve_doubt(self, batch: Batch) -> Batch:
         """ "About to send" without an outcome: only two drafts, a while apart, prove that nothing was sent."""
-        if self._was_taken(batch):
-            return self._accept(batch)
-        self.pace.sleep(self.pace.draft_apart)
-        if self._was_taken(batch):
-            return self._accept(batch)
-        return self.ledger.update_batch(batch.batch_key, send_intended_at=None)
+        fate = self._fate(batch)
+        if fate == "draft":
+            self.pace.sleep(self.pace.draft_apart)
+            fate = self._fate(batch)
+        return self._settle(batch, fate)
 
-    def _was_taken(self, batch: Batch) -> bool:
+    def _fate(self, batch: Batch) -> Fate:
         campaign_id = batch.campaign_id or ""
         try:
             if self.client.get_campaign(campaign_id).status != "Draft":
-                return True
+                return "taken"
         except NotFound:
-            raise NotYet(
-                f"whether campaign {batch.campaign_name} was sent cannot be told: it was deleted in Klaviyo. "
-                "A person has to decide"
-            ) from None
-        return self.client.send_job(campaign_id) not in (None, "cancelled")  # cancelled, and a draft: taken back by us
+            return "deleted"
+        # A cancelled job and a draft: taken back by us.
+        return "draft" if self.client.send_job(campaign_id) in (None, "cancelled") else "taken"
+
+    def _settle(self, batch: Batch, fate: Fate) -> Batch:
+        if fate == "taken":
+            return self._accept(batch)
+        if fate == "deleted":
+            return self._end_unsent(batch, _DELETED_IN_DOUBT)
+        return self.ledger.update_batch(batch.batch_key, send_intended_at=None)
 
     def _take_back_for_lapsed(self, batch: Batch) -> Batch:
         """A scheduled campaign must not mail who lost the ticket before its time came: it is sent anew without them.
@@ -415,15 +439,13 @@ class CampaignStep:
         is_ahead = batch.send_at is not None and batch.send_at > self.ledger.clock()
         if not is_ahead or not self.ledger.lapsed_invitations(batch):
             return batch
+        # In doubt from before the call: who dies in it must not leave a draft that counts as handed over.
+        batch = self.ledger.reopen_batch(batch.batch_key)
         try:
             self.client.revert_send(batch.campaign_id or "")
         except Refused:  # nothing to stop: a draft since an earlier try, leaving this very moment, or deleted there
-            try:
-                self.client.get_campaign(batch.campaign_id or "")
-            except NotFound:
-                return batch  # following it tells
-            return self.ledger.reopen_batch(batch.batch_key)  # still in doubt: two looks tell
-        return self.ledger.reopen_batch(batch.batch_key, send_intended_at=None)
+            return self._resolve_doubt(batch)
+        return self.ledger.update_batch(batch.batch_key, send_intended_at=None)
 
     # -- following --------------------------------------------------------------------------------
 
@@ -439,7 +461,7 @@ class CampaignStep:
         try:
             over = self.pace.until(self.pace.follow, ended)
         except NotFound:
-            over, statuses[0] = True, "Cancelled: deleted in Klaviyo"
+            over, statuses[0] = True, _DELETED
         except ServiceError as error:
             self.outcome.problems.append(f"batch {batch.batch_key} was sent; its end is not known yet ({error.reason})")
             return
@@ -449,17 +471,21 @@ class CampaignStep:
         elif statuses[0] in SENT:
             self.ledger.close_batch(batch.batch_key, "sent", statuses[0])
         else:
-            self.ledger.close_batch(batch.batch_key, "cancelled", statuses[0])
-            keys = [
-                item.address_key for item in self.ledger.invitations_of(batch.batch_key) if item.state == "accepted"
-            ]
-            self.ledger.update_invitations(batch.batch_key, keys, state="unreachable", reason=statuses[0])
+            self._end_unsent(batch, statuses[0])
+
+    def _end_unsent(self, batch: Batch, status: str) -> Batch:
+        """Nobody of it is mailed by us again before a person releases it."""
+        batch = self.ledger.close_batch(batch.batch_key, "cancelled", status)
+        waiting = ("claimed", "accepted")
+        keys = [item.address_key for item in self.ledger.invitations_of(batch.batch_key) if item.state in waiting]
+        self.ledger.update_invitations(batch.batch_key, keys, state="unreachable", reason=status)
+        return batch
 
     def _tell_cancelled(self, partition: EventPartition) -> None:
         """Every time: whoever is told that it is over would leave these people without a mail."""
         self.outcome.problems += [
-            f"campaign {batch.campaign_name} ended as {batch.remote_status}: its people got no mail. When the cause "
-            f"is mended, run `pycontw-assets release {batch.batch_key}`"
+            f"campaign {batch.campaign_name} ended as {batch.remote_status}: {_who_was_mailed(batch)}, run "
+            f"`pycontw-assets release {batch.batch_key}`"
             for batch in self.ledger.cancelled_batches(partition.key)
         ]
 
@@ -474,3 +500,10 @@ class CampaignStep:
                 f"campaign {batch.campaign_name} is {status} long after Klaviyo took its sending over; look at it "
                 "there. Its people are not mailed again by themselves"
             )
+
+
+def _who_was_mailed(batch: Batch) -> str:
+    """What a person has to do before it is released."""
+    if batch.remote_status == _DELETED_IN_DOUBT:
+        return "look at the mails your account sent. If its people got none"
+    return "its people got no mail. When the cause is mended"

@@ -135,6 +135,27 @@ def test_the_people_of_a_cancelled_campaign_are_invited_by_the_poll_after_their_
     assert pipeline.verdict() == []
 
 
+def test_who_of_a_cancelled_campaign_is_adopted_is_not_mailed_after_its_release(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """Some did get it, or were written to by hand."""
+    world.sell(event, address=BEN)
+    key = cancelled(pipeline, event)
+    assert adopted(pipeline, BEN) == (1, 0, [])
+    assert adopted(pipeline, BEN) == (0, 1, [])
+    assert release_batch(pipeline.services, key) == 1
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [ANNA]
+
+
+def test_when_all_of_a_cancelled_campaign_are_adopted_it_is_told_no_more(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    cancelled(pipeline, event)
+    assert adopted(pipeline, ANNA) == (1, 0, [])
+    assert "release" not in describe(pipeline.later_poll())
+
+
 def test_who_was_refunded_meanwhile_is_released_and_not_invited(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=BEN)
     pipeline.poll()

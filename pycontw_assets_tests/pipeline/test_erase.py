@@ -57,6 +57,28 @@ def test_who_is_erased_is_gone_at_once_and_for_good(sold: Pipeline, world: World
     assert sold.writes(mark) == []
 
 
+def test_erasing_somebody_puts_nobody_else_out_who_may_have_bought_where_nobody_can_read(
+    sold: Pipeline, world: World, event: int
+) -> None:
+    """Ben swaps his ticket for one of an event whose book shows nobody; Anna holds one there."""
+    other = world.add_event("PyCon TW 2031 Registration: Reserved")
+    world.sell(other, address=ANNA)
+    sold.until_quiet()
+    world.kktix.switches.shown_per_book = {other: 0}
+    [seat] = [ticket.attendee_id for ticket in world.kktix.tickets.values() if ticket.address == BEN]
+    world.refund(seat)
+    world.sell(other, address=BEN)
+    for _ in range(3):
+        sold.later_poll()
+    [problem] = erased(sold).problems
+    assert "not taken off the guest list" in problem
+    assert BEN in sold.guests()
+    world.kktix.switches.shown_per_book = {}
+    sold.until_quiet()
+    assert sold.guests() == {BEN, CARA}
+    assert sold.mailed().count(BEN) == 1
+
+
 @pytest.mark.slow
 def test_erasing_twice_changes_nothing_and_says_what_remains(sold: Pipeline) -> None:
     erased(sold)
