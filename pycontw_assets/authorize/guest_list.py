@@ -34,6 +34,7 @@ _TOLERANCE_COUNT = 1
 _TOLERANCE_SHARE = 0.01
 
 _LACKING = "guests lacking"
+_DOUBTED = "guest list doubted"  # how many guests the list showed that a person is asked about
 
 Entry = Any  # as the service gave it; written back verbatim
 
@@ -421,6 +422,8 @@ class GuestListStep:
 
     def _overwrite(self, client: Gather, edition: str, remaining: Mapping[str, Entry], leaving: frozenset[str]) -> None:
         """Never repeated as it is: after a lost reply the list is read again and compared."""
+        if asked := self.ledger.noted(_DOUBTED):
+            self.ledger.note(_DOUBTED, str(min(int(asked), len(remaining))))
         try:
             client.overwrite(remaining)
         except Unavailable as error:
@@ -453,10 +456,22 @@ class GuestListStep:
     # -- small helpers ----------------------------------------------------------------------------
 
     def _doubt(self, current: GuestList, grants: Mapping[str, Grant]) -> str | None:
-        """Why the list may not be whole, unless a person looked and vouched for it."""
-        if "guest-list" in self.consents:
-            return None
-        return distrust(current, self._by_key(current.entries), grants, self._last_size())
+        """Why the list may not be whole, unless a person was asked about it and vouched.
+
+        What was vouched for is a list of so many guests. An answer that shows fewer is none that anybody looked at.
+        """
+        doubt = distrust(current, self._by_key(current.entries), grants, self._last_size())
+        asked, shown = self.ledger.noted(_DOUBTED) or "", len(current.entries)
+        has_word = "guest-list" in self.consents
+        if doubt and has_word and asked:
+            if shown >= int(asked):
+                return None
+            doubt = f"{doubt}, {int(asked) - shown} fewer than when a person was asked"
+        if doubt and asked != str(shown):
+            self.ledger.note(_DOUBTED, str(shown))
+        elif asked and not (doubt or has_word):
+            self.ledger.note(_DOUBTED, "")
+        return doubt
 
     def _key(self, address: str) -> str:
         return self.pseudonymizer.address(address)

@@ -403,6 +403,40 @@ def test_a_persons_word_lets_a_strange_list_be_overwritten(ledger: Ledger) -> No
     assert gather.entries.keys() == FOREIGN.keys() | set(MANY[1:50])
 
 
+def test_a_persons_word_counts_for_the_list_they_were_asked_about_and_not_for_a_shorter_one(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, *MANY)
+    before = dict(gather.entries)
+
+    def shown(number: int) -> list[GuestList]:
+        return [GuestList({address: gather.entries[address] for address in MANY[:number]})] * 9
+
+    word = frozenset({"guest-list"})
+    gather.reads_as = shown(60)
+    assert run(gather, ledger, *MANY[1:], consents=word).waiting_revocations, "nobody was asked yet"
+    gather.reads_as = shown(50)
+    outcome = run(gather, ledger, *MANY[1:], consents=word)
+    assert "10 fewer than when a person was asked" in outcome.problems[0]
+    assert gather.entries == before
+    gather.reads_as = shown(50)
+    assert run(gather, ledger, *MANY[1:], consents=word).waiting_revocations == 0
+
+
+def test_the_word_for_a_list_is_spent_when_it_reads_well_again(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, *MANY)
+    before = dict(gather.entries)
+    cut = GuestList({address: gather.entries[address] for address in MANY[:50]})
+    gather.reads_as = [cut] * 2
+    assert run(gather, ledger, *MANY[1:]).waiting_revocations
+    gather.reads_as = []
+    run(gather, ledger, *MANY, "newcomer@example.org")
+    gather.reads_as = [cut] * 2
+    outcome = run(gather, ledger, *MANY[1:], "newcomer@example.org", consents=frozenset({"guest-list"}))
+    assert outcome.waiting_revocations == 1
+    assert before.items() <= gather.entries.items()
+
+
 def test_a_removal_that_a_crash_cut_short_does_not_look_like_a_shrunken_list(ledger: Ledger) -> None:
     """The list lost five of ours because we took them off: the next poll must not wait for a person."""
     gather = FakeGather(FOREIGN)
