@@ -181,7 +181,8 @@ class CampaignStep:
 
     def _heed_others(self, batch: Batch) -> Batch:
         """A draft that waited, and that somebody sent in Klaviyo: nobody of it is to be taken out and mailed again."""
-        if batch.campaign_id is None:
+        is_ahead = batch.send_at is not None and batch.send_at > self.ledger.clock()
+        if batch.campaign_id is None or is_ahead:  # ahead: perhaps taken back by us, which may show late
             return batch
         try:
             status = self.client.get_campaign(batch.campaign_id).status

@@ -31,6 +31,7 @@ class _Campaign:
     hidden: int
     template: Template | None = None
     reads_until_sent: int = 0
+    reads_until_draft: int = 0
     job: str | None = None
     fixed: list[str] | None = None  # addresses, where they are fixed when the sending is taken over
 
@@ -47,6 +48,7 @@ class FakeKlaviyo:
         self.campaign_lag = 0  # searches until a new campaign is found
         self.fixes_late = True  # recipients are whoever is on the list when the mails leave
         self.status_lag = 0  # reads of a campaign until it is sent
+        self.draft_lag = 0  # reads of a campaign that was taken back until it shows as a draft
         self.ends_as: str | None = None  # what campaigns end as instead of "Sent"
         self.lists: dict[str, _List] = {}
         self.addresses: dict[str, str] = {}  # profile id -> address
@@ -236,6 +238,7 @@ class FakeKlaviyo:
             if self._current(campaign).status != "Scheduled":
                 raise Refused("Klaviyo", "take sending back", "answered 409", 409)
             campaign.job = campaign.fixed = None
+            campaign.reads_until_draft = self.draft_lag
 
         self._run("revert_send", revert)
 
@@ -247,7 +250,10 @@ class FakeKlaviyo:
         send_at = campaign.record.send_at
         if campaign.job == "queued" and send_at is not None and send_at <= self.clock():
             self._deliver(campaign)
-        if campaign.job is None:
+        if campaign.job is None and campaign.reads_until_draft > 0:
+            campaign.reads_until_draft -= int(reading)
+            status = "Scheduled"
+        elif campaign.job is None:
             status = "Draft"
         elif campaign.job == "queued":
             status = "Scheduled"

@@ -761,6 +761,19 @@ def test_a_scheduled_campaign_that_somebody_deleted_is_told_when_somebody_is_to_
     assert "pycontw-assets release" in invite(klaviyo, ledger, TWO, send_at=send_at).problems[0]
 
 
+def test_a_campaign_taken_back_that_shows_as_scheduled_for_a_while_is_sent_anew(
+    klaviyo: FakeKlaviyo, ledger: Ledger
+) -> None:
+    send_at = morning(ledger)
+    schedule_and_lose_one(klaviyo, ledger, send_at)
+    klaviyo.draft_lag = 4
+    for _ in range(4):
+        invite(klaviyo, ledger, TWO, send_at=send_at)
+    ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
+    assert invite(klaviyo, ledger, TWO, send_at=send_at).problems == []
+    assert klaviyo.mailed == {TWO: 1}
+
+
 def test_a_scheduled_campaign_that_leaves_while_it_is_taken_back_counts_as_sent(
     klaviyo: FakeKlaviyo, ledger: Ledger
 ) -> None:
