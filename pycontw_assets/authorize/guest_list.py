@@ -7,6 +7,7 @@ and refuses when the list that was read does not look whole.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -34,6 +35,8 @@ _TOLERANCE_COUNT = 1
 _TOLERANCE_SHARE = 0.01
 
 _LACKING = "guests lacking"
+_SIZE = "guest list size"
+_SPACE = "guest list of"
 _DOUBTED = "guest list doubted"  # how many guests the list showed that a person is asked about
 
 Entry = Any  # as the service gave it; written back verbatim
@@ -122,9 +125,9 @@ def _put_there_by_us(grant: Grant | None, listed: Entry) -> bool:
 
     Also where we meant to add them: staff did, while our call was refused or never made.
     """
-    if grant is None or grant.state == "waived" or not grant.ours:
+    if grant is None or not grant.ours:
         return False
-    if grant.state == "intended":
+    if grant.state in ("intended", "waived"):
         return is_our_writing(listed)
     return grant.state == "revoking" or looks_ours(listed)
 
@@ -194,6 +197,19 @@ def _is_many(lacking: int, expected: int) -> bool:
 def guests_lacking(ledger: Ledger) -> int:
     """How many guests of the ledger the list lacked when a step looked last, but for those the step took care of."""
     return int(ledger.noted(_LACKING) or 0)
+
+
+def enter_space(ledger: Ledger, edition: str, space_id: str) -> None:
+    """Another space has a list of its own: whoever was let in has to be let in there, too, and is not invited again."""
+    space, before = hashlib.sha256(space_id.encode()).hexdigest(), ledger.noted(_SPACE)
+    if space == before:
+        return
+    if before is not None:
+        let_in = [key for key, grant in ledger.open_grants(edition).items() if grant.state == "granted"]
+        ledger.set_grants(edition, let_in, "waived")
+        for noted in (_SIZE, _DOUBTED):
+            ledger.note(noted, "")
+    ledger.note(_SPACE, space)
 
 
 def revoke_limit(configured: int | None, granted: int) -> int:
@@ -486,7 +502,7 @@ class GuestListStep:
         return found
 
     def _last_size(self) -> int:
-        return int(self.ledger.noted("guest list size") or 0)
+        return int(self.ledger.noted(_SIZE) or 0)
 
     def _note_lacking(self, grants: Mapping[str, Grant], change: GuestListChange) -> None:
         """Let in before, no business of this step, and not on the list it saw last: guests of other events."""
@@ -495,4 +511,4 @@ class GuestListStep:
         self.ledger.note(_LACKING, str(len(lacking)))
 
     def _note_size(self, size: int) -> None:
-        self.ledger.note("guest list size", str(size))
+        self.ledger.note(_SIZE, str(size))

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 
-from pycontw_assets.authorize.guest_list import is_due
+from pycontw_assets.authorize.guest_list import enter_space, is_due
 from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import read_books
@@ -79,7 +79,7 @@ class Tick:
 
 
 def observe(services: Services, instance: DagsterInstance) -> Tick:
-    """Look and decide. The ledger hears of new events (their keys are for good) and of unread orders, nothing else."""
+    """Look and decide. The ledger hears of new events (their keys are for good), unread orders and another space."""
     asked = services.meter("kktix", "klaviyo")  # the latter when a ledger may be lost
     listing = services.kktix.list_events()
     discovery = discover(
@@ -87,6 +87,8 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
     )
     refuse_lost_ledger_if_told(services, discovery)
     services.ledger.register_events(discovery.partitions)
+    if discovery.edition and not services.settings.gather_is_off:
+        enter_space(services.ledger, discovery.edition, services.settings.gather_space_id)
     ended = _ended(services, discovery)
     read = _read_all_books(services, discovery.partitions)
     books = {p.event_id: without_erased(services, p, read[p.event_id]) for p in discovery.partitions}

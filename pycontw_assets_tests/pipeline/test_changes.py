@@ -211,6 +211,47 @@ def test_with_the_guest_list_switched_off_buyers_are_invited_without_it(
     assert pipeline.verdict() == []
 
 
+def enter_another_space(pipeline: Pipeline) -> None:
+    """The sandbox has one; as far as the ledger knows, the guests so far were let in to another."""
+    pipeline.ledger.note("guest list of", "another space")
+
+
+def test_into_another_space_everybody_is_let_in_without_another_invitation(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    world.add_guest(CARA)
+    seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN, CARA)]
+    pipeline.until_quiet()
+    for address in (ANNA, BEN, CARA):
+        world.remove_guest(address)
+    enter_another_space(pipeline)
+    pipeline.later_poll()
+    assert pipeline.guests() == {ANNA, BEN, CARA}
+    for seat in seats[1:]:
+        world.refund(seat)
+    pipeline.until_quiet()
+    assert pipeline.guests() == {ANNA}
+    assert sorted(pipeline.mailed()) == [ANNA, BEN, CARA]
+
+
+def test_a_space_that_is_only_written_in_another_way_changes_nobodys_access(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    world.add_guest(CARA)
+    seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN, CARA)]
+    pipeline.until_quiet()
+    enter_another_space(pipeline)
+    mark = pipeline.mark()
+    pipeline.until_quiet()
+    assert pipeline.writes(mark) == []
+    for seat in seats[1:]:
+        world.refund(seat)
+    pipeline.until_quiet()
+    assert pipeline.guests() == {ANNA, CARA}
+    assert sorted(pipeline.mailed()) == [ANNA, BEN, CARA]
+    assert pipeline.verdict() == []
+
+
 def test_more_invitations_than_the_limit_wait_for_a_persons_consent(install: Install, world: World, event: int) -> None:
     pipeline = install(invite_limit=2)
     for address in (ANNA, BEN, CARA):
