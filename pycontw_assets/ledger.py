@@ -622,10 +622,10 @@ class Ledger:
             return [Invitation(**row._mapping) for row in db.execute(query)]
 
     def lapsed_invitations(self, batch: Batch) -> set[str]:
-        """Those of a batch whose access was taken back since."""
+        """Those of a batch whose access was taken back since, or is being taken back."""
         query = (
             sa.select(invitations.c.address_key)
-            .join(grants, sa.and_(same_span, grants.c.state == "revoked"))
+            .join(grants, sa.and_(same_span, grants.c.state.in_(("revoking", "revoked"))))
             .where(invitations.c.batch_key == batch.batch_key, invitations.c.state == "accepted")
         )
         return self._column(query)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, describe
+from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, describe
 
 pytestmark = pytest.mark.thorough
 
@@ -283,6 +284,30 @@ def test_a_list_cut_short_right_after_a_removal_without_effect_does_not_end_it(
     pipeline.clock.advance(3600)
     pipeline.until_quiet()
     assert pipeline.guests() == entitled(world, EDITION)
+    assert pipeline.verdict() == []
+
+
+def test_who_was_taken_off_by_a_poll_that_could_not_see_it_gets_no_mail_that_was_scheduled_before(
+    install: Install, world: World, event: int, clock: TestClock
+) -> None:
+    """That the removal is looked after for an hour must not keep the campaign from being taken back."""
+    pipeline = install(invitation_send_at=clock().replace(microsecond=0) + timedelta(days=1))
+    world.sell(event, address=ANNA)
+    [seat] = world.sell(event, address=BEN)
+    pipeline.until_quiet()
+    world.refund(seat)
+    pipeline.later_poll()
+
+    def fall_silent() -> None:
+        world.faults.add("gather", "status", method="GET", times=None)
+
+    world.faults.add("gather", "hook", method="POST", action=fall_silent)
+    assert not pipeline.later_poll().ok
+    world.faults.clear()
+    pipeline.until_quiet()
+    pipeline.clock.advance(24 * 3600)
+    pipeline.until_quiet()
+    assert pipeline.mailed() == [ANNA]
     assert pipeline.verdict() == []
 
 
