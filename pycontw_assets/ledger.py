@@ -602,9 +602,13 @@ class Ledger:
         return self.batch(batch_key)
 
     def close_batch(self, batch_key: str, state: BatchState, remote_status: str | None) -> Batch:
-        """The batch ended; its pool list rests before it may be used again."""
+        """The batch ended; its pool list rests before it may be used again. Of a cancelled one nobody was reached."""
         now = self.clock()
+        waiting = (invitations.c.batch_key == batch_key, invitations.c.state.in_(("claimed", "accepted")))
         with self.engine.begin() as db:
+            if state == "cancelled":
+                missed = {"state": "unreachable", "reason": remote_status}
+                db.execute(sa.update(invitations).where(*waiting).values(**missed))
             db.execute(
                 sa.update(batches)
                 .where(batches.c.batch_key == batch_key)

@@ -37,7 +37,7 @@ _TOLERANCE_SHARE = 0.01
 _LACKING = "guests lacking"
 _SIZE = "guest list size"
 _SPACE = "guest list of"
-_DOUBTED = "guest list doubted"  # how many guests the list showed that a person is asked about
+_DOUBTED = "guest list doubted"  # how many guests the list showed that a person is asked about, and in which poll
 
 Entry = Any  # as the service gave it; written back verbatim
 
@@ -438,8 +438,11 @@ class GuestListStep:
 
     def _overwrite(self, client: Gather, edition: str, remaining: Mapping[str, Entry], leaving: frozenset[str]) -> None:
         """Never repeated as it is: after a lost reply the list is read again and compared."""
-        if asked := self.ledger.noted(_DOUBTED):
-            self.ledger.note(_DOUBTED, str(min(int(asked), len(remaining))))
+        if doubted := self.ledger.noted(_DOUBTED):
+            asked, _, asker = doubted.partition(" ")
+            self.ledger.note(_DOUBTED, f"{min(int(asked), len(remaining))} {asker}")
+        # One person may leave with several entries: the list shrinks by those.
+        self._note_size(len(remaining) + len(leaving))
         try:
             client.overwrite(remaining)
         except Unavailable as error:
@@ -474,17 +477,18 @@ class GuestListStep:
     def _doubt(self, current: GuestList, grants: Mapping[str, Grant]) -> str | None:
         """Why the list may not be whole, unless a person was asked about it and vouched.
 
-        What was vouched for is a list of so many guests. An answer that shows fewer is none that anybody looked at.
+        What was vouched for is a list of so many guests. An answer that shows fewer is none that anybody looked at,
+        and what a poll meets itself was told to nobody yet.
         """
         doubt = distrust(current, self._by_key(current.entries), grants, self._last_size())
-        asked, shown = self.ledger.noted(_DOUBTED) or "", len(current.entries)
-        has_word = "guest-list" in self.consents
-        if doubt and has_word and asked:
+        asked, _, asker = (self.ledger.noted(_DOUBTED) or "").partition(" ")
+        shown, has_word = len(current.entries), "guest-list" in self.consents
+        if doubt and has_word and asked and asker != self.poll_id:
             if shown >= int(asked):
                 return None
             doubt = f"{doubt}, {int(asked) - shown} fewer than when a person was asked"
         if doubt and asked != str(shown):
-            self.ledger.note(_DOUBTED, str(shown))
+            self.ledger.note(_DOUBTED, f"{shown} {self.poll_id}")
         elif asked and not (doubt or has_word):
             self.ledger.note(_DOUBTED, "")
         return doubt

@@ -87,7 +87,7 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
     )
     refuse_lost_ledger_if_told(services, discovery)
     services.ledger.register_events(discovery.partitions)
-    if discovery.edition and not services.settings.gather_is_off:
+    if discovery.edition and not (services.settings.gather_is_off or services.settings.pycontw_dry_run):
         enter_space(services.ledger, discovery.edition, services.settings.gather_space_id)
     ended = _ended(services, discovery)
     read = _read_all_books(services, discovery.partitions)

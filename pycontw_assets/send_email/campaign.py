@@ -30,6 +30,7 @@ POOL_SIZE = 48
 _LONGEST_WAY = timedelta(days=1)  # of a campaign from its sending to its end
 _SCHEDULED_BATCHES = 3  # per event; later newcomers are mailed right after the scheduled time
 SENT = ("Sent", "Variations Sent")
+_PLANNED = ("Preparing to schedule", "Scheduled")
 _DELETED = "Cancelled: deleted in Klaviyo"
 _DELETED_IN_DOUBT = f"{_DELETED}, perhaps after it was sent"
 
@@ -181,14 +182,14 @@ class CampaignStep:
 
     def _heed_others(self, batch: Batch) -> Batch:
         """A draft that waited, and that somebody sent in Klaviyo: nobody of it is to be taken out and mailed again."""
-        is_ahead = batch.send_at is not None and batch.send_at > self.ledger.clock()
-        if batch.campaign_id is None or is_ahead:  # ahead: perhaps taken back by us, which may show late
+        if batch.campaign_id is None:
             return batch
         try:
             status = self.client.get_campaign(batch.campaign_id).status
         except NotFound:
             return batch  # it is made again
-        if status == "Draft":
+        taken_back = batch.send_at is not None and status in _PLANNED  # by us, perhaps: that may show late
+        if status == "Draft" or taken_back:
             return batch
         self.outcome.problems.append(f"campaign {batch.campaign_name} was sent in Klaviyo, not by us ({status})")
         return self._accept(batch)
@@ -398,7 +399,7 @@ class CampaignStep:
             if fate == "draft":
                 self.ledger.update_batch(batch.batch_key, send_intended_at=None)
                 raise
-            return self._settle(batch, fate)
+            return self._resolve_doubt(batch)
         return self._accept(batch)
 
     def _accept(self, batch: Batch) -> Batch:
@@ -407,11 +408,13 @@ class CampaignStep:
         return self.ledger.accept_batch(batch.batch_key)
 
     def _resolve_doubt(self, batch: Batch) -> Batch:
-        """ "About to send" without an outcome: only two drafts, a while apart, prove that nothing was sent."""
+        """ "About to send" without an outcome: only two equal looks, a while apart, prove that nothing was sent."""
         fate = self._fate(batch)
-        if fate == "draft":
+        if fate != "taken":
             self.pace.sleep(self.pace.draft_apart)
-            fate = self._fate(batch)
+            before, fate = fate, self._fate(batch)
+            if fate not in ("taken", before):
+                raise NotYet("whether its campaign is there shows now this way, now that way")
         return self._settle(batch, fate)
 
     def _fate(self, batch: Batch) -> Fate:
@@ -428,7 +431,9 @@ class CampaignStep:
         if fate == "taken":
             return self._accept(batch)
         if fate == "deleted":
-            return self._end_unsent(batch, _DELETED_IN_DOUBT)
+            if self._is_ahead(batch):
+                raise NotYet("its campaign is not in Klaviyo; it is looked for until its time has come")
+            return self.ledger.close_batch(batch.batch_key, "cancelled", _DELETED_IN_DOUBT)
         return self.ledger.update_batch(batch.batch_key, send_intended_at=None)
 
     def _take_back_for_lapsed(self, batch: Batch) -> Batch:
@@ -437,8 +442,7 @@ class CampaignStep:
         Taking them off its list would do only where recipients are fixed when the mails leave; in other accounts that
         happens when the sending is taken over, and nobody can read which it is.
         """
-        is_ahead = batch.send_at is not None and batch.send_at > self.ledger.clock()
-        if not is_ahead or not self.ledger.lapsed_invitations(batch):
+        if not self._is_ahead(batch) or not self.ledger.lapsed_invitations(batch):
             return batch
         # In doubt from before the call: who dies in it must not leave a draft that counts as handed over.
         batch = self.ledger.reopen_batch(batch.batch_key)
@@ -447,6 +451,9 @@ class CampaignStep:
         except Refused:  # nothing to stop: a draft since an earlier try, leaving this very moment, or deleted there
             return self._resolve_doubt(batch)
         return self.ledger.update_batch(batch.batch_key, send_intended_at=None)
+
+    def _is_ahead(self, batch: Batch) -> bool:
+        return batch.send_at is not None and batch.send_at > self.ledger.clock()
 
     # -- following --------------------------------------------------------------------------------
 
@@ -472,15 +479,7 @@ class CampaignStep:
         elif statuses[0] in SENT:
             self.ledger.close_batch(batch.batch_key, "sent", statuses[0])
         else:
-            self._end_unsent(batch, statuses[0])
-
-    def _end_unsent(self, batch: Batch, status: str) -> Batch:
-        """Nobody of it is mailed by us again before a person releases it."""
-        batch = self.ledger.close_batch(batch.batch_key, "cancelled", status)
-        waiting = ("claimed", "accepted")
-        keys = [item.address_key for item in self.ledger.invitations_of(batch.batch_key) if item.state in waiting]
-        self.ledger.update_invitations(batch.batch_key, keys, state="unreachable", reason=status)
-        return batch
+            self.ledger.close_batch(batch.batch_key, "cancelled", statuses[0])
 
     def _tell_cancelled(self, partition: EventPartition) -> None:
         """Every time: whoever is told that it is over would leave these people without a mail."""

@@ -414,12 +414,24 @@ def test_a_persons_word_counts_for_the_list_they_were_asked_about_and_not_for_a_
     word = frozenset({"guest-list"})
     gather.reads_as = shown(60)
     assert run(gather, ledger, *MANY[1:], consents=word).waiting_revocations, "nobody was asked yet"
-    gather.reads_as = shown(50)
-    outcome = run(gather, ledger, *MANY[1:], consents=word)
+    gather.reads_as = shown(50) * 2
+    outcome = run(gather, ledger, *MANY[1:], consents=word, poll_id="of three events")
     assert "10 fewer than when a person was asked" in outcome.problems[0]
+    for _ in range(2):
+        assert run(gather, ledger, *MANY[1:], consents=word, poll_id="of three events").waiting_revocations
     assert gather.entries == before
     gather.reads_as = shown(50)
     assert run(gather, ledger, *MANY[1:], consents=word).waiting_revocations == 0
+
+
+def test_who_is_listed_twice_and_leaves_does_not_make_the_list_look_cut(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, ONE, TWO, THREE)
+    for address in (ONE, TWO):
+        gather.entries[address.upper()] = entry()
+    run(gather, ledger, ONE, TWO, THREE, "newcomer@example.org")
+    assert run(gather, ledger, THREE, "newcomer@example.org").problems == ()
+    assert gather.entries.keys() == {*FOREIGN, THREE, "newcomer@example.org"}
 
 
 def test_the_word_for_a_list_is_spent_when_it_reads_well_again(ledger: Ledger) -> None:
