@@ -438,8 +438,8 @@ class GuestListStep:
 
     def _overwrite(self, client: Gather, edition: str, remaining: Mapping[str, Entry], leaving: frozenset[str]) -> None:
         """Never repeated as it is: after a lost reply the list is read again and compared."""
-        if doubted := self.ledger.noted(_DOUBTED):
-            asked, _, asker = doubted.partition(" ")
+        asked, asker = self._asked()
+        if asked:
             self.ledger.note(_DOUBTED, f"{min(int(asked), len(remaining))} {asker}")
         # One person may leave with several entries: the list shrinks by those.
         self._note_size(len(remaining) + len(leaving))
@@ -481,7 +481,7 @@ class GuestListStep:
         and what a poll meets itself was told to nobody yet.
         """
         doubt = distrust(current, self._by_key(current.entries), grants, self._last_size())
-        asked, _, asker = (self.ledger.noted(_DOUBTED) or "").partition(" ")
+        asked, asker = self._asked()
         shown, has_word = len(current.entries), "guest-list" in self.consents
         if doubt and has_word and asked and asker != self.poll_id:
             if shown >= int(asked):
@@ -492,6 +492,11 @@ class GuestListStep:
         elif asked and not (doubt or has_word):
             self.ledger.note(_DOUBTED, "")
         return doubt
+
+    def _asked(self) -> tuple[str, str]:
+        """How many guests the doubted list showed, and in which poll; empty: there is no doubt."""
+        asked, _, asker = (self.ledger.noted(_DOUBTED) or "").partition(" ")
+        return asked, asker
 
     def _key(self, address: str) -> str:
         return self.pseudonymizer.address(address)

@@ -311,7 +311,7 @@ class CampaignStep:
                 from_email=self.sender.from_email,
                 from_label=self.sender.from_label,
                 reply_to=self.sender.reply_to,
-                send_at=batch.send_at if batch.send_at and batch.send_at > self.ledger.clock() else None,
+                send_at=batch.send_at if self._is_ahead(batch) else None,
             )
 
         try:
@@ -395,8 +395,7 @@ class CampaignStep:
             self.ledger.update_batch(batch.batch_key, send_intended_at=None)
             raise
         except Refused:
-            fate = self._fate(batch)
-            if fate == "draft":
+            if self._fate(batch) == "draft":
                 self.ledger.update_batch(batch.batch_key, send_intended_at=None)
                 raise
             return self._resolve_doubt(batch)
@@ -415,7 +414,13 @@ class CampaignStep:
             before, fate = fate, self._fate(batch)
             if fate not in ("taken", before):
                 raise NotYet("whether its campaign is there shows now this way, now that way")
-        return self._settle(batch, fate)
+        if fate == "taken":
+            return self._accept(batch)
+        if fate == "draft":
+            return self.ledger.update_batch(batch.batch_key, send_intended_at=None)
+        if self._is_ahead(batch):
+            raise NotYet("its campaign is not in Klaviyo; it is looked for until its time has come")
+        return self.ledger.close_batch(batch.batch_key, "cancelled", _DELETED_IN_DOUBT)
 
     def _fate(self, batch: Batch) -> Fate:
         campaign_id = batch.campaign_id or ""
@@ -426,15 +431,6 @@ class CampaignStep:
             return "deleted"
         # A cancelled job and a draft: taken back by us.
         return "draft" if self.client.send_job(campaign_id) in (None, "cancelled") else "taken"
-
-    def _settle(self, batch: Batch, fate: Fate) -> Batch:
-        if fate == "taken":
-            return self._accept(batch)
-        if fate == "deleted":
-            if self._is_ahead(batch):
-                raise NotYet("its campaign is not in Klaviyo; it is looked for until its time has come")
-            return self.ledger.close_batch(batch.batch_key, "cancelled", _DELETED_IN_DOUBT)
-        return self.ledger.update_batch(batch.batch_key, send_intended_at=None)
 
     def _take_back_for_lapsed(self, batch: Batch) -> Batch:
         """A scheduled campaign must not mail who lost the ticket before its time came: it is sent anew without them.
@@ -458,7 +454,7 @@ class CampaignStep:
     # -- following --------------------------------------------------------------------------------
 
     def _follow(self, batch: Batch) -> None:
-        if batch.send_at is not None and batch.send_at > self.ledger.clock():
+        if self._is_ahead(batch):
             return
         statuses = ["Unknown"]
 
