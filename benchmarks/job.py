@@ -54,7 +54,7 @@ def _run(requests_of: Callable[[Any, str], Iterable[Any]]) -> dict[str, Any]:
     from pycontw_assets.commands.instance import checked_services, open_instance
     from pycontw_assets.definitions import build_definitions
     from pycontw_assets.orchestration.poll import execute
-    from pycontw_assets.orchestration.watch import look
+    from pycontw_assets.orchestration.run_recording import look
 
     services = checked_services()
     definitions = build_definitions(services)

@@ -6,12 +6,12 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.shop import slow_down
-from pycontw_assets.drill.play import Drill
-from pycontw_assets.drill.sale import Pay, Sale, Sell
-from pycontw_assets.drill.script import write_script
-from pycontw_assets.drill.waits import both
-from pycontw_assets.latency import spread
-from pycontw_assets.trial import open_trial
+from pycontw_assets.pipeline.latency import spread
+from pycontw_assets.play.drill.play import Drill
+from pycontw_assets.play.drill.sale import Pay, Sale, Sell
+from pycontw_assets.play.drill.script import write_script
+from pycontw_assets.play.drill.waits import both
+from pycontw_assets.play.scratch_installation import open_trial
 
 
 def sale(orders: int, latency: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pycontw_assets.sandbox.desk import SERVICES
+from pycontw_assets.sandbox.page.view import SERVICES
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 

@@ -21,7 +21,7 @@ from pycontw_assets.load.warehouse import content_digest
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.sandbox.world import World
-from pycontw_assets.vault import FolderStore, Vault
+from pycontw_assets.vault.vault import FolderStore, Vault
 
 T = TypeVar("T")
 PARTITION = EventPartition(90001, "2031", "individual")

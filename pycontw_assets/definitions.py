@@ -27,9 +27,9 @@ from pycontw_assets.orchestration.assets import (
     raw_kktix_orders,
 )
 from pycontw_assets.orchestration.jobs import jobs
-from pycontw_assets.orchestration.resources import Services, links_of, settings_at_load
+from pycontw_assets.orchestration.kktix_checks import kktix_checks
 from pycontw_assets.orchestration.sensors import orders_sensor, tables_sensor
-from pycontw_assets.orchestration.shop import kktix_checks
+from pycontw_assets.pipeline.composition import Services, links_of, settings_at_load
 
 
 def build_definitions(services: Services | None = None, *, interval_seconds: int | None = None) -> Definitions:

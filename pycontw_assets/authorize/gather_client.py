@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from pycontw_assets.api_client import ApiClient, Malformed, Misconfigured, NotFound, Reply
+from pycontw_assets.api.client import ApiClient, Malformed, Misconfigured, NotFound, Reply
 
 RATE_LIMITS = {"guest list": [(5, 1), (60, 60)]}  # ours: the vendor publishes none; whole lists are few calls
 _FIRST_SILENT_WAIT = 60  # seconds, after a 429 that names no time; doubles

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from pycontw_assets.api_client import NotFound, Refused, Unavailable
-from pycontw_assets.ledger import Grant, Ledger
+from pycontw_assets.api.client import NotFound, Refused, Unavailable
+from pycontw_assets.ledger.ledger import Grant, Ledger
 from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address
 from pycontw_assets.records import EventPartition, Holder
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
-from pycontw_assets.api_client import ServiceError
+from pycontw_assets.api.client import ServiceError
 from pycontw_assets.extract.kktix_client import KktixClient
 
 _COLOURS = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1"}

@@ -14,7 +14,7 @@ from pycontw_assets.settings import InvalidSettings, Settings
 
 if TYPE_CHECKING:
     from pycontw_assets.commands.exits import Commands
-    from pycontw_assets.orchestration.doctor import Finding
+    from pycontw_assets.pipeline.doctor import Finding
 
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 
@@ -26,7 +26,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.orchestration.doctor import Finding, examine
+    from pycontw_assets.pipeline.doctor import Finding, examine
 
     findings: list[Finding] = []
     try:

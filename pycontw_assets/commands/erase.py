@@ -15,7 +15,7 @@ from pycontw_assets.settings import InvalidSettings
 
 if TYPE_CHECKING:
     from pycontw_assets.commands.exits import Commands
-    from pycontw_assets.orchestration.erasure import Erased, Found
+    from pycontw_assets.pipeline.erase import Erased, Found
 
 
 def add_to(commands: Commands) -> None:
@@ -30,7 +30,7 @@ def _erase(parsed: argparse.Namespace) -> int:
     if not is_mailable(normalise_address(wanted)):
         raise InvalidSettings("ADDRESS: is not one")
     services = checked_services()
-    from pycontw_assets.orchestration.erasure import erase, find_person
+    from pycontw_assets.pipeline.erase import erase, find_person
 
     found = find_person(services, wanted)
     if found.is_nothing:

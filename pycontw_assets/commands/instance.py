@@ -11,7 +11,7 @@ from pycontw_assets.settings import Settings, load_settings
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from pycontw_assets.orchestration.resources import Services
+    from pycontw_assets.pipeline.composition import Services
 
 # Run monitoring and limits keep a dead machine from blocking an event; retention keeps the storage bounded.
 INSTANCE_CONFIG = """\
@@ -58,6 +58,6 @@ def unchecked_services() -> Services:
     """Nothing is opened or made before it is used."""
     settings = load_settings()
     from pycontw_assets.commands.console import ShownKktixClient
-    from pycontw_assets.orchestration.resources import Services
+    from pycontw_assets.pipeline.composition import Services
 
     return Services(lambda: settings, kktix_client=ShownKktixClient)

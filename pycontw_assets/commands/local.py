@@ -12,8 +12,8 @@ from pycontw_assets.settings import SANDBOX_PORT, Settings, load_settings
 
 if TYPE_CHECKING:
     from pycontw_assets.commands.exits import Commands
-    from pycontw_assets.drill.sale import Step
-    from pycontw_assets.sandbox.desk import AskPipeline, Refusal
+    from pycontw_assets.play.drill.sale import Step
+    from pycontw_assets.sandbox.page.view import AskPipeline, Refusal
 
 
 def add_to(commands: Commands) -> None:
@@ -39,13 +39,13 @@ def add_to(commands: Commands) -> None:
 
 
 def _demo(_parsed: argparse.Namespace) -> int:
-    from pycontw_assets.demo import play
+    from pycontw_assets.play.demo import play
 
     return FINE if play() else FAILED
 
 
 def _orders(text: str) -> int:
-    from pycontw_assets.drill.script import FEWEST_ORDERS, MOST_ORDERS
+    from pycontw_assets.play.drill.script import FEWEST_ORDERS, MOST_ORDERS
 
     if not text.isdecimal() or not FEWEST_ORDERS <= int(text) <= MOST_ORDERS:
         raise argparse.ArgumentTypeError(f"must be a number from {FEWEST_ORDERS} to {MOST_ORDERS}")
@@ -53,8 +53,8 @@ def _orders(text: str) -> int:
 
 
 def _drill(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.drill.plot import check_plot
-    from pycontw_assets.drill.script import write_script
+    from pycontw_assets.play.drill.plot import check_plot
+    from pycontw_assets.play.drill.script import write_script
 
     if parsed.plot:
         check_plot(parsed.plot)
@@ -63,7 +63,7 @@ def _drill(parsed: argparse.Namespace) -> int:
 
 def rehearse(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> int:
     """Exit code of a drill by any script; 0 is a verdict, so an interrupted one must not end with it."""
-    from pycontw_assets.drill.play import play
+    from pycontw_assets.play.drill.play import play
 
     try:
         return FINE if play(script, seed, plot) else FAILED
@@ -73,7 +73,7 @@ def rehearse(script: Iterable[Step], seed: int = 0, plot: Path | None = None) ->
 
 
 def _dev(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.dev import serve
+    from pycontw_assets.play.dev import serve
 
     return serve(load_settings(), parsed.port, parsed.sandbox_port)
 
@@ -89,9 +89,9 @@ def pipeline_of(settings: Settings) -> AskPipeline:
     """What the pipeline of the same home has recorded as its troubles; ``None`` before its first poll."""
     import sqlalchemy as sa
 
-    from pycontw_assets.ledger_engine import LedgerError, open_reader
-    from pycontw_assets.sandbox.desk import Refusal
-    from pycontw_assets.troubles import read_standing
+    from pycontw_assets.alerts.problems import read_standing
+    from pycontw_assets.ledger.engine import LedgerError, open_reader
+    from pycontw_assets.sandbox.page.view import Refusal
 
     file = settings.ledger_file
     engine = open_reader(settings.ledger_location)

@@ -14,8 +14,8 @@ from pycontw_assets.commands.polling import add_consents
 
 if TYPE_CHECKING:
     from pycontw_assets.commands.exits import Commands
-    from pycontw_assets.orchestration.plan import Plan
-    from pycontw_assets.orchestration.rehearsal import EventPlan, PlannedBatch
+    from pycontw_assets.pipeline.access_plan import EventPlan, PlannedBatch
+    from pycontw_assets.pipeline.plan import Plan
 
 _MOST_NAMED = 10
 
@@ -29,7 +29,7 @@ def add_to(commands: Commands) -> None:
 
 def _plan(parsed: argparse.Namespace) -> int:
     services = unchecked_services()
-    from pycontw_assets.orchestration.plan import as_document, make_plan
+    from pycontw_assets.pipeline.plan import as_document, make_plan
 
     plan = make_plan(services, parsed.consent)
     document = json.dumps(as_document(plan), ensure_ascii=False, indent=2)

@@ -54,8 +54,8 @@ def add_consents(parser: argparse.ArgumentParser) -> None:
 
 def _poll(parsed: argparse.Namespace) -> int:
     services = checked_services()
+    from pycontw_assets.alerts.heartbeat import beat
     from pycontw_assets.definitions import build_definitions
-    from pycontw_assets.orchestration.heartbeat import beat
     from pycontw_assets.orchestration.poll import poll
 
     with open_instance(services.settings) as instance:

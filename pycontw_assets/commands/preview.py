@@ -24,7 +24,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _preview(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.preview import NoPicture, take_picture, write_words
+    from pycontw_assets.play.preview import NoPicture, take_picture, write_words
     from pycontw_assets.send_email.template import InvitationError, render_invitation
 
     settings = load_settings()

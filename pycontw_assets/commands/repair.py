@@ -31,7 +31,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _rebuild_ledger(_parsed: argparse.Namespace) -> int:
-    from pycontw_assets.orchestration.recovery import rebuild_ledger
+    from pycontw_assets.pipeline.rebuild import rebuild_ledger
 
     report = rebuild_ledger(checked_services())
     print(f"edition {report.edition}: " + ", ".join(f"{name} {number}" for name, number in report.counts.items()))
@@ -40,7 +40,7 @@ def _rebuild_ledger(_parsed: argparse.Namespace) -> int:
 
 
 def _adopt(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.orchestration.recovery import adopt_people, live_edition
+    from pycontw_assets.pipeline.rebuild import adopt_people, live_edition
 
     services = checked_services()
     if parsed.edition and not re.fullmatch("[0-9]{4}", parsed.edition):
@@ -61,7 +61,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _release(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.orchestration.recovery import release_batch
+    from pycontw_assets.pipeline.rebuild import release_batch
 
     people = release_batch(checked_services(), parsed.batch_key)
     print(f"{people} people released; the next poll invites whoever has a ticket")

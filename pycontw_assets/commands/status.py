@@ -16,7 +16,7 @@ from pycontw_assets.commands.instance import checked_services, open_instance
 
 if TYPE_CHECKING:
     from pycontw_assets.commands.exits import Commands
-    from pycontw_assets.orchestration.status import EventStatus, Status
+    from pycontw_assets.pipeline.status import EventStatus, Status
 
 _COLUMNS = ("attendees", "usable", "unpaid", "let in", "invited", "waiting", "unreachable", "quarantined")
 
@@ -29,7 +29,7 @@ def add_to(commands: Commands) -> None:
 
 def _status(parsed: argparse.Namespace) -> int:
     services = checked_services()
-    from pycontw_assets.orchestration.status import look_up
+    from pycontw_assets.pipeline.status import look_up
 
     with open_instance(services.settings) as instance:
         status = look_up(services, instance)

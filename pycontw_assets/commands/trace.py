@@ -13,7 +13,7 @@ from pycontw_assets.commands.instance import checked_services
 
 if TYPE_CHECKING:
     from pycontw_assets.commands.exits import Commands
-    from pycontw_assets.orchestration.trace import Passage, Trace
+    from pycontw_assets.pipeline.trace import Passage, Trace
 
 
 def add_to(commands: Commands) -> None:
@@ -30,7 +30,7 @@ def asked_for(argument: str) -> str:
 
 def _trace(parsed: argparse.Namespace) -> int:
     services = checked_services()
-    from pycontw_assets.orchestration.trace import trace
+    from pycontw_assets.pipeline.trace import trace
 
     found = trace(services, asked_for(parsed.who), live=parsed.live)
     print("\n".join(describe_trace(found)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from pycontw_assets.api_client import ApiClient, Malformed, Misconfigured, NotFound, Reply, ServiceError, Unavailable
+from pycontw_assets.api.client import ApiClient, Malformed, Misconfigured, NotFound, Reply, ServiceError, Unavailable
 from pycontw_assets.records import Event
 
 _PAGE_SIZES = frozenset({100, 500, 1000})  # a listing of exactly so many rows looks like the first page of several

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from pycontw_assets.api_client import NotFound, ServiceError, Unavailable
+from pycontw_assets.api.client import NotFound, ServiceError, Unavailable
 from pycontw_assets.extract.orders import (
     BookReading,
     Fetched,
@@ -22,7 +22,7 @@ from pycontw_assets.extract.orders import (
     settle,
 )
 from pycontw_assets.records import EventPartition, OrderSnapshot
-from pycontw_assets.vault import Vault
+from pycontw_assets.vault.vault import Vault
 
 _CHECKPOINT_SECONDS = 20.0
 

@@ -28,12 +28,14 @@ from dagster import (
 
 from pycontw_assets.authorize.guest_list import guests_lacking
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.leases import process_identity
-from pycontw_assets.ledger import LET_IN
+from pycontw_assets.ledger.ledger import LET_IN
+from pycontw_assets.ledger.locks import process_identity
+from pycontw_assets.ledger.progress import headcount, invited_by, let_in
 from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
 from pycontw_assets.load.schema import Table, attendee_tables
-from pycontw_assets.orchestration.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
-from pycontw_assets.orchestration.describe import (
+from pycontw_assets.orchestration.kktix_checks import stale_after
+from pycontw_assets.orchestration.links import Links
+from pycontw_assets.orchestration.metadata import (
     bullets,
     checked,
     column_lineage,
@@ -44,17 +46,15 @@ from pycontw_assets.orchestration.describe import (
     table_columns,
     verdict,
 )
-from pycontw_assets.orchestration.links import Links
-from pycontw_assets.orchestration.observe import OWNER_TAG
-from pycontw_assets.orchestration.reconcile import table_asset
-from pycontw_assets.orchestration.recovery import refuse_lost_ledger
-from pycontw_assets.orchestration.rehearsal import plan_access, would_do
-from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.orchestration.shadow import shadow
-from pycontw_assets.orchestration.shop import stale_after
-from pycontw_assets.orchestration.waiting import figures, seconds_from_payment
-from pycontw_assets.orchestration.watch import watched
-from pycontw_assets.orchestration.work import (
+from pycontw_assets.orchestration.run_recording import watched
+from pycontw_assets.pipeline.access_plan import plan_access, would_do
+from pycontw_assets.pipeline.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
+from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.dry_run import shadow
+from pycontw_assets.pipeline.observe import OWNER_TAG
+from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
+from pycontw_assets.pipeline.reconcile import table_asset
+from pycontw_assets.pipeline.steps import (
     RowsLoaded,
     campaign_step,
     guest_list_step,
@@ -63,9 +63,9 @@ from pycontw_assets.orchestration.work import (
     stored_orders,
     stored_records,
 )
-from pycontw_assets.progress import headcount, invited_by, let_in
+from pycontw_assets.pipeline.waiting_times import figures, seconds_from_payment
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
-from pycontw_assets.send_email.named import ensure_template
+from pycontw_assets.send_email.find_or_create import ensure_template
 from pycontw_assets.send_email.ticket_holders import list_name, sync_ticket_holders
 
 POLL_TAG = "pycontw/poll"

@@ -6,7 +6,7 @@ from typing import Any
 
 from dagster import AssetSelection, define_asset_job
 
-from pycontw_assets.orchestration.reconcile import ACCESS_CHAIN, table_asset
+from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN, table_asset
 from pycontw_assets.records import FAMILIES
 
 grant_access_job = define_asset_job(

@@ -14,11 +14,10 @@ from dagster import (
     RunRequest,
 )
 
-from pycontw_assets.leases import process_identity
+from pycontw_assets.ledger.locks import process_identity
 from pycontw_assets.orchestration.assets import CONSENT_TAG
-from pycontw_assets.orchestration.housekeeping import keep_house
-from pycontw_assets.orchestration.observe import OWNER_TAG, Tick, decide_again
-from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.kktix_checks import shop_news
+from pycontw_assets.orchestration.run_recording import look, tell
 from pycontw_assets.orchestration.sensors import (
     access_requests,
     load_requests,
@@ -26,8 +25,9 @@ from pycontw_assets.orchestration.sensors import (
     new_poll_id,
     sightings,
 )
-from pycontw_assets.orchestration.shop import shop_news
-from pycontw_assets.orchestration.watch import look, tell
+from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.maintenance import keep_house
+from pycontw_assets.pipeline.observe import OWNER_TAG, Tick, decide_again
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 

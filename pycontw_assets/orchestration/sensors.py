@@ -23,17 +23,17 @@ from dagster import (
     sensor,
 )
 
+from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.orchestration.assets import POLL_TAG, family_events, kktix_events
-from pycontw_assets.orchestration.describe import bullets
-from pycontw_assets.orchestration.heartbeat import beat
-from pycontw_assets.orchestration.housekeeping import keep_house
 from pycontw_assets.orchestration.jobs import jobs
-from pycontw_assets.orchestration.observe import Tick
-from pycontw_assets.orchestration.reconcile import summarize, table_asset
-from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.orchestration.safety import guarded
-from pycontw_assets.orchestration.shop import shop_news
-from pycontw_assets.orchestration.watch import look, tell
+from pycontw_assets.orchestration.kktix_checks import shop_news
+from pycontw_assets.orchestration.metadata import bullets
+from pycontw_assets.orchestration.run_recording import look, tell
+from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.maintenance import keep_house
+from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.reconcile import summarize, table_asset
+from pycontw_assets.pipeline.redaction import guarded
 from pycontw_assets.records import FAMILIES
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeGuard
 from urllib.parse import unquote
 
 from pycontw_assets.sandbox import keys
-from pycontw_assets.sandbox.ground import Ground, locked
+from pycontw_assets.sandbox.context import Ground, locked
 from pycontw_assets.sandbox.wire import Call, Reply, Router, json_reply, text_reply
 
 Entry = dict[str, Any]

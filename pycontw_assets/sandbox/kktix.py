@@ -13,7 +13,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qs
 
 from pycontw_assets.sandbox import forms, keys
-from pycontw_assets.sandbox.ground import Ground, locked
+from pycontw_assets.sandbox.context import Ground, locked
 from pycontw_assets.sandbox.people import AddressKind, People, Person
 from pycontw_assets.sandbox.wire import Call, Reply, Router, json_reply
 

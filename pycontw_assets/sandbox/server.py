@@ -17,9 +17,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from pycontw_assets.sandbox import keys
-from pycontw_assets.sandbox.control import Control, Reseed
-from pycontw_assets.sandbox.desk import AskPipeline
-from pycontw_assets.sandbox.guard import Guard
+from pycontw_assets.sandbox.page.control import Control, Reseed
+from pycontw_assets.sandbox.page.guard import Guard
+from pycontw_assets.sandbox.page.view import AskPipeline
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.wire import HTML_PAGE, AbortableProtocol
 from pycontw_assets.sandbox.world import World
@@ -45,7 +45,11 @@ def build_app(world: World, reseed: Reseed | None = None, ask_pipeline: AskPipel
             Route("/sign_in", show_sign_in),
             *services,
             Mount("/control", routes=Control(world, reseed, ask_pipeline).routes(), middleware=guarded),
-            Mount("/", app=StaticFiles(packages=[("pycontw_assets.sandbox", "page")], html=True), middleware=guarded),
+            Mount(
+                "/",
+                app=StaticFiles(packages=[("pycontw_assets.sandbox.page", "static")], html=True),
+                middleware=guarded,
+            ),
         ]
     )
 

@@ -21,8 +21,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pycontw_assets.sandbox.call_log import CallLog, CallRecord
+from pycontw_assets.sandbox.context import Ground
 from pycontw_assets.sandbox.faults import Fault, FaultBoard
-from pycontw_assets.sandbox.ground import Ground
 
 _log = logging.getLogger(__name__)
 HTML_PAGE = "<!doctype html><html><head><title>One moment</title></head><body>Please sign in.</body></html>"

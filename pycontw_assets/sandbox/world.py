@@ -7,9 +7,9 @@ actions are methods of the world itself. All of it is safe to use while the serv
 from __future__ import annotations
 
 from pycontw_assets.sandbox.call_log import CallLog
+from pycontw_assets.sandbox.context import Clock, Ground, system_clock
 from pycontw_assets.sandbox.faults import FaultBoard
 from pycontw_assets.sandbox.gather import Venue
-from pycontw_assets.sandbox.ground import Clock, Ground, system_clock
 from pycontw_assets.sandbox.kktix import BoxOffice
 from pycontw_assets.sandbox.klaviyo.account import Mail, MailAccount
 from pycontw_assets.sandbox.klaviyo.api import KlaviyoApi

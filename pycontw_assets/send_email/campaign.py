@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
-from pycontw_assets.api_client import Malformed, NotFound, Refused, ServiceError, Unavailable
-from pycontw_assets.ledger import LET_IN, Batch, Invitation, Ledger
+from pycontw_assets.api.client import Malformed, NotFound, Refused, ServiceError, Unavailable
+from pycontw_assets.ledger.ledger import LET_IN, Batch, Invitation, Ledger
 from pycontw_assets.records import EventPartition, Holder
+from pycontw_assets.send_email.find_or_create import ensure_list
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import Campaign
-from pycontw_assets.send_email.membership import change_members
-from pycontw_assets.send_email.named import ensure_list
-from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.send_email.list_membership import change_members
 from pycontw_assets.send_email.profiles import ensure_profiles
+from pycontw_assets.send_email.wait_policy import Pace
 
 # Lists, each leased to one open batch and idle for an hour after it. Three events with newcomers in every one of
 # twelve polls an hour keep 36 busy; they are made only when the rested ones do not suffice.

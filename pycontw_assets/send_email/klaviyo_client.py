@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from pycontw_assets.api_client import (
+from pycontw_assets.api.client import (
     ApiClient,
     Malformed,
     Misconfigured,
@@ -22,7 +22,7 @@ from pycontw_assets.api_client import (
     Reply,
     Unavailable,
 )
-from pycontw_assets.rate_limits import RateLimiter
+from pycontw_assets.ledger.rate_limits import RateLimiter
 from pycontw_assets.send_email import klaviyo_records as records
 from pycontw_assets.send_email.klaviyo_records import (
     Campaign,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from pycontw_assets.api_client import Malformed
+from pycontw_assets.api.client import Malformed
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pycontw_assets.api_client import NotFound, Refused, Unavailable
+from pycontw_assets.api.client import NotFound, Refused, Unavailable
 from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.records import Holder
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import Profile
-from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.send_email.wait_policy import Pace
 
 BULK_FROM = 50  # the vendor advises against bulk imports for small updates
 _BULK_CHUNK = 5000  # half of what a job takes, so that its 5 MB are never in question

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pycontw_assets.api_client import NotFound
-from pycontw_assets.ledger import Batch, BatchState
+from pycontw_assets.api.client import NotFound
+from pycontw_assets.ledger.ledger import Batch, BatchState
 from pycontw_assets.send_email.campaign import SENT
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 

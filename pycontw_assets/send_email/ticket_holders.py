@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from pycontw_assets.api_client import NotFound
-from pycontw_assets.ledger import Ledger
+from pycontw_assets.api.client import NotFound
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import EventPartition, Holder
+from pycontw_assets.send_email.find_or_create import ensure_list
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-from pycontw_assets.send_email.membership import change_members
-from pycontw_assets.send_email.named import ensure_list
-from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.send_email.list_membership import change_members
 from pycontw_assets.send_email.profiles import ensure_profiles
+from pycontw_assets.send_email.wait_policy import Pace
 
 
 @dataclass(frozen=True, slots=True)

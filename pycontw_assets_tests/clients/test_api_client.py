@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pycontw_assets.api_client import (
+from pycontw_assets.api.client import (
     ApiClient,
     Malformed,
     Misconfigured,
@@ -23,7 +23,7 @@ from pycontw_assets.api_client import (
     TooLarge,
     Unavailable,
 )
-from pycontw_assets.rate_limits import RateLimiter
+from pycontw_assets.ledger.rate_limits import RateLimiter
 from pycontw_assets_tests.clients.conftest import FakeTime
 from pycontw_assets_tests.clients.scripted_server import HTML, RESET, Answer, ScriptedServer
 

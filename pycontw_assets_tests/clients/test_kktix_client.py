@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pycontw_assets.api_client import Malformed, Misconfigured, NotFound, Refused, Unavailable
+from pycontw_assets.api.client import Malformed, Misconfigured, NotFound, Refused, Unavailable
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.records import Event
 from pycontw_assets_tests.clients.scripted_server import HTML, Answer, Received, ScriptedServer

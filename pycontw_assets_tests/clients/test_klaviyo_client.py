@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pycontw_assets.api_client import Malformed, Misconfigured, NotFound, Refused, Unavailable
+from pycontw_assets.api.client import Malformed, Misconfigured, NotFound, Refused, Unavailable
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import (
     Campaign,

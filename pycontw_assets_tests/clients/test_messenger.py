@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from pycontw_assets.messenger import Messenger
+from pycontw_assets.alerts.messenger import Messenger
 
 
 class Channel:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pycontw_assets.cli import _parser
+from pycontw_assets.commands.cli import _parser
 from pycontw_assets.settings import Settings
 
 DOC = Path(__file__).parents[2] / "docs" / "production.md"

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from pycontw_assets.api_client import Refused
+from pycontw_assets.api.client import Refused
 from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets_tests.fakes.troubles import Troubles
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
-from pycontw_assets.api_client import NotFound, Refused
+from pycontw_assets.api.client import NotFound, Refused
 from pycontw_assets.send_email.klaviyo_records import Campaign, ImportJob, ImportProblem, MailingList, Profile, Template
 from pycontw_assets_tests.fakes.troubles import Troubles
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from pycontw_assets.api_client import ServiceError, Unavailable
+from pycontw_assets.api.client import ServiceError, Unavailable
 
 _T = TypeVar("_T")
 

@@ -12,10 +12,10 @@ from datetime import timedelta
 
 from dagster import DagsterInstance, Definitions
 
-from pycontw_assets.ledger import LedgerError
+from pycontw_assets.ledger.ledger import LedgerError
 from pycontw_assets.orchestration.poll import poll
-from pycontw_assets.orchestration.recovery import rebuild_ledger, release_batch
-from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.rebuild import rebuild_ledger, release_batch
 from pycontw_assets.sandbox.oracle import events_of
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

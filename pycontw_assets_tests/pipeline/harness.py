@@ -32,18 +32,18 @@ from pycontw_assets.commands.instance import prepare_instance
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
-from pycontw_assets.ledger import Ledger
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.rate_limits import RateLimiter
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.orchestration.poll import PollReport, poll
-from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.rate_limits import RateLimiter
+from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.records import Family
-from pycontw_assets.sandbox.ground import SkippingClock
+from pycontw_assets.sandbox.context import SkippingClock
 from pycontw_assets.sandbox.oracle import Finding, verdict
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
-from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.send_email.wait_policy import Pace
 from pycontw_assets.settings import Settings, load_settings
 from pycontw_assets_tests.bigquery import GOOGLE_VARIABLES
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints

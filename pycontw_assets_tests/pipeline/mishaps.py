@@ -17,12 +17,12 @@ from typing import Any
 
 from dagster import DagsterInstance
 
-from pycontw_assets.api_client import ServiceError
+from pycontw_assets.api.client import ServiceError
 from pycontw_assets.definitions import build_definitions
-from pycontw_assets.leases import lease
+from pycontw_assets.ledger.locks import lease
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.orchestration.poll import PollReport, poll
-from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.pipeline.composition import Services
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline, TestClock, build_services
 

@@ -23,7 +23,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from pycontw_assets.api_client import ServiceError
+from pycontw_assets.api.client import ServiceError
 from pycontw_assets.orchestration.poll import PollReport
 from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.sandbox.call_log import CallRecord

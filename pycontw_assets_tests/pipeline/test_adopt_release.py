@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pycontw_assets.cli import FAILED, FINE, MISCONFIGURED, main
-from pycontw_assets.ledger import LedgerError
-from pycontw_assets.orchestration.recovery import adopt_people, live_edition, rebuild_ledger, release_batch
+from pycontw_assets.commands.cli import FAILED, FINE, MISCONFIGURED, main
+from pycontw_assets.ledger.ledger import LedgerError
+from pycontw_assets.pipeline.rebuild import adopt_people, live_edition, rebuild_ledger, release_batch
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

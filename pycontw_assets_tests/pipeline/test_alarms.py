@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from dagster import Failure
 
-from pycontw_assets.api_client import ServiceError
+from pycontw_assets.api.client import ServiceError
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline

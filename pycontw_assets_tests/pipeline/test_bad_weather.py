@@ -26,11 +26,11 @@ from unittest import mock
 import pytest
 import sqlalchemy as sa
 
-from pycontw_assets.api_client import ServiceError
-from pycontw_assets.ledger import LedgerError
+from pycontw_assets.api.client import ServiceError
+from pycontw_assets.ledger.ledger import LedgerError
 from pycontw_assets.sandbox.oracle import events_of
 from pycontw_assets.sandbox.world import World
-from pycontw_assets.vault import VaultError
+from pycontw_assets.vault.vault import VaultError
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.crash_scenarios import SCENARIOS, running_sale
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, describe

@@ -364,7 +364,7 @@ def test_a_service_that_cannot_be_reached_is_told_after_a_bounded_wait(engine: B
 
 
 def test_without_credentials_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pycontw_assets.orchestration.resources import Services
+    from pycontw_assets.pipeline.composition import Services
     from pycontw_assets.settings import load_settings
 
     monkeypatch.setenv("NO_GCE_CHECK", "true")

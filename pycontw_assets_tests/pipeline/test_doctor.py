@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pycontw_assets.cli import main
-from pycontw_assets.orchestration.doctor import CHECKS, Finding, examine
+from pycontw_assets.commands.cli import main
+from pycontw_assets.pipeline.doctor import CHECKS, Finding, examine
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from pycontw_assets.authorize.gather_client import GatherClient
-from pycontw_assets.cli import main
+from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.local import rehearse
-from pycontw_assets.drill.sale import Crash, Sale, Sell, Step
-from pycontw_assets.drill.waits import WIDTH
-from pycontw_assets.trial import EDITION, INVARIANTS, open_trial, verdict_lines
+from pycontw_assets.play.drill.sale import Crash, Sale, Sell, Step
+from pycontw_assets.play.drill.waits import WIDTH
+from pycontw_assets.play.scratch_installation import EDITION, INVARIANTS, open_trial, verdict_lines
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from dagster import DagsterInstance, Definitions
 
-from pycontw_assets.cli import main
-from pycontw_assets.orchestration.erasure import Erased, erase, find_person
-from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.orchestration.trace import trace
+from pycontw_assets.commands.cli import main
+from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.erase import Erased, erase, find_person
+from pycontw_assets.pipeline.trace import trace
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pycontw_assets.api_client import ServiceError
+from pycontw_assets.api.client import ServiceError
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from pycontw_assets.orchestration.history import Kept, forget_old
+from pycontw_assets.orchestration.prune_dagster_storage import Kept, forget_old
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 import yaml
 from dagster import AssetKey, DagsterEventType, RunsFilter
 
-from pycontw_assets.leases import lease
-from pycontw_assets.orchestration.expiry import REVISION_ENDS
-from pycontw_assets.orchestration.history import KEPT, Kept, forget_old
-from pycontw_assets.orchestration.observe import observe
-from pycontw_assets.orchestration.reconcile import pause_after, pause_base
+from pycontw_assets.ledger.locks import lease
+from pycontw_assets.orchestration.prune_dagster_storage import KEPT, Kept, forget_old
+from pycontw_assets.pipeline.expiry import REVISION_ENDS
+from pycontw_assets.pipeline.observe import observe
+from pycontw_assets.pipeline.reconcile import pause_after, pause_base
 from pycontw_assets.sandbox.world import World
-from pycontw_assets.vault import VaultError
+from pycontw_assets.vault.vault import VaultError
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline
 

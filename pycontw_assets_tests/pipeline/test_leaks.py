@@ -18,7 +18,7 @@ from cryptography.fernet import Fernet
 from dagster._serdes import serialize_value
 from dagster._utils.error import serializable_error_info_from_exc_info
 
-from pycontw_assets.cli import FAILED, FINE, MISCONFIGURED, _parser, main
+from pycontw_assets.commands.cli import FAILED, FINE, MISCONFIGURED, _parser, main
 from pycontw_assets.pseudonyms import normalise_phone
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.faults import Kind

@@ -9,8 +9,8 @@ from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter
 from pydantic import SecretStr
 
 from pycontw_assets.definitions import build_definitions
-from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.orchestration.shop import shop_news
+from pycontw_assets.orchestration.kktix_checks import shop_news
+from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import SERVICES, Pipeline, describe

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance, Definitions
 
-from pycontw_assets.leases import TTL
+from pycontw_assets.ledger.locks import TTL
 from pycontw_assets.orchestration.poll import PollReport
-from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.run_recording import look
 from pycontw_assets.orchestration.sensors import missing_partitions
-from pycontw_assets.orchestration.watch import look
+from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

@@ -12,7 +12,7 @@ import yaml
 from dagster import DagsterInstance, DagsterRunStatus, Definitions, RunsFilter
 
 from pycontw_assets.orchestration.poll import poll
-from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from pycontw_assets.api_client import Unavailable
-from pycontw_assets.ledger import LedgerError
-from pycontw_assets.orchestration.recovery import RebuildReport, rebuild_ledger
+from pycontw_assets.api.client import Unavailable
+from pycontw_assets.ledger.ledger import LedgerError
+from pycontw_assets.pipeline.rebuild import RebuildReport, rebuild_ledger
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
-from pycontw_assets.send_email.recall import find_invitations, look_twice
+from pycontw_assets.send_email.rebuild_from_klaviyo import find_invitations, look_twice
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, describe
 

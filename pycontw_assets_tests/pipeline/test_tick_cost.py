@@ -6,7 +6,7 @@ import pytest
 
 from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.sandbox.world import World
-from pycontw_assets.vault import Vault
+from pycontw_assets.vault.vault import Vault
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import requests
 
+from pycontw_assets.alerts.problems import Troubles
 from pycontw_assets.commands.local import pipeline_of
-from pycontw_assets.ledger import Ledger
-from pycontw_assets.sandbox.desk import MOST_SHOWN, Refusal
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.sandbox.page.view import MOST_SHOWN, Refusal
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.weather import WEATHERS
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.settings import load_settings
-from pycontw_assets.troubles import Troubles
 
 INDIVIDUAL = "PyCon TW 2031 Registration: Individual"
 ENTRY = {"name": "", "role": "guest", "affiliation": "Attendee"}
@@ -309,7 +309,7 @@ def test_the_page_may_load_only_what_is_its_own(server, world):
 
 
 def test_the_page_needs_no_other_machine_and_nothing_inline():
-    for file in resources.files("pycontw_assets.sandbox").joinpath("page").iterdir():
+    for file in resources.files("pycontw_assets.sandbox").joinpath("page", "static").iterdir():
         text = file.read_text(encoding="utf-8")
         assert not re.search(r"https?:|//[a-z]+\.[a-z]+|@import|innerHTML|\bon[a-z]+=|style=|<style|eval\(", text), file
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from pycontw_assets.sandbox import keys
-from pycontw_assets.sandbox.ground import ManualClock
+from pycontw_assets.sandbox.context import ManualClock
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pycontw_assets.ledger_engine import open_engine
-from pycontw_assets.rate_limits import SharedRateLimiter
+from pycontw_assets.ledger.engine import open_engine
+from pycontw_assets.ledger.rate_limits import SharedRateLimiter
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pycontw_assets.sandbox.desk import Refusal
+from pycontw_assets.sandbox.page.view import Refusal
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World

@@ -18,7 +18,7 @@ import pytest
 from dagster._core.test_utils import freeze_time
 
 from pycontw_assets.commands.local import pipeline_of
-from pycontw_assets.sandbox.ground import SkippingClock
+from pycontw_assets.sandbox.context import SkippingClock
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.weather import set_weather

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 import pytest
 import requests
 
-from pycontw_assets.sandbox.desk import MOST_SHOWN, Refusal
+from pycontw_assets.sandbox.page.view import MOST_SHOWN, Refusal
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.ui.conftest import Visitor

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from pycontw_assets.ledger import Ledger, Poll
+from pycontw_assets.ledger.ledger import Ledger, Poll
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets_tests.fakes.clock import FakeClock

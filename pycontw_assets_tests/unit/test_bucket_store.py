@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from pycontw_assets.bucket_store import BucketStore
 from pycontw_assets.records import Attendee, AttendeeRecord, OrderSnapshot
-from pycontw_assets.vault import Rotation, Vault, VaultError
+from pycontw_assets.vault.bucket_store import BucketStore
+from pycontw_assets.vault.vault import Rotation, Vault, VaultError
 from pycontw_assets_tests import gcs
 from pycontw_assets_tests.clients.scripted_server import Answer, ScriptedServer
 from pycontw_assets_tests.unit.conftest import PARTITION

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from pycontw_assets.api_client import Malformed, Misconfigured, Refused, ServiceError, Unavailable
-from pycontw_assets.ledger import Batch, Ledger, LedgerError
+from pycontw_assets.api.client import Malformed, Misconfigured, Refused, ServiceError, Unavailable
+from pycontw_assets.ledger.ledger import Batch, Ledger, LedgerError
 from pycontw_assets.send_email.campaign import POOL_SIZE, CampaignOutcome, CampaignStep, Sender
-from pycontw_assets.send_email.named import ensure_template
-from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.send_email.find_or_create import ensure_template
 from pycontw_assets.send_email.release import refusal
+from pycontw_assets.send_email.wait_policy import Pace
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
@@ -73,7 +73,7 @@ def state_of(ledger: Ledger, address: str) -> str | None:
 
 
 def _all_batches(ledger: Ledger, partition_key: str) -> list[str]:
-    from pycontw_assets.ledger import batches
+    from pycontw_assets.ledger.ledger import batches
 
     with ledger.engine.begin() as db:
         query = batches.select().where(batches.c.partition_key == partition_key)

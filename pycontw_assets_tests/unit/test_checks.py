@@ -7,7 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 from pycontw_assets.extract.events import Discovery, Unmatched
 from pycontw_assets.extract.orders import BookReading
-from pycontw_assets.orchestration.checks import (
+from pycontw_assets.ledger.progress import Headcount
+from pycontw_assets.pipeline.checks import (
     access_gaps,
     access_sum,
     book_gaps,
@@ -16,7 +17,6 @@ from pycontw_assets.orchestration.checks import (
     stale_events,
     unmatched,
 )
-from pycontw_assets.progress import Headcount
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
 
 NOW = datetime(2031, 6, 1, 2, tzinfo=timezone.utc)

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from pycontw_assets.drill.play import INTERVAL
-from pycontw_assets.drill.sale import PARTS, BuyAgain, Crash, Fail, Pay, Recover, Refund, Sell, Step, Transfer
-from pycontw_assets.drill.script import FEWEST_ORDERS, MOST_ORDERS, write_script
+from pycontw_assets.play.drill.play import INTERVAL
+from pycontw_assets.play.drill.sale import PARTS, BuyAgain, Crash, Fail, Pay, Recover, Refund, Sell, Step, Transfer
+from pycontw_assets.play.drill.script import FEWEST_ORDERS, MOST_ORDERS, write_script
 
 SEEDS = range(20)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
-from pycontw_assets.drill.waits import WIDTH, Waited, bucket_seconds, counts, histogram, table
+from pycontw_assets.play.drill.waits import WIDTH, Waited, bucket_seconds, counts, histogram, table
 
 NOON = datetime(2031, 6, 1, 12, tzinfo=timezone.utc)
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycontw_assets.api_client import Misconfigured, Refused, Unavailable
+from pycontw_assets.api.client import Misconfigured, Refused, Unavailable
 from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.authorize.guest_list import (
     CHUNK,
@@ -22,7 +22,7 @@ from pycontw_assets.authorize.guest_list import (
     entry,
     revoke_limit,
 )
-from pycontw_assets.ledger import Grant, Ledger
+from pycontw_assets.ledger.ledger import Grant, Ledger
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
 from pycontw_assets_tests.fakes.gather import FakeGather

@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from pycontw_assets.leases import TTL, Busy, is_dead, keep, lease, process_identity
-from pycontw_assets.ledger import Ledger, LedgerError
+from pycontw_assets.ledger.ledger import Ledger, LedgerError
+from pycontw_assets.ledger.locks import TTL, Busy, is_dead, keep, lease, process_identity
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.postgres import age_leases
 

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycontw_assets.ledger import Batch, Ledger, LedgerError, Poll, UtcDateTime, batches, invitations
-from pycontw_assets.ledger_engine import open_reader
+from pycontw_assets.ledger.engine import open_reader
+from pycontw_assets.ledger.ledger import Batch, Ledger, LedgerError, Poll, UtcDateTime, batches, invitations
 from pycontw_assets.records import EventPartition
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.postgres import PASSWORD, USER, PostgresServer, age_leases

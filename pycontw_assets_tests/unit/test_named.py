@@ -2,10 +2,10 @@
 
 import pytest
 
-from pycontw_assets.api_client import Unavailable
-from pycontw_assets.ledger import Ledger
-from pycontw_assets.send_email.named import ensure_list, ensure_template
-from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.api.client import Unavailable
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.send_email.find_or_create import ensure_list, ensure_template
+from pycontw_assets.send_email.wait_policy import Pace
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo

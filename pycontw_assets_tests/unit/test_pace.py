@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.send_email.wait_policy import Pace
 
 
 def test_what_is_done_already_costs_no_wait() -> None:

@@ -12,12 +12,12 @@ from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.polling import describe_poll
 from pycontw_assets.extract.events import Discovery, Unmatched
-from pycontw_assets.orchestration.masking import masked
-from pycontw_assets.orchestration.observe import Tick
 from pycontw_assets.orchestration.poll import PollReport, RunReport
-from pycontw_assets.orchestration.reconcile import Decision
-from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.orchestration.shadow import RehearsedGuestList, RehearsedVault, shadow
+from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.dry_run import RehearsedGuestList, RehearsedVault, shadow
+from pycontw_assets.pipeline.masking import masked
+from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.reconcile import Decision
 from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.settings import load_settings
 

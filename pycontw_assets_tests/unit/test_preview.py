@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pycontw_assets.cli import main
-from pycontw_assets.preview import take_picture
+from pycontw_assets.commands.cli import main
+from pycontw_assets.play.preview import take_picture
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pycontw_assets.api_client import Misconfigured, Refused, Unavailable
+from pycontw_assets.api.client import Misconfigured, Refused, Unavailable
 from pycontw_assets.send_email.klaviyo_records import ImportJob
-from pycontw_assets.send_email.pace import Pace
 from pycontw_assets.send_email.profiles import BULK_FROM, Profiles, ensure_profiles
+from pycontw_assets.send_email.wait_policy import Pace
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.unit.conftest import holders, keys

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pycontw_assets.ledger import Batch, Ledger
-from pycontw_assets.progress import Headcount, Reached, headcount, invited_by, let_in
-from pycontw_assets.restoration import adopt
+from pycontw_assets.ledger.ledger import Batch, Ledger
+from pycontw_assets.ledger.progress import Headcount, Reached, headcount, invited_by, let_in
+from pycontw_assets.ledger.restoration import adopt
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.unit.conftest import PARTITION, holder, keys, record_holders
 

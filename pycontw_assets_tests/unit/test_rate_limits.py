@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from pycontw_assets.ledger_engine import open_engine
-from pycontw_assets.rate_limits import RateLimiter, SharedRateLimiter, slots
+from pycontw_assets.ledger.engine import open_engine
+from pycontw_assets.ledger.rate_limits import RateLimiter, SharedRateLimiter, slots
 from pycontw_assets.sandbox.klaviyo.limits import windows_of
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS
 

@@ -8,12 +8,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pycontw_assets.authorize.recall import recall_grants
-from pycontw_assets.ledger import Batch, Grant, Invitation, Ledger, LedgerError, Poll
+from pycontw_assets.authorize.rebuild_from_gather import recall_grants
+from pycontw_assets.ledger.ledger import Batch, Grant, Invitation, Ledger, LedgerError, Poll
+from pycontw_assets.ledger.restoration import Restoration, adopt, begin, find_batch, has_begun, restore
 from pycontw_assets.records import EventPartition
-from pycontw_assets.restoration import Restoration, adopt, begin, find_batch, has_begun, restore
 from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
-from pycontw_assets.send_email.recall import HolderList, Recollection, holder_list_partition, recall_invitations
+from pycontw_assets.send_email.rebuild_from_klaviyo import (
+    HolderList,
+    Recollection,
+    holder_list_partition,
+    recall_invitations,
+)
 from pycontw_assets.send_email.release import campaign_status, refusal
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo

@@ -14,15 +14,15 @@ from dagster._serdes import serialize_value
 from dagster._utils.error import serializable_error_info_from_exc_info
 from pydantic import BaseModel
 
-from pycontw_assets.api_client import Misconfigured, NotFound, Unavailable
+from pycontw_assets.api.client import Misconfigured, NotFound, Unavailable
 from pycontw_assets.extract.snapshot import UntrustedBook
-from pycontw_assets.leases import Busy
-from pycontw_assets.ledger import LedgerError
-from pycontw_assets.orchestration.resources import UnknownPartition
-from pycontw_assets.orchestration.safety import explain, guarded
+from pycontw_assets.ledger.ledger import LedgerError
+from pycontw_assets.ledger.locks import Busy
+from pycontw_assets.pipeline.composition import UnknownPartition
+from pycontw_assets.pipeline.redaction import explain, guarded
 from pycontw_assets.send_email.template import render_invitation
 from pycontw_assets.settings import InvalidSettings
-from pycontw_assets.vault import VaultError
+from pycontw_assets.vault.vault import VaultError
 
 PERSON = "zebulon.quokkaworth@example.org"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pycontw_assets.ledger import Ledger
+from pycontw_assets.alerts.sales_report import Counts, Figures, Sales, count, report
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import Attendee, AttendeeRecord
-from pycontw_assets.sales import Counts, Figures, Sales, count, report
 
 SEEN = datetime(2031, 6, 1, tzinfo=timezone.utc)
 

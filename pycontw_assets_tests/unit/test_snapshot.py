@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from pycontw_assets.api_client import Malformed, NotFound, ServiceError, Unavailable
+from pycontw_assets.api.client import Malformed, NotFound, ServiceError, Unavailable
 from pycontw_assets.extract.kktix_client import BookPage
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import SnapshotOutcome, UntrustedBook, read_books, take_snapshot
 from pycontw_assets.records import OrderSnapshot
-from pycontw_assets.vault import Vault, VaultError
+from pycontw_assets.vault.vault import Vault, VaultError
 from pycontw_assets_tests.fakes.store import MemoryStore
 from pycontw_assets_tests.unit.conftest import PARTITION
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pycontw_assets.api_client import NotFound, Unavailable
-from pycontw_assets.ledger import Ledger
-from pycontw_assets.send_email.pace import Pace
+from pycontw_assets.api.client import NotFound, Unavailable
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, list_name, sync_ticket_holders
+from pycontw_assets.send_email.wait_policy import Pace
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pycontw_assets.ledger import Ledger
-from pycontw_assets.troubles import Message, Troubles, alarms_of, message
+from pycontw_assets.alerts.problems import Message, Troubles, alarms_of, message
+from pycontw_assets.ledger.ledger import Ledger
 
 NOW = datetime(2031, 6, 1, 10, tzinfo=timezone.utc)
 A, B = "2031-individual-90001", "2031-corporate-90002"

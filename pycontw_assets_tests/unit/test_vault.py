@@ -18,10 +18,10 @@ from cryptography.fernet import Fernet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycontw_assets.cli import main
+from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.exits import FINE, MISCONFIGURED
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
-from pycontw_assets.vault import FolderStore, Rotation, Vault, VaultError
+from pycontw_assets.vault.vault import FolderStore, Rotation, Vault, VaultError
 from pycontw_assets_tests.fakes.store import MemoryStore
 from pycontw_assets_tests.unit.conftest import PARTITION
 

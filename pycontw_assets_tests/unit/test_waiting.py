@@ -8,8 +8,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from pycontw_assets.extract.orders import paid_at
-from pycontw_assets.orchestration.waiting import figures, seconds_from_payment
-from pycontw_assets.progress import Reached
+from pycontw_assets.ledger.progress import Reached
+from pycontw_assets.pipeline.waiting_times import figures, seconds_from_payment
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pycontw_assets.sandbox.ground import Ground, locked
+from pycontw_assets.sandbox.context import Ground, locked
 from pycontw_assets.sandbox.klaviyo.rendering import BrokenTemplateError, fill_in, render
 
 SMART_SENDING_WINDOW = timedelta(hours=16)

@@ -1,0 +1,392 @@
+"""HTTP manners for all three services: time-outs, bounded retry by named kinds, safe error texts.
+
+Every error that leaves here is safe to log: it names the service, the operation and the status, never a
+query string, a body, an address or a key. Nothing of ``requests`` escapes (its texts quote full URLs): failures
+are values inside this module and become exceptions only at its edge, so they carry no chain either.
+
+What a path or a payload means does not belong here; the three clients know that.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Protocol
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from pycontw_assets.api.answers import Answer, cannot_be_sent, objections, parse_json, read_answer, transport_trouble
+
+
+class ServiceError(Exception):
+    """A call that did not succeed. ``str()`` is safe for logs, metadata and people."""
+
+    def __init__(self, service: str, operation: str, reason: str, status: int | None = None) -> None:
+        self.service = service
+        self.operation = operation
+        self.reason = reason
+        self.status = status
+        super().__init__(f"{service}: {operation}: {reason}")
+
+
+class Unavailable(ServiceError):
+    """Passing trouble (5xx, 429 beyond patience, time-out, reset): try again later.
+
+    ``outcome_unknown`` is true when the server may have acted on a write all the same.
+    """
+
+    def __init__(
+        self, service: str, operation: str, reason: str, status: int | None = None, *, outcome_unknown: bool = False
+    ) -> None:
+        super().__init__(service, operation, reason, status)
+        self.outcome_unknown = outcome_unknown
+
+
+class Malformed(ServiceError):
+    """A success status with a body that is not what the contract says (HTML, truncated, wrong shape)."""
+
+
+class Refused(ServiceError):
+    """The service understood and said no (a 4xx about this request); repeating it changes nothing.
+
+    ``pointers`` are the JSON pointers of what it objected to, where it gave any.
+    """
+
+    def __init__(
+        self, service: str, operation: str, reason: str, status: int | None = None, *, pointers: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(service, operation, reason, status)
+        self.pointers = pointers
+
+
+class NotFound(Refused):
+    """404 or 410: no such thing, or no longer."""
+
+
+class TooLarge(Refused):
+    """413: the body is too big; halve it."""
+
+
+class Misconfigured(ServiceError):
+    """Credentials, rights or URL are wrong (401, 403, a sign-in page): stop at once and tell a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A success. ``data`` is the parsed JSON, ``None`` where none was expected."""
+
+    status: int
+    data: Any = field(default=None, repr=False)
+    has_next_page: bool = False
+
+
+class Limiter(Protocol):
+    """Keeps calls under the service's windows (``rate_limits``)."""
+
+    def reserve(self, group: str, longest_wait: float) -> float:
+        """Seconds until the reserved slot; nothing is reserved when that is more than ``longest_wait``."""
+
+
+class ApiClient:
+    """One service over one pool of kept-alive connections; safe to share between threads.
+
+    ``attempts`` bounds the tries of one call; being told to wait (429) does not count as one, but everything ends
+    at ``deadline_seconds``. ``throttle_seconds`` is the first wait after a 429 that names none; it doubles.
+    ``edge_pages``: an HTML page, with a success, 403 or 404, comes from the network edge before the API and passes;
+    without it such a page is a sign-in page. ``on_request(method, operation)`` is called before every try.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        base_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        media_type: str = "application/json",
+        timeouts: tuple[float, float] = (5, 30),
+        attempts: int = 3,
+        pool_size: int = 8,
+        deadline_seconds: float = 240,
+        throttle_seconds: float = 2,
+        edge_pages: bool = False,
+        limiter: Limiter | None = None,
+        on_request: Callable[[str, str], None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.service = service
+        self._base_url = base_url.rstrip("/")
+        self._media_type = media_type
+        self._timeouts = timeouts
+        self._attempts = attempts
+        self._deadline_seconds = deadline_seconds
+        self._throttle_seconds = throttle_seconds
+        self._edge_pages = edge_pages
+        self._limiter = limiter
+        self._on_request = on_request
+        self._sleep = sleep
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._requests_sent = 0
+        self._hold_until = float("-inf")
+        self._session = _session(self._base_url, {"Accept": media_type, **(headers or {})}, pool_size)
+
+    def __repr__(self) -> str:
+        return f"ApiClient({self.service!r}, requests_sent={self.requests_sent})"
+
+    @property
+    def requests_sent(self) -> int:
+        """Tries, not calls: what the service was asked."""
+        with self._lock:
+            return self._requests_sent
+
+    def close(self) -> None:
+        self._session.close()
+
+    def request(
+        self,
+        method: str,
+        operation: str,
+        path: str = "",
+        *,
+        query: str = "",
+        body: Any = None,
+        repeatable: bool,
+        expect_json: bool = True,
+        group: str | None = None,
+    ) -> Reply:
+        """One call, tried again where that is safe. ``query`` is already encoded; ``operation`` goes into errors.
+
+        ``repeatable``: the state after two is the state after one. Other writes are tried again only when the
+        service certainly did nothing; otherwise they end as ``Unavailable`` with ``outcome_unknown``.
+        """
+        url = self._base_url + path + (f"?{query}" if query else "")
+        payload = None if body is None else json.dumps(body, allow_nan=False).encode()
+        call = _Call(method, operation, url, payload, repeatable, expect_json, group)
+        patience = _Patience(self._deadline_seconds, self._clock, self._sleep)
+        failures, throttled, in_doubt = 0, 0, False
+        while True:
+            self._wait_for_turn(call, patience)
+            outcome = self._try_once(call, patience)
+            if isinstance(outcome, Reply):
+                return outcome
+            if outcome.is_throttled:
+                throttled += 1
+                self._hold(outcome.wait, throttled)
+                continue
+            failures += 1
+            pause = _backoff(failures) if outcome.wait is None else outcome.wait
+            error = outcome.error
+            if isinstance(error, Unavailable):  # a refused connection does not settle what an earlier try did
+                error.outcome_unknown = in_doubt = in_doubt or error.outcome_unknown
+            if not outcome.may_repeat or failures >= self._attempts or pause > patience.left:
+                raise error
+            patience.pause(pause)
+
+    def _wait_for_turn(self, call: _Call, patience: _Patience) -> None:
+        """Our own pace first, then whatever wait a 429 has imposed on all threads of this client."""
+        if self._limiter and call.group:
+            self._wait(call, patience, self._limiter.reserve(call.group, patience.left), "our own rate limit")
+        waited_for = float("-inf")
+        while (until := self._hold_until) > max(waited_for, self._clock()):
+            self._wait(call, patience, until - self._clock(), "answered 429 (too many requests)", 429)
+            waited_for = until
+
+    def _wait(self, call: _Call, patience: _Patience, seconds: float, why: str, status: int | None = None) -> None:
+        if seconds > patience.left:
+            reason = f"{why}, which asks to wait longer than this call may take"
+            raise Unavailable(self.service, call.operation, reason, status)
+        if seconds > 0:
+            patience.pause(seconds)
+
+    def _hold(self, wait: float | None, times: int) -> None:
+        seconds = self._throttle_seconds * 2 ** (times - 1) if wait is None else wait
+        until = self._clock() + max(seconds, _SHORTEST_HOLD) + _jitter()
+        with self._lock:
+            self._hold_until = max(self._hold_until, until)
+
+    def _try_once(self, call: _Call, patience: _Patience) -> Reply | _Failure:
+        with self._lock:
+            self._requests_sent += 1
+        if self._on_request:
+            self._on_request(call.method, call.operation)
+        answer = self._exchange(call, patience)
+        return self._judge(call, answer) if isinstance(answer, Answer) else answer
+
+    def _exchange(self, call: _Call, patience: _Patience) -> Answer | _Failure:
+        try:
+            with self._session.request(
+                call.method,
+                call.url,
+                data=call.payload,
+                headers={"Content-Type": self._media_type} if call.payload is not None else None,
+                timeout=self._timeouts,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return read_answer(response, lambda: patience.left <= 0)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+            never_left = cannot_be_sent(error)
+            reason, may_have_arrived = transport_trouble(error)
+        if never_left:
+            reason = "the URL or the key has a form that cannot be sent"
+            return _Failure(Misconfigured(self.service, call.operation, reason))
+        return self._passing(call, reason, may_have_acted=may_have_arrived)
+
+    def _judge(self, call: _Call, answer: Answer) -> Reply | _Failure:
+        status = answer.status
+        if status // 100 == _SUCCESS:
+            return self._judge_success(call, answer)
+        reason = f"answered {status}"
+        if status == _TOO_MANY_REQUESTS:
+            return _Failure(Unavailable(self.service, call.operation, reason, status), True, True, answer.wait)
+        is_edge = self._edge_pages and answer.is_page and status in (_FORBIDDEN, _NOT_FOUND)
+        if status == _REQUEST_TIMEOUT or is_edge:
+            return self._passing(call, reason, status, answer.wait, may_have_acted=False)
+        if status >= _SERVER_ERROR:
+            return self._passing(call, reason, status, answer.wait)
+        return _Failure(self._permanent(call, answer))
+
+    def _judge_success(self, call: _Call, answer: Answer) -> Reply | _Failure:
+        if answer.is_page:
+            reason = f"answered {answer.status} with an HTML page"
+            if self._edge_pages:
+                return self._passing(call, reason, answer.status)
+            reason += ": a sign-in page, or the URL is wrong"
+            error = Misconfigured(self.service, call.operation, reason, answer.status)
+            # One page among many answers is a hiccup of the network; asking again tells it from a sign-in page.
+            return _Failure(error, may_repeat=call.method == "GET")
+        if not call.expect_json:
+            return Reply(answer.status)
+        trouble, data = ("a body that was cut short", None) if answer.is_cut_short else parse_json(answer.body)
+        if trouble is None:
+            return Reply(answer.status, data, answer.has_next_page)
+        reason = f"answered {answer.status} with {trouble}"
+        if not call.repeatable:
+            return self._passing(call, reason, answer.status)
+        return _Failure(Malformed(self.service, call.operation, reason, answer.status), may_repeat=True)
+
+    def _passing(
+        self,
+        call: _Call,
+        reason: str,
+        status: int | None = None,
+        wait: float | None = None,
+        *,
+        may_have_acted: bool = True,
+    ) -> _Failure:
+        unknown = may_have_acted and call.method != "GET"
+        error = Unavailable(self.service, call.operation, reason, status, outcome_unknown=unknown)
+        return _Failure(error, may_repeat=call.repeatable or not may_have_acted, wait=wait)
+
+    def _permanent(self, call: _Call, answer: Answer) -> ServiceError:
+        status = answer.status
+        if status in (_UNAUTHORIZED, _FORBIDDEN):
+            reason = f"answered {status}: the key is wrong or lacks rights"
+            return Misconfigured(self.service, call.operation, reason, status)
+        if status < _CLIENT_ERROR:
+            reason = f"answered {status}, a redirect: a sign-in page, or the URL is wrong"
+            return Misconfigured(self.service, call.operation, reason, status)
+        codes, pointers = objections(answer.body)
+        named = (*codes, *pointers)[:_NAMED_OBJECTIONS]
+        reason = f"answered {status}" + (f" ({', '.join(named)})" if named else "")
+        kind = {_NOT_FOUND: NotFound, _GONE: NotFound, _TOO_LARGE: TooLarge}.get(status, Refused)
+        return kind(self.service, call.operation, reason, status, pointers=pointers)
+
+
+_SUCCESS = 2
+_CLIENT_ERROR = 400
+_UNAUTHORIZED = 401
+_FORBIDDEN = 403
+_NOT_FOUND = 404
+_REQUEST_TIMEOUT = 408
+_GONE = 410
+_TOO_LARGE = 413
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
+
+_SHORTEST_HOLD = 0.5  # seconds; a service that keeps saying "wait 0" is not to be hammered until the deadline
+_FIRST_PAUSE = 1.0
+_NAMED_OBJECTIONS = 4  # in the text; a batch can be refused at a thousand places
+
+
+class _NoOtherAuth(requests.auth.AuthBase):
+    """Keeps ``.netrc`` and user names in URLs from replacing our ``Authorization`` header."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return request
+
+
+def _session(base_url: str, headers: Mapping[str, str], pool_size: int) -> requests.Session:
+    session = requests.Session()
+    session.auth = _NoOtherAuth()
+    # A proxy for the world outside must not swallow calls to the sandbox.
+    session.trust_env = not base_url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]"))
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    session.headers.update(headers)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=pool_size, pool_block=True))
+    return session
+
+
+def _drop(_record: logging.LogRecord) -> bool:
+    return False
+
+
+# Their lines quote URLs, and with them keys and addresses. A filter outlives a later logging configuration; a level
+# or ``disabled`` does not.
+for _name in ("connectionpool", "connection", "poolmanager", "response", "util.retry"):
+    logging.getLogger(f"urllib3.{_name}").addFilter(_drop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    method: str
+    operation: str
+    url: str
+    payload: bytes | None
+    repeatable: bool
+    expect_json: bool
+    group: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: ServiceError
+    may_repeat: bool = False
+    is_throttled: bool = False
+    wait: float | None = None
+
+
+class _Patience:
+    """What is left of a call's deadline, by the clock and by the waits already taken."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._ends = clock() + seconds
+        self._budget = seconds
+
+    @property
+    def left(self) -> float:
+        return min(self._ends - self._clock(), self._budget)
+
+    def pause(self, seconds: float) -> None:
+        self._budget -= seconds
+        self._sleep(seconds)
+
+
+def _jitter() -> float:
+    return random.random()  # noqa: S311 - spreads retries, protects nothing
+
+
+def _backoff(failures: int) -> float:
+    return float(_FIRST_PAUSE * 2 ** (failures - 1) * (0.5 + _jitter()))

@@ -1,0 +1,25 @@
+"""Who was let in, told from the guest list alone, for a ledger that was lost. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pycontw_assets.authorize.guest_list import Entry, is_our_writing
+from pycontw_assets.ledger.ledger import Grant
+
+
+def recall_grants(edition: str, holders: Mapping[str, str], present: Mapping[str, Entry] | None) -> list[Grant]:
+    """A grant for every holder (pseudonym -> partition key) by what the list says of it.
+
+    Listed with an entry as we write it: let in by us. Listed otherwise: somebody else's guest, never ours to remove.
+    Not listed: to be let in. ``present`` is ``None`` where the step is switched off.
+    """
+    return [_grant(edition, key, partition_key, present) for key, partition_key in sorted(holders.items())]
+
+
+def _grant(edition: str, key: str, partition_key: str, present: Mapping[str, Entry] | None) -> Grant:
+    if present is None:
+        return Grant(edition, key, 1, partition_key, "waived", ours=True)
+    if key not in present:
+        return Grant(edition, key, 1, partition_key, "intended", ours=True)
+    return Grant(edition, key, 1, partition_key, "granted", ours=is_our_writing(present[key]))

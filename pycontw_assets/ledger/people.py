@@ -1,0 +1,97 @@
+"""What the ledger holds of one person, by pseudonym: for the help desk, and for taking it out.
+
+Questions about everybody, or about an event, belong to ``ledger``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from pycontw_assets.ledger.ledger import BatchState, GrantState, Ledger, batches, grants, holdings, invitations, members
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One span of access. ``ours`` is false for who was on the list before us."""
+
+    edition: str
+    span: int
+    state: GrantState
+    ours: bool
+    intended_at: datetime
+    granted_at: datetime | None
+    revoked_at: datetime | None
+    attempts: int
+    retry_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """One invitation, and how far its batch came."""
+
+    edition: str
+    span: int
+    state: str
+    reason: str | None
+    batch_key: str
+    batch_state: BatchState
+    profile_id: str | None
+    send_at: datetime | None
+    accepted_at: datetime | None
+    ended_at: datetime | None
+    remote_status: str | None
+
+
+def spans_of(ledger: Ledger, address_key: str) -> list[Span]:
+    """Oldest first."""
+    columns = [grants.c[name] for name in Span.__dataclass_fields__]
+    query = sa.select(*columns).where(grants.c.address_key == address_key).order_by(grants.c.edition, grants.c.span)
+    with ledger.engine.begin() as db:
+        return [Span(**row._mapping) for row in db.execute(query)]
+
+
+def invitations_of(ledger: Ledger, address_key: str) -> list[Invited]:
+    """Oldest first."""
+    own = ("edition", "span", "state", "reason", "batch_key", "profile_id")
+    columns = [invitations.c[name] for name in own]
+    columns += [batches.c[name] for name in ("send_at", "accepted_at", "ended_at", "remote_status")]
+    query = (
+        sa.select(*columns, batches.c.state.label("batch_state"))
+        .join(batches, batches.c.batch_key == invitations.c.batch_key)
+        .where(invitations.c.address_key == address_key)
+        .order_by(invitations.c.edition, invitations.c.span)
+    )
+    with ledger.engine.begin() as db:
+        return [Invited(**row._mapping) for row in db.execute(query)]
+
+
+def holdings_of(ledger: Ledger, address_key: str) -> set[str]:
+    """Partition keys of the events the person holds a usable ticket of, as of their last good polls."""
+    with ledger.engine.begin() as db:
+        return set(db.scalars(sa.select(holdings.c.partition_key).where(holdings.c.address_key == address_key)))
+
+
+def memberships_of(ledger: Ledger, address_key: str) -> dict[str, str | None]:
+    """Partition key -> profile id, for the ticket-holder lists the person is on."""
+    query = sa.select(members.c.partition_key, members.c.profile_id).where(members.c.address_key == address_key)
+    with ledger.engine.begin() as db:
+        return {row.partition_key: row.profile_id for row in db.execute(query)}
+
+
+def erased_ids(ledger: Ledger, partition_key: str) -> frozenset[int]:
+    """Numbers of attendees who asked to be forgotten: as far as we are concerned, no book lists them any more."""
+    return frozenset(int(number) for number in (ledger.noted(_erased(partition_key)) or "").split())
+
+
+def remember_erased(ledger: Ledger, partition_key: str, attendee_ids: Collection[int]) -> None:
+    """Numbers only. Kept here and not in the vault, so that orders which have to be read anew leave them out too."""
+    known = erased_ids(ledger, partition_key) | set(attendee_ids)
+    ledger.note(_erased(partition_key), " ".join(map(str, sorted(known))))
+
+
+def _erased(partition_key: str) -> str:
+    return f"erased {partition_key}"

@@ -1,0 +1,89 @@
+"""How far everybody of an event is, and since when, as the ledger has it: counts and moments, for checks and figures.
+
+What it holds of one person belongs to ``people``, what the steps work with to ``ledger``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from pycontw_assets.ledger.ledger import LET_IN, Ledger, batches, chunks, grants, holdings, invitations, same_span
+
+_INVITED = ("accepted", "adopted")  # by us, or by other means before
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Somebody came as far as access or the invitation. ``known_at``: when we first knew of the usable ticket."""
+
+    address_key: str
+    known_at: datetime
+    reached_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Headcount:
+    """The holders of usable tickets of an event. ``late`` were let in only after the moment that was asked about."""
+
+    entitled: int = 0
+    let_in: int = 0
+    invited: int = 0
+    unreachable: int = 0
+    claimed: int = 0
+    late: int = 0
+
+    @property
+    def unclaimed(self) -> int:
+        """Let in, and nobody set out to invite them."""
+        return self.let_in - self.late - self.invited - self.unreachable - self.claimed
+
+
+def headcount(ledger: Ledger, partition_key: str, edition: str, moment: datetime) -> Headcount:
+    """One query, whatever the number of holders."""
+    let_in = grants.c.state.in_(LET_IN)
+    since = sa.func.coalesce(grants.c.granted_at, grants.c.intended_at)
+    counted = {
+        "entitled": sa.true(),
+        "let_in": let_in,
+        "invited": sa.and_(let_in, invitations.c.state.in_(_INVITED)),
+        "unreachable": sa.and_(let_in, invitations.c.state == "unreachable"),
+        "claimed": sa.and_(let_in, invitations.c.state == "claimed"),
+        "late": sa.and_(let_in, invitations.c.state.is_(None), since >= moment),
+    }
+    span = sa.and_(
+        grants.c.edition == edition, grants.c.address_key == holdings.c.address_key, grants.c.state != "revoked"
+    )
+    query = (
+        sa.select(*(sa.func.count(sa.case((condition, 1))).label(name) for name, condition in counted.items()))
+        .select_from(holdings.outerjoin(grants, span).outerjoin(invitations, same_span))
+        .where(holdings.c.partition_key == partition_key)
+    )
+    with ledger.engine.begin() as db:
+        return Headcount(**db.execute(query).one()._mapping)
+
+
+def let_in(ledger: Ledger, edition: str, keys: Collection[str]) -> list[Reached]:
+    """Those of ``keys`` whom this pipeline put on the guest list."""
+    found: list[Reached] = []
+    with ledger.engine.begin() as db:
+        for chunk in chunks(sorted(keys)):
+            ours = (grants.c.edition == edition, grants.c.state == "granted", grants.c.ours.is_(True))
+            columns = (grants.c.address_key, grants.c.intended_at, grants.c.granted_at)
+            query = sa.select(*columns).where(*ours, grants.c.address_key.in_(chunk))
+            found += [Reached(*row) for row in db.execute(query)]
+    return found
+
+
+def invited_by(ledger: Ledger, campaign_ids: Collection[str]) -> list[Reached]:
+    """Whose sending the mail service took over with these campaigns."""
+    query = (
+        sa.select(invitations.c.address_key, grants.c.intended_at, batches.c.accepted_at)
+        .select_from(invitations.join(batches).join(grants, same_span))
+        .where(batches.c.campaign_id.in_(campaign_ids), invitations.c.state == "accepted")
+    )
+    with ledger.engine.begin() as db:
+        return [Reached(*row) for row in db.execute(query)]

@@ -1,0 +1,93 @@
+"""Every attempt leaves word of how it went, and who is to be told is told: one place for failures and alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+
+from dagster import DagsterInstance, Failure
+from sqlalchemy.exc import SQLAlchemyError
+
+from pycontw_assets.alerts.problems import alarms_of, message
+from pycontw_assets.api.client import ServiceError
+from pycontw_assets.ledger.ledger import LedgerError
+from pycontw_assets.load.warehouse import WarehouseError
+from pycontw_assets.pipeline.checks import unmatched
+from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.observe import Tick, observe
+from pycontw_assets.pipeline.reconcile import pause_after, pause_base
+from pycontw_assets.pipeline.redaction import as_failure, explain, guarded
+from pycontw_assets.vault.vault import VaultError
+
+_POLL = "poll"
+
+
+@contextmanager
+def watched(services: Services, partition_key: str, subject: str) -> Iterator[list[str]]:
+    """Findings put into the list are recorded; what is raised is recorded and reaches Dagster with a safe text only.
+
+    The failed run also shows what kind of error it was and when the sensor asks again.
+    """
+    findings: list[str] = []
+    with guarded():
+        try:
+            yield findings
+        except Exception as error:
+            _record_failure(services, partition_key, subject, error)
+            if isinstance(error, Failure):
+                raise
+            raise as_failure(error, **_outlook(services, partition_key, subject, error)) from None
+        services.troubles.finished(partition_key, subject, findings)
+
+
+@contextmanager
+def besides(services: Services, subject: str) -> Iterator[list[str]]:
+    """Like ``watched``, for what a tick does not fail for; that it failed is recorded, and told when it lasts."""
+    with suppress(Failure), watched(services, "", subject) as findings:
+        yield findings
+
+
+def look(services: Services, instance: DagsterInstance) -> Tick:
+    """``observe``, with word of how it went; when it fails, people are told at once, since no poll follows."""
+    try:
+        tick = observe(services, instance)
+    except Exception as error:
+        _record_failure(services, "", _POLL, error)
+        with suppress(SQLAlchemyError, LedgerError):
+            tell(services, [partition.key for partition in services.ledger.known_events().values()])
+        raise
+    services.troubles.finished("", _POLL, [*tick.problems, *tick.warnings, *unmatched(tick.discovery)])
+    return tick
+
+
+def tell(services: Services, known_keys: Collection[str]) -> None:
+    """Send what is new about the troubles that stand; what could not be sent is news again next time."""
+    troubles = services.troubles
+    news = message(alarms_of(troubles.standing(), known_keys), troubles.told(), services.clock())
+    if news and services.messenger.send(f"pycontw-assets: {news.title}", news.body):
+        troubles.remember(news)
+
+
+def _record_failure(services: Services, partition_key: str, subject: str, error: BaseException) -> None:
+    """A ledger that is itself the trouble cannot take it down; the run fails visibly all the same."""
+    with suppress(SQLAlchemyError, LedgerError):
+        services.troubles.failed(partition_key, subject, _cause(error) or subject, explain(error))
+
+
+def _outlook(services: Services, partition_key: str, subject: str, error: BaseException) -> dict[str, str]:
+    """For whoever looks at the failed run. Never too late: other assets of the event may have failed before it."""
+    failures = 1
+    with suppress(SQLAlchemyError, LedgerError):
+        mine = [t for t in services.troubles.standing() if (t.partition_key, t.subject) == (partition_key, subject)]
+        failures = sum(trouble.times for trouble in mine if trouble.is_failure)
+    pause = pause_after(failures, pause_base(services.settings.poll_interval_seconds))
+    when = f"{services.clock() + pause:%Y-%m-%d %H:%M:%S} UTC"
+    return {"error_kind": type(error).__name__, "next_attempt": f"by itself, with the first poll after {when}"}
+
+
+def _cause(error: BaseException) -> str | None:
+    """What is down, when the error knows: then it is one trouble, whichever assets met it."""
+    if isinstance(error, ServiceError):
+        return error.service
+    stores = {WarehouseError: "the warehouse", VaultError: "the vault", LedgerError: "the ledger"}
+    return next((name for kind, name in stores.items() if isinstance(error, kind)), None)

@@ -1,0 +1,64 @@
+"""What two sides that must agree do not agree on. Pure: every function gives texts, none when all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from pycontw_assets.extract.events import Discovery
+from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.ledger.progress import Headcount
+from pycontw_assets.records import OrderSnapshot
+
+
+def book_gaps(snapshot: OrderSnapshot, book: BookReading) -> list[str]:
+    """KKTIX and the vault after a poll. A book that is not to be trusted has its own word; it counts for nothing."""
+    if book.problem:
+        return []
+    unread = book.ids - snapshot.records.keys() - snapshot.quarantine.keys()
+    unexplained = {
+        attendee_id
+        for attendee_id, record in snapshot.records.items()
+        if record.gone_at is None and not record.missing_polls
+    } - book.ids
+    problems = [f"{len(unread)} attendees of the attendance book are not in the vault"] if unread else []
+    return problems + ([f"{len(unexplained)} in the vault are not in the book"] if unexplained else [])
+
+
+def access_gaps(count: Headcount, waiting: int) -> list[str]:
+    """Whoever was let in is invited, unreachable, or waits for a reason the step has given (``waiting``)."""
+    forgotten = count.unclaimed - waiting
+    return [f"{forgotten} people were let in and are neither invited nor waiting"] if forgotten > 0 else []
+
+
+def access_sum(count: Headcount) -> str:
+    mail = count.let_in - count.invited - count.unreachable
+    return (
+        f"{count.entitled} entitled = {count.let_in} let in + {count.entitled - count.let_in} waiting for access; "
+        f"{count.let_in} let in = {count.invited} invited + {count.unreachable} unreachable + {mail} waiting for mail"
+    )
+
+
+def guest_list_gaps(lacking: int) -> list[str]:
+    if not lacking:
+        return []
+    return [f"{lacking} guests of other events were not on the list when it was read last; their events put them back"]
+
+
+def list_gaps(changes_due: int) -> list[str]:
+    return [f"{changes_due} changes of the list had no effect; the next poll tries again"] if changes_due else []
+
+
+def unmatched(discovery: Discovery) -> list[str]:
+    """Events that nobody decided about and whose names do not say enough."""
+    return [
+        f"event {event.event_id} is listed and left alone: {event.reason}; map it in KKTIX_EVENTS"
+        for event in discovery.unmatched
+        if event.is_undecided
+    ]
+
+
+def stale_events(unread_since: Mapping[str, datetime], now: datetime, patience: timedelta) -> list[str]:
+    """Events whose news no poll could take in for longer than that. Texts stay the same from tick to tick."""
+    late = {key: since for key, since in sorted(unread_since.items()) if now - since >= patience}
+    return [f"{key}: not up to date since {since:%Y-%m-%d %H:%M} UTC" for key, since in late.items()]

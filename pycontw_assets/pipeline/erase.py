@@ -1,0 +1,181 @@
+"""Forgetting one person: out of vault, tables, guest list and mailing lists; and what has to remain, where and why.
+
+Every step is safe to repeat, and the order makes a crash harmless: the ledger first learns which attendees are not to
+be read again, then their orders go; whoever runs it once more finishes what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from pycontw_assets.api.client import NotFound, ServiceError
+from pycontw_assets.extract.orders import content_digest, open_ids
+from pycontw_assets.ledger.people import holdings_of, invitations_of, memberships_of, remember_erased, spans_of
+from pycontw_assets.orchestration.sensors import new_poll_id
+from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.masking import masked
+from pycontw_assets.pipeline.retention import is_purged
+from pycontw_assets.pipeline.steps import guest_list_step, load_rows, stored_snapshots
+from pycontw_assets.pseudonyms import normalise_address
+from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
+from pycontw_assets.send_email.list_membership import change_members
+from pycontw_assets.send_email.ticket_holders import list_name
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What there is to erase. ``mentioned`` are attendees of other buyers whose form names the address."""
+
+    who: str
+    tickets: Mapping[EventPartition, frozenset[int]] = field(default_factory=dict)
+    usable: int = 0
+    mentioned: tuple[int, ...] = ()
+    is_in_ledger: bool = False
+
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.tickets or self.mentioned or self.is_in_ledger)
+
+
+@dataclass(slots=True)
+class Erased:
+    """What was done, what remains where and why, and what could not be done now."""
+
+    done: list[str] = field(default_factory=list)
+    remains: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def find_person(services: Services, wanted: str) -> Found:
+    address = normalise_address(wanted)
+    key = services.pseudonymizer.digest(address)
+    tickets: dict[EventPartition, frozenset[int]] = {}
+    usable, mentioned = 0, []
+    for partition, snapshot in stored_snapshots(services):
+        mine = [record for record in snapshot.records.values() if _is_of(record, address)]
+        if mine:
+            tickets[partition] = frozenset(record.attendee.attendee_id for record in mine)
+            usable += sum(record.is_usable for record in mine)
+        others = [record for record in snapshot.records.values() if record not in mine and _mentions(record, address)]
+        mentioned += [record.attendee.attendee_id for record in others]
+    is_in_ledger = bool(spans_of(services.ledger, key) or invitations_of(services.ledger, key))
+    is_in_ledger = is_in_ledger or bool(holdings_of(services.ledger, key) or memberships_of(services.ledger, key))
+    return Found(masked(address), tickets, usable, tuple(mentioned), is_in_ledger)
+
+
+def _is_of(record: AttendeeRecord, address: str) -> bool:
+    return normalise_address(record.attendee.contact_address or "") == address
+
+
+def _mentions(record: AttendeeRecord, address: str) -> bool:
+    values = (value for _, value in record.attendee.answers if isinstance(value, str))
+    return any(normalise_address(value) == address for value in values)
+
+
+def erase(services: Services, wanted: str) -> Erased:
+    """Forget the person wherever we can, in an order that a crash cannot turn against them."""
+    address, result = normalise_address(wanted), Erased()
+    key = services.pseudonymizer.digest(address)
+    found = find_person(services, wanted)
+    held = holdings_of(services.ledger, key)
+    touched = [p for p in services.ledger.known_events().values() if p in found.tickets or p.key in held]
+    for partition in sorted(touched, key=lambda partition: partition.key):
+        _erase_orders(services, partition, address, key, result)
+    for service, step in (("Gather", _take_off), ("Klaviyo", _leave_lists)):
+        try:
+            step(services, key, result)
+        except ServiceError as error:
+            result.problems.append(f"{error}. Run `erase` again when {service} answers")
+    _explain_rest(services, key, found, result)
+    return result
+
+
+def _erase_orders(services: Services, partition: EventPartition, address: str, key: str, result: Erased) -> None:
+    with services.exclusive(f"orders of {partition.key}"):
+        snapshot = services.vault.read(partition.key)
+        if snapshot is None or is_purged(services, partition.key):
+            result.remains.append(f"{partition.key}: its orders left the vault before; a hashed row stays in its table")
+            return
+        mine = {number for number, record in snapshot.records.items() if _is_of(record, address)}
+        remember_erased(services.ledger, partition.key, mine)
+        rest = {number: record for number, record in snapshot.records.items() if number not in mine}
+        if mine:
+            snapshot = services.vault.write(replace(snapshot, records=rest))
+        _tell_ledger(services, partition, snapshot, key)
+    load_rows(services, partition, snapshot.records.values())
+    result.done.append(f"{partition.key}: {len(mine)} attendees are out of the vault and the table")
+
+
+def _tell_ledger(services: Services, partition: EventPartition, snapshot: OrderSnapshot, key: str) -> None:
+    """As a poll would that no longer saw them."""
+    poll = services.ledger.poll_of(partition.key)
+    if poll is None:
+        return
+    left = replace(
+        poll,
+        known=len(snapshot.present),
+        open_ids=open_ids(snapshot),
+        book_digest=None,
+        content_digest=content_digest(snapshot, services.table_rules),
+    )
+    holders = set(snapshot.holders(services.pseudonymizer))
+    if snapshot.rebuilding:
+        holders |= services.ledger.holders_of(partition.key) - {key}
+    services.ledger.record_poll(partition.edition, left, holders)
+
+
+def _take_off(services: Services, key: str, result: Erased) -> None:
+    """By the step of a poll that has nobody to let in: the same cautions, the same one writer."""
+    if services.settings.pycontw_dry_run:
+        result.problems.append("PYCONTW_DRY_RUN is set: the guest list and the mailing lists were left alone")
+        return
+    known = {partition.edition: partition for partition in services.ledger.known_events().values()}
+    for edition in sorted({span.edition for span in spans_of(services.ledger, key)} & known.keys()):
+        if key not in services.ledger.lapsed_grants(edition):
+            spans = [span for span in spans_of(services.ledger, key) if span.edition == edition]
+            is_ours = any(span.state != "revoked" and span.ours for span in spans)
+            if is_ours and not holdings_of(services.ledger, key):
+                result.problems.append(
+                    f"edition {edition}: not taken off the guest list, because the orders of some event are not read "
+                    "and the person may hold a ticket there. The poll that reads them takes care of it"
+                )
+            continue
+        outcome = guest_list_step(services, new_poll_id(services.clock()), frozenset()).run(known[edition], {})
+        result.problems += outcome.problems
+        if key not in services.ledger.open_grants(edition):
+            result.done.append(f"edition {edition}: off the Gather guest list")
+    if any(span.state == "granted" and not span.ours for span in spans_of(services.ledger, key)):
+        result.remains.append("Gather: an entry somebody else made, or made their own. Remove it there if wanted")
+
+
+def _leave_lists(services: Services, key: str, result: Erased) -> None:
+    if services.settings.pycontw_dry_run:
+        return
+    known = {partition.key: partition for partition in services.ledger.known_events().values()}
+    for partition_key, profile_id in memberships_of(services.ledger, key).items():
+        list_id = services.ledger.remote_id("list", list_name(known[partition_key]))
+        if profile_id and list_id:
+            with suppress(NotFound):  # the list is gone, and its members with it
+                change_members(services.klaviyo, services.klaviyo.remove_from_list, list_id, {profile_id})
+        services.ledger.forget_members(partition_key, [key])
+        result.done.append(f"{partition_key}: off the ticket-holder list in Klaviyo")
+
+
+def _explain_rest(services: Services, key: str, found: Found, result: Erased) -> None:
+    profiles = [item.profile_id for item in invitations_of(services.ledger, key) if item.profile_id]
+    if profiles or found.is_in_ledger:
+        named = f" {profiles[-1]}" if profiles else ""
+        result.remains.append(
+            f"Klaviyo: the profile{named} with its history. The interface we use cannot delete it: open it in "
+            "Klaviyo and choose “Delete profile” (a request under data protection law)"
+        )
+        result.remains.append(
+            "ledger: a pseudonym with the times of access and invitation, needed so that nobody is mailed twice"
+        )
+    if found.mentioned:
+        numbers = ", ".join(map(str, found.mentioned))
+        result.remains.append(f"vault: forms of other buyers name the address (attendees {numbers}): correct in KKTIX")
+    result.remains.append("KKTIX: the order itself; ask KKTIX. Whoever was erased here is not read from there again")
+    result.remains.append("backups of the vault, until they expire")

@@ -1,0 +1,84 @@
+"""What every tick does besides the tickets: old things leave, the day's sales are told. None of it stops a tick.
+
+Sensor and ``poll`` do the same, so that it happens where no daemon runs too; each part finds out by itself what is due.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import date
+
+from dagster import DagsterInstance
+
+from pycontw_assets.alerts.sales_report import Counts, Figures, Report, Sales, Ticket, count, report
+from pycontw_assets.alerts.unreachable import unreachable_buyers
+from pycontw_assets.ledger.locks import Busy, lease
+from pycontw_assets.orchestration.prune_dagster_storage import forget_old
+from pycontw_assets.orchestration.run_recording import besides
+from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.expiry import expiring
+from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.retention import purge_expired
+
+_TOLD = "sales told"
+
+
+def keep_house(services: Services, instance: DagsterInstance, tick: Tick) -> None:
+    with besides(services, "housekeeping") as findings:
+        findings += expiring(services.clock())
+        purge_expired(services, tick.listed)
+        forget_old(instance)
+    with besides(services, "the search for unreachable buyers") as findings:
+        findings += unreachable_buyers(services, instance, tick)
+    with besides(services, "the sales report"):
+        tell_sales(services, tick)
+
+
+def tell_sales(services: Services, tick: Tick) -> None:
+    """Once per day of UTC, which begins at eight in the morning in Taipei, while anything is on sale."""
+    edition, today = tick.discovery.edition, services.clock().date()
+    if edition is None or _was_told(services, today) or not _is_counted(tick):
+        return
+    # Whoever holds it is telling them now.
+    with suppress(Busy), lease(services.ledger, "sales report", wait_seconds=0):
+        if _was_told(services, today):
+            return
+        sales = Sales(services.ledger)
+        sales.record(edition, today, _figures(services, tick))
+        news = _report(sales, edition)
+        if news is None or services.messenger.send(f"pycontw-assets: {news.title}", f"{news.body}\n{_state(services)}"):
+            services.ledger.note(_TOLD, today.isoformat())
+
+
+def _is_counted(tick: Tick) -> bool:
+    """Something is on sale, and every event of it was read at least once."""
+    on_sale = [fact for fact in tick.facts.values() if fact.book is not None]
+    return bool(on_sale) and all(fact.poll for fact in on_sale)
+
+
+def _was_told(services: Services, today: date) -> bool:
+    # Not equal but "not before": a clock that was set back must not tell a day again.
+    return (services.ledger.noted(_TOLD) or "") >= today.isoformat()
+
+
+def _figures(services: Services, tick: Tick) -> Figures:
+    found: dict[Ticket, Counts] = {}
+    for fact in tick.facts.values():
+        snapshot = services.vault.read(fact.partition.key)
+        counted = count(snapshot.records.values()) if snapshot else {}
+        for name, counts in (counted or {"no tickets yet": Counts()}).items():
+            ticket = (fact.partition.family, name)
+            found[ticket] = found.get(ticket, Counts()) + counts
+    return found
+
+
+def _report(sales: Sales, edition: str) -> Report | None:
+    earlier = sales.edition_before(edition)
+    days = sales.days(edition)
+    return report(edition, days, (earlier, sales.days(earlier)) if earlier else None) if days else None
+
+
+def _state(services: Services) -> str:
+    """No sales is one thing, not polling another."""
+    standing = len(services.troubles.standing())
+    return f"KKTIX was polled just now; open problems: {standing or 'none'}"

@@ -1,0 +1,151 @@
+"""What is due: the world compared with the ledger and with Dagster's own state. Pure.
+
+A level, never an edge: nothing here depends on what an earlier tick decided. Deleting all history makes
+assets "missing", which materializes them again without a call that changes anything outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.ledger.ledger import Poll
+from pycontw_assets.records import EventPartition, Family
+
+ACCESS_CHAIN = ("raw_kktix_orders", "gather_guestlist", "klaviyo_list", "klaviyo_campaign")
+_LONGEST_PAUSE = timedelta(hours=1)
+_CLOCK_SKEW = timedelta(minutes=1)  # of machines that share the work
+
+RunKind = Literal["access", "load", "template"]
+
+
+def table_asset(family: Family) -> str:
+    return f"ods_kktix_ticket_{family}_attendees"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Runs of one kind for one event: whether one is at work, and the failures since the last success."""
+
+    running: bool = False
+    failures: int = 0
+    last_ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventFacts:
+    """All that the decision about one event looks at. ``book`` is ``None`` for an event that is not listed any more."""
+
+    partition: EventPartition
+    book: BookReading | None
+    poll: Poll | None
+    guest_list_open: int = 0
+    list_open: int = 0
+    campaign_open: int = 0
+    materialized: frozenset[str] = frozenset()
+    access: Attempts = field(default_factory=Attempts)
+    load: Attempts = field(default_factory=Attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to ask for. ``access`` is a tail of the chain, possibly empty; ``reason`` always holds a number."""
+
+    access: tuple[str, ...]
+    load: bool
+    reason: str
+    next_attempt_at: datetime | None = None
+
+
+def pause_base(poll_interval_seconds: float) -> timedelta:
+    return timedelta(seconds=poll_interval_seconds / 5)
+
+
+def pause_after(failures: int, base: timedelta) -> timedelta:
+    """The first retry comes with the next tick; later ones after a pause that doubles, up to an hour."""
+    return timedelta(0) if failures <= 1 else min(base * 2 ** min(failures - 2, 20), _LONGEST_PAUSE)
+
+
+def decide(facts: EventFacts, now: datetime, pause_base: timedelta) -> Decision:
+    """Which assets of one event are due now, and why or why not."""
+    access, why = _access_due(facts, now)
+    load, load_why = _load_due(facts)
+    held = _held_back(facts.access, now, pause_base) if access else None
+    load_held = _held_back(facts.load, now, pause_base) if load else None
+    reason = "; ".join(part for part in (why, held and held[0], load_why, load_held and load_held[0]) if part)
+    waits = [until for blocked in (held, load_held) if blocked and (until := blocked[1])]
+    return Decision(() if held else access, load and not load_held, reason, min(waits, default=None))
+
+
+def _access_due(facts: EventFacts, now: datetime) -> tuple[tuple[str, ...], str]:
+    why = {asset: reason for asset, reason in zip(ACCESS_CHAIN, _reasons(facts, now), strict=True) if reason}
+    for position, asset in enumerate(ACCESS_CHAIN):
+        if asset in why:
+            return ACCESS_CHAIN[position:], "; ".join(why.values())
+    known = facts.poll.known if facts.poll else 0
+    return (), f"{known} attendees known, nothing new"
+
+
+def _reasons(facts: EventFacts, now: datetime) -> tuple[str, str, str, str]:
+    open_work = (facts.guest_list_open, facts.list_open, facts.campaign_open)
+    words = ("changes for the guest list", "changes for the ticket-holder list", "open invitations or batches")
+    downstream = []
+    for asset, count, word in zip(ACCESS_CHAIN[1:], open_work, words, strict=True):
+        missing = facts.poll is not None and asset not in facts.materialized
+        downstream.append(f"{count} {word}" if count else f"{asset} has 0 materializations" if missing else "")
+    return (_orders_due(facts, now), downstream[0], downstream[1], downstream[2])
+
+
+def _orders_due(facts: EventFacts, now: datetime) -> str:
+    book, poll = facts.book, facts.poll
+    if book is None or (book.problem and not book.ids):
+        return ""  # not listed, or unreadable right now: nothing can be polled
+    if poll is None:
+        return f"never polled, {len(book.ids)} attendees in the book"
+    if book.problem or poll.book_digest != book.digest:
+        return f"the book changed: {len(book.ids)} attendees, {poll.known} known"
+    if poll.open_ids:
+        return f"{poll.open_ids} attendees unpaid, missing or quarantined"
+    if poll.refresh_at is not None and poll.refresh_at <= now:
+        return f"{poll.known} known attendees, some due for a re-read"
+    if ACCESS_CHAIN[0] not in facts.materialized:
+        return "raw_kktix_orders has 0 materializations"
+    return ""
+
+
+def is_unread(facts: EventFacts, now: datetime) -> bool:
+    """Whether the event's orders may by now differ from what the last good poll read."""
+    if facts.book is not None and facts.book.problem and not facts.book.ids:
+        return facts.poll is not None
+    return bool(_orders_due(facts, now))
+
+
+def _load_due(facts: EventFacts) -> tuple[bool, str]:
+    poll = facts.poll
+    if poll is None:
+        return False, ""
+    if poll.content_digest != poll.loaded_digest:
+        return True, "1 table partition is behind"
+    if table_asset(facts.partition.family) not in facts.materialized:
+        return True, "1 table partition has no materialization"
+    return False, ""
+
+
+def _held_back(attempts: Attempts, now: datetime, base: timedelta) -> tuple[str, datetime | None] | None:
+    if attempts.running:
+        return "1 run is still at work", None
+    if not attempts.failures or attempts.last_ended_at is None:
+        return None
+    until = attempts.last_ended_at + pause_after(attempts.failures, base)
+    # A run that ended in the future ended before somebody set the clock back: nobody waits for that time to come again.
+    if not attempts.last_ended_at - _CLOCK_SKEW <= now < until:
+        return None
+    return f"failed {attempts.failures} times, next attempt at {until:%H:%M:%S} UTC", until
+
+
+def summarize(decisions: Mapping[str, Decision]) -> str:
+    """The skip reason of a tick: one line per event, each with a number."""
+    return "; ".join(f"{key}: {decision.reason}" for key, decision in sorted(decisions.items())) or "0 events listed"

@@ -1,0 +1,52 @@
+"""How long buyers waited, from payment to access and to the invitation, by the pipeline's own records. Pure.
+
+From payment: KKTIX tells no time of it; ``paid_at`` says what stands for it. It is never later than the moment the
+pipeline knew of the usable ticket, so an edit after that shortens no wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+
+from pycontw_assets.extract.orders import paid_at
+from pycontw_assets.ledger.progress import Reached
+from pycontw_assets.pipeline.latency import spread
+from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address
+from pycontw_assets.records import OrderSnapshot
+
+
+def seconds_from_payment(
+    reached: Collection[Reached], snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer
+) -> list[float]:
+    """Of each of them, counted from the first usable ticket of the event."""
+    paid = _paid({item.address_key for item in reached}, snapshot, pseudonymizer)
+    return list(_waits(reached, paid))
+
+
+def _paid(keys: Collection[str], snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, datetime]:
+    found: dict[str, datetime] = {}
+    for record in snapshot.records.values() if keys else ():
+        address = record.attendee.contact_address if record.is_usable else None
+        if address is None:
+            continue
+        key = pseudonymizer.digest(normalise_address(address))
+        if key in keys:
+            paid = paid_at(record)
+            found[key] = min(paid, found.get(key, paid))
+    return found
+
+
+def _waits(reached: Iterable[Reached], paid: Mapping[str, datetime]) -> Iterator[float]:
+    for item in reached:
+        since = min(paid.get(item.address_key, item.known_at), item.known_at)
+        yield max((item.reached_at - since).total_seconds(), 0.0)
+
+
+def figures(name: str, seconds: Iterable[float]) -> dict[str, float]:
+    """Plain numbers, which become plots; none at all when nobody waited."""
+    found = spread(seconds)
+    if found is None:
+        return {}
+    values = {"p50": found.median, "p95": found.p95, "max": found.slowest}
+    return {f"{name}_{share}": round(value, 1) for share, value in values.items()}

@@ -1,0 +1,1 @@
+"""The demo, the drill and the development server: everything that plays with invented buyers."""

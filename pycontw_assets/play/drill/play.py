@@ -1,0 +1,187 @@
+"""The drill itself: polls every five minutes of a sale's time while the script happens, then the verdict."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pycontw_assets.api.client import ServiceError
+from pycontw_assets.play.drill.sale import Sale, Step
+from pycontw_assets.play.drill.waits import WIDTH, Waited, histogram, table
+from pycontw_assets.play.scratch_installation import INVARIANTS, Trial, open_trial, verdict_lines
+from pycontw_assets.sandbox.page.view import ways
+
+INTERVAL = 300
+# After the last step, so far apart that each reads every ticket again; two without work in a row: everything is done.
+_LATE_INTERVAL = 7200
+_QUIET_POLLS = 2
+_MOST_LATE_POLLS = 8
+_PROMPT = 2  # intervals: one until the next poll, one for what may go wrong with it
+
+
+def play(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> bool:
+    """Play the script and judge; ``True`` when it could be played and every invariant held."""
+    with open_trial() as trial:
+        drill = Drill(trial, Sale(trial, script, seed))
+        drill.run()
+        drill.judge()
+        for line in drill.report():
+            print(line)
+        if plot:
+            drill.draw(plot)
+            print(f"\nPicture: {plot}")
+        return drill.passed
+
+
+class Drill:
+    """One sale with its polls, told as they happen."""
+
+    def __init__(self, trial: Trial, sale: Sale) -> None:
+        self._trial = trial
+        self._sale = sale
+        self._poll_seconds: list[float] = []
+        self._crashes: list[tuple[datetime, datetime]] = []
+        self._is_well = False
+        self._told = 0
+        self._missed_kills = 0
+
+    @property
+    def passed(self) -> bool:
+        return self._trial.held and not self._missed_kills
+
+    def run(self) -> None:
+        print("Rehearsal with invented buyers; hours:minutes of a simulated sale.\n")
+        self._trial.poll()
+        print("presale  polled; now the sale opens", flush=True)
+        self._sale.open()
+        while not self._sale.is_over:
+            self._sale.wait_until((len(self._poll_seconds) + 1) * INTERVAL)
+            self._poll()
+        print(f"{_clock(self._sale.seconds)}  the sale is over, the pipeline finishes", flush=True)
+        quiet = 0
+        for _ in range(_MOST_LATE_POLLS):
+            self._sale.wait_until(self._sale.seconds + _LATE_INTERVAL)
+            mark = self._trial.world.calls.mark()
+            self._poll()
+            quiet = 0 if self._trial.writes(mark) or not self._is_well else quiet + 1
+            if quiet == _QUIET_POLLS:
+                break
+        print("One more poll with nothing to do, and one with all history deleted.", flush=True)
+        self._trial.poll_without_news()
+        self._trial.poll_without_history()
+
+    def _poll(self) -> None:
+        self._tell_steps()
+        began, standing, start = time.monotonic(), self._sale.standing_outages(), self._trial.clock()
+        if self._sale.kills_next_poll:
+            self._sale.kills_next_poll = False
+            was_killed = self._trial.killed_poll()
+            self._missed_kills += not was_killed
+            self._crashes.append((start, self._trial.clock()))
+            outcome = "killed (SIGKILL)" if was_killed else "not killed"
+        else:
+            self._is_well = self._poll_is_well()
+            outcome = "" if self._is_well else "trouble reported"
+            for outage in standing:
+                outage.was_noticed |= not self._is_well
+        self._poll_seconds.append(time.monotonic() - began)
+        self._tell_steps()
+        number = len(self._poll_seconds)
+        print(f"{_clock(self._sale.seconds)}  poll {number:2}: {self._standing()}  {outcome}".rstrip(), flush=True)
+
+    def _poll_is_well(self) -> bool:
+        try:
+            return self._trial.poll().ok
+        except ServiceError:  # KKTIX did not even give its list of events
+            return False
+
+    def _tell_steps(self) -> None:
+        for seconds, line in self._sale.told[self._told :]:
+            print(f"{_clock(seconds)}  {line}", flush=True)
+        self._told = len(self._sale.told)
+
+    def _standing(self) -> str:
+        paid = [way for way in ways(self._trial.world).values() if way.phase in ("waiting", "done")]
+        let_in = sum(way.access.state == "done" for way in paid)
+        invited = sum(way.mail.state == "done" for way in paid)
+        return f"{len(paid):4} paid, {let_in:4} let in, {invited:4} invited"
+
+    # -- afterwards -----------------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """What only the drill knows, then what every trial is judged by."""
+        expect = self._trial.expect
+        expect(2, self._is_well, "the last poll reported trouble")
+        for outage in self._sale.outages:
+            expect(9, outage.was_noticed, f"no poll said that there was trouble with: {outage.part}")
+        for part, start, end in self._troubles():
+            if part in ("Klaviyo", "warehouse"):
+                late = sum(self._is_late(one) for one in self.waited() if start <= one.paid_at < end)
+                expect(9, not late, f"{late} waited for access because of: {part}")
+        self._trial.expect_whole_tables()
+        self._trial.judge()
+
+    def _is_late(self, one: Waited) -> bool:
+        return one.access is not None and one.access > _PROMPT * INTERVAL
+
+    def waited(self) -> list[Waited]:
+        """Tickets paid since the opening. Who bought before was not waiting for the next poll."""
+        return [
+            Waited(way.usable_since, way.access.seconds, way.mail.seconds)
+            for number, way in ways(self._trial.world).items()
+            if way.phase in ("waiting", "done") and way.usable_since and way.usable_since > self._sale.opened_at
+            if number not in self._sale.transferred
+        ]
+
+    def _troubles(self) -> list[tuple[str, datetime, datetime]]:
+        now = self._trial.clock()
+        outages = [(outage.part, outage.start, outage.end or now) for outage in self._sale.outages]
+        return [*outages, *(("crash", start, end) for start, end in self._crashes)]
+
+    def report(self) -> Iterator[str]:
+        waited, troubles = self.waited(), self._troubles()
+        met = [any(one.meets(start, end) for _, start, end in troubles) for one in waited]
+        smooth = [one for one, is_met in zip(waited, met, strict=True) if not is_met]
+        rough = [one for one, is_met in zip(waited, met, strict=True) if is_met]
+        yield "\n== How long buyers waited\n"
+        yield from table([("no trouble meanwhile", smooth), ("trouble meanwhile", rough), ("all", waited)])
+        yield ""
+        yield from histogram(waited)
+        yield ""
+        yield from textwrap.wrap(self._what_is_what(), WIDTH)
+        yield "\n== Invariants\n"
+        yield from verdict_lines(self._trial.broken, WIDTH)
+        yield ""
+        yield from textwrap.wrap(self._conclusion(), WIDTH)
+
+    def _what_is_what(self) -> str:
+        total, slowest = sum(self._poll_seconds), max(self._poll_seconds, default=0.0)
+        return (
+            f"Simulated: buyers, services, their troubles; time between two polls ({INTERVAL} s) and in waits is "
+            "skipped. Measured: what the pipeline does, over HTTP and on disk. "
+            f"{len(self._poll_seconds)} polls took {total:.0f} s on this machine, the slowest {slowest:.1f} s; that is "
+            "part of the numbers above. The rest is waiting for the next poll, half an interval on average."
+        )
+
+    def _conclusion(self) -> str:
+        names = [INVARIANTS[number] for number, findings in self._trial.broken.items() if findings]
+        if names:
+            return f"BROKEN: {'; '.join(names)}."
+        return "NOT TRIED: a crash. The poll to be killed had nothing to send." if self._missed_kills else "All held."
+
+    def draw(self, file: Path) -> None:
+        from pycontw_assets.play.drill.plot import draw
+
+        minutes = self._minute_of
+        troubles = [(name, minutes(start), minutes(end)) for name, start, end in self._troubles()]
+        draw(file, "From payment to access and to invitation", self.waited(), troubles, minutes)
+
+    def _minute_of(self, moment: datetime) -> float:
+        return (moment - self._sale.opened_at) / timedelta(minutes=1)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 3600:02}:{int(seconds) // 60 % 60:02}"

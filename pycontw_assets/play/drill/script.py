@@ -1,0 +1,65 @@
+"""What happens on an opening day, and when: data, the same for the same seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from pycontw_assets.play.drill.sale import BuyAgain, Crash, Fail, Part, Pay, Recover, Refund, Sell, Step, Transfer
+from pycontw_assets.records import Family
+
+FEWEST_ORDERS, MOST_ORDERS = 12, 2000  # more newcomers in one poll wait for a person's consent (INVITE_LIMIT)
+_MINUTE = 60.0
+_LAST_ORDER = 60 * _MINUTE
+# Longer than a poll's interval, so that each meets at least one poll; far enough apart to tell them from each other.
+_OUTAGES: dict[Part, tuple[float, float]] = {
+    "KKTIX": (6, 12),
+    "Gather": (17, 23),
+    "Klaviyo": (32, 38),
+    "warehouse": (42, 48),
+    "books": (52, 58),
+}
+_CRASH = 26
+_FIRST_IN_LINE = 3  # whose ticket is refunded and bought again, refunded, transferred
+_WAVE_SHARE, _WAVE_MINUTES = 0.6, 4
+_AT_THE_MACHINE_SHARE, _NEVER_PAID_SHARE = 0.3, 0.1
+_GROUP_SHARE = 0.1
+_FAMILIES: tuple[Family, ...] = ("individual", "individual", "corporate", "individual", "reserved")
+
+
+def write_script(orders: int, seed: int) -> list[Step]:
+    """An opening with so many orders: most of them at once, the rest over an hour, every trouble once."""
+    chance = random.Random(seed)  # noqa: S311  # invented buyers, no secret
+    steps: list[Step] = [Crash(_CRASH * _MINUTE), *_fates()]
+    for part, (start, end) in _OUTAGES.items():
+        steps += [Fail(start * _MINUTE, part), Recover(end * _MINUTE, part)]
+    certain = _certain_moments()
+    steps += [Sell(at, order, _FAMILIES[order % len(_FAMILIES)]) for order, at in enumerate(certain)]
+    for order in range(len(certain), orders):
+        steps += _order(order, chance)
+    return sorted(steps, key=lambda step: step.at)
+
+
+def _certain_moments() -> list[float]:
+    """Orders that are there whatever the seed: the first in line, and one where each trouble would miss it."""
+    first = [20.0 + 10 * number for number in range(_FIRST_IN_LINE)]
+    return [*first, *(start * _MINUTE + 30 for start, _ in _OUTAGES.values()), _CRASH * _MINUTE + 30]
+
+
+def _fates() -> Iterator[Step]:
+    """What becomes of the first in line. Re-buying comes after access was withdrawn."""
+    yield Refund(11 * _MINUTE, 0)
+    yield BuyAgain(46 * _MINUTE, 0)
+    yield Refund(16 * _MINUTE, 1)
+    yield Transfer(8 * _MINUTE, 2)
+
+
+def _order(order: int, chance: random.Random) -> Iterator[Step]:
+    is_early = chance.random() < _WAVE_SHARE
+    at = chance.expovariate(1 / (_WAVE_MINUTES * _MINUTE)) if is_early else chance.uniform(0, _LAST_ORDER)
+    at = min(at, _LAST_ORDER)
+    seats = chance.choice((2, 3)) if chance.random() < _GROUP_SHARE else 1
+    is_paid = chance.random() >= _AT_THE_MACHINE_SHARE
+    yield Sell(at, order, chance.choice(_FAMILIES), seats, is_paid)
+    if not is_paid and chance.random() >= _NEVER_PAID_SHARE:
+        yield Pay(chance.uniform(at, _LAST_ORDER), order)

@@ -1,0 +1,208 @@
+"""A throw-away installation beside a sandbox of its own, and the judgement over it: what ``demo`` and ``drill`` share.
+
+Everything goes over real HTTP on loopback and into real files; only waits are skipped. What happens in a sale does
+not belong here.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import signal
+import tempfile
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dagster import DagsterInstance
+
+from pycontw_assets.commands.instance import prepare_instance
+from pycontw_assets.definitions import build_definitions
+from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
+from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.orchestration.poll import PollReport, RunReport, poll
+from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.sandbox import keys, oracle
+from pycontw_assets.sandbox.context import SkippingClock
+from pycontw_assets.sandbox.server import SandboxServer
+from pycontw_assets.sandbox.world import World
+from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.settings import Settings
+
+EDITION = "2031"
+INVARIANTS = {
+    1: "nobody is mailed twice",
+    2: "nobody is forgotten",
+    3: "nobody unpaid is let in, nobody refunded stays in",
+    4: "could not read is never nothing there",
+    5: "no mail before access",
+    6: "personal data only in the vault and in memory",
+    7: "level-triggered: repairs differences, needs no history",
+    8: "idempotent: polling again changes nothing outside",
+    9: "one bad item does not sink the rest",
+    10: "cost follows change",
+}
+_MOST_FINDINGS_TOLD = 5
+_CHILD_PATIENCE_SECONDS = 120
+# The parent has threads and open databases, which a forked child must not inherit.
+_processes = multiprocessing.get_context("spawn")
+
+
+class Trial:
+    """The sandbox's world, a pipeline beside it with a data folder of its own, and what broke, by invariant."""
+
+    def __init__(self, world: World, clock: SkippingClock, environment: Mapping[str, str], home: Path) -> None:
+        self.world = world
+        self.clock = clock
+        self.home = home
+        self.environment = {**environment, "PYCONTW_HOME": str(home)}
+        self.broken: dict[int, list[str]] = {number: [] for number in INVARIANTS}
+
+    def poll(self, on_run: Callable[[RunReport], None] = lambda run: None, **changes: str) -> PollReport:
+        """One poll as by ``pycontw-assets poll``; ``changes`` are variables of its environment."""
+        hurry = {
+            "pace": Pace(sleep=self.clock.advance),
+            "manners": {"sleep": self.clock.advance, "clock": self.clock.monotonic},
+        }
+        return _poll({**self.environment, **changes}, self.clock, on_run, **hurry)
+
+    def killed_poll(self) -> bool:
+        """A poll in a process of its own, killed when Klaviyo has accepted a sending and not yet said so.
+
+        ``False``: nothing was to be sent, and it came to its end.
+        """
+        child = _processes.Process(target=_poll_in_child, args=(self.environment, self.clock.skipped), daemon=True)
+        kill = self.world.faults.add(
+            "klaviyo", "hook", method="POST", path="campaign-send-jobs", acts=True, action=child.kill
+        )
+        child.start()
+        child.join(_CHILD_PATIENCE_SECONDS)
+        was_reached, kill.times = kill.times == 0, 0
+        child.kill()
+        child.join()
+        return was_reached and child.exitcode == -signal.SIGKILL
+
+    # -- what must hold -------------------------------------------------------------------------------
+
+    def expect(self, invariant: int, held: bool, otherwise: str) -> None:
+        if not held:
+            self.broken[invariant].append(otherwise)
+
+    @contextmanager
+    def nothing_changes_outside(self, invariant: int) -> Iterator[None]:
+        """No write to Gather or Klaviyo and no mail within the block."""
+        mark, mails = self.world.calls.mark(), len(self.world.outbox)
+        yield
+        writes = self.writes(mark)
+        self.expect(invariant, not writes, f"{writes} calls changed something")
+        self.expect(invariant, len(self.world.outbox) == mails, f"{len(self.world.outbox) - mails} more mails")
+
+    def writes(self, since: int) -> int:
+        """Calls since a mark that may have changed something outside."""
+        return sum(call.method != "GET" for call in self.world.calls.find(since=since))
+
+    def poll_without_news(self) -> int:
+        """A poll when nothing happened must look and change nothing; how often it asked KKTIX."""
+        mark = self.world.calls.mark()
+        with self.nothing_changes_outside(8):
+            report = self.poll()
+        open_ids = sum(fact.poll.open_ids for fact in report.tick.facts.values() if fact.poll)
+        calls = self.world.calls.count("kktix", since=mark)
+        # Events and books are read by the tick and again by the run of an event with unpaid attendees.
+        books = sum(1 + len(self.world.kktix.events[event].books) for event in oracle.events_of(self.world, EDITION))
+        self.expect(10, calls <= 1 + 2 * books + open_ids, f"{calls} calls to KKTIX for {open_ids} open attendees")
+        return calls
+
+    def poll_without_history(self) -> None:
+        """All of Dagster's history is deleted: everything is materialized again, and nobody is mailed again."""
+        shutil.rmtree(self.home / "dagster")
+        with self.nothing_changes_outside(7):
+            self.poll()
+
+    def expect_whole_tables(self) -> None:
+        """Every attendee in a book has a row, and the row says whether the ticket is usable."""
+        warehouse, events = DuckDBWarehouse(self.home / "warehouse.duckdb"), oracle.events_of(self.world, EDITION)
+        tables = [warehouse.read(table) for table in attendee_tables(load_policy().columns).values()]
+        rows = {number: usable for table in tables for number, usable in zip(table.attendee_id, table.is_usable)}  # noqa: B905
+        listed = {n: t for n, t in self.world.kktix.tickets.items() if t.books and t.event_id in events}
+        missing = sum(rows.get(number) != ticket.is_usable for number, ticket in listed.items())
+        self.expect(7, not missing, f"{missing} of {len(listed)} attendees are missing or outdated in the tables")
+
+    def judge(self) -> None:
+        """What the world saw and what the data folder holds."""
+        for finding in oracle.verdict(self.world, EDITION):
+            self.broken[finding.invariant].append(finding.text)
+        for path, count in _traces(self.home, _words(self.world)).items():
+            self.expect(6, False, f"{count} traces of people or keys in {path}")
+
+    @property
+    def held(self) -> bool:
+        return not any(self.broken.values())
+
+
+@contextmanager
+def open_trial() -> Iterator[Trial]:
+    """A trial with an empty world; its folder and its sandbox last as long as the block."""
+    clock = SkippingClock()
+    world = World(clock)
+    with tempfile.TemporaryDirectory(prefix="pycontw-trial-") as folder, SandboxServer(world) as server:
+        yield Trial(world, clock, server.environment, Path(folder))
+
+
+def _poll(
+    variables: Mapping[str, str], clock: SkippingClock, on_run: Callable[[RunReport], None], **parts: Any
+) -> PollReport:
+    values: dict[str, Any] = {name.lower(): value for name, value in variables.items()}
+    # With this prefix no variable of the caller's own installation is read: its ledger is none of ours.
+    settings = Settings(_env_file=None, _env_prefix="not of a trial ", **values)
+    services = Services(lambda: settings, clock=clock, **parts)
+    prepare_instance(settings.dagster_folder)
+    with DagsterInstance.from_config(str(settings.dagster_folder)) as instance:
+        return poll(build_definitions(services), services, instance, on_run=on_run)
+
+
+def _poll_in_child(variables: Mapping[str, str], skipped: float) -> None:
+    """The clock of another process cannot be moved, so this one waits for real."""
+    _poll(variables, SkippingClock(skipped), lambda run: None)
+
+
+# -- the verdict ------------------------------------------------------------------------------------
+
+
+def verdict_lines(broken: Mapping[int, Sequence[str]], width: int = 72) -> Iterator[str]:
+    """One line per invariant; with a broken one how often, and below it the first few findings."""
+    for number, text in INVARIANTS.items():
+        findings = Counter(broken[number])
+        if not findings:
+            yield f"  held   {number:2} {text}"
+            continue
+        yield f"  BROKEN {number:2} {text} ({len(broken[number])})"
+        for finding, times in findings.most_common(_MOST_FINDINGS_TOLD):
+            told = f"{times} x {finding}" if times > 1 else finding
+            yield from textwrap.wrap(told, width, initial_indent=" " * 12, subsequent_indent=" " * 14)
+        if len(findings) > _MOST_FINDINGS_TOLD:
+            yield f"{'':12}and {len(findings) - _MOST_FINDINGS_TOLD} more"
+
+
+def _words(world: World) -> set[bytes]:
+    """Everything about the invented people, and every key, that must not be found outside the vault's encryption."""
+    words: set[str] = {keys.KKTIX_TOKEN, keys.GATHER_KEY, keys.KLAVIYO_KEY}
+    for ticket in world.kktix.tickets.values():
+        person = ticket.person
+        words |= {ticket.address, ticket.address.strip(), person.name, person.nickname, person.phone, ticket.qrcode}
+    return {word.encode() for word in words if len(word) >= 4}  # noqa: PLR2004  # shorter ones occur by chance
+
+
+def _traces(folder: Path, words: set[bytes]) -> dict[str, int]:
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            count = sum(word in content for word in words)
+            if count:
+                found[str(path.relative_to(folder))] = count
+    return found

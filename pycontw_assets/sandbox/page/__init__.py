@@ -1,0 +1,1 @@
+"""The box office: one page over the simulated services, and the calls behind its buttons."""

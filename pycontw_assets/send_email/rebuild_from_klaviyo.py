@@ -1,0 +1,184 @@
+"""Who was invited, told from Klaviyo alone, for a ledger that was lost.
+
+Every profile that was ever put into a batch carries the batch's key, and every campaign has it in its name. In
+doubt somebody counts as invited: a mail that is missing can be sent, one that was doubled cannot be taken back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from pycontw_assets.ledger.ledger import Batch, BatchState, Invitation
+from pycontw_assets.records import FAMILIES, EventPartition
+from pycontw_assets.send_email.campaign import SENT
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
+from pycontw_assets.send_email.wait_policy import Pace
+
+_HOLDER_LIST = re.compile(rf"pycontw-(\d{{4}})-({'|'.join(FAMILIES)})-(\d+)-ticket-holders")
+
+
+@dataclass(frozen=True, slots=True)
+class HolderList:
+    """A ticket-holder list as read: pseudonym -> profile."""
+
+    partition: EventPartition
+    list_id: str
+    members: Mapping[str, Profile]
+
+
+@dataclass(frozen=True, slots=True)
+class Recollection:
+    """``unsent``: campaigns still in draft, whose people are not invited; ``unknown``: keys without a campaign."""
+
+    batches: list[Batch] = field(default_factory=list)
+    invitations: dict[str, list[Invitation]] = field(default_factory=dict)
+    unsent: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def campaign_prefix(edition: str) -> str:
+    return f"pycontw-{edition}-invite-"
+
+
+def find_invitations(client: KlaviyoClient, edition: str) -> list[Campaign]:
+    """Every campaign that ever invited people of the edition, archived ones included, oldest first."""
+    prefix = campaign_prefix(edition)
+    found = (*client.find_campaigns(prefix), *client.find_campaigns(prefix, archived=True))
+    return list({c.campaign_id: c for c in found if c.name.startswith(prefix)}.values())
+
+
+def look_twice(client: KlaviyoClient, pace: Pace, campaigns: Sequence[Campaign]) -> Iterator[Campaign]:
+    """Whether a draft really was never sent shows only after a while, as with every send in doubt."""
+    drafts = {c.campaign_id for c in campaigns if c.status == "Draft"}
+    if drafts:
+        pace.sleep(pace.draft_apart)
+    for campaign in campaigns:
+        if campaign.campaign_id not in drafts:
+            yield campaign
+        elif client.send_job(campaign.campaign_id) is not None:
+            yield replace(campaign, status="Unknown")
+        else:
+            yield replace(campaign, status=client.get_campaign(campaign.campaign_id).status)
+
+
+def holder_list_partition(name: str) -> EventPartition | None:
+    """The event whose ticket-holder list has this name; the name keeps the event's key whatever it is called now."""
+    match = _HOLDER_LIST.fullmatch(name)
+    if match is None:
+        return None
+    family = next(family for family in FAMILIES if family == match[2])
+    return EventPartition(int(match[3]), match[1], family)
+
+
+def recall_invitations(
+    edition: str,
+    holder_lists: Sequence[HolderList],
+    campaigns: Iterable[Campaign],
+    followed: Collection[str],
+    list_names: Mapping[str, str],
+    now: datetime,
+) -> Recollection:
+    """Batches and their people. A batch belongs to the event most of them hold a ticket of.
+
+    ``followed`` are the partition keys that are still polled: only there somebody looks after a campaign on its way.
+    """
+    known = _by_batch_key(edition, campaigns)
+    unsent = {key for key, campaign in known.items() if campaign.status == "Draft"}
+    people: dict[str, dict[str, Profile]] = {}
+    homes: dict[str, Counter[str]] = {}
+    for held in holder_lists:
+        for address_key, profile in held.members.items():
+            batch_key = _batch_key_of(profile, edition)
+            if batch_key is not None and batch_key not in unsent:
+                people.setdefault(batch_key, {}).setdefault(address_key, profile)
+                homes.setdefault(batch_key, Counter())[held.partition.key] += held.partition.key in followed
+    fallback = min(followed, default=None) or min((held.partition.key for held in holder_lists), default=edition)
+    blank = {key: _blank(key, edition, _most_common(homes.get(key), fallback), now) for key in known.keys() | people}
+    batches = [
+        _as_sent(blank[key], known[key], list_names) if key in known else _as_unknown(blank[key], people[key])
+        for key in sorted(blank.keys() - unsent)
+    ]
+    return Recollection(
+        batches,
+        {key: _invitations(people[key], known.get(key)) for key in people},
+        tuple(sorted(known[key].name for key in unsent)),
+        tuple(batch.batch_key for batch in batches if batch.campaign_id is None and batch.state != "empty"),
+    )
+
+
+def _batch_key_of(profile: Profile, edition: str) -> str | None:
+    value = profile.properties.get(f"pycontw_{edition}_invite_key")
+    return value if isinstance(value, str) and value else None
+
+
+def _by_batch_key(edition: str, campaigns: Iterable[Campaign]) -> dict[str, Campaign]:
+    """One campaign per key: of several, one that was sent speaks for all."""
+    found: dict[str, Campaign] = {}
+    for campaign in campaigns:
+        key = campaign.name.removeprefix(campaign_prefix(edition)).rpartition("-")[2]
+        if key not in found or found[key].status == "Draft":
+            found[key] = campaign
+    return found
+
+
+def _most_common(homes: Counter[str] | None, fallback: str) -> str:
+    ranked = sorted((homes or {}).items(), key=lambda item: (-item[1], item[0]))
+    return ranked[0][0] if ranked and ranked[0][1] else fallback
+
+
+def _blank(key: str, edition: str, home: str, now: datetime) -> Batch:
+    return Batch(key, edition, home, "rebuilt", "accepted", "unknown", now)
+
+
+def _as_sent(batch: Batch, campaign: Campaign, list_names: Mapping[str, str]) -> Batch:
+    state, created = _state(campaign.status), campaign.created_at or batch.created_at
+    list_id = campaign.included_lists[0] if campaign.included_lists else None
+    return replace(
+        batch,
+        state=state,
+        campaign_name=campaign.name,
+        created_at=created,
+        send_at=campaign.send_at,
+        list_name=list_names.get(list_id or ""),
+        list_id=list_id,
+        campaign_id=campaign.campaign_id,
+        message_id=campaign.message_id,
+        campaign_intended_at=created,
+        send_intended_at=created,
+        accepted_at=created,
+        ended_at=None if state == "accepted" else batch.created_at,
+        remote_status=campaign.status,
+    )
+
+
+def _as_unknown(batch: Batch, people: Mapping[str, Profile]) -> Batch:
+    """Without a campaign only a batch that nobody could be mailed in is clear; the others wait for a person."""
+    nobody = all(profile.can_receive_email is False for profile in people.values())
+    return replace(
+        batch,
+        state="empty" if nobody else "cancelled",
+        ended_at=batch.created_at,
+        remote_status="no such campaign",
+    )
+
+
+def _state(status: str) -> BatchState:
+    if status in SENT:
+        return "sent"
+    return "cancelled" if status.startswith("Cancelled") else "accepted"
+
+
+def _invitations(people: Mapping[str, Profile], campaign: Campaign | None) -> list[Invitation]:
+    stopped = campaign.status if campaign and _state(campaign.status) == "cancelled" else None
+    return [_invitation(key, profile, stopped) for key, profile in sorted(people.items())]
+
+
+def _invitation(key: str, profile: Profile, stopped: str | None) -> Invitation:
+    barred = "; ".join(profile.suppressions) or profile.consent or "suppressed"
+    reason = stopped or (barred if profile.can_receive_email is False else None)
+    return Invitation(key, 1, "unreachable" if reason else "accepted", profile.profile_id, reason)
