@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.engine import create_missing
-from pycontw_assets.ledger.ledger import Ledger, UtcDateTime, upsert
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import UtcDateTime, upsert
 
 FAILURES_BEFORE_ALARM = 2  # the next poll repairs a blip; nobody has to be woken for it
 REMINDER = timedelta(days=1)

@@ -13,7 +13,8 @@ from datetime import date
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.engine import create_missing
-from pycontw_assets.ledger.ledger import Ledger, upsert
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import upsert
 from pycontw_assets.records import FAMILIES, AttendeeRecord, Family
 
 _tables = sa.MetaData()

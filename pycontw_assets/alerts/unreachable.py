@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 
-from pycontw_assets.ledger.ledger import LET_IN, Ledger, batches, grants, holdings, invitations, same_span
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import LET_IN, batches, grants, holdings, invitations, same_span
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pseudonyms import is_mailable, normalise_address

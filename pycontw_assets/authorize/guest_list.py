@@ -16,7 +16,17 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from pycontw_assets.api.client import NotFound, Refused, Unavailable
-from pycontw_assets.ledger.ledger import Grant, Ledger
+from pycontw_assets.ledger.grants import (
+    Grant,
+    count_revoked,
+    current_grants,
+    grants_without_ticket,
+    intend_grants,
+    postpone_grants,
+    recheck_preexisting_guests,
+    set_grants,
+)
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address
 from pycontw_assets.records import EventPartition, Holder
 
@@ -205,8 +215,8 @@ def enter_space(ledger: Ledger, edition: str, space_id: str) -> None:
     if space == before:
         return
     if before is not None:
-        let_in = [key for key, grant in ledger.open_grants(edition).items() if grant.state == "granted"]
-        ledger.set_grants(edition, let_in, "waived")
+        let_in = [key for key, grant in current_grants(ledger, edition).items() if grant.state == "granted"]
+        set_grants(ledger, edition, let_in, "waived")
         for noted in (_SIZE, _DOUBTED):
             ledger.note(noted, "")
     ledger.note(_SPACE, space)
@@ -237,9 +247,9 @@ class GuestListStep:
 
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
         """Add who is missing, remove whose ticket is gone. Without anything to do, Gather is not called."""
-        self.ledger.doubt_lapsed_guests(partition.edition)
-        grants = self.ledger.open_grants(partition.edition)
-        lapsed = self.ledger.lapsed_grants(partition.edition)
+        recheck_preexisting_guests(self.ledger, partition.edition)
+        grants = current_grants(self.ledger, partition.edition)
+        lapsed = grants_without_ticket(self.ledger, partition.edition)
         now = self.ledger.clock()
         due = {key for key in holders if is_due(grants.get(key), now)}
         if self.client is None:
@@ -257,15 +267,15 @@ class GuestListStep:
         self, partition: EventPartition, due: set[str], in_doubt: set[str], lapsed: set[str]
     ) -> GuestListOutcome:
         """Access is taken as given, also for those whose addition was in doubt when the step was switched off."""
-        self.ledger.intend_grants(partition.edition, partition.key, due, ours=True, state="waived")
-        self.ledger.set_grants(partition.edition, in_doubt, "waived")
-        self.ledger.set_grants(partition.edition, lapsed, "revoked", revoked_in=self.poll_id)
+        intend_grants(self.ledger, partition.edition, partition.key, due, ours=True, state="waived")
+        set_grants(self.ledger, partition.edition, in_doubt, "waived")
+        set_grants(self.ledger, partition.edition, lapsed, "revoked", revoked_in=self.poll_id)
         return GuestListOutcome(granted=len(due), revoked=len(lapsed))
 
     def _sync(self, client: Gather, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
         current = client.read()
         edition = partition.edition
-        grants, lapsed = self.ledger.open_grants(edition), self.ledger.lapsed_grants(edition)
+        grants, lapsed = current_grants(self.ledger, edition), grants_without_ticket(self.ledger, edition)
         present = self._by_key(current.entries)
         self._shown = set(present)
         doubt = self._doubt(current, grants)
@@ -294,7 +304,7 @@ class GuestListStep:
         """Whom others put on the list, who lost the ticket, and whom they took off: wherever the next ticket finds
         them, it is a new beginning."""
         left = {key for key, grant in grants.items() if _was_guest_of_others(grant) and key not in present}
-        self.ledger.set_grants(edition, left, "revoked")
+        set_grants(self.ledger, edition, left, "revoked")
         return {key: grant for key, grant in grants.items() if key not in left}
 
     # -- adding -----------------------------------------------------------------------------------
@@ -310,14 +320,14 @@ class GuestListStep:
     ) -> int:
         edition = partition.edition
         add = self._reopen_revoked(edition, change.add, doubt)
-        self.ledger.intend_grants(edition, partition.key, change.adopt, ours=False)
-        self.ledger.set_grants(edition, change.adopt, "granted", ours=False)
-        self.ledger.set_grants(edition, change.confirm, "granted")
+        intend_grants(self.ledger, edition, partition.key, change.adopt, ours=False)
+        set_grants(self.ledger, edition, change.adopt, "granted", ours=False)
+        set_grants(self.ledger, edition, change.confirm, "granted")
         if not add:
             return 0
-        self.ledger.intend_grants(edition, partition.key, add, ours=True)
+        intend_grants(self.ledger, edition, partition.key, add, ours=True)
         # Whoever fell off the list, or was let in while the step was off, counts as let in only once seen there.
-        self.ledger.set_grants(edition, add, "intended", ours=True)
+        set_grants(self.ledger, edition, add, "intended", ours=True)
         addresses = sorted(holders[key].address for key in add)
         for start in range(0, len(addresses), CHUNK):
             self._add(client, addresses[start : start + CHUNK])
@@ -325,23 +335,23 @@ class GuestListStep:
         check = client.read()
         self._shown = set(self._by_key(check.entries))
         confirmed = add & self._shown
-        self.ledger.set_grants(edition, confirmed, "granted", attempts=0, retry_at=None)
+        set_grants(self.ledger, edition, confirmed, "granted", attempts=0, retry_at=None)
         refused = {self._key(address) for address in self._refused}
         without_effect = add - confirmed - untried - refused
-        self.ledger.postpone_grants(edition, refused, _RETRY_BASE, _RETRY_CAP)
-        self.ledger.postpone_grants(edition, without_effect, _RETRY_BASE, _RETRY_CAP, once_at_once=True)
+        postpone_grants(self.ledger, edition, refused, _RETRY_BASE, _RETRY_CAP)
+        postpone_grants(self.ledger, edition, without_effect, _RETRY_BASE, _RETRY_CAP, once_at_once=True)
         if doubt is None and self._doubt(check, grants) is None:
             self._note_size(len(check.entries))
         return len(confirmed)
 
     def _reopen_revoked(self, edition: str, add: frozenset[str], doubt: str | None) -> frozenset[str]:
         """Who bought again after leaving the list, by a removal in doubt or by somebody's hand: a new span begins."""
-        grants = self.ledger.open_grants(edition)
+        grants = current_grants(self.ledger, edition)
         removed = {key for key in add if key in grants and _has_left(grants[key])}
         if removed and doubt:
             self.problems.append(f"{doubt}; {len(removed)} guests wait until it reads well again. {_VOUCH}")
             return add - removed
-        self.ledger.set_grants(edition, removed, "revoked")
+        set_grants(self.ledger, edition, removed, "revoked")
         return add
 
     def _add(self, client: Gather, addresses: Sequence[str]) -> None:
@@ -380,7 +390,7 @@ class GuestListStep:
         self._cede(edition, change.cede)
         if not leaving:
             return 0, 0
-        limit = revoke_limit(self.configured_limit, len(grants)) - self.ledger.revoked_in(self.poll_id)
+        limit = revoke_limit(self.configured_limit, len(grants)) - count_revoked(self.ledger, self.poll_id)
         if doubt:
             self.problems.append(f"{doubt}; {leaving} revocations refused. {_VOUCH}")
             return 0, leaving
@@ -391,7 +401,7 @@ class GuestListStep:
             )
             return 0, leaving
         ended = self._keep_looking(edition, grants, change.end)
-        self.ledger.set_grants(edition, ended, "revoked", revoked_in=self.poll_id)
+        set_grants(self.ledger, edition, ended, "revoked", revoked_in=self.poll_id)
         return len(ended) + self._revoke(client, edition, change.revoke), 0
 
     def _keep_looking(self, edition: str, grants: Mapping[str, Grant], absent: frozenset[str]) -> frozenset[str]:
@@ -399,12 +409,12 @@ class GuestListStep:
         looks = {key: _looks_for_latecomer(grants[key]) for key in absent}
         for key, number in looks.items():
             if number < _MOST_LOOKS:
-                self.ledger.set_grants(edition, [key], "revoking", attempts=number + 1)
+                set_grants(self.ledger, edition, [key], "revoking", attempts=number + 1)
         return frozenset(key for key, number in looks.items() if number >= _MOST_LOOKS)
 
     def _cede(self, edition: str, keys: frozenset[str]) -> None:
         if keys:
-            self.ledger.set_grants(edition, keys, "granted", ours=False)
+            set_grants(self.ledger, edition, keys, "granted", ours=False)
             self.problems.append(
                 f"{len(keys)} guests without a ticket stay: somebody edited their entries in Gather by hand. "
                 "Remove them there if that is wanted"
@@ -413,12 +423,12 @@ class GuestListStep:
     def _revoke(self, client: Gather, edition: str, keys: frozenset[str]) -> int:
         if not keys:
             return 0
-        self.ledger.set_grants(edition, keys, "revoking", attempts=0)
+        set_grants(self.ledger, edition, keys, "revoking", attempts=0)
         left: frozenset[str] = keys
         for _ in range(_OVERWRITE_ATTEMPTS):
             # Read again right before writing: what somebody added since the first read must survive.
             latest = client.read()
-            if doubt := self._doubt(latest, self.ledger.open_grants(edition)):
+            if doubt := self._doubt(latest, current_grants(self.ledger, edition)):
                 self.problems.append(f"{doubt}, on a second look; {len(keys)} revocations refused")
                 return 0
             self._shown = set(self._by_key(latest.entries))
@@ -431,7 +441,7 @@ class GuestListStep:
             left = self._still_there(client, edition, remaining, keys)
             if not left:
                 break
-        self.ledger.set_grants(edition, keys - left, "revoked", revoked_in=self.poll_id)
+        set_grants(self.ledger, edition, keys - left, "revoked", revoked_in=self.poll_id)
         if left:
             self.problems.append(f"{len(left)} guests are still on the list after being removed; tried again")
         return len(keys - left)
@@ -450,7 +460,7 @@ class GuestListStep:
                 raise
         except Refused:
             # They are in for sure: a later list without them is a list to doubt.
-            self.ledger.set_grants(edition, leaving, "granted")
+            set_grants(self.ledger, edition, leaving, "granted")
             raise
 
     def _still_there(
@@ -466,7 +476,7 @@ class GuestListStep:
         if vanished:
             client.add(vanished)
             self.problems.append(f"{len(vanished)} guests vanished while others were removed; they were put back")
-        if self._doubt(after, self.ledger.open_grants(edition)):
+        if self._doubt(after, current_grants(self.ledger, edition)):
             return leaving
         self._note_size(len(after.entries) + len(vanished))
         self._shown = set(self._by_key(after.entries))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pycontw_assets.authorize.guest_list import Entry, is_our_writing
-from pycontw_assets.ledger.ledger import Grant
+from pycontw_assets.ledger.grants import Grant
 
 
 def recall_grants(edition: str, holders: Mapping[str, str], present: Mapping[str, Entry] | None) -> list[Grant]:

@@ -12,12 +12,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.ledger import Ledger, LedgerError
+from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import dialect_insert, leases
 
 TTL = timedelta(minutes=3)
 _POLL_SECONDS = 0.2
@@ -76,7 +78,7 @@ def lease(
     """Hold ``name`` for the block; ``Busy`` when it did not come free in time."""
     owner = f"{process_identity()}/{uuid.uuid4().hex[:8]}"
     waited = 0.0
-    while holder := ledger.take_lease(name, owner, TTL, is_dead):
+    while holder := take_lock(ledger, name, owner, TTL, is_dead):
         if waited >= wait_seconds:
             raise Busy(f"{name}: {_told(holder)} is at work on it for over {waited:.0f} s; the next poll tries again")
         sleep(_POLL_SECONDS)
@@ -91,7 +93,7 @@ def lease(
         keeper.join()
         # What was done is done, and what failed has its own error: a lease that cannot be dropped now expires.
         with suppress(sa.exc.SQLAlchemyError, LedgerError):
-            ledger.drop_lease(name, owner)
+            drop_lock(ledger, name, owner)
 
 
 def _told(owner: str) -> str:
@@ -104,4 +106,52 @@ def keep(ledger: Ledger, name: str, owner: str, stop: threading.Event) -> None:
     """Renew a lease until told to stop. One renewal may fail: the next comes before the lease expires."""
     while not stop.wait(TTL.total_seconds() / 3):
         with suppress(sa.exc.SQLAlchemyError, LedgerError):
-            ledger.renew_lease(name, owner, TTL)
+            renew_lock(ledger, name, owner, TTL)
+
+
+# -- the rows -------------------------------------------------------------------------------------
+
+
+def take_lock(ledger: Ledger, name: str, owner: str, ttl: timedelta, is_dead: Callable[[str], bool]) -> str | None:
+    """``None`` when ``owner`` has the lease now; otherwise who has it. A dead owner's lease is free."""
+    with ledger.engine.begin() as db:
+        now = _server_time(ledger, db)
+        insert = dialect_insert(db, leases).values(name=name, owner=owner, expires_at=now + ttl)
+        if db.execute(insert.on_conflict_do_nothing()).rowcount == 1:
+            return None
+        # Locked: its owner could renew it between this look and what follows from it.
+        held = db.execute(sa.select(leases).where(leases.c.name == name).with_for_update()).one_or_none()
+        if held is None:
+            return "another process"
+        if held.owner != owner and held.expires_at > now and not is_dead(held.owner):
+            return str(held.owner)
+        db.execute(sa.update(leases).where(leases.c.name == name).values(owner=owner, expires_at=now + ttl))
+    return None
+
+
+def renew_lock(ledger: Ledger, name: str, owner: str, ttl: timedelta) -> bool:
+    mine = (leases.c.name == name, leases.c.owner == owner)
+    with ledger.engine.begin() as db:
+        renewed = db.execute(sa.update(leases).where(*mine).values(expires_at=_server_time(ledger, db) + ttl))
+    return renewed.rowcount == 1
+
+
+def drop_lock(ledger: Ledger, name: str, owner: str) -> None:
+    with ledger.engine.begin() as db:
+        db.execute(sa.delete(leases).where(leases.c.name == name, leases.c.owner == owner))
+
+
+def lock_owner(ledger: Ledger, name: str) -> str | None:
+    """Who holds a lease that has not expired."""
+    with ledger.engine.begin() as db:
+        now = _server_time(ledger, db)
+        owner: str | None = db.scalar(sa.select(leases.c.owner).where(leases.c.name == name, leases.c.expires_at > now))
+    return owner
+
+
+def _server_time(ledger: Ledger, db: sa.Connection) -> datetime:
+    """The server's clock where there is one: those of two machines may differ by more than a lease lasts."""
+    if db.dialect.name != "postgresql":
+        return ledger.clock()
+    now: datetime = db.scalars(sa.select(sa.func.clock_timestamp())).one()
+    return now.astimezone(timezone.utc)

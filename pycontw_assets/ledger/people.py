@@ -11,7 +11,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.ledger import BatchState, GrantState, Ledger, batches, grants, holdings, invitations, members
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import BatchState, GrantState, batches, grants, holdings, invitations, members
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.ledger import LET_IN, Ledger, batches, chunks, grants, holdings, invitations, same_span
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import LET_IN, batches, chunks, grants, holdings, invitations, same_span
 
 _INVITED = ("accepted", "adopted")  # by us, or by other means before
 

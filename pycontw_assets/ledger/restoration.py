@@ -12,13 +12,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.ledger import (
-    Batch,
-    Grant,
-    Invitation,
-    Ledger,
-    LedgerError,
-    Poll,
+from pycontw_assets.ledger.batches import Batch, Invitation
+from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.grants import Grant
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import Poll
+from pycontw_assets.ledger.tables import (
     batches,
     events,
     grants,

@@ -28,9 +28,14 @@ from dagster import (
 
 from pycontw_assets.authorize.guest_list import guests_lacking
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.ledger.ledger import LET_IN
+from pycontw_assets.ledger.batches import count_invitations
+from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.grants import holders_to_let_in
+from pycontw_assets.ledger.lists import count_list_changes, list_members
 from pycontw_assets.ledger.locks import process_identity
 from pycontw_assets.ledger.progress import headcount, invited_by, let_in
+from pycontw_assets.ledger.remote_ids import remembered_id
+from pycontw_assets.ledger.tables import LET_IN
 from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.orchestration.kktix_checks import stale_after
@@ -334,7 +339,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
             return _rehearsed(context, services, partition, GUEST_LIST_CHECKS, findings)
         step = guest_list_step(services, _poll_id(context), _consents(context))
         snapshot = stored_orders(services, partition)
-        outside = services.ledger.unsettled_holders(partition.key, partition.edition, settled=LET_IN)
+        outside = holders_to_let_in(services.ledger, partition.key, partition.edition, settled=LET_IN)
         outcome = step.run(partition, snapshot.holders(services.pseudonymizer))
         entered = let_in(services.ledger, partition.edition, outside)
         gaps = guest_list_gaps(guests_lacking(services.ledger))
@@ -369,7 +374,7 @@ def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Ser
     """The invitation mail, one template per version of its text, found or made by its versioned name."""
     with _watched(context, services):
         _sign(context)
-        editions = {partition.edition for partition in services.ledger.known_events().values()}
+        editions = {partition.edition for partition in known_events(services.ledger).values()}
         edition = services.settings.edition or max(editions)
         mail = services.mail(edition)
         if services.settings.pycontw_dry_run:
@@ -418,15 +423,17 @@ def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Service
         return MaterializeResult(
             metadata={
                 "list": name,
-                "members": len(ledger.members_of(partition.key)),
+                "members": len(list_members(ledger, partition.key)),
                 "added": outcome.added,
                 "removed": outcome.removed,
                 "refused_addresses": outcome.refused,
                 "requests": requests(),
-                "list_page": MetadataValue.url(services.links.mailing_list(ledger.remote_id("list", name))),
+                "list_page": MetadataValue.url(services.links.mailing_list(remembered_id(ledger, "list", name))),
             },
             check_results=[
-                verdict("list_matches_the_holders", list_gaps(ledger.list_changes_due(partition.key)), is_warning=True)
+                verdict(
+                    "list_matches_the_holders", list_gaps(count_list_changes(ledger, partition.key)), is_warning=True
+                )
             ],
         )
 
@@ -472,7 +479,7 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
         gaps = access_gaps(count, outcome.waiting)
         findings += [*problems, *gaps]
         context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))
-        totals = services.ledger.invitation_counts(partition.key)
+        totals = count_invitations(services.ledger, partition.key)
         return MaterializeResult(
             metadata={
                 "invited": outcome.invited,

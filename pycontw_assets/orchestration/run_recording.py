@@ -10,7 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pycontw_assets.alerts.problems import alarms_of, message
 from pycontw_assets.api.client import ServiceError
-from pycontw_assets.ledger.ledger import LedgerError
+from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.events import known_events
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.pipeline.checks import unmatched
 from pycontw_assets.pipeline.composition import Services
@@ -54,7 +55,7 @@ def look(services: Services, instance: DagsterInstance) -> Tick:
     except Exception as error:
         _record_failure(services, "", _POLL, error)
         with suppress(SQLAlchemyError, LedgerError):
-            tell(services, [partition.key for partition in services.ledger.known_events().values()])
+            tell(services, [partition.key for partition in known_events(services.ledger).values()])
         raise
     services.troubles.finished("", _POLL, [*tick.problems, *tick.warnings, *unmatched(tick.discovery)])
     return tick

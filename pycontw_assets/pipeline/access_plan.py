@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from pycontw_assets.ledger.ledger import Batch
+from pycontw_assets.ledger.batches import Batch, invitations_in, invitations_without_access, unfinished_batches
+from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.masking import masked
 from pycontw_assets.pipeline.steps import campaign_step, guest_list_step, stored_orders
@@ -53,7 +54,7 @@ def plan_access(
     before = _guests(copy)
     outcome = guest_list_step(copy, poll_id, consents).run(partition, holders)
     after = _guests(copy)
-    known, unsure = copy.ledger.members_of(partition.key), copy.ledger.joining_of(partition.key)
+    known, unsure = list_members(copy.ledger, partition.key), unconfirmed_members(copy.ledger, partition.key)
     joining, leaving = list_changes(holders, known, unsure)
     batches, problems = _plan_batches(copy, partition, holders, poll_id, consents)
     return EventPlan(
@@ -70,8 +71,8 @@ def plan_access(
 
 
 def _withdrawn(copy: Services, partition: EventPartition) -> int:
-    scheduled = [b for b in copy.ledger.open_batches(partition.key) if b.send_at and b.send_at > copy.clock()]
-    return sum(len(copy.ledger.lapsed_invitations(batch)) for batch in scheduled)
+    scheduled = [b for b in unfinished_batches(copy.ledger, partition.key) if b.send_at and b.send_at > copy.clock()]
+    return sum(len(invitations_without_access(copy.ledger, batch)) for batch in scheduled)
 
 
 def _guests(copy: Services) -> dict[str, str]:
@@ -85,7 +86,7 @@ def _plan_batches(
     copy: Services, partition: EventPartition, holders: Mapping[str, Holder], poll_id: str, consents: frozenset[str]
 ) -> tuple[tuple[PlannedBatch, ...], list[str]]:
     step = campaign_step(copy, partition, poll_id, consents, lambda: "")
-    unsent = copy.ledger.open_batches(partition.key)
+    unsent = unfinished_batches(copy.ledger, partition.key)
     claimed = step.claim_newcomers(partition, holders, unsent)
     begun = [_planned(copy, batch, holders, is_new=False) for batch in unsent if batch.state == "open"]
     new = [_planned(copy, claimed, holders, is_new=True)] if claimed else []
@@ -93,7 +94,7 @@ def _plan_batches(
 
 
 def _planned(copy: Services, batch: Batch, holders: Mapping[str, Holder], *, is_new: bool) -> PlannedBatch:
-    invited = copy.ledger.invitations_of(batch.batch_key)
+    invited = invitations_in(copy.ledger, batch.batch_key)
     people = [holders[item.address_key] for item in invited if item.state == "claimed" and item.address_key in holders]
     profiles = copy.klaviyo.find_profiles([holder.spelled for holder in people])
     reasons = Counter(reason for profile in profiles if (reason := profile.unreachable_because))

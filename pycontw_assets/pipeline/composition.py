@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.problems import Troubles
+from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
 from pycontw_assets.ledger.locks import lease
 from pycontw_assets.ledger.rate_limits import SharedRateLimiter, Windows
+from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.orchestration.links import Links
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import EventPartition
@@ -158,7 +160,7 @@ class Services:
         ledger = Ledger(self.settings.ledger_location, clock=self.clock)
         ledger.check_identity(self.pseudonymizer.fingerprint)
         for name, list_id in self.settings.klaviyo_lists.items():
-            ledger.record_remote_id("list", name, list_id)
+            record_remote_id(ledger, "list", name, list_id)
         return ledger
 
     @cached_property
@@ -212,7 +214,7 @@ class Services:
 
     def partition(self, key: str) -> EventPartition:
         """The event a partition key stands for; unknown keys are refused before they reach a file or a query."""
-        for partition in self.ledger.known_events().values():
+        for partition in known_events(self.ledger).values():
             if partition.key == key:
                 return partition
         raise UnknownPartition("no event has this partition key; the sensor or `poll` registers events by themselves")

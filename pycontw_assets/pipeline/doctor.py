@@ -19,7 +19,9 @@ from dagster import AssetKey, DagsterInstance
 from pycontw_assets.api.client import Misconfigured, ServiceError
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.events import discover
+from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import SCHEMA_VERSION
+from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.dry_run import shadow
@@ -113,7 +115,7 @@ def _mail(services: Services) -> Iterator[Finding]:
 
 def _kktix(services: Services) -> Iterator[Finding]:
     with shadow(services) as copy:
-        known = copy.ledger.known_events()
+        known = known_events(copy.ledger)
     listing = services.kktix.list_events()
     found = discover(listing.events, known, services.mapped_events(), services.settings.edition)
     if not found.partitions:
@@ -202,14 +204,14 @@ def _revision(services: Services) -> Iterator[Finding]:
 
 def _ledger(services: Services) -> Iterator[Finding]:
     with shadow(services) as copy:
-        events = copy.ledger.known_events()
+        events = known_events(copy.ledger)
     written = f"schema {SCHEMA_VERSION}, its pseudonym key is the one set, {len(events)} events known"
     yield Finding("ok", "ledger", written if events else "nothing in it yet: the first poll begins it")
 
 
 def _vault(services: Services) -> Iterator[Finding]:
     with shadow(services) as copy:
-        polled = [p.key for p in copy.ledger.known_events().values() if copy.ledger.poll_of(p.key)]
+        polled = [p.key for p in known_events(copy.ledger).values() if last_poll(copy.ledger, p.key)]
         snapshots = {key: copy.vault.read(key) for key in polled}
         overdue = [partition.key for partition in expired(copy)]
     if overdue:

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.authorize.guest_list import Gather
 from pycontw_assets.ledger.engine import open_reader
-from pycontw_assets.ledger.ledger import Ledger, leases, meta
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import leases, meta
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.vault.vault import Vault

@@ -12,7 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from pycontw_assets.api.client import NotFound, ServiceError
 from pycontw_assets.extract.orders import content_digest, open_ids
+from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
+from pycontw_assets.ledger.lists import forget_members
 from pycontw_assets.ledger.people import holdings_of, invitations_of, memberships_of, remember_erased, spans_of
+from pycontw_assets.ledger.polls import last_poll, record_poll, recorded_holders
+from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.orchestration.sensors import new_poll_id
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.masking import masked
@@ -80,7 +85,7 @@ def erase(services: Services, wanted: str) -> Erased:
     key = services.pseudonymizer.digest(address)
     found = find_person(services, wanted)
     held = holdings_of(services.ledger, key)
-    touched = [p for p in services.ledger.known_events().values() if p in found.tickets or p.key in held]
+    touched = [p for p in known_events(services.ledger).values() if p in found.tickets or p.key in held]
     for partition in sorted(touched, key=lambda partition: partition.key):
         _erase_orders(services, partition, address, key, result)
     for service, step in (("Gather", _take_off), ("Klaviyo", _leave_lists)):
@@ -110,7 +115,7 @@ def _erase_orders(services: Services, partition: EventPartition, address: str, k
 
 def _tell_ledger(services: Services, partition: EventPartition, snapshot: OrderSnapshot, key: str) -> None:
     """As a poll would that no longer saw them."""
-    poll = services.ledger.poll_of(partition.key)
+    poll = last_poll(services.ledger, partition.key)
     if poll is None:
         return
     left = replace(
@@ -122,8 +127,8 @@ def _tell_ledger(services: Services, partition: EventPartition, snapshot: OrderS
     )
     holders = set(snapshot.holders(services.pseudonymizer))
     if snapshot.rebuilding:
-        holders |= services.ledger.holders_of(partition.key) - {key}
-    services.ledger.record_poll(partition.edition, left, holders)
+        holders |= recorded_holders(services.ledger, partition.key) - {key}
+    record_poll(services.ledger, partition.edition, left, holders)
 
 
 def _take_off(services: Services, key: str, result: Erased) -> None:
@@ -131,9 +136,9 @@ def _take_off(services: Services, key: str, result: Erased) -> None:
     if services.settings.pycontw_dry_run:
         result.problems.append("PYCONTW_DRY_RUN is set: the guest list and the mailing lists were left alone")
         return
-    known = {partition.edition: partition for partition in services.ledger.known_events().values()}
+    known = {partition.edition: partition for partition in known_events(services.ledger).values()}
     for edition in sorted({span.edition for span in spans_of(services.ledger, key)} & known.keys()):
-        if key not in services.ledger.lapsed_grants(edition):
+        if key not in grants_without_ticket(services.ledger, edition):
             spans = [span for span in spans_of(services.ledger, key) if span.edition == edition]
             is_ours = any(span.state != "revoked" and span.ours for span in spans)
             if is_ours and not holdings_of(services.ledger, key):
@@ -144,7 +149,7 @@ def _take_off(services: Services, key: str, result: Erased) -> None:
             continue
         outcome = guest_list_step(services, new_poll_id(services.clock()), frozenset()).run(known[edition], {})
         result.problems += outcome.problems
-        if key not in services.ledger.open_grants(edition):
+        if key not in current_grants(services.ledger, edition):
             result.done.append(f"edition {edition}: off the Gather guest list")
     if any(span.state == "granted" and not span.ours for span in spans_of(services.ledger, key)):
         result.remains.append("Gather: an entry somebody else made, or made their own. Remove it there if wanted")
@@ -153,13 +158,13 @@ def _take_off(services: Services, key: str, result: Erased) -> None:
 def _leave_lists(services: Services, key: str, result: Erased) -> None:
     if services.settings.pycontw_dry_run:
         return
-    known = {partition.key: partition for partition in services.ledger.known_events().values()}
+    known = {partition.key: partition for partition in known_events(services.ledger).values()}
     for partition_key, profile_id in memberships_of(services.ledger, key).items():
-        list_id = services.ledger.remote_id("list", list_name(known[partition_key]))
+        list_id = remembered_id(services.ledger, "list", list_name(known[partition_key]))
         if profile_id and list_id:
             with suppress(NotFound):  # the list is gone, and its members with it
                 change_members(services.klaviyo, services.klaviyo.remove_from_list, list_id, {profile_id})
-        services.ledger.forget_members(partition_key, [key])
+        forget_members(services.ledger, partition_key, [key])
         result.done.append(f"{partition_key}: off the ticket-holder list in Klaviyo")
 
 

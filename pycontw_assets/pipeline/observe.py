@@ -14,8 +14,14 @@ from pycontw_assets.authorize.guest_list import enter_space, is_due
 from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import read_books
-from pycontw_assets.ledger.ledger import LET_IN, GrantState
+from pycontw_assets.ledger.batches import find_newcomers, invitations_without_access, unfinished_batches
+from pycontw_assets.ledger.events import known_events, register_events
+from pycontw_assets.ledger.grants import grants_without_ticket, holders_to_let_in
+from pycontw_assets.ledger.lists import count_list_changes
 from pycontw_assets.ledger.locks import is_dead
+from pycontw_assets.ledger.polls import last_poll, record_stale_events
+from pycontw_assets.ledger.remote_ids import remembered_id
+from pycontw_assets.ledger.tables import LET_IN, GrantState
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger_if_told
 from pycontw_assets.pipeline.reconcile import (
@@ -83,10 +89,10 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
     asked = services.meter("kktix", "klaviyo")  # the latter when a ledger may be lost
     listing = services.kktix.list_events()
     discovery = discover(
-        listing.events, services.ledger.known_events(), services.mapped_events(), services.settings.edition
+        listing.events, known_events(services.ledger), services.mapped_events(), services.settings.edition
     )
     refuse_lost_ledger_if_told(services, discovery)
-    services.ledger.register_events(discovery.partitions)
+    register_events(services.ledger, discovery.partitions)
     if discovery.edition and not (services.settings.gather_is_off or services.settings.pycontw_dry_run):
         enter_space(services.ledger, discovery.edition, services.settings.gather_space_id)
     ended = _ended(services, discovery)
@@ -99,7 +105,7 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
     }
     if discovery.edition:
         unread = [key for key, fact in facts.items() if is_unread(fact, services.clock())]
-        services.ledger.note_unread(discovery.edition, unread)
+        record_stale_events(services.ledger, discovery.edition, unread)
     template_due = bool(discovery.edition) and _template_due(services, instance, discovery.edition or "", runs)
     warnings = (*listing.warnings, *_warnings(discovery, ended, facts))
     since = _unread_since(services, facts)
@@ -129,7 +135,7 @@ def _ended(services: Services, discovery: Discovery) -> list[EventPartition]:
     ignored = {event_id for event_id, mapping in services.mapped_events().items() if mapping is None}
     return [
         partition
-        for partition in services.ledger.known_events().values()
+        for partition in known_events(services.ledger).values()
         if partition.edition == discovery.edition
         and partition.event_id not in listed | ignored
         and not is_purged(services, partition.key)
@@ -154,7 +160,7 @@ def decide_again(services: Services, instance: DagsterInstance, tick: Tick) -> T
 def recall(services: Services, instance: DagsterInstance, edition: str) -> dict[str, tuple[EventFacts, Decision]]:
     """What ledger and Dagster know of the edition's events, and what is due of it; nobody outside is asked."""
     runs = _Runs(instance)
-    mine = [partition for partition in services.ledger.known_events().values() if partition.edition == edition]
+    mine = [partition for partition in known_events(services.ledger).values() if partition.edition == edition]
     facts = {partition.key: _facts(services, runs, partition, None) for partition in mine}
     decisions = _decisions(services, facts)
     return {key: (facts[key], decisions[key]) for key in sorted(facts)}
@@ -178,7 +184,7 @@ def _facts(
     book: BookReading | None,
 ) -> EventFacts:
     ledger, key = services.ledger, partition.key
-    poll = ledger.poll_of(key)
+    poll = last_poll(ledger, key)
     table = table_asset(partition.family)
     facts = EventFacts(
         partition,
@@ -195,30 +201,33 @@ def _with_open_work(services: Services, facts: EventFacts) -> EventFacts:
     ledger, partition, now = services.ledger, facts.partition, services.clock()
     waived = services.settings.gather_is_off
     settled: tuple[GrantState, ...] = LET_IN if waived else ("granted",)
-    unsettled = ledger.unsettled_holders(partition.key, partition.edition, settled)
+    unsettled = holders_to_let_in(ledger, partition.key, partition.edition, settled)
     lapsed = [
         grant
-        for grant in ledger.lapsed_grants(partition.edition).values()
+        for grant in grants_without_ticket(ledger, partition.edition).values()
         if grant.partition_key == partition.key and (not waived or grant.state == "waived")
     ]
     pending = sum(is_due(grant, now) for grant in unsettled.values())
     batches = [
         batch
-        for batch in ledger.open_batches(partition.key)
-        if batch.state == "open" or batch.send_at is None or batch.send_at <= now or ledger.lapsed_invitations(batch)
+        for batch in unfinished_batches(ledger, partition.key)
+        if batch.state == "open"
+        or batch.send_at is None
+        or batch.send_at <= now
+        or invitations_without_access(ledger, batch)
     ]
     return replace(
         facts,
         guest_list_open=pending + len(lapsed),
-        list_open=ledger.list_changes_due(partition.key),
-        campaign_open=len(batches) + len(ledger.newcomers(partition.key, partition.edition)),
+        list_open=count_list_changes(ledger, partition.key),
+        campaign_open=len(batches) + len(find_newcomers(ledger, partition.key, partition.edition)),
     )
 
 
 def _template_due(services: Services, instance: DagsterInstance, edition: str, runs: _Runs) -> bool:
     if runs.is_running("klaviyo_template"):
         return False
-    unknown = services.ledger.remote_id("template", services.mail(edition).name) is None
+    unknown = remembered_id(services.ledger, "template", services.mail(edition).name) is None
     return unknown or instance.get_latest_materialization_event(AssetKey("klaviyo_template")) is None
 
 

@@ -10,6 +10,7 @@ from dagster import DagsterInstance
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.extract.snapshot import UntrustedBook
+from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.orchestration.sensors import new_poll_id
 from pycontw_assets.pipeline.access_plan import EventPlan, plan_access
 from pycontw_assets.pipeline.composition import Services
@@ -42,7 +43,7 @@ def make_plan(services: Services, consents: Iterable[str] = ()) -> Plan:
             if tick.decisions[key].access
         ]
         name = copy.mail(tick.discovery.edition).name if tick.discovery.edition else None
-        is_known = name is not None and copy.ledger.remote_id("template", name) is not None
+        is_known = name is not None and remembered_id(copy.ledger, "template", name) is not None
         return Plan(
             tick.discovery.edition,
             tuple(events),

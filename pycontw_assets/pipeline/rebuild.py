@@ -14,7 +14,10 @@ from pycontw_assets.api.client import ServiceError
 from pycontw_assets.authorize.guest_list import is_our_writing
 from pycontw_assets.authorize.rebuild_from_gather import recall_grants
 from pycontw_assets.extract.events import Discovery, discover
-from pycontw_assets.ledger.ledger import Batch, LedgerError, Poll
+from pycontw_assets.ledger.batches import Batch, invitations_in, release_invitations
+from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.ledger.restoration import Restoration, adopt, begin, find_batch, has_begun, restore
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
@@ -93,7 +96,7 @@ def refuse_lost_ledger_if_told(services: Services, discovery: Discovery) -> None
         refuse_lost_ledger(services, discovery.edition)
     except ServiceError:
         if any(
-            services.ledger.poll_of(partition.key) is None and services.vault.read(partition.key)
+            last_poll(services.ledger, partition.key) is None and services.vault.read(partition.key)
             for partition in discovery.partitions
         ):
             raise
@@ -101,7 +104,7 @@ def refuse_lost_ledger_if_told(services: Services, discovery: Discovery) -> None
 
 def live_edition(services: Services) -> str:
     """The edition a tick would work on now."""
-    return _edition_of(_discover(services, services.ledger.known_events()))
+    return _edition_of(_discover(services, known_events(services.ledger)))
 
 
 def _discover(services: Services, known: Mapping[int, EventPartition]) -> Discovery:
@@ -289,7 +292,7 @@ def release_batch(services: Services, batch_key: str) -> int:
         if reason:
             raise LedgerError(f"batch {batch_key} is not released: {reason}. Nothing was changed")
         # Who was adopted meanwhile was invited by other means.
-        items = services.ledger.invitations_of(batch_key)
+        items = invitations_in(services.ledger, batch_key)
         people = [item.address_key for item in items if item.state != "adopted"]
-        services.ledger.release_invitations(batch_key, people)
+        release_invitations(services.ledger, batch_key, people)
     return len(people)

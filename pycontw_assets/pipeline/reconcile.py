@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from pycontw_assets.extract.orders import BookReading
-from pycontw_assets.ledger.ledger import Poll
+from pycontw_assets.ledger.polls import Poll
 from pycontw_assets.records import EventPartition, Family
 
 ACCESS_CHAIN = ("raw_kktix_orders", "gather_guestlist", "klaviyo_list", "klaviyo_campaign")

@@ -15,7 +15,7 @@ from dagster import Failure
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.extract.snapshot import UntrustedBook
-from pycontw_assets.ledger.ledger import LedgerError
+from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.ledger.locks import Busy
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.pipeline.composition import UnknownPartition

@@ -10,7 +10,9 @@ from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
 
+from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.locks import Busy
+from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.vault.vault import VaultError
@@ -29,7 +31,7 @@ def purge_expired(services: Services, listed: Collection[int]) -> None:
 def expired(services: Services) -> list[EventPartition]:
     """Events whose time is over and whose orders are still here."""
     before = services.clock() - timedelta(days=services.settings.retention_days)
-    polls = {p: services.ledger.poll_of(p.key) for p in services.ledger.known_events().values()}
+    polls = {p: last_poll(services.ledger, p.key) for p in known_events(services.ledger).values()}
     old = [partition for partition, poll in polls.items() if poll and poll.polled_at <= before]
     return [partition for partition in old if not is_purged(services, partition.key)]
 

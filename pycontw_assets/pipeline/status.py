@@ -8,6 +8,7 @@ from datetime import datetime
 from dagster import DagsterInstance
 
 from pycontw_assets.alerts.problems import Trouble
+from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.progress import headcount
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.doctor import Finding, instance_findings
@@ -37,7 +38,7 @@ class Status:
 
 
 def look_up(services: Services, instance: DagsterInstance) -> Status:
-    known = services.ledger.known_events().values()
+    known = known_events(services.ledger).values()
     edition = services.settings.edition or max((partition.edition for partition in known), default=None)
     recalled = recall(services, instance, edition) if edition else {}
     events = [_event(services, facts, decision) for facts, decision in recalled.values()]

@@ -11,8 +11,9 @@ from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
 from pycontw_assets.extract.orders import BookReading, ContentDigest, content_digest, next_refresh, open_ids
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
-from pycontw_assets.ledger.ledger import Poll
+from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.people import erased_ids
+from pycontw_assets.ledger.polls import Poll, last_poll, record_load, record_poll, recorded_holders
 from pycontw_assets.load.checks import refuse_misleading
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Outcome
@@ -42,7 +43,7 @@ class RowsLoaded:
 
 def stored_snapshots(services: Services) -> Iterator[tuple[EventPartition, OrderSnapshot]]:
     """Of every event ever known whose orders are in the vault."""
-    for partition in services.ledger.known_events().values():
+    for partition in known_events(services.ledger).values():
         if snapshot := services.vault.read(partition.key):
             yield partition, snapshot
 
@@ -74,7 +75,7 @@ def stored_records(services: Services, partition: EventPartition) -> Iterator[At
 
 def read_orders(services: Services, partition: EventPartition, consents: frozenset[str]) -> OrdersRead:
     """Poll the event, keep its orders, and only then let the ledger know of them."""
-    earlier = services.ledger.poll_of(partition.key)
+    earlier = last_poll(services.ledger, partition.key)
     refresh = timedelta(seconds=services.settings.refresh_seconds)
     with services.exclusive(f"orders of {partition.key}"):
         fresh = services.fresh_books.pop(partition.event_id, None)
@@ -91,7 +92,7 @@ def read_orders(services: Services, partition: EventPartition, consents: frozens
         snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, services.table_rules)
         holders = set(snapshot.holders(services.pseudonymizer))
         if snapshot.rebuilding:
-            holders |= services.ledger.holders_of(partition.key)
+            holders |= recorded_holders(services.ledger, partition.key)
         poll = Poll(
             partition_key=partition.key,
             polled_at=services.clock(),
@@ -102,7 +103,7 @@ def read_orders(services: Services, partition: EventPartition, consents: frozens
             content_digest=digest,
             problem=outcome.problem,
         )
-        services.ledger.record_poll(partition.edition, poll, holders)
+        record_poll(services.ledger, partition.edition, poll, holders)
         no_longer_purged(services, partition.key)
     return OrdersRead(outcome, digest)
 
@@ -115,7 +116,7 @@ def load_rows(services: Services, partition: EventPartition, records: Iterable[A
     refuse_misleading(table.name, result.frame)
     outcome = services.warehouse.replace_partition(table, partition.key, result.frame, table_digest(result.frame))
     stored = services.warehouse.partition_rows(table, partition.key)
-    services.ledger.record_load(partition.key, str(digest))
+    record_load(services.ledger, partition.key, str(digest))
     return RowsLoaded(result, outcome, digest.records, stored)
 
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Literal
 
 from pycontw_assets.authorize.guest_list import looks_ours
-from pycontw_assets.ledger.ledger import Poll
 from pycontw_assets.ledger.people import Invited, Span, invitations_of, spans_of
+from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.masking import masked
 from pycontw_assets.pipeline.steps import stored_snapshots
@@ -108,7 +108,7 @@ def _tickets(
     attendee_id: int | None,
 ) -> Iterator[TicketTrace]:
     for partition, snapshot in sorted(snapshots.items(), key=lambda item: item[0].key):
-        poll = services.ledger.poll_of(partition.key)
+        poll = last_poll(services.ledger, partition.key)
         for number, record in sorted(snapshot.records.items()):
             if number == attendee_id or (address and _normalised(record) == address):
                 yield _ticket(partition, snapshot, record, poll)

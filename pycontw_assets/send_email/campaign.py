@@ -15,7 +15,30 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from pycontw_assets.api.client import Malformed, NotFound, Refused, ServiceError, Unavailable
-from pycontw_assets.ledger.ledger import LET_IN, Batch, Invitation, Ledger
+from pycontw_assets.ledger.batches import (
+    Batch,
+    Invitation,
+    accept_batch,
+    cancelled_batches,
+    claim_batch,
+    close_batch,
+    count_claimed,
+    find_newcomers,
+    intend_send,
+    invitations_in,
+    invitations_without_access,
+    record_profiles,
+    release_invitations,
+    reopen_batch,
+    unfinished_batches,
+    update_batch,
+    update_invitations,
+)
+from pycontw_assets.ledger.grants import current_grants
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.lists import release_pool_list, reserve_pool_list
+from pycontw_assets.ledger.remote_ids import record_remote_id
+from pycontw_assets.ledger.tables import LET_IN
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.find_or_create import ensure_list
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -96,7 +119,7 @@ class CampaignStep:
 
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> CampaignOutcome:
         """Open batches first, then a new one. Without either, Klaviyo is not called."""
-        open_batches = self.ledger.open_batches(partition.key)
+        open_batches = unfinished_batches(self.ledger, partition.key)
         refusals: list[ServiceError] = []
         for batch in open_batches:
             try:
@@ -117,11 +140,11 @@ class CampaignStep:
         self, partition: EventPartition, holders: Mapping[str, Holder], open_batches: list[Batch]
     ) -> Batch | None:
         """The batch of whoever was let in and is in none yet; ``None``: nobody, or they have to wait."""
-        newcomers = self.ledger.newcomers(partition.key, partition.edition)
+        newcomers = find_newcomers(self.ledger, partition.key, partition.edition)
         spans = {key: span for key, span in newcomers.items() if key in holders}
         if not spans:
             return None
-        if self.ledger.claimed_in(self.poll_id) + len(spans) > self.invite_limit and "invite" not in self.consents:
+        if count_claimed(self.ledger, self.poll_id) + len(spans) > self.invite_limit and "invite" not in self.consents:
             self.outcome.waiting += len(spans)
             self.outcome.problems.append(
                 f"{len(spans)} invitations are due, more than INVITE_LIMIT={self.invite_limit} lets one poll start; "
@@ -144,7 +167,7 @@ class CampaignStep:
             created_at=now,
             send_at=scheduled,
         )
-        self.ledger.claim(batch, spans)
+        claim_batch(self.ledger, batch, spans)
         return batch
 
     # -- one batch, step by step ------------------------------------------------------------------
@@ -195,19 +218,21 @@ class CampaignStep:
         return self._accept(batch)
 
     def _claimed(self, batch: Batch) -> list[Invitation]:
-        return [item for item in self.ledger.invitations_of(batch.batch_key) if item.state == "claimed"]
+        return [item for item in invitations_in(self.ledger, batch.batch_key) if item.state == "claimed"]
 
     def _keep_entitled(self, batch: Batch, holders: Mapping[str, Holder]) -> dict[str, Holder]:
         """Nothing was sent yet, so whoever lost the ticket or changed event is simply taken out."""
-        grants = self.ledger.open_grants(batch.edition)
+        grants = current_grants(self.ledger, batch.edition)
         keep: dict[str, Holder] = {}
         for item in self._claimed(batch):
             grant = grants.get(item.address_key)
             is_current = grant and grant.span == item.span and grant.state in LET_IN
             if item.address_key in holders and is_current:
                 keep[item.address_key] = holders[item.address_key]
-        self.ledger.release_invitations(
-            batch.batch_key, [item.address_key for item in self._claimed(batch) if item.address_key not in keep]
+        release_invitations(
+            self.ledger,
+            batch.batch_key,
+            [item.address_key for item in self._claimed(batch) if item.address_key not in keep],
         )
         return keep
 
@@ -220,16 +245,16 @@ class CampaignStep:
             if reason := profile.unreachable_because:
                 unreachable[key] = reason
         for key, reason in sorted(unreachable.items()):
-            self.ledger.update_invitations(batch.batch_key, [key], state="unreachable", reason=reason)
+            update_invitations(self.ledger, batch.batch_key, [key], state="unreachable", reason=reason)
         self.outcome.unreachable += len(unreachable)
         reachable = {key: p.profile_id for key, p in profiles.found.items() if key not in unreachable}
-        self.ledger.record_profiles(batch.batch_key, reachable)
+        record_profiles(self.ledger, batch.batch_key, reachable)
         return set(reachable.values())
 
     def _close_empty(self, batch: Batch) -> Batch:
         if batch.campaign_id:
             self.client.delete_campaign(batch.campaign_id)
-        return self.ledger.close_batch(batch.batch_key, "empty", None)
+        return close_batch(self.ledger, batch.batch_key, "empty", None)
 
     # -- the list ---------------------------------------------------------------------------------
 
@@ -238,12 +263,12 @@ class CampaignStep:
             return batch
         names = [f"pycontw-{batch.edition}-invitations-{number:02d}" for number in range(1, POOL_SIZE + 1)]
         rested_since = self.ledger.clock() - self.pace.pool_rest
-        name = self.ledger.lease_pool_list(batch.batch_key, names, rested_since)
+        name = reserve_pool_list(self.ledger, batch.batch_key, names, rested_since)
         if name is None:
             raise NotYet(f"all {POOL_SIZE} lists of the pool are in use or resting")
         with self.exclusive():
             list_id = ensure_list(self.client, self.ledger, self.pace, name)
-        return self.ledger.update_batch(batch.batch_key, list_name=name, list_id=list_id)
+        return update_batch(self.ledger, batch.batch_key, list_name=name, list_id=list_id)
 
     def _fill(self, batch: Batch, wanted: set[str]) -> None:
         """Make the list hold exactly the batch, and wait until it is seen to."""
@@ -276,13 +301,13 @@ class CampaignStep:
         """Who never shows must not hold up the others. Perhaps mail reaches them all the same, so never again by us."""
         keys = [item.address_key for item in self._claimed(batch) if item.profile_id in profile_ids]
         reason = "does not show on the list of the batch"
-        self.ledger.update_invitations(batch.batch_key, keys, state="unreachable", reason=reason)
+        update_invitations(self.ledger, batch.batch_key, keys, state="unreachable", reason=reason)
         self.outcome.unreachable += len(keys)
 
     def _forget_list(self, batch: Batch) -> None:
-        self.ledger.return_pool_list(batch.batch_key)
-        self.ledger.record_remote_id("list", batch.list_name or "", None)
-        self.ledger.update_batch(batch.batch_key, list_name=None, list_id=None)
+        release_pool_list(self.ledger, batch.batch_key)
+        record_remote_id(self.ledger, "list", batch.list_name or "", None)
+        update_batch(self.ledger, batch.batch_key, list_name=None, list_id=None)
 
     # -- the campaign -----------------------------------------------------------------------------
 
@@ -292,12 +317,12 @@ class CampaignStep:
             self.client.delete_campaign(campaign.campaign_id)
             campaign = None
         if campaign is None:
-            batch = self.ledger.update_batch(
-                batch.batch_key, campaign_intended_at=self.ledger.clock(), campaign_id=None
+            batch = update_batch(
+                self.ledger, batch.batch_key, campaign_intended_at=self.ledger.clock(), campaign_id=None
             )
             campaign = self._create_campaign(batch)
         message_id = campaign.message_id or self.client.get_campaign(campaign.campaign_id).message_id
-        return self.ledger.update_batch(batch.batch_key, campaign_id=campaign.campaign_id, message_id=message_id)
+        return update_batch(self.ledger, batch.batch_key, campaign_id=campaign.campaign_id, message_id=message_id)
 
     def _create_campaign(self, batch: Batch) -> Campaign:
         """A draft nobody can be mailed by yet. After a lost reply it is looked up before it is made again."""
@@ -363,7 +388,7 @@ class CampaignStep:
         try:
             self.client.assign_template(message_id, self.template_id())
         except NotFound:
-            self.ledger.record_remote_id("template", self.mail.name, None)
+            record_remote_id(self.ledger, "template", self.mail.name, None)
             raise NotYet("its template was deleted; it is made again") from None
         template = self.client.message_template(message_id)
         if template is None or self.mail.version not in template.html + template.text:
@@ -385,18 +410,18 @@ class CampaignStep:
 
     def _send(self, batch: Batch) -> Batch:
         campaign_id = batch.campaign_id or ""
-        if not self.ledger.intend_send(batch.batch_key):
+        if not intend_send(self.ledger, batch.batch_key):
             raise NotYet("another run has begun to send it")
         try:
             self.client.send(campaign_id)
         except Unavailable as error:
             if error.outcome_unknown:
                 return self._resolve_doubt(batch)
-            self.ledger.update_batch(batch.batch_key, send_intended_at=None)
+            update_batch(self.ledger, batch.batch_key, send_intended_at=None)
             raise
         except Refused:
             if self._fate(batch) == "draft":
-                self.ledger.update_batch(batch.batch_key, send_intended_at=None)
+                update_batch(self.ledger, batch.batch_key, send_intended_at=None)
                 raise
             return self._resolve_doubt(batch)
         return self._accept(batch)
@@ -404,7 +429,7 @@ class CampaignStep:
     def _accept(self, batch: Batch) -> Batch:
         self.outcome.invited += len(self._claimed(batch))
         self.outcome.campaign_ids.append(batch.campaign_id or "")
-        return self.ledger.accept_batch(batch.batch_key)
+        return accept_batch(self.ledger, batch.batch_key)
 
     def _resolve_doubt(self, batch: Batch) -> Batch:
         """ "About to send" without an outcome: only two equal looks, a while apart, prove that nothing was sent."""
@@ -417,10 +442,10 @@ class CampaignStep:
         if fate == "taken":
             return self._accept(batch)
         if fate == "draft":
-            return self.ledger.update_batch(batch.batch_key, send_intended_at=None)
+            return update_batch(self.ledger, batch.batch_key, send_intended_at=None)
         if self._is_ahead(batch):
             raise NotYet("its campaign is not in Klaviyo; it is looked for until its time has come")
-        return self.ledger.close_batch(batch.batch_key, "cancelled", _DELETED_IN_DOUBT)
+        return close_batch(self.ledger, batch.batch_key, "cancelled", _DELETED_IN_DOUBT)
 
     def _fate(self, batch: Batch) -> Fate:
         campaign_id = batch.campaign_id or ""
@@ -438,15 +463,15 @@ class CampaignStep:
         Taking them off its list would do only where recipients are fixed when the mails leave; in other accounts that
         happens when the sending is taken over, and nobody can read which it is.
         """
-        if not self._is_ahead(batch) or not self.ledger.lapsed_invitations(batch):
+        if not self._is_ahead(batch) or not invitations_without_access(self.ledger, batch):
             return batch
         # In doubt from before the call: who dies in it must not leave a draft that counts as handed over.
-        batch = self.ledger.reopen_batch(batch.batch_key)
+        batch = reopen_batch(self.ledger, batch.batch_key)
         try:
             self.client.revert_send(batch.campaign_id or "")
         except Refused:  # nothing to stop: a draft since an earlier try, leaving this very moment, or deleted there
             return self._resolve_doubt(batch)
-        return self.ledger.update_batch(batch.batch_key, send_intended_at=None)
+        return update_batch(self.ledger, batch.batch_key, send_intended_at=None)
 
     def _is_ahead(self, batch: Batch) -> bool:
         return batch.send_at is not None and batch.send_at > self.ledger.clock()
@@ -470,19 +495,19 @@ class CampaignStep:
             self.outcome.problems.append(f"batch {batch.batch_key} was sent; its end is not known yet ({error.reason})")
             return
         if not over:
-            self.ledger.update_batch(batch.batch_key, remote_status=statuses[0])
+            update_batch(self.ledger, batch.batch_key, remote_status=statuses[0])
             self._tell_if_stuck(batch, statuses[0])
         elif statuses[0] in SENT:
-            self.ledger.close_batch(batch.batch_key, "sent", statuses[0])
+            close_batch(self.ledger, batch.batch_key, "sent", statuses[0])
         else:
-            self.ledger.close_batch(batch.batch_key, "cancelled", statuses[0])
+            close_batch(self.ledger, batch.batch_key, "cancelled", statuses[0])
 
     def _tell_cancelled(self, partition: EventPartition) -> None:
         """Every time: whoever is told that it is over would leave these people without a mail."""
         self.outcome.problems += [
             f"campaign {batch.campaign_name} ended as {batch.remote_status}: {_who_was_mailed(batch)}, run "
             f"`pycontw-assets release {batch.batch_key}`"
-            for batch in self.ledger.cancelled_batches(partition.key)
+            for batch in cancelled_batches(self.ledger, partition.key)
         ]
 
     def _tell_if_stuck(self, batch: Batch, status: str) -> None:

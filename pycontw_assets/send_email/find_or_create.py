@@ -10,6 +10,7 @@ from typing import Protocol
 
 from pycontw_assets.api.client import Unavailable
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.remote_ids import creation_intended_at, intend_creation, record_remote_id, remembered_id
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import Pace
 
@@ -60,20 +61,20 @@ def find_or_create(
 
     When an earlier creation ended unknown, the name is looked up twice before it is created again.
     """
-    remembered = ledger.remote_id(kind, name)
+    remembered = remembered_id(ledger, kind, name)
     if remembered:
         return remembered
-    in_doubt = ledger.creation_intended_at(kind, name) is not None
+    in_doubt = creation_intended_at(ledger, kind, name) is not None
     remote_id = _look(pace, name, find, twice=in_doubt)
     if remote_id is None:
-        ledger.intend_creation(kind, name)
+        intend_creation(ledger, kind, name)
         try:
             remote_id = create(name)
         except Unavailable as error:
             if not error.outcome_unknown:
                 raise
             remote_id = _look(pace, name, find, twice=True) or create(name)
-    ledger.record_remote_id(kind, name, remote_id)
+    record_remote_id(ledger, kind, name, remote_id)
     return remote_id
 
 

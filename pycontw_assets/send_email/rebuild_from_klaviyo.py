@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pycontw_assets.ledger.ledger import Batch, BatchState, Invitation
+from pycontw_assets.ledger.batches import Batch, Invitation
+from pycontw_assets.ledger.tables import BatchState
 from pycontw_assets.records import FAMILIES, EventPartition
 from pycontw_assets.send_email.campaign import SENT
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient

@@ -8,6 +8,14 @@ from dataclasses import dataclass
 
 from pycontw_assets.api.client import NotFound
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.lists import (
+    confirm_members,
+    forget_members,
+    intend_members,
+    list_members,
+    unconfirmed_members,
+)
+from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.find_or_create import ensure_list
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -45,23 +53,23 @@ def sync_ticket_holders(
     holders: Mapping[str, Holder],
 ) -> TicketHolderOutcome:
     """Make the list equal to the event's holders. Without a difference, Klaviyo is not called."""
-    known = ledger.members_of(partition.key)
-    joining, leaving = list_changes(holders, known, ledger.joining_of(partition.key))
+    known = list_members(ledger, partition.key)
+    joining, leaving = list_changes(holders, known, unconfirmed_members(ledger, partition.key))
     if not joining and not leaving:
         return TicketHolderOutcome()
     with exclusive():
         list_id = ensure_list(client, ledger, pace, list_name(partition))
     profiles = ensure_profiles(client, pace, joining, {f"pycontw_{partition.edition}_ticket": partition.family})
     ids = {key: profile.profile_id for key, profile in profiles.found.items()}
-    ledger.intend_members(partition.key, {**ids, **dict.fromkeys(profiles.refused)})
+    intend_members(ledger, partition.key, {**ids, **dict.fromkeys(profiles.refused)})
     try:
         unknown = change_members(client, client.add_to_list, list_id, set(ids.values()))
         change_members(client, client.remove_from_list, list_id, {gone for gone in leaving.values() if gone})
     except NotFound:  # somebody deleted the list: the next poll makes it again, for everybody
-        ledger.record_remote_id("list", list_name(partition), None)
-        ledger.forget_members(partition.key, ledger.members_of(partition.key))
+        record_remote_id(ledger, "list", list_name(partition), None)
+        forget_members(ledger, partition.key, list_members(ledger, partition.key))
         raise
     added = {key for key, profile_id in ids.items() if profile_id not in unknown}
-    ledger.confirm_members(partition.key, added | set(profiles.refused))
-    ledger.forget_members(partition.key, leaving)
+    confirm_members(ledger, partition.key, added | set(profiles.refused))
+    forget_members(ledger, partition.key, leaving)
     return TicketHolderOutcome(list_id, len(added), len(leaving), len(profiles.refused))

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from pycontw_assets.ledger.ledger import Ledger
 
 
 class Killed(BaseException):
@@ -42,3 +48,26 @@ class Fused:
             return result
 
         return call
+
+
+def fused_ledger(ledger: Ledger, fuse: Fuse) -> Ledger:
+    """The same ledger with a fuse around each of its transactions."""
+    fused = copy.copy(ledger)
+    fused.engine = cast(sa.Engine, _FusedEngine(ledger.engine, fuse))
+    return fused
+
+
+class _FusedEngine:
+    def __init__(self, engine: sa.Engine, fuse: Fuse) -> None:
+        self._engine = engine
+        self._fuse = fuse
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        self._fuse.burn()
+        with self._engine.begin() as db:
+            yield db
+        self._fuse.burn()

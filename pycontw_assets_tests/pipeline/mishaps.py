@@ -23,7 +23,7 @@ from pycontw_assets.ledger.locks import lease
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.orchestration.poll import PollReport, poll
 from pycontw_assets.pipeline.composition import Services
-from pycontw_assets_tests.fakes.fuse import Fuse, Fused
+from pycontw_assets_tests.fakes.fuse import Fuse, Fused, fused_ledger
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline, TestClock, build_services
 
 BROKE = 70
@@ -68,6 +68,7 @@ def poll_with(pipeline: Pipeline, moment: Fuse | None = None, instance: DagsterI
     if moment is not None:
         clients = {name: getattr(services, name) for name in _PARTS}
         parts: dict[str, Any] = {name: Fused(part, moment) for name, part in clients.items() if part is not None}
+        parts["ledger"] = fused_ledger(services.ledger, moment)
         services = build_services(pipeline.settings, clock, **parts)
     _step_aside(services)
     return poll(build_definitions(services, interval_seconds=INTERVAL_SECONDS), services, instance or pipeline.instance)

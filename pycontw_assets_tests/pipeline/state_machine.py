@@ -24,6 +24,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.polls import recorded_holders
 from pycontw_assets.orchestration.poll import PollReport
 from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.sandbox.call_log import CallRecord
@@ -311,7 +313,7 @@ class Sale(RuleBasedStateMachine):
 
     def _rename(self, event: HostedEvent) -> None:
         """Any name once the pipeline knows the event; before that the name has to say what it is."""
-        is_known = event.event_id in self.pipeline.ledger.known_events()
+        is_known = event.event_id in known_events(self.pipeline.ledger)
         new = "PyCon TW 2032 Registration: Corporate & Reserved" if is_known else f"{event.name} (new hall)"
         self.world.rename_event(event.event_id, new)
 
@@ -474,7 +476,7 @@ class Sale(RuleBasedStateMachine):
         opened = self._open_events()
         if len(opened) == 1 and "edition" not in self._given:
             return []  # without a listed event nothing says which edition is live
-        known = self.pipeline.ledger.known_events()
+        known = known_events(self.pipeline.ledger)
         return [one for one in opened if one in known and self._is_known(known[one].key, one)]
 
     def _is_known(self, partition_key: str, event_id: int) -> bool:
@@ -486,7 +488,7 @@ class Sale(RuleBasedStateMachine):
         snapshot = self.pipeline.services.vault.read(partition_key)
         present = {i: r.is_usable for i, r in snapshot.records.items() if r.gone_at is None} if snapshot else {}
         listed = {i: ticket.is_usable for i, ticket in mine.items() if ticket.books}
-        return present == listed and self.pipeline.ledger.holders_of(partition_key) == wanted
+        return present == listed and recorded_holders(self.pipeline.ledger, partition_key) == wanted
 
     def _removable_by_hand(self) -> list[str]:
         """Guests added by hand, or made their own by staff, who hold no ticket that entitles them."""

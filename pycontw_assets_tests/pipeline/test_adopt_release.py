@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pycontw_assets.commands.cli import FAILED, FINE, MISCONFIGURED, main
-from pycontw_assets.ledger.ledger import LedgerError
+from pycontw_assets.ledger.batches import update_invitations
+from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.pipeline.rebuild import adopt_people, live_edition, rebuild_ledger, release_batch
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
@@ -176,7 +177,7 @@ def test_a_campaign_nobody_could_get_is_released_once_its_people_can_be_reached(
     key = cancelled(pipeline, event)
     [campaign] = world.klaviyo.campaigns.values()
     campaign.outcome = "Cancelled: No Recipients"
-    pipeline.ledger.update_invitations(key, [pipeline.services.pseudonymizer.address(ANNA)], state="unreachable")
+    update_invitations(pipeline.ledger, key, [pipeline.services.pseudonymizer.address(ANNA)], state="unreachable")
     release_batch(pipeline.services, key)
     pipeline.until_quiet()
     assert pipeline.mailed() == [ANNA]

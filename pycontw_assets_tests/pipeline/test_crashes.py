@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from dagster import DagsterRunStatus, RunsFilter
 
+from pycontw_assets.ledger.events import known_events
 from pycontw_assets.sandbox.oracle import events_of
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
@@ -83,7 +84,7 @@ def torn(pipeline: Pipeline, tables: dict[Any, list[dict[str, Any]]]) -> Iterato
     if rows != {ticket.attendee_id: ticket.is_usable for ticket in tickets.values()}:
         yield "torn", "the tables differ from what was sold"
     stored: set[int] = set()
-    for event in pipeline.ledger.known_events().values():
+    for event in known_events(pipeline.ledger).values():
         snapshot = pipeline.services.vault.read(event.key)
         stored |= snapshot.records.keys() if snapshot else set()
     if stored != tickets.keys():

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from dagster import AssetKey
 
+from pycontw_assets.ledger.batches import unfinished_batches
+from pycontw_assets.ledger.grants import current_grants
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline
@@ -39,8 +41,8 @@ def test_a_dry_run_changes_nothing_outside_and_shows_what_it_would_do(
         assert (found["would_let_in"], found["would_join_the_list"]) == (3, 3)
         assert (found["would_invite"], found["would_not_reach"], found["would_send_batches"]) == (2, 1, 1)
     assert "template_id" not in shown(pipeline, "klaviyo_template")
-    assert pipeline.ledger.open_grants(EDITION) == {}
-    assert pipeline.ledger.open_batches(f"2031-individual-{event}") == []
+    assert current_grants(pipeline.ledger, EDITION) == {}
+    assert unfinished_batches(pipeline.ledger, f"2031-individual-{event}") == []
 
 
 @pytest.mark.slow

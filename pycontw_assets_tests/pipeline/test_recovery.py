@@ -9,7 +9,8 @@ from datetime import timedelta
 import pytest
 
 from pycontw_assets.api.client import Unavailable
-from pycontw_assets.ledger.ledger import LedgerError
+from pycontw_assets.ledger.batches import unfinished_batches
+from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.pipeline.rebuild import RebuildReport, rebuild_ledger
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
@@ -187,7 +188,7 @@ def test_a_campaign_on_its_way_is_followed_and_keeps_its_list(
     clock.advance(4 * 3600)
     settle(pipeline)
     assert sorted(pipeline.mailed()) == [ANNA, CARA], "who was refunded meanwhile was taken off the campaign's list"
-    assert not pipeline.ledger.open_batches(f"{EDITION}-individual-{event}")
+    assert not unfinished_batches(pipeline.ledger, f"{EDITION}-individual-{event}")
 
 
 def test_a_draft_was_never_sent_so_its_people_are_invited_anew_and_it_is_named(

@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.ledger import Ledger, Poll
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import Poll, record_poll
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets_tests.fakes.clock import FakeClock
@@ -95,4 +96,4 @@ def hold_tickets(ledger: Ledger) -> HoldTickets:
 def record_holders(ledger: Ledger, addresses: Iterable[str], partition: EventPartition = PARTITION) -> None:
     found = keys(*addresses)
     poll = Poll(partition.key, ledger.clock(), "digest", len(found), 0, None, "content")
-    ledger.record_poll(partition.edition, poll, found)
+    record_poll(ledger, partition.edition, poll, found)

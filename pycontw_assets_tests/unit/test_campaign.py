@@ -9,13 +9,26 @@ from uuid import uuid4
 import pytest
 
 from pycontw_assets.api.client import Malformed, Misconfigured, Refused, ServiceError, Unavailable
-from pycontw_assets.ledger.ledger import Batch, Ledger, LedgerError
+from pycontw_assets.ledger.batches import (
+    Batch,
+    cancelled_batches,
+    claim_batch,
+    find_newcomers,
+    get_batch,
+    invitations_in,
+    release_invitations,
+    unfinished_batches,
+)
+from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.grants import intend_grants, set_grants
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.lists import release_pool_list, reserve_pool_list
 from pycontw_assets.send_email.campaign import POOL_SIZE, CampaignOutcome, CampaignStep, Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
 from pycontw_assets.send_email.release import refusal
 from pycontw_assets.send_email.wait_policy import Pace
 from pycontw_assets_tests.fakes.clock import FakeClock
-from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
+from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.unit.conftest import (
     OTHER_PARTITION,
@@ -50,7 +63,7 @@ def klaviyo(clock: FakeClock) -> FakeKlaviyo:
 def let_in(ledger: Any, *addresses: str) -> None:
     """They hold a ticket, and the guest list was seen to hold them."""
     record_holders(ledger, addresses)
-    ledger.intend_grants(EDITION, PARTITION.key, keys(*addresses), ours=True, state="granted")
+    intend_grants(ledger, EDITION, PARTITION.key, keys(*addresses), ours=True, state="granted")
 
 
 def step(klaviyo: Any, ledger: Any, **options: Any) -> CampaignStep:
@@ -68,12 +81,12 @@ def invite(klaviyo: Any, ledger: Any, *addresses: str, **options: Any) -> Campai
 
 def state_of(ledger: Ledger, address: str) -> str | None:
     batches = [b for p in (PARTITION, OTHER_PARTITION) for b in _all_batches(ledger, p.key)]
-    found = [i.state for b in batches for i in ledger.invitations_of(b) if i.address_key in keys(address)]
+    found = [i.state for b in batches for i in invitations_in(ledger, b) if i.address_key in keys(address)]
     return found[0] if found else None
 
 
 def _all_batches(ledger: Ledger, partition_key: str) -> list[str]:
-    from pycontw_assets.ledger.ledger import batches
+    from pycontw_assets.ledger.tables import batches
 
     with ledger.engine.begin() as db:
         query = batches.select().where(batches.c.partition_key == partition_key)
@@ -96,8 +109,8 @@ def test_every_newcomer_gets_one_mail_and_the_next_poll_calls_nobody(klaviyo: Fa
 def test_who_was_not_seen_on_the_guest_list_is_not_mailed(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     record_holders(ledger, [ONE])
     for state in ("intended", "revoking"):
-        ledger.intend_grants(EDITION, PARTITION.key, keys(ONE), ours=True)
-        ledger.set_grants(EDITION, keys(ONE), state)  # type: ignore[arg-type]
+        intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), ours=True)
+        set_grants(ledger, EDITION, keys(ONE), state)  # type: ignore[arg-type]
         invite(klaviyo, ledger, ONE)
     assert not klaviyo.mailed
 
@@ -107,7 +120,7 @@ def test_who_lost_the_ticket_after_being_claimed_is_not_mailed(klaviyo: FakeKlav
     klaviyo.troubles.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 503"))
     with pytest.raises(Unavailable):
         invite(klaviyo, ledger, ONE, TWO)
-    ledger.set_grants(EDITION, keys(ONE), "revoked")
+    set_grants(ledger, EDITION, keys(ONE), "revoked")
     record_holders(ledger, [TWO])
     invite(klaviyo, ledger, TWO)
     assert klaviyo.mailed == {TWO: 1}
@@ -119,7 +132,7 @@ def test_who_buys_again_while_the_first_batch_waits_gets_one_mail(klaviyo: FakeK
     klaviyo.troubles.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 503"))
     with pytest.raises(Unavailable):
         invite(klaviyo, ledger, ONE, TWO)
-    ledger.set_grants(EDITION, keys(ONE), "revoked")
+    set_grants(ledger, EDITION, keys(ONE), "revoked")
     let_in(ledger, ONE, TWO)
     for _ in range(3):
         invite(klaviyo, ledger, ONE, TWO)
@@ -129,7 +142,7 @@ def test_who_buys_again_while_the_first_batch_waits_gets_one_mail(klaviyo: FakeK
 def test_who_buys_again_after_a_revocation_is_invited_again(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     let_in(ledger, ONE)
     invite(klaviyo, ledger, ONE)
-    ledger.set_grants(EDITION, keys(ONE), "revoked")
+    set_grants(ledger, EDITION, keys(ONE), "revoked")
     let_in(ledger, ONE)
     invite(klaviyo, ledger, ONE)
     assert klaviyo.mailed == {ONE: 2}
@@ -138,7 +151,7 @@ def test_who_buys_again_after_a_revocation_is_invited_again(klaviyo: FakeKlaviyo
 def test_one_address_in_two_events_gets_one_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     let_in(ledger, ONE, TWO)
     record_holders(ledger, [ONE, THREE], OTHER_PARTITION)
-    ledger.intend_grants(EDITION, OTHER_PARTITION.key, keys(THREE), ours=True, state="granted")
+    intend_grants(ledger, EDITION, OTHER_PARTITION.key, keys(THREE), ours=True, state="granted")
     invite(klaviyo, ledger, ONE, TWO)
     step(klaviyo, ledger).run(OTHER_PARTITION, holders(ONE, THREE))
     assert klaviyo.mailed == {ONE: 1, TWO: 1, THREE: 1}
@@ -146,13 +159,13 @@ def test_one_address_in_two_events_gets_one_mail(klaviyo: FakeKlaviyo, ledger: L
 
 def test_two_runs_cannot_claim_the_same_address(ledger: Ledger) -> None:
     let_in(ledger, ONE, TWO)
-    spans = ledger.newcomers(PARTITION.key, EDITION)
+    spans = find_newcomers(ledger, PARTITION.key, EDITION)
     first, second = (Batch(k, EDITION, PARTITION.key, "p", "open", f"c-{k}", ledger.clock()) for k in ("a", "b"))
-    ledger.claim(first, {key: spans[key] for key in keys(ONE)})
+    claim_batch(ledger, first, {key: spans[key] for key in keys(ONE)})
     with pytest.raises(LedgerError):
-        ledger.claim(second, spans)
-    assert ledger.newcomers(PARTITION.key, EDITION).keys() == keys(TWO)
-    assert [batch.batch_key for batch in ledger.open_batches(PARTITION.key)] == ["a"]
+        claim_batch(ledger, second, spans)
+    assert find_newcomers(ledger, PARTITION.key, EDITION).keys() == keys(TWO)
+    assert [batch.batch_key for batch in unfinished_batches(ledger, PARTITION.key)] == ["a"]
 
 
 # -- who cannot be reached ----------------------------------------------------------------------------
@@ -173,7 +186,7 @@ def test_a_batch_without_anybody_to_reach_ends_without_a_campaign(klaviyo: FakeK
     let_in(ledger, ONE)
     invite(klaviyo, ledger, ONE)
     assert not klaviyo.campaigns
-    assert not ledger.open_batches(PARTITION.key)
+    assert not unfinished_batches(ledger, PARTITION.key)
 
 
 # -- lost replies -------------------------------------------------------------------------------------
@@ -281,14 +294,14 @@ def test_a_campaign_deleted_while_its_sending_is_in_doubt_waits_for_a_person(
     let_in(ledger, ONE)
     with pytest.raises(Malformed):
         invite(klaviyo, ledger, ONE)
-    [batch] = ledger.open_batches(PARTITION.key)
+    [batch] = unfinished_batches(ledger, PARTITION.key)
     klaviyo.campaigns.clear()
     for _ in range(2):
         [problem] = invite(klaviyo, ledger, ONE).problems
         assert "perhaps after it was sent" in problem
         assert f"pycontw-assets release {batch.batch_key}" in problem
     assert not klaviyo.mailed
-    assert refusal(ledger.batch(batch.batch_key), None) is None
+    assert refusal(get_batch(ledger, batch.batch_key), None) is None
 
 
 def test_a_draft_deleted_by_hand_before_it_was_sent_is_made_again(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
@@ -310,7 +323,7 @@ def test_a_campaign_that_somebody_else_sent_is_not_sent_again(klaviyo: FakeKlavi
     [problem] = invite(klaviyo, ledger, ONE).problems
     assert "not by us" in problem
     assert klaviyo.mailed == {ONE: 1}
-    assert not ledger.open_batches(PARTITION.key)
+    assert not unfinished_batches(ledger, PARTITION.key)
 
 
 def test_a_campaign_deleted_between_the_check_and_the_sending_waits_for_a_person(
@@ -319,7 +332,7 @@ def test_a_campaign_deleted_between_the_check_and_the_sending_waits_for_a_person
     let_in(ledger, ONE)
     klaviyo.troubles.before("send", klaviyo.campaigns.clear)
     assert "pycontw-assets release" in invite(klaviyo, ledger, ONE).problems[0]
-    assert not ledger.open_batches(PARTITION.key)
+    assert not unfinished_batches(ledger, PARTITION.key)
 
 
 def test_a_run_that_lost_its_lease_does_not_send_what_another_one_sent(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
@@ -329,7 +342,7 @@ def test_a_run_that_lost_its_lease_does_not_send_what_another_one_sent(klaviyo: 
     outcome = invite(klaviyo, ledger, ONE, TWO)
     assert klaviyo.mailed == {ONE: 1, TWO: 1}
     assert any("another run" in problem for problem in outcome.problems)
-    assert not ledger.open_batches(PARTITION.key)
+    assert not unfinished_batches(ledger, PARTITION.key)
 
 
 # -- the list of a batch ------------------------------------------------------------------------------
@@ -419,12 +432,12 @@ def test_a_rested_list_is_used_again_before_another_is_made(klaviyo: FakeKlaviyo
 def test_with_every_list_in_use_newcomers_wait_and_it_is_told(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     names = [f"pycontw-{EDITION}-invitations-{number:02d}" for number in range(1, POOL_SIZE + 1)]
     for number in range(POOL_SIZE):
-        ledger.lease_pool_list(f"other-{number}", names, ledger.clock())
+        reserve_pool_list(ledger, f"other-{number}", names, ledger.clock())
     let_in(ledger, ONE)
     outcome = invite(klaviyo, ledger, ONE)
     assert not klaviyo.mailed
     assert any("pool" in problem for problem in outcome.problems)
-    ledger.return_pool_list("other-7")
+    release_pool_list(ledger, "other-7")
     ledger.clock.advance(hours=1)  # type: ignore[attr-defined]
     invite(klaviyo, ledger, ONE)
     assert klaviyo.mailed == {ONE: 1}
@@ -492,7 +505,7 @@ def test_while_the_service_is_down_no_new_batches_pile_up(klaviyo: FakeKlaviyo, 
         let_in(ledger, *(f"buyer-{n}@example.org" for n in range(number + 1)))
         with pytest.raises(Unavailable):
             invite(klaviyo, ledger, *(f"buyer-{n}@example.org" for n in range(number + 1)))
-    assert len(ledger.open_batches(PARTITION.key)) == 1
+    assert len(unfinished_batches(ledger, PARTITION.key)) == 1
 
 
 # -- how campaigns end --------------------------------------------------------------------------------
@@ -511,8 +524,8 @@ def test_a_campaign_that_ends_cancelled_is_told_and_not_repeated(
     later = invite(klaviyo, ledger, ONE)
     assert klaviyo.calls["send"] == 1
     assert later.problems == outcome.problems, "it is not over before somebody released them"
-    (batch,) = ledger.cancelled_batches(PARTITION.key)
-    ledger.release_invitations(batch.batch_key, [item.address_key for item in ledger.invitations_of(batch.batch_key)])
+    (batch,) = cancelled_batches(ledger, PARTITION.key)
+    release_invitations(ledger, batch.batch_key, [item.address_key for item in invitations_in(ledger, batch.batch_key)])
     assert invite(klaviyo, ledger, ONE).problems == []
 
 
@@ -528,7 +541,7 @@ def test_a_sent_campaign_whose_end_cannot_be_read_is_followed_by_the_next_poll(
     assert outcome.invited == 1
     klaviyo.troubles.mend()
     invite(klaviyo, ledger, ONE)
-    assert not ledger.open_batches(PARTITION.key)
+    assert not unfinished_batches(ledger, PARTITION.key)
     assert klaviyo.mailed == {ONE: 1}
 
 
@@ -536,7 +549,7 @@ def test_an_unknown_status_is_neither_sent_nor_cancelled(klaviyo: FakeKlaviyo, l
     klaviyo.ends_as = "Queued without Recipients"
     let_in(ledger, ONE)
     invite(klaviyo, ledger, ONE)
-    (batch,) = ledger.open_batches(PARTITION.key)
+    (batch,) = unfinished_batches(ledger, PARTITION.key)
     assert (batch.state, batch.remote_status) == ("accepted", "Queued without Recipients")
     assert invite(klaviyo, ledger, ONE).problems == []
     ledger.clock.advance(days=1)  # type: ignore[attr-defined]
@@ -560,7 +573,7 @@ def test_a_scheduled_mail_arrives_at_its_time_and_once(klaviyo: FakeKlaviyo, led
     ledger.clock.advance(hours=7)  # type: ignore[attr-defined]
     invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
     assert klaviyo.mailed == {ONE: 1, TWO: 1}
-    assert not ledger.open_batches(PARTITION.key)
+    assert not unfinished_batches(ledger, PARTITION.key)
 
 
 @pytest.mark.parametrize("fixes_late", [True, False])
@@ -582,7 +595,7 @@ def test_somebody_deleted_in_klaviyo_does_not_keep_the_others_from_being_withdra
     send_at = morning(ledger)
     let_in(ledger, ONE, TWO, THREE)
     invite(klaviyo, ledger, ONE, TWO, THREE, send_at=send_at)
-    ledger.set_grants(EDITION, keys(ONE, TWO), "revoked")
+    set_grants(ledger, EDITION, keys(ONE, TWO), "revoked")
     record_holders(ledger, [THREE])
     klaviyo.deleted_profiles = {profile_id for profile_id, email in klaviyo.addresses.items() if email == ONE}
     invite(klaviyo, ledger, THREE, send_at=send_at)
@@ -645,7 +658,7 @@ def killed_at_every_moment(prepare: Any, act: Any, afterwards: Any) -> int:
         prepare(klaviyo, ledger)
         fuse = Fuse(moment)
         try:
-            act(Fused(klaviyo, fuse), Fused(ledger, fuse))
+            act(Fused(klaviyo, fuse), fused_ledger(ledger, fuse))
             is_over = True
         except Killed:
             pass
@@ -663,7 +676,7 @@ def test_killed_at_any_moment_a_first_batch_reaches_everybody_once() -> None:
         for _ in range(2):
             invite(klaviyo, ledger, ONE, TWO, THREE)
         assert klaviyo.mailed == {ONE: 1, TWO: 1}, moment
-        assert not ledger.open_batches(PARTITION.key)
+        assert not unfinished_batches(ledger, PARTITION.key)
         assert state_of(ledger, ONE) == "accepted"
         assert state_of(ledger, THREE) == "unreachable"
 
@@ -708,7 +721,7 @@ def schedule_and_lose_one(klaviyo: FakeKlaviyo, ledger: Ledger, send_at: datetim
     """A batch of two is scheduled; then the first one's ticket is gone."""
     let_in(ledger, ONE, TWO)
     invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
-    ledger.set_grants(EDITION, keys(ONE), "revoked")
+    set_grants(ledger, EDITION, keys(ONE), "revoked")
     record_holders(ledger, [TWO])
 
 
@@ -730,7 +743,7 @@ def test_killed_at_any_moment_while_a_scheduled_batch_loses_somebody_the_others_
         for _ in range(2):
             invite(klaviyo, ledger, TWO, send_at=send_at)
         assert klaviyo.mailed == {TWO: 1}, moment
-        assert not ledger.open_batches(PARTITION.key)
+        assert not unfinished_batches(ledger, PARTITION.key)
 
     killed_at_every_moment(prepare, lambda k, x: invite(k, x, TWO, send_at=send_at), afterwards)
 
@@ -788,4 +801,4 @@ def test_a_scheduled_campaign_that_leaves_while_it_is_taken_back_counts_as_sent(
     invite(klaviyo, ledger, TWO, send_at=send_at)
     invite(klaviyo, ledger, TWO, send_at=send_at)
     assert klaviyo.mailed[TWO] == 1
-    assert not ledger.open_batches(PARTITION.key)
+    assert not unfinished_batches(ledger, PARTITION.key)

@@ -22,9 +22,11 @@ from pycontw_assets.authorize.guest_list import (
     entry,
     revoke_limit,
 )
-from pycontw_assets.ledger.ledger import Grant, Ledger
+from pycontw_assets.ledger.batches import find_newcomers
+from pycontw_assets.ledger.grants import Grant, current_grants, grants_without_ticket, intend_grants, postpone_grants
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets_tests.fakes.clock import FakeClock
-from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
+from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
 from pycontw_assets_tests.fakes.gather import FakeGather
 from pycontw_assets_tests.unit.conftest import (
     OTHER_PARTITION,
@@ -55,12 +57,12 @@ def run(gather: Any, ledger: Any, *addresses: str, **options: Any) -> GuestListO
 
 
 def granted(ledger: Ledger) -> set[str]:
-    return {key for key, grant in ledger.open_grants(EDITION).items() if grant.state == "granted"}
+    return {key for key, grant in current_grants(ledger, EDITION).items() if grant.state == "granted"}
 
 
 def span_of(ledger: Ledger, address: str) -> int:
     (key,) = keys(address)
-    return ledger.open_grants(EDITION)[key].span
+    return current_grants(ledger, EDITION)[key].span
 
 
 # -- adding -------------------------------------------------------------------------------------------
@@ -506,7 +508,7 @@ def test_what_is_told_to_people_names_nobody(ledger: Ledger) -> None:
 
 def test_switched_off_holders_count_as_let_in(ledger: Ledger) -> None:
     run(None, ledger, ONE, TWO)
-    assert ledger.newcomers(PARTITION.key, EDITION).keys() == keys(ONE, TWO)
+    assert find_newcomers(ledger, PARTITION.key, EDITION).keys() == keys(ONE, TWO)
 
 
 def test_switched_off_nobody_whose_addition_was_in_doubt_is_forgotten(ledger: Ledger) -> None:
@@ -516,7 +518,7 @@ def test_switched_off_nobody_whose_addition_was_in_doubt_is_forgotten(ledger: Le
     with pytest.raises(Unavailable):
         run(gather, ledger, ONE, TWO)
     run(None, ledger, ONE, TWO)
-    assert ledger.newcomers(PARTITION.key, EDITION).keys() == keys(ONE, TWO)
+    assert find_newcomers(ledger, PARTITION.key, EDITION).keys() == keys(ONE, TWO)
 
 
 def test_switched_on_again_everybody_goes_on_the_list_within_the_same_span(ledger: Ledger) -> None:
@@ -533,7 +535,7 @@ def test_switched_on_again_a_guest_counts_as_let_in_only_once_seen(ledger: Ledge
     gather = FakeGather()
     gather.ignored = {ONE}
     run(gather, ledger, ONE)
-    assert ledger.newcomers(PARTITION.key, EDITION) == {}
+    assert find_newcomers(ledger, PARTITION.key, EDITION) == {}
 
 
 # -- the pure decision --------------------------------------------------------------------------------
@@ -595,7 +597,7 @@ def test_killed_at_any_moment_the_next_polls_bring_the_list_in_line() -> None:
         run(gather, ledger, TWO, *refunded)
         fuse = Fuse(moment)
         try:
-            run(Fused(gather, fuse), Fused(ledger, fuse), TWO, THREE)
+            run(Fused(gather, fuse), fused_ledger(ledger, fuse), TWO, THREE)
         except Killed:
             moments = moment + 2
         ledger.clock.advance(hours=1)
@@ -605,7 +607,7 @@ def test_killed_at_any_moment_the_next_polls_bring_the_list_in_line() -> None:
         assert granted(ledger) == keys(TWO, THREE)
         assert span_of(ledger, TWO) == span_of(ledger, THREE) == 1
         # A removal nobody saw through is looked after for some polls.
-        looked_for = [(key, 1) for key in ledger.lapsed_grants(EDITION)]
+        looked_for = [(key, 1) for key in grants_without_ticket(ledger, EDITION)]
         assert sorted([*revoked_spans(ledger), *looked_for]) == sorted((key, 1) for key in keys(*refunded))
         assert not outcome.problems
         moment += 1
@@ -613,10 +615,10 @@ def test_killed_at_any_moment_the_next_polls_bring_the_list_in_line() -> None:
 
 
 def test_pauses_between_attempts_stay_below_a_day(ledger: Ledger) -> None:
-    ledger.intend_grants(EDITION, PARTITION.key, keys(ONE), ours=True)
+    intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), ours=True)
     for _ in range(100):
-        ledger.postpone_grants(EDITION, keys(ONE), timedelta(minutes=5), timedelta(days=1))
-    (grant,) = ledger.open_grants(EDITION).values()
+        postpone_grants(ledger, EDITION, keys(ONE), timedelta(minutes=5), timedelta(days=1))
+    (grant,) = current_grants(ledger, EDITION).values()
     assert grant.retry_at is not None
     assert grant.retry_at - ledger.clock() == timedelta(days=1)
 
@@ -628,7 +630,7 @@ def test_a_truncated_list_makes_no_attendee_of_a_speaker_who_bought_a_ticket(led
     run(gather, ledger, *MANY[:10], "speaker@example.org")
     assert gather.entries["speaker@example.org"] == SPEAKER["speaker@example.org"]
     (key,) = keys("speaker@example.org")
-    assert not ledger.open_grants(EDITION)[key].ours
+    assert not current_grants(ledger, EDITION)[key].ours
 
 
 def test_a_write_without_effect_is_tried_again_by_the_next_poll(ledger: Ledger) -> None:

@@ -15,8 +15,37 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycontw_assets.ledger.engine import open_reader
-from pycontw_assets.ledger.ledger import Batch, Ledger, LedgerError, Poll, UtcDateTime, batches, invitations
+from pycontw_assets.ledger.batches import (
+    Batch,
+    accept_batch,
+    claim_batch,
+    close_batch,
+    count_claimed,
+    count_invitations,
+    find_newcomers,
+    invitations_in,
+    invitations_without_access,
+    record_profiles,
+    release_invitations,
+    unfinished_batches,
+    update_invitations,
+)
+from pycontw_assets.ledger.engine import LedgerError, open_reader
+from pycontw_assets.ledger.events import known_events, register_events
+from pycontw_assets.ledger.grants import (
+    count_revoked,
+    current_grants,
+    grants_without_ticket,
+    holders_to_let_in,
+    intend_grants,
+    set_grants,
+)
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.lists import confirm_members, count_list_changes, intend_members, reserve_pool_list
+from pycontw_assets.ledger.locks import drop_lock, lock_owner, renew_lock, take_lock
+from pycontw_assets.ledger.polls import Poll, entitled_among, last_poll, record_load, record_poll, recorded_holders
+from pycontw_assets.ledger.remote_ids import creation_intended_at, intend_creation, record_remote_id, remembered_id
+from pycontw_assets.ledger.tables import UtcDateTime, batches, invitations
 from pycontw_assets.records import EventPartition
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.postgres import PASSWORD, USER, PostgresServer, age_leases
@@ -35,11 +64,11 @@ def ledger(ledger_url: str, clock: FakeClock) -> Ledger:
 
 def hold(ledger: Ledger, *held: str, partition: EventPartition = PARTITION, **fields: Any) -> None:
     poll = Poll(partition.key, ledger.clock(), "book", len(held), 0, None, "content", **fields)
-    ledger.record_poll(partition.edition, poll, held)
+    record_poll(ledger, partition.edition, poll, held)
 
 
 def grant(ledger: Ledger, *granted: str) -> None:
-    ledger.intend_grants(EDITION, PARTITION.key, granted, ours=True, state="granted")
+    intend_grants(ledger, EDITION, PARTITION.key, granted, ours=True, state="granted")
 
 
 def batch(ledger: Ledger, key: str = "b1", partition: EventPartition = PARTITION) -> Batch:
@@ -47,14 +76,14 @@ def batch(ledger: Ledger, key: str = "b1", partition: EventPartition = PARTITION
 
 
 def spans(ledger: Ledger) -> dict[str, int]:
-    return {key: found.span for key, found in ledger.open_grants(EDITION).items()}
+    return {key: found.span for key, found in current_grants(ledger, EDITION).items()}
 
 
 def test_profiles_are_recorded_with_the_invitations_of_their_batch_only(ledger: Ledger) -> None:
-    ledger.claim(batch(ledger, "b1"), {A: 1, B: 1})
-    ledger.claim(batch(ledger, "b2"), {A: 2})
-    ledger.record_profiles("b1", {A: "p1", C: "p3"})
-    profiles = {key: {i.address_key: i.profile_id for i in ledger.invitations_of(key)} for key in ("b1", "b2")}
+    claim_batch(ledger, batch(ledger, "b1"), {A: 1, B: 1})
+    claim_batch(ledger, batch(ledger, "b2"), {A: 2})
+    record_profiles(ledger, "b1", {A: "p1", C: "p3"})
+    profiles = {key: {i.address_key: i.profile_id for i in invitations_in(ledger, key)} for key in ("b1", "b2")}
     assert profiles == {"b1": {A: "p1", B: None}, "b2": {A: None}}
 
 
@@ -65,32 +94,32 @@ def test_only_holders_with_something_to_do_leave_the_database(ledger: Ledger) ->
     hold(ledger, A, B, C, "d" * 64)
     hold(ledger, "e" * 64, partition=OTHER_PARTITION)
     grant(ledger, A, B)
-    ledger.intend_grants(EDITION, PARTITION.key, [C], ours=True)
-    ledger.set_grants(EDITION, [B], "waived")
-    open_grants = ledger.open_grants(EDITION)
+    intend_grants(ledger, EDITION, PARTITION.key, [C], ours=True)
+    set_grants(ledger, EDITION, [B], "waived")
+    open_grants = current_grants(ledger, EDITION)
     unsettled = {B: open_grants[B], C: open_grants[C], "d" * 64: None}
-    assert ledger.unsettled_holders(PARTITION.key, EDITION, ("granted",)) == unsettled
+    assert holders_to_let_in(ledger, PARTITION.key, EDITION, ("granted",)) == unsettled
     del unsettled[B]
-    assert ledger.unsettled_holders(PARTITION.key, EDITION, ("granted", "waived")) == unsettled
+    assert holders_to_let_in(ledger, PARTITION.key, EDITION, ("granted", "waived")) == unsettled
 
 
 def test_a_holder_whose_span_ended_has_something_to_do(ledger: Ledger) -> None:
     hold(ledger, A)
     grant(ledger, A)
-    ledger.set_grants(EDITION, [A], "revoked")
-    assert ledger.unsettled_holders(PARTITION.key, EDITION, ("granted",)) == {A: None}
+    set_grants(ledger, EDITION, [A], "revoked")
+    assert holders_to_let_in(ledger, PARTITION.key, EDITION, ("granted",)) == {A: None}
 
 
 def test_changes_of_the_list_are_counted_in_both_directions(ledger: Ledger) -> None:
     hold(ledger, A, B)
     hold(ledger, C, partition=OTHER_PARTITION)
-    assert ledger.list_changes_due(PARTITION.key) == 2
-    ledger.intend_members(PARTITION.key, {A: "p1", B: None})
-    assert ledger.list_changes_due(PARTITION.key) == 2
-    ledger.confirm_members(PARTITION.key, {A, B})
-    assert ledger.list_changes_due(PARTITION.key) == 0
+    assert count_list_changes(ledger, PARTITION.key) == 2
+    intend_members(ledger, PARTITION.key, {A: "p1", B: None})
+    assert count_list_changes(ledger, PARTITION.key) == 2
+    confirm_members(ledger, PARTITION.key, {A, B})
+    assert count_list_changes(ledger, PARTITION.key) == 0
     hold(ledger, B, C)
-    assert ledger.list_changes_due(PARTITION.key) == 2
+    assert count_list_changes(ledger, PARTITION.key) == 2
 
 
 # -- identity -----------------------------------------------------------------------------------------
@@ -130,11 +159,11 @@ def test_a_reader_cannot_write(ledger: Ledger, ledger_url: str) -> None:
 def test_everything_survives_a_restart(ledger: Ledger, ledger_url: str, clock: FakeClock) -> None:
     hold(ledger, A, B)
     grant(ledger, A)
-    ledger.claim(batch(ledger), {A: 1})
+    claim_batch(ledger, batch(ledger), {A: 1})
     again = Ledger(ledger_url, clock=clock)
-    assert again.holders_of(PARTITION.key) == {A, B}
-    assert again.open_grants(EDITION) == ledger.open_grants(EDITION)
-    assert again.open_batches(PARTITION.key) == [batch(ledger)]
+    assert recorded_holders(again, PARTITION.key) == {A, B}
+    assert current_grants(again, EDITION) == current_grants(ledger, EDITION)
+    assert unfinished_batches(again, PARTITION.key) == [batch(ledger)]
 
 
 # -- times --------------------------------------------------------------------------------------------
@@ -152,16 +181,16 @@ def test_a_time_comes_back_as_it_was_and_aware(moment: datetime) -> None:
 
 def test_a_poll_comes_back_as_it_was(ledger: Ledger, clock: FakeClock) -> None:
     poll = Poll(PARTITION.key, clock(), None, 3, 1, clock() + MINUTE, "digest", None, "the book is empty")
-    ledger.record_poll(EDITION, poll, [A])
-    assert ledger.poll_of(PARTITION.key) == poll
-    assert ledger.poll_of(OTHER_PARTITION.key) is None
+    record_poll(ledger, EDITION, poll, [A])
+    assert last_poll(ledger, PARTITION.key) == poll
+    assert last_poll(ledger, OTHER_PARTITION.key) is None
 
 
 def test_a_poll_does_not_forget_what_was_loaded(ledger: Ledger) -> None:
     hold(ledger, A)
-    ledger.record_load(PARTITION.key, "loaded")
+    record_load(ledger, PARTITION.key, "loaded")
     hold(ledger, A, B)
-    found = ledger.poll_of(PARTITION.key)
+    found = last_poll(ledger, PARTITION.key)
     assert found is not None
     assert found.loaded_digest == "loaded"
 
@@ -170,19 +199,19 @@ def test_a_poll_does_not_forget_what_was_loaded(ledger: Ledger) -> None:
 
 
 def test_an_event_keeps_its_first_key_for_good(ledger: Ledger) -> None:
-    ledger.register_events([PARTITION])
-    ledger.register_events([EventPartition(PARTITION.event_id, "2032", "reserved"), OTHER_PARTITION])
-    assert ledger.known_events() == {90001: PARTITION, 90002: OTHER_PARTITION}
+    register_events(ledger, [PARTITION])
+    register_events(ledger, [EventPartition(PARTITION.event_id, "2032", "reserved"), OTHER_PARTITION])
+    assert known_events(ledger) == {90001: PARTITION, 90002: OTHER_PARTITION}
 
 
 def test_an_address_is_entitled_while_any_event_of_the_edition_has_a_ticket_of_it(ledger: Ledger) -> None:
     hold(ledger, A, B)
     hold(ledger, A, partition=OTHER_PARTITION)
     hold(ledger, B)
-    assert ledger.entitled(EDITION, [A, B, C]) == {A, B}
+    assert entitled_among(ledger, EDITION, [A, B, C]) == {A, B}
     hold(ledger, partition=OTHER_PARTITION)
-    assert ledger.entitled(EDITION, [A, B, C]) == {B}
-    assert ledger.entitled("2030", [A, B, C]) == set()
+    assert entitled_among(ledger, EDITION, [A, B, C]) == {B}
+    assert entitled_among(ledger, "2030", [A, B, C]) == set()
 
 
 # -- grants -------------------------------------------------------------------------------------------
@@ -190,7 +219,7 @@ def test_an_address_is_entitled_while_any_event_of_the_edition_has_a_ticket_of_i
 
 def test_an_address_has_one_open_span_at_most(ledger: Ledger) -> None:
     for _ in range(3):
-        ledger.intend_grants(EDITION, PARTITION.key, [A, B], ours=True)
+        intend_grants(ledger, EDITION, PARTITION.key, [A, B], ours=True)
     assert spans(ledger) == {A: 1, B: 1}
 
 
@@ -205,51 +234,51 @@ def test_the_engine_itself_refuses_a_second_open_span(ledger: Ledger) -> None:
 
 def test_a_new_span_begins_only_after_a_real_revocation(ledger: Ledger) -> None:
     grant(ledger, A)
-    ledger.set_grants(EDITION, [A], "revoking")
-    ledger.intend_grants(EDITION, PARTITION.key, [A], ours=True)
+    set_grants(ledger, EDITION, [A], "revoking")
+    intend_grants(ledger, EDITION, PARTITION.key, [A], ours=True)
     assert spans(ledger) == {A: 1}
-    ledger.set_grants(EDITION, [A], "revoked")
-    ledger.intend_grants(EDITION, PARTITION.key, [A], ours=True)
+    set_grants(ledger, EDITION, [A], "revoked")
+    intend_grants(ledger, EDITION, PARTITION.key, [A], ours=True)
     assert spans(ledger) == {A: 2}
 
 
 def test_an_ended_span_never_changes_again(ledger: Ledger) -> None:
     grant(ledger, A)
-    ledger.set_grants(EDITION, [A], "revoked", revoked_in="one")
-    ledger.set_grants(EDITION, [A], "granted")
+    set_grants(ledger, EDITION, [A], "revoked", revoked_in="one")
+    set_grants(ledger, EDITION, [A], "granted")
     assert spans(ledger) == {}
-    assert ledger.revoked_in("one") == 1
+    assert count_revoked(ledger, "one") == 1
 
 
 def test_only_spans_of_ours_without_any_ticket_lapse(ledger: Ledger) -> None:
     hold(ledger, A, B)
     grant(ledger, A, B)
-    ledger.intend_grants(EDITION, PARTITION.key, [C], ours=False, state="granted")
+    intend_grants(ledger, EDITION, PARTITION.key, [C], ours=False, state="granted")
     hold(ledger, B, partition=OTHER_PARTITION)
     hold(ledger)
-    assert ledger.lapsed_grants(EDITION).keys() == {A}
+    assert grants_without_ticket(ledger, EDITION).keys() == {A}
 
 
 def test_editions_know_nothing_of_each_other(ledger: Ledger) -> None:
     old = EventPartition(80001, "2030", "individual")
     hold(ledger, A, partition=old)
-    ledger.intend_grants("2030", old.key, [A], ours=True, state="granted")
-    assert ledger.open_grants(EDITION) == {}
-    assert ledger.newcomers(old.key, EDITION) == {}
+    intend_grants(ledger, "2030", old.key, [A], ours=True, state="granted")
+    assert current_grants(ledger, EDITION) == {}
+    assert find_newcomers(ledger, old.key, EDITION) == {}
 
 
 def test_thousands_of_people_are_no_trouble(ledger: Ledger) -> None:
     many = [f"{number:064d}" for number in range(2500)]
     hold(ledger, *many)
     grant(ledger, *many)
-    ledger.claim(batch(ledger), dict.fromkeys(many, 1))
-    ledger.accept_batch("b1")
+    claim_batch(ledger, batch(ledger), dict.fromkeys(many, 1))
+    accept_batch(ledger, "b1")
     hold(ledger)
-    assert ledger.lapsed_grants(EDITION).keys() == set(many)
-    assert ledger.lapsed_invitations(batch(ledger)) == set()  # while they may still enter they may be mailed
-    ledger.set_grants(EDITION, many, "revoked")
-    assert ledger.lapsed_invitations(batch(ledger)) == set(many)
-    assert ledger.open_grants(EDITION) == {}
+    assert grants_without_ticket(ledger, EDITION).keys() == set(many)
+    assert invitations_without_access(ledger, batch(ledger)) == set()  # while they may still enter they may be mailed
+    set_grants(ledger, EDITION, many, "revoked")
+    assert invitations_without_access(ledger, batch(ledger)) == set(many)
+    assert current_grants(ledger, EDITION) == {}
 
 
 # -- invitations --------------------------------------------------------------------------------------
@@ -258,22 +287,22 @@ def test_thousands_of_people_are_no_trouble(ledger: Ledger) -> None:
 def test_a_newcomer_was_let_in_holds_a_ticket_of_the_event_and_is_in_no_batch(ledger: Ledger) -> None:
     hold(ledger, A, B)
     grant(ledger, A, C)
-    ledger.intend_grants(EDITION, PARTITION.key, [B], ours=True)
-    assert ledger.newcomers(PARTITION.key, EDITION) == {A: 1}
-    ledger.claim(batch(ledger), {A: 1})
-    assert ledger.newcomers(PARTITION.key, EDITION) == {}
+    intend_grants(ledger, EDITION, PARTITION.key, [B], ours=True)
+    assert find_newcomers(ledger, PARTITION.key, EDITION) == {A: 1}
+    claim_batch(ledger, batch(ledger), {A: 1})
+    assert find_newcomers(ledger, PARTITION.key, EDITION) == {}
 
 
 def test_an_address_can_be_invited_once_per_span_whatever_the_batch(ledger: Ledger) -> None:
     hold(ledger, A, B)
     grant(ledger, A, B)
-    ledger.claim(batch(ledger), {A: 1})
+    claim_batch(ledger, batch(ledger), {A: 1})
     with pytest.raises(LedgerError):
-        ledger.claim(batch(ledger, "b2"), {B: 1, A: 1})
+        claim_batch(ledger, batch(ledger, "b2"), {B: 1, A: 1})
     with ledger.engine.begin() as db:
         assert db.scalar(sa.select(sa.func.count()).select_from(batches)) == 1
         assert db.scalar(sa.select(sa.func.count()).select_from(invitations)) == 1
-    ledger.claim(batch(ledger, "b3"), {A: 2})
+    claim_batch(ledger, batch(ledger, "b3"), {A: 2})
 
 
 def test_of_two_claims_at_the_same_moment_one_wins_whole(ledger: Ledger, ledger_url: str, clock: FakeClock) -> None:
@@ -283,7 +312,7 @@ def test_of_two_claims_at_the_same_moment_one_wins_whole(ledger: Ledger, ledger_
     def claim(number: int) -> None:
         barrier.wait()
         try:
-            ledgers[number].claim(batch(ledger, f"b{number}"), {A: 1, B: 1})
+            claim_batch(ledgers[number], batch(ledger, f"b{number}"), {A: 1, B: 1})
         except LedgerError as error:
             refused.append(error)
 
@@ -292,63 +321,63 @@ def test_of_two_claims_at_the_same_moment_one_wins_whole(ledger: Ledger, ledger_
         thread.start()
     for thread in threads:
         thread.join()
-    (winner,) = ledger.open_batches(PARTITION.key)
+    (winner,) = unfinished_batches(ledger, PARTITION.key)
     assert len(refused) == 3
-    assert [item.address_key for item in ledger.invitations_of(winner.batch_key)] == [A, B]
+    assert [item.address_key for item in invitations_in(ledger, winner.batch_key)] == [A, B]
 
 
 def test_released_invitations_are_free_for_another_batch(ledger: Ledger) -> None:
     hold(ledger, A, B)
     grant(ledger, A, B)
-    ledger.claim(batch(ledger), {A: 1, B: 1})
-    ledger.release_invitations("b1", [A])
-    assert ledger.newcomers(PARTITION.key, EDITION) == {A: 1}
+    claim_batch(ledger, batch(ledger), {A: 1, B: 1})
+    release_invitations(ledger, "b1", [A])
+    assert find_newcomers(ledger, PARTITION.key, EDITION) == {A: 1}
 
 
 def test_accepting_a_batch_leaves_the_unreachable_as_they_are(ledger: Ledger) -> None:
-    ledger.claim(batch(ledger), {A: 1, B: 1})
-    ledger.update_invitations("b1", [B], state="unreachable", reason="HARD_BOUNCE")
-    ledger.accept_batch("b1")
-    assert ledger.invitation_counts(PARTITION.key) == {"accepted": 1, "unreachable": 1}
+    claim_batch(ledger, batch(ledger), {A: 1, B: 1})
+    update_invitations(ledger, "b1", [B], state="unreachable", reason="HARD_BOUNCE")
+    accept_batch(ledger, "b1")
+    assert count_invitations(ledger, PARTITION.key) == {"accepted": 1, "unreachable": 1}
 
 
 def test_what_one_poll_started_is_counted_over_all_its_batches(ledger: Ledger) -> None:
-    ledger.claim(batch(ledger, "b1"), {A: 1})
-    ledger.claim(batch(ledger, "b2", OTHER_PARTITION), {B: 1, C: 1})
-    assert ledger.claimed_in("poll") == 3
-    assert ledger.claimed_in("another poll") == 0
+    claim_batch(ledger, batch(ledger, "b1"), {A: 1})
+    claim_batch(ledger, batch(ledger, "b2", OTHER_PARTITION), {B: 1, C: 1})
+    assert count_claimed(ledger, "poll") == 3
+    assert count_claimed(ledger, "another poll") == 0
 
 
 def test_a_closed_batch_is_not_open_and_an_accepted_one_is(ledger: Ledger) -> None:
-    ledger.claim(batch(ledger, "b1"), {A: 1})
-    ledger.claim(batch(ledger, "b2"), {B: 1})
-    ledger.accept_batch("b1")
-    ledger.close_batch("b2", "empty", None)
-    assert [found.batch_key for found in ledger.open_batches(PARTITION.key)] == ["b1"]
+    claim_batch(ledger, batch(ledger, "b1"), {A: 1})
+    claim_batch(ledger, batch(ledger, "b2"), {B: 1})
+    accept_batch(ledger, "b1")
+    close_batch(ledger, "b2", "empty", None)
+    assert [found.batch_key for found in unfinished_batches(ledger, PARTITION.key)] == ["b1"]
 
 
 # -- the pool of lists --------------------------------------------------------------------------------
 
 
 def test_a_list_is_leased_to_one_batch_until_it_ended_and_rested(ledger: Ledger, clock: FakeClock) -> None:
-    ledger.claim(batch(ledger, "b1"), {A: 1})
-    assert ledger.lease_pool_list("b1", ["x"], clock() - MINUTE) == "x"
-    assert ledger.lease_pool_list("b1", ["x"], clock() - MINUTE) == "x"
-    assert ledger.lease_pool_list("b2", ["x"], clock() - MINUTE) is None
-    ledger.close_batch("b1", "sent", "Sent")
-    assert ledger.lease_pool_list("b2", ["x"], clock() - MINUTE) is None
+    claim_batch(ledger, batch(ledger, "b1"), {A: 1})
+    assert reserve_pool_list(ledger, "b1", ["x"], clock() - MINUTE) == "x"
+    assert reserve_pool_list(ledger, "b1", ["x"], clock() - MINUTE) == "x"
+    assert reserve_pool_list(ledger, "b2", ["x"], clock() - MINUTE) is None
+    close_batch(ledger, "b1", "sent", "Sent")
+    assert reserve_pool_list(ledger, "b2", ["x"], clock() - MINUTE) is None
     clock.advance(minutes=1)
-    assert ledger.lease_pool_list("b2", ["x"], clock() - MINUTE) == "x"
+    assert reserve_pool_list(ledger, "b2", ["x"], clock() - MINUTE) == "x"
 
 
 # -- remote names -------------------------------------------------------------------------------------
 
 
 def test_an_intent_to_create_survives_until_the_thing_has_an_id(ledger: Ledger, clock: FakeClock) -> None:
-    ledger.intend_creation("list", "x")
-    assert (ledger.remote_id("list", "x"), ledger.creation_intended_at("list", "x")) == (None, clock())
-    ledger.record_remote_id("list", "x", "L1")
-    assert (ledger.remote_id("list", "x"), ledger.remote_id("template", "x")) == ("L1", None)
+    intend_creation(ledger, "list", "x")
+    assert (remembered_id(ledger, "list", "x"), creation_intended_at(ledger, "list", "x")) == (None, clock())
+    record_remote_id(ledger, "list", "x", "L1")
+    assert (remembered_id(ledger, "list", "x"), remembered_id(ledger, "template", "x")) == ("L1", None)
 
 
 # -- leases -------------------------------------------------------------------------------------------
@@ -366,25 +395,25 @@ def pass_time(ledger: Ledger, clock: FakeClock, span: timedelta) -> None:
 
 
 def test_a_lease_has_one_owner_until_it_is_dropped_expires_or_its_owner_dies(ledger: Ledger, clock: FakeClock) -> None:
-    assert ledger.take_lease("x", "one", MINUTE, never) is None
-    assert ledger.take_lease("x", "one", MINUTE, never) is None
-    assert ledger.take_lease("x", "two", MINUTE, never) == "one"
-    assert ledger.take_lease("x", "two", MINUTE, lambda owner: owner == "one") is None
+    assert take_lock(ledger, "x", "one", MINUTE, never) is None
+    assert take_lock(ledger, "x", "one", MINUTE, never) is None
+    assert take_lock(ledger, "x", "two", MINUTE, never) == "one"
+    assert take_lock(ledger, "x", "two", MINUTE, lambda owner: owner == "one") is None
     pass_time(ledger, clock, 2 * MINUTE)
-    assert ledger.lease_owner("x") is None
-    assert ledger.take_lease("x", "three", MINUTE, never) is None
-    ledger.drop_lease("x", "two")
-    assert ledger.lease_owner("x") == "three"
-    ledger.drop_lease("x", "three")
-    assert ledger.take_lease("x", "two", MINUTE, never) is None
+    assert lock_owner(ledger, "x") is None
+    assert take_lock(ledger, "x", "three", MINUTE, never) is None
+    drop_lock(ledger, "x", "two")
+    assert lock_owner(ledger, "x") == "three"
+    drop_lock(ledger, "x", "three")
+    assert take_lock(ledger, "x", "two", MINUTE, never) is None
 
 
 def test_who_lost_a_lease_cannot_renew_it(ledger: Ledger, clock: FakeClock) -> None:
-    ledger.take_lease("x", "one", MINUTE, never)
+    take_lock(ledger, "x", "one", MINUTE, never)
     pass_time(ledger, clock, 2 * MINUTE)
-    ledger.take_lease("x", "two", MINUTE, never)
-    assert ledger.renew_lease("x", "one", MINUTE) is False
-    assert ledger.renew_lease("x", "two", MINUTE) is True
+    take_lock(ledger, "x", "two", MINUTE, never)
+    assert renew_lock(ledger, "x", "one", MINUTE) is False
+    assert renew_lock(ledger, "x", "two", MINUTE) is True
 
 
 def test_of_many_who_want_a_lease_at_once_one_gets_it(ledger_url: str, clock: FakeClock) -> None:
@@ -393,7 +422,7 @@ def test_of_many_who_want_a_lease_at_once_one_gets_it(ledger_url: str, clock: Fa
 
     def take(number: int) -> None:
         barrier.wait()
-        if ledgers[number].take_lease("x", str(number), MINUTE, never) is None:
+        if take_lock(ledgers[number], "x", str(number), MINUTE, never) is None:
             winners.append(number)
 
     threads = [threading.Thread(target=take, args=(number,)) for number in range(len(ledgers))]
@@ -521,24 +550,24 @@ def _backend(ledger: Ledger) -> int:
 
 def test_machines_whose_clocks_differ_by_minutes_still_exclude_each_other(server_url: str, clock: FakeClock) -> None:
     slow, fast = Ledger(server_url, clock=clock), Ledger(server_url, clock=FakeClock(clock() + 9 * MINUTE))
-    assert slow.take_lease("x", "slow", MINUTE, never) is None
-    assert fast.take_lease("x", "fast", MINUTE, never) == "slow"
-    assert fast.lease_owner("x") == "slow"
-    slow.drop_lease("x", "slow")
-    assert fast.take_lease("x", "fast", MINUTE, never) is None
+    assert take_lock(slow, "x", "slow", MINUTE, never) is None
+    assert take_lock(fast, "x", "fast", MINUTE, never) == "slow"
+    assert lock_owner(fast, "x") == "slow"
+    drop_lock(slow, "x", "slow")
+    assert take_lock(fast, "x", "fast", MINUTE, never) is None
     age_leases(fast.engine, 61)
-    assert slow.take_lease("x", "slow", MINUTE, never) is None
+    assert take_lock(slow, "x", "slow", MINUTE, never) is None
 
 
 def test_a_lease_renewed_at_the_last_moment_is_not_taken(server_url: str) -> None:
     """Who found it expired waits for the renewal that is being written, and looks again."""
     ledger, owner = Ledger(server_url), Ledger(server_url)
-    owner.take_lease("x", "one", MINUTE, never)
+    take_lock(owner, "x", "one", MINUTE, never)
     age_leases(owner.engine, 61)
     with ThreadPoolExecutor(1) as pool:
         with owner.engine.begin() as db:
             db.exec_driver_sql("update leases set expires_at = expires_at + 120")
-            taken = pool.submit(ledger.take_lease, "x", "two", MINUTE, never)
+            taken = pool.submit(take_lock, ledger, "x", "two", MINUTE, never)
             _wait_until(lambda: _waiting(owner) == 1)
         assert taken.result() == "one"
 
@@ -559,13 +588,13 @@ def _wait_until(found: Callable[[], bool]) -> None:
 def test_of_batches_at_once_each_gets_a_list_of_its_own(server_url: str, clock: FakeClock) -> None:
     names = ["v", "w", "x", "y", "z"]
     for key in names:
-        Ledger(server_url, clock=clock).claim(batch(Ledger(server_url), key), {})
+        claim_batch(Ledger(server_url, clock=clock), batch(Ledger(server_url), key), {})
     barrier = threading.Barrier(len(names))
 
     def lease_one(key: str) -> str | None:
         ledger = Ledger(server_url, clock=clock)
         barrier.wait()
-        return ledger.lease_pool_list(key, names, clock() - MINUTE)
+        return reserve_pool_list(ledger, key, names, clock() - MINUTE)
 
     with ThreadPoolExecutor(len(names)) as pool:
         assert sorted(filter(None, pool.map(lease_one, names))) == names

@@ -4,10 +4,11 @@ import pytest
 
 from pycontw_assets.api.client import Unavailable
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.send_email.find_or_create import ensure_list, ensure_template
 from pycontw_assets.send_email.wait_policy import Pace
 from pycontw_assets_tests.fakes.clock import FakeClock
-from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
+from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.unit.conftest import memory_ledger
 from pycontw_assets_tests.unit.test_campaign import Mail
@@ -43,7 +44,7 @@ def test_a_name_that_only_begins_alike_is_another_one(klaviyo: FakeKlaviyo, ledg
 
 
 def test_a_remembered_id_of_a_person_is_taken_without_a_look(klaviyo: FakeKlaviyo, ledger: Ledger, pace: Pace) -> None:
-    ledger.record_remote_id("list", "x", "ByHand")
+    record_remote_id(ledger, "list", "x", "ByHand")
     assert ensure_list(klaviyo, ledger, pace, "x") == "ByHand"  # type: ignore[arg-type]
     assert not klaviyo.calls
 
@@ -66,7 +67,7 @@ def test_killed_at_any_moment_a_name_is_made_once() -> None:
         clock = FakeClock()
         ledger, klaviyo, pace, fuse = memory_ledger(clock), FakeKlaviyo(clock), Pace(sleep=clock.sleep), Fuse(moment)
         try:
-            ensure_list(Fused(klaviyo, fuse), Fused(ledger, fuse), pace, "x")  # type: ignore[arg-type]
+            ensure_list(Fused(klaviyo, fuse), fused_ledger(ledger, fuse), pace, "x")  # type: ignore[arg-type]
             is_over = True
         except Killed:
             pass

@@ -12,6 +12,9 @@ from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.polling import describe_poll
 from pycontw_assets.extract.events import Discovery, Unmatched
+from pycontw_assets.ledger.events import known_events, register_events
+from pycontw_assets.ledger.grants import current_grants, intend_grants
+from pycontw_assets.ledger.locks import lock_owner
 from pycontw_assets.orchestration.poll import PollReport, RunReport
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.dry_run import RehearsedGuestList, RehearsedVault, shadow
@@ -78,28 +81,28 @@ def test_rehearsed_orders_hide_the_stored_ones_and_leave_them() -> None:
 
 def test_a_shadow_remembers_what_the_ledger_does_and_forgets_what_it_learns(tmp_path: Path) -> None:
     services = services_in(tmp_path)
-    services.ledger.register_events([PARTITION])
+    register_events(services.ledger, [PARTITION])
     services.ledger.note("a note", "kept")
     with shadow(services) as copy:
-        assert copy.ledger.known_events() == {90001: PARTITION}
+        assert known_events(copy.ledger) == {90001: PARTITION}
         assert copy.ledger.noted("a note") == "kept"
         copy.ledger.note("a note", "changed")
-        copy.ledger.intend_grants("2031", KEY, ["0" * 64], ours=True)
+        intend_grants(copy.ledger, "2031", KEY, ["0" * 64], ours=True)
     assert services.ledger.noted("a note") == "kept"
-    assert services.ledger.open_grants("2031") == {}
+    assert current_grants(services.ledger, "2031") == {}
 
 
 def test_a_lease_on_the_original_does_not_hold_up_its_shadow(tmp_path: Path) -> None:
     services = services_in(tmp_path)
     with services.exclusive("gather guest list"), shadow(services) as copy, copy.exclusive("gather guest list"):
-        assert copy.ledger.lease_owner("gather guest list")
+        assert lock_owner(copy.ledger, "gather guest list")
 
 
 def test_a_shadow_of_nothing_makes_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with shadow(services_in(home)) as copy:
         assert copy.vault.read(KEY) is None
-        assert copy.ledger.known_events() == {}
+        assert known_events(copy.ledger) == {}
     assert not home.exists()
 
 

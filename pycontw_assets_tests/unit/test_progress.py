@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pycontw_assets.ledger.ledger import Batch, Ledger
+from pycontw_assets.ledger.batches import Batch, accept_batch, claim_batch, update_invitations
+from pycontw_assets.ledger.grants import intend_grants, set_grants
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.progress import Headcount, Reached, headcount, invited_by, let_in
 from pycontw_assets.ledger.restoration import adopt
 from pycontw_assets_tests.fakes.clock import FakeClock
@@ -22,13 +24,13 @@ def ledger(ledger_url: str, clock: FakeClock) -> Ledger:
 def claim(ledger: Ledger, batch_key: str, *addresses: str) -> Batch:
     now = ledger.clock()
     batch = Batch(batch_key, EDITION, KEY, "poll", "open", f"campaign {batch_key}", now, campaign_id=f"id {batch_key}")
-    ledger.claim(batch, dict.fromkeys(keys(*addresses), 1))
+    claim_batch(ledger, batch, dict.fromkeys(keys(*addresses), 1))
     return batch
 
 
 def grant(ledger: Ledger, *addresses: str) -> None:
-    ledger.intend_grants(EDITION, KEY, keys(*addresses), ours=True)
-    ledger.set_grants(EDITION, keys(*addresses), "granted")
+    intend_grants(ledger, EDITION, KEY, keys(*addresses), ours=True)
+    set_grants(ledger, EDITION, keys(*addresses), "granted")
 
 
 def test_holders_are_counted_by_how_far_they_are(ledger: Ledger, clock: FakeClock) -> None:
@@ -36,12 +38,12 @@ def test_holders_are_counted_by_how_far_they_are(ledger: Ledger, clock: FakeCloc
     assert headcount(ledger, KEY, EDITION, clock()) == Headcount(entitled=6)
     grant(ledger, INVITED, UNREACHABLE, CLAIMED, NEW)
     claim(ledger, "first", INVITED, UNREACHABLE)
-    ledger.update_invitations("first", keys(UNREACHABLE), state="unreachable")
-    ledger.accept_batch("first")
+    update_invitations(ledger, "first", keys(UNREACHABLE), state="unreachable")
+    accept_batch(ledger, "first")
     claim(ledger, "second", CLAIMED)
     moment = clock.advance(minutes=5)
     grant(ledger, LATE)
-    ledger.intend_grants(EDITION, KEY, keys(OUTSIDE), ours=True)
+    intend_grants(ledger, EDITION, KEY, keys(OUTSIDE), ours=True)
     count = headcount(ledger, KEY, EDITION, moment)
     assert count == Headcount(entitled=6, let_in=5, invited=1, unreachable=1, claimed=1, late=1)
     assert count.unclaimed == 1
@@ -49,7 +51,7 @@ def test_holders_are_counted_by_how_far_they_are(ledger: Ledger, clock: FakeCloc
 
 def test_access_that_was_taken_as_given_counts_as_access(ledger: Ledger, clock: FakeClock) -> None:
     record_holders(ledger, [NEW])
-    ledger.intend_grants(EDITION, KEY, keys(NEW), ours=True, state="waived")
+    intend_grants(ledger, EDITION, KEY, keys(NEW), ours=True, state="waived")
     assert headcount(ledger, KEY, EDITION, clock.advance(minutes=5)).unclaimed == 1
 
 
@@ -65,22 +67,22 @@ def test_an_earlier_span_of_a_person_counts_no_more(ledger: Ledger, clock: FakeC
     record_holders(ledger, [INVITED])
     grant(ledger, INVITED)
     claim(ledger, "first", INVITED)
-    ledger.accept_batch("first")
-    ledger.set_grants(EDITION, keys(INVITED), "revoked")
+    accept_batch(ledger, "first")
+    set_grants(ledger, EDITION, keys(INVITED), "revoked")
     grant(ledger, INVITED)
     assert headcount(ledger, KEY, EDITION, clock.advance(minutes=5)) == Headcount(entitled=1, let_in=1)
 
 
 def test_when_somebody_came_how_far(ledger: Ledger, clock: FakeClock) -> None:
     known = clock()
-    ledger.intend_grants(EDITION, KEY, keys(INVITED, OUTSIDE), ours=True)
-    ledger.intend_grants(EDITION, KEY, keys(NEW), ours=False, state="granted")
+    intend_grants(ledger, EDITION, KEY, keys(INVITED, OUTSIDE), ours=True)
+    intend_grants(ledger, EDITION, KEY, keys(NEW), ours=False, state="granted")
     entered = clock.advance(seconds=20)
-    ledger.set_grants(EDITION, keys(INVITED), "granted")
+    set_grants(ledger, EDITION, keys(INVITED), "granted")
     everybody = keys(INVITED, OUTSIDE, NEW)
     assert let_in(ledger, EDITION, everybody) == [Reached(holder(INVITED).key, known, entered)]
     batch = claim(ledger, "first", INVITED)
     mailed = clock.advance(seconds=20)
-    ledger.accept_batch("first")
+    accept_batch(ledger, "first")
     assert invited_by(ledger, [str(batch.campaign_id)]) == [Reached(holder(INVITED).key, known, mailed)]
     assert invited_by(ledger, ["another"]) == []

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontw_assets.extract.orders import BookReading
-from pycontw_assets.ledger.ledger import Poll
+from pycontw_assets.ledger.polls import Poll
 from pycontw_assets.pipeline.reconcile import (
     ACCESS_CHAIN,
     Attempts,

@@ -9,7 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from pycontw_assets.authorize.rebuild_from_gather import recall_grants
-from pycontw_assets.ledger.ledger import Batch, Grant, Invitation, Ledger, LedgerError, Poll
+from pycontw_assets.ledger.batches import Batch, Invitation, claim_batch, find_newcomers, unfinished_batches
+from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.events import known_events, register_events
+from pycontw_assets.ledger.grants import Grant, current_grants, grants_without_ticket, intend_grants, set_grants
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.lists import list_members, reserve_pool_list
+from pycontw_assets.ledger.polls import Poll, recorded_holders
+from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.restoration import Restoration, adopt, begin, find_batch, has_begun, restore
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
@@ -186,32 +193,32 @@ def restoration(**fields: Any) -> Restoration:
 
 def test_what_was_restored_is_remembered_as_if_it_had_never_been_lost(ledger: Ledger, clock: FakeClock) -> None:
     restore(ledger, restoration())
-    assert ledger.known_events() == {PARTITION.event_id: PARTITION}
-    assert set(ledger.open_grants(EDITION)) == ledger.holders_of(PARTITION.key) == {A, B}
-    assert ledger.newcomers(PARTITION.key, EDITION) == {B: 1}
-    assert ledger.members_of(PARTITION.key) == {A: "P1"}
-    assert [batch.batch_key for batch in ledger.open_batches(PARTITION.key)] == [KEY]
-    assert ledger.remote_id("list", "holders") == "L9"
-    assert ledger.lapsed_grants(EDITION) == {}
+    assert known_events(ledger) == {PARTITION.event_id: PARTITION}
+    assert set(current_grants(ledger, EDITION)) == recorded_holders(ledger, PARTITION.key) == {A, B}
+    assert find_newcomers(ledger, PARTITION.key, EDITION) == {B: 1}
+    assert list_members(ledger, PARTITION.key) == {A: "P1"}
+    assert [batch.batch_key for batch in unfinished_batches(ledger, PARTITION.key)] == [KEY]
+    assert remembered_id(ledger, "list", "holders") == "L9"
+    assert grants_without_ticket(ledger, EDITION) == {}
     names = ["pool-01", "pool-02"]
-    assert ledger.lease_pool_list("another", names, clock() - timedelta(hours=1)) is None, "one is in use, one rests"
+    assert reserve_pool_list(ledger, "another", names, clock() - timedelta(hours=1)) is None, "one is in use, one rests"
     clock.advance(hours=1, seconds=1)
-    assert ledger.lease_pool_list("another", names, clock() - timedelta(hours=1)) == "pool-02"
+    assert reserve_pool_list(ledger, "another", names, clock() - timedelta(hours=1)) == "pool-02"
 
 
 def test_a_ledger_at_work_is_never_written_over(ledger: Ledger, hold_tickets: HoldTickets) -> None:
-    ledger.register_events([PARTITION])
+    register_events(ledger, [PARTITION])
     hold_tickets(["anna@example.org"])
     begin(ledger, EDITION)
     with pytest.raises(LedgerError, match="not lost"):
         restore(ledger, restoration())
-    assert ledger.holders_of(PARTITION.key) == keys("anna@example.org")
+    assert recorded_holders(ledger, PARTITION.key) == keys("anna@example.org")
 
 
 def test_restoring_is_all_or_nothing(ledger: Ledger) -> None:
     with pytest.raises(sa.exc.IntegrityError):
         restore(ledger, restoration(batches=[]))
-    assert ledger.known_events() == {}
+    assert known_events(ledger) == {}
     assert not has_begun(ledger, EDITION)
     restore(ledger, restoration())
     with pytest.raises(LedgerError, match="not lost"):
@@ -223,21 +230,21 @@ def test_what_polls_noted_without_klaviyos_word_gives_way_to_what_was_restored(
 ) -> None:
     """Not knowing anybody, they took our guests for somebody else's, and a renamed event for a new one."""
     renamed = EventPartition(PARTITION.event_id, EDITION, "reserved")
-    ledger.register_events([renamed])
+    register_events(ledger, [renamed])
     hold_tickets(["anna@example.org"], renamed)
-    ledger.intend_grants(EDITION, renamed.key, [A], ours=False, state="granted")
+    intend_grants(ledger, EDITION, renamed.key, [A], ours=False, state="granted")
     adopt(ledger, EDITION, [C])
     restore(ledger, restoration())
-    assert ledger.known_events() == {PARTITION.event_id: PARTITION}
-    assert ledger.open_grants(EDITION)[A].ours
-    assert ledger.holders_of(renamed.key) == set()
+    assert known_events(ledger) == {PARTITION.event_id: PARTITION}
+    assert current_grants(ledger, EDITION)[A].ours
+    assert recorded_holders(ledger, renamed.key) == set()
     assert adopt(ledger, EDITION, [C]) == 0, "a person's word stays"
 
 
 def test_a_ledger_begins_by_word_or_by_a_batch_of_its_own_and_for_one_edition_only(ledger: Ledger) -> None:
     adopt(ledger, EDITION, [A])
     assert not has_begun(ledger, EDITION)
-    ledger.claim(batch_in("open"), {B: 1})
+    claim_batch(ledger, batch_in("open"), {B: 1})
     assert has_begun(ledger, EDITION), "a ledger from before there was a word for it"
     assert not has_begun(ledger, "2032")
     begin(ledger, "2032")
@@ -245,8 +252,8 @@ def test_a_ledger_begins_by_word_or_by_a_batch_of_its_own_and_for_one_edition_on
 
 
 def test_adoption_takes_the_open_span_or_the_next_one(ledger: Ledger) -> None:
-    ledger.intend_grants(EDITION, PARTITION.key, [A, B], ours=True, state="granted")
-    ledger.set_grants(EDITION, [B], "revoked")
+    intend_grants(ledger, EDITION, PARTITION.key, [A, B], ours=True, state="granted")
+    set_grants(ledger, EDITION, [B], "revoked")
     assert adopt(ledger, EDITION, [A, B, C]) == 3
     assert adopt(ledger, EDITION, [A, B, C]) == 0
     with ledger.engine.begin() as db:

@@ -7,10 +7,11 @@ import pytest
 
 from pycontw_assets.api.client import NotFound, Unavailable
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, list_name, sync_ticket_holders
 from pycontw_assets.send_email.wait_policy import Pace
 from pycontw_assets_tests.fakes.clock import FakeClock
-from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
+from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.unit.conftest import PARTITION, begin_anew, holders, keys, memory_ledger
 
@@ -108,12 +109,12 @@ def test_killed_at_any_moment_the_next_poll_makes_the_list_right_whoever_still_h
         klaviyo, fuse = FakeKlaviyo(ledger.clock), Fuse(moment)
         sync(klaviyo, ledger, ONE, TWO)
         try:
-            sync(Fused(klaviyo, fuse), Fused(ledger, fuse), TWO, THREE)
+            sync(Fused(klaviyo, fuse), fused_ledger(ledger, fuse), TWO, THREE)
             is_over = True
         except Killed:
             pass
         sync(klaviyo, ledger, *later)
         assert klaviyo.members(NAME) == set(later)
-        assert ledger.members_of(PARTITION.key).keys() == keys(*later)
-        assert not ledger.joining_of(PARTITION.key)
+        assert list_members(ledger, PARTITION.key).keys() == keys(*later)
+        assert not unconfirmed_members(ledger, PARTITION.key)
         moment += 1

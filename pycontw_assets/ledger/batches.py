@@ -1,0 +1,243 @@
+"""Batches of newcomers and their invitations. One invitation per edition, address and access period."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import (
+    LET_IN,
+    BatchState,
+    batches,
+    chunks,
+    grants,
+    holdings,
+    invitations,
+    pool_lists,
+    same_span,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One campaign: the newcomers of one poll of one event."""
+
+    batch_key: str
+    edition: str
+    partition_key: str
+    poll_id: str
+    state: BatchState
+    campaign_name: str
+    created_at: datetime
+    send_at: datetime | None = None
+    list_name: str | None = None
+    list_id: str | None = None
+    campaign_id: str | None = None
+    message_id: str | None = None
+    campaign_intended_at: datetime | None = None
+    send_intended_at: datetime | None = None
+    accepted_at: datetime | None = None
+    ended_at: datetime | None = None
+    remote_status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    address_key: str
+    span: int
+    state: str
+    profile_id: str | None = None
+    reason: str | None = None
+
+
+def find_newcomers(ledger: Ledger, partition_key: str, edition: str) -> dict[str, int]:
+    """Address key -> span of the holders of this event who were let in and are in no batch yet."""
+    query = (
+        sa.select(grants.c.address_key, grants.c.span)
+        .join(
+            holdings,
+            sa.and_(holdings.c.address_key == grants.c.address_key, holdings.c.partition_key == partition_key),
+        )
+        .where(
+            grants.c.edition == edition,
+            grants.c.state.in_(LET_IN),
+            ~sa.exists().where(same_span),
+        )
+        .order_by(grants.c.granted_at, grants.c.address_key)
+    )
+    with ledger.engine.begin() as db:
+        return {row.address_key: row.span for row in db.execute(query)}
+
+
+def claim_batch(ledger: Ledger, batch: Batch, spans: Mapping[str, int]) -> None:
+    """Write a batch and its invitations in one transaction: from now on they belong to it only."""
+    rows = [
+        {"edition": batch.edition, "address_key": key, "span": span, "batch_key": batch.batch_key}
+        for key, span in sorted(spans.items())
+    ]
+    values = {name: getattr(batch, name) for name in Batch.__dataclass_fields__}
+    try:
+        with ledger.engine.begin() as db:
+            db.execute(sa.insert(batches).values(**values))
+            for chunk in chunks(rows):
+                db.execute(sa.insert(invitations).values(state="claimed"), chunk)
+    except sa.exc.IntegrityError:
+        raise LedgerError("another run claimed some of these addresses; the next poll takes the rest") from None
+
+
+def count_claimed(ledger: Ledger, poll_id: str) -> int:
+    """How many invitations one poll started so far."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(invitations.join(batches, batches.c.batch_key == invitations.c.batch_key))
+        .where(batches.c.poll_id == poll_id)
+    )
+    return int(ledger.scalar(query) or 0)
+
+
+def unfinished_batches(ledger: Ledger, partition_key: str) -> list[Batch]:
+    query = (
+        sa.select(batches)
+        .where(batches.c.partition_key == partition_key, batches.c.state.in_(("open", "accepted")))
+        .order_by(batches.c.created_at, batches.c.batch_key)
+    )
+    with ledger.engine.begin() as db:
+        return [Batch(**row._mapping) for row in db.execute(query)]
+
+
+def cancelled_batches(ledger: Ledger, partition_key: str) -> list[Batch]:
+    """Those with people who are still let in, were not mailed because of it, and were not released yet."""
+    waiting = (
+        sa.exists()
+        .where(invitations.c.batch_key == batches.c.batch_key, invitations.c.reason == batches.c.remote_status)
+        .where(same_span, grants.c.state.in_(LET_IN))
+    )
+    mine = (batches.c.partition_key == partition_key, batches.c.state == "cancelled")
+    query = sa.select(batches).where(*mine, waiting).order_by(batches.c.created_at, batches.c.batch_key)
+    with ledger.engine.begin() as db:
+        return [Batch(**row._mapping) for row in db.execute(query)]
+
+
+def get_batch(ledger: Ledger, batch_key: str) -> Batch:
+    with ledger.engine.begin() as db:
+        return Batch(**db.execute(sa.select(batches).where(batches.c.batch_key == batch_key)).one()._mapping)
+
+
+def update_batch(ledger: Ledger, batch_key: str, **values: Any) -> Batch:
+    with ledger.engine.begin() as db:
+        db.execute(sa.update(batches).where(batches.c.batch_key == batch_key).values(**values))
+    return get_batch(ledger, batch_key)
+
+
+def intend_send(ledger: Ledger, batch_key: str) -> bool:
+    """Write "about to send", unless somebody did: of two runs that prepared the same batch, one may go on."""
+    unsent = (batches.c.batch_key == batch_key, batches.c.state == "open", batches.c.send_intended_at.is_(None))
+    with ledger.engine.begin() as db:
+        written = db.execute(sa.update(batches).where(*unsent).values(send_intended_at=ledger.clock()))
+    return written.rowcount == 1
+
+
+def accept_batch(ledger: Ledger, batch_key: str) -> Batch:
+    """The service took the sending over: its invitations are out of our hands."""
+    mine = sa.and_(invitations.c.batch_key == batch_key, invitations.c.state == "claimed")
+    with ledger.engine.begin() as db:
+        db.execute(sa.update(invitations).where(mine).values(state="accepted"))
+        now = ledger.clock()
+        db.execute(sa.update(batches).where(batches.c.batch_key == batch_key).values(state="accepted", accepted_at=now))
+    return get_batch(ledger, batch_key)
+
+
+def reopen_batch(ledger: Ledger, batch_key: str, **values: Any) -> Batch:
+    """Its sending was taken back before anything left: its invitations are claimed again."""
+    mine = sa.and_(invitations.c.batch_key == batch_key, invitations.c.state == "accepted")
+    with ledger.engine.begin() as db:
+        db.execute(sa.update(invitations).where(mine).values(state="claimed"))
+        changes = {"state": "open", "accepted_at": None, **values}
+        db.execute(sa.update(batches).where(batches.c.batch_key == batch_key).values(**changes))
+    return get_batch(ledger, batch_key)
+
+
+def close_batch(ledger: Ledger, batch_key: str, state: BatchState, remote_status: str | None) -> Batch:
+    """The batch ended; its pool list rests before it may be used again. Of a cancelled one nobody was reached."""
+    now = ledger.clock()
+    waiting = (invitations.c.batch_key == batch_key, invitations.c.state.in_(("claimed", "accepted")))
+    with ledger.engine.begin() as db:
+        if state == "cancelled":
+            missed = {"state": "unreachable", "reason": remote_status}
+            db.execute(sa.update(invitations).where(*waiting).values(**missed))
+        db.execute(
+            sa.update(batches)
+            .where(batches.c.batch_key == batch_key)
+            .values(state=state, remote_status=remote_status, ended_at=now)
+        )
+        db.execute(
+            sa.update(pool_lists).where(pool_lists.c.batch_key == batch_key).values(batch_key=None, released_at=now)
+        )
+    return get_batch(ledger, batch_key)
+
+
+def invitations_in(ledger: Ledger, batch_key: str) -> list[Invitation]:
+    columns = [invitations.c[name] for name in Invitation.__dataclass_fields__]
+    query = sa.select(*columns).where(invitations.c.batch_key == batch_key).order_by(invitations.c.address_key)
+    with ledger.engine.begin() as db:
+        return [Invitation(**row._mapping) for row in db.execute(query)]
+
+
+def invitations_without_access(ledger: Ledger, batch: Batch) -> set[str]:
+    """Those of a batch whose access was taken back since, or is being taken back."""
+    query = (
+        sa.select(invitations.c.address_key)
+        .join(grants, sa.and_(same_span, grants.c.state.in_(("revoking", "revoked"))))
+        .where(invitations.c.batch_key == batch.batch_key, invitations.c.state == "accepted")
+    )
+    return ledger.column(query)
+
+
+def update_invitations(ledger: Ledger, batch_key: str, keys: Iterable[str], **values: Any) -> None:
+    with ledger.engine.begin() as db:
+        for chunk in chunks(sorted(keys)):
+            mine = (invitations.c.batch_key == batch_key, invitations.c.address_key.in_(chunk))
+            db.execute(sa.update(invitations).where(*mine).values(**values))
+
+
+def record_profiles(ledger: Ledger, batch_key: str, profile_ids: Mapping[str, str]) -> None:
+    key = [invitations.c[name] for name in ("edition", "address_key", "span")]
+    by_key = [column == sa.bindparam(f"its_{column.name}") for column in key]
+    update = sa.update(invitations).where(*by_key).values(profile_id=sa.bindparam("its_profile"))
+    mine = sa.select(*(column.label(f"its_{column.name}") for column in key))
+    with ledger.engine.begin() as db:
+        # By their whole key: by batch and address, SQLite would look through the batch for each of them.
+        found = db.execute(mine.where(invitations.c.batch_key == batch_key)).mappings()
+        rows = [
+            {**row, "its_profile": profile_ids[row["its_address_key"]]}
+            for row in found
+            if row["its_address_key"] in profile_ids
+        ]
+        for chunk in chunks(rows):
+            db.execute(update, chunk)
+
+
+def release_invitations(ledger: Ledger, batch_key: str, keys: Iterable[str]) -> None:
+    """Take addresses out of a batch that was never sent, so that another one may invite them."""
+    with ledger.engine.begin() as db:
+        for chunk in chunks(sorted(keys)):
+            mine = (invitations.c.batch_key == batch_key, invitations.c.address_key.in_(chunk))
+            db.execute(sa.delete(invitations).where(*mine))
+
+
+def count_invitations(ledger: Ledger, partition_key: str) -> dict[str, int]:
+    """Invitations of an event's batches by state."""
+    query = (
+        sa.select(invitations.c.state, sa.func.count())
+        .join(batches, batches.c.batch_key == invitations.c.batch_key)
+        .where(batches.c.partition_key == partition_key)
+        .group_by(invitations.c.state)
+    )
+    with ledger.engine.begin() as db:
+        return {row[0]: row[1] for row in db.execute(query)}

@@ -1,0 +1,165 @@
+"""Grants: the access periods of addresses, from intended to revoked. One is open per edition and address."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import (
+    GrantState,
+    chunks,
+    grants,
+    holdings,
+    insert_missing,
+    unread,
+)
+
+_MOST_DOUBLINGS = 20  # of a pause; further on only the number would grow
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One span of access of one address. ``ours`` is false for who was on the list before us."""
+
+    edition: str
+    address_key: str
+    span: int
+    partition_key: str
+    state: GrantState
+    ours: bool
+    attempts: int = 0
+    retry_at: datetime | None = None
+
+
+def current_grants(ledger: Ledger, edition: str) -> dict[str, Grant]:
+    """The current span of every address that is, or is about to be, let in."""
+    query = _select_grants().where(grants.c.edition == edition, grants.c.state != "revoked")
+    with ledger.engine.begin() as db:
+        return {grant.address_key: grant for grant in map(_grant, db.execute(query))}
+
+
+def holders_to_let_in(
+    ledger: Ledger, partition_key: str, edition: str, settled: Collection[GrantState]
+) -> dict[str, Grant | None]:
+    """The event's holders whose open span is in none of the ``settled`` states, or who have none.
+
+    For every tick: nearly all holders are settled, and those never leave the database.
+    """
+    current = sa.and_(
+        grants.c.edition == edition, grants.c.address_key == holdings.c.address_key, grants.c.state != "revoked"
+    )
+    query = (
+        _select_grants(holdings.c.address_key.label("holder"))
+        .select_from(holdings.outerjoin(grants, current))
+        .where(
+            holdings.c.partition_key == partition_key,
+            sa.or_(grants.c.state.is_(None), grants.c.state.not_in(settled)),
+        )
+    )
+    with ledger.engine.begin() as db:
+        return {row[-1]: _grant(row[:-1]) if row.state else None for row in db.execute(query)}
+
+
+def intend_grants(
+    ledger: Ledger,
+    edition: str,
+    partition_key: str,
+    keys: Iterable[str],
+    *,
+    ours: bool,
+    state: GrantState = "intended",
+) -> None:
+    """Open a new span for every key that has none open (before the call that lets them in)."""
+    now = ledger.clock()
+    with ledger.engine.begin() as db:
+        spans = dict(
+            db.execute(
+                sa.select(grants.c.address_key, sa.func.max(grants.c.span))
+                .where(grants.c.edition == edition)
+                .group_by(grants.c.address_key)
+            ).all()
+        )
+        rows = [
+            {
+                "edition": edition, "address_key": key, "span": spans.get(key, 0) + 1,
+                "partition_key": partition_key, "state": state, "ours": ours, "intended_at": now,
+                "granted_at": now if state == "granted" else None,
+            }
+            for key in sorted(keys)
+        ]  # fmt: skip
+        insert_missing(db, grants, rows)
+
+
+def set_grants(ledger: Ledger, edition: str, keys: Iterable[str], state: GrantState, **values: Any) -> None:
+    """Move the open spans of ``keys`` to ``state``, stamping the time it stands for."""
+    stamp = {"granted": "granted_at", "revoked": "revoked_at"}.get(state)
+    changes = {"state": state, **({stamp: ledger.clock()} if stamp else {}), **values}
+    with ledger.engine.begin() as db:
+        for chunk in chunks(sorted(keys)):
+            db.execute(sa.update(grants).where(*_open_grants_of(edition, chunk)).values(**changes))
+
+
+def postpone_grants(
+    ledger: Ledger, edition: str, keys: Iterable[str], base: timedelta, cap: timedelta, *, once_at_once: bool = False
+) -> None:
+    """A grant that had no effect is tried again after a pause that doubles each time.
+
+    ``once_at_once``: the first pause is none, so that a blip costs one poll.
+    """
+    with ledger.engine.begin() as db:
+        for row in [r for chunk in chunks(sorted(keys)) for r in _grants_of(db, edition, chunk)]:
+            pause = min(base * 2 ** min(row.attempts, _MOST_DOUBLINGS), cap)
+            pause = timedelta(0) if once_at_once and row.attempts == 0 else pause
+            values = {"attempts": row.attempts + 1, "retry_at": ledger.clock() + pause}
+            db.execute(sa.update(grants).where(*_open_grants_of(edition, [row.address_key])).values(**values))
+
+
+def grants_without_ticket(ledger: Ledger, edition: str) -> dict[str, Grant]:
+    """Open spans, opened by us, whose address holds no usable ticket in any event any more.
+
+    None while the orders of some event are unread: whoever gave a ticket back may have another one there.
+    """
+    query = _select_grants().where(*_lapsed(edition), grants.c.state != "revoked", grants.c.ours.is_(True))
+    with ledger.engine.begin() as db:
+        return {grant.address_key: grant for grant in map(_grant, db.execute(query))}
+
+
+def recheck_preexisting_guests(ledger: Ledger, edition: str) -> None:
+    """Who was on the list before us and holds no ticket any more may leave it unseen: to be looked up again."""
+    seen = (*_lapsed(edition), grants.c.state == "granted", grants.c.ours.is_(False))
+    with ledger.engine.begin() as db:
+        db.execute(sa.update(grants).where(*seen).values(state="intended"))
+
+
+def count_revoked(ledger: Ledger, poll_id: str) -> int:
+    """How many spans one poll ended so far."""
+    query = sa.select(sa.func.count()).select_from(grants).where(grants.c.revoked_in == poll_id)
+    return int(ledger.scalar(query) or 0)
+
+
+def _select_grants(*others: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """The columns of a ``Grant`` in its order, then the others: there can be very many rows."""
+    return sa.select(*(grants.c[name] for name in Grant.__dataclass_fields__), *others)
+
+
+def _grant(row: Sequence[Any]) -> Grant:
+    return Grant(*row)
+
+
+def _open_grants_of(edition: str, keys: list[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    return (grants.c.edition == edition, grants.c.state != "revoked", grants.c.address_key.in_(keys))
+
+
+def _lapsed(edition: str) -> tuple[sa.ColumnElement[bool], ...]:
+    still = sa.select(holdings.c.address_key).where(holdings.c.edition == edition)
+    none_unread = ~sa.exists().where(unread.c.edition == edition)
+    return (grants.c.edition == edition, grants.c.address_key.not_in(still), none_unread)
+
+
+def _grants_of(db: sa.Connection, edition: str, keys: list[str]) -> list[sa.Row[Any]]:
+    return list(db.execute(sa.select(grants).where(*_open_grants_of(edition, keys))))

@@ -1,0 +1,103 @@
+"""The members of each event's ticket-holder list, and the pool of lists that batches reserve."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import (
+    chunks,
+    holdings,
+    insert_missing,
+    joining,
+    members,
+    pool_lists,
+)
+
+
+def list_members(ledger: Ledger, partition_key: str) -> dict[str, str | None]:
+    """Pseudonym -> profile id of those who are, or may be, on the event's list, and of those Klaviyo refused."""
+    query = sa.select(members.c.address_key, members.c.profile_id).where(members.c.partition_key == partition_key)
+    with ledger.engine.begin() as db:
+        return {row.address_key: row.profile_id for row in db.execute(query)}
+
+
+def unconfirmed_members(ledger: Ledger, partition_key: str) -> set[str]:
+    """Of the members, those of whom only Klaviyo knows whether they are on the list."""
+    return ledger.column(sa.select(joining.c.address_key).where(joining.c.partition_key == partition_key))
+
+
+def count_list_changes(ledger: Ledger, partition_key: str) -> int:
+    """How many holders are not known to be on the event's list, and how many on it hold no ticket of the event."""
+    holder = sa.select(holdings.c.address_key).where(holdings.c.partition_key == partition_key)
+    member = sa.select(members.c.address_key).where(members.c.partition_key == partition_key)
+    unsure = sa.select(joining.c.address_key).where(joining.c.partition_key == partition_key)
+    certain = member.where(members.c.address_key.not_in(unsure))
+    missing, leaving = holder.except_(certain).subquery(), member.except_(holder).subquery()
+    counts = [sa.select(sa.func.count()).select_from(rows).scalar_subquery() for rows in (missing, leaving)]
+    return int(ledger.scalar(sa.select(counts[0] + counts[1])) or 0)
+
+
+def intend_members(ledger: Ledger, partition_key: str, profile_ids: Mapping[str, str | None]) -> None:
+    """Before the call that adds them: whoever dies in it leaves nobody on the list that is not known here."""
+    keys = sorted(profile_ids)
+    rows: list[dict[str, Any]] = [{"partition_key": partition_key, "address_key": key} for key in keys]
+    with ledger.engine.begin() as db:
+        _forget_members(db, partition_key, keys)
+        insert_missing(db, members, [{**row, "profile_id": profile_ids[row["address_key"]]} for row in rows])
+        insert_missing(db, joining, rows)
+
+
+def confirm_members(ledger: Ledger, partition_key: str, keys: Iterable[str]) -> None:
+    """After the call."""
+    with ledger.engine.begin() as db:
+        _strike_off(db, joining, partition_key, keys)
+
+
+def forget_members(ledger: Ledger, partition_key: str, keys: Collection[str]) -> None:
+    with ledger.engine.begin() as db:
+        _forget_members(db, partition_key, keys)
+
+
+def _forget_members(db: sa.Connection, partition_key: str, keys: Collection[str]) -> None:
+    for table in (members, joining):
+        _strike_off(db, table, partition_key, keys)
+
+
+def reserve_pool_list(ledger: Ledger, batch_key: str, names: Iterable[str], rested_since: datetime) -> str | None:
+    """Give a batch a list of the pool that no other batch uses and that rested; ``None``: all are busy."""
+    with ledger.engine.begin() as db:
+        held = db.scalar(sa.select(pool_lists.c.list_name).where(pool_lists.c.batch_key == batch_key))
+        if held is not None:
+            return str(held)
+        insert_missing(db, pool_lists, [{"list_name": name} for name in names])
+        unused = pool_lists.c.released_at.is_(None)
+        free = sa.select(pool_lists.c.list_name).where(
+            pool_lists.c.batch_key.is_(None), sa.or_(unused, pool_lists.c.released_at <= rested_since)
+        )
+        # Rested ones first: a list that was never used would have to be made.
+        first = free.order_by(unused, pool_lists.c.released_at, pool_lists.c.list_name).limit(1)
+        # One that another process is just taking is not free; SQLite lets one process write at a time anyway.
+        name = db.scalar(first.with_for_update(skip_locked=True))
+        if name is not None:
+            db.execute(sa.update(pool_lists).where(pool_lists.c.list_name == name).values(batch_key=batch_key))
+    return name
+
+
+def release_pool_list(ledger: Ledger, batch_key: str) -> None:
+    """Hand a list back that was found unfit, so that it rests and another is chosen."""
+    with ledger.engine.begin() as db:
+        db.execute(
+            sa.update(pool_lists)
+            .where(pool_lists.c.batch_key == batch_key)
+            .values(batch_key=None, released_at=ledger.clock())
+        )
+
+
+def _strike_off(db: sa.Connection, table: sa.Table, partition_key: str, keys: Iterable[str]) -> None:
+    for chunk in chunks(sorted(keys)):
+        db.execute(sa.delete(table).where(table.c.partition_key == partition_key, table.c.address_key.in_(chunk)))
