@@ -54,12 +54,12 @@ def _run(requests_of: Callable[[Any, str], Iterable[Any]]) -> dict[str, Any]:
     from pycontw_assets.commands.instance import checked_services, open_instance
     from pycontw_assets.definitions import build_definitions
     from pycontw_assets.orchestration.poll import execute
-    from pycontw_assets.orchestration.run_recording import look
+    from pycontw_assets.orchestration.run_recording import observe_and_record
 
     services = checked_services()
     definitions = build_definitions(services)
     with open_instance(services.settings) as instance:
-        asked_for = requests_of(look(services, instance), "of a benchmark")
+        asked_for = requests_of(observe_and_record(services, instance), "of a benchmark")
         reports = [execute(definitions, instance, request) for request in asked_for]
     return _told(services, reports)
 

@@ -11,7 +11,7 @@ from pycontw_assets.play.drill.play import Drill
 from pycontw_assets.play.drill.sale import Pay, Sale, Sell
 from pycontw_assets.play.drill.script import write_script
 from pycontw_assets.play.drill.waits import both
-from pycontw_assets.play.scratch_installation import open_trial
+from pycontw_assets.play.scratch_installation import scratch_installation
 
 
 def sale(orders: int, latency: float) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def sale(orders: int, latency: float) -> dict[str, Any]:
     Waits for the next poll are skipped, what the pipeline does is real: the clock that measures runs on with both.
     """
     script = [step for step in write_script(orders, seed=0) if isinstance(step, Sell | Pay)]
-    with open_trial() as trial:
+    with scratch_installation() as trial:
         slow_down(trial.world, latency)
         drill = Drill(trial, Sale(trial, script, seed=0))
         drill.run()

@@ -163,13 +163,13 @@ class Settings(BaseSettings):
     revoke_limit: int | None = Field(
         None,
         ge=0,
-        description="most revocations one poll may do without a person's consent (`poll --consent revoke`); "
+        description="most revocations one poll may do without a person's consent (`poll --allow revoke`); "
         "unset: the larger of 5 and 10 % of those granted",
     )
     invite_limit: int = Field(
         2000,
         ge=0,
-        description="most invitations one poll may start without a person's consent (`poll --consent invite`)",
+        description="most invitations one poll may start without a person's consent (`poll --allow invite`)",
     )
     retention_days: int = Field(
         180,

@@ -206,6 +206,6 @@ def _dying_with_us() -> list[str]:
 
 
 def age_leases(engine: sa.Engine, seconds: float) -> None:
-    """Time passes for the leases: on a server they go by its clock, which no test can move."""
+    """Time passes for the locks: on a server they go by its clock, which no test can move."""
     with engine.begin() as db:
-        db.exec_driver_sql(f"UPDATE leases SET expires_at = expires_at - {seconds}")
+        db.exec_driver_sql(f"UPDATE locks SET expires_at = expires_at - {seconds}")

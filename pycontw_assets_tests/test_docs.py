@@ -168,7 +168,7 @@ def test_the_guides_can_be_followed_to_the_letter(
     monkeypatch.setattr("builtins.input", lambda _question: "yes")
     reader = Reader(tmp_path)
     for command in [command for name in RUN_HERE for command in commands_of(name) if not is_run_elsewhere(command)]:
-        if command.endswith("--consent book"):
+        if command.endswith("--allow book"):
             assert [mail.address for mail in world.outbox] == ["organiser@example.org"]
             world.cancel(max(world.kktix.tickets))
             reader.type(command)  # the first of the two polls that the guide asks for

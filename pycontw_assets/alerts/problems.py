@@ -48,7 +48,7 @@ alarms = sa.Table(
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Problem:
     """Why one thing (``subject``: an asset, or the poll) failed or what it found, for one event ("" for none).
 
     ``text`` holds one line per finding of this cause. ``times`` counts attempts in a row that met it.
@@ -94,7 +94,7 @@ class Message:
     over: tuple[str, ...]
 
 
-class Troubles:
+class Problems:
     """The two tables, beside the ledger's own."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -127,7 +127,7 @@ class Troubles:
             since, times = (earlier.since, earlier.times + 1) if earlier else (self._clock(), 1)
             upsert(db, troubles, key, {"text": text, "is_failure": is_failure, "since": since, "times": times})
 
-    def standing(self) -> list[Trouble]:
+    def standing(self) -> list[Problem]:
         with self._engine.begin() as db:
             return read_standing(db)
 
@@ -145,15 +145,15 @@ class Troubles:
                 upsert(db, alarms, {"cause": alarm.cause}, told)
 
 
-def read_standing(db: sa.Connection) -> list[Trouble]:
+def read_standing(db: sa.Connection) -> list[Problem]:
     """Oldest first. Reads only, also where nobody may write."""
     rows = db.execute(sa.select(troubles).order_by(troubles.c.since, troubles.c.partition_key))
-    return [Trouble(**row._mapping) for row in rows]
+    return [Problem(**row._mapping) for row in rows]
 
 
-def alarms_of(standing: Iterable[Trouble], known_keys: Collection[str]) -> dict[str, Alarm]:
+def alarms_of(standing: Iterable[Problem], known_keys: Collection[str]) -> dict[str, Alarm]:
     """Cause -> alarm. Single failures are left to the next poll; events that are gone worry nobody."""
-    groups: dict[str, list[Trouble]] = {}
+    groups: dict[str, list[Problem]] = {}
     for trouble in standing:
         if trouble.partition_key and trouble.partition_key not in known_keys:
             continue
@@ -165,7 +165,7 @@ def alarms_of(standing: Iterable[Trouble], known_keys: Collection[str]) -> dict[
     }
 
 
-def _alarm(cause: str, group: list[Trouble]) -> Alarm:
+def _alarm(cause: str, group: list[Problem]) -> Alarm:
     lines = [_line(trouble, text) for trouble in group for text in trouble.text.splitlines()]
     events = len({trouble.partition_key for trouble in group if trouble.partition_key})
     waiting = f", {events} event{'s' * (events != 1)} waiting" if events else ""
@@ -174,7 +174,7 @@ def _alarm(cause: str, group: list[Trouble]) -> Alarm:
     return Alarm(cause, title, tuple(lines), len(lines), first.is_failure, min(trouble.since for trouble in group))
 
 
-def _line(trouble: Trouble, text: str) -> str:
+def _line(trouble: Problem, text: str) -> str:
     return f"{trouble.partition_key}: {text}" if trouble.partition_key else text
 
 
@@ -205,8 +205,8 @@ def _paragraph(alarm: Alarm) -> list[str]:
     return [f"{alarm.title} (since {alarm.since:%Y-%m-%d %H:%M} UTC)", *lines, ""]
 
 
-def _lasted(span: timedelta) -> str:
-    minutes = round(span.total_seconds() / 60)
+def _lasted(period: timedelta) -> str:
+    minutes = round(period.total_seconds() / 60)
     return f"{minutes} min" if minutes < 120 else f"{round(minutes / 60)} h"  # noqa: PLR2004
 
 

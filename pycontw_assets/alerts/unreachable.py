@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import LET_IN, batches, grants, holdings, invitations, same_span
+from pycontw_assets.ledger.tables import LET_IN, batches, entitlements, grants, invitations, same_period
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
@@ -62,12 +62,12 @@ def _why(services: Services, record: AttendeeRecord, reasons: dict[str, str]) ->
 
 def _refused(ledger: Ledger, edition: str, partition_key: str) -> dict[str, str]:
     """Pseudonym of an address that holds a ticket -> why its present invitation cannot arrive."""
-    mine = sa.and_(invitations.c.address_key == holdings.c.address_key, invitations.c.edition == edition)
-    current = sa.and_(same_span, grants.c.state.in_(LET_IN))
+    mine = sa.and_(invitations.c.address_key == entitlements.c.address_key, invitations.c.edition == edition)
+    current = sa.and_(same_period, grants.c.state.in_(LET_IN))
     query = (
         sa.select(invitations.c.address_key, invitations.c.reason)
-        .select_from(holdings.join(invitations, mine).join(grants, current).join(batches))
-        .where(holdings.c.partition_key == partition_key, invitations.c.state == "unreachable")
+        .select_from(entitlements.join(invitations, mine).join(grants, current).join(batches))
+        .where(entitlements.c.partition_key == partition_key, invitations.c.state == "unreachable")
         .where(batches.c.state != "cancelled")
     )
     with ledger.engine.begin() as db:

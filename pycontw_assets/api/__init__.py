@@ -1,1 +1,1 @@
-"""The manners of every HTTP client: time-outs, retries, safe errors, rate limits. No database."""
+"""The client_options of every HTTP client: time-outs, retries, safe errors, rate limits. No database."""

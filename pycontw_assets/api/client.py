@@ -1,4 +1,4 @@
-"""HTTP manners for all three services: time-outs, bounded retry by named kinds, safe error texts.
+"""HTTP client_options for all three services: time-outs, bounded retry by named kinds, safe error texts.
 
 Every error that leaves here is safe to log: it names the service, the operation and the status, never a
 query string, a body, an address or a key. Nothing of ``requests`` escapes (its texts quote full URLs): failures
@@ -192,7 +192,7 @@ class ApiClient:
             patience.pause(pause)
 
     def _wait_for_turn(self, call: _Call, patience: _Patience) -> None:
-        """Our own pace first, then whatever wait a 429 has imposed on all threads of this client."""
+        """Our own waits first, then whatever wait a 429 has imposed on all threads of this client."""
         if self._limiter and call.group:
             self._wait(call, patience, self._limiter.reserve(call.group, patience.left), "our own rate limit")
         waited_for = float("-inf")

@@ -39,7 +39,7 @@ _MOST_REFUSALS = 30  # of one step: enough to find a few poison addresses
 _MOST_LOOKS = 12  # polls in which a guest who may show late is looked for
 _VOUCH = (
     "Look at the list in Gather: if it shows all who should be there, its answer was cut short, and polls wait until "
-    "it is whole. Only if they are missing there, too, run `pycontw-assets poll --consent guest-list`"
+    "it is whole. Only if they are missing there, too, run `pycontw-assets poll --allow guest-list`"
 )
 _TOLERANCE_COUNT = 1
 _TOLERANCE_SHARE = 0.01
@@ -74,13 +74,13 @@ class Gather(Protocol):
 class GuestListChange:
     """The decision for one event; keys are pseudonyms.
 
-    ``add``: not on the list; ``adopt``: on it already, before us; ``confirm``: ours, seen on the list;
+    ``add``: not on the list; ``preexisting``: on it already; ``confirm``: ours, seen on the list;
     ``revoke``: ours, on the list, no ticket any more; ``end``: ours, no ticket and not on the list;
     ``cede``: was ours, but somebody edited the entry, so it is theirs to remove.
     """
 
     add: frozenset[str] = frozenset()
-    adopt: frozenset[str] = frozenset()
+    preexisting: frozenset[str] = frozenset()
     confirm: frozenset[str] = frozenset()
     revoke: frozenset[str] = frozenset()
     end: frozenset[str] = frozenset()
@@ -92,7 +92,7 @@ class GuestListOutcome:
     """Counts of one step, and the problems a person should hear of."""
 
     granted: int = 0
-    adopted: int = 0
+    preexisting: int = 0
     revoked: int = 0
     unconfirmed: int = 0
     waiting_revocations: int = 0
@@ -106,23 +106,23 @@ def entry() -> dict[str, str]:
 
 def is_due(grant: Grant | None, now: datetime) -> bool:
     """Whether a holder still has to be let in."""
-    if grant is None or grant.state in ("revoking", "waived"):
+    if grant is None or grant.state in ("revoking", "assumed"):
         return True
     return grant.state == "intended" and (grant.retry_at is None or grant.retry_at <= now)
 
 
 def decide(
-    holders: Iterable[str], grants: Mapping[str, Grant], lapsed: Iterable[str], present: Mapping[str, Entry]
+    holders: Iterable[str], grants: Mapping[str, Grant], without_ticket: Iterable[str], present: Mapping[str, Entry]
 ) -> GuestListChange:
     """Pure: what the list needs. ``present`` maps pseudonyms of the listed addresses to their entries."""
     wanted = set(holders)
     listed = wanted & present.keys()
-    leaving = set(lapsed) - wanted
+    leaving = set(without_ticket) - wanted
     ours = frozenset(key for key in listed if _put_there_by_us(grants.get(key), present[key]))
     removable = frozenset(key for key in leaving & present.keys() if _may_be_removed(grants.get(key), present[key]))
     return GuestListChange(
         add=frozenset(wanted - present.keys()),
-        adopt=frozenset(listed - ours),
+        preexisting=frozenset(listed - ours),
         confirm=ours,
         revoke=removable,
         end=frozenset(leaving - present.keys()),
@@ -137,7 +137,7 @@ def _put_there_by_us(grant: Grant | None, listed: Entry) -> bool:
     """
     if grant is None or not grant.ours:
         return False
-    if grant.state in ("intended", "waived"):
+    if grant.state in ("intended", "assumed"):
         return is_our_writing(listed)
     return grant.state == "revoking" or looks_ours(listed)
 
@@ -152,7 +152,7 @@ def _may_be_removed(grant: Grant | None, listed: Entry) -> bool:
 
 
 def _has_left(grant: Grant) -> bool:
-    """Of a guest who is not on the list: whether that ends the span, rather than being mended."""
+    """Of a guest who is not on the list: whether that ends the period, rather than being mended."""
     return grant.state == "revoking" or _was_guest_of_others(grant)
 
 
@@ -216,7 +216,7 @@ def enter_space(ledger: Ledger, edition: str, space_id: str) -> None:
         return
     if before is not None:
         let_in = [key for key, grant in current_grants(ledger, edition).items() if grant.state == "granted"]
-        set_grants(ledger, edition, let_in, "waived")
+        set_grants(ledger, edition, let_in, "assumed")
         for noted in (_SIZE, _DOUBTED):
             ledger.note(noted, "")
     ledger.note(_SPACE, space)
@@ -237,7 +237,7 @@ class GuestListStep:
     exclusive: Callable[[], AbstractContextManager[None]]
     poll_id: str
     configured_limit: int | None = None
-    consents: frozenset[str] = frozenset()
+    overrides: frozenset[str] = frozenset()
     problems: list[str] = field(default_factory=list)
     _refusals: int = 0
     _accepted: bool = False
@@ -249,33 +249,36 @@ class GuestListStep:
         """Add who is missing, remove whose ticket is gone. Without anything to do, Gather is not called."""
         recheck_preexisting_guests(self.ledger, partition.edition)
         grants = current_grants(self.ledger, partition.edition)
-        lapsed = grants_without_ticket(self.ledger, partition.edition)
+        without_ticket = grants_without_ticket(self.ledger, partition.edition)
         now = self.ledger.clock()
         due = {key for key in holders if is_due(grants.get(key), now)}
         if self.client is None:
             in_doubt = {key for key in holders if key in grants and grants[key].state in ("intended", "revoking")}
             # Who was let in on the list itself stays to be taken off it when the step is switched on again.
-            return self._waive(
-                partition, due - grants.keys(), in_doubt, {key for key in lapsed if lapsed[key].state == "waived"}
+            return self._assume(
+                partition,
+                due - grants.keys(),
+                in_doubt,
+                {key for key in without_ticket if without_ticket[key].state == "assumed"},
             )
-        if not due and not lapsed:
+        if not due and not without_ticket:
             return GuestListOutcome()
         with self.exclusive():
             return self._sync(self.client, partition, holders)
 
-    def _waive(
-        self, partition: EventPartition, due: set[str], in_doubt: set[str], lapsed: set[str]
+    def _assume(
+        self, partition: EventPartition, due: set[str], in_doubt: set[str], without_ticket: set[str]
     ) -> GuestListOutcome:
         """Access is taken as given, also for those whose addition was in doubt when the step was switched off."""
-        intend_grants(self.ledger, partition.edition, partition.key, due, ours=True, state="waived")
-        set_grants(self.ledger, partition.edition, in_doubt, "waived")
-        set_grants(self.ledger, partition.edition, lapsed, "revoked", revoked_in=self.poll_id)
-        return GuestListOutcome(granted=len(due), revoked=len(lapsed))
+        intend_grants(self.ledger, partition.edition, partition.key, due, ours=True, state="assumed")
+        set_grants(self.ledger, partition.edition, in_doubt, "assumed")
+        set_grants(self.ledger, partition.edition, without_ticket, "revoked", revoked_in=self.poll_id)
+        return GuestListOutcome(granted=len(due), revoked=len(without_ticket))
 
     def _sync(self, client: Gather, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
         current = client.read()
         edition = partition.edition
-        grants, lapsed = current_grants(self.ledger, edition), grants_without_ticket(self.ledger, edition)
+        grants, without_ticket = current_grants(self.ledger, edition), grants_without_ticket(self.ledger, edition)
         present = self._by_key(current.entries)
         self._shown = set(present)
         doubt = self._doubt(current, grants)
@@ -287,7 +290,7 @@ class GuestListStep:
         granted = {key for key, grant in grants.items() if grant.state == "granted" and (grant.ours or not doubt)}
         vanished = granted - present.keys()
         wanted = {key for key in holders if key in vanished or is_due(grants.get(key), now)}
-        change = decide(wanted, grants, lapsed, present)
+        change = decide(wanted, grants, without_ticket, present)
         added = self._grant(client, partition, holders, change, grants, doubt)
         revoked, waiting = self._revoke_if_safe(client, edition, grants, change, doubt)
         self._note_lacking(grants, change)
@@ -297,7 +300,7 @@ class GuestListStep:
                 f"{unconfirmed} guests were sent to Gather and are not on its list; tried again with growing pauses"
             )
         return GuestListOutcome(
-            added + len(change.confirm), len(change.adopt), revoked, unconfirmed, waiting, tuple(self.problems)
+            added + len(change.confirm), len(change.preexisting), revoked, unconfirmed, waiting, tuple(self.problems)
         )
 
     def _without_left(self, edition: str, grants: Mapping[str, Grant], present: Collection[str]) -> dict[str, Grant]:
@@ -320,8 +323,8 @@ class GuestListStep:
     ) -> int:
         edition = partition.edition
         add = self._reopen_revoked(edition, change.add, doubt)
-        intend_grants(self.ledger, edition, partition.key, change.adopt, ours=False)
-        set_grants(self.ledger, edition, change.adopt, "granted", ours=False)
+        intend_grants(self.ledger, edition, partition.key, change.preexisting, ours=False)
+        set_grants(self.ledger, edition, change.preexisting, "granted", ours=False)
         set_grants(self.ledger, edition, change.confirm, "granted")
         if not add:
             return 0
@@ -345,7 +348,7 @@ class GuestListStep:
         return len(confirmed)
 
     def _reopen_revoked(self, edition: str, add: frozenset[str], doubt: str | None) -> frozenset[str]:
-        """Who bought again after leaving the list, by a removal in doubt or by somebody's hand: a new span begins."""
+        """Who bought again after leaving the list, by a removal in doubt or by somebody's hand: a new period begins."""
         grants = current_grants(self.ledger, edition)
         removed = {key for key in add if key in grants and _has_left(grants[key])}
         if removed and doubt:
@@ -394,10 +397,10 @@ class GuestListStep:
         if doubt:
             self.problems.append(f"{doubt}; {leaving} revocations refused. {_VOUCH}")
             return 0, leaving
-        if len(change.revoke) > limit and "revoke" not in self.consents:
+        if len(change.revoke) > limit and "revoke" not in self.overrides:
             self.problems.append(
                 f"{len(change.revoke)} revocations are due, more than the {limit} left for this poll; nobody "
-                "was removed. If they are right, run `pycontw-assets poll --consent revoke`"
+                "was removed. If they are right, run `pycontw-assets poll --allow revoke`"
             )
             return 0, leaving
         ended = self._keep_looking(edition, grants, change.end)
@@ -492,7 +495,7 @@ class GuestListStep:
         """
         doubt = distrust(current, self._by_key(current.entries), grants, self._last_size())
         asked, asker = self._asked()
-        shown, has_word = len(current.entries), "guest-list" in self.consents
+        shown, has_word = len(current.entries), "guest-list" in self.overrides
         if doubt and has_word and asked and asker != self.poll_id:
             if shown >= int(asked):
                 return None

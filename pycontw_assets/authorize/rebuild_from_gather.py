@@ -8,7 +8,7 @@ from pycontw_assets.authorize.guest_list import Entry, is_our_writing
 from pycontw_assets.ledger.grants import Grant
 
 
-def recall_grants(edition: str, holders: Mapping[str, str], present: Mapping[str, Entry] | None) -> list[Grant]:
+def rebuild_grants(edition: str, holders: Mapping[str, str], present: Mapping[str, Entry] | None) -> list[Grant]:
     """A grant for every holder (pseudonym -> partition key) by what the list says of it.
 
     Listed with an entry as we write it: let in by us. Listed otherwise: somebody else's guest, never ours to remove.
@@ -19,7 +19,7 @@ def recall_grants(edition: str, holders: Mapping[str, str], present: Mapping[str
 
 def _grant(edition: str, key: str, partition_key: str, present: Mapping[str, Entry] | None) -> Grant:
     if present is None:
-        return Grant(edition, key, 1, partition_key, "waived", ours=True)
+        return Grant(edition, key, 1, partition_key, "assumed", ours=True)
     if key not in present:
         return Grant(edition, key, 1, partition_key, "intended", ours=True)
     return Grant(edition, key, 1, partition_key, "granted", ours=is_our_writing(present[key]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.exits import FAILED, FINE
 from pycontw_assets.commands.instance import unchecked_services
-from pycontw_assets.commands.polling import add_consents
+from pycontw_assets.commands.polling import add_overrides
 
 if TYPE_CHECKING:
     from pycontw_assets.commands.exits import Commands
@@ -23,7 +23,7 @@ _MOST_NAMED = 10
 def add_to(commands: Commands) -> None:
     plan = commands.add_parser("plan", help="what a poll would change outside; changes nothing")
     plan.add_argument("--json", action="store_true", help="print one JSON document, nobody left out")
-    add_consents(plan)
+    add_overrides(plan)
     plan.set_defaults(run=_plan)
 
 
@@ -31,7 +31,7 @@ def _plan(parsed: argparse.Namespace) -> int:
     services = unchecked_services()
     from pycontw_assets.pipeline.plan import as_document, make_plan
 
-    plan = make_plan(services, parsed.consent)
+    plan = make_plan(services, parsed.allow)
     document = json.dumps(as_document(plan), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_plan(plan)))
     return FAILED if plan.problems or any(event.problems for event in plan.events) else FINE

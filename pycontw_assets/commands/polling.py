@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pycontw_assets.commands.exits import Commands
     from pycontw_assets.orchestration.poll import PollReport, RunReport
 
-CONSENTS = ("book", "guest-list", "invite", "revoke")
+OVERRIDES = ("book", "guest-list", "invite", "revoke")
 # What a line about an event tells, of the counts that its assets give.
 _TOLD = {
     "attendees": "attendees",
@@ -38,16 +38,16 @@ _TOLD = {
 def add_to(commands: Commands) -> None:
     poll = commands.add_parser("poll", help="one tick: what the sensor would do now, in this process")
     poll.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    add_consents(poll)
+    add_overrides(poll)
     poll.set_defaults(run=_poll)
 
 
-def add_consents(parser: argparse.ArgumentParser) -> None:
+def add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--consent",
+        "--allow",
         action="append",
         default=[],
-        choices=CONSENTS,
+        choices=OVERRIDES,
         help="a person's word for this poll: what it refuses to do by itself is right",
     )
 
@@ -59,7 +59,7 @@ def _poll(parsed: argparse.Namespace) -> int:
     from pycontw_assets.orchestration.poll import poll
 
     with open_instance(services.settings) as instance:
-        report = poll(build_definitions(services), services, instance, consents=parsed.consent)
+        report = poll(build_definitions(services), services, instance, overrides=parsed.allow)
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_poll(report)))
     if report.ok:

@@ -40,13 +40,13 @@ def _rebuild_ledger(_parsed: argparse.Namespace) -> int:
 
 
 def _adopt(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.pipeline.rebuild import adopt_people, live_edition
+    from pycontw_assets.pipeline.rebuild import live_edition, mark_people_invited
 
     services = checked_services()
     if parsed.edition and not re.fullmatch("[0-9]{4}", parsed.edition):
         raise InvalidSettings("--edition: needs four digits")
-    report = adopt_people(services, parsed.edition or live_edition(services), _lines(parsed.file))
-    print(f"edition {report.edition}: {report.adopted} adopted, {report.known} in a batch before")
+    report = mark_people_invited(services, parsed.edition or live_edition(services), _lines(parsed.file))
+    print(f"edition {report.edition}: {report.marked} marked as invited, {report.known} in a batch before")
     if report.invalid_lines:
         print(f"       ! no address in {len(report.invalid_lines)} lines: {', '.join(map(str, report.invalid_lines))}")
     return FAILED if report.invalid_lines else FINE

@@ -35,20 +35,20 @@ def _status(parsed: argparse.Namespace) -> int:
         status = look_up(services, instance)
     document = json.dumps(asdict(status), ensure_ascii=False, indent=2, default=str)
     print(document if parsed.json else "\n".join(describe_status(status)))
-    return FAILED if status.troubles else FINE
+    return FAILED if status.problems else FINE
 
 
 def describe_status(status: Status) -> Iterator[str]:
     yield paint(f"edition {status.edition or 'none yet'}: {len(status.events)} events", "bold")
     if status.events:
         yield from _table(status.events)
-    for trouble in status.troubles:
+    for trouble in status.problems:
         for line in trouble.text.splitlines():
             where = f"{trouble.partition_key} " if trouble.partition_key else ""
             times = f", {trouble.times} times" if trouble.times > 1 else ""
             since = f"since {trouble.since:%Y-%m-%d %H:%M} UTC{times}"
             yield paint(f"! {where}{trouble.subject}: {line} ({since})", "red" if trouble.is_failure else "yellow")
-    if not status.troubles:
+    if not status.problems:
         yield paint("no open problems", "green")
     yield from map(describe_finding, status.machinery)
 

@@ -22,7 +22,7 @@ GOOD_POLLS_UNTIL_GONE = 2
 _SHRINK_COUNT = 5
 _SHRINK_SHARE = 0.10
 _LONGEST_INTERVAL = timedelta(days=1)
-_WAY_OUT = "nobody is withdrawn. If they really left, run `pycontw-assets poll --consent book`"
+_WAY_OUT = "nobody is withdrawn. If they really left, run `pycontw-assets poll --allow book`"
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _LONGEST_INTEGER = 19  # digits; what fits a 64-bit column
 
@@ -148,10 +148,10 @@ def plan_fetch(
     expected = {attendee_id for attendee_id in present if not known[attendee_id].missing_polls}
     problem = book.problem or (None if trust_book else _shrinkage(expected, book.ids, missing & expected))
     back = {i for i in book.ids & known.keys() if known[i].gone_at is not None or known[i].missing_polls}
-    watched = {i for i in book.ids & known.keys() if is_watched(known[i])}
+    record_failures = {i for i in book.ids & known.keys() if is_watched(known[i])}
     retried = set(snapshot.quarantine) & (book.ids | present)
     new = book.ids - known.keys()
-    opened = (back | watched | retried) - new
+    opened = (back | record_failures | retried) - new
     rotation: set[int] = set()
     if snapshot.rotated_at is None or now >= snapshot.rotated_at + refresh:
         rotation = {i for i in book.ids & present if now >= refresh_due(known[i], refresh)} - opened
@@ -282,7 +282,7 @@ def settle(
     return replace(snapshot, quarantine=quarantine, rotated_at=rotated_at, rebuilding=rebuilding), None
 
 
-def open_ids(snapshot: OrderSnapshot) -> int:
+def count_reread_every_poll(snapshot: OrderSnapshot) -> int:
     """How many attendees the next poll has to look at whatever the book says."""
     pending = (r for r in snapshot.records.values() if is_watched(r) or (r.missing_polls and r.gone_at is None))
     return sum(1 for _ in pending) + len(snapshot.quarantine)

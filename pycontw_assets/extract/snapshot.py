@@ -130,7 +130,7 @@ def _first(partition: EventPartition, book: BookReading, known_before: int, trus
     if known_before and not trust_book and len(book.ids) < known_before * 0.9 - 1:
         raise UntrustedBook(
             f"the vault has lost the orders of {partition.key}, and its attendance book now lists {len(book.ids)} of "
-            f"{known_before} attendees; nothing was changed. Restore the vault, or run `poll --consent book`"
+            f"{known_before} attendees; nothing was changed. Restore the vault, or run `poll --allow book`"
         )
     return OrderSnapshot(partition, rebuilding=known_before > 0)
 

@@ -16,11 +16,11 @@ from pycontw_assets.ledger.tables import (
     BatchState,
     batches,
     chunks,
+    entitlements,
     grants,
-    holdings,
     invitations,
     pool_lists,
-    same_span,
+    same_period,
 )
 
 
@@ -50,36 +50,36 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class Invitation:
     address_key: str
-    span: int
+    period: int
     state: str
     profile_id: str | None = None
     reason: str | None = None
 
 
 def find_newcomers(ledger: Ledger, partition_key: str, edition: str) -> dict[str, int]:
-    """Address key -> span of the holders of this event who were let in and are in no batch yet."""
+    """Address key -> period of the holders of this event who were let in and are in no batch yet."""
     query = (
-        sa.select(grants.c.address_key, grants.c.span)
+        sa.select(grants.c.address_key, grants.c.period)
         .join(
-            holdings,
-            sa.and_(holdings.c.address_key == grants.c.address_key, holdings.c.partition_key == partition_key),
+            entitlements,
+            sa.and_(entitlements.c.address_key == grants.c.address_key, entitlements.c.partition_key == partition_key),
         )
         .where(
             grants.c.edition == edition,
             grants.c.state.in_(LET_IN),
-            ~sa.exists().where(same_span),
+            ~sa.exists().where(same_period),
         )
         .order_by(grants.c.granted_at, grants.c.address_key)
     )
     with ledger.engine.begin() as db:
-        return {row.address_key: row.span for row in db.execute(query)}
+        return {row.address_key: row.period for row in db.execute(query)}
 
 
-def claim_batch(ledger: Ledger, batch: Batch, spans: Mapping[str, int]) -> None:
+def claim_batch(ledger: Ledger, batch: Batch, periods: Mapping[str, int]) -> None:
     """Write a batch and its invitations in one transaction: from now on they belong to it only."""
     rows = [
-        {"edition": batch.edition, "address_key": key, "span": span, "batch_key": batch.batch_key}
-        for key, span in sorted(spans.items())
+        {"edition": batch.edition, "address_key": key, "period": period, "batch_key": batch.batch_key}
+        for key, period in sorted(periods.items())
     ]
     values = {name: getattr(batch, name) for name in Batch.__dataclass_fields__}
     try:
@@ -116,7 +116,7 @@ def cancelled_batches(ledger: Ledger, partition_key: str) -> list[Batch]:
     waiting = (
         sa.exists()
         .where(invitations.c.batch_key == batches.c.batch_key, invitations.c.reason == batches.c.remote_status)
-        .where(same_span, grants.c.state.in_(LET_IN))
+        .where(same_period, grants.c.state.in_(LET_IN))
     )
     mine = (batches.c.partition_key == partition_key, batches.c.state == "cancelled")
     query = sa.select(batches).where(*mine, waiting).order_by(batches.c.created_at, batches.c.batch_key)
@@ -193,7 +193,7 @@ def invitations_without_access(ledger: Ledger, batch: Batch) -> set[str]:
     """Those of a batch whose access was taken back since, or is being taken back."""
     query = (
         sa.select(invitations.c.address_key)
-        .join(grants, sa.and_(same_span, grants.c.state.in_(("revoking", "revoked"))))
+        .join(grants, sa.and_(same_period, grants.c.state.in_(("revoking", "revoked"))))
         .where(invitations.c.batch_key == batch.batch_key, invitations.c.state == "accepted")
     )
     return ledger.column(query)
@@ -207,7 +207,7 @@ def update_invitations(ledger: Ledger, batch_key: str, keys: Iterable[str], **va
 
 
 def record_profiles(ledger: Ledger, batch_key: str, profile_ids: Mapping[str, str]) -> None:
-    key = [invitations.c[name] for name in ("edition", "address_key", "span")]
+    key = [invitations.c[name] for name in ("edition", "address_key", "period")]
     by_key = [column == sa.bindparam(f"its_{column.name}") for column in key]
     update = sa.update(invitations).where(*by_key).values(profile_id=sa.bindparam("its_profile"))
     mine = sa.select(*(column.label(f"its_{column.name}") for column in key))

@@ -13,8 +13,8 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.tables import (
     GrantState,
     chunks,
+    entitlements,
     grants,
-    holdings,
     insert_missing,
     unread,
 )
@@ -24,11 +24,11 @@ _MOST_DOUBLINGS = 20  # of a pause; further on only the number would grow
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One span of access of one address. ``ours`` is false for who was on the list before us."""
+    """One period of access of one address. ``ours`` is false for who was on the list before us."""
 
     edition: str
     address_key: str
-    span: int
+    period: int
     partition_key: str
     state: GrantState
     ours: bool
@@ -37,28 +37,28 @@ class Grant:
 
 
 def current_grants(ledger: Ledger, edition: str) -> dict[str, Grant]:
-    """The current span of every address that is, or is about to be, let in."""
+    """The current period of every address that is, or is about to be, let in."""
     query = _select_grants().where(grants.c.edition == edition, grants.c.state != "revoked")
     with ledger.engine.begin() as db:
         return {grant.address_key: grant for grant in map(_grant, db.execute(query))}
 
 
 def holders_to_let_in(
-    ledger: Ledger, partition_key: str, edition: str, settled: Collection[GrantState]
+    ledger: Ledger, partition_key: str, edition: str, done: Collection[GrantState]
 ) -> dict[str, Grant | None]:
-    """The event's holders whose open span is in none of the ``settled`` states, or who have none.
+    """The event's holders whose open period is in none of the ``done`` states, or who have none.
 
     For every tick: nearly all holders are settled, and those never leave the database.
     """
     current = sa.and_(
-        grants.c.edition == edition, grants.c.address_key == holdings.c.address_key, grants.c.state != "revoked"
+        grants.c.edition == edition, grants.c.address_key == entitlements.c.address_key, grants.c.state != "revoked"
     )
     query = (
-        _select_grants(holdings.c.address_key.label("holder"))
-        .select_from(holdings.outerjoin(grants, current))
+        _select_grants(entitlements.c.address_key.label("holder"))
+        .select_from(entitlements.outerjoin(grants, current))
         .where(
-            holdings.c.partition_key == partition_key,
-            sa.or_(grants.c.state.is_(None), grants.c.state.not_in(settled)),
+            entitlements.c.partition_key == partition_key,
+            sa.or_(grants.c.state.is_(None), grants.c.state.not_in(done)),
         )
     )
     with ledger.engine.begin() as db:
@@ -74,19 +74,19 @@ def intend_grants(
     ours: bool,
     state: GrantState = "intended",
 ) -> None:
-    """Open a new span for every key that has none open (before the call that lets them in)."""
+    """Open a new period for every key that has none open (before the call that lets them in)."""
     now = ledger.clock()
     with ledger.engine.begin() as db:
-        spans = dict(
+        periods = dict(
             db.execute(
-                sa.select(grants.c.address_key, sa.func.max(grants.c.span))
+                sa.select(grants.c.address_key, sa.func.max(grants.c.period))
                 .where(grants.c.edition == edition)
                 .group_by(grants.c.address_key)
             ).all()
         )
         rows = [
             {
-                "edition": edition, "address_key": key, "span": spans.get(key, 0) + 1,
+                "edition": edition, "address_key": key, "period": periods.get(key, 0) + 1,
                 "partition_key": partition_key, "state": state, "ours": ours, "intended_at": now,
                 "granted_at": now if state == "granted" else None,
             }
@@ -96,7 +96,7 @@ def intend_grants(
 
 
 def set_grants(ledger: Ledger, edition: str, keys: Iterable[str], state: GrantState, **values: Any) -> None:
-    """Move the open spans of ``keys`` to ``state``, stamping the time it stands for."""
+    """Move the open periods of ``keys`` to ``state``, stamping the time it stands for."""
     stamp = {"granted": "granted_at", "revoked": "revoked_at"}.get(state)
     changes = {"state": state, **({stamp: ledger.clock()} if stamp else {}), **values}
     with ledger.engine.begin() as db:
@@ -120,24 +120,24 @@ def postpone_grants(
 
 
 def grants_without_ticket(ledger: Ledger, edition: str) -> dict[str, Grant]:
-    """Open spans, opened by us, whose address holds no usable ticket in any event any more.
+    """Open periods, opened by us, whose address holds no usable ticket in any event any more.
 
     None while the orders of some event are unread: whoever gave a ticket back may have another one there.
     """
-    query = _select_grants().where(*_lapsed(edition), grants.c.state != "revoked", grants.c.ours.is_(True))
+    query = _select_grants().where(*_without_ticket(edition), grants.c.state != "revoked", grants.c.ours.is_(True))
     with ledger.engine.begin() as db:
         return {grant.address_key: grant for grant in map(_grant, db.execute(query))}
 
 
 def recheck_preexisting_guests(ledger: Ledger, edition: str) -> None:
     """Who was on the list before us and holds no ticket any more may leave it unseen: to be looked up again."""
-    seen = (*_lapsed(edition), grants.c.state == "granted", grants.c.ours.is_(False))
+    seen = (*_without_ticket(edition), grants.c.state == "granted", grants.c.ours.is_(False))
     with ledger.engine.begin() as db:
         db.execute(sa.update(grants).where(*seen).values(state="intended"))
 
 
 def count_revoked(ledger: Ledger, poll_id: str) -> int:
-    """How many spans one poll ended so far."""
+    """How many periods one poll ended so far."""
     query = sa.select(sa.func.count()).select_from(grants).where(grants.c.revoked_in == poll_id)
     return int(ledger.scalar(query) or 0)
 
@@ -155,8 +155,8 @@ def _open_grants_of(edition: str, keys: list[str]) -> tuple[sa.ColumnElement[boo
     return (grants.c.edition == edition, grants.c.state != "revoked", grants.c.address_key.in_(keys))
 
 
-def _lapsed(edition: str) -> tuple[sa.ColumnElement[bool], ...]:
-    still = sa.select(holdings.c.address_key).where(holdings.c.edition == edition)
+def _without_ticket(edition: str) -> tuple[sa.ColumnElement[bool], ...]:
+    still = sa.select(entitlements.c.address_key).where(entitlements.c.edition == edition)
     none_unread = ~sa.exists().where(unread.c.edition == edition)
     return (grants.c.edition == edition, grants.c.address_key.not_in(still), none_unread)
 

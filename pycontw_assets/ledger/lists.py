@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.tables import (
     chunks,
-    holdings,
+    entitlements,
     insert_missing,
     joining,
     members,
@@ -33,7 +33,7 @@ def unconfirmed_members(ledger: Ledger, partition_key: str) -> set[str]:
 
 def count_list_changes(ledger: Ledger, partition_key: str) -> int:
     """How many holders are not known to be on the event's list, and how many on it hold no ticket of the event."""
-    holder = sa.select(holdings.c.address_key).where(holdings.c.partition_key == partition_key)
+    holder = sa.select(entitlements.c.address_key).where(entitlements.c.partition_key == partition_key)
     member = sa.select(members.c.address_key).where(members.c.partition_key == partition_key)
     unsure = sa.select(joining.c.address_key).where(joining.c.partition_key == partition_key)
     certain = member.where(members.c.address_key.not_in(unsure))

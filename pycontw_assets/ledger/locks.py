@@ -1,4 +1,4 @@
-"""One writer at a time: named leases in the ledger, renewed while their owner lives, free once it died.
+"""One writer at a time: named locks in the ledger, renewed while their owner lives, free once it died.
 
 An owner on this host is dead when its process is; one on another host when it stopped renewing.
 """
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import dialect_insert, leases
+from pycontw_assets.ledger.tables import dialect_insert, locks
 
 TTL = timedelta(minutes=3)
 _POLL_SECONDS = 0.2
@@ -72,7 +72,7 @@ def _started_without_proc(pid: int) -> str:
 
 
 @contextmanager
-def lease(
+def lock(
     ledger: Ledger, name: str, *, wait_seconds: float = 120, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[None]:
     """Hold ``name`` for the block; ``Busy`` when it did not come free in time."""
@@ -116,36 +116,36 @@ def take_lock(ledger: Ledger, name: str, owner: str, ttl: timedelta, is_dead: Ca
     """``None`` when ``owner`` has the lease now; otherwise who has it. A dead owner's lease is free."""
     with ledger.engine.begin() as db:
         now = _server_time(ledger, db)
-        insert = dialect_insert(db, leases).values(name=name, owner=owner, expires_at=now + ttl)
+        insert = dialect_insert(db, locks).values(name=name, owner=owner, expires_at=now + ttl)
         if db.execute(insert.on_conflict_do_nothing()).rowcount == 1:
             return None
         # Locked: its owner could renew it between this look and what follows from it.
-        held = db.execute(sa.select(leases).where(leases.c.name == name).with_for_update()).one_or_none()
+        held = db.execute(sa.select(locks).where(locks.c.name == name).with_for_update()).one_or_none()
         if held is None:
             return "another process"
         if held.owner != owner and held.expires_at > now and not is_dead(held.owner):
             return str(held.owner)
-        db.execute(sa.update(leases).where(leases.c.name == name).values(owner=owner, expires_at=now + ttl))
+        db.execute(sa.update(locks).where(locks.c.name == name).values(owner=owner, expires_at=now + ttl))
     return None
 
 
 def renew_lock(ledger: Ledger, name: str, owner: str, ttl: timedelta) -> bool:
-    mine = (leases.c.name == name, leases.c.owner == owner)
+    mine = (locks.c.name == name, locks.c.owner == owner)
     with ledger.engine.begin() as db:
-        renewed = db.execute(sa.update(leases).where(*mine).values(expires_at=_server_time(ledger, db) + ttl))
+        renewed = db.execute(sa.update(locks).where(*mine).values(expires_at=_server_time(ledger, db) + ttl))
     return renewed.rowcount == 1
 
 
 def drop_lock(ledger: Ledger, name: str, owner: str) -> None:
     with ledger.engine.begin() as db:
-        db.execute(sa.delete(leases).where(leases.c.name == name, leases.c.owner == owner))
+        db.execute(sa.delete(locks).where(locks.c.name == name, locks.c.owner == owner))
 
 
 def lock_owner(ledger: Ledger, name: str) -> str | None:
     """Who holds a lease that has not expired."""
     with ledger.engine.begin() as db:
         now = _server_time(ledger, db)
-        owner: str | None = db.scalar(sa.select(leases.c.owner).where(leases.c.name == name, leases.c.expires_at > now))
+        owner: str | None = db.scalar(sa.select(locks.c.owner).where(locks.c.name == name, locks.c.expires_at > now))
     return owner
 
 

@@ -12,15 +12,15 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import BatchState, GrantState, batches, grants, holdings, invitations, members
+from pycontw_assets.ledger.tables import BatchState, GrantState, batches, entitlements, grants, invitations, members
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """One span of access. ``ours`` is false for who was on the list before us."""
+class AccessPeriod:
+    """One period of access. ``ours`` is false for who was on the list before us."""
 
     edition: str
-    span: int
+    period: int
     state: GrantState
     ours: bool
     intended_at: datetime
@@ -35,7 +35,7 @@ class Invited:
     """One invitation, and how far its batch came."""
 
     edition: str
-    span: int
+    period: int
     state: str
     reason: str | None
     batch_key: str
@@ -47,33 +47,33 @@ class Invited:
     remote_status: str | None
 
 
-def spans_of(ledger: Ledger, address_key: str) -> list[Span]:
+def periods_of(ledger: Ledger, address_key: str) -> list[AccessPeriod]:
     """Oldest first."""
-    columns = [grants.c[name] for name in Span.__dataclass_fields__]
-    query = sa.select(*columns).where(grants.c.address_key == address_key).order_by(grants.c.edition, grants.c.span)
+    columns = [grants.c[name] for name in AccessPeriod.__dataclass_fields__]
+    query = sa.select(*columns).where(grants.c.address_key == address_key).order_by(grants.c.edition, grants.c.period)
     with ledger.engine.begin() as db:
-        return [Span(**row._mapping) for row in db.execute(query)]
+        return [AccessPeriod(**row._mapping) for row in db.execute(query)]
 
 
 def invitations_of(ledger: Ledger, address_key: str) -> list[Invited]:
     """Oldest first."""
-    own = ("edition", "span", "state", "reason", "batch_key", "profile_id")
+    own = ("edition", "period", "state", "reason", "batch_key", "profile_id")
     columns = [invitations.c[name] for name in own]
     columns += [batches.c[name] for name in ("send_at", "accepted_at", "ended_at", "remote_status")]
     query = (
         sa.select(*columns, batches.c.state.label("batch_state"))
         .join(batches, batches.c.batch_key == invitations.c.batch_key)
         .where(invitations.c.address_key == address_key)
-        .order_by(invitations.c.edition, invitations.c.span)
+        .order_by(invitations.c.edition, invitations.c.period)
     )
     with ledger.engine.begin() as db:
         return [Invited(**row._mapping) for row in db.execute(query)]
 
 
-def holdings_of(ledger: Ledger, address_key: str) -> set[str]:
+def entitlements_of(ledger: Ledger, address_key: str) -> set[str]:
     """Partition keys of the events the person holds a usable ticket of, as of their last good polls."""
     with ledger.engine.begin() as db:
-        return set(db.scalars(sa.select(holdings.c.partition_key).where(holdings.c.address_key == address_key)))
+        return set(db.scalars(sa.select(entitlements.c.partition_key).where(entitlements.c.address_key == address_key)))
 
 
 def memberships_of(ledger: Ledger, address_key: str) -> dict[str, str | None]:

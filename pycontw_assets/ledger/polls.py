@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.tables import (
     chunks,
-    holdings,
+    entitlements,
     insert_missing,
     polls,
     unread,
@@ -27,7 +27,7 @@ class Poll:
     polled_at: datetime
     book_digest: str | None
     known: int
-    open_ids: int
+    reread_count: int
     refresh_at: datetime | None
     content_digest: str
     loaded_digest: str | None = None
@@ -41,23 +41,23 @@ def last_poll(ledger: Ledger, partition_key: str) -> Poll | None:
 
 
 def record_poll(ledger: Ledger, edition: str, poll: Poll, holder_keys: Collection[str]) -> None:
-    """Remember a poll and replace the event's holdings, in one transaction.
+    """Remember a poll and replace the event's entitlements, in one transaction.
 
     The event stays unread while its book was not read whole: who bought there since may not be in it.
     """
     values = {name: getattr(poll, name) for name in Poll.__dataclass_fields__}
     del values["partition_key"], values["loaded_digest"]
-    mine = holdings.c.partition_key == poll.partition_key
+    mine = entitlements.c.partition_key == poll.partition_key
     with ledger.engine.begin() as db:
         upsert(db, polls, {"partition_key": poll.partition_key}, values)
-        before = set(db.scalars(sa.select(holdings.c.address_key).where(mine)))
+        before = set(db.scalars(sa.select(entitlements.c.address_key).where(mine)))
         for chunk in chunks(sorted(before - set(holder_keys))):
-            db.execute(sa.delete(holdings).where(mine, holdings.c.address_key.in_(chunk)))
+            db.execute(sa.delete(entitlements).where(mine, entitlements.c.address_key.in_(chunk)))
         added = [
             {"partition_key": poll.partition_key, "address_key": key, "edition": edition}
             for key in sorted(set(holder_keys) - before)
         ]
-        insert_missing(db, holdings, added)
+        insert_missing(db, entitlements, added)
         if poll.book_digest is not None:
             db.execute(sa.delete(unread).where(unread.c.partition_key == poll.partition_key))
 
@@ -73,7 +73,7 @@ def record_stale_events(ledger: Ledger, edition: str, partition_keys: Collection
 
 def recorded_holders(ledger: Ledger, partition_key: str) -> set[str]:
     """Pseudonyms of those who hold a usable ticket of the event, as of its last good poll."""
-    return ledger.column(sa.select(holdings.c.address_key).where(holdings.c.partition_key == partition_key))
+    return ledger.column(sa.select(entitlements.c.address_key).where(entitlements.c.partition_key == partition_key))
 
 
 def record_load(ledger: Ledger, partition_key: str, digest: str) -> None:
@@ -83,5 +83,5 @@ def record_load(ledger: Ledger, partition_key: str, digest: str) -> None:
 
 def entitled_among(ledger: Ledger, edition: str, keys: Collection[str]) -> set[str]:
     """Those of ``keys`` that hold a usable ticket in any event of the edition."""
-    query = sa.select(holdings.c.address_key).where(holdings.c.edition == edition)
+    query = sa.select(entitlements.c.address_key).where(entitlements.c.edition == edition)
     return set(keys) & ledger.column(query)

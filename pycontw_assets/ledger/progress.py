@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import LET_IN, batches, chunks, grants, holdings, invitations, same_span
+from pycontw_assets.ledger.tables import LET_IN, batches, chunks, entitlements, grants, invitations, same_period
 
 _INVITED = ("accepted", "adopted")  # by us, or by other means before
 
@@ -55,13 +55,13 @@ def headcount(ledger: Ledger, partition_key: str, edition: str, moment: datetime
         "claimed": sa.and_(let_in, invitations.c.state == "claimed"),
         "late": sa.and_(let_in, invitations.c.state.is_(None), since >= moment),
     }
-    span = sa.and_(
-        grants.c.edition == edition, grants.c.address_key == holdings.c.address_key, grants.c.state != "revoked"
+    period = sa.and_(
+        grants.c.edition == edition, grants.c.address_key == entitlements.c.address_key, grants.c.state != "revoked"
     )
     query = (
         sa.select(*(sa.func.count(sa.case((condition, 1))).label(name) for name, condition in counted.items()))
-        .select_from(holdings.outerjoin(grants, span).outerjoin(invitations, same_span))
-        .where(holdings.c.partition_key == partition_key)
+        .select_from(entitlements.outerjoin(grants, period).outerjoin(invitations, same_period))
+        .where(entitlements.c.partition_key == partition_key)
     )
     with ledger.engine.begin() as db:
         return Headcount(**db.execute(query).one()._mapping)
@@ -83,7 +83,7 @@ def invited_by(ledger: Ledger, campaign_ids: Collection[str]) -> list[Reached]:
     """Whose sending the mail service took over with these campaigns."""
     query = (
         sa.select(invitations.c.address_key, grants.c.intended_at, batches.c.accepted_at)
-        .select_from(invitations.join(batches).join(grants, same_span))
+        .select_from(invitations.join(batches).join(grants, same_period))
         .where(batches.c.campaign_id.in_(campaign_ids), invitations.c.state == "accepted")
     )
     with ledger.engine.begin() as db:

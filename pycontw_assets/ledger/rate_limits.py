@@ -96,7 +96,7 @@ class SharedRateLimiter:
             try:
                 wait, *others = self._take(engine, group, longest_wait)
             except (sa.exc.SQLAlchemyError, LedgerError):
-                # The ledger has an alarm of its own; no call fails for the sake of its pace.
+                # The ledger has an alarm of its own; no call fails for the sake of its waits.
                 return self._alone.reserve(group, longest_wait)
             spare.extend(now + other for other in others)
             return wait

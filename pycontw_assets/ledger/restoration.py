@@ -19,9 +19,9 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Poll
 from pycontw_assets.ledger.tables import (
     batches,
+    entitlements,
     events,
     grants,
-    holdings,
     insert_missing,
     invitations,
     joining,
@@ -34,7 +34,7 @@ from pycontw_assets.ledger.tables import (
 )
 from pycontw_assets.records import EventPartition
 
-_ADOPTED = "adopted"
+_MARKED = "adopted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ def restore(ledger: Ledger, found: Restoration) -> None:
         insert_missing(db, meta, [{"name": _beginning(found.edition), "value": "rebuilt"}])
 
 
-def adopt(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
-    """Take the present (or else the next) span of these as invited; how many did not count as that before.
+def mark_invited(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
+    """Take the present (or else the next) period of these as invited; how many did not count as that before.
 
     People of a batch that ended unsent are taken out of it as far as releasing goes: nobody invites them again.
     """
@@ -90,36 +90,36 @@ def adopt(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
         batch_key=uuid.uuid4().hex[:12],
         edition=edition,
         partition_key=f"{edition}-adopted",
-        poll_id=_ADOPTED,
+        poll_id=_MARKED,
         state="sent",
         campaign_name="adopted",
         created_at=ledger.clock(),
     )
     with ledger.engine.begin() as db:
-        spans = _spans(db, edition)
+        periods = _periods(db, edition)
         rows = [
-            {"edition": edition, "address_key": key, "span": spans.get(key, 1), "batch_key": batch.batch_key}
+            {"edition": edition, "address_key": key, "period": periods.get(key, 1), "batch_key": batch.batch_key}
             for key in sorted(keys)
         ]
         insert_missing(db, batches, [_values(batch)])
-        insert_missing(db, invitations, [{**row, "state": _ADOPTED} for row in rows])
+        insert_missing(db, invitations, [{**row, "state": _MARKED} for row in rows])
         mine = invitations.c.batch_key == batch.batch_key
         adopted = db.scalar(sa.select(sa.func.count()).select_from(invitations).where(mine)) or 0
         if not adopted:
             db.execute(sa.delete(batches).where(batches.c.batch_key == batch.batch_key))
-        return int(adopted) + _adopt_out_of_cancelled(db, edition, {key: spans.get(key, 1) for key in keys})
+        return int(adopted) + _mark_in_cancelled(db, edition, {key: periods.get(key, 1) for key in keys})
 
 
-def _adopt_out_of_cancelled(db: sa.Connection, edition: str, spans: Mapping[str, int]) -> int:
+def _mark_in_cancelled(db: sa.Connection, edition: str, periods: Mapping[str, int]) -> int:
     in_cancelled = (
-        sa.select(invitations.c.address_key, invitations.c.span, invitations.c.batch_key)
+        sa.select(invitations.c.address_key, invitations.c.period, invitations.c.batch_key)
         .join(batches, batches.c.batch_key == invitations.c.batch_key)
-        .where(batches.c.edition == edition, batches.c.state == "cancelled", invitations.c.state != _ADOPTED)
+        .where(batches.c.edition == edition, batches.c.state == "cancelled", invitations.c.state != _MARKED)
     )
-    found = [row for row in db.execute(in_cancelled) if spans.get(row.address_key) == row.span]
+    found = [row for row in db.execute(in_cancelled) if periods.get(row.address_key) == row.period]
     for row in found:
         mine = (invitations.c[name] == row._mapping[name] for name in row._mapping)
-        db.execute(sa.update(invitations).where(*mine).values(state=_ADOPTED, reason=None))
+        db.execute(sa.update(invitations).where(*mine).values(state=_MARKED, reason=None))
     return len(found)
 
 
@@ -131,13 +131,13 @@ def find_batch(ledger: Ledger, batch_key: str) -> Batch:
     return Batch(**row._mapping)
 
 
-def _spans(db: sa.Connection, edition: str) -> dict[str, int]:
-    """The open span of an address, or the one after its last."""
-    query = sa.select(grants.c.address_key, grants.c.span, grants.c.state).where(grants.c.edition == edition)
-    spans: dict[str, int] = {}
-    for row in db.execute(query.order_by(grants.c.span)):
-        spans[row.address_key] = row.span + (row.state == "revoked")
-    return spans
+def _periods(db: sa.Connection, edition: str) -> dict[str, int]:
+    """The open period of an address, or the one after its last."""
+    query = sa.select(grants.c.address_key, grants.c.period, grants.c.state).where(grants.c.edition == edition)
+    periods: dict[str, int] = {}
+    for row in db.execute(query.order_by(grants.c.period)):
+        periods[row.address_key] = row.period + (row.state == "revoked")
+    return periods
 
 
 def _beginning(edition: str) -> str:
@@ -147,7 +147,7 @@ def _beginning(edition: str) -> str:
 def _has_begun(db: sa.Connection, edition: str) -> bool:
     """By word, or by a batch: without having asked Klaviyo no batch is begun, whatever else was done meanwhile."""
     noted = sa.select(meta.c.name).where(meta.c.name == _beginning(edition))
-    claimed = sa.select(batches.c.batch_key).where(batches.c.edition == edition, batches.c.poll_id != _ADOPTED)
+    claimed = sa.select(batches.c.batch_key).where(batches.c.edition == edition, batches.c.poll_id != _MARKED)
     return any(db.execute(query.limit(1)).first() is not None for query in (noted, claimed))
 
 
@@ -157,7 +157,7 @@ def _forget(db: sa.Connection, edition: str) -> None:
     db.execute(sa.delete(polls).where(polls.c.partition_key.in_(partitions)))
     for table in (members, joining):
         db.execute(sa.delete(table).where(table.c.partition_key.in_(partitions)))
-    db.execute(sa.delete(holdings).where(holdings.c.edition == edition))
+    db.execute(sa.delete(entitlements).where(entitlements.c.edition == edition))
     db.execute(sa.delete(grants).where(grants.c.edition == edition))
     db.execute(sa.delete(events).where(events.c.edition == edition))
 
@@ -174,7 +174,7 @@ def _rows(ledger: Ledger, found: Restoration) -> Iterator[tuple[sa.Table, list[d
     )
     yield polls, [_values(poll) for poll in found.polls]
     yield (
-        holdings,
+        entitlements,
         [
             {"partition_key": partition_key, "address_key": key, "edition": edition}
             for partition_key, keys in found.holders.items()

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-GrantState = Literal["intended", "granted", "waived", "revoking", "revoked"]
+GrantState = Literal["intended", "granted", "assumed", "revoking", "revoked"]
 
 
-LET_IN: tuple[GrantState, ...] = ("granted", "waived")  # seen on the list, or taken as given
+LET_IN: tuple[GrantState, ...] = ("granted", "assumed")  # seen on the list, or taken as given
 
 
 BatchState = Literal["open", "accepted", "sent", "cancelled", "empty"]
@@ -60,7 +60,7 @@ polls = sa.Table(
     sa.Column("polled_at", UtcDateTime, nullable=False),
     sa.Column("book_digest", sa.String),
     sa.Column("known", sa.Integer, nullable=False),
-    sa.Column("open_ids", sa.Integer, nullable=False),
+    sa.Column("reread_count", sa.Integer, nullable=False),
     sa.Column("refresh_at", UtcDateTime),
     sa.Column("content_digest", sa.String, nullable=False),
     sa.Column("loaded_digest", sa.String),
@@ -68,8 +68,8 @@ polls = sa.Table(
 )
 
 
-holdings = sa.Table(
-    "holdings",
+entitlements = sa.Table(
+    "entitlements",
     metadata,
     sa.Column("partition_key", sa.String, primary_key=True),
     sa.Column("address_key", _Key, primary_key=True),
@@ -90,7 +90,7 @@ grants = sa.Table(
     metadata,
     sa.Column("edition", sa.String, primary_key=True),
     sa.Column("address_key", _Key, primary_key=True),
-    sa.Column("span", sa.Integer, primary_key=True),
+    sa.Column("period", sa.Integer, primary_key=True),
     sa.Column("partition_key", sa.String, nullable=False),
     sa.Column("state", sa.String, nullable=False),
     sa.Column("ours", sa.Boolean, nullable=False),
@@ -139,7 +139,7 @@ invitations = sa.Table(
     metadata,
     sa.Column("edition", sa.String, primary_key=True),
     sa.Column("address_key", _Key, primary_key=True),
-    sa.Column("span", sa.Integer, primary_key=True),
+    sa.Column("period", sa.Integer, primary_key=True),
     sa.Column("batch_key", sa.String, sa.ForeignKey("batches.batch_key"), nullable=False, index=True),
     sa.Column("state", sa.String, nullable=False),  # claimed, accepted, unreachable
     sa.Column("reason", sa.String),
@@ -147,8 +147,8 @@ invitations = sa.Table(
 )
 
 
-# Who buys again after a refund gets a new span, and an invitation of its own.
-same_span = sa.and_(*(grants.c[name] == invitations.c[name] for name in ("edition", "address_key", "span")))
+# Who buys again after a refund gets a new period, and an invitation of its own.
+same_period = sa.and_(*(grants.c[name] == invitations.c[name] for name in ("edition", "address_key", "period")))
 
 
 members = sa.Table(
@@ -188,8 +188,8 @@ pool_lists = sa.Table(
 )
 
 
-leases = sa.Table(
-    "leases",
+locks = sa.Table(
+    "locks",
     metadata,
     sa.Column("name", sa.String, primary_key=True),
     sa.Column("owner", sa.String, nullable=False),

@@ -51,11 +51,11 @@ from pycontw_assets.orchestration.metadata import (
     table_columns,
     verdict,
 )
-from pycontw_assets.orchestration.run_recording import watched
+from pycontw_assets.orchestration.run_recording import record_failures
 from pycontw_assets.pipeline.access_plan import plan_access, would_do
 from pycontw_assets.pipeline.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
 from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.dry_run import shadow
+from pycontw_assets.pipeline.dry_run import dry_run_copy
 from pycontw_assets.pipeline.observe import OWNER_TAG
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.reconcile import table_asset
@@ -74,7 +74,7 @@ from pycontw_assets.send_email.find_or_create import ensure_template
 from pycontw_assets.send_email.ticket_holders import list_name, sync_ticket_holders
 
 POLL_TAG = "pycontw/poll"
-CONSENT_TAG = "pycontw/consent"
+OVERRIDE_TAG = "pycontw/allow"
 DRY_RUN = "dry_run"
 OWNERS = ["team:pycontw-registration"]
 
@@ -121,28 +121,28 @@ klaviyo = AssetSpec(
 )
 
 
-def _sign(context: AssetExecutionContext) -> None:
+def _tag_run_owner(context: AssetExecutionContext) -> None:
     """Name the process that does the work, so that a later tick can tell when it died."""
     context.instance.add_run_tags(context.run_id, {OWNER_TAG: process_identity()})
 
 
 def _begin(context: AssetExecutionContext, services: Services) -> EventPartition:
     """Sign the run, and which event it is about."""
-    _sign(context)
+    _tag_run_owner(context)
     return services.partition(context.partition_key)
 
 
-def _watched(context: AssetExecutionContext, services: Services) -> AbstractContextManager[list[str]]:
+def _record_failures(context: AssetExecutionContext, services: Services) -> AbstractContextManager[list[str]]:
     partition_key = context.partition_key if context.has_partition_key else ""
-    return watched(services, partition_key, context.asset_key.to_user_string())
+    return record_failures(services, partition_key, context.asset_key.to_user_string())
 
 
 def _poll_id(context: AssetExecutionContext) -> str:
     return str(context.run_tags.get(POLL_TAG, context.run_id))
 
 
-def _consents(context: AssetExecutionContext) -> frozenset[str]:
-    return frozenset(filter(None, context.run_tags.get(CONSENT_TAG, "").split(",")))
+def _overrides(context: AssetExecutionContext) -> frozenset[str]:
+    return frozenset(filter(None, context.run_tags.get(OVERRIDE_TAG, "").split(",")))
 
 
 @asset(
@@ -167,9 +167,9 @@ def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Ser
     New attendees are read at once, unpaid ones by every poll, known ones in rotation. Who left the attendance book is
     "gone" after two good polls; a broken book withdraws nobody.
     """
-    with _watched(context, services) as findings:
-        partition, requests = _begin(context, services), services.meter("kktix")
-        read = read_orders(services, partition, _consents(context))
+    with _record_failures(context, services) as findings:
+        partition, requests = _begin(context, services), services.request_counter("kktix")
+        read = read_orders(services, partition, _overrides(context))
         outcome, snapshot = read.outcome, read.outcome.snapshot
         problems, gaps = _order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
         findings += [*problems, *gaps]
@@ -246,7 +246,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         "flagged. An event's rows are replaced all at once.",
     )
     def attendees(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
-        with _watched(context, services):
+        with _record_failures(context, services):
             partition = _begin(context, services)
             try:
                 loaded = load_rows(services, partition, stored_records(services, partition))
@@ -290,7 +290,7 @@ def _table_verdicts(loaded: RowsLoaded) -> list[AssetCheckResult]:
     ]
 
 
-def _rehearsed(
+def _dry_run(
     context: AssetExecutionContext,
     services: Services,
     partition: EventPartition,
@@ -301,8 +301,8 @@ def _rehearsed(
 
     The first of the asset's checks shows what would be a problem, where it is the asset to tell (``findings``).
     """
-    with shadow(services) as copy:
-        planned = plan_access(copy, partition, _poll_id(context), _consents(context))
+    with dry_run_copy(services) as copy:
+        planned = plan_access(copy, partition, _poll_id(context), _overrides(context))
     metadata = {DRY_RUN: True, **would_do(planned)}
     problems = planned.problems if findings is not None else ()
     if findings is not None:
@@ -333,13 +333,13 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
     Only guests this pipeline added are ever removed, and only when the list that was read looks whole. KKTIX tells no
     time of payment: seconds from it count from the attendee's `updated_at`, or from the poll that saw the payment.
     """
-    with _watched(context, services) as findings:
-        partition, requests = _begin(context, services), services.meter("gather")
+    with _record_failures(context, services) as findings:
+        partition, requests = _begin(context, services), services.request_counter("gather")
         if services.settings.pycontw_dry_run:
-            return _rehearsed(context, services, partition, GUEST_LIST_CHECKS, findings)
-        step = guest_list_step(services, _poll_id(context), _consents(context))
+            return _dry_run(context, services, partition, GUEST_LIST_CHECKS, findings)
+        step = guest_list_step(services, _poll_id(context), _overrides(context))
         snapshot = stored_orders(services, partition)
-        outside = holders_to_let_in(services.ledger, partition.key, partition.edition, settled=LET_IN)
+        outside = holders_to_let_in(services.ledger, partition.key, partition.edition, done=LET_IN)
         outcome = step.run(partition, snapshot.holders(services.pseudonymizer))
         entered = let_in(services.ledger, partition.edition, outside)
         gaps = guest_list_gaps(guests_lacking(services.ledger))
@@ -348,7 +348,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
         return MaterializeResult(
             metadata={
                 "granted": outcome.granted,
-                "on_the_list_before_us": outcome.adopted,
+                "on_the_list_before_us": outcome.preexisting,
                 "revoked": outcome.revoked,
                 "unconfirmed": outcome.unconfirmed,
                 "revocations_waiting": outcome.waiting_revocations,
@@ -372,16 +372,16 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
 )
 def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """The invitation mail, one template per version of its text, found or made by its versioned name."""
-    with _watched(context, services):
-        _sign(context)
+    with _record_failures(context, services):
+        _tag_run_owner(context)
         editions = {partition.edition for partition in known_events(services.ledger).values()}
         edition = services.settings.edition or max(editions)
         mail = services.mail(edition)
         if services.settings.pycontw_dry_run:
             return MaterializeResult(metadata={DRY_RUN: True, "name": mail.name, "version": mail.version})
-        requests = services.meter("klaviyo")
+        requests = services.request_counter("klaviyo")
         with services.exclusive("klaviyo names"):
-            template_id = ensure_template(services.klaviyo, services.ledger, services.pace, mail)
+            template_id = ensure_template(services.klaviyo, services.ledger, services.waits, mail)
         return MaterializeResult(
             metadata={
                 "name": mail.name,
@@ -407,14 +407,14 @@ LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was r
 )
 def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """The cumulative ticket-holder list of the event, for announcements. Who loses the ticket leaves it."""
-    with _watched(context, services):
-        partition, requests = _begin(context, services), services.meter("klaviyo")
+    with _record_failures(context, services):
+        partition, requests = _begin(context, services), services.request_counter("klaviyo")
         if services.settings.pycontw_dry_run:
-            return _rehearsed(context, services, partition, LIST_CHECKS)
+            return _dry_run(context, services, partition, LIST_CHECKS)
         outcome = sync_ticket_holders(
             services.klaviyo,
             services.ledger,
-            services.pace,
+            services.waits,
             lambda: services.exclusive("klaviyo names"),
             partition,
             stored_orders(services, partition).holders(services.pseudonymizer),
@@ -458,17 +458,17 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
 
     Seconds from payment end when Klaviyo takes the sending over; they begin as those of `gather_guestlist` do.
     """
-    with _watched(context, services) as findings:
-        partition, requests = _begin(context, services), services.meter("klaviyo")
+    with _record_failures(context, services) as findings:
+        partition, requests = _begin(context, services), services.request_counter("klaviyo")
         if services.settings.pycontw_dry_run:
-            return _rehearsed(context, services, partition, CAMPAIGN_CHECKS, findings)
+            return _dry_run(context, services, partition, CAMPAIGN_CHECKS, findings)
         mail = services.mail(partition.edition)
 
         def template_id() -> str:
             with services.exclusive("klaviyo names"):
-                return ensure_template(services.klaviyo, services.ledger, services.pace, mail)
+                return ensure_template(services.klaviyo, services.ledger, services.waits, mail)
 
-        step = campaign_step(services, partition, _poll_id(context), _consents(context), template_id)
+        step = campaign_step(services, partition, _poll_id(context), _overrides(context), template_id)
         refuse_lost_ledger(services, partition.edition)
         snapshot = stored_orders(services, partition)
         with services.exclusive(f"invitations of {partition.key}"):

@@ -19,7 +19,7 @@ from dagster import (
 )
 
 from pycontw_assets.orchestration.metadata import checked, verdict
-from pycontw_assets.orchestration.run_recording import look
+from pycontw_assets.orchestration.run_recording import observe_and_record
 from pycontw_assets.pipeline.checks import stale_events, unmatched
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.observe import Tick
@@ -41,24 +41,24 @@ def stale_after(interval_seconds: float) -> timedelta:
 @multi_asset_check(name="kktix_checks", specs=checked("kktix", _CHECKS))
 def kktix_checks(context: AssetCheckExecutionContext, services: ResourceParam[Services]) -> Iterable[AssetCheckResult]:
     """For whoever asks from the UI: looks as a tick does."""
-    yield from shop_verdicts(services, look(services, context.instance))
+    yield from kktix_verdicts(services, observe_and_record(services, context.instance))
 
 
-def shop_verdicts(services: Services, tick: Tick) -> list[AssetCheckResult]:
+def kktix_verdicts(services: Services, tick: Tick) -> list[AssetCheckResult]:
     patience = stale_after(services.settings.poll_interval_seconds)
-    stale = stale_events(tick.unread_since, services.clock(), patience)
+    stale = stale_events(tick.stale_since, services.clock(), patience)
     return [
         verdict("events_are_matched", unmatched(tick.discovery), is_warning=True),
         verdict("every_event_is_up_to_date", stale),
     ]
 
 
-def shop_news(services: Services, instance: DagsterInstance, tick: Tick) -> Iterator[AssetCheckEvaluation]:
+def changed_kktix_verdicts(services: Services, instance: DagsterInstance, tick: Tick) -> Iterator[AssetCheckEvaluation]:
     """The verdicts that differ from the ones Dagster knows."""
     keys = [AssetCheckKey(_KKTIX, name) for name in _CHECKS]
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     known = {key.name: record.evaluation for key, record in records.items()}
-    for found in shop_verdicts(services, tick):
+    for found in kktix_verdicts(services, tick):
         name = str(found.check_name)
         told = known.get(name)
         if told is None or _shown(told.metadata) != _shown(found.metadata):

@@ -15,18 +15,18 @@ from dagster import (
 )
 
 from pycontw_assets.ledger.locks import process_identity
-from pycontw_assets.orchestration.assets import CONSENT_TAG
-from pycontw_assets.orchestration.kktix_checks import shop_news
-from pycontw_assets.orchestration.run_recording import look, tell
+from pycontw_assets.orchestration.assets import OVERRIDE_TAG
+from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
+from pycontw_assets.orchestration.run_recording import observe_and_record, send_alerts
 from pycontw_assets.orchestration.sensors import (
     access_requests,
     load_requests,
     missing_partitions,
     new_poll_id,
-    sightings,
+    observations,
 )
 from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.maintenance import keep_house
+from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import OWNER_TAG, Tick, decide_again
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -60,19 +60,19 @@ def poll(
     services: Services,
     instance: DagsterInstance,
     *,
-    consents: Iterable[str] = (),
+    overrides: Iterable[str] = (),
     on_run: Callable[[RunReport], None] = lambda report: None,
 ) -> PollReport:
     """Observe, run what is due for access, then bring the tables up to date."""
-    tick = look(services, instance)
-    keep_house(services, instance, tick)
+    tick = observe_and_record(services, instance)
+    run_maintenance(services, instance, tick)
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
-    for sighting in (*sightings(tick), *shop_news(services, instance, tick)):
-        instance.report_runless_asset_event(sighting)
+    for observation in (*observations(tick), *changed_kktix_verdicts(services, instance, tick)):
+        instance.report_runless_asset_event(observation)
     services.fresh_books = {fact.partition.event_id: fact.book for fact in tick.facts.values() if fact.book}
     poll_id = new_poll_id(services.clock())
-    consent = ",".join(sorted(consents))
+    consent = ",".join(sorted(overrides))
     runs = []
     for request in access_requests(tick, poll_id):
         runs.append(execute(definitions, instance, request, consent))
@@ -80,7 +80,7 @@ def poll(
     for request in load_requests(decide_again(services, instance, tick), poll_id):
         runs.append(execute(definitions, instance, request, consent))
         on_run(runs[-1])
-    tell(services, tick.facts)
+    send_alerts(services, tick.facts)
     return PollReport(tick, tuple(runs))
 
 
@@ -92,7 +92,7 @@ def execute(definitions: Definitions, instance: DagsterInstance, request: RunReq
         partition_key=request.partition_key,
         asset_selection=list(request.asset_selection) if request.asset_selection else None,
         # Signed from its first moment on: of a run that died before any step nobody could tell otherwise.
-        tags={**request.tags, OWNER_TAG: process_identity(), **({CONSENT_TAG: consent} if consent else {})},
+        tags={**request.tags, OWNER_TAG: process_identity(), **({OVERRIDE_TAG: consent} if consent else {})},
         run_config=_QUIET,
         raise_on_error=False,
     )

@@ -1,6 +1,6 @@
 """Dagster's history stays bounded: what is old and stands for nothing present leaves it, a little with every tick.
 
-Counted, not dated: no pace of a sale and no clock that jumps makes more of it. Nothing depends on what goes: progress
+Counted, not dated: no waits of a sale and no clock that jumps makes more of it. Nothing depends on what goes: progress
 is in the ledger, the latest materialization of every partition stays, and a failing event has newer attempts to count.
 
 Dagster deletes runs, but neither their files nor their checks, and of what a tick reports outside a run nothing at all.
@@ -33,14 +33,14 @@ class Kept:
     """How many of the newest stay. Nothing happens before ``at_once`` more have gathered."""
 
     runs: int = 1000
-    sightings: int = 10_000
+    observations: int = 10_000
     at_once: int = 20
 
 
 KEPT = Kept()
 
 
-def forget_old(instance: DagsterInstance, kept: Kept = KEPT) -> None:
+def prune_dagster_storage(instance: DagsterInstance, kept: Kept = KEPT) -> None:
     _forget_runs(instance, kept)
     storage = instance.event_log_storage
     if isinstance(storage, SqlEventLogStorage):
@@ -98,9 +98,9 @@ def _forget_sightings(connection: AbstractContextManager[sa.Connection], kept: K
     outside = _events.run_id == _OUTSIDE_RUNS
     newest_first = sa.select(_events.id).where(outside).order_by(_events.id.desc())
     with connection as db:
-        if db.scalar(newest_first.offset(kept.sightings + kept.at_once).limit(1)) is None:
+        if db.scalar(newest_first.offset(kept.observations + kept.at_once).limit(1)) is None:
             return
-        first_to_go = db.scalar(newest_first.offset(kept.sightings).limit(1))
+        first_to_go = db.scalar(newest_first.offset(kept.observations).limit(1))
         latest = (
             sa.select(sa.func.max(_events.id))
             .where(outside)

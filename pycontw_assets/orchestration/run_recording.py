@@ -24,7 +24,7 @@ _POLL = "poll"
 
 
 @contextmanager
-def watched(services: Services, partition_key: str, subject: str) -> Iterator[list[str]]:
+def record_failures(services: Services, partition_key: str, subject: str) -> Iterator[list[str]]:
     """Findings put into the list are recorded; what is raised is recorded and reaches Dagster with a safe text only.
 
     The failed run also shows what kind of error it was and when the sensor asks again.
@@ -38,32 +38,32 @@ def watched(services: Services, partition_key: str, subject: str) -> Iterator[li
             if isinstance(error, Failure):
                 raise
             raise as_failure(error, **_outlook(services, partition_key, subject, error)) from None
-        services.troubles.finished(partition_key, subject, findings)
+        services.problems.finished(partition_key, subject, findings)
 
 
 @contextmanager
-def besides(services: Services, subject: str) -> Iterator[list[str]]:
-    """Like ``watched``, for what a tick does not fail for; that it failed is recorded, and told when it lasts."""
-    with suppress(Failure), watched(services, "", subject) as findings:
+def best_effort(services: Services, subject: str) -> Iterator[list[str]]:
+    """Do the same for work that must not fail a tick. A failure that lasts becomes an alarm."""
+    with suppress(Failure), record_failures(services, "", subject) as findings:
         yield findings
 
 
-def look(services: Services, instance: DagsterInstance) -> Tick:
+def observe_and_record(services: Services, instance: DagsterInstance) -> Tick:
     """``observe``, with word of how it went; when it fails, people are told at once, since no poll follows."""
     try:
         tick = observe(services, instance)
     except Exception as error:
         _record_failure(services, "", _POLL, error)
         with suppress(SQLAlchemyError, LedgerError):
-            tell(services, [partition.key for partition in known_events(services.ledger).values()])
+            send_alerts(services, [partition.key for partition in known_events(services.ledger).values()])
         raise
-    services.troubles.finished("", _POLL, [*tick.problems, *tick.warnings, *unmatched(tick.discovery)])
+    services.problems.finished("", _POLL, [*tick.problems, *tick.warnings, *unmatched(tick.discovery)])
     return tick
 
 
-def tell(services: Services, known_keys: Collection[str]) -> None:
+def send_alerts(services: Services, known_keys: Collection[str]) -> None:
     """Send what is new about the troubles that stand; what could not be sent is news again next time."""
-    troubles = services.troubles
+    troubles = services.problems
     news = message(alarms_of(troubles.standing(), known_keys), troubles.told(), services.clock())
     if news and services.messenger.send(f"pycontw-assets: {news.title}", news.body):
         troubles.remember(news)
@@ -72,14 +72,14 @@ def tell(services: Services, known_keys: Collection[str]) -> None:
 def _record_failure(services: Services, partition_key: str, subject: str, error: BaseException) -> None:
     """A ledger that is itself the trouble cannot take it down; the run fails visibly all the same."""
     with suppress(SQLAlchemyError, LedgerError):
-        services.troubles.failed(partition_key, subject, _cause(error) or subject, explain(error))
+        services.problems.failed(partition_key, subject, _cause(error) or subject, explain(error))
 
 
 def _outlook(services: Services, partition_key: str, subject: str, error: BaseException) -> dict[str, str]:
     """For whoever looks at the failed run. Never too late: other assets of the event may have failed before it."""
     failures = 1
     with suppress(SQLAlchemyError, LedgerError):
-        mine = [t for t in services.troubles.standing() if (t.partition_key, t.subject) == (partition_key, subject)]
+        mine = [t for t in services.problems.standing() if (t.partition_key, t.subject) == (partition_key, subject)]
         failures = sum(trouble.times for trouble in mine if trouble.is_failure)
     pause = pause_after(failures, pause_base(services.settings.poll_interval_seconds))
     when = f"{services.clock() + pause:%Y-%m-%d %H:%M:%S} UTC"

@@ -26,11 +26,11 @@ from dagster import (
 from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.orchestration.assets import POLL_TAG, family_events, kktix_events
 from pycontw_assets.orchestration.jobs import jobs
-from pycontw_assets.orchestration.kktix_checks import shop_news
+from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.metadata import bullets
-from pycontw_assets.orchestration.run_recording import look, tell
+from pycontw_assets.orchestration.run_recording import observe_and_record, send_alerts
 from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.maintenance import keep_house
+from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import summarize, table_asset
 from pycontw_assets.pipeline.redaction import guarded
@@ -74,7 +74,7 @@ def missing_partitions(tick: Tick, instance: DagsterInstance) -> dict[str, list[
     return {name: keys for name, keys in missing.items() if keys}
 
 
-def sightings(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization]:
+def observations(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization]:
     """What this tick saw, so that "polled, nothing new" is visible: one for the shop, one per event."""
     unmatched = [
         f"| {event.event_id} | {event.name.replace('|', '/')} | {event.reason} |" for event in tick.discovery.unmatched
@@ -120,11 +120,11 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
     def kktix_orders_sensor(context: SensorEvaluationContext) -> SensorResult:
         with guarded():
             services: Services = context.resources.services
-            tick = look(services, context.instance)
-            keep_house(services, context.instance, tick)
-            tell(services, tick.facts)
+            tick = observe_and_record(services, context.instance)
+            run_maintenance(services, context.instance, tick)
+            send_alerts(services, tick.facts)
             poll_id = new_poll_id(services.clock())
-            seen = [*sightings(tick), *shop_news(services, context.instance, tick)]
+            seen = [*observations(tick), *changed_kktix_verdicts(services, context.instance, tick)]
             # The tables follow by their own condition; the sensor repairs those that did not.
             requests = [*access_requests(tick, poll_id), *_repairs(tick, poll_id)]
             if tick.is_good:

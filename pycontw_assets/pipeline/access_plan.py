@@ -1,4 +1,4 @@
-"""What the access chain would do for one event: its own steps, run on a shadow. For ``plan`` and for dry runs."""
+"""What the access chain would do for one event: its own steps, run on a dry_run_copy. For ``plan`` and for dry runs."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ class EventPlan:
 
 
 def plan_access(
-    copy: Services, partition: EventPartition, poll_id: str, consents: frozenset[str], new_attendees: int = 0
+    copy: Services, partition: EventPartition, poll_id: str, overrides: frozenset[str], new_attendees: int = 0
 ) -> EventPlan:
-    """From the stored orders on: the guest list, the ticket-holder list, the batches. ``copy`` is a shadow."""
+    """From the stored orders on: the guest list, the ticket-holder list, the batches. ``copy`` is a dry_run_copy."""
     holders = stored_orders(copy, partition).holders(copy.pseudonymizer)
     before = _guests(copy)
-    outcome = guest_list_step(copy, poll_id, consents).run(partition, holders)
+    outcome = guest_list_step(copy, poll_id, overrides).run(partition, holders)
     after = _guests(copy)
     known, unsure = list_members(copy.ledger, partition.key), unconfirmed_members(copy.ledger, partition.key)
     joining, leaving = list_changes(holders, known, unsure)
-    batches, problems = _plan_batches(copy, partition, holders, poll_id, consents)
+    batches, problems = _plan_batches(copy, partition, holders, poll_id, overrides)
     return EventPlan(
         partition.key,
         new_attendees,
@@ -83,9 +83,9 @@ def _guests(copy: Services) -> dict[str, str]:
 
 
 def _plan_batches(
-    copy: Services, partition: EventPartition, holders: Mapping[str, Holder], poll_id: str, consents: frozenset[str]
+    copy: Services, partition: EventPartition, holders: Mapping[str, Holder], poll_id: str, overrides: frozenset[str]
 ) -> tuple[tuple[PlannedBatch, ...], list[str]]:
-    step = campaign_step(copy, partition, poll_id, consents, lambda: "")
+    step = campaign_step(copy, partition, poll_id, overrides, lambda: "")
     unsent = unfinished_batches(copy.ledger, partition.key)
     claimed = step.claim_newcomers(partition, holders, unsent)
     begun = [_planned(copy, batch, holders, is_new=False) for batch in unsent if batch.state == "open"]

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.messenger import Messenger
-from pycontw_assets.alerts.problems import Troubles
+from pycontw_assets.alerts.problems import Problems
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
-from pycontw_assets.ledger.locks import lease
+from pycontw_assets.ledger.locks import lock
 from pycontw_assets.ledger.rate_limits import SharedRateLimiter, Windows
 from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.orchestration.links import Links
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.campaign import Sender
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import InvalidSettings, Settings, load_settings
 from pycontw_assets.vault.bucket_store import BucketStore
 from pycontw_assets.vault.vault import FolderStore, ObjectStore, Vault
@@ -74,11 +74,11 @@ class Services:
         return self._load_settings()
 
     @cached_property
-    def pace(self) -> Pace:
-        return Pace()
+    def waits(self) -> WaitPolicy:
+        return WaitPolicy()
 
     @cached_property
-    def manners(self) -> dict[str, Any]:
+    def client_options(self) -> dict[str, Any]:
         """Options of every client, such as the clock it waits by."""
         return {}
 
@@ -96,7 +96,7 @@ class Services:
         limiter = self._limiter("KKTIX", rate_limits(per_second), bundle=max(1, per_second // 10))
         token = self.settings.kktix_api_token.get_secret_value()
         client = self._kktix_client or KktixClient
-        return client(self.settings.kktix_api_url, token, limiter=limiter, **self.manners)
+        return client(self.settings.kktix_api_url, token, limiter=limiter, **self.client_options)
 
     @cached_property
     def gather(self) -> GatherClient | None:
@@ -108,7 +108,7 @@ class Services:
         key = self.settings.gather_api_key.get_secret_value()
         limiter = self._limiter("Gather", RATE_LIMITS)
         space_id = self.settings.gather_space_id
-        return GatherClient(self.settings.gather_api_url, key, space_id, limiter=limiter, **self.manners)
+        return GatherClient(self.settings.gather_api_url, key, space_id, limiter=limiter, **self.client_options)
 
     @cached_property
     def klaviyo(self) -> KlaviyoClient:
@@ -116,9 +116,9 @@ class Services:
 
         limiter = self._limiter("Klaviyo", RATE_LIMITS)
         key = self.settings.klaviyo_api_key.get_secret_value()
-        return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self.manners)
+        return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self.client_options)
 
-    def meter(self, *services: str) -> Callable[[], int]:
+    def request_counter(self, *services: str) -> Callable[[], int]:
         """Counts what this process asks ``kktix``, ``gather`` or ``klaviyo`` from now on: tries, not calls."""
 
         def sent() -> int:
@@ -129,7 +129,7 @@ class Services:
         return lambda: sent() - before
 
     def _limiter(self, service: str, windows: Windows, bundle: int = 1) -> SharedRateLimiter:
-        """Shared through the ledger this process works with. Asking for a pace must not make one (``plan``)."""
+        """Shared through the ledger this process works with. Asking for a waits must not make one (``plan``)."""
 
         def engine() -> sa.Engine | None:
             ledger: Ledger | None = self.__dict__.get("ledger")
@@ -164,8 +164,8 @@ class Services:
         return ledger
 
     @cached_property
-    def troubles(self) -> Troubles:
-        return Troubles(self.ledger)
+    def problems(self) -> Problems:
+        return Problems(self.ledger)
 
     @cached_property
     def messenger(self) -> Messenger:
@@ -227,7 +227,7 @@ class Services:
         }
 
     def exclusive(self, name: str) -> AbstractContextManager[None]:
-        return lease(self.ledger, name, sleep=self.pace.sleep)
+        return lock(self.ledger, name, sleep=self.waits.sleep)
 
 
 def _bigquery_client(settings: Settings) -> bigquery.Client:

@@ -24,7 +24,7 @@ from pycontw_assets.ledger.ledger import SCHEMA_VERSION
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.dry_run import shadow
+from pycontw_assets.pipeline.dry_run import dry_run_copy
 from pycontw_assets.pipeline.expiry import MOVE_UP, REVISION_ENDS, expiring
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.pipeline.retention import expired
@@ -114,7 +114,7 @@ def _mail(services: Services) -> Iterator[Finding]:
 
 
 def _kktix(services: Services) -> Iterator[Finding]:
-    with shadow(services) as copy:
+    with dry_run_copy(services) as copy:
         known = known_events(copy.ledger)
     listing = services.kktix.list_events()
     found = discover(listing.events, known, services.mapped_events(), services.settings.edition)
@@ -203,14 +203,14 @@ def _revision(services: Services) -> Iterator[Finding]:
 
 
 def _ledger(services: Services) -> Iterator[Finding]:
-    with shadow(services) as copy:
+    with dry_run_copy(services) as copy:
         events = known_events(copy.ledger)
     written = f"schema {SCHEMA_VERSION}, its pseudonym key is the one set, {len(events)} events known"
     yield Finding("ok", "ledger", written if events else "nothing in it yet: the first poll begins it")
 
 
 def _vault(services: Services) -> Iterator[Finding]:
-    with shadow(services) as copy:
+    with dry_run_copy(services) as copy:
         polled = [p.key for p in known_events(copy.ledger).values() if last_poll(copy.ledger, p.key)]
         snapshots = {key: copy.vault.read(key) for key in polled}
         overdue = [partition.key for partition in expired(copy)]

@@ -18,13 +18,13 @@ from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.authorize.guest_list import Gather
 from pycontw_assets.ledger.engine import open_reader
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import leases, meta
+from pycontw_assets.ledger.tables import locks, meta
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.vault.vault import Vault
 
 
-class RehearsedGuestList:
+class DryRunGuestList:
     """Gather's list as it is now; what is added or removed stays here."""
 
     def __init__(self, gather: Gather) -> None:
@@ -44,7 +44,7 @@ class RehearsedGuestList:
         self._current = GuestList(dict(entries))
 
 
-class RehearsedVault(Vault):
+class DryRunVault(Vault):
     """The orders as they are stored; newer ones stay in memory. ``None``: there is no vault yet."""
 
     def __init__(self, vault: Vault | None) -> None:
@@ -61,7 +61,7 @@ class RehearsedVault(Vault):
 
 
 @contextmanager
-def shadow(services: Services) -> Iterator[Services]:
+def dry_run_copy(services: Services) -> Iterator[Services]:
     """Services that read what ``services`` read; what they write is gone with the block."""
     with tempfile.TemporaryDirectory(prefix="pycontw-assets-") as folder:
         ledger = Ledger(f"sqlite:///{folder}/ledger.sqlite", clock=services.clock)
@@ -70,12 +70,12 @@ def shadow(services: Services) -> Iterator[Services]:
         yield Services(
             lambda: services.settings,
             clock=services.clock,
-            pace=services.pace,
+            waits=services.waits,
             pseudonymizer=services.pseudonymizer,
             kktix=services.kktix,
-            gather=RehearsedGuestList(services.gather) if services.gather else None,
+            gather=DryRunGuestList(services.gather) if services.gather else None,
             klaviyo=services.klaviyo,
-            vault=RehearsedVault(services.vault if _has_vault(services) else None),
+            vault=DryRunVault(services.vault if _has_vault(services) else None),
             ledger=ledger,
         )
 
@@ -96,6 +96,6 @@ def _copy_ledger(services: Services, target: Ledger) -> None:
         for table in meta.metadata.sorted_tables:
             rows = old.execute(sa.select(table)).mappings().all() if table.name in present else []
             # Who is at work on the original does not keep anybody from the copy.
-            if rows and table is not leases:
+            if rows and table is not locks:
                 new.execute(sa.insert(table), [dict(row) for row in rows])
     source.dispose()

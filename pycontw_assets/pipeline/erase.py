@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from pycontw_assets.api.client import NotFound, ServiceError
-from pycontw_assets.extract.orders import content_digest, open_ids
+from pycontw_assets.extract.orders import content_digest, count_reread_every_poll
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
 from pycontw_assets.ledger.lists import forget_members
-from pycontw_assets.ledger.people import holdings_of, invitations_of, memberships_of, remember_erased, spans_of
+from pycontw_assets.ledger.people import entitlements_of, invitations_of, memberships_of, periods_of, remember_erased
 from pycontw_assets.ledger.polls import last_poll, record_poll, recorded_holders
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.orchestration.sensors import new_poll_id
@@ -65,8 +65,8 @@ def find_person(services: Services, wanted: str) -> Found:
             usable += sum(record.is_usable for record in mine)
         others = [record for record in snapshot.records.values() if record not in mine and _mentions(record, address)]
         mentioned += [record.attendee.attendee_id for record in others]
-    is_in_ledger = bool(spans_of(services.ledger, key) or invitations_of(services.ledger, key))
-    is_in_ledger = is_in_ledger or bool(holdings_of(services.ledger, key) or memberships_of(services.ledger, key))
+    is_in_ledger = bool(periods_of(services.ledger, key) or invitations_of(services.ledger, key))
+    is_in_ledger = is_in_ledger or bool(entitlements_of(services.ledger, key) or memberships_of(services.ledger, key))
     return Found(masked(address), tickets, usable, tuple(mentioned), is_in_ledger)
 
 
@@ -84,7 +84,7 @@ def erase(services: Services, wanted: str) -> Erased:
     address, result = normalise_address(wanted), Erased()
     key = services.pseudonymizer.digest(address)
     found = find_person(services, wanted)
-    held = holdings_of(services.ledger, key)
+    held = entitlements_of(services.ledger, key)
     touched = [p for p in known_events(services.ledger).values() if p in found.tickets or p.key in held]
     for partition in sorted(touched, key=lambda partition: partition.key):
         _erase_orders(services, partition, address, key, result)
@@ -121,7 +121,7 @@ def _tell_ledger(services: Services, partition: EventPartition, snapshot: OrderS
     left = replace(
         poll,
         known=len(snapshot.present),
-        open_ids=open_ids(snapshot),
+        reread_count=count_reread_every_poll(snapshot),
         book_digest=None,
         content_digest=content_digest(snapshot, services.table_rules),
     )
@@ -137,11 +137,11 @@ def _take_off(services: Services, key: str, result: Erased) -> None:
         result.problems.append("PYCONTW_DRY_RUN is set: the guest list and the mailing lists were left alone")
         return
     known = {partition.edition: partition for partition in known_events(services.ledger).values()}
-    for edition in sorted({span.edition for span in spans_of(services.ledger, key)} & known.keys()):
+    for edition in sorted({period.edition for period in periods_of(services.ledger, key)} & known.keys()):
         if key not in grants_without_ticket(services.ledger, edition):
-            spans = [span for span in spans_of(services.ledger, key) if span.edition == edition]
-            is_ours = any(span.state != "revoked" and span.ours for span in spans)
-            if is_ours and not holdings_of(services.ledger, key):
+            periods = [period for period in periods_of(services.ledger, key) if period.edition == edition]
+            is_ours = any(period.state != "revoked" and period.ours for period in periods)
+            if is_ours and not entitlements_of(services.ledger, key):
                 result.problems.append(
                     f"edition {edition}: not taken off the guest list, because the orders of some event are not read "
                     "and the person may hold a ticket there. The poll that reads them takes care of it"
@@ -151,7 +151,7 @@ def _take_off(services: Services, key: str, result: Erased) -> None:
         result.problems += outcome.problems
         if key not in current_grants(services.ledger, edition):
             result.done.append(f"edition {edition}: off the Gather guest list")
-    if any(span.state == "granted" and not span.ours for span in spans_of(services.ledger, key)):
+    if any(period.state == "granted" and not period.ours for period in periods_of(services.ledger, key)):
         result.remains.append("Gather: an entry somebody else made, or made their own. Remove it there if wanted")
 
 

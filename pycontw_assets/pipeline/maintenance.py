@@ -1,4 +1,4 @@
-"""What every tick does besides the tickets: old things leave, the day's sales are told. None of it stops a tick.
+"""What every tick does best_effort the tickets: old things leave, the day's sales are told. None of it stops a tick.
 
 Sensor and ``poll`` do the same, so that it happens where no daemon runs too; each part finds out by itself what is due.
 """
@@ -12,9 +12,9 @@ from dagster import DagsterInstance
 
 from pycontw_assets.alerts.sales_report import Counts, Figures, Report, Sales, Ticket, count, report
 from pycontw_assets.alerts.unreachable import unreachable_buyers
-from pycontw_assets.ledger.locks import Busy, lease
-from pycontw_assets.orchestration.prune_dagster_storage import forget_old
-from pycontw_assets.orchestration.run_recording import besides
+from pycontw_assets.ledger.locks import Busy, lock
+from pycontw_assets.orchestration.prune_dagster_storage import prune_dagster_storage
+from pycontw_assets.orchestration.run_recording import best_effort
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.expiry import expiring
 from pycontw_assets.pipeline.observe import Tick
@@ -23,14 +23,14 @@ from pycontw_assets.pipeline.retention import purge_expired
 _TOLD = "sales told"
 
 
-def keep_house(services: Services, instance: DagsterInstance, tick: Tick) -> None:
-    with besides(services, "housekeeping") as findings:
+def run_maintenance(services: Services, instance: DagsterInstance, tick: Tick) -> None:
+    with best_effort(services, "housekeeping") as findings:
         findings += expiring(services.clock())
         purge_expired(services, tick.listed)
-        forget_old(instance)
-    with besides(services, "the search for unreachable buyers") as findings:
+        prune_dagster_storage(instance)
+    with best_effort(services, "the search for unreachable buyers") as findings:
         findings += unreachable_buyers(services, instance, tick)
-    with besides(services, "the sales report"):
+    with best_effort(services, "the sales report"):
         tell_sales(services, tick)
 
 
@@ -40,7 +40,7 @@ def tell_sales(services: Services, tick: Tick) -> None:
     if edition is None or _was_told(services, today) or not _is_counted(tick):
         return
     # Whoever holds it is telling them now.
-    with suppress(Busy), lease(services.ledger, "sales report", wait_seconds=0):
+    with suppress(Busy), lock(services.ledger, "sales report", wait_seconds=0):
         if _was_told(services, today):
             return
         sales = Sales(services.ledger)
@@ -80,5 +80,5 @@ def _report(sales: Sales, edition: str) -> Report | None:
 
 def _state(services: Services) -> str:
     """No sales is one thing, not polling another."""
-    standing = len(services.troubles.standing())
+    standing = len(services.problems.standing())
     return f"KKTIX was polled just now; open problems: {standing or 'none'}"

@@ -23,14 +23,14 @@ from pycontw_assets.ledger.polls import last_poll, record_stale_events
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.tables import LET_IN, GrantState
 from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.rebuild import refuse_lost_ledger_if_told
+from pycontw_assets.pipeline.rebuild import refuse_lost_ledger_if_known
 from pycontw_assets.pipeline.reconcile import (
     ACCESS_CHAIN,
     Attempts,
     Decision,
     EventFacts,
     decide,
-    is_unread,
+    is_stale,
     pause_base,
     table_asset,
 )
@@ -40,7 +40,7 @@ from pycontw_assets.records import FAMILIES, EventPartition
 
 PARTITION_TAG = "dagster/partition"
 OWNER_TAG = "pycontw/owner"
-_UNREAD_SINCE = "unread since"
+_STALE_SINCE = "unread since"
 _HISTORY = 50  # runs of an event looked back at: enough for the pause to reach its cap
 _AT_WORK = [
     DagsterRunStatus.QUEUED,
@@ -61,7 +61,7 @@ class Tick:
     facts: Mapping[str, EventFacts]
     decisions: Mapping[str, Decision]
     template_due: bool
-    unread_since: Mapping[str, datetime] = field(default_factory=dict)
+    stale_since: Mapping[str, datetime] = field(default_factory=dict)
     requests: int = 0
 
     @property
@@ -86,12 +86,12 @@ class Tick:
 
 def observe(services: Services, instance: DagsterInstance) -> Tick:
     """Look and decide. The ledger hears of new events (their keys are for good), unread orders and another space."""
-    asked = services.meter("kktix", "klaviyo")  # the latter when a ledger may be lost
+    asked = services.request_counter("kktix", "klaviyo")  # the latter when a ledger may be lost
     listing = services.kktix.list_events()
     discovery = discover(
         listing.events, known_events(services.ledger), services.mapped_events(), services.settings.edition
     )
-    refuse_lost_ledger_if_told(services, discovery)
+    refuse_lost_ledger_if_known(services, discovery)
     register_events(services.ledger, discovery.partitions)
     if discovery.edition and not (services.settings.gather_is_off or services.settings.pycontw_dry_run):
         enter_space(services.ledger, discovery.edition, services.settings.gather_space_id)
@@ -104,29 +104,29 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
         for partition in (*discovery.partitions, *ended)
     }
     if discovery.edition:
-        unread = [key for key, fact in facts.items() if is_unread(fact, services.clock())]
+        unread = [key for key, fact in facts.items() if is_stale(fact, services.clock())]
         record_stale_events(services.ledger, discovery.edition, unread)
     template_due = bool(discovery.edition) and _template_due(services, instance, discovery.edition or "", runs)
     warnings = (*listing.warnings, *_warnings(discovery, ended, facts))
-    since = _unread_since(services, facts)
+    since = _stale_since(services, facts)
     return Tick(discovery, warnings, facts, _decisions(services, facts), template_due, since, asked())
 
 
-def _unread_since(services: Services, facts: Mapping[str, EventFacts]) -> dict[str, datetime]:
+def _stale_since(services: Services, facts: Mapping[str, EventFacts]) -> dict[str, datetime]:
     """Since when there is news of an event that no poll has taken in, kept over ticks; written when that changes."""
-    now, noted = services.clock(), json.loads(services.ledger.noted(_UNREAD_SINCE) or "{}")
-    unread = [key for key, fact in facts.items() if is_unread(fact, now) or (fact.book and fact.book.problem)]
+    now, noted = services.clock(), json.loads(services.ledger.noted(_STALE_SINCE) or "{}")
+    unread = [key for key, fact in facts.items() if is_stale(fact, now) or (fact.book and fact.book.problem)]
     since = {key: noted.get(key, now.isoformat()) for key in sorted(unread)}
     if since != noted:
-        services.ledger.note(_UNREAD_SINCE, json.dumps(since))
+        services.ledger.note(_STALE_SINCE, json.dumps(since))
     return {key: _last_in_line(facts[key], datetime.fromisoformat(text)) for key, text in since.items()}
 
 
-def _last_in_line(fact: EventFacts, unread_since: datetime) -> datetime:
+def _last_in_line(fact: EventFacts, stale_since: datetime) -> datetime:
     """Unpaid attendees are news for every tick: a good poll meanwhile took in what there was."""
     if fact.poll is None or fact.poll.problem or (fact.book and fact.book.problem):
-        return unread_since
-    return max(unread_since, fact.poll.polled_at)
+        return stale_since
+    return max(stale_since, fact.poll.polled_at)
 
 
 def _ended(services: Services, discovery: Discovery) -> list[EventPartition]:
@@ -157,7 +157,9 @@ def decide_again(services: Services, instance: DagsterInstance, tick: Tick) -> T
     return replace(tick, facts=facts, decisions=_decisions(services, facts))
 
 
-def recall(services: Services, instance: DagsterInstance, edition: str) -> dict[str, tuple[EventFacts, Decision]]:
+def edition_facts(
+    services: Services, instance: DagsterInstance, edition: str
+) -> dict[str, tuple[EventFacts, Decision]]:
     """What ledger and Dagster know of the edition's events, and what is due of it; nobody outside is asked."""
     runs = _Runs(instance)
     mine = [partition for partition in known_events(services.ledger).values() if partition.edition == edition]
@@ -199,13 +201,13 @@ def _facts(
 
 def _with_open_work(services: Services, facts: EventFacts) -> EventFacts:
     ledger, partition, now = services.ledger, facts.partition, services.clock()
-    waived = services.settings.gather_is_off
-    settled: tuple[GrantState, ...] = LET_IN if waived else ("granted",)
+    assumed = services.settings.gather_is_off
+    settled: tuple[GrantState, ...] = LET_IN if assumed else ("granted",)
     unsettled = holders_to_let_in(ledger, partition.key, partition.edition, settled)
-    lapsed = [
+    without_ticket = [
         grant
         for grant in grants_without_ticket(ledger, partition.edition).values()
-        if grant.partition_key == partition.key and (not waived or grant.state == "waived")
+        if grant.partition_key == partition.key and (not assumed or grant.state == "assumed")
     ]
     pending = sum(is_due(grant, now) for grant in unsettled.values())
     batches = [
@@ -218,7 +220,7 @@ def _with_open_work(services: Services, facts: EventFacts) -> EventFacts:
     ]
     return replace(
         facts,
-        guest_list_open=pending + len(lapsed),
+        guest_list_open=pending + len(without_ticket),
         list_open=count_list_changes(ledger, partition.key),
         campaign_open=len(batches) + len(find_newcomers(ledger, partition.key, partition.edition)),
     )
@@ -237,7 +239,7 @@ class _Runs:
     def __init__(self, instance: DagsterInstance) -> None:
         self._instance = instance
         unfinished = instance.get_run_records(RunsFilter(statuses=_AT_WORK), limit=500)
-        self._running = [record.dagster_run for record in unfinished if not _bury(instance, record)]
+        self._running = [record.dagster_run for record in unfinished if not fail_dead_run(instance, record)]
         failed = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.FAILURE]), limit=500)
         self._failed = {record.dagster_run.tags.get(PARTITION_TAG) for record in failed}
 
@@ -280,7 +282,7 @@ def _assets_of(run: DagsterRun) -> frozenset[str]:
     return frozenset({run.job_name.removeprefix("load_").removesuffix("_job")})
 
 
-def _bury(instance: DagsterInstance, record: RunRecord) -> bool:
+def fail_dead_run(instance: DagsterInstance, record: RunRecord) -> bool:
     """A run whose process died without a word would keep its event waiting for ever: say that it failed."""
     owner = record.dagster_run.tags.get(OWNER_TAG)
     if owner is None or not is_dead(owner):

@@ -1,4 +1,4 @@
-"""What a poll would change outside, found out by running its own steps on a shadow. Changes nothing anywhere."""
+"""What a poll would change outside, found out by running its own steps on a dry_run_copy. Changes nothing anywhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.orchestration.sensors import new_poll_id
 from pycontw_assets.pipeline.access_plan import EventPlan, plan_access
 from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.dry_run import shadow
+from pycontw_assets.pipeline.dry_run import dry_run_copy
 from pycontw_assets.pipeline.observe import observe
 from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN
 from pycontw_assets.pipeline.steps import read_orders
@@ -31,14 +31,14 @@ class Plan:
     new_template: str | None  # its name, when it would be looked for or made
 
 
-def make_plan(services: Services, consents: Iterable[str] = ()) -> Plan:
+def make_plan(services: Services, overrides: Iterable[str] = ()) -> Plan:
     """Read the world and play one poll. Pauses after failures are not respected: this is all that is due."""
-    with shadow(services) as copy, DagsterInstance.ephemeral() as instance:
+    with dry_run_copy(services) as copy, DagsterInstance.ephemeral() as instance:
         tick = observe(copy, instance)
         copy.fresh_books = {fact.partition.event_id: fact.book for fact in tick.facts.values() if fact.book}
         poll_id = new_poll_id(copy.clock())
         events = [
-            _plan_orders_and_access(copy, fact.partition, tick.decisions[key].access, poll_id, frozenset(consents))
+            _plan_orders_and_access(copy, fact.partition, tick.decisions[key].access, poll_id, frozenset(overrides))
             for key, fact in sorted(tick.facts.items())
             if tick.decisions[key].access
         ]
@@ -54,14 +54,14 @@ def make_plan(services: Services, consents: Iterable[str] = ()) -> Plan:
 
 
 def _plan_orders_and_access(
-    copy: Services, partition: EventPartition, access: tuple[str, ...], poll_id: str, consents: frozenset[str]
+    copy: Services, partition: EventPartition, access: tuple[str, ...], poll_id: str, overrides: frozenset[str]
 ) -> EventPlan:
     """One event failing keeps no other from being planned, as in a poll."""
     new = 0
     try:
         if ACCESS_CHAIN[0] in access:
-            new = read_orders(copy, partition, consents).outcome.new
-        return plan_access(copy, partition, poll_id, consents, new)
+            new = read_orders(copy, partition, overrides).outcome.new
+        return plan_access(copy, partition, poll_id, overrides, new)
     except (ServiceError, UntrustedBook, VaultError) as error:
         return EventPlan(partition.key, new, problems=(str(error),))
 

@@ -12,23 +12,23 @@ from typing import Any
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.authorize.guest_list import is_our_writing
-from pycontw_assets.authorize.rebuild_from_gather import recall_grants
+from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
 from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.ledger.batches import Batch, invitations_in, release_invitations
 from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.polls import Poll, last_poll
-from pycontw_assets.ledger.restoration import Restoration, adopt, begin, find_batch, has_begun, restore
+from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
 from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.send_email.rebuild_from_klaviyo import (
     HolderList,
-    Recollection,
+    RebuiltInvitations,
     find_invitations,
     holder_list_partition,
     look_twice,
-    recall_invitations,
+    rebuild_invitations,
 )
 from pycontw_assets.send_email.release import campaign_status, refusal
 from pycontw_assets.send_email.ticket_holders import list_name
@@ -44,11 +44,11 @@ class RebuildReport:
 
 
 @dataclass(frozen=True, slots=True)
-class AdoptReport:
-    """``known`` are those that counted as invited before: mailed, about to be, or adopted."""
+class MarkInvitedReport:
+    """``known`` are those that counted as invited before: mailed, about to be, or marked before."""
 
     edition: str
-    adopted: int
+    marked: int
     known: int
     invalid_lines: list[int]
 
@@ -84,7 +84,7 @@ def refuse_lost_ledger(services: Services, edition: str) -> None:
     begin(services.ledger, edition)
 
 
-def refuse_lost_ledger_if_told(services: Services, discovery: Discovery) -> None:
+def refuse_lost_ledger_if_known(services: Services, discovery: Discovery) -> None:
     """The same at the start of a tick, where Klaviyo being down must not keep buyers out and tables empty.
 
     Without its word a new installation goes on (no invitation starts before it was asked); orders in the vault
@@ -124,8 +124,8 @@ def _edition_of(discovery: Discovery) -> str:
 def rebuild_ledger(services: Services) -> RebuildReport:
     """Read everything, then write it in one transaction. Changes nothing outside."""
     remains = _read_remains(services)
-    campaigns = list(look_twice(services.klaviyo, services.pace, find_invitations(services.klaviyo, remains.edition)))
-    recalled = recall_invitations(
+    campaigns = list(look_twice(services.klaviyo, services.waits, find_invitations(services.klaviyo, remains.edition)))
+    rebuilt = rebuild_invitations(
         remains.edition,
         remains.holder_lists,
         campaigns,
@@ -133,10 +133,10 @@ def rebuild_ledger(services: Services) -> RebuildReport:
         remains.list_names,
         services.clock(),
     )
-    restoration = _restoration(services, remains, recalled)
+    restoration = _restoration(services, remains, rebuilt)
     restore(services.ledger, restoration)
     return RebuildReport(
-        remains.edition, _counts(restoration), list(_problems(services, remains, recalled, restoration))
+        remains.edition, _counts(restoration), list(_problems(services, remains, rebuilt, restoration))
     )
 
 
@@ -181,14 +181,12 @@ def _guests(services: Services) -> dict[str, Any] | None:
     return found
 
 
-def _restoration(services: Services, remains: _Remains, recalled: Recollection) -> Restoration:
+def _restoration(services: Services, remains: _Remains, rebuilt: RebuiltInvitations) -> Restoration:
     holders = {partition.key: _holders(services, remains, partition.key) for partition in remains.partitions}
     events_of = {key: partition_key for partition_key, keys in reversed(holders.items()) for key in keys}
     lists = {partition.key: _fullest(remains, partition) for partition in remains.partitions}
     leased = {
-        batch.list_name: batch
-        for batch in recalled.batches
-        if batch.state == "accepted" and batch.list_name is not None
+        batch.list_name: batch for batch in rebuilt.batches if batch.state == "accepted" and batch.list_name is not None
     }
     pool = [name for name in remains.list_names.values() if name.startswith(f"pycontw-{remains.edition}-invitations-")]
     list_ids = {list_name(held.partition): held.list_id for held in lists.values() if held}
@@ -202,9 +200,9 @@ def _restoration(services: Services, remains: _Remains, recalled: Recollection) 
             for key, held in lists.items()
             if held
         },
-        grants=recall_grants(remains.edition, events_of, remains.present),
-        batches=recalled.batches,
-        invitations=recalled.invitations,
+        grants=rebuild_grants(remains.edition, events_of, remains.present),
+        batches=rebuilt.batches,
+        invitations=rebuilt.invitations,
         list_ids=list_ids | {name: batch.list_id for name, batch in leased.items() if batch.list_id},
         pool={name: leased[name].batch_key if name in leased else None for name in pool},
     )
@@ -247,12 +245,14 @@ def _counts(written: Restoration) -> dict[str, int]:
     }
 
 
-def _problems(services: Services, remains: _Remains, recalled: Recollection, written: Restoration) -> Iterable[str]:
-    for name in recalled.unsent:
+def _problems(
+    services: Services, remains: _Remains, rebuilt: RebuiltInvitations, written: Restoration
+) -> Iterable[str]:
+    for name in rebuilt.unsent:
         yield f"campaign {name} was never sent; its people are invited anew: delete it in Klaviyo, never send it"
-    for batch in recalled.batches:
+    for batch in rebuilt.batches:
         if batch.state == "cancelled":
-            yield _cancelled(batch, len(recalled.invitations.get(batch.batch_key, ())))
+            yield _cancelled(batch, len(rebuilt.invitations.get(batch.batch_key, ())))
     granted = {grant.address_key for grant in written.grants}
     strays = [key for key, listed in (remains.present or {}).items() if key not in granted and is_our_writing(listed)]
     if strays:
@@ -270,7 +270,7 @@ def _cancelled(batch: Batch, people: int) -> str:
 # -- a person's word --------------------------------------------------------------------------------
 
 
-def adopt_people(services: Services, edition: str, lines: Iterable[str]) -> AdoptReport:
+def mark_people_invited(services: Services, edition: str, lines: Iterable[str]) -> MarkInvitedReport:
     """People who were invited by other means: let in as usual, not mailed for their present or next ticket."""
     keys: set[str] = set()
     invalid: list[int] = []
@@ -280,8 +280,8 @@ def adopt_people(services: Services, edition: str, lines: Iterable[str]) -> Adop
             keys.add(services.pseudonymizer.digest(address))
         elif address:
             invalid.append(number)
-    adopted = adopt(services.ledger, edition, keys)
-    return AdoptReport(edition, adopted, len(keys) - adopted, invalid)
+    marked = mark_invited(services.ledger, edition, keys)
+    return MarkInvitedReport(edition, marked, len(keys) - marked, invalid)
 
 
 def release_batch(services: Services, batch_key: str) -> int:

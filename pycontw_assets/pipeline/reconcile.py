@@ -107,8 +107,8 @@ def _orders_due(facts: EventFacts, now: datetime) -> str:
         return f"never polled, {len(book.ids)} attendees in the book"
     if book.problem or poll.book_digest != book.digest:
         return f"the book changed: {len(book.ids)} attendees, {poll.known} known"
-    if poll.open_ids:
-        return f"{poll.open_ids} attendees unpaid, missing or quarantined"
+    if poll.reread_count:
+        return f"{poll.reread_count} attendees unpaid, missing or quarantined"
     if poll.refresh_at is not None and poll.refresh_at <= now:
         return f"{poll.known} known attendees, some due for a re-read"
     if ACCESS_CHAIN[0] not in facts.materialized:
@@ -116,7 +116,7 @@ def _orders_due(facts: EventFacts, now: datetime) -> str:
     return ""
 
 
-def is_unread(facts: EventFacts, now: datetime) -> bool:
+def is_stale(facts: EventFacts, now: datetime) -> bool:
     """Whether the event's orders may by now differ from what the last good poll read."""
     if facts.book is not None and facts.book.problem and not facts.book.ids:
         return facts.poll is not None

@@ -7,12 +7,12 @@ from datetime import datetime
 
 from dagster import DagsterInstance
 
-from pycontw_assets.alerts.problems import Trouble
+from pycontw_assets.alerts.problems import Problem
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.progress import headcount
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.doctor import Finding, instance_findings
-from pycontw_assets.pipeline.observe import recall
+from pycontw_assets.pipeline.observe import edition_facts
 from pycontw_assets.pipeline.reconcile import Decision, EventFacts
 from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.vault.vault import VaultError
@@ -33,19 +33,19 @@ class EventStatus:
 class Status:
     edition: str | None
     events: tuple[EventStatus, ...]
-    troubles: tuple[Trouble, ...]
+    problems: tuple[Problem, ...]
     machinery: tuple[Finding, ...]
 
 
 def look_up(services: Services, instance: DagsterInstance) -> Status:
     known = known_events(services.ledger).values()
     edition = services.settings.edition or max((partition.edition for partition in known), default=None)
-    recalled = recall(services, instance, edition) if edition else {}
-    events = [_event(services, facts, decision) for facts, decision in recalled.values()]
+    rebuilt = edition_facts(services, instance, edition) if edition else {}
+    events = [_event(services, facts, decision) for facts, decision in rebuilt.values()]
     return Status(
         edition,
         tuple(events),
-        tuple(services.troubles.standing()),
+        tuple(services.problems.standing()),
         tuple(instance_findings(services, instance)),
     )
 

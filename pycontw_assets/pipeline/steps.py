@@ -9,7 +9,13 @@ from datetime import timedelta
 from pycontw_assets.authorize.guest_list import GuestListStep
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
-from pycontw_assets.extract.orders import BookReading, ContentDigest, content_digest, next_refresh, open_ids
+from pycontw_assets.extract.orders import (
+    BookReading,
+    ContentDigest,
+    content_digest,
+    count_reread_every_poll,
+    next_refresh,
+)
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.people import erased_ids
@@ -73,7 +79,7 @@ def stored_records(services: Services, partition: EventPartition) -> Iterator[At
     return found[1]
 
 
-def read_orders(services: Services, partition: EventPartition, consents: frozenset[str]) -> OrdersRead:
+def read_orders(services: Services, partition: EventPartition, overrides: frozenset[str]) -> OrdersRead:
     """Poll the event, keep its orders, and only then let the ledger know of them."""
     earlier = last_poll(services.ledger, partition.key)
     refresh = timedelta(seconds=services.settings.refresh_seconds)
@@ -87,7 +93,7 @@ def read_orders(services: Services, partition: EventPartition, consents: frozens
             now=services.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
-            trust_book="book" in consents,
+            trust_book="book" in overrides,
         )
         snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, services.table_rules)
         holders = set(snapshot.holders(services.pseudonymizer))
@@ -98,7 +104,7 @@ def read_orders(services: Services, partition: EventPartition, consents: frozens
             polled_at=services.clock(),
             book_digest=None if outcome.problem else outcome.book.digest,
             known=len(snapshot.present),
-            open_ids=open_ids(snapshot),
+            reread_count=count_reread_every_poll(snapshot),
             refresh_at=next_refresh(snapshot, refresh),
             content_digest=digest,
             problem=outcome.problem,
@@ -120,7 +126,7 @@ def load_rows(services: Services, partition: EventPartition, records: Iterable[A
     return RowsLoaded(result, outcome, digest.records, stored)
 
 
-def guest_list_step(services: Services, poll_id: str, consents: frozenset[str]) -> GuestListStep:
+def guest_list_step(services: Services, poll_id: str, overrides: frozenset[str]) -> GuestListStep:
     return GuestListStep(
         services.gather,
         services.ledger,
@@ -128,17 +134,17 @@ def guest_list_step(services: Services, poll_id: str, consents: frozenset[str]) 
         lambda: services.exclusive("gather guest list"),
         poll_id,
         services.settings.revoke_limit,
-        consents,
+        overrides,
     )
 
 
 def campaign_step(
-    services: Services, partition: EventPartition, poll_id: str, consents: frozenset[str], template: Callable[[], str]
+    services: Services, partition: EventPartition, poll_id: str, overrides: frozenset[str], template: Callable[[], str]
 ) -> CampaignStep:
     return CampaignStep(
         services.klaviyo,
         services.ledger,
-        services.pace,
+        services.waits,
         lambda: services.exclusive("klaviyo names"),
         services.sender,
         services.mail(partition.edition),
@@ -146,5 +152,5 @@ def campaign_step(
         poll_id,
         services.settings.invitation_send_at,
         services.settings.invite_limit,
-        consents,
+        overrides,
     )

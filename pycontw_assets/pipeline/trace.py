@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from pycontw_assets.authorize.guest_list import looks_ours
-from pycontw_assets.ledger.people import Invited, Span, invitations_of, spans_of
+from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.masking import masked
@@ -60,15 +60,15 @@ def trace(services: Services, wanted: str, *, live: bool = False) -> Trace:
     attendee_id = int(wanted) if wanted.strip().isdecimal() else None
     address = normalise_address(wanted) if attendee_id is None else _address_of(snapshots, attendee_id)
     tickets = list(_tickets(services, snapshots, address, attendee_id))
-    spans, invited = _remembered(services, address)
-    remembered = {span.edition for span in spans} | {item.edition for item in invited}
+    periods, invited = _remembered(services, address)
+    remembered = {period.edition for period in periods} | {item.edition for item in invited}
     editions = sorted({ticket.partition_key[:4] for ticket in tickets} | remembered)
     passages = [
         _passage(
             services,
             edition,
             [ticket for ticket in tickets if ticket.partition_key.startswith(f"{edition}-")],
-            next((span for span in reversed(spans) if span.edition == edition), None),
+            next((period for period in reversed(periods) if period.edition == edition), None),
             next((item for item in reversed(invited) if item.edition == edition), None),
             address is not None and is_mailable(address),
         )
@@ -79,11 +79,11 @@ def trace(services: Services, wanted: str, *, live: bool = False) -> Trace:
     return Trace(who, tuple(passages), seen, () if passages else tuple(_hints(snapshots)))
 
 
-def _remembered(services: Services, address: str | None) -> tuple[list[Span], list[Invited]]:
+def _remembered(services: Services, address: str | None) -> tuple[list[AccessPeriod], list[Invited]]:
     if not address:
         return [], []
     key = services.pseudonymizer.digest(address)
-    return spans_of(services.ledger, key), invitations_of(services.ledger, key)
+    return periods_of(services.ledger, key), invitations_of(services.ledger, key)
 
 
 def _address_of(snapshots: Mapping[EventPartition, OrderSnapshot], attendee_id: int) -> str | None:
@@ -155,35 +155,35 @@ def _passage(
     services: Services,
     edition: str,
     tickets: list[TicketTrace],
-    span: Span | None,
+    period: AccessPeriod | None,
     invited: Invited | None,
     is_mailable_address: bool,
 ) -> Passage:
-    current = invited if invited and (span is None or invited.span >= span.span) else None
+    current = invited if invited and (period is None or invited.period >= period.period) else None
     now = services.clock()
     return Passage(
         edition,
         tuple(tickets),
-        _guest_list(span),
+        _guest_list(period),
         _invitation(current, invited, now),
-        _next(tickets, span, current, is_mailable_address, now),
+        _next(tickets, period, current, is_mailable_address, now),
     )
 
 
-def _guest_list(span: Span | None) -> str:
-    if span is None:
+def _guest_list(period: AccessPeriod | None) -> str:
+    if period is None:
         return "never let in"
-    by = "by us" if span.ours else "by hand, before us"
-    if span.state == "granted":
-        return f"on it, {by}, seen there {at(span.granted_at)}"
-    if span.state == "waived":
-        return f"switched off; counts as let in since {at(span.intended_at)}"
-    if span.state == "revoking":
+    by = "by us" if period.ours else "by hand, before us"
+    if period.state == "granted":
+        return f"on it, {by}, seen there {at(period.granted_at)}"
+    if period.state == "assumed":
+        return f"switched off; counts as let in since {at(period.intended_at)}"
+    if period.state == "revoking":
         return "being taken off"
-    if span.state == "revoked":
-        return f"taken off {at(span.revoked_at)}"
-    tried = f"; tried {span.attempts} times, again at {at(span.retry_at)}" if span.attempts else ""
-    return f"being let in since {at(span.intended_at)}{tried}"
+    if period.state == "revoked":
+        return f"taken off {at(period.revoked_at)}"
+    tried = f"; tried {period.attempts} times, again at {at(period.retry_at)}" if period.attempts else ""
+    return f"being let in since {at(period.intended_at)}{tried}"
 
 
 def _invitation(current: Invited | None, latest: Invited | None, now: datetime) -> str:
@@ -202,17 +202,21 @@ def _invitation(current: Invited | None, latest: Invited | None, now: datetime) 
 
 
 def _next(
-    tickets: list[TicketTrace], span: Span | None, invited: Invited | None, is_mailable_address: bool, now: datetime
+    tickets: list[TicketTrace],
+    period: AccessPeriod | None,
+    invited: Invited | None,
+    is_mailable_address: bool,
+    now: datetime,
 ) -> str:
     conditions = {ticket.condition for ticket in tickets}
     if not conditions & {"usable", "missing"}:
-        return _next_without_ticket(conditions, span)
+        return _next_without_ticket(conditions, period)
     if not is_mailable_address:
         return "nothing: the ticket's contact address cannot be one; have it corrected in KKTIX"
-    if span is None or span.state in ("revoked", "revoking"):
+    if period is None or period.state in ("revoked", "revoking"):
         return "the next poll lets them in, then invites them"
-    if span.state == "intended":
-        when = f"at {at(span.retry_at)}" if span.retry_at and span.retry_at > now else "by the next poll"
+    if period.state == "intended":
+        when = f"at {at(period.retry_at)}" if period.retry_at and period.retry_at > now else "by the next poll"
         return f"letting in is tried again {when}; the invitation follows"
     if invited is None:
         return "the next poll invites them, unless INVITE_LIMIT or a waiting batch says otherwise (see `status`)"
@@ -225,12 +229,12 @@ def _next(
     return "nothing: they may enter, and were invited"
 
 
-def _next_without_ticket(conditions: set[Condition], span: Span | None) -> str:
+def _next_without_ticket(conditions: set[Condition], period: AccessPeriod | None) -> str:
     if conditions & {"quarantined", "unclear"}:
         return "every poll tries to read it again; access follows by itself"
     if "unpaid" in conditions:
         return "every poll looks; once KKTIX says paid, access and invitation follow within one poll"
-    if span and span.state != "revoked" and span.ours:
+    if period and period.state != "revoked" and period.ours:
         return "the next poll takes them off the guest list"
     return "nothing: there is no usable ticket"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from pycontw_assets.commands.polling import describe_run
 from pycontw_assets.orchestration.poll import PollReport
-from pycontw_assets.play.scratch_installation import EDITION, Trial, open_trial, verdict_lines
+from pycontw_assets.play.scratch_installation import EDITION, ScratchInstallation, scratch_installation, verdict_lines
 from pycontw_assets.sandbox import oracle
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.world import World
@@ -18,7 +18,7 @@ from pycontw_assets.sandbox.world import World
 
 def play() -> bool:
     """Play every act; ``True`` when every invariant held."""
-    with open_trial() as trial:
+    with scratch_installation() as trial:
         stage = _Stage(trial)
         for act in (_opening, _again, _late_payment, _refund, _transfer, _bad_weather, _crash, _history_deleted):
             print(f"\n== {(act.__doc__ or '').strip()}", flush=True)
@@ -34,7 +34,7 @@ def play() -> bool:
 class _Stage:
     """A trial with a believable sale, whose polls are told run by run."""
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: ScratchInstallation) -> None:
         self.trial = trial
         self.world = trial.world
         self.expect = trial.expect

@@ -30,7 +30,7 @@ from pycontw_assets.sandbox import keys, oracle
 from pycontw_assets.sandbox.context import SkippingClock
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 
 EDITION = "2031"
@@ -52,7 +52,7 @@ _CHILD_PATIENCE_SECONDS = 120
 _processes = multiprocessing.get_context("spawn")
 
 
-class Trial:
+class ScratchInstallation:
     """The sandbox's world, a pipeline beside it with a data folder of its own, and what broke, by invariant."""
 
     def __init__(self, world: World, clock: SkippingClock, environment: Mapping[str, str], home: Path) -> None:
@@ -65,8 +65,8 @@ class Trial:
     def poll(self, on_run: Callable[[RunReport], None] = lambda run: None, **changes: str) -> PollReport:
         """One poll as by ``pycontw-assets poll``; ``changes`` are variables of its environment."""
         hurry = {
-            "pace": Pace(sleep=self.clock.advance),
-            "manners": {"sleep": self.clock.advance, "clock": self.clock.monotonic},
+            "waits": WaitPolicy(sleep=self.clock.advance),
+            "client_options": {"sleep": self.clock.advance, "clock": self.clock.monotonic},
         }
         return _poll({**self.environment, **changes}, self.clock, on_run, **hurry)
 
@@ -110,11 +110,13 @@ class Trial:
         mark = self.world.calls.mark()
         with self.nothing_changes_outside(8):
             report = self.poll()
-        open_ids = sum(fact.poll.open_ids for fact in report.tick.facts.values() if fact.poll)
+        reread_count = sum(fact.poll.reread_count for fact in report.tick.facts.values() if fact.poll)
         calls = self.world.calls.count("kktix", since=mark)
         # Events and books are read by the tick and again by the run of an event with unpaid attendees.
         books = sum(1 + len(self.world.kktix.events[event].books) for event in oracle.events_of(self.world, EDITION))
-        self.expect(10, calls <= 1 + 2 * books + open_ids, f"{calls} calls to KKTIX for {open_ids} open attendees")
+        self.expect(
+            10, calls <= 1 + 2 * books + reread_count, f"{calls} calls to KKTIX for {reread_count} open attendees"
+        )
         return calls
 
     def poll_without_history(self) -> None:
@@ -145,12 +147,12 @@ class Trial:
 
 
 @contextmanager
-def open_trial() -> Iterator[Trial]:
+def scratch_installation() -> Iterator[ScratchInstallation]:
     """A trial with an empty world; its folder and its sandbox last as long as the block."""
     clock = SkippingClock()
     world = World(clock)
     with tempfile.TemporaryDirectory(prefix="pycontw-trial-") as folder, SandboxServer(world) as server:
-        yield Trial(world, clock, server.environment, Path(folder))
+        yield ScratchInstallation(world, clock, server.environment, Path(folder))
 
 
 def _poll(

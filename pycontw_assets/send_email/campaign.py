@@ -45,7 +45,7 @@ from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import Campaign
 from pycontw_assets.send_email.list_membership import change_members
 from pycontw_assets.send_email.profiles import ensure_profiles
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 # Lists, each leased to one open batch and idle for an hour after it. Three events with newcomers in every one of
 # twelve polls an hour keep 36 busy; they are made only when the rested ones do not suffice.
@@ -57,7 +57,7 @@ _PLANNED = ("Preparing to schedule", "Scheduled")
 _DELETED = "Cancelled: deleted in Klaviyo"
 _DELETED_IN_DOUBT = f"{_DELETED}, perhaps after it was sent"
 
-Fate = Literal["taken", "draft", "deleted"]
+SendState = Literal["taken", "draft", "deleted"]
 
 
 class Mail(Protocol):
@@ -106,7 +106,7 @@ class CampaignStep:
 
     client: KlaviyoClient
     ledger: Ledger
-    pace: Pace
+    waits: WaitPolicy
     exclusive: Callable[[], AbstractContextManager[None]]
     sender: Sender
     mail: Mail
@@ -114,7 +114,7 @@ class CampaignStep:
     poll_id: str
     send_at: datetime | None = None
     invite_limit: int = 2000
-    consents: frozenset[str] = frozenset()
+    overrides: frozenset[str] = frozenset()
     outcome: CampaignOutcome = field(default_factory=CampaignOutcome)
 
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> CampaignOutcome:
@@ -141,20 +141,23 @@ class CampaignStep:
     ) -> Batch | None:
         """The batch of whoever was let in and is in none yet; ``None``: nobody, or they have to wait."""
         newcomers = find_newcomers(self.ledger, partition.key, partition.edition)
-        spans = {key: span for key, span in newcomers.items() if key in holders}
-        if not spans:
+        periods = {key: period for key, period in newcomers.items() if key in holders}
+        if not periods:
             return None
-        if count_claimed(self.ledger, self.poll_id) + len(spans) > self.invite_limit and "invite" not in self.consents:
-            self.outcome.waiting += len(spans)
+        if (
+            count_claimed(self.ledger, self.poll_id) + len(periods) > self.invite_limit
+            and "invite" not in self.overrides
+        ):
+            self.outcome.waiting += len(periods)
             self.outcome.problems.append(
-                f"{len(spans)} invitations are due, more than INVITE_LIMIT={self.invite_limit} lets one poll start; "
-                "nobody was mailed. If they are right, run `pycontw-assets poll --consent invite`"
+                f"{len(periods)} invitations are due, more than INVITE_LIMIT={self.invite_limit} lets one poll start; "
+                "nobody was mailed. If they are right, run `pycontw-assets poll --allow invite`"
             )
             return None
         now = self.ledger.clock()
         scheduled = self.send_at if self.send_at and self.send_at > now else None
         if scheduled and sum(batch.send_at is not None for batch in open_batches) >= _SCHEDULED_BATCHES:
-            self.outcome.waiting += len(spans)
+            self.outcome.waiting += len(periods)
             return None
         batch_key = uuid.uuid4().hex[:12]
         batch = Batch(
@@ -167,7 +170,7 @@ class CampaignStep:
             created_at=now,
             send_at=scheduled,
         )
-        claim_batch(self.ledger, batch, spans)
+        claim_batch(self.ledger, batch, periods)
         return batch
 
     # -- one batch, step by step ------------------------------------------------------------------
@@ -185,7 +188,7 @@ class CampaignStep:
             in_doubt = batch.send_intended_at is not None
             batch = self._resolve_doubt(batch) if in_doubt else self._heed_others(batch)
         if batch.state == "accepted":
-            batch = self._take_back_for_lapsed(batch)
+            batch = self._take_back_for_revoked(batch)
         if batch.state == "open":
             batch = self._prepare_and_send(batch, holders)
         if batch.state == "accepted":
@@ -196,7 +199,7 @@ class CampaignStep:
         profile_ids = self._profiles(batch, members)
         if not profile_ids:
             return self._close_empty(batch)
-        batch = self._lease_list(batch)
+        batch = self._reserve_list(batch)
         self._fill(batch, profile_ids)
         batch = self._ensure_campaign(batch)
         self._check(batch, len(profile_ids))
@@ -226,7 +229,7 @@ class CampaignStep:
         keep: dict[str, Holder] = {}
         for item in self._claimed(batch):
             grant = grants.get(item.address_key)
-            is_current = grant and grant.span == item.span and grant.state in LET_IN
+            is_current = grant and grant.period == item.period and grant.state in LET_IN
             if item.address_key in holders and is_current:
                 keep[item.address_key] = holders[item.address_key]
         release_invitations(
@@ -239,7 +242,7 @@ class CampaignStep:
     def _profiles(self, batch: Batch, members: Mapping[str, Holder]) -> set[str]:
         """Profile ids of those whom mail can reach; the others are noted with the reason and left out."""
         properties = {f"pycontw_{batch.edition}_invite_key": batch.batch_key}
-        profiles = ensure_profiles(self.client, self.pace, members, properties)
+        profiles = ensure_profiles(self.client, self.waits, members, properties)
         unreachable = dict(profiles.refused)
         for key, profile in profiles.found.items():
             if reason := profile.unreachable_because:
@@ -258,16 +261,16 @@ class CampaignStep:
 
     # -- the list ---------------------------------------------------------------------------------
 
-    def _lease_list(self, batch: Batch) -> Batch:
+    def _reserve_list(self, batch: Batch) -> Batch:
         if batch.list_id is not None:
             return batch
         names = [f"pycontw-{batch.edition}-invitations-{number:02d}" for number in range(1, POOL_SIZE + 1)]
-        rested_since = self.ledger.clock() - self.pace.pool_rest
+        rested_since = self.ledger.clock() - self.waits.pool_rest
         name = reserve_pool_list(self.ledger, batch.batch_key, names, rested_since)
         if name is None:
             raise NotYet(f"all {POOL_SIZE} lists of the pool are in use or resting")
         with self.exclusive():
-            list_id = ensure_list(self.client, self.ledger, self.pace, name)
+            list_id = ensure_list(self.client, self.ledger, self.waits, name)
         return update_batch(self.ledger, batch.batch_key, list_name=name, list_id=list_id)
 
     def _fill(self, batch: Batch, wanted: set[str]) -> None:
@@ -289,11 +292,11 @@ class CampaignStep:
             latest[0] = self.client.list_member_ids(list_id)
             return latest[0] == wanted
 
-        if not self.pace.until(self.pace.visible, shows):
+        if not self.waits.until(self.waits.visible, shows):
             if strangers := len(latest[0] - wanted):
                 self._forget_list(batch)
                 raise NotYet(f"{strangers} strangers stay on its list; another one is taken")
-            if not latest[0] or self.ledger.clock() - batch.created_at < self.pace.hidden:
+            if not latest[0] or self.ledger.clock() - batch.created_at < self.waits.hidden:
                 raise NotYet("its members do not show on the list yet")
             self._write_off(batch, wanted - latest[0])
 
@@ -362,7 +365,7 @@ class CampaignStep:
             return None
         found = self._named(batch)
         if not found:
-            self.pace.sleep(self.pace.second_look)
+            self.waits.sleep(self.waits.second_look)
             found = self._named(batch)
         for surplus in found[1:]:
             if surplus.status == "Draft":
@@ -398,12 +401,12 @@ class CampaignStep:
     def _check_estimate(self, batch: Batch, size: int) -> None:
         campaign_id = batch.campaign_id or ""
         self.client.request_estimate(campaign_id)
-        self.pace.until(self.pace.estimate, lambda: self.client.estimate_job_done(campaign_id))
+        self.waits.until(self.waits.estimate, lambda: self.client.estimate_job_done(campaign_id))
         estimate = self.client.estimate(campaign_id)
         if estimate is not None and estimate > size:
             raise NotYet(f"Klaviyo estimates {estimate} recipients for a batch of {size}; not sent. Look at its list")
         if estimate is not None and estimate < size:
-            self.pace.sleep(self.pace.second_look)
+            self.waits.sleep(self.waits.second_look)
             self.outcome.notes.append(f"Klaviyo estimated {estimate} recipients for {size}; sent all the same")
 
     # -- sending ----------------------------------------------------------------------------------
@@ -420,7 +423,7 @@ class CampaignStep:
             update_batch(self.ledger, batch.batch_key, send_intended_at=None)
             raise
         except Refused:
-            if self._fate(batch) == "draft":
+            if self._send_state(batch) == "draft":
                 update_batch(self.ledger, batch.batch_key, send_intended_at=None)
                 raise
             return self._resolve_doubt(batch)
@@ -433,21 +436,21 @@ class CampaignStep:
 
     def _resolve_doubt(self, batch: Batch) -> Batch:
         """ "About to send" without an outcome: only two equal looks, a while apart, prove that nothing was sent."""
-        fate = self._fate(batch)
-        if fate != "taken":
-            self.pace.sleep(self.pace.draft_apart)
-            before, fate = fate, self._fate(batch)
-            if fate not in ("taken", before):
+        send_state = self._send_state(batch)
+        if send_state != "taken":
+            self.waits.sleep(self.waits.draft_apart)
+            before, send_state = send_state, self._send_state(batch)
+            if send_state not in ("taken", before):
                 raise NotYet("whether its campaign is there shows now this way, now that way")
-        if fate == "taken":
+        if send_state == "taken":
             return self._accept(batch)
-        if fate == "draft":
+        if send_state == "draft":
             return update_batch(self.ledger, batch.batch_key, send_intended_at=None)
         if self._is_ahead(batch):
             raise NotYet("its campaign is not in Klaviyo; it is looked for until its time has come")
         return close_batch(self.ledger, batch.batch_key, "cancelled", _DELETED_IN_DOUBT)
 
-    def _fate(self, batch: Batch) -> Fate:
+    def _send_state(self, batch: Batch) -> SendState:
         campaign_id = batch.campaign_id or ""
         try:
             if self.client.get_campaign(campaign_id).status != "Draft":
@@ -457,7 +460,7 @@ class CampaignStep:
         # A cancelled job and a draft: taken back by us.
         return "draft" if self.client.send_job(campaign_id) in (None, "cancelled") else "taken"
 
-    def _take_back_for_lapsed(self, batch: Batch) -> Batch:
+    def _take_back_for_revoked(self, batch: Batch) -> Batch:
         """A scheduled campaign must not mail who lost the ticket before its time came: it is sent anew without them.
 
         Taking them off its list would do only where recipients are fixed when the mails leave; in other accounts that
@@ -488,7 +491,7 @@ class CampaignStep:
             return statuses[0] in SENT or statuses[0].startswith("Cancelled")
 
         try:
-            over = self.pace.until(self.pace.follow, ended)
+            over = self.waits.until(self.waits.follow, ended)
         except NotFound:
             over, statuses[0] = True, _DELETED
         except ServiceError as error:

@@ -12,7 +12,7 @@ from pycontw_assets.api.client import Unavailable
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.remote_ids import creation_intended_at, intend_creation, record_remote_id, remembered_id
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 
 class RenderedTemplate(Protocol):
@@ -28,16 +28,16 @@ class RenderedTemplate(Protocol):
     def text(self) -> str: ...
 
 
-def ensure_list(client: KlaviyoClient, ledger: Ledger, pace: Pace, name: str) -> str:
+def ensure_list(client: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, name: str) -> str:
     """The id of a list by its name, made when there is none."""
 
     def find(wanted: str) -> list[str]:
         return [found.list_id for found in client.find_lists(wanted) if found.name == wanted]
 
-    return find_or_create(ledger, pace, "list", name, find, lambda wanted: client.create_list(wanted).list_id)
+    return find_or_create(ledger, waits, "list", name, find, lambda wanted: client.create_list(wanted).list_id)
 
 
-def ensure_template(client: KlaviyoClient, ledger: Ledger, pace: Pace, rendered: RenderedTemplate) -> str:
+def ensure_template(client: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, rendered: RenderedTemplate) -> str:
     """The id of the template of this very text, made when there is none."""
 
     def find(wanted: str) -> list[str]:
@@ -46,12 +46,12 @@ def ensure_template(client: KlaviyoClient, ledger: Ledger, pace: Pace, rendered:
     def create(wanted: str) -> str:
         return client.create_template(wanted, rendered.html, rendered.text).template_id
 
-    return find_or_create(ledger, pace, "template", rendered.name, find, create)
+    return find_or_create(ledger, waits, "template", rendered.name, find, create)
 
 
 def find_or_create(
     ledger: Ledger,
-    pace: Pace,
+    waits: WaitPolicy,
     kind: str,
     name: str,
     find: Callable[[str], Sequence[str]],
@@ -65,7 +65,7 @@ def find_or_create(
     if remembered:
         return remembered
     in_doubt = creation_intended_at(ledger, kind, name) is not None
-    remote_id = _look(pace, name, find, twice=in_doubt)
+    remote_id = _look(waits, name, find, twice=in_doubt)
     if remote_id is None:
         intend_creation(ledger, kind, name)
         try:
@@ -73,15 +73,15 @@ def find_or_create(
         except Unavailable as error:
             if not error.outcome_unknown:
                 raise
-            remote_id = _look(pace, name, find, twice=True) or create(name)
+            remote_id = _look(waits, name, find, twice=True) or create(name)
     record_remote_id(ledger, kind, name, remote_id)
     return remote_id
 
 
-def _look(pace: Pace, name: str, find: Callable[[str], Sequence[str]], *, twice: bool) -> str | None:
+def _look(waits: WaitPolicy, name: str, find: Callable[[str], Sequence[str]], *, twice: bool) -> str | None:
     """The oldest of that name. The name index may be late, so a doubt is worth a second look."""
     found = find(name)
     if not found and twice:
-        pace.sleep(pace.second_look)
+        waits.sleep(waits.second_look)
         found = find(name)
     return found[0] if found else None

@@ -67,8 +67,8 @@ class KlaviyoClient:
             clock = {"clock": options["clock"]} if "clock" in options else {}
             options["limiter"] = RateLimiter(RATE_LIMITS, **clock)
         headers = {"Authorization": f"Klaviyo-API-Key {api_key}", "revision": REVISION}
-        manners = {"media_type": "application/vnd.api+json", "edge_pages": True, **options}
-        self.api = ApiClient("Klaviyo", base_url, headers=headers, **manners)
+        client_options = {"media_type": "application/vnd.api+json", "edge_pages": True, **options}
+        self.api = ApiClient("Klaviyo", base_url, headers=headers, **client_options)
 
     def __repr__(self) -> str:
         return f"KlaviyoClient({self.api!r})"

@@ -10,7 +10,7 @@ from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.records import Holder
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import Profile
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 BULK_FROM = 50  # the vendor advises against bulk imports for small updates
 _BULK_CHUNK = 5000  # half of what a job takes, so that its 5 MB are never in question
@@ -26,7 +26,7 @@ class Profiles:
 
 
 def ensure_profiles(
-    client: KlaviyoClient, pace: Pace, holders: Mapping[str, Holder], properties: Mapping[str, str]
+    client: KlaviyoClient, waits: WaitPolicy, holders: Mapping[str, Holder], properties: Mapping[str, str]
 ) -> Profiles:
     """Upsert everybody (repeatable: same input, same state). One bad address costs only itself."""
     profiles = Profiles()
@@ -35,7 +35,7 @@ def ensure_profiles(
         keys = sorted(holders)
         for start in range(0, len(keys), _BULK_CHUNK):
             chunk = {key: holders[key] for key in keys[start : start + _BULK_CHUNK]}
-            profiles.found |= _import(client, pace, chunk, properties)
+            profiles.found |= _import(client, waits, chunk, properties)
         remaining = {key: holder for key, holder in holders.items() if key not in profiles.found}
     for key, holder in sorted(remaining.items()):
         try:
@@ -50,7 +50,7 @@ def ensure_profiles(
 
 
 def _import(
-    client: KlaviyoClient, pace: Pace, holders: Mapping[str, Holder], properties: Mapping[str, str]
+    client: KlaviyoClient, waits: WaitPolicy, holders: Mapping[str, Holder], properties: Mapping[str, str]
 ) -> dict[str, Profile]:
     """Whoever the bulk import brought in; the others are tried one by one, which says what is wrong with them."""
     try:
@@ -59,7 +59,7 @@ def _import(
         raise
     except Refused:
         return {}
-    if not pace.until(_BULK_PATIENCE, lambda: client.bulk_import_job(job_id).status in ("complete", "cancelled")):
+    if not waits.until(_BULK_PATIENCE, lambda: client.bulk_import_job(job_id).status in ("complete", "cancelled")):
         raise Unavailable("Klaviyo", "bulk import", "the job is not done yet; the next poll looks again")
     keys = {holder.address: key for key, holder in holders.items()}
     found: dict[str, Profile] = {}
@@ -72,5 +72,5 @@ def _import(
                 found[key] = profile
         return len(found) >= len(holders) - len(client.bulk_import_errors(job_id))
 
-    pace.until(pace.visible, everybody_shows)
+    waits.until(waits.visible, everybody_shows)
     return found

@@ -18,7 +18,7 @@ from pycontw_assets.records import FAMILIES, EventPartition
 from pycontw_assets.send_email.campaign import SENT
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 _HOLDER_LIST = re.compile(rf"pycontw-(\d{{4}})-({'|'.join(FAMILIES)})-(\d+)-ticket-holders")
 
@@ -33,7 +33,7 @@ class HolderList:
 
 
 @dataclass(frozen=True, slots=True)
-class Recollection:
+class RebuiltInvitations:
     """``unsent``: campaigns still in draft, whose people are not invited; ``unknown``: keys without a campaign."""
 
     batches: list[Batch] = field(default_factory=list)
@@ -53,11 +53,11 @@ def find_invitations(client: KlaviyoClient, edition: str) -> list[Campaign]:
     return list({c.campaign_id: c for c in found if c.name.startswith(prefix)}.values())
 
 
-def look_twice(client: KlaviyoClient, pace: Pace, campaigns: Sequence[Campaign]) -> Iterator[Campaign]:
+def look_twice(client: KlaviyoClient, waits: WaitPolicy, campaigns: Sequence[Campaign]) -> Iterator[Campaign]:
     """Whether a draft really was never sent shows only after a while, as with every send in doubt."""
     drafts = {c.campaign_id for c in campaigns if c.status == "Draft"}
     if drafts:
-        pace.sleep(pace.draft_apart)
+        waits.sleep(waits.draft_apart)
     for campaign in campaigns:
         if campaign.campaign_id not in drafts:
             yield campaign
@@ -76,14 +76,14 @@ def holder_list_partition(name: str) -> EventPartition | None:
     return EventPartition(int(match[3]), match[1], family)
 
 
-def recall_invitations(
+def rebuild_invitations(
     edition: str,
     holder_lists: Sequence[HolderList],
     campaigns: Iterable[Campaign],
     followed: Collection[str],
     list_names: Mapping[str, str],
     now: datetime,
-) -> Recollection:
+) -> RebuiltInvitations:
     """Batches and their people. A batch belongs to the event most of them hold a ticket of.
 
     ``followed`` are the partition keys that are still polled: only there somebody looks after a campaign on its way.
@@ -104,7 +104,7 @@ def recall_invitations(
         _as_sent(blank[key], known[key], list_names) if key in known else _as_unknown(blank[key], people[key])
         for key in sorted(blank.keys() - unsent)
     ]
-    return Recollection(
+    return RebuiltInvitations(
         batches,
         {key: _invitations(people[key], known.get(key)) for key in people},
         tuple(sorted(known[key].name for key in unsent)),

@@ -78,8 +78,8 @@ def check_video_url(url: str, *, allow_loopback: bool = False) -> None:
     if host not in _YOUTUBE_HOSTS or parts.username is not None:
         raise InvitationError(f"INVITATION_VIDEO_URL must be on YouTube (youtube.com, youtu.be), not on {host}")
     short = host == "youtu.be" and len(parts.path) > 1
-    watched = parts.path == "/watch" and "v" in parse_qs(parts.query)
-    if not (short or watched or parts.path.startswith(_YOUTUBE_PATHS)):
+    record_failures = parts.path == "/watch" and "v" in parse_qs(parts.query)
+    if not (short or record_failures or parts.path.startswith(_YOUTUBE_PATHS)):
         raise InvitationError("INVITATION_VIDEO_URL must name one video, stream or playlist")
 
 

@@ -21,7 +21,7 @@ from pycontw_assets.send_email.find_or_create import ensure_list
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.list_membership import change_members
 from pycontw_assets.send_email.profiles import ensure_profiles
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def list_changes(
 def sync_ticket_holders(
     client: KlaviyoClient,
     ledger: Ledger,
-    pace: Pace,
+    waits: WaitPolicy,
     exclusive: Callable[[], AbstractContextManager[None]],
     partition: EventPartition,
     holders: Mapping[str, Holder],
@@ -58,8 +58,8 @@ def sync_ticket_holders(
     if not joining and not leaving:
         return TicketHolderOutcome()
     with exclusive():
-        list_id = ensure_list(client, ledger, pace, list_name(partition))
-    profiles = ensure_profiles(client, pace, joining, {f"pycontw_{partition.edition}_ticket": partition.family})
+        list_id = ensure_list(client, ledger, waits, list_name(partition))
+    profiles = ensure_profiles(client, waits, joining, {f"pycontw_{partition.edition}_ticket": partition.family})
     ids = {key: profile.profile_id for key, profile in profiles.found.items()}
     intend_members(ledger, partition.key, {**ids, **dict.fromkeys(profiles.refused)})
     try:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WaitPolicy:
     """Seconds to be patient within one run; what is not done by then goes on in the next poll.
 
     ``draft_apart``: two reads that far apart must both say ``Draft`` before a send in doubt is repeated.

@@ -1,4 +1,4 @@
-"""The HTTP manners that all three services share."""
+"""The HTTP client_options that all three services share."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def client(server: ScriptedServer, fake_time: FakeTime) -> ApiClient:
 
 def make_client(url: str, fake_time: FakeTime, **options: Any) -> ApiClient:
     headers = {"Authorization": f"bearer {SECRET}"}
-    manners = {"sleep": fake_time.sleep, "clock": fake_time.clock, "timeouts": (1, 0.3), **options}
-    return ApiClient("Shop", url, headers=headers, **manners)
+    client_options = {"sleep": fake_time.sleep, "clock": fake_time.clock, "timeouts": (1, 0.3), **options}
+    return ApiClient("Shop", url, headers=headers, **client_options)
 
 
 def read(client: ApiClient, path: str = "/things", **details: Any) -> Any:

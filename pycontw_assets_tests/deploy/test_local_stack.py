@@ -1,4 +1,4 @@
-"""``deploy/local-stack``: its manners, and (slow) the whole stack with a sale, as processes."""
+"""``deploy/local-stack``: its client_options, and (slow) the whole stack with a sale, as processes."""
 
 import os
 import shutil

@@ -8,7 +8,7 @@ from typing import Any
 
 from pycontw_assets.api.client import Refused
 from pycontw_assets.authorize.gather_client import GuestList
-from pycontw_assets_tests.fakes.troubles import Troubles
+from pycontw_assets_tests.fakes.troubles import Problems
 
 
 class FakeGather:
@@ -20,7 +20,7 @@ class FakeGather:
         self.ignored: set[str] = set()
         self.stale_reads = 0  # so many reads still show the list as it was before the last write
         self.reads_as: list[GuestList] = []  # answers given instead of the truth, first one first
-        self.troubles = Troubles("Gather")
+        self.troubles = Problems("Gather")
         self._before_write: dict[str, Any] | None = None
         self._stale_left = 0
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pycontw_assets.api.client import NotFound, Refused
 from pycontw_assets.send_email.klaviyo_records import Campaign, ImportJob, ImportProblem, MailingList, Profile, Template
-from pycontw_assets_tests.fakes.troubles import Troubles
+from pycontw_assets_tests.fakes.troubles import Problems
 
 
 @dataclass
@@ -39,7 +39,7 @@ class _Campaign:
 class FakeKlaviyo:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
-        self.troubles = Troubles("Klaviyo")
+        self.troubles = Problems("Klaviyo")
         self.mailed: Counter[str] = Counter()
         self.invalid: set[str] = set()  # addresses it refuses
         self.suppressed: set[str] = set()  # addresses it never mails

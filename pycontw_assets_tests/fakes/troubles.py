@@ -13,8 +13,8 @@ _T = TypeVar("_T")
 
 
 @dataclass
-class Troubles:
-    """Calls are counted by name; the next ones can be made to fail, or to be watched."""
+class Problems:
+    """Calls are counted by name; the next ones can be made to fail, or to be record_failures."""
 
     service: str
     calls: Counter[str] = field(default_factory=Counter)

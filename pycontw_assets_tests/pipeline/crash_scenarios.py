@@ -125,7 +125,7 @@ def revocations(install: Install, world: World) -> Pipeline:
 
 
 def bought_again(install: Install, world: World) -> Pipeline:
-    """Two who lost access buy again: a second span each, begun while another one leaves."""
+    """Two who lost access buy again: a second period each, begun while another one leaves."""
     pipeline = running_sale(install, world, holders=4)
     [event] = events_of(world, EDITION)
     first, second, third, _ = _usable(world)

@@ -43,7 +43,7 @@ from pycontw_assets.sandbox.oracle import Finding, verdict
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings, load_settings
 from pycontw_assets_tests.bigquery import GOOGLE_VARIABLES
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints
@@ -70,24 +70,29 @@ def build_services(
     settings: Settings, clock: TestClock, *, timeouts: tuple[float, float] = (5, 5), **overrides: Any
 ) -> Services:
     """Real clients whose waits only move the clock; only their time-outs take time."""
-    manners = {"sleep": clock.advance, "clock": clock.monotonic, "timeouts": timeouts}
-    return _services(settings, clock, Pace(sleep=clock.advance), manners, RATE_LIMITS, **overrides)
+    client_options = {"sleep": clock.advance, "clock": clock.monotonic, "timeouts": timeouts}
+    return _services(settings, clock, WaitPolicy(sleep=clock.advance), client_options, RATE_LIMITS, **overrides)
 
 
 def _services(
-    settings: Settings, clock: TestClock, pace: Pace, manners: dict[str, Any], limits: Any, **overrides: Any
+    settings: Settings,
+    clock: TestClock,
+    waits: WaitPolicy,
+    client_options: dict[str, Any],
+    limits: Any,
+    **overrides: Any,
 ) -> Services:
     kktix_token = settings.kktix_api_token.get_secret_value()
     gather_key = settings.gather_api_key.get_secret_value()
     klaviyo_key = settings.klaviyo_api_key.get_secret_value()
-    limiter = RateLimiter(limits, manners.get("clock", time.monotonic))
+    limiter = RateLimiter(limits, client_options.get("clock", time.monotonic))
     parts: dict[str, Any] = {
-        "pace": pace,
-        "kktix": KktixClient(settings.kktix_api_url, kktix_token, **manners),
-        "klaviyo": KlaviyoClient(settings.klaviyo_api_url, klaviyo_key, limiter=limiter, **manners),
+        "waits": waits,
+        "kktix": KktixClient(settings.kktix_api_url, kktix_token, **client_options),
+        "klaviyo": KlaviyoClient(settings.klaviyo_api_url, klaviyo_key, limiter=limiter, **client_options),
     }
     if not settings.gather_is_off:
-        parts["gather"] = GatherClient(settings.gather_api_url, gather_key, settings.gather_space_id, **manners)
+        parts["gather"] = GatherClient(settings.gather_api_url, gather_key, settings.gather_space_id, **client_options)
     return Services(lambda: settings, clock=clock, **{**parts, **overrides})
 
 
@@ -144,13 +149,13 @@ class Pipeline:
 
     # -- polls ------------------------------------------------------------------------------------
 
-    def poll(self, *consents: str) -> PollReport:
-        return poll(self.definitions, self.services, self.instance, consents=consents)
+    def poll(self, *overrides: str) -> PollReport:
+        return poll(self.definitions, self.services, self.instance, overrides=overrides)
 
-    def later_poll(self, *consents: str) -> PollReport:
+    def later_poll(self, *overrides: str) -> PollReport:
         """The poll of the next tick."""
         self.clock.advance(INTERVAL_SECONDS)
-        return self.poll(*consents)
+        return self.poll(*overrides)
 
     def until_quiet(self, most_polls: int = 12) -> PollReport:
         """Poll, tick by tick, until two polls in a row were fine and changed nothing outside."""
@@ -394,10 +399,10 @@ def _live(
     settings = load_settings(**variables)
     if points:
         points.watch(vault=f"{settings.home}/vault", ledger=f"{settings.home}/ledger.sqlite")
-    manners = {"sleep": lambda seconds: time.sleep(min(seconds, 0.02)), "on_request": _suicide(kill_at)}
-    pace = Pace(step=0.01, visible=1, estimate=1, follow=1, second_look=0.01, draft_apart=0.05)
+    client_options = {"sleep": lambda seconds: time.sleep(min(seconds, 0.02)), "on_request": _suicide(kill_at)}
+    waits = WaitPolicy(step=0.01, visible=1, estimate=1, follow=1, second_look=0.01, draft_apart=0.05)
     unlimited = {group: [(1_000_000, 1)] for group in RATE_LIMITS}
-    services = _services(settings, TestClock(skipped), pace, manners, unlimited)
+    services = _services(settings, TestClock(skipped), waits, client_options, unlimited)
     definitions = build_definitions(services, interval_seconds=INTERVAL_SECONDS)
     if inherited:
         raise SystemExit(0 if command(definitions, services, inherited) else 1)

@@ -19,7 +19,7 @@ from dagster import DagsterInstance
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.definitions import build_definitions
-from pycontw_assets.ledger.locks import lease
+from pycontw_assets.ledger.locks import lock
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.orchestration.poll import PollReport, poll
 from pycontw_assets.pipeline.composition import Services
@@ -80,7 +80,7 @@ def _open_instance(pipeline: Pipeline) -> DagsterInstance:
 
 def _step_aside(services: Services) -> None:
     """Who is waited for may be waiting for this one to end: give up at once instead of after two minutes."""
-    services.exclusive = lambda name: lease(services.ledger, name, wait_seconds=0)  # type: ignore[method-assign]
+    services.exclusive = lambda name: lock(services.ledger, name, wait_seconds=0)  # type: ignore[method-assign]
 
 
 def poll_in_fork(

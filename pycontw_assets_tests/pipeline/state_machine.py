@@ -503,11 +503,11 @@ class Sale(RuleBasedStateMachine):
             self.second = Pipeline(self.server, self.clock, self.pipeline.home, **self._given)
         return self.second
 
-    def _poll(self, machine: Pipeline, consents: Iterable[str] = ()) -> PollReport | None:
+    def _poll(self, machine: Pipeline, overrides: Iterable[str] = ()) -> PollReport | None:
         """``None`` when KKTIX could not even be asked for its events."""
         self.tally["polls of the second machine" if machine is self.second else "polls"] += 1
         try:
-            return self._listen(machine.poll(*consents))
+            return self._listen(machine.poll(*overrides))
         except ServiceError as error:
             note(f"poll: {error}")
             return None
@@ -536,16 +536,16 @@ class Sale(RuleBasedStateMachine):
         self.tally["kills" if exit_code == KILLED else "kills that came too late"] += 1
 
     def _until_quiet(self) -> None:
-        """Poll until two polls in a row were fine and changed nothing outside, giving the consents asked for."""
-        quiet, consents, text = 0, set[str](), ""
+        """Poll until two polls in a row were fine and changed nothing outside, giving the overrides asked for."""
+        quiet, overrides, text = 0, set[str](), ""
         for _ in range(MOST_POLLS_UNTIL_QUIET):
             self.clock.advance(300)
             mark = self.pipeline.mark()
-            report = self._poll(self.pipeline, consents)
+            report = self._poll(self.pipeline, overrides)
             assert report is not None, "all services are well"
             text = describe(report)
-            consents = set(re.findall(r"--consent ([a-z-]+)", text))
-            self.tally["consents"] += len(consents)
+            overrides = set(re.findall(r"--allow ([a-z-]+)", text))
+            self.tally["overrides"] += len(overrides)
             quiet = quiet + 1 if report.ok and not self.pipeline.writes(mark) else 0
             if quiet == 2:
                 return
@@ -569,7 +569,7 @@ class Sale(RuleBasedStateMachine):
     def _is_excused(self, finding: Finding) -> bool:
         """What the oracle, who knows everything at once, expects of somebody who cannot.
 
-        Without a guest list only the pipeline knows when a span of access ended: whoever gave a ticket back and bought
+        Without a guest list only the pipeline knows when an access period ended: whoever gave a ticket back and bought
         again before it looked is not invited again. And whoever was taken off for a ticket given back, while holding
         another one which nobody could read yet, is let in and invited again later. And a buyer whom a list cut short
         does not show is added, though staff may have done so: who is new must not wait for the list to be whole. And

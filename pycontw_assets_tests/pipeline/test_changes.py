@@ -275,7 +275,7 @@ def test_more_revocations_than_the_limit_wait_for_a_persons_consent(install: Ins
     pipeline.later_poll()
     report = pipeline.later_poll()
     assert not report.ok
-    assert "--consent revoke" in describe(report)
+    assert "--allow revoke" in describe(report)
     assert pipeline.guests() == {ANNA, BEN, CARA}
     pipeline.later_poll("revoke")
     assert pipeline.guests() == entitled(world, EDITION) == {CARA}

@@ -1,8 +1,8 @@
 """Killed at any point, a poll that runs again mails nobody twice, forgets nobody and tears nothing.
 
 A scenario is an installation a moment before a poll. Each of its kill points is tried on a copy of everything: a
-child runs the poll for real and dies there, then ordinary polls run until quiet, and the oracle judges; besides, the
-outcome must equal that of the poll nobody killed.
+child runs the poll for real and dies there, then ordinary polls run until quiet, and the oracle judges; the outcome
+must equal that of the poll nobody killed.
 """
 
 from __future__ import annotations

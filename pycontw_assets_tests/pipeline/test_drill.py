@@ -12,7 +12,7 @@ from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.local import rehearse
 from pycontw_assets.play.drill.sale import Crash, Sale, Sell, Step
 from pycontw_assets.play.drill.waits import WIDTH
-from pycontw_assets.play.scratch_installation import EDITION, INVARIANTS, open_trial, verdict_lines
+from pycontw_assets.play.scratch_installation import EDITION, INVARIANTS, scratch_installation, verdict_lines
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def test_a_drill_that_could_not_kill_its_poll_has_not_passed(capsys: pytest.Capt
 
 
 def test_a_trial_in_which_nobody_was_served_is_no_success() -> None:
-    with open_trial() as trial:
+    with scratch_installation() as trial:
         trial.world.sell(trial.world.add_event(f"PyCon TW {EDITION} Registration: Individual"))
         trial.judge()
         assert not trial.held
@@ -93,7 +93,7 @@ def test_the_verdict_tells_how_often_and_the_first_few_in_a_phone_s_width() -> N
 
 
 def test_traces_of_people_in_the_data_folder_are_found() -> None:
-    with open_trial() as trial:
+    with scratch_installation() as trial:
         (number,) = trial.world.sell(trial.world.add_event("A party"))
         (trial.home / "left.log").write_text(trial.world.kktix.tickets[number].address)
         trial.judge()

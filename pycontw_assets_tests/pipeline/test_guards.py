@@ -74,7 +74,7 @@ def test_a_truncated_guest_list_removes_nobody_and_needs_a_persons_word(
     pipeline.later_poll()
     report = pipeline.later_poll()
     assert not report.ok
-    assert "--consent guest-list" in describe(report)
+    assert "--allow guest-list" in describe(report)
     assert pipeline.guests() == everybody
     world.gather.switches.shown_guests = None
     pipeline.until_quiet()

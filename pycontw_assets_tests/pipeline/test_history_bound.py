@@ -1,27 +1,27 @@
 """A week of polls, two thousand of them: what Dagster keeps stays within the bound of docs/housekeeping.md.
 
-The limits are smaller than those of production, so that a week reaches them; the bytes per run and per sighting, which
-the document multiplies, are the same. ``-s`` shows the figures.
+The limits are smaller than those of production, so that a week reaches them; the bytes per run and per observation,
+which the document multiplies, are the same. ``-s`` shows the figures.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from pycontw_assets.orchestration.prune_dagster_storage import Kept, forget_old
+from pycontw_assets.orchestration.prune_dagster_storage import Kept, prune_dagster_storage
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
 POLLS, SALE_EVERY, SAMPLE_EVERY = 2000, 25, 10
-LIMITS = Kept(runs=40, sightings=400)
+LIMITS = Kept(runs=40, observations=400)
 RUN_BYTES, SIGHTING_BYTES, EMPTY_BYTES = 250_000, 3_000, 1_500_000
 _NEEDED_RUNS = 10  # of one event: those with the latest materialization of an asset, and those of the last tick
 
 
 def bound(kept: Kept) -> int:
-    runs, sightings = kept.runs + kept.at_once + _NEEDED_RUNS, kept.sightings + kept.at_once
-    return EMPTY_BYTES + runs * RUN_BYTES + sightings * SIGHTING_BYTES
+    runs, observations = kept.runs + kept.at_once + _NEEDED_RUNS, kept.observations + kept.at_once
+    return EMPTY_BYTES + runs * RUN_BYTES + observations * SIGHTING_BYTES
 
 
 def size(pipeline: Pipeline) -> int:
@@ -39,7 +39,7 @@ def test_after_two_thousand_polls_the_history_is_within_its_bound_and_grows_no_m
         if number % SALE_EVERY == 1:
             world.sell(event)
         runs += len(pipeline.later_poll().runs)
-        forget_old(pipeline.instance, LIMITS)
+        prune_dagster_storage(pipeline.instance, LIMITS)
         if number % SAMPLE_EVERY == 0:
             sizes.append(size(pipeline))
             print(f"{number} polls, {runs} runs: {sizes[-1] / 1e6:.2f} MB", flush=True)

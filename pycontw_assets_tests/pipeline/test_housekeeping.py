@@ -1,4 +1,4 @@
-"""What every tick does besides: history stays bounded and nothing is lost by it, sales are told once a day."""
+"""What every tick does best_effort: history stays bounded and nothing is lost by it, sales are told once a day."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import sqlalchemy as sa
 import yaml
 from dagster import AssetKey, DagsterEventType, RunsFilter
 
-from pycontw_assets.ledger.locks import lease
-from pycontw_assets.orchestration.prune_dagster_storage import KEPT, Kept, forget_old
+from pycontw_assets.ledger.locks import lock
+from pycontw_assets.orchestration.prune_dagster_storage import KEPT, Kept, prune_dagster_storage
 from pycontw_assets.pipeline.expiry import REVISION_ENDS
 from pycontw_assets.pipeline.observe import observe
 from pycontw_assets.pipeline.reconcile import pause_after, pause_base
@@ -23,7 +23,7 @@ from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline
 
 ROOT = Path(__file__).parents[2]
 DAY_SECONDS = 24 * 3600
-FEW = Kept(runs=3, sightings=4, at_once=1)
+FEW = Kept(runs=3, observations=4, at_once=1)
 
 
 class Channel:
@@ -94,7 +94,7 @@ def test_old_runs_leave_with_files_and_checks_and_the_latest_materializations_st
     pipeline.until_quiet()
     before, shop = materialized(pipeline), pipeline.instance.get_latest_materialization_event(AssetKey("kktix"))
     for _ in range(3):
-        forget_old(pipeline.instance, FEW)
+        prune_dagster_storage(pipeline.instance, FEW)
     left = {record.dagster_run.run_id for record in pipeline.instance.get_run_records()}
     assert len(left) <= FEW.runs + len(before)
     assert run_files(pipeline) in (left, set())
@@ -128,7 +128,7 @@ def test_what_ticks_saw_is_bounded_and_the_latest_of_each_stays(pipeline: Pipeli
     for _ in range(4):
         pipeline.later_poll()
     verdicts = check_states(pipeline)
-    forget_old(pipeline.instance, FEW)
+    prune_dagster_storage(pipeline.instance, FEW)
     latest = pipeline.instance.get_latest_storage_id_by_partition(
         AssetKey("raw_kktix_orders"), DagsterEventType.ASSET_OBSERVATION
     )
@@ -136,7 +136,7 @@ def test_what_ticks_saw_is_bounded_and_the_latest_of_each_stays(pipeline: Pipeli
     with pipeline.instance.event_log_storage.index_connection() as db:  # type: ignore[attr-defined]
         left = db.scalar(sa.text("SELECT count(*) FROM event_logs WHERE run_id = ''"))
         told = db.scalar(sa.text("SELECT count(*) FROM asset_check_executions WHERE run_id = ''"))
-    assert FEW.sightings < left <= FEW.sightings + len(latest)
+    assert FEW.observations < left <= FEW.observations + len(latest)
     assert told == len(verdicts)
     assert check_states(pipeline) == verdicts
 
@@ -147,7 +147,7 @@ def test_the_newest_failures_of_an_event_stay_to_be_counted(pipeline: Pipeline, 
     world.faults.add("gather", "status", times=None, status=503)
     for _ in range(4):
         pipeline.later_poll()
-    forget_old(pipeline.instance, FEW)
+    prune_dagster_storage(pipeline.instance, FEW)
     [facts] = observe(pipeline.services, pipeline.instance).facts.values()
     assert facts.access.failures >= FEW.runs
 
@@ -218,7 +218,7 @@ def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipe
 @pytest.mark.thorough
 def test_who_finds_another_process_telling_leaves_it_to_that(pipeline: Pipeline, channel: Channel) -> None:
     pipeline.clock.advance(DAY_SECONDS)
-    with lease(pipeline.ledger, "sales report"):
+    with lock(pipeline.ledger, "sales report"):
         assert pipeline.poll().ok
     assert channel.sent == []
 
@@ -283,7 +283,7 @@ def test_a_revision_that_runs_out_is_an_alarm_once_and_again_when_it_has_run_out
 def test_the_document_states_the_limits_of_the_code() -> None:
     document = (ROOT / "docs" / "housekeeping.md").read_text(encoding="utf-8")
     assert f"the newest {KEPT.runs:,}, and every run" in document
-    assert f"the newest {KEPT.sightings:,}, and the latest" in document
+    assert f"the newest {KEPT.observations:,}, and the latest" in document
     assert f"{KEPT.at_once} at a time" in document
 
 

@@ -96,7 +96,7 @@ def sell_to_all_kinds_of_people(world: World, event: int) -> list[int]:
 
 
 def storm(pipeline: Pipeline, event: int, seats: list[int], services: Iterable[str]) -> None:
-    """Trouble of every kind, refunds, transfers, poison and malformed payloads: all that makes error texts.
+    """Problem of every kind, refunds, transfers, poison and malformed payloads: all that makes error texts.
 
     What answers at all quotes the call it answers, credentials and addresses included. Each kind strikes KKTIX and the
     next of ``services``: where Gather fails, Klaviyo is not reached.

@@ -9,7 +9,7 @@ from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter
 from pydantic import SecretStr
 
 from pycontw_assets.definitions import build_definitions
-from pycontw_assets.orchestration.kktix_checks import shop_news
+from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
@@ -169,7 +169,7 @@ def test_an_event_nobody_decided_about_fails_a_check_of_the_shop_once_until_some
     failed = check_of(pipeline, "kktix", "events_are_matched")
     assert not failed.passed
     assert "map it in KKTIX_EVENTS" in failed.metadata["problems"].value
-    assert list(shop_news(pipeline.services, pipeline.instance, pipeline.later_poll().tick)) == []
+    assert list(changed_kktix_verdicts(pipeline.services, pipeline.instance, pipeline.later_poll().tick)) == []
     pipeline.restart(kktix_events={"90002": None})
     pipeline.later_poll()
     assert check_of(pipeline, "kktix", "events_are_matched").passed

@@ -10,7 +10,7 @@ from dagster import DagsterInstance, Definitions
 
 from pycontw_assets.ledger.locks import TTL, lock_owner, take_lock
 from pycontw_assets.orchestration.poll import PollReport
-from pycontw_assets.orchestration.run_recording import look
+from pycontw_assets.orchestration.run_recording import observe_and_record
 from pycontw_assets.orchestration.sensors import missing_partitions
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.sandbox.oracle import entitled
@@ -55,7 +55,7 @@ def grant_access(key: str) -> Command:
     """The access run of one event, as a person materialises it in the UI meanwhile."""
 
     def run(definitions: Definitions, services: Services, instance: DagsterInstance) -> bool:
-        for name, keys in missing_partitions(look(services, instance), instance).items():
+        for name, keys in missing_partitions(observe_and_record(services, instance), instance).items():
             instance.add_dynamic_partitions(name, keys)
         job = definitions.resolve_job_def("grant_access_job")
         return bool(job.execute_in_process(instance=instance, partition_key=key, raise_on_error=False).success)

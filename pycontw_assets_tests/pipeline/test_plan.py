@@ -19,8 +19,8 @@ from pycontw_assets_tests.pipeline.harness import Pipeline
 ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 
 
-def planned(pipeline: Pipeline, *consents: str) -> EventPlan:
-    [event] = make_plan(pipeline.services, consents).events
+def planned(pipeline: Pipeline, *overrides: str) -> EventPlan:
+    [event] = make_plan(pipeline.services, overrides).events
     return event
 
 
@@ -88,10 +88,10 @@ def test_a_plan_meets_the_limits_and_consents_of_a_poll(install: Install, world:
     pipeline = install(invite_limit=1)
     for address in (ANNA, BEN):
         world.sell(event, address=address)
-    refused, consented = planned(pipeline), planned(pipeline, "invite")
+    refused, allowed = planned(pipeline), planned(pipeline, "invite")
     assert not refused.batches
     assert "INVITE_LIMIT" in refused.problems[0]
-    assert [len(batch.people) for batch in consented.batches] == [2]
+    assert [len(batch.people) for batch in allowed.batches] == [2]
 
 
 def test_one_event_that_cannot_be_read_keeps_no_other_from_being_planned(pipeline: Pipeline, world: World) -> None:

@@ -211,9 +211,9 @@ def test_a_draft_whose_sending_was_taken_over_counts_as_sent(pipeline: Pipeline,
     """The status of a campaign may lag behind its send job."""
     world.sell(event, address=ANNA)
     pipeline.poll()
-    klaviyo, pace = pipeline.services.klaviyo, pipeline.services.pace
+    klaviyo, waits = pipeline.services.klaviyo, pipeline.services.waits
     stale = [replace(found, status="Draft") for found in find_invitations(klaviyo, EDITION)]
-    assert [campaign.status for campaign in look_twice(klaviyo, pace, stale)] == ["Unknown"]
+    assert [campaign.status for campaign in look_twice(klaviyo, waits, stale)] == ["Unknown"]
 
 
 def test_a_key_without_a_campaign_counts_as_invited_until_a_person_says_otherwise(

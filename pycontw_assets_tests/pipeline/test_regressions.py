@@ -24,7 +24,7 @@ def test_an_empty_book_names_the_consent_that_makes_it_believed(pipeline: Pipeli
     [last] = world.sell(event, address=ANNA)
     pipeline.poll()
     world.cancel(last)
-    assert "--consent book" in describe(pipeline.later_poll())
+    assert "--allow book" in describe(pipeline.later_poll())
 
 
 def a_speaker_without_ticket_is_taken_off_by_staff(pipeline: Pipeline, world: World, event: int) -> None:
@@ -207,7 +207,7 @@ def test_a_list_that_staff_shortened_keeps_nobody_out_once_a_person_vouched_for_
     world.remove_guest(BEN)
     world.remove_guest("desk@example.org")
     world.sell(event, address=BEN)
-    assert "--consent guest-list" in describe(pipeline.later_poll())
+    assert "--allow guest-list" in describe(pipeline.later_poll())
     assert pipeline.guests() == {ANNA}
     pipeline.later_poll("guest-list")
     pipeline.until_quiet()

@@ -29,7 +29,7 @@ INTERESTING = (
     "kills",
     "faults",
     "nuisances",
-    "consents",
+    "overrides",
     "events ended",
     "histories deleted",
     "polls of the second machine",

@@ -26,7 +26,7 @@ from pycontw_assets.ledger.lists import release_pool_list, reserve_pool_list
 from pycontw_assets.send_email.campaign import POOL_SIZE, CampaignOutcome, CampaignStep, Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
 from pycontw_assets.send_email.release import refusal
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
@@ -67,10 +67,10 @@ def let_in(ledger: Any, *addresses: str) -> None:
 
 
 def step(klaviyo: Any, ledger: Any, **options: Any) -> CampaignStep:
-    pace = Pace(sleep=ledger.clock.sleep)
+    waits = WaitPolicy(sleep=ledger.clock.sleep)
     options.setdefault("poll_id", uuid4().hex)
-    template_id = lambda: ensure_template(klaviyo, ledger, pace, Mail())  # noqa: E731
-    return CampaignStep(klaviyo, ledger, pace, nullcontext, SENDER, Mail(), template_id, **options)
+    template_id = lambda: ensure_template(klaviyo, ledger, waits, Mail())  # noqa: E731
+    return CampaignStep(klaviyo, ledger, waits, nullcontext, SENDER, Mail(), template_id, **options)
 
 
 def invite(klaviyo: Any, ledger: Any, *addresses: str, **options: Any) -> CampaignOutcome:
@@ -127,7 +127,7 @@ def test_who_lost_the_ticket_after_being_claimed_is_not_mailed(klaviyo: FakeKlav
 
 
 def test_who_buys_again_while_the_first_batch_waits_gets_one_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    """Claimed in one span, revoked, let in again: the invitation of the ended span must not go out too."""
+    """Claimed in one period, revoked, let in again: the invitation of the ended period must not go out too."""
     let_in(ledger, ONE, TWO)
     klaviyo.troubles.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 503"))
     with pytest.raises(Unavailable):
@@ -159,11 +159,11 @@ def test_one_address_in_two_events_gets_one_mail(klaviyo: FakeKlaviyo, ledger: L
 
 def test_two_runs_cannot_claim_the_same_address(ledger: Ledger) -> None:
     let_in(ledger, ONE, TWO)
-    spans = find_newcomers(ledger, PARTITION.key, EDITION)
+    periods = find_newcomers(ledger, PARTITION.key, EDITION)
     first, second = (Batch(k, EDITION, PARTITION.key, "p", "open", f"c-{k}", ledger.clock()) for k in ("a", "b"))
-    claim_batch(ledger, first, {key: spans[key] for key in keys(ONE)})
+    claim_batch(ledger, first, {key: periods[key] for key in keys(ONE)})
     with pytest.raises(LedgerError):
-        claim_batch(ledger, second, spans)
+        claim_batch(ledger, second, periods)
     assert find_newcomers(ledger, PARTITION.key, EDITION).keys() == keys(TWO)
     assert [batch.batch_key for batch in unfinished_batches(ledger, PARTITION.key)] == ["a"]
 
@@ -455,7 +455,7 @@ def test_a_list_deleted_by_hand_is_replaced(klaviyo: FakeKlaviyo, ledger: Ledger
 
 
 def test_a_template_deleted_by_hand_is_replaced(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    ensure_template(klaviyo, ledger, Pace(sleep=lambda _: None), Mail())  # type: ignore[arg-type]
+    ensure_template(klaviyo, ledger, WaitPolicy(sleep=lambda _: None), Mail())  # type: ignore[arg-type]
     klaviyo.templates.clear()
     let_in(ledger, ONE)
     for _ in range(2):
@@ -471,8 +471,8 @@ def test_more_newcomers_than_the_limit_wait_for_a_person(klaviyo: FakeKlaviyo, l
     outcome = invite(klaviyo, ledger, ONE, TWO, THREE, invite_limit=2)
     assert not klaviyo.mailed
     assert outcome.waiting == 3
-    assert any("--consent invite" in problem for problem in outcome.problems)
-    invite(klaviyo, ledger, ONE, TWO, THREE, invite_limit=2, consents=frozenset({"invite"}))
+    assert any("--allow invite" in problem for problem in outcome.problems)
+    invite(klaviyo, ledger, ONE, TWO, THREE, invite_limit=2, overrides=frozenset({"invite"}))
     assert len(klaviyo.mailed) == 3
 
 
@@ -641,7 +641,7 @@ def test_neither_problems_nor_ledger_rows_name_anybody(klaviyo: FakeKlaviyo, led
     assert outcome.problems
     assert "@" not in repr(outcome)
     with ledger.engine.begin() as db:
-        for table in ("batches", "invitations", "grants", "holdings", "remote_ids", "pool_lists"):
+        for table in ("batches", "invitations", "grants", "entitlements", "remote_ids", "pool_lists"):
             assert "@" not in repr(db.exec_driver_sql(f"select * from {table}").all())
 
 

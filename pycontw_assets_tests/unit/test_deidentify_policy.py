@@ -1,4 +1,4 @@
-"""The field policy as rules: every known question has one fate, and what is unclear counts as unknown."""
+"""The field policy as rules: every known question has one send_state, and what is unclear counts as unknown."""
 
 import csv
 import dataclasses

@@ -62,7 +62,7 @@ def granted(ledger: Ledger) -> set[str]:
 
 def span_of(ledger: Ledger, address: str) -> int:
     (key,) = keys(address)
-    return current_grants(ledger, EDITION)[key].span
+    return current_grants(ledger, EDITION)[key].period
 
 
 # -- adding -------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_who_is_on_the_list_already_is_left_as_somebody_wrote_it(ledger: Ledger)
     gather = FakeGather(FOREIGN)
     outcome = run(gather, ledger, "speaker@example.org", "byhand@example.org")
     assert gather.entries == FOREIGN
-    assert (outcome.adopted, gather.calls["add"]) == (2, 0)
+    assert (outcome.preexisting, gather.calls["add"]) == (2, 0)
     assert granted(ledger) == keys("speaker@example.org", "byhand@example.org")
 
 
@@ -400,7 +400,7 @@ def test_a_persons_word_lets_a_strange_list_be_overwritten(ledger: Ledger) -> No
     for address in MANY[50:60]:
         del gather.entries[address]
     assert run(gather, ledger, *MANY[1:50]).waiting_revocations
-    outcome = run(gather, ledger, *MANY[1:50], consents=frozenset({"guest-list", "revoke"}))
+    outcome = run(gather, ledger, *MANY[1:50], overrides=frozenset({"guest-list", "revoke"}))
     assert outcome.waiting_revocations == 0
     assert gather.entries.keys() == FOREIGN.keys() | set(MANY[1:50])
 
@@ -415,15 +415,15 @@ def test_a_persons_word_counts_for_the_list_they_were_asked_about_and_not_for_a_
 
     word = frozenset({"guest-list"})
     gather.reads_as = shown(60)
-    assert run(gather, ledger, *MANY[1:], consents=word).waiting_revocations, "nobody was asked yet"
+    assert run(gather, ledger, *MANY[1:], overrides=word).waiting_revocations, "nobody was asked yet"
     gather.reads_as = shown(50) * 2
-    outcome = run(gather, ledger, *MANY[1:], consents=word, poll_id="of three events")
+    outcome = run(gather, ledger, *MANY[1:], overrides=word, poll_id="of three events")
     assert "10 fewer than when a person was asked" in outcome.problems[0]
     for _ in range(2):
-        assert run(gather, ledger, *MANY[1:], consents=word, poll_id="of three events").waiting_revocations
+        assert run(gather, ledger, *MANY[1:], overrides=word, poll_id="of three events").waiting_revocations
     assert gather.entries == before
     gather.reads_as = shown(50)
-    assert run(gather, ledger, *MANY[1:], consents=word).waiting_revocations == 0
+    assert run(gather, ledger, *MANY[1:], overrides=word).waiting_revocations == 0
 
 
 def test_who_is_listed_twice_and_leaves_does_not_make_the_list_look_cut(ledger: Ledger) -> None:
@@ -446,7 +446,7 @@ def test_the_word_for_a_list_is_spent_when_it_reads_well_again(ledger: Ledger) -
     gather.reads_as = []
     run(gather, ledger, *MANY, "newcomer@example.org")
     gather.reads_as = [cut] * 2
-    outcome = run(gather, ledger, *MANY[1:], "newcomer@example.org", consents=frozenset({"guest-list"}))
+    outcome = run(gather, ledger, *MANY[1:], "newcomer@example.org", overrides=frozenset({"guest-list"}))
     assert outcome.waiting_revocations == 1
     assert before.items() <= gather.entries.items()
 
@@ -473,8 +473,8 @@ def test_more_removals_than_the_limit_wait_for_a_person(ledger: Ledger) -> None:
     outcome = run(gather, ledger, *MANY[11:])
     assert outcome.waiting_revocations == 11
     assert gather.entries.keys() == set(MANY)
-    assert any("--consent revoke" in problem for problem in outcome.problems)
-    assert run(gather, ledger, *MANY[11:], consents=frozenset({"revoke"})).revoked == 11
+    assert any("--allow revoke" in problem for problem in outcome.problems)
+    assert run(gather, ledger, *MANY[11:], overrides=frozenset({"revoke"})).revoked == 11
 
 
 def test_the_limit_counts_all_events_of_one_poll(ledger: Ledger) -> None:
@@ -540,7 +540,7 @@ def test_switched_on_again_a_guest_counts_as_let_in_only_once_seen(ledger: Ledge
 
 # -- the pure decision --------------------------------------------------------------------------------
 
-grant_states = st.sampled_from(["intended", "granted", "waived", "revoking"])
+grant_states = st.sampled_from(["intended", "granted", "assumed", "revoking"])
 listed_entries = st.sampled_from([entry(), {}, None, "text", {"affiliation": "Speaker"}, {"affiliation": ""}])
 pool = st.sampled_from("abcdefgh")
 
@@ -552,8 +552,8 @@ def test_the_decision_never_removes_a_foreign_entry_or_a_holder(
     wanted: set[str], states: dict[str, Any], present: dict[str, Any]
 ) -> None:
     grants = {k: Grant(EDITION, k, 1, PARTITION.key, state, ours) for k, (state, ours) in states.items()}
-    lapsed = {key for key, grant in grants.items() if grant.ours and key not in wanted}
-    change = decide(wanted, grants, lapsed, present)
+    without_ticket = {key for key, grant in grants.items() if grant.ours and key not in wanted}
+    change = decide(wanted, grants, without_ticket, present)
     for key in change.revoke:
         assert grants[key].ours
         assert key not in wanted
@@ -561,8 +561,8 @@ def test_the_decision_never_removes_a_foreign_entry_or_a_holder(
             present[key] is None or not isinstance(present[key], dict) or present[key].get("affiliation") != "Speaker"
         )
     assert change.add == wanted - present.keys()
-    assert change.adopt | change.confirm == wanted & present.keys()
-    parts = [change.add, change.adopt, change.confirm, change.revoke, change.end, change.cede]
+    assert change.preexisting | change.confirm == wanted & present.keys()
+    parts = [change.add, change.preexisting, change.confirm, change.revoke, change.end, change.cede]
     assert sum(map(len, parts)) == len(frozenset().union(*parts))
 
 
@@ -583,8 +583,8 @@ def test_a_list_that_lacks_many_of_ours_is_never_trusted(count: int, lacking: in
 
 def revoked_spans(ledger: Ledger) -> list[tuple[str, int]]:
     with ledger.engine.begin() as db:
-        rows = db.execute(sa.text("select address_key, span from grants where state = 'revoked'")).all()
-    return sorted((row.address_key, row.span) for row in rows)
+        rows = db.execute(sa.text("select address_key, period from grants where state = 'revoked'")).all()
+    return sorted((row.address_key, row.period) for row in rows)
 
 
 def test_killed_at_any_moment_the_next_polls_bring_the_list_in_line() -> None:

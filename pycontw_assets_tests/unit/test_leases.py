@@ -19,7 +19,7 @@ from pycontw_assets.ledger.locks import (
     drop_lock,
     is_dead,
     keep,
-    lease,
+    lock,
     lock_owner,
     process_identity,
     take_lock,
@@ -35,13 +35,13 @@ def ledger(ledger_url: str, clock: FakeClock) -> Ledger:
 
 
 def test_a_lease_is_held_for_the_block_and_free_after_it(ledger: Ledger) -> None:
-    with lease(ledger, "x"):
+    with lock(ledger, "x"):
         assert str(lock_owner(ledger, "x")).startswith(process_identity())
     assert lock_owner(ledger, "x") is None
 
 
 def test_a_lease_is_free_again_after_a_failure(ledger: Ledger) -> None:
-    with pytest.raises(RuntimeError), lease(ledger, "x"):
+    with pytest.raises(RuntimeError), lock(ledger, "x"):
         raise RuntimeError
     assert lock_owner(ledger, "x") is None
 
@@ -49,19 +49,19 @@ def test_a_lease_is_free_again_after_a_failure(ledger: Ledger) -> None:
 def test_who_waits_too_long_is_told_who_is_at_work(ledger: Ledger, clock: FakeClock) -> None:
     take_lock(ledger, "x", "elsewhere/1/1/a", timedelta(hours=9), is_dead)
     told = r"x: process 1 on elsewhere is at work on it for over 1\d s; the next poll tries again"
-    with pytest.raises(Busy, match=told), lease(ledger, "x", wait_seconds=10, sleep=clock.sleep):
+    with pytest.raises(Busy, match=told), lock(ledger, "x", wait_seconds=10, sleep=clock.sleep):
         pytest.fail("two owners at once")
     assert 10 <= sum(clock.slept) < 11
 
 
 def test_who_waits_gets_the_lease_when_it_comes_free(ledger: Ledger) -> None:
     take_lock(ledger, "x", "elsewhere/1/1/a", timedelta(hours=9), is_dead)
-    with lease(ledger, "x", sleep=lambda _: drop_lock(ledger, "x", "elsewhere/1/1/a")):
+    with lock(ledger, "x", sleep=lambda _: drop_lock(ledger, "x", "elsewhere/1/1/a")):
         assert str(lock_owner(ledger, "x")).startswith(process_identity())
 
 
 def test_two_threads_of_one_process_do_not_share_a_lease(ledger: Ledger) -> None:
-    with lease(ledger, "x"), pytest.raises(Busy), lease(ledger, "x", wait_seconds=0):
+    with lock(ledger, "x"), pytest.raises(Busy), lock(ledger, "x", wait_seconds=0):
         pytest.fail("two owners at once")
 
 
@@ -70,11 +70,11 @@ def test_the_lease_of_a_dead_process_is_free_at_once(ledger: Ledger) -> None:
         identity = process_identity(child.pid)
         take_lock(ledger, "x", f"{identity}/a", TTL, is_dead)
         assert not is_dead(f"{identity}/a")
-        with pytest.raises(Busy), lease(ledger, "x", wait_seconds=0):
+        with pytest.raises(Busy), lock(ledger, "x", wait_seconds=0):
             pytest.fail("its owner lives")
         child.kill()
     assert is_dead(f"{identity}/a")
-    with lease(ledger, "x", wait_seconds=0):
+    with lock(ledger, "x", wait_seconds=0):
         pass
 
 
@@ -107,7 +107,7 @@ def test_an_owner_that_stopped_renewing_loses_the_lease(ledger: Ledger, clock: F
     clock.advance(seconds=TTL.total_seconds() + 1)
     if ledger.engine.dialect.name == "postgresql":
         age_leases(ledger.engine, TTL.total_seconds() + 1)
-    with lease(ledger, "x", wait_seconds=0):
+    with lock(ledger, "x", wait_seconds=0):
         pass
 
 
@@ -115,7 +115,7 @@ def test_work_that_was_done_does_not_fail_for_a_lease_that_cannot_be_dropped(led
     def refuse(*_: object) -> None:
         raise LedgerError("the server is away")
 
-    with lease(ledger, "x"):
+    with lock(ledger, "x"):
         sa.event.listen(ledger.engine, "begin", refuse)
     sa.event.remove(ledger.engine, "begin", refuse)
     assert str(lock_owner(ledger, "x")).startswith(process_identity())
@@ -147,7 +147,7 @@ def test_one_renewal_that_fails_does_not_end_the_renewing(ledger: Ledger) -> Non
 
 def test_no_thread_is_left_behind(ledger: Ledger) -> None:
     before = threading.active_count()
-    with lease(ledger, "x"):
+    with lock(ledger, "x"):
         assert threading.active_count() == before + 1
     assert threading.active_count() == before
 

@@ -75,8 +75,8 @@ def batch(ledger: Ledger, key: str = "b1", partition: EventPartition = PARTITION
     return Batch(key, EDITION, partition.key, "poll", "open", f"campaign-{key}", ledger.clock())
 
 
-def spans(ledger: Ledger) -> dict[str, int]:
-    return {key: found.span for key, found in current_grants(ledger, EDITION).items()}
+def periods(ledger: Ledger) -> dict[str, int]:
+    return {key: found.period for key, found in current_grants(ledger, EDITION).items()}
 
 
 def test_profiles_are_recorded_with_the_invitations_of_their_batch_only(ledger: Ledger) -> None:
@@ -95,12 +95,12 @@ def test_only_holders_with_something_to_do_leave_the_database(ledger: Ledger) ->
     hold(ledger, "e" * 64, partition=OTHER_PARTITION)
     grant(ledger, A, B)
     intend_grants(ledger, EDITION, PARTITION.key, [C], ours=True)
-    set_grants(ledger, EDITION, [B], "waived")
+    set_grants(ledger, EDITION, [B], "assumed")
     open_grants = current_grants(ledger, EDITION)
     unsettled = {B: open_grants[B], C: open_grants[C], "d" * 64: None}
     assert holders_to_let_in(ledger, PARTITION.key, EDITION, ("granted",)) == unsettled
     del unsettled[B]
-    assert holders_to_let_in(ledger, PARTITION.key, EDITION, ("granted", "waived")) == unsettled
+    assert holders_to_let_in(ledger, PARTITION.key, EDITION, ("granted", "assumed")) == unsettled
 
 
 def test_a_holder_whose_span_ended_has_something_to_do(ledger: Ledger) -> None:
@@ -195,7 +195,7 @@ def test_a_poll_does_not_forget_what_was_loaded(ledger: Ledger) -> None:
     assert found.loaded_digest == "loaded"
 
 
-# -- events and holdings ------------------------------------------------------------------------------
+# -- events and entitlements ------------------------------------------------------------------------------
 
 
 def test_an_event_keeps_its_first_key_for_good(ledger: Ledger) -> None:
@@ -220,14 +220,14 @@ def test_an_address_is_entitled_while_any_event_of_the_edition_has_a_ticket_of_i
 def test_an_address_has_one_open_span_at_most(ledger: Ledger) -> None:
     for _ in range(3):
         intend_grants(ledger, EDITION, PARTITION.key, [A, B], ours=True)
-    assert spans(ledger) == {A: 1, B: 1}
+    assert periods(ledger) == {A: 1, B: 1}
 
 
 def test_the_engine_itself_refuses_a_second_open_span(ledger: Ledger) -> None:
     grant(ledger, A)
     with pytest.raises(sa.exc.IntegrityError), ledger.engine.begin() as db:
         db.exec_driver_sql(
-            "insert into grants (edition, address_key, span, partition_key, state, ours, intended_at, attempts)"
+            "insert into grants (edition, address_key, period, partition_key, state, ours, intended_at, attempts)"
             " select edition, address_key, 2, partition_key, state, ours, intended_at, 0 from grants"
         )
 
@@ -236,17 +236,17 @@ def test_a_new_span_begins_only_after_a_real_revocation(ledger: Ledger) -> None:
     grant(ledger, A)
     set_grants(ledger, EDITION, [A], "revoking")
     intend_grants(ledger, EDITION, PARTITION.key, [A], ours=True)
-    assert spans(ledger) == {A: 1}
+    assert periods(ledger) == {A: 1}
     set_grants(ledger, EDITION, [A], "revoked")
     intend_grants(ledger, EDITION, PARTITION.key, [A], ours=True)
-    assert spans(ledger) == {A: 2}
+    assert periods(ledger) == {A: 2}
 
 
 def test_an_ended_span_never_changes_again(ledger: Ledger) -> None:
     grant(ledger, A)
     set_grants(ledger, EDITION, [A], "revoked", revoked_in="one")
     set_grants(ledger, EDITION, [A], "granted")
-    assert spans(ledger) == {}
+    assert periods(ledger) == {}
     assert count_revoked(ledger, "one") == 1
 
 
@@ -380,18 +380,18 @@ def test_an_intent_to_create_survives_until_the_thing_has_an_id(ledger: Ledger, 
     assert (remembered_id(ledger, "list", "x"), remembered_id(ledger, "template", "x")) == ("L1", None)
 
 
-# -- leases -------------------------------------------------------------------------------------------
+# -- locks -------------------------------------------------------------------------------------------
 
 
 def never(_owner: str) -> bool:
     return False
 
 
-def pass_time(ledger: Ledger, clock: FakeClock, span: timedelta) -> None:
-    """A server's clock cannot be moved, so there the leases are made older instead."""
-    clock.advance(seconds=span.total_seconds())
+def pass_time(ledger: Ledger, clock: FakeClock, period: timedelta) -> None:
+    """A server's clock cannot be moved, so there the locks are made older instead."""
+    clock.advance(seconds=period.total_seconds())
     if ledger.engine.dialect.name == "postgresql":
-        age_leases(ledger.engine, span.total_seconds())
+        age_leases(ledger.engine, period.total_seconds())
 
 
 def test_a_lease_has_one_owner_until_it_is_dropped_expires_or_its_owner_dies(ledger: Ledger, clock: FakeClock) -> None:
@@ -566,7 +566,7 @@ def test_a_lease_renewed_at_the_last_moment_is_not_taken(server_url: str) -> Non
     age_leases(owner.engine, 61)
     with ThreadPoolExecutor(1) as pool:
         with owner.engine.begin() as db:
-            db.exec_driver_sql("update leases set expires_at = expires_at + 120")
+            db.exec_driver_sql("update locks set expires_at = expires_at + 120")
             taken = pool.submit(take_lock, ledger, "x", "two", MINUTE, never)
             _wait_until(lambda: _waiting(owner) == 1)
         assert taken.result() == "one"

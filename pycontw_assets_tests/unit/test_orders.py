@@ -15,9 +15,9 @@ from pycontw_assets.extract.orders import (
     absorb,
     content_digest,
     count_missing,
+    count_reread_every_poll,
     is_watched,
     next_refresh,
-    open_ids,
     parse_attendee,
     plan_fetch,
     refresh_due,
@@ -128,7 +128,7 @@ def test_a_defective_answer_never_changes_what_was_known() -> None:
 def test_a_newcomer_with_a_defective_answer_is_kept_unusable_and_read_again() -> None:
     snapshot = absorb(EMPTY, [Fetched(1, attendee(1, is_paid=None), "`is_paid` is missing")], NOW)
     assert not snapshot.records[1].is_usable
-    assert open_ids(snapshot) > 0
+    assert count_reread_every_poll(snapshot) > 0
     assert plan_fetch(snapshot, book(1), NOW + FIVE_MINUTES, HOUR).fetch == (1,)
 
 
@@ -343,7 +343,7 @@ def test_a_person_can_say_that_a_shrunken_book_is_real() -> None:
 
 
 def test_a_persons_word_also_covers_attendees_that_are_listed_and_not_found() -> None:
-    """The alarm tells to run ``--consent book``; one 404 beside a shrunken book must not void that."""
+    """The alarm tells to run ``--allow book``; one 404 beside a shrunken book must not void that."""
     snapshot, problem = poll(known(*range(1, 31)), book(1, 2, 3), NOW + HOUR, vanished=frozenset({3}), trust_book=True)
     assert problem is None
     assert {i for i, record in snapshot.records.items() if record.missing_polls} == set(range(3, 31))
@@ -411,7 +411,7 @@ def test_an_attendee_that_cannot_be_read_is_set_aside_counted_and_tried_again() 
     snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, unread=frozenset({2}))
     assert snapshot.quarantine[2].attempts == 2
     assert snapshot.quarantine[2].since == NOW + FIVE_MINUTES
-    assert open_ids(snapshot) == 1
+    assert count_reread_every_poll(snapshot) == 1
     snapshot, _ = poll(snapshot, book(1, 2), NOW + 3 * FIVE_MINUTES)
     assert not snapshot.quarantine
     assert snapshot.records[2].is_usable
@@ -426,7 +426,7 @@ def test_a_known_attendee_that_cannot_be_read_stays_as_it_was() -> None:
 def test_an_unreadable_attendee_that_left_the_book_is_not_tried_for_ever() -> None:
     snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, unread=frozenset({2}))
     snapshot, _ = poll(snapshot, book(1), NOW + 2 * FIVE_MINUTES)
-    assert open_ids(snapshot) == 0
+    assert count_reread_every_poll(snapshot) == 0
 
 
 # -- what a poll leaves behind ------------------------------------------------------------------------
@@ -451,6 +451,6 @@ def test_the_next_rotation_is_neither_forgotten_nor_overdue_at_once() -> None:
 
 def test_a_cancelled_attendee_in_the_book_is_only_read_in_rotation() -> None:
     snapshot = known(1, state="cancelled")
-    assert open_ids(snapshot) == 0
+    assert count_reread_every_poll(snapshot) == 0
     assert plan_fetch(snapshot, book(1), NOW + FIVE_MINUTES, HOUR).fetch == ()
     assert plan_fetch(snapshot, book(1), NOW + HOUR, HOUR).fetch == (1,)

@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 
 def test_what_is_done_already_costs_no_wait() -> None:
     slept: list[float] = []
-    assert Pace(sleep=slept.append).until(30, lambda: True)
+    assert WaitPolicy(sleep=slept.append).until(30, lambda: True)
     assert slept == []
 
 
@@ -21,7 +21,7 @@ def test_waiting_ends_soon_after_the_time_given(seconds: float, step: float) -> 
         asked.append(False)
         return False
 
-    assert not Pace(step=step, sleep=slept.append).until(seconds, never)
+    assert not WaitPolicy(step=step, sleep=slept.append).until(seconds, never)
     assert seconds <= sum(slept) <= seconds + 5
     assert len(asked) == len(slept) + 1
     assert slept == sorted(slept)
@@ -31,5 +31,5 @@ def test_waiting_ends_soon_after_the_time_given(seconds: float, step: float) -> 
 def test_it_ends_with_the_first_yes(tries: int) -> None:
     answers = iter([False] * (tries - 1) + [True])
     slept: list[float] = []
-    assert Pace(sleep=slept.append).until(10_000, lambda: next(answers))
+    assert WaitPolicy(sleep=slept.append).until(10_000, lambda: next(answers))
     assert len(slept) == tries - 1

@@ -1,4 +1,4 @@
-"""What ``plan`` and dry runs stand on: a shadow that nothing reaches, masks, and output that knows where it goes."""
+"""Dry runs change nothing, masks hide addresses, output knows where it goes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pycontw_assets.ledger.grants import current_grants, intend_grants
 from pycontw_assets.ledger.locks import lock_owner
 from pycontw_assets.orchestration.poll import PollReport, RunReport
 from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.dry_run import RehearsedGuestList, RehearsedVault, shadow
+from pycontw_assets.pipeline.dry_run import DryRunGuestList, DryRunVault, dry_run_copy
 from pycontw_assets.pipeline.masking import masked
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import Decision
@@ -62,7 +62,7 @@ def test_a_mask_shows_one_letter_and_the_domain(address: str, shown: str) -> Non
 
 def test_a_rehearsed_list_is_read_once_and_keeps_what_is_written() -> None:
     real = RealGather(**{"anna_example.org": {}})
-    rehearsed = RehearsedGuestList(real)
+    rehearsed = DryRunGuestList(real)
     rehearsed.add({"ben@example.com": {}})
     assert set(rehearsed.read().entries) == {"anna@example.org", "ben@example.com"}
     rehearsed.overwrite({"ben@example.com": {}})
@@ -71,9 +71,9 @@ def test_a_rehearsed_list_is_read_once_and_keeps_what_is_written() -> None:
 
 
 def test_rehearsed_orders_hide_the_stored_ones_and_leave_them() -> None:
-    stored = RehearsedVault(None)
+    stored = DryRunVault(None)
     stored.write(OrderSnapshot(PARTITION))
-    rehearsed = RehearsedVault(stored)
+    rehearsed = DryRunVault(stored)
     written = rehearsed.write(OrderSnapshot(PARTITION, rebuilding=True, generation=1))
     assert rehearsed.read(KEY) == written
     assert stored.read(KEY) == OrderSnapshot(PARTITION, generation=1)
@@ -83,7 +83,7 @@ def test_a_shadow_remembers_what_the_ledger_does_and_forgets_what_it_learns(tmp_
     services = services_in(tmp_path)
     register_events(services.ledger, [PARTITION])
     services.ledger.note("a note", "kept")
-    with shadow(services) as copy:
+    with dry_run_copy(services) as copy:
         assert known_events(copy.ledger) == {90001: PARTITION}
         assert copy.ledger.noted("a note") == "kept"
         copy.ledger.note("a note", "changed")
@@ -94,13 +94,13 @@ def test_a_shadow_remembers_what_the_ledger_does_and_forgets_what_it_learns(tmp_
 
 def test_a_lease_on_the_original_does_not_hold_up_its_shadow(tmp_path: Path) -> None:
     services = services_in(tmp_path)
-    with services.exclusive("gather guest list"), shadow(services) as copy, copy.exclusive("gather guest list"):
+    with services.exclusive("gather guest list"), dry_run_copy(services) as copy, copy.exclusive("gather guest list"):
         assert lock_owner(copy.ledger, "gather guest list")
 
 
 def test_a_shadow_of_nothing_makes_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with shadow(services_in(home)) as copy:
+    with dry_run_copy(services_in(home)) as copy:
         assert copy.vault.read(KEY) is None
         assert known_events(copy.ledger) == {}
     assert not home.exists()

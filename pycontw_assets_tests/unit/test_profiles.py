@@ -5,7 +5,7 @@ import pytest
 from pycontw_assets.api.client import Misconfigured, Refused, Unavailable
 from pycontw_assets.send_email.klaviyo_records import ImportJob
 from pycontw_assets.send_email.profiles import BULK_FROM, Profiles, ensure_profiles
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.unit.conftest import holders, keys
@@ -20,7 +20,7 @@ def klaviyo(clock: FakeClock) -> FakeKlaviyo:
 
 
 def ensure(klaviyo: FakeKlaviyo, clock: FakeClock, *addresses: str) -> Profiles:
-    return ensure_profiles(klaviyo, Pace(sleep=clock.sleep), holders(*addresses), {"kind": "x"})  # type: ignore[arg-type]
+    return ensure_profiles(klaviyo, WaitPolicy(sleep=clock.sleep), holders(*addresses), {"kind": "x"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("addresses", [FEW, MANY])

@@ -8,7 +8,7 @@ from pycontw_assets.ledger.batches import Batch, accept_batch, claim_batch, upda
 from pycontw_assets.ledger.grants import intend_grants, set_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.progress import Headcount, Reached, headcount, invited_by, let_in
-from pycontw_assets.ledger.restoration import adopt
+from pycontw_assets.ledger.restoration import mark_invited
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.unit.conftest import PARTITION, holder, keys, record_holders
 
@@ -51,14 +51,14 @@ def test_holders_are_counted_by_how_far_they_are(ledger: Ledger, clock: FakeCloc
 
 def test_access_that_was_taken_as_given_counts_as_access(ledger: Ledger, clock: FakeClock) -> None:
     record_holders(ledger, [NEW])
-    intend_grants(ledger, EDITION, KEY, keys(NEW), ours=True, state="waived")
+    intend_grants(ledger, EDITION, KEY, keys(NEW), ours=True, state="assumed")
     assert headcount(ledger, KEY, EDITION, clock.advance(minutes=5)).unclaimed == 1
 
 
 def test_who_was_invited_by_other_means_counts_as_invited(ledger: Ledger, clock: FakeClock) -> None:
     record_holders(ledger, [INVITED])
     grant(ledger, INVITED)
-    adopt(ledger, EDITION, keys(INVITED))
+    mark_invited(ledger, EDITION, keys(INVITED))
     count = headcount(ledger, KEY, EDITION, clock.advance(minutes=5))
     assert (count.invited, count.unclaimed) == (1, 0)
 

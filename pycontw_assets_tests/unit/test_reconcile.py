@@ -30,7 +30,7 @@ ALL = frozenset({*ACCESS_CHAIN, table_asset(PARTITION.family)})
 
 def poll(**fields: Any) -> Poll:
     usual: dict[str, Any] = {
-        "partition_key": PARTITION.key, "polled_at": NOW, "book_digest": BOOK.digest, "known": 2, "open_ids": 0,
+        "partition_key": PARTITION.key, "polled_at": NOW, "book_digest": BOOK.digest, "known": 2, "reread_count": 0,
         "refresh_at": NOW + timedelta(hours=1), "content_digest": "c", "loaded_digest": "c",
     }  # fmt: skip
     return Poll(**{**usual, **fields})
@@ -55,7 +55,7 @@ def test_with_nothing_new_nothing_is_due() -> None:
         {"book": BookReading(frozenset({1}))},
         {"book": BookReading(frozenset())},
         {"book": BookReading(frozenset({1, 2}), "book 7 could not be read")},
-        {"poll": poll(open_ids=1)},
+        {"poll": poll(reread_count=1)},
         {"poll": poll(book_digest=None)},
         {"poll": poll(refresh_at=NOW)},
         {"materialized": ALL - {"raw_kktix_orders"}},
@@ -69,7 +69,7 @@ def test_whatever_may_have_changed_in_kktix_asks_for_the_whole_chain(facts: dict
     "book", [None, BookReading(frozenset(), "could not be read"), BookReading(frozenset(), "no attendance book")]
 )
 def test_an_event_that_ended_or_cannot_be_read_is_not_polled_but_its_open_work_goes_on(book: Any) -> None:
-    assert decided(book=book, poll=poll(open_ids=3, refresh_at=NOW)).access == ()
+    assert decided(book=book, poll=poll(reread_count=3, refresh_at=NOW)).access == ()
     assert decided(book=book, campaign_open=1).access == ("klaviyo_campaign",)
     assert decided(book=book, poll=None, materialized=frozenset()).access == ()
 
@@ -92,7 +92,7 @@ def test_a_table_is_behind_when_the_content_changed_or_it_was_never_filled() -> 
 
 def test_the_two_branches_do_not_wait_for_each_other() -> None:
     down = Attempts(failures=9, last_ended_at=NOW)
-    behind = poll(open_ids=1, loaded_digest="old")
+    behind = poll(reread_count=1, loaded_digest="old")
     decision = decided(poll=behind, access=down)
     assert (decision.access, decision.load) == ((), True)
     decision = decided(poll=behind, load=down)
@@ -100,13 +100,13 @@ def test_the_two_branches_do_not_wait_for_each_other() -> None:
 
 
 def test_while_a_run_is_at_work_no_second_one_is_asked_for() -> None:
-    decision = decided(poll=poll(open_ids=1, loaded_digest="old"), access=Attempts(True), load=Attempts(True))
+    decision = decided(poll=poll(reread_count=1, loaded_digest="old"), access=Attempts(True), load=Attempts(True))
     assert (decision.access, decision.load) == ((), False)
     assert "1 run is still at work" in decision.reason
 
 
 def test_after_a_failure_the_next_attempt_comes_when_the_pause_is_over() -> None:
-    behind = {"poll": poll(open_ids=1)}
+    behind = {"poll": poll(reread_count=1)}
     for failures in range(2, 12):
         ended = NOW - pause_after(failures, BASE)
         waits = decided(**behind, access=Attempts(False, failures, ended + timedelta(seconds=1)))
@@ -121,7 +121,7 @@ def test_past_failures_hold_nothing_back_when_nothing_is_due() -> None:
 
 
 def test_after_the_clock_was_set_back_nobody_waits_for_the_time_it_showed() -> None:
-    behind = {"poll": poll(open_ids=1)}
+    behind = {"poll": poll(reread_count=1)}
     for ahead in (timedelta(minutes=2), timedelta(days=1)):
         assert decided(**behind, access=Attempts(False, 5, NOW + ahead)).access == ACCESS_CHAIN
 
@@ -141,7 +141,7 @@ facts = st.builds(
     poll=st.none()
     | st.builds(
         poll,
-        open_ids=st.integers(0, 2),
+        reread_count=st.integers(0, 2),
         refresh_at=st.none() | st.just(NOW) | st.just(NOW + BASE),
         loaded_digest=st.sampled_from(["c", "old", None]),
     ),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pycontw_assets.authorize.rebuild_from_gather import recall_grants
+from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
 from pycontw_assets.ledger.batches import Batch, Invitation, claim_batch, find_newcomers, unfinished_batches
 from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.ledger.events import known_events, register_events
@@ -17,14 +17,14 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import list_members, reserve_pool_list
 from pycontw_assets.ledger.polls import Poll, recorded_holders
 from pycontw_assets.ledger.remote_ids import remembered_id
-from pycontw_assets.ledger.restoration import Restoration, adopt, begin, find_batch, has_begun, restore
+from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
 from pycontw_assets.send_email.rebuild_from_klaviyo import (
     HolderList,
-    Recollection,
+    RebuiltInvitations,
     holder_list_partition,
-    recall_invitations,
+    rebuild_invitations,
 )
 from pycontw_assets.send_email.release import campaign_status, refusal
 from pycontw_assets_tests.fakes.clock import FakeClock
@@ -47,10 +47,10 @@ def holders_of(partition: EventPartition, **members: Profile) -> HolderList:
     return HolderList(partition, f"list of {partition.key}", members)
 
 
-def recall(*campaigns: Campaign, lists: tuple[HolderList, ...] | None = None, **changes: Any) -> Recollection:
+def rebuild(*campaigns: Campaign, lists: tuple[HolderList, ...] | None = None, **changes: Any) -> RebuiltInvitations:
     found = lists if lists is not None else (holders_of(PARTITION, **{A: PROFILE}),)
     given = {"followed": {PARTITION.key}, "list_names": {"L1": "pool-01"}, "now": FakeClock()(), **changes}
-    return recall_invitations(EDITION, found, campaigns, **given)
+    return rebuild_invitations(EDITION, found, campaigns, **given)
 
 
 # -- invitations ------------------------------------------------------------------------------------
@@ -68,47 +68,47 @@ def recall(*campaigns: Campaign, lists: tuple[HolderList, ...] | None = None, **
     ],
 )
 def test_whoever_is_in_a_campaign_that_left_draft_counts_as_invited(status: str, state: str, invitation: str) -> None:
-    recalled = recall(campaign(status))
-    [batch] = recalled.batches
+    rebuilt = rebuild(campaign(status))
+    [batch] = rebuilt.batches
     assert (batch.batch_key, batch.state, batch.remote_status) == (KEY, state, status)
     assert (batch.ended_at is None) is (state == "accepted")
-    [item] = recalled.invitations[KEY]
-    assert (item.address_key, item.span, item.state, item.profile_id) == (A, 1, invitation, "P1")
-    assert recalled.unsent == recalled.unknown == ()
+    [item] = rebuilt.invitations[KEY]
+    assert (item.address_key, item.period, item.state, item.profile_id) == (A, 1, invitation, "P1")
+    assert rebuilt.unsent == rebuilt.unknown == ()
 
 
 def test_a_draft_invites_nobody_and_is_named() -> None:
-    assert recall(campaign("Draft")) == Recollection([], {}, (NAME,), ())
+    assert rebuild(campaign("Draft")) == RebuiltInvitations([], {}, (NAME,), ())
 
 
 @pytest.mark.parametrize("statuses", [("Draft", "Sent"), ("Sent", "Draft")])
 def test_of_several_campaigns_with_one_key_the_one_that_was_sent_speaks_for_all(statuses: tuple[str, str]) -> None:
-    recalled = recall(*map(campaign, statuses))
-    assert [batch.campaign_id for batch in recalled.batches] == ["C-Sent"]
-    assert recalled.unsent == ()
+    rebuilt = rebuild(*map(campaign, statuses))
+    assert [batch.campaign_id for batch in rebuilt.batches] == ["C-Sent"]
+    assert rebuilt.unsent == ()
 
 
 def test_a_key_without_a_campaign_counts_as_invited_and_can_be_released() -> None:
-    recalled = recall()
-    [batch] = recalled.batches
-    assert recalled.unknown == (KEY,)
-    assert [item.state for item in recalled.invitations[KEY]] == ["accepted"]
+    rebuilt = rebuild()
+    [batch] = rebuilt.batches
+    assert rebuilt.unknown == (KEY,)
+    assert [item.state for item in rebuilt.invitations[KEY]] == ["accepted"]
     assert refusal(batch, None) is None
 
 
 def test_a_key_of_people_whom_mail_cannot_reach_never_had_a_campaign() -> None:
     barred = Profile("P1", None, False, suppressions=("HARD_BOUNCE",), properties=PROFILE.properties)
-    recalled = recall(lists=(holders_of(PARTITION, **{A: barred}),))
-    assert [batch.state for batch in recalled.batches] == ["empty"]
-    assert recalled.unknown == ()
-    assert recalled.invitations[KEY] == [Invitation(A, 1, "unreachable", "P1", "HARD_BOUNCE")]
+    rebuilt = rebuild(lists=(holders_of(PARTITION, **{A: barred}),))
+    assert [batch.state for batch in rebuilt.batches] == ["empty"]
+    assert rebuilt.unknown == ()
+    assert rebuilt.invitations[KEY] == [Invitation(A, 1, "unreachable", "P1", "HARD_BOUNCE")]
 
 
 @pytest.mark.parametrize("value", [None, "", 7, ["x"]])
 def test_a_profile_without_a_readable_key_was_never_invited(value: Any) -> None:
     stranger = Profile("P2", None, properties={f"pycontw_{EDITION}_invite_key": value, "pycontw_2030_invite_key": KEY})
-    recalled = recall(lists=(holders_of(PARTITION, **{A: stranger}),))
-    assert recalled == Recollection()
+    rebuilt = rebuild(lists=(holders_of(PARTITION, **{A: stranger}),))
+    assert rebuilt == RebuiltInvitations()
 
 
 def test_who_holds_tickets_of_two_events_is_invited_once_by_the_event_of_most() -> None:
@@ -116,20 +116,20 @@ def test_who_holds_tickets_of_two_events_is_invited_once_by_the_event_of_most() 
         holders_of(OTHER_PARTITION, **{A: PROFILE}),
         holders_of(PARTITION, **{A: PROFILE, B: PROFILE}),
     )
-    recalled = recall(campaign("Sent"), lists=lists, followed={PARTITION.key, OTHER_PARTITION.key})
-    assert [batch.partition_key for batch in recalled.batches] == [PARTITION.key]
-    assert [item.address_key for item in recalled.invitations[KEY]] == [A, B]
+    rebuilt = rebuild(campaign("Sent"), lists=lists, followed={PARTITION.key, OTHER_PARTITION.key})
+    assert [batch.partition_key for batch in rebuilt.batches] == [PARTITION.key]
+    assert [item.address_key for item in rebuilt.invitations[KEY]] == [A, B]
 
 
 def test_a_campaign_on_its_way_belongs_to_an_event_that_is_still_polled() -> None:
     ended = (holders_of(OTHER_PARTITION, **{A: PROFILE}),)
-    recalled = recall(campaign("Scheduled"), lists=ended)
-    assert [batch.partition_key for batch in recalled.batches] == [PARTITION.key]
+    rebuilt = rebuild(campaign("Scheduled"), lists=ended)
+    assert [batch.partition_key for batch in rebuilt.batches] == [PARTITION.key]
 
 
 def test_a_campaign_keeps_what_is_needed_to_follow_it() -> None:
     later = FakeClock()() + timedelta(hours=3)
-    [batch] = recall(campaign("Scheduled", send_at=later)).batches
+    [batch] = rebuild(campaign("Scheduled", send_at=later)).batches
     assert (batch.send_at, batch.list_id, batch.list_name, batch.campaign_id) == (later, "L1", "pool-01", "C-Scheduled")
 
 
@@ -159,7 +159,7 @@ def test_the_entry_tells_whose_guest_somebody_is() -> None:
         "stranger": {"affiliation": "Attendee"},
     }
     holders = dict.fromkeys([A, B, C, "d", "e"], PARTITION.key)
-    told = {g.address_key: (g.state, g.ours, g.span) for g in recall_grants(EDITION, holders, present)}
+    told = {g.address_key: (g.state, g.ours, g.period) for g in rebuild_grants(EDITION, holders, present)}
     assert told == {
         A: ("granted", True, 1),
         B: ("granted", False, 1),
@@ -170,7 +170,7 @@ def test_the_entry_tells_whose_guest_somebody_is() -> None:
 
 
 def test_with_the_guest_list_switched_off_access_is_taken_as_given() -> None:
-    assert [grant.state for grant in recall_grants(EDITION, {A: PARTITION.key}, None)] == ["waived"]
+    assert [grant.state for grant in rebuild_grants(EDITION, {A: PARTITION.key}, None)] == ["assumed"]
 
 
 # -- the ledger -------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def restoration(**fields: Any) -> Restoration:
         "holders": {PARTITION.key: {A, B}},
         "members": {PARTITION.key: {A: "P1"}},
         "grants": [Grant(EDITION, key, 1, PARTITION.key, "granted", ours=True) for key in (A, B)],
-        "batches": recall(campaign("Sending")).batches,
+        "batches": rebuild(campaign("Sending")).batches,
         "invitations": {KEY: [Invitation(A, 1, "accepted", "P1")]},
         "list_ids": {"holders": "L9"},
         "pool": {"pool-01": KEY, "pool-02": None},
@@ -233,16 +233,16 @@ def test_what_polls_noted_without_klaviyos_word_gives_way_to_what_was_restored(
     register_events(ledger, [renamed])
     hold_tickets(["anna@example.org"], renamed)
     intend_grants(ledger, EDITION, renamed.key, [A], ours=False, state="granted")
-    adopt(ledger, EDITION, [C])
+    mark_invited(ledger, EDITION, [C])
     restore(ledger, restoration())
     assert known_events(ledger) == {PARTITION.event_id: PARTITION}
     assert current_grants(ledger, EDITION)[A].ours
     assert recorded_holders(ledger, renamed.key) == set()
-    assert adopt(ledger, EDITION, [C]) == 0, "a person's word stays"
+    assert mark_invited(ledger, EDITION, [C]) == 0, "a person's word stays"
 
 
 def test_a_ledger_begins_by_word_or_by_a_batch_of_its_own_and_for_one_edition_only(ledger: Ledger) -> None:
-    adopt(ledger, EDITION, [A])
+    mark_invited(ledger, EDITION, [A])
     assert not has_begun(ledger, EDITION)
     claim_batch(ledger, batch_in("open"), {B: 1})
     assert has_begun(ledger, EDITION), "a ledger from before there was a word for it"
@@ -254,10 +254,10 @@ def test_a_ledger_begins_by_word_or_by_a_batch_of_its_own_and_for_one_edition_on
 def test_adoption_takes_the_open_span_or_the_next_one(ledger: Ledger) -> None:
     intend_grants(ledger, EDITION, PARTITION.key, [A, B], ours=True, state="granted")
     set_grants(ledger, EDITION, [B], "revoked")
-    assert adopt(ledger, EDITION, [A, B, C]) == 3
-    assert adopt(ledger, EDITION, [A, B, C]) == 0
+    assert mark_invited(ledger, EDITION, [A, B, C]) == 3
+    assert mark_invited(ledger, EDITION, [A, B, C]) == 0
     with ledger.engine.begin() as db:
-        rows = db.execute(sa.text("SELECT address_key, span, state FROM invitations ORDER BY address_key")).all()
+        rows = db.execute(sa.text("SELECT address_key, period, state FROM invitations ORDER BY address_key")).all()
         batches = db.scalar(sa.text("SELECT count(*) FROM batches"))
     assert [tuple(row) for row in rows] == [(A, 1, "adopted"), (B, 2, "adopted"), (C, 1, "adopted")]
     assert batches == 1, "adopting nobody leaves nothing behind"

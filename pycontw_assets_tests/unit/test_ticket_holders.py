@@ -9,7 +9,7 @@ from pycontw_assets.api.client import NotFound, Unavailable
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, list_name, sync_ticket_holders
-from pycontw_assets.send_email.wait_policy import Pace
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
@@ -25,8 +25,8 @@ def klaviyo(clock: FakeClock) -> FakeKlaviyo:
 
 
 def sync(klaviyo: Any, ledger: Any, *addresses: str) -> TicketHolderOutcome:
-    pace = Pace(sleep=ledger.clock.sleep)
-    return sync_ticket_holders(klaviyo, ledger, pace, nullcontext, PARTITION, holders(*addresses))
+    waits = WaitPolicy(sleep=ledger.clock.sleep)
+    return sync_ticket_holders(klaviyo, ledger, waits, nullcontext, PARTITION, holders(*addresses))
 
 
 def test_the_list_follows_who_holds_a_ticket(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:

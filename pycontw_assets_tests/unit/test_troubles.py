@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pycontw_assets.alerts.problems import Message, Troubles, alarms_of, message
+from pycontw_assets.alerts.problems import Message, Problems, alarms_of, message
 from pycontw_assets.ledger.ledger import Ledger
 
 NOW = datetime(2031, 6, 1, 10, tzinfo=timezone.utc)
@@ -19,7 +19,7 @@ class Watch:
 
     def __init__(self, home: Path) -> None:
         self.now = NOW
-        self.memory = Troubles(Ledger(f"sqlite:///{home}/ledger.sqlite", clock=lambda: self.now))
+        self.memory = Problems(Ledger(f"sqlite:///{home}/ledger.sqlite", clock=lambda: self.now))
 
     def fail(self, key: str, subject: str = "gather_guestlist") -> None:
         self.memory.failed(key, subject, "Gather", "Gather: read guest list: 503")
@@ -33,8 +33,8 @@ class Watch:
             self.memory.remember(news)
         return news
 
-    def later(self, **span: float) -> None:
-        self.now += timedelta(**span)
+    def later(self, **period: float) -> None:
+        self.now += timedelta(**period)
 
 
 @pytest.fixture

@@ -11,7 +11,12 @@ from pathlib import Path
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.play.drill.sale import Sale, Step
 from pycontw_assets.play.drill.waits import WIDTH, Waited, histogram, table
-from pycontw_assets.play.scratch_installation import INVARIANTS, Trial, open_trial, verdict_lines
+from pycontw_assets.play.scratch_installation import (
+    INVARIANTS,
+    ScratchInstallation,
+    scratch_installation,
+    verdict_lines,
+)
 from pycontw_assets.sandbox.page.view import ways
 
 INTERVAL = 300
@@ -24,7 +29,7 @@ _PROMPT = 2  # intervals: one until the next poll, one for what may go wrong wit
 
 def play(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> bool:
     """Play the script and judge; ``True`` when it could be played and every invariant held."""
-    with open_trial() as trial:
+    with scratch_installation() as trial:
         drill = Drill(trial, Sale(trial, script, seed))
         drill.run()
         drill.judge()
@@ -39,8 +44,8 @@ def play(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> boo
 class Drill:
     """One sale with its polls, told as they happen."""
 
-    def __init__(self, trial: Trial, sale: Sale) -> None:
-        self._trial = trial
+    def __init__(self, trial: ScratchInstallation, sale: Sale) -> None:
+        self._installation = trial
         self._sale = sale
         self._poll_seconds: list[float] = []
         self._crashes: list[tuple[datetime, datetime]] = []
@@ -50,11 +55,11 @@ class Drill:
 
     @property
     def passed(self) -> bool:
-        return self._trial.held and not self._missed_kills
+        return self._installation.held and not self._missed_kills
 
     def run(self) -> None:
         print("Rehearsal with invented buyers; hours:minutes of a simulated sale.\n")
-        self._trial.poll()
+        self._installation.poll()
         print("presale  polled; now the sale opens", flush=True)
         self._sale.open()
         while not self._sale.is_over:
@@ -64,23 +69,23 @@ class Drill:
         quiet = 0
         for _ in range(_MOST_LATE_POLLS):
             self._sale.wait_until(self._sale.seconds + _LATE_INTERVAL)
-            mark = self._trial.world.calls.mark()
+            mark = self._installation.world.calls.mark()
             self._poll()
-            quiet = 0 if self._trial.writes(mark) or not self._is_well else quiet + 1
+            quiet = 0 if self._installation.writes(mark) or not self._is_well else quiet + 1
             if quiet == _QUIET_POLLS:
                 break
         print("One more poll with nothing to do, and one with all history deleted.", flush=True)
-        self._trial.poll_without_news()
-        self._trial.poll_without_history()
+        self._installation.poll_without_news()
+        self._installation.poll_without_history()
 
     def _poll(self) -> None:
         self._tell_steps()
-        began, standing, start = time.monotonic(), self._sale.standing_outages(), self._trial.clock()
+        began, standing, start = time.monotonic(), self._sale.standing_outages(), self._installation.clock()
         if self._sale.kills_next_poll:
             self._sale.kills_next_poll = False
-            was_killed = self._trial.killed_poll()
+            was_killed = self._installation.killed_poll()
             self._missed_kills += not was_killed
-            self._crashes.append((start, self._trial.clock()))
+            self._crashes.append((start, self._installation.clock()))
             outcome = "killed (SIGKILL)" if was_killed else "not killed"
         else:
             self._is_well = self._poll_is_well()
@@ -94,7 +99,7 @@ class Drill:
 
     def _poll_is_well(self) -> bool:
         try:
-            return self._trial.poll().ok
+            return self._installation.poll().ok
         except ServiceError:  # KKTIX did not even give its list of events
             return False
 
@@ -104,7 +109,7 @@ class Drill:
         self._told = len(self._sale.told)
 
     def _standing(self) -> str:
-        paid = [way for way in ways(self._trial.world).values() if way.phase in ("waiting", "done")]
+        paid = [way for way in ways(self._installation.world).values() if way.phase in ("waiting", "done")]
         let_in = sum(way.access.state == "done" for way in paid)
         invited = sum(way.mail.state == "done" for way in paid)
         return f"{len(paid):4} paid, {let_in:4} let in, {invited:4} invited"
@@ -113,7 +118,7 @@ class Drill:
 
     def judge(self) -> None:
         """What only the drill knows, then what every trial is judged by."""
-        expect = self._trial.expect
+        expect = self._installation.expect
         expect(2, self._is_well, "the last poll reported trouble")
         for outage in self._sale.outages:
             expect(9, outage.was_noticed, f"no poll said that there was trouble with: {outage.part}")
@@ -121,8 +126,8 @@ class Drill:
             if part in ("Klaviyo", "warehouse"):
                 late = sum(self._is_late(one) for one in self.waited() if start <= one.paid_at < end)
                 expect(9, not late, f"{late} waited for access because of: {part}")
-        self._trial.expect_whole_tables()
-        self._trial.judge()
+        self._installation.expect_whole_tables()
+        self._installation.judge()
 
     def _is_late(self, one: Waited) -> bool:
         return one.access is not None and one.access > _PROMPT * INTERVAL
@@ -131,13 +136,13 @@ class Drill:
         """Tickets paid since the opening. Who bought before was not waiting for the next poll."""
         return [
             Waited(way.usable_since, way.access.seconds, way.mail.seconds)
-            for number, way in ways(self._trial.world).items()
+            for number, way in ways(self._installation.world).items()
             if way.phase in ("waiting", "done") and way.usable_since and way.usable_since > self._sale.opened_at
             if number not in self._sale.transferred
         ]
 
     def _troubles(self) -> list[tuple[str, datetime, datetime]]:
-        now = self._trial.clock()
+        now = self._installation.clock()
         outages = [(outage.part, outage.start, outage.end or now) for outage in self._sale.outages]
         return [*outages, *(("crash", start, end) for start, end in self._crashes)]
 
@@ -153,7 +158,7 @@ class Drill:
         yield ""
         yield from textwrap.wrap(self._what_is_what(), WIDTH)
         yield "\n== Invariants\n"
-        yield from verdict_lines(self._trial.broken, WIDTH)
+        yield from verdict_lines(self._installation.broken, WIDTH)
         yield ""
         yield from textwrap.wrap(self._conclusion(), WIDTH)
 
@@ -167,7 +172,7 @@ class Drill:
         )
 
     def _conclusion(self) -> str:
-        names = [INVARIANTS[number] for number, findings in self._trial.broken.items() if findings]
+        names = [INVARIANTS[number] for number, findings in self._installation.broken.items() if findings]
         if names:
             return f"BROKEN: {'; '.join(names)}."
         return "NOT TRIED: a crash. The poll to be killed had nothing to send." if self._missed_kills else "All held."

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pycontw_assets.play.scratch_installation import EDITION, Trial
+from pycontw_assets.play.scratch_installation import EDITION, ScratchInstallation
 from pycontw_assets.records import Family
 from pycontw_assets.sandbox.faults import Fault
 from pycontw_assets.sandbox.seed import seed_demo
@@ -143,7 +143,7 @@ class Crash(Step):
 class Sale:
     """The world of a trial between its opening and the end of the script."""
 
-    trial: Trial
+    trial: ScratchInstallation
     script: Iterable[Step]
     seed: int
     tickets: dict[int, list[int]] = field(default_factory=dict)
