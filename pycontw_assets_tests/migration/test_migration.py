@@ -1,0 +1,330 @@
+"""What an older version left opens without a person's hand, is remembered whole, and mails nobody again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pycontw_assets.authorize.guest_list import guests_lacking
+from pycontw_assets.ledger import pool_lists
+from pycontw_assets.orchestration.resources import Services
+from pycontw_assets.orchestration.vault_retention import is_purged
+from pycontw_assets.people import erased_ids, invitations_of, memberships_of, spans_of
+from pycontw_assets.rate_limits import slots
+from pycontw_assets.restoration import has_begun
+from pycontw_assets.sales import Counts, Sales
+from pycontw_assets.sandbox.oracle import Finding, verdict
+from pycontw_assets.sandbox.server import SandboxServer
+from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.migration.fixture import SETTINGS, build_ledger, fill_vault, people, rows_of, taken_at
+from pycontw_assets_tests.migration.world import plant
+from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Pipeline, TestClock
+from pycontw_assets_tests.postgres import PostgresServer, age_leases
+
+POLLS = 3
+OLD, OVER, RESERVED, CORPORATE, INDIVIDUAL, EARLY = (
+    "2030-individual-90001",
+    "2031-reserved-90002",
+    "2031-reserved-90003",
+    "2031-corporate-90004",
+    "2031-individual-90005",
+    "2031-individual-90006",
+)
+PEOPLE = people()
+# The open batch, the scheduled one, and those whose way was cut short before anybody set out to invite them.
+TO_BE_MAILED = {"berta", "bruno", "anna", "anton", "paul", "quentin", "nora", "jana"}
+# Not on the guest list when the dump was taken: refused, in quarantine, and let in while the step was switched off.
+TO_BE_LET_IN = {"paul", "quentin", "wanda"}
+# Refunded, and the removal had no effect yet.
+TO_BE_REVOKED = {"victor"}
+# Who must not be mailed on the word of an older ledger, one for each reason why somebody could be.
+NEVER = {
+    "dora": "mailed, but the ledger does not know it yet",
+    "emma": "adopted before the first ticket",
+    "zara": "adopted out of a cancelled batch",
+    "zoe": "in a cancelled batch, not released",
+    "zeno": "in a cancelled batch, not released",
+    "flora": "erased",
+    "gerd": "erased",
+    "hans": "invited, and missing on the list that was cut",
+    "wanda": "invited while the guest list was switched off",
+    "rosa": "of a purged event",
+    "olga": "of the edition before",
+    "stina": "gave the ticket back",
+    "victor": "gave the ticket back",
+    "lena": "gave the ticket back before being seen on the list",
+    "xaver": "suppressed at Klaviyo",
+    "kim": "refused by Klaviyo",
+    "udo": "has not paid",
+    "egon": "adopted, without a ticket",
+}
+
+
+def key_of(name: str) -> str:
+    """The pseudonym in the dump: plain SHA-256, however it is made today."""
+    return hashlib.sha256(PEOPLE[name].address.encode()).hexdigest()
+
+
+def in_seconds(value: Any) -> Any:
+    """A time as the dump has it."""
+    return value.timestamp() if isinstance(value, datetime) else value
+
+
+# -- an old installation ------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the old ledger is."""
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return server.url(server.new_database())
+    return f"sqlite:///{tmp_path / 'home' / 'ledger.sqlite'}"
+
+
+@pytest.fixture
+def old(ledger_url: str, tmp_path: Path) -> Iterator[Pipeline]:
+    """Today's code on the data folder that the older version left, a moment after it stopped."""
+    home = tmp_path / "home"
+    home.mkdir()
+    build_ledger(ledger_url)
+    fill_vault(home)
+    clock = TestClock((taken_at() - datetime.now(timezone.utc)).total_seconds())
+    with SandboxServer(World(clock)) as server:
+        plant(server.world)
+        stored: dict[str, Any] = {} if ledger_url.startswith("sqlite") else {"ledger_url": ledger_url}
+        yield Pipeline(server, clock, home, **SETTINGS, **stored)
+
+
+def addresses(names: Iterable[str]) -> set[str]:
+    return {PEOPLE[name].address for name in names}
+
+
+# -- the facts of the dump, by the functions of today -------------------------------------------------
+# Whoever changes how the ledger is asked changes this part, and nothing that it claims.
+
+
+def check_facts(services: Services) -> None:
+    """Everything the older version knew is still known. Reads only."""
+    ledger = services.ledger
+    assert {partition.key for partition in ledger.known_events().values()} == {
+        OLD, OVER, RESERVED, CORPORATE, INDIVIDUAL, EARLY,
+    }  # fmt: skip
+    assert has_begun(ledger, "2030")
+    assert has_begun(ledger, EDITION)
+    assert ledger.noted("beginning of 2030") == ledger.noted(f"beginning of {EDITION}") == "new"
+    check_people(services)
+    check_lasting_facts(services)
+    check_guest_list(services)
+    check_batches(services)
+    check_polls(services)
+    check_alarms(services)
+    check_vault(services)
+
+
+def check_people(services: Services) -> None:
+    """Grants and invitations of every person, in every state."""
+    for name, person in PEOPLE.items():
+        spans = [[span.edition, span.span, span.state, span.ours] for span in spans_of(services.ledger, key_of(name))]
+        assert spans == person.grants, name
+        invited = invitations_of(services.ledger, key_of(name))
+        assert [[i.edition, i.span, i.state, i.batch_state] for i in invited] == person.invitations, name
+    for row in rows_of("invitations"):
+        [invitation] = [
+            i for i in services.ledger.invitations_of(row["batch_key"]) if i.address_key == row["address_key"]
+        ]
+        assert (invitation.reason, invitation.profile_id) == (row["reason"], row["profile_id"])
+    [paul] = spans_of(services.ledger, key_of("paul"))
+    assert paul.attempts == 2
+    assert paul.retry_at is not None
+    assert paul.retry_at > taken_at()
+    [lena] = spans_of(services.ledger, key_of("lena"))
+    assert lena.attempts == 1
+    reasons = {name: invitations_of(services.ledger, key_of(name))[-1].reason for name in ("xaver", "kim", "zoe")}
+    assert reasons == {
+        "xaver": "HARD_BOUNCE",
+        "kim": "Klaviyo refused the address",
+        "zoe": "Cancelled: Billing Limit",
+    }
+    assert memberships_of(services.ledger, key_of("kim")) == {EARLY: None}
+    assert services.ledger.joining_of(EARLY) == {key_of("jana")}
+
+
+def check_lasting_facts(services: Services) -> None:
+    """What no poll may change either."""
+    ledger = services.ledger
+    assert erased_ids(ledger, CORPORATE) == {700121}
+    assert erased_ids(ledger, INDIVIDUAL) == {700128}
+    assert [key for key in (OLD, OVER, RESERVED, CORPORATE) if is_purged(services, key)] == [OLD, OVER]
+    assert Sales(ledger).edition_before(EDITION) == "2030"
+    assert Sales(ledger).days("2030") == {date(2027, 3, 1): {("individual", "Regular 一般票"): Counts(2, 2)}}
+    days = Sales(ledger).days(EDITION)
+    assert list(days) == [date(2027, 3, 3), date(2027, 4, 12), date(2027, 4, 13)]
+    assert days[date(2027, 4, 13)]["corporate", "Corporate 企業票"] == Counts(3, 3, 1, 1)
+    assert (ledger.noted("sales told") or "") >= "2027-04-13"
+    for row in rows_of("remote_ids"):
+        assert ledger.remote_id(row["kind"], row["name"]) == row["remote_id"]
+
+
+def check_guest_list(services: Services) -> None:
+    """What is remembered of the list in Gather: its space, size, doubt and what it lacked."""
+    ledger = services.ledger
+    assert ledger.noted("guest list of") == "a838fdae631fe4954fa48b20654270e29a0f21acc6ed9a32cab3046ed7d4cbbd"
+    assert ledger.noted("guest list size") == "29"
+    asked, _, asker = (ledger.noted("guest list doubted") or "").partition(" ")
+    assert asked == "3"
+    assert asker.startswith("20270413T0351")
+    assert guests_lacking(ledger) == 20
+    assert ledger.lapsed_grants(EDITION) == {}, "an event is unread: nobody's loss of a ticket is certain"
+    assert ledger.lease_owner("gather guest list") == "elsewhere~00000000~pid:[1]/4711/00000000-1/0badcafe"
+
+
+def check_batches(services: Services) -> None:
+    """The accepted, the open, the one in doubt, the cancelled one; their lists of the pool."""
+    ledger = services.ledger
+    accepted, waiting = ledger.open_batches(CORPORATE)
+    assert (accepted.state, waiting.state) == ("accepted", "open")
+    assert accepted.send_at is not None
+    assert accepted.send_at > taken_at()
+    assert waiting.campaign_id is not None
+    assert waiting.send_intended_at is None
+    [in_doubt] = ledger.open_batches(EARLY)
+    assert (in_doubt.state, in_doubt.accepted_at) == ("open", None)
+    assert in_doubt.send_intended_at is not None
+    [cancelled] = ledger.cancelled_batches(CORPORATE)
+    assert cancelled.remote_status == "Cancelled: Billing Limit"
+    with ledger.engine.connect() as db:
+        pool = {row.list_name: row for row in db.execute(sa.select(pool_lists))}
+        assert db.scalar(sa.select(sa.func.count()).select_from(slots)) == 5
+    for row in rows_of("batches"):
+        batch = ledger.batch(row["batch_key"])
+        assert {name: in_seconds(getattr(batch, name)) for name in row} == row
+    used = {batch.list_name: batch.batch_key for batch in (accepted, waiting, in_doubt)}
+    assert {name: row.batch_key for name, row in pool.items() if row.batch_key} == used
+    assert sum(row.batch_key is None and row.released_at is not None for row in pool.values()) == 2
+
+
+def check_polls(services: Services) -> None:
+    """How far every event was read, and since when there is news of one that nobody took in."""
+    for row in rows_of("polls"):
+        poll = services.ledger.poll_of(row["partition_key"])
+        assert {name: in_seconds(getattr(poll, name)) for name in row} == row
+    for table, ask in (("holdings", services.ledger.holders_of), ("members", services.ledger.members_of)):
+        for partition_key in {row["partition_key"] for row in rows_of(table)}:
+            mine = [row for row in rows_of(table) if row["partition_key"] == partition_key]
+            assert set(ask(partition_key)) == {row["address_key"] for row in mine}
+    poll = services.ledger.poll_of(CORPORATE)
+    assert poll is not None
+    assert (poll.known, poll.open_ids, poll.book_digest) == (12, 1, None)
+    assert "the attendance book is empty" in (poll.problem or "")
+    assert services.ledger.holders_of(RESERVED) == {key_of(n) for n in ("hans", "hilda", "hugo", "heidi", "nora")}
+    since = json.loads(services.ledger.noted("unread since") or "{}")
+    assert since.keys() == {CORPORATE, INDIVIDUAL, EARLY, RESERVED}
+    assert since[CORPORATE].startswith("2027-03-03")
+
+
+def check_alarms(services: Services) -> None:
+    """What stood in the way, what was told, and who was found unreachable."""
+    standing = services.troubles.standing()
+    found = [{name: in_seconds(getattr(trouble, name)) for name in rows_of("troubles")[0]} for trouble in standing]
+    assert sorted(found, key=str) == sorted(rows_of("troubles"), key=str)
+    assert {cause: told.size for cause, told in services.troubles.told().items()} == {
+        row["cause"]: row["size"] for row in rows_of("alarms")
+    }
+    failures = {(t.partition_key, t.subject, t.cause) for t in standing if t.is_failure}
+    assert (CORPORATE, "gather_guestlist", "Gather") in failures
+    assert (EARLY, "klaviyo_list", "Klaviyo") in failures
+    assert any(t.subject == "raw_kktix_orders" and not t.is_failure for t in standing)
+    for partition_key, attendee in ((INDIVIDUAL, 700137), (INDIVIDUAL, 700138), (EARLY, 700143)):
+        known = json.loads(services.ledger.noted(f"unreachable {partition_key}") or "{}")
+        assert any(f"attendee {attendee} " in line for line in known["lines"])
+
+
+def check_vault(services: Services) -> None:
+    """Every object opens; the purged ones are empty, the erased are in none."""
+    held = {}
+    for partition in services.ledger.known_events().values():
+        snapshot = services.vault.read(partition.key)
+        assert snapshot is not None, partition.key
+        held[partition.key] = {record.attendee.contact_address for record in snapshot.records.values()}
+        assert bool(snapshot.quarantine) == (partition.key == INDIVIDUAL)
+        assert snapshot.rebuilding == (partition.key in (OLD, OVER))
+    assert held[OLD] == held[OVER] == set()
+    assert held[RESERVED] == addresses({"hans", "hilda", "hugo", "heidi", "nora"})
+    assert not addresses({"flora", "gerd"}) & set().union(*held.values())
+    assert addresses({"victor", "lena", "stina", "ines"}) <= held[INDIVIDUAL]
+
+
+def check_after_polls(services: Services) -> None:
+    """What the ledger has to have made of it, whatever it is asked by."""
+    ledger = services.ledger
+    states = {name: [[s.span, s.state, s.ours] for s in spans_of(ledger, key_of(name))] for name in PEOPLE}
+    for name in TO_BE_MAILED | TO_BE_LET_IN | {"hans", "hilda", "hugo", "heidi", "dora"}:
+        assert states[name] == [[1, "granted", True]], name
+    assert states["victor"] == [[1, "revoked", True]]
+    assert states["lena"] == [[1, "revoking", True]]
+    assert states["yara"] == [[1, "revoked", True], [2, "granted", True]]
+    invited = {
+        name: [[i.span, i.state, i.batch_state] for i in invitations_of(ledger, key_of(name))] for name in PEOPLE
+    }
+    for name in TO_BE_MAILED | {"dora"}:
+        assert invited[name] == [[1, "accepted", "sent"]], name
+    for name in NEVER.keys() - {"dora"}:
+        assert [row[:2] for row in invited[name]] == [row[1:3] for row in PEOPLE[name].invitations], name
+    assert ledger.noted("guest list doubted") == ""
+    assert ledger.joining_of(EARLY) == set()
+    assert memberships_of(ledger, key_of("kim")) == {EARLY: None}
+    check_lasting_facts(services)
+
+
+# -- the claims ---------------------------------------------------------------------------------------
+
+
+def test_the_fixture_says_who_is_to_be_mailed_and_who_is_not() -> None:
+    assert {name for name, person in PEOPLE.items() if person.mails_to_come} == TO_BE_MAILED
+    assert not NEVER.keys() & TO_BE_MAILED
+    assert NEVER.keys() < PEOPLE.keys()
+
+
+def test_every_fact_is_still_known(old: Pipeline) -> None:
+    old.services.check()
+    check_facts(old.services)
+    assert Counter(old.mailed()) == {p.address: p.mails for p in PEOPLE.values() if p.mails}
+
+
+def test_nobody_is_mailed_again_and_whoever_waited_is_mailed_once(old: Pipeline) -> None:
+    before = judged(old)
+    mark, listed, guests = old.mark(), len(old.world.gather.history), old.guests()
+    poll(old, POLLS)
+    assert Counter(old.mailed(mark)) == dict.fromkeys(addresses(TO_BE_MAILED), 1)
+    assert not addresses(NEVER) & set(old.mailed(mark))
+    facts = old.world.gather.history[listed:]
+    assert sorted(fact.address for fact in facts if fact.listed) == sorted(addresses(TO_BE_LET_IN))
+    assert sorted(fact.address for fact in facts if not fact.listed) == sorted(addresses(TO_BE_REVOKED))
+    assert old.guests() == (guests | addresses(TO_BE_LET_IN)) - addresses(TO_BE_REVOKED)
+    assert judged(old) == before, "what the older version did on purpose is judged as it was, and nothing came to it"
+    check_after_polls(old.services)
+    later = old.mark()
+    poll(old, 1)
+    assert old.mailed(later) == []
+    assert [call for call in old.writes(later) if "Guestlist" in call] == []
+
+
+def judged(pipeline: Pipeline) -> list[Finding]:
+    """By the whole history of the world, of both editions."""
+    return verdict(pipeline.world, EDITION, events=pipeline.world.kktix.events, settled=False)
+
+
+def poll(pipeline: Pipeline, times: int) -> None:
+    for _ in range(times):
+        if pipeline.ledger.engine.dialect.name == "postgresql":
+            age_leases(pipeline.ledger.engine, INTERVAL_SECONDS)  # that much time passes on the server, too
+        pipeline.later_poll()
