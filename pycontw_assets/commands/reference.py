@@ -1,0 +1,186 @@
+"""Print ``docs/settings.md`` or ``docs/commands.md`` from the code.
+
+Run ``python -m pycontw_assets.commands.reference settings >docs/settings.md`` (and the same with ``commands``).
+A test compares both pages with the code, so a setting or a command is described in one place only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from pycontw_assets.settings import Settings
+
+try:
+    from pycontw_assets.commands.cli import _parser  # type: ignore[import-not-found, unused-ignore]
+except ImportError:  # until the parser has moved
+    from pycontw_assets.cli import _parser
+
+# A description ends with this and what happens without the variable; the page shows that as the default.
+_UNSET = "; unset: "
+_GENERATED = "<!-- Generated: python -m pycontw_assets.commands.reference {page} >docs/{page}.md -->"
+
+_SETTINGS_HEAD = """\
+# Settings
+
+Every setting is an environment variable. A `.env` file in the working directory is read, too; the environment wins.
+An empty value counts as not set. [`.env.example`](../.env.example) holds the variables that production needs,
+[`deploy/env.example`](../deploy/env.example) holds all of them.
+
+With `PYCONTW_ENV=production` a missing variable stops the start, and the message names it. Without it every
+default points at the sandbox. Keep secret values in a file that only the program can read.
+
+| variable | meaning | default | in production | secret |
+|---|---|---|---|---|
+"""
+
+_COMMANDS_HEAD = """\
+# Commands
+
+Every command is `pycontw-assets NAME`, and `pycontw-assets NAME --help` prints what this page says. Commands mask
+addresses in what they print.
+
+Exit codes mean the same everywhere: **0** all is well, **1** something failed or asks for a person, **2** the
+configuration or the command line is wrong. A command's own meaning of 1 stands at the end of its section.
+"""
+
+
+def settings_page() -> str:
+    """Return docs/settings.md."""
+    required = _required()
+    rows = [_setting_row(name, field, required) for name, field in Settings.model_fields.items()]
+    return f"{_GENERATED.format(page='settings')}\n\n{_SETTINGS_HEAD}" + "\n".join(rows) + "\n"
+
+
+def _required() -> dict[str, str]:
+    """Return when production needs a variable, for each variable that it ever needs."""
+    always = set(Settings.model_construct(_fields_set=set()).missing_in_production())
+    without_gather = set(Settings.model_construct(_fields_set=set(), gather_api_url="off").missing_in_production())
+    bigquery = set(Settings.model_construct(_fields_set=set(), warehouse="bigquery").missing_in_production())
+    return {
+        **dict.fromkeys(always & without_gather, "required"),
+        **dict.fromkeys(always - without_gather, "required unless `GATHER_API_URL=off`"),
+        **dict.fromkeys(bigquery - always, "required with `WAREHOUSE=bigquery`"),
+    }
+
+
+def _setting_row(name: str, field: FieldInfo, required: dict[str, str]) -> str:
+    meaning, _, without = (field.description or "").partition(_UNSET)
+    needed = required.get(name.upper(), "")
+    default = without or _default(field.default, is_sandbox=bool(needed))
+    secret = "yes" if "SecretStr" in str(field.annotation) else ""
+    return _row(f"`{name.upper()}`", meaning, default, needed, secret)
+
+
+def _default(value: Any, *, is_sandbox: bool) -> str:
+    """Return the cell of a default. What production has to set has a default for the sandbox."""
+    if value in (None, PydanticUndefined):
+        return "–"
+    if is_sandbox or isinstance(value, SecretStr):
+        return "sandbox"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value) if isinstance(value, int) else f"`{value}`"
+
+
+def commands_page() -> str:
+    """Return docs/commands.md."""
+    parser = _parser()
+    commands = list(_commands(parser))
+    parts = [f"{_GENERATED.format(page='commands')}\n\n{_COMMANDS_HEAD}"]
+    for group, members in itertools.groupby(commands, key=lambda command: command.group):
+        rows = [_row(f"[`{command.name}`](#{command.name})", command.summary) for command in members]
+        head = f"**{_sentence(group)}**\n\n" if group else ""
+        parts.append(f"{head}| command | does |\n|---|---|\n" + "\n".join(rows) + "\n")
+    parts += [_command_section(parser.prog, command) for command in commands]
+    return "\n".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    name: str
+    summary: str
+    parser: argparse.ArgumentParser
+
+    @property
+    def group(self) -> str:
+        """Return for whom the command is: the parser's default ``group``, empty without one."""
+        return str(self.parser.get_default("group") or "")
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[_Command]:
+    """Yield every command that the help shows, so no hidden alias."""
+    (action,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    for shown in action._choices_actions:
+        yield _Command(shown.dest, shown.help or "", action.choices[shown.dest])
+
+
+def _command_section(prog: str, command: _Command) -> str:
+    shown = [action for action in command.parser._actions if not _is_hidden(action)]
+    lines = [f"## {command.name}\n", (command.parser.description or f"{_sentence(command.summary)}.") + "\n"]
+    lines.append(f"```text\n{' '.join([prog, command.name, *map(_usage, shown)])}\n```\n")
+    if shown:
+        lines.append("| argument | meaning |\n|---|---|")
+        lines += [_row(f"`{_label(action)}`", _meaning(action, command.parser.prog)) for action in shown]
+        lines.append("")
+    if command.parser.epilog:
+        lines.append(command.parser.epilog + "\n")
+    return "\n".join(lines)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _is_hidden(action: argparse.Action) -> bool:
+    return action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction)
+
+
+def _usage(action: argparse.Action) -> str:
+    return _label(action) if action.required and action.nargs != "?" else f"[{_label(action)}]"
+
+
+def _label(action: argparse.Action) -> str:
+    """Return an argument as it is typed. Argparse's own usage line differs between releases of Python."""
+    value = str(action.metavar or action.dest.upper())
+    if not action.option_strings:
+        return value
+    option = action.option_strings[-1]
+    return option if action.nargs == 0 else f"{option} {value}"
+
+
+def _meaning(action: argparse.Action, prog: str) -> str:
+    parts = [(action.help or "") % {**vars(action), "prog": prog}]
+    if action.default not in (None, False, []) and "default" not in parts[0]:
+        parts.append(f"default: {action.default}")
+    if action.choices:
+        parts.append("one of " + ", ".join(f"`{choice}`" for choice in action.choices))
+    if isinstance(action, argparse._AppendAction):
+        parts.append("may be given more than once")
+    return "; ".join(part for part in parts if part)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+PAGES = {"settings": settings_page, "commands": commands_page}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m pycontw_assets.commands.reference", description=__doc__)
+    parser.add_argument("page", choices=PAGES)
+    sys.stdout.buffer.write(PAGES[parser.parse_args(arguments).page]().encode())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
