@@ -1,7 +1,7 @@
-"""Print ``docs/settings.md`` or ``docs/commands.md`` from the code.
+"""Print ``docs/settings.md``, ``docs/commands.md`` or ``docs/assets.md`` from the code.
 
-Run ``python -m pycontw_assets.commands.reference settings >docs/settings.md`` (and the same with ``commands``).
-A test compares both pages with the code, so a setting or a command is described in one place only.
+Run ``python -m pycontw_assets.commands.reference settings >docs/settings.md``, and the same for the others.
+A test compares the pages with the code, so a setting, a command or an asset is described in one place only.
 """
 
 from __future__ import annotations
@@ -51,6 +51,19 @@ addresses in what they print.
 Exit codes mean the same everywhere: **0** all is well, **1** something failed or asks for a person, **2** the
 configuration or the command line is wrong. A command's own meaning of 1 stands at the end of its section.
 """
+
+_ASSETS_HEAD = """\
+# Assets
+
+The Dagster UI shows these assets under *Lineage*, in the order of the five stages. A partition is one KKTIX event,
+`<edition>-<family>-<event id>`, for example `2031-individual-90001`. An event gets this key from its name ("PyCon TW
+2031 Registration: Individual") or from `KKTIX_EVENTS`, once and for good. Events of another edition, and events whose
+name does not say enough, are shown on the asset `kktix` and left alone.
+
+| asset | stage | partitions | holds |
+|---|---|---|---|
+"""
+_STAGES = ("extract", "load", "authorize", "send_email")
 
 
 def settings_page() -> str:
@@ -168,11 +181,25 @@ def _meaning(action: argparse.Action, prog: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
+def assets_page() -> str:
+    """Return docs/assets.md."""
+    from pycontw_assets.definitions import build_definitions
+
+    graph = build_definitions().resolve_asset_graph()
+    nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+    rows = []
+    for node in sorted(nodes, key=lambda node: (_STAGES.index(str(node.group_name)), node.key.to_user_string())):
+        partitions = f"`{node.partitions_def.name}`" if node.partitions_def else "–"
+        text = " ".join((node.description or "").split())
+        rows.append(_row(f"`{node.key.to_user_string()}`", str(node.group_name), partitions, text))
+    return f"{_GENERATED.format(page='assets')}\n\n{_ASSETS_HEAD}" + "\n".join(rows) + "\n"
+
+
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-PAGES = {"settings": settings_page, "commands": commands_page}
+PAGES = {"settings": settings_page, "commands": commands_page, "assets": assets_page}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
