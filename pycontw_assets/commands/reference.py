@@ -189,9 +189,9 @@ def assets_page() -> str:
     nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
     rows = []
     for node in sorted(nodes, key=lambda node: (_STAGES.index(str(node.group_name)), node.key.to_user_string())):
-        partitions = f"`{node.partitions_def.name}`" if node.partitions_def else "–"
+        name = getattr(node.partitions_def, "name", None)
         text = " ".join((node.description or "").split())
-        rows.append(_row(f"`{node.key.to_user_string()}`", str(node.group_name), partitions, text))
+        rows.append(_row(f"`{node.key.to_user_string()}`", str(node.group_name), f"`{name}`" if name else "–", text))
     return f"{_GENERATED.format(page='assets')}\n\n{_ASSETS_HEAD}" + "\n".join(rows) + "\n"
 
 
