@@ -1,7 +1,8 @@
-"""Every command in the README and in docs/ is run here, or named here with the test that runs it; links lead on."""
+"""The pages: their commands run, their links lead somewhere, and what they say of the code is what the code says."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -11,14 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography.fernet import Fernet
 
 from pycontw_assets.commands.cli import _parser, main
+from pycontw_assets.commands.reference import PAGES
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 
 ROOT = Path(__file__).parent.parent
-DOCS = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+PACKAGE = ROOT / "pycontw_assets"
+AT_ROOT = ("README.md", "CONTRIBUTING.md")
+DOCS = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in (*(ROOT / name for name in AT_ROOT), *(ROOT / "docs").glob("*.md"))
+}
 OURS = ".venv/bin/pycontw-assets"
 # The guides whose commands are run below, in their order; what begins like one of RUN_ELSEWHERE is left to its test.
 RUN_HERE = ("setup.md", "zh-TW.md")
@@ -31,10 +39,12 @@ RUN_ELSEWHERE = {
     "PYTEST_PICTURES=docs/pictures .venv/bin/pytest": "pycontw_assets_tests/ui/test_pictures.py",
     ".venv/bin/pytest -m slow": "pyproject.toml",  # tests themselves; that they are there is tested below
     "deploy/local-stack": "pycontw_assets_tests/deploy/test_local_stack.py",
+    ".venv/bin/python -m pycontw_assets.commands.reference": "pycontw_assets_tests/test_docs.py",
 }
-# Needs a machine of its own: a container engine, systemd, a cluster or root. Nobody has run them; what they name is
-# held against the files of deploy/ by the tests in pycontw_assets_tests/deploy.
+# These commands need a machine of their own (a container engine, systemd, a cluster, root) or a registry. Nobody has
+# run them. The tests in pycontw_assets_tests/deploy compare what they name with the files of deploy/.
 RUN_BY_NOBODY = {
+    "CONTRIBUTING.md": (".venv/bin/pip install pre-commit",),
     "production.md": (
         *("docker ", "kubectl ", "helm ", "systemctl ", "systemd-run ", "apt-get ", "install ", "git "),
         *("cp deploy/", "$EDITOR ", "python3 -m venv /opt/", "python3 -c ", "openssl "),
@@ -69,7 +79,7 @@ def test_every_command_named_in_the_text_is_one_that_the_program_takes(name: str
     named = re.findall(r"`(?:\.venv/bin/)?pycontw-assets ([^`]+)`", DOCS[name])
     named += [command.partition("pycontw-assets ")[2] for command in commands_of(name) if OURS in command]
     for command in named:
-        words = re.sub(r"\[.*?\]", "", command).replace("\\|", "|").split(" && ")[0]
+        words = command.replace(" WORD", " book").split(" && ")[0]
         _parser().parse_args(shlex.split(words))
 
 
@@ -81,7 +91,7 @@ def test_every_test_file_that_is_named_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(DOCS))
 def test_every_link_leads_somewhere(name: str) -> None:
-    folder = ROOT if name == "README.md" else ROOT / "docs"
+    folder = ROOT if name in AT_ROOT else ROOT / "docs"
     targets = set(re.findall(r"\]\(((?!https?:)[^)]+)\)", DOCS[name]))
     assert [target for target in sorted(targets) if not _exists(folder, name, target)] == []
 
@@ -96,6 +106,92 @@ def _anchors(text: str) -> set[str]:
     """As GitHub makes them of headings."""
     headings = re.findall(r"^#+ (.*)$", text, re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# -- what the pages say of the code --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_a_generated_page_is_what_the_code_says_now(page: str) -> None:
+    way_out = f"run python -m pycontw_assets.commands.reference {page} >docs/{page}.md"
+    assert DOCS[f"{page}.md"] == PAGES[page](), way_out
+
+
+def texts_of_the_package() -> list[str]:
+    """Return every text in the code, with "…" where a value is put in."""
+    texts = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def symptoms(page: str) -> list[str]:
+    """Return the messages that a page quotes: in the first column of its tables, and at the start of its list items."""
+    starts = re.findall(r"^(?:\| |\s*- )((?:`[^`]+`(?:[,、] )?)+)", DOCS[page], re.M)
+    spans = [span for start in starts for span in re.findall(r"`([^`]+)`", start)]
+    return [span for span in spans if " " in span and not span.startswith("pycontw-assets")]
+
+
+@pytest.mark.parametrize("page", ["runbook.md", "zh-TW.md"])
+def test_every_message_that_the_runbook_quotes_is_one_of_the_code(page: str) -> None:
+    texts = texts_of_the_package()
+    unknown = []
+    for symptom in symptoms(page):
+        subject = symptom.removesuffix(" fails")
+        pieces = [piece.strip(" :()") for piece in subject.split("…")]
+        telling = [piece for piece in pieces if " " in piece] or [max(pieces, key=len)]
+        is_known = subject in texts if subject != symptom else all(any(p in text for text in texts) for p in telling)
+        unknown += [] if is_known else [symptom]
+    assert len(symptoms(page)) > 10
+    assert unknown == []
+
+
+def test_the_runbook_explains_every_refusal_that_a_person_may_override() -> None:
+    overrides = set(re.findall(r"`pycontw-assets poll --allow ([a-z-]+)`", DOCS["runbook.md"].split("## Alarms")[0]))
+    assert overrides == {"book", "guest-list", "invite", "revoke"}
+    offered = {word for text in texts_of_the_package() for word in re.findall(r"poll --allow ([a-z-]+)", text)}
+    assert offered == overrides
+
+
+def test_the_functions_that_the_guide_for_extensions_names_are_there() -> None:
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)(?:\(\))?`", DOCS["extending.md"]))
+    code = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not re.search(rf"\b{name}\b", code)] == []
+
+
+def test_the_hooks_are_the_lint_step_of_ci() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    entries = [hook["entry"] for repository in hooks["repos"] for hook in repository["hooks"]]
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert entries == re.findall(r"^\.venv/bin/(?:ruff|mypy).*", ci, re.M)
+
+
+# Words that this project used once, and the plain ones that replaced them.
+RETIRED = {
+    r"adopt": "mark-invited, preexisting",
+    r"--consent": "--allow",
+    r"housekeeping": "maintenance",
+    r"sightings?": "observations",
+    r"leases?": "lock, reserve",
+    r"troubles?": "problems",
+    r"rehearsal": "dry run",
+    r"anew": "again",
+    r"beside": "next to",
+    r"[Ww]hoever": "everybody who, somebody who",
+    r"told": "alerted, explained",
+}
+
+
+@pytest.mark.parametrize("name", sorted(DOCS))
+def test_a_page_uses_no_retired_word(name: str) -> None:
+    found = {word: plain for word, plain in RETIRED.items() if re.search(rf"(?<![\w-]){word}\b", DOCS[name])}
+    assert found == {}
 
 
 # -- the guides, command by command -------------------------------------------------------------------

@@ -17,12 +17,8 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from pycontw_assets.commands.cli import _parser
 from pycontw_assets.settings import Settings
-
-try:
-    from pycontw_assets.commands.cli import _parser  # type: ignore[import-not-found, unused-ignore]
-except ImportError:  # until the parser has moved
-    from pycontw_assets.cli import _parser
 
 # A description ends with this and what happens without the variable; the page shows that as the default.
 _UNSET = "; unset: "
@@ -45,11 +41,11 @@ default points at the sandbox. Keep secret values in a file that only the progra
 _COMMANDS_HEAD = """\
 # Commands
 
-Every command is `pycontw-assets NAME`, and `pycontw-assets NAME --help` prints what this page says. Commands mask
-addresses in what they print.
+The program is `pycontw-assets`; the command is its first argument. With `--help` a command prints what this page
+says of it. All commands mask the addresses that they print.
 
 Exit codes mean the same everywhere: **0** all is well, **1** something failed or asks for a person, **2** the
-configuration or the command line is wrong. A command's own meaning of 1 stands at the end of its section.
+configuration or the command line is wrong. The end of a section says what they mean for that command.
 """
 
 _ASSETS_HEAD = """\
