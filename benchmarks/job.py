@@ -11,13 +11,14 @@ from typing import Any
 
 def poll() -> dict[str, Any]:
     """``pycontw-assets poll``, and what it asked for."""
-    from pycontw_assets.commands.instance import checked_services, open_instance
+    from pycontw_assets.commands.instance import checked_services
+    from pycontw_assets.orchestration.instance import open_instance
 
     services = checked_services()
     from pycontw_assets.definitions import build_definitions
     from pycontw_assets.orchestration.poll import poll
 
-    with open_instance(services.settings) as instance:
+    with open_instance(services.settings.dagster_folder) as instance:
         report = poll(build_definitions(services), services, instance)
     return _told(services, report.runs)
 
@@ -51,14 +52,15 @@ def tables() -> dict[str, Any]:
 
 
 def _run(requests_of: Callable[[Any, str], Iterable[Any]]) -> dict[str, Any]:
-    from pycontw_assets.commands.instance import checked_services, open_instance
+    from pycontw_assets.commands.instance import checked_services
     from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.poll import execute
     from pycontw_assets.orchestration.run_recording import observe_and_record
 
     services = checked_services()
     definitions = build_definitions(services)
-    with open_instance(services.settings) as instance:
+    with open_instance(services.settings.dagster_folder) as instance:
         asked_for = requests_of(observe_and_record(services, instance), "of a benchmark")
         reports = [execute(definitions, instance, request) for request in asked_for]
     return _told(services, reports)
@@ -68,15 +70,16 @@ def ticks(number: int) -> dict[str, Any]:
     """Evaluations of the sensor by a process that lives on, as the daemon's does: CPU seconds of the later ones."""
     from dagster import SensorDefinition, build_sensor_context
 
-    from pycontw_assets.commands.instance import checked_services, open_instance
+    from pycontw_assets.commands.instance import checked_services
     from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.instance import open_instance
 
     services = checked_services()
     definitions = build_definitions(services)
     sensor = definitions.resolve_sensor_def("kktix_orders_sensor")
     assert isinstance(sensor, SensorDefinition)
     seconds = []
-    with open_instance(services.settings) as instance:
+    with open_instance(services.settings.dagster_folder) as instance:
         for _ in range(number):
             started = time.process_time()
             with build_sensor_context(

@@ -7,13 +7,32 @@ import sys
 from collections.abc import Sequence
 
 from pycontw_assets.api.client import ServiceError
-from pycontw_assets.commands import doctor, erase, keys, local, plan, polling, preview, repair, status, trace
+from pycontw_assets.commands import (
+    demo,
+    dev,
+    doctor,
+    drill,
+    erase,
+    mark_invited,
+    plan,
+    poll,
+    preview,
+    rebuild_ledger,
+    release,
+    rotate_vault,
+    sandbox,
+    status,
+    trace,
+)
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED
 from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.settings import InvalidSettings
 from pycontw_assets.vault.vault import VaultError
 
-GROUPS = (local, polling, plan, preview, doctor, status, trace, erase, repair, keys)
+COMMANDS = (
+    *(demo, drill, dev, sandbox, poll, plan, preview, doctor, status, trace, erase),
+    *(rebuild_ledger, mark_invited, release, rotate_vault),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("pycontw-assets", description="KKTIX tickets to access, every five minutes.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for group in GROUPS:
-        group.add_to(commands)
+    for command in COMMANDS:
+        command.add_to(commands)
     return parser

@@ -37,3 +37,8 @@ class ShownKktixClient(KktixClient):
             tqdm(answers, desc=f"event {event_id}", total=len(wanted), unit=" attendees", file=sys.stderr, leave=False)
         )
         return bar
+
+
+def read_argument(argument: str) -> str:
+    """A command line is remembered by the shell; standard input is not."""
+    return sys.stdin.readline().strip() if argument == "-" else argument

@@ -5,17 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from pycontw_assets.commands.exits import FAILED, FINE
+from pycontw_assets.commands.console import read_argument
+from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import checked_services
-from pycontw_assets.commands.trace import asked_for
+from pycontw_assets.pipeline.erase import Erased, Found, erase, find_person
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
 from pycontw_assets.settings import InvalidSettings
-
-if TYPE_CHECKING:
-    from pycontw_assets.commands.exits import Commands
-    from pycontw_assets.pipeline.erase import Erased, Found
 
 
 def add_to(commands: Commands) -> None:
@@ -26,12 +22,10 @@ def add_to(commands: Commands) -> None:
 
 
 def _erase(parsed: argparse.Namespace) -> int:
-    wanted = asked_for(parsed.who)
+    wanted = read_argument(parsed.who)
     if not is_mailable(normalise_address(wanted)):
         raise InvalidSettings("ADDRESS: is not one")
     services = checked_services()
-    from pycontw_assets.pipeline.erase import erase, find_person
-
     found = find_person(services, wanted)
     if found.is_nothing:
         print(f"{found.who}: nothing is stored here")

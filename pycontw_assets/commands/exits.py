@@ -1,11 +1,12 @@
-"""Exit codes, and the one type every group of commands registers with."""
+"""Exit codes, and the one type that every command registers with."""
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import argparse
 
 FINE, FAILED, MISCONFIGURED = 0, 1, 2
 
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"

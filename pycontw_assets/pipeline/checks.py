@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.progress import Headcount
 from pycontw_assets.records import OrderSnapshot
+
+Level = Literal["ok", "warn", "FAIL"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    level: Level
+    name: str
+    what: str
+    fix: str = ""
 
 
 def book_gaps(snapshot: OrderSnapshot, book: BookReading) -> list[str]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from pycontw_assets.commands.polling import describe_run
-from pycontw_assets.orchestration.poll import PollReport
+from pycontw_assets.orchestration.poll import PollReport, RunReport
 from pycontw_assets.play.scratch_installation import EDITION, ScratchInstallation, scratch_installation, verdict_lines
 from pycontw_assets.sandbox import oracle
 from pycontw_assets.sandbox.seed import seed_demo
@@ -143,6 +142,22 @@ def _sole_ticket(stage: _Stage) -> int:
 
 
 # -- what to show ---------------------------------------------------------------------------------
+
+
+def describe_run(report: RunReport) -> str:
+    """One run, one line, and one more per failure or problem."""
+    counts = [
+        f"{name.replace('_', ' ')} {number}"
+        for asset in report.counts.values()
+        for name, number in asset.items()
+        if number and "/" not in name
+    ]
+    lines = [
+        f"{'ok    ' if report.ok else 'FAILED'} {report.partition_key or report.job}: {', '.join(counts) or 'done'}"
+    ]
+    lines += [f"       {failure}" for failure in report.failures]
+    lines += [f"       ! {problem}" for problem in report.problems]
+    return "\n".join(lines)
 
 
 def _table(world: World) -> Iterator[str]:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from pycontw_assets.commands.instance import prepare_instance
+from pycontw_assets.orchestration.instance import prepare_instance
 from pycontw_assets.sandbox.server import environment as sandbox_environment
 from pycontw_assets.settings import Settings
 

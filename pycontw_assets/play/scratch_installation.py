@@ -19,11 +19,11 @@ from typing import Any
 
 from dagster import DagsterInstance
 
-from pycontw_assets.commands.instance import prepare_instance
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.orchestration.instance import prepare_instance
 from pycontw_assets.orchestration.poll import PollReport, RunReport, poll
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.sandbox import keys, oracle

@@ -13,7 +13,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.workspace.config_schema import ensure_workspace_config
 
 from deploy.local_stack import bootstrap, compose
-from pycontw_assets.commands.instance import INSTANCE_CONFIG
+from pycontw_assets.orchestration.instance import INSTANCE_CONFIG
 from pycontw_assets.settings import Settings, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pycontw_assets.commands.cli import main
-from pycontw_assets.pipeline.doctor import CHECKS, Finding, examine
+from pycontw_assets.commands.doctor import CHECKS, examine
+from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

@@ -9,7 +9,7 @@ import pytest
 
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.commands.cli import main
-from pycontw_assets.commands.local import rehearse
+from pycontw_assets.commands.drill import rehearse
 from pycontw_assets.play.drill.sale import Crash, Sale, Sell, Step
 from pycontw_assets.play.drill.waits import WIDTH
 from pycontw_assets.play.scratch_installation import EDITION, INVARIANTS, scratch_installation, verdict_lines

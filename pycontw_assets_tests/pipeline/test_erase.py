@@ -6,10 +6,10 @@ import pytest
 from dagster import DagsterInstance, Definitions
 
 from pycontw_assets.commands.cli import main
+from pycontw_assets.commands.trace import trace
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.erase import Erased, erase, find_person
-from pycontw_assets.pipeline.trace import trace
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from pycontw_assets.commands.cli import main
-from pycontw_assets.commands.status import describe_status
-from pycontw_assets.pipeline.status import Status, look_up
+from pycontw_assets.commands.status import Status, describe_status, look_up
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

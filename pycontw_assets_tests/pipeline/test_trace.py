@@ -8,8 +8,7 @@ import sys
 import pytest
 
 from pycontw_assets.commands.cli import main
-from pycontw_assets.commands.trace import describe_trace
-from pycontw_assets.pipeline.trace import Passage, trace
+from pycontw_assets.commands.trace import Passage, describe_trace, trace
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from pycontw_assets.alerts.problems import Troubles
-from pycontw_assets.commands.local import pipeline_of
+from pycontw_assets.commands.sandbox import pipeline_of
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.sandbox.page.view import MOST_SHOWN, Refusal
 from pycontw_assets.sandbox.server import SandboxServer

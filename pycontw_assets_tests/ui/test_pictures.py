@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from dagster._core.test_utils import freeze_time
 
-from pycontw_assets.commands.local import pipeline_of
+from pycontw_assets.commands.sandbox import pipeline_of
 from pycontw_assets.sandbox.context import SkippingClock
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer

@@ -10,7 +10,7 @@ import pytest
 
 from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.commands.console import paint
-from pycontw_assets.commands.polling import describe_poll
+from pycontw_assets.commands.poll import describe_poll
 from pycontw_assets.extract.events import Discovery, Unmatched
 from pycontw_assets.ledger.events import known_events, register_events
 from pycontw_assets.ledger.grants import current_grants, intend_grants

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pycontw_assets.commands.cli import main
-from pycontw_assets.play.preview import take_picture
+from pycontw_assets.commands.preview import take_picture
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from pycontw_assets.commands.exits import FINE, MISCONFIGURED
+from pycontw_assets.commands.exits import FINE, MISCONFIGURED, Commands
 from pycontw_assets.commands.instance import unchecked_services
-
-if TYPE_CHECKING:
-    from pycontw_assets.commands.exits import Commands
 
 
 def add_to(commands: Commands) -> None:

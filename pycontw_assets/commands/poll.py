@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.commands.console import paint
-from pycontw_assets.commands.exits import FAILED, FINE
-from pycontw_assets.commands.instance import checked_services, open_instance
+from pycontw_assets.commands.exits import FAILED, FINE, Commands
+from pycontw_assets.commands.instance import checked_services
 
 if TYPE_CHECKING:
-    from pycontw_assets.commands.exits import Commands
     from pycontw_assets.orchestration.poll import PollReport, RunReport
 
 OVERRIDES = ("book", "guest-list", "invite", "revoke")
@@ -53,12 +53,12 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def _poll(parsed: argparse.Namespace) -> int:
-    services = checked_services()
-    from pycontw_assets.alerts.heartbeat import beat
     from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.poll import poll
 
-    with open_instance(services.settings) as instance:
+    services = checked_services()
+    with open_instance(services.settings.dagster_folder) as instance:
         report = poll(build_definitions(services), services, instance, overrides=parsed.allow)
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_poll(report)))
@@ -67,35 +67,24 @@ def _poll(parsed: argparse.Namespace) -> int:
     return FINE if report.ok else FAILED
 
 
-def describe_run(report: RunReport) -> str:
-    """One run, one line, and one more per failure or problem."""
-    counts = [
-        f"{name.replace('_', ' ')} {number}"
-        for asset in report.counts.values()
-        for name, number in asset.items()
-        if number and "/" not in name
-    ]
-    lines = [
-        f"{'ok    ' if report.ok else 'FAILED'} {report.partition_key or report.job}: {', '.join(counts) or 'done'}"
-    ]
-    lines += [f"       {failure}" for failure in report.failures]
-    lines += [f"       ! {problem}" for problem in report.problems]
-    return "\n".join(lines)
-
-
 def describe_poll(report: PollReport) -> Iterator[str]:
     """One line per event, its failures and problems below it; then what was left alone or could not be read."""
     tick = report.tick
     yield f"edition {tick.discovery.edition or 'none'}: {len(tick.facts)} events, {len(report.runs)} runs"
-    yield from (line for run in report.runs if run.partition_key is None for line in describe_run(run).splitlines())
+    for run in report.runs:
+        if run.partition_key is None:
+            yield from _run_lines(run.job, "", [run])
     for key, decision in sorted(tick.decisions.items()):
-        runs = [run for run in report.runs if run.partition_key == key]
-        yield _event_line(key, decision.reason, runs)
-        yield from (paint(f"       {failure}", "red") for run in runs for failure in run.failures)
-        yield from (paint(f"       ! {problem}", "yellow") for run in runs for problem in run.problems)
+        yield from _run_lines(key, decision.reason, [run for run in report.runs if run.partition_key == key])
     yield from (f"left   event {e.event_id} ({e.name}): {e.reason}" for e in tick.discovery.unmatched)
     yield from (paint(f"       ! {problem}", "yellow") for problem in tick.problems)
     yield from (f"       ? {warning}" for warning in tick.warnings)
+
+
+def _run_lines(subject: str, reason: str, runs: Sequence[RunReport]) -> Iterator[str]:
+    yield _event_line(subject, reason, runs)
+    yield from (paint(f"       {failure}", "red") for run in runs for failure in run.failures)
+    yield from (paint(f"       ! {problem}", "yellow") for run in runs for problem in run.problems)
 
 
 def _event_line(key: str, reason: str, runs: Sequence[RunReport]) -> str:
