@@ -12,11 +12,13 @@ from datetime import date
 
 import sqlalchemy as sa
 
+from pycontw_assets.extract.orders import ticket_state
 from pycontw_assets.ledger.engine import create_missing
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.tables import upsert
 from pycontw_assets.records import FAMILIES, AttendeeRecord, Family
 
+_WORDS = {"pending": "unpaid"}
 _tables = sa.MetaData()
 sales = sa.Table(
     "sales",
@@ -94,10 +96,11 @@ def count(records: Iterable[AttendeeRecord]) -> dict[str, Counts]:
 
 
 def _counts_of(record: AttendeeRecord) -> Counts:
-    if record.gone_at is not None:
+    state = ticket_state(record)
+    if state == "cancelled":
         return Counts(cancelled=1)
     if record.attendee.is_paid is True:
-        return Counts(sold=1, usable=int(record.is_usable))
+        return Counts(sold=1, usable=int(state == "usable"))
     return Counts(pending=1)
 
 
@@ -127,7 +130,9 @@ def _family_lines(family: Family, now: Figures, then: Figures) -> Iterator[str]:
 
 def _compared(now: Counts, then: Counts) -> str:
     before = asdict(then)
-    return ", ".join(f"{number} {word} ({number - before[word]:+})" for word, number in asdict(now).items())
+    return ", ".join(
+        f"{number} {_WORDS.get(name, name)} ({number - before[name]:+})" for name, number in asdict(now).items()
+    )
 
 
 def _comparison(days: Mapping[date, Figures], before: tuple[str, Mapping[date, Figures]] | None) -> Iterator[str]:

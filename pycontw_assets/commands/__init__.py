@@ -1,5 +1,5 @@
-"""The commands by group, each thin: what may be typed, whom to ask, what to print. Personal data is never printed.
+"""The commands, one file each: its arguments, its question and its printing. Personal data is never printed.
 
-A module has one ``add_to(commands)`` that registers its commands; ``cli`` names the modules. What a command decides
-or does lives in ``orchestration``.
+A module has one ``add_to(commands)`` that registers its command; ``cli`` names the commands by group. A command builds
+the clients in its own ``_run`` function and passes them on.
 """

@@ -1,7 +1,8 @@
-"""Printing for people: colour and progress on a terminal that wants them, plain lines everywhere else."""
+"""Print for people: colour and progress on a terminal that wants them, plain lines everywhere else."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,33 +13,53 @@ from pycontw_assets.extract.kktix_client import KktixClient
 
 _COLOURS = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1"}
 _WORTH_A_BAR = 20  # attendees; fewer are read before anybody wonders
+_LOGGER, _HANDLER = "pycontw_assets", "pycontw-assets --verbose"
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
-    """``text`` in a colour, where the stream is a terminal and nobody said no (``NO_COLOR``)."""
+    """Return the text in a colour, where the stream is a terminal and ``NO_COLOR`` is not set."""
     stream = stream or sys.stdout
     is_wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if is_wanted and stream.isatty() else text
 
 
 class ShownKktixClient(KktixClient):
-    """Shows a bar on a terminal while many attendees are read."""
+    """Show a bar on a terminal while many attendees are read."""
 
     def fetch_attendees(
         self, event_id: int, ids: Iterable[int], *options: Any
     ) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
-        wanted = tuple(ids)
-        answers = super().fetch_attendees(event_id, wanted, *options)
-        if len(wanted) < _WORTH_A_BAR or not sys.stderr.isatty():
+        attendee_ids = tuple(ids)
+        answers = super().fetch_attendees(event_id, attendee_ids, *options)
+        if len(attendee_ids) < _WORTH_A_BAR or not sys.stderr.isatty():
             return answers
         from tqdm import tqdm  # type: ignore[import-untyped]
 
         bar: Iterator[tuple[int, dict[str, Any] | ServiceError]] = iter(
-            tqdm(answers, desc=f"event {event_id}", total=len(wanted), unit=" attendees", file=sys.stderr, leave=False)
+            tqdm(
+                answers,
+                desc=f"event {event_id}",
+                total=len(attendee_ids),
+                unit=" attendees",
+                file=sys.stderr,
+                leave=False,
+            )
         )
         return bar
 
 
 def read_argument(argument: str) -> str:
-    """A command line is remembered by the shell; standard input is not."""
+    """Return the argument, or a line of standard input for ``-``, which no shell remembers."""
     return sys.stdin.readline().strip() if argument == "-" else argument
+
+
+def show_log(verbosity: int) -> None:
+    """Print the log lines of this package to standard error: none by default, -v INFO, -vv DEBUG."""
+    if not verbosity:
+        return
+    logger = logging.getLogger(_LOGGER)
+    handler = logging.StreamHandler()
+    handler.name = _HANDLER
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.handlers = [*(other for other in logger.handlers if other.name != _HANDLER), handler]
+    logger.setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)

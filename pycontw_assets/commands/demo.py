@@ -1,4 +1,4 @@
-"""``demo``: the whole main job against a sandbox, with invented people."""
+"""``demo``: the whole main job in the sandbox, with invented people."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from pycontw_assets.commands.exits import FAILED, FINE, Commands
 
 
 def add_to(commands: Commands) -> None:
-    demo = commands.add_parser("demo", help="play the whole main job against a sandbox and judge the outcome")
-    demo.set_defaults(run=_demo)
+    """Register the command."""
+    demo = commands.add_parser(
+        "demo",
+        help="play the whole main job in the sandbox, and judge it",
+        description="Play sales, a late payment, a refund, a transfer, failing services and a crash in the sandbox. "
+        "Judge every promise. Takes about two minutes.",
+        epilog="Exit 0: every promise was kept. 1: a promise was broken; it is named.",
+    )
+    demo.set_defaults(run=_run)
 
 
-def _demo(_parsed: argparse.Namespace) -> int:
+def _run(_parsed: argparse.Namespace) -> int:
     from pycontw_assets.play.demo import play
 
     return FINE if play() else FAILED

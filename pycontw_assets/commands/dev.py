@@ -9,13 +9,19 @@ from pycontw_assets.settings import SANDBOX_PORT, load_settings
 
 
 def add_to(commands: Commands) -> None:
-    dev = commands.add_parser("dev", help="sandbox page, Dagster UI and daemon with the sensor running")
-    dev.add_argument("--port", type=int, default=3000, help="of the Dagster UI")
-    dev.add_argument("--sandbox-port", type=int, default=SANDBOX_PORT)
-    dev.set_defaults(run=_dev)
+    """Register the command."""
+    dev = commands.add_parser(
+        "dev",
+        help="open sandbox page and Dagster UI, with the sensor running",
+        description="Start the sandbox page, the Dagster UI and the daemon with its sensor. Print their addresses. "
+        "Ctrl-C stops all of them.",
+    )
+    dev.add_argument("--port", type=int, default=3000, help="port of the Dagster UI")
+    dev.add_argument("--sandbox-port", type=int, default=SANDBOX_PORT, help="port of the sandbox")
+    dev.set_defaults(run=_run)
 
 
-def _dev(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.play.dev import serve
 
     return serve(load_settings(), parsed.port, parsed.sandbox_port)

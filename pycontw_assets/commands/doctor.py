@@ -1,6 +1,6 @@
-"""``doctor``: is everything set and within reach? One line per finding, with the fix. Reads only.
+"""``doctor``: check every setting and reach every service, reading only. One line per finding, with the fix.
 
-All checks run, whatever the others find; what cannot be told without writing is said, not tried.
+All checks run, whatever the others find. A check that would have to write is not tried, and the finding says so.
 """
 
 from __future__ import annotations
@@ -43,12 +43,18 @@ _NOBODY = "nobody@example.org"
 
 
 def add_to(commands: Commands) -> None:
-    doctor = commands.add_parser("doctor", help="check every setting, reach every service; changes nothing")
+    """Register the command."""
+    doctor = commands.add_parser(
+        "doctor",
+        help="check every setting and reach every service",
+        description="Check every setting and reach every service, reading only. Print one line for each, with the fix.",
+        epilog="Exit 0: nothing is broken. 1: something is broken. 2: the configuration is wrong.",
+    )
     doctor.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
-    doctor.set_defaults(run=_doctor)
+    doctor.set_defaults(run=_run)
 
 
-def _doctor(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace) -> int:
     findings: list[Finding] = []
     try:
         for finding in examine(unchecked_services()):
@@ -69,8 +75,8 @@ def _doctor(parsed: argparse.Namespace) -> int:
 
 
 def _split(line: str) -> tuple[str, str]:
-    name, _, what = line.partition(": ")
-    return name, what
+    name, _, text = line.partition(": ")
+    return name, text
 
 
 # -- the question ----------------------------------------------------------------------------------
@@ -80,7 +86,7 @@ Check = Callable[[Services], Iterator[Finding]]
 
 
 def examine(services: Services) -> Iterator[Finding]:
-    """Every check, one after the other; a check that breaks is a finding itself."""
+    """Run every check. A check that breaks is a finding itself."""
     for name, check in CHECKS.items():
         try:
             yield from check(services)
@@ -92,35 +98,35 @@ def _fix_of(error: Exception) -> str:
     if isinstance(error, Misconfigured):
         return f"check the URL and the key of {error.service}"
     if isinstance(error, ServiceError):
-        return f"try again; if it lasts, ask {error.service}. Polls go on by themselves when it answers"
+        return f"try again; if it lasts, ask {error.service}. Polls go on when it answers"
     return ""
 
 
 # -- settings ---------------------------------------------------------------------------------------
 
 
-def _secrets(services: Services) -> Iterator[Finding]:
+def _keys(services: Services) -> Iterator[Finding]:
     settings = services.settings
     is_production = settings.pycontw_env == "production"
     yield Finding("ok", "environment", settings.pycontw_env)
     if settings.pseudonym_key is None:
         level: Level = "warn" if is_production else "ok"
-        fix = "set PSEUDONYM_KEY before the first poll; later the ledger refuses another key"
-        yield Finding(level, "PSEUDONYM_KEY", "not set: plain SHA-256, phone numbers can be enumerated", fix)
+        fix = "set PSEUDONYM_KEY before the first poll; the ledger refuses another key later"
+        yield Finding(level, "PSEUDONYM_KEY", "not set: plain SHA-256, from which phone numbers can be guessed", fix)
     else:
         yield Finding("ok", "PSEUDONYM_KEY", "set")
-    made = "not set: made once in the sandbox's home"
+    made = "not set: made once in the sandbox"
     yield Finding("ok", "VAULT_KEY", "set" if settings.vault_key else made)
 
 
-def _telling(services: Services) -> Iterator[Finding]:
+def _alarms(services: Services) -> Iterator[Finding]:
     try:
         services.messenger.check()
     except ValueError as error:
         yield Finding("FAIL", "ALERT_URLS", str(error))
     level: Level = "warn" if services.settings.pycontw_env == "production" else "ok"
     for name, value, without in (
-        ("ALERT_URLS", services.settings.alert_urls, "nobody is told of failures"),
+        ("ALERT_URLS", services.settings.alert_urls, "nobody is alerted"),
         ("HEARTBEAT_URL", services.settings.heartbeat_url, "nobody notices when polling stops altogether"),
     ):
         yield Finding("ok", name, "set") if value else Finding(level, name, f"not set: {without}", f"set {name}")
@@ -137,7 +143,7 @@ def _mail(services: Services) -> Iterator[Finding]:
     yield Finding("ok", "mail", f"the invitation can be rendered ({mail.version})")
 
 
-# -- services ---------------------------------------------------------------------------------------
+# -- what is asked outside ---------------------------------------------------------------------------------------
 
 
 def _kktix(services: Services) -> Iterator[Finding]:
@@ -147,7 +153,7 @@ def _kktix(services: Services) -> Iterator[Finding]:
     found = discover(listing.events, known, services.mapped_events(), services.settings.edition)
     if not found.partitions:
         fix = "wait for the events to be listed, or set EDITION or KKTIX_EVENTS"
-        yield Finding("warn", "KKTIX", f"{len(listing.events)} events listed, none of ours", fix)
+        yield Finding("warn", "KKTIX", f"{len(listing.events)} events listed, none of this project", fix)
     else:
         yield Finding("ok", "KKTIX", f"edition {found.edition}: {len(found.partitions)} events")
     for event in found.unmatched:
@@ -246,7 +252,7 @@ def _vault(services: Services) -> Iterator[Finding]:
         yield Finding("warn", "vault", what, "the next poll removes them, unless KKTIX still lists the event")
     lost = [key for key, snapshot in snapshots.items() if snapshot is None]
     if lost:
-        fix = "restore the folder or bucket of VAULT_URL; otherwise the next poll reads everybody anew"
+        fix = "restore the folder or bucket of VAULT_URL; otherwise the next poll reads everybody again"
         yield Finding("FAIL", "vault", f"the orders of {', '.join(lost)} are gone", fix)
     else:
         yield Finding("ok", "vault", f"the orders of {len(snapshots)} events can be read")
@@ -290,8 +296,8 @@ def _dagster(services: Services) -> Iterator[Finding]:
 
 
 CHECKS: dict[str, Check] = {
-    "settings": _secrets,
-    "alarms": _telling,
+    "settings": _keys,
+    "alarms": _alarms,
     "mail": _mail,
     "KKTIX": _kktix,
     "clock": _clock,
@@ -310,5 +316,6 @@ CHECKS: dict[str, Check] = {
 
 
 def describe_finding(finding: Finding) -> str:
+    """Return a finding as one line."""
     fix = f" — {finding.fix}" if finding.fix and finding.level != "ok" else ""
     return f"{paint(f'{finding.level:<4}', _COLOURS[finding.level])} {finding.name}: {finding.what}{fix}"

@@ -1,4 +1,4 @@
-"""``drill``: an opening day, rehearsed with invented people."""
+"""``drill``: rehearse an opening day with invented people."""
 
 from __future__ import annotations
 
@@ -14,13 +14,25 @@ if TYPE_CHECKING:
 
 
 def add_to(commands: Commands) -> None:
+    """Register the command."""
     drill = commands.add_parser(
-        "drill", help="rehearse an opening day: a wave of orders, every service failing, a crash"
+        "drill",
+        help="rehearse an opening day in the sandbox",
+        description="Rehearse an opening day in the sandbox: a rush of orders, late payments, refunds, every service "
+        "failing once, a poll killed at work. Then judge every promise, and show how long buyers waited.",
+        epilog="Exit 0: every promise was kept. 1: a promise was broken (it is named), or the drill was interrupted.",
     )
-    drill.add_argument("--orders", type=_orders, default=60, metavar="N", help="how many orders come in; default: 60")
-    drill.add_argument("--seed", type=int, default=0, help="another number, another day; the same, the same day")
-    drill.add_argument("--plot", type=Path, metavar="FILE", help="draw the waiting times as PNG, too; needs [drill]")
-    drill.set_defaults(run=_drill)
+    drill.add_argument("--orders", type=_orders, default=60, metavar="N", help="number of orders")
+    drill.add_argument(
+        "--seed", type=int, default=0, help="another number makes another day; the same number makes the same day"
+    )
+    drill.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="also draw the waiting times as PNG; needs pycontw_assets[drill]",
+    )
+    drill.set_defaults(run=_run)
 
 
 def _orders(text: str) -> int:
@@ -31,7 +43,7 @@ def _orders(text: str) -> int:
     return int(text)
 
 
-def _drill(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.play.drill.plot import check_plot
     from pycontw_assets.play.drill.script import write_script
 
@@ -41,7 +53,7 @@ def _drill(parsed: argparse.Namespace) -> int:
 
 
 def rehearse(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> int:
-    """Exit code of a drill by any script; 0 is a verdict, so an interrupted one must not end with it."""
+    """Play a script and return the exit code. An interrupted drill has no verdict, so it must not end with 0."""
     from pycontw_assets.play.drill.play import play
 
     try:

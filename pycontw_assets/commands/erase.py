@@ -1,4 +1,7 @@
-"""``erase``: forget one person, and say what remains where and why. The address is not logged or stored."""
+"""``erase``: forget one person, and say what remains where and why.
+
+The address is neither logged nor stored.
+"""
 
 from __future__ import annotations
 
@@ -15,47 +18,58 @@ from pycontw_assets.settings import InvalidSettings
 
 
 def add_to(commands: Commands) -> None:
-    command = commands.add_parser("erase", help="forget one person; says what remains where and why")
-    command.add_argument("who", metavar="ADDRESS", help="- for standard input (with --yes)")
-    command.add_argument("--yes", action="store_true", help="do not ask")
-    command.set_defaults(run=_erase)
+    """Register the command."""
+    command = commands.add_parser(
+        "erase",
+        help="forget one person, and say what remains",
+        description="Forget one person: remove them from the vault, the tables, the guest list and the mailing lists, "
+        "and never read them from KKTIX again. Say what remains where, and why (docs/privacy.md). It is safe to "
+        "repeat.",
+        epilog="Exit 0: done. 1: nothing was stored, nothing was confirmed, or something has to be tried again. 2: the "
+        "configuration is wrong.",
+    )
+    command.add_argument("address", metavar="ADDRESS", help="the address; - reads standard input (needs --yes)")
+    command.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    command.set_defaults(run=_run)
 
 
-def _erase(parsed: argparse.Namespace) -> int:
-    wanted = read_argument(parsed.who)
-    if not is_mailable(normalise_address(wanted)):
-        raise InvalidSettings("ADDRESS: is not one")
+def _run(parsed: argparse.Namespace) -> int:
+    address = read_argument(parsed.address)
+    if not is_mailable(normalise_address(address)):
+        raise InvalidSettings("ADDRESS: is not an address")
     services = checked_services()
-    found = find_person(services, wanted)
+    found = find_person(services, address)
     if found.is_nothing:
         print(f"{found.who}: nothing is stored here")
         return FAILED
     print("\n".join(describe_found(found)))
-    if not parsed.yes and not _confirmed():
+    if not parsed.yes and not _is_confirmed():
         print("nothing was changed")
         return FAILED
-    result = erase(services, wanted)
+    result = erase(services, address)
     print("\n".join(describe_erased(result)))
     return FAILED if result.problems else FINE
 
 
-def _confirmed() -> bool:
+def _is_confirmed() -> bool:
     if not sys.stdin.isatty():
         raise InvalidSettings("--yes: is needed where nobody can be asked")
     return input("This cannot be undone. Type yes to go on: ").strip().lower() == "yes"
 
 
 def describe_found(found: Found) -> Iterator[str]:
+    """Yield the lines that say what is stored of the person."""
     yield f"{found.who}:"
     for partition, ids in found.tickets.items():
         yield f"  {partition.key}: {len(ids)} attendees ({', '.join(map(str, sorted(ids)))})"
     if found.usable:
-        yield f"  {found.usable} of these tickets may be used: they will be let in nowhere any more"
+        yield f"  {found.usable} of these tickets are usable: they will not let anybody in any more"
     if not found.tickets:
         yield "  no orders; only traces in the ledger"
 
 
 def describe_erased(result: Erased) -> Iterator[str]:
+    """Yield the lines that say what was done, what remains, and what went wrong."""
     yield from (f"done     {line}" for line in result.done)
     yield from (f"remains  {line}" for line in result.remains)
     yield from (f"       ! {line}" for line in result.problems)

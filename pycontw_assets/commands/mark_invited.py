@@ -1,4 +1,4 @@
-"""``adopt``: people who were invited by other means."""
+"""``mark-invited``: let people in without a mail who were invited by other means."""
 
 from __future__ import annotations
 
@@ -14,13 +14,21 @@ from pycontw_assets.settings import InvalidSettings
 
 
 def add_to(commands: Commands) -> None:
-    adopt = commands.add_parser("adopt", help="people already invited by other means: let in, not mailed")
-    adopt.add_argument("file", help="one address per line; - for standard input")
-    adopt.add_argument("--edition", help="four digits; default: the live one")
-    adopt.set_defaults(run=_adopt)
+    """Register the command."""
+    mark = commands.add_parser(
+        "mark-invited",
+        help="mark people who were invited by other means",
+        description="Mark people who were invited by other means: they are let in as usual, and not mailed for the "
+        "ticket that they hold or buy next. Print counts, and the numbers of lines without an address.",
+        epilog="Exit 0: all lines were taken. 1: some lines hold no address; the others were taken. 2: the "
+        "configuration is wrong, or the file cannot be read.",
+    )
+    mark.add_argument("file", metavar="FILE", help="file with one address per line; - reads standard input")
+    mark.add_argument("--edition", help="four digits; default: the live edition")
+    mark.set_defaults(run=_run)
 
 
-def _adopt(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace) -> int:
     services = checked_services()
     if parsed.edition and not re.fullmatch("[0-9]{4}", parsed.edition):
         raise InvalidSettings("--edition: needs four digits")

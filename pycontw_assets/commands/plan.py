@@ -1,7 +1,4 @@
-"""``plan``: what the next poll would change outside, changing nothing.
-
-It is found out by running a poll's own steps on a dry_run_copy.
-"""
+"""``plan``: show what the next poll would change outside, by running its own steps on a dry-run copy."""
 
 from __future__ import annotations
 
@@ -27,17 +24,25 @@ from pycontw_assets.pipeline.steps import read_orders
 from pycontw_assets.records import EventPartition
 from pycontw_assets.vault.vault import VaultError
 
-_MOST_NAMED = 10
+_MOST_PEOPLE = 10
 
 
 def add_to(commands: Commands) -> None:
-    plan = commands.add_parser("plan", help="what a poll would change outside; changes nothing")
-    plan.add_argument("--json", action="store_true", help="print one JSON document, nobody left out")
-    add_overrides(plan)
-    plan.set_defaults(run=_plan)
+    """Register the command."""
+    plan = commands.add_parser(
+        "plan",
+        help="show what the next poll would change outside",
+        description="Show what the next poll would change outside: people let in, people removed, mails, with masked "
+        "addresses. Change nothing.",
+        epilog="Exit 0: nothing stands in the way. 1: something would wait for a person, or cannot be read. 2: the "
+        "configuration is wrong.",
+    )
+    plan.add_argument("--json", action="store_true", help="print one JSON document with everybody in it")
+    add_overrides(plan, "plan a poll with this override")
+    plan.set_defaults(run=_run)
 
 
-def _plan(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace) -> int:
     plan = make_plan(unchecked_services(), parsed.allow)
     document = json.dumps(as_document(plan), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_plan(plan)))
@@ -49,15 +54,17 @@ def _plan(parsed: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """The changes of the next poll, by event."""
+
     edition: str | None
     events: tuple[EventPlan, ...]
     left_alone: tuple[str, ...]
     problems: tuple[str, ...]
-    new_template: str | None  # its name, when it would be looked for or made
+    new_template: str | None  # the name of a template that would be looked for or made
 
 
 def make_plan(services: Services, overrides: Iterable[str] = ()) -> Plan:
-    """Read the world and play one poll. Pauses after failures are not respected: this is all that is due."""
+    """Read the world and play one poll. Pauses after failures are ignored, so everything that is due is planned."""
     from dagster import DagsterInstance
 
     from pycontw_assets.orchestration.sensors import new_poll_id
@@ -85,7 +92,7 @@ def make_plan(services: Services, overrides: Iterable[str] = ()) -> Plan:
 def _plan_orders_and_access(
     copy: Services, partition: EventPartition, access: tuple[str, ...], poll_id: str, overrides: frozenset[str]
 ) -> EventPlan:
-    """One event failing keeps no other from being planned, as in a poll."""
+    """Plan one event. As in a poll, one that fails keeps no other from being planned."""
     new = 0
     try:
         if ACCESS_CHAIN[0] in access:
@@ -96,7 +103,7 @@ def _plan_orders_and_access(
 
 
 def as_document(plan: Plan) -> dict[str, Any]:
-    """For ``--json``."""
+    """Return the plan as ``--json`` prints it."""
     return {
         "edition": plan.edition,
         "events": {event.partition_key: _event_document(event) for event in plan.events},
@@ -131,11 +138,11 @@ def _event_document(event: EventPlan) -> dict[str, Any]:
 
 
 def describe_plan(plan: Plan) -> Iterator[str]:
-    """One block per event that something changes for; addresses are masked."""
+    """Yield a block of lines per event, with masked addresses."""
     busy = [event for event in plan.events if not event.is_empty]
     yield f"edition {plan.edition or 'none'}: {len(plan.events)} events, {len(busy)} with changes outside"
     if plan.new_template and busy:
-        yield f"template {plan.new_template}: looked for by name, made when there is none"
+        yield f"template {plan.new_template}: found by name, or made"
     for event in plan.events:
         yield from _describe_event(event)
     yield from (f"left   {text}" for text in plan.left_alone)
@@ -146,11 +153,11 @@ def _describe_event(event: EventPlan) -> Iterator[str]:
     new = f" ({event.new_attendees} new attendees)" if event.new_attendees else ""
     yield paint(event.partition_key, "bold") + new + (": nothing to change" if event.is_empty else "")
     if event.granted:
-        yield f"       + {len(event.granted)} on the guest list: {_named(event.granted)}"
+        yield f"       + {len(event.granted)} on the guest list: {_join(event.granted)}"
     if event.revoked:
-        yield f"       - {len(event.revoked)} off the guest list: {_named(event.revoked)}"
+        yield f"       - {len(event.revoked)} off the guest list: {_join(event.revoked)}"
     if event.list_joining or event.list_leaving:
-        yield f"       ticket-holder list: {event.list_joining} join, {event.list_leaving} leave"
+        yield f"       ticket-holder list: {event.list_joining} added, {event.list_leaving} removed"
     yield from (f"       {_describe_batch(batch)}" for batch in event.batches)
     if event.withdrawn:
         yield f"       - {event.withdrawn} off scheduled campaigns"
@@ -161,9 +168,9 @@ def _describe_batch(batch: PlannedBatch) -> str:
     when = f"scheduled for {batch.send_at:%Y-%m-%d %H:%M} UTC" if batch.send_at else "sent at once"
     what = "batch of" if batch.is_new else "batch begun before, of"
     unreachable = [f"{count} not reachable ({reason})" for reason, count in batch.unreachable.items()]
-    return "; ".join([f"{what} {len(batch.people)}, {when}: {_named(batch.people)}", *unreachable])
+    return "; ".join([f"{what} {len(batch.people)}, {when}: {_join(batch.people)}", *unreachable])
 
 
-def _named(people: tuple[str, ...]) -> str:
-    rest = len(people) - _MOST_NAMED
-    return ", ".join(people[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+def _join(people: tuple[str, ...]) -> str:
+    rest = len(people) - _MOST_PEOPLE
+    return ", ".join(people[:_MOST_PEOPLE]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,4 +1,4 @@
-"""``poll``: one tick in this process, told to a person or as JSON."""
+"""``poll``: run one poll in this process, and print how it went for people or as JSON."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.heartbeat import beat
-from pycontw_assets.commands.console import paint
+from pycontw_assets.commands.console import paint, show_log
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import checked_services
+from pycontw_assets.extract.orders import TICKET_STATES
 
 if TYPE_CHECKING:
     from pycontw_assets.orchestration.poll import PollReport, RunReport
 
 OVERRIDES = ("book", "guest-list", "invite", "revoke")
-# What a line about an event tells, of the counts that its assets give.
-_TOLD = {
+# Counts of the assets -> the word for each in the line of an event. Zeros are left out.
+_WORDS = {
     "attendees": "attendees",
-    "usable": "usable",
-    "pending": "unpaid",
+    **{state.replace(" ", "_"): state for state in TICKET_STATES},
     "new": "new",
     "quarantined": "quarantined",
     "granted": "let in",
-    "on_the_list_before_us": "let in by others",
+    "on_the_list_before_us": "on the list already",
     "unconfirmed": "not confirmed",
-    "revoked": "taken off",
-    "revocations_waiting": "revocations waiting",
+    "revoked": "removed",
+    "revocations_waiting": "removals waiting",
     "invited": "invited",
     "waiting": "waiting",
     "unreachable": "unreachable",
@@ -36,27 +36,39 @@ _TOLD = {
 
 
 def add_to(commands: Commands) -> None:
-    poll = commands.add_parser("poll", help="one tick: what the sensor would do now, in this process")
-    poll.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    add_overrides(poll)
-    poll.set_defaults(run=_poll)
-
-
-def add_overrides(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        choices=OVERRIDES,
-        help="a person's word for this poll: what it refuses to do by itself is right",
+    """Register the command."""
+    poll = commands.add_parser(
+        "poll",
+        help="run one poll now, in this process",
+        description="Run one poll in this process: what the sensor would do now. It is recorded in Dagster's history, "
+        "so a timer (cron, systemd) can run it instead of the daemon.",
+        epilog="Exit 0: all is well. 1: something failed and will be tried again, or waits for a person. 2: the "
+        "configuration is wrong.",
     )
+    poll.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+    add_overrides(poll, "override a refusal for this poll only; docs/runbook.md says when that is right")
+    poll.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="also print a line per step and decision to standard error; -vv prints more",
+    )
+    poll.set_defaults(run=_run)
 
 
-def _poll(parsed: argparse.Namespace) -> int:
+def add_overrides(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Add ``--allow``. Its old name still works, and is not shown."""
+    for name, text in (("--allow", meaning), ("--consent", argparse.SUPPRESS)):
+        parser.add_argument(name, dest="allow", action="append", default=[], choices=OVERRIDES, help=text)
+
+
+def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.definitions import build_definitions
     from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.poll import poll
 
+    show_log(parsed.verbose)
     services = checked_services()
     with open_instance(services.settings.dagster_folder) as instance:
         report = poll(build_definitions(services), services, instance, overrides=parsed.allow)
@@ -68,7 +80,7 @@ def _poll(parsed: argparse.Namespace) -> int:
 
 
 def describe_poll(report: PollReport) -> Iterator[str]:
-    """One line per event, its failures and problems below it; then what was left alone or could not be read."""
+    """Yield a line per event, its failures and problems below it, then the events that were left alone."""
     tick = report.tick
     yield f"edition {tick.discovery.edition or 'none'}: {len(tick.facts)} events, {len(report.runs)} runs"
     for run in report.runs:
@@ -92,11 +104,12 @@ def _event_line(key: str, reason: str, runs: Sequence[RunReport]) -> str:
         return f"{paint('idle  ', 'dim')} {key}: {reason}"
     is_ok = all(run.ok for run in runs)
     counts = {name: number for run in runs for asset in run.counts.values() for name, number in asset.items()}
-    told = [f"{word} {counts[name]}" for name, word in _TOLD.items() if counts.get(name)]
-    return f"{paint('ok    ', 'green') if is_ok else paint('FAILED', 'red')} {key}: {', '.join(told) or 'done'}"
+    words = [f"{word} {counts[name]}" for name, word in _WORDS.items() if counts.get(name)]
+    return f"{paint('ok    ', 'green') if is_ok else paint('FAILED', 'red')} {key}: {', '.join(words) or 'done'}"
 
 
 def as_document(report: PollReport) -> dict[str, Any]:
+    """Return the report as ``--json`` prints it."""
     tick = report.tick
     return {
         "ok": report.ok,

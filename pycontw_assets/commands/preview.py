@@ -1,6 +1,6 @@
-"""``preview``: the invitation as its readers will see it, as files to look at. Sends nothing and asks nobody.
+"""``preview``: write the invitation as its readers will see it, and send nothing.
 
-What the mail says is made in ``send_email``; what Klaviyo adds (the way out of the list) is added as the sandbox does.
+The mail is rendered by ``send_email``. The link to unsubscribe, which Klaviyo adds, is added as the sandbox does it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,25 @@ _MEASURE = "<script>document.title = document.documentElement.scrollHeight</scri
 
 
 def add_to(commands: Commands) -> None:
-    preview = commands.add_parser("preview", help="the invitation as HTML, text and picture; sends nothing")
-    preview.add_argument("--family", choices=FAMILIES, default="individual", help="whose mail; all say the same")
-    preview.add_argument("--out", type=Path, default=Path("preview"), metavar="FOLDER", help="default: preview")
-    preview.set_defaults(run=_preview)
+    """Register the command."""
+    preview = commands.add_parser(
+        "preview",
+        help="show the invitation mail; send nothing",
+        description="Write the invitation mail as HTML, text and picture (the picture needs Chromium). Send nothing. "
+        "The text to edit is pycontw_assets/send_email/invitation/invitation.html.",
+        epilog="Exit 0: the mail was written. 2: a placeholder is misspelt, or a link is wrong.",
+    )
+    preview.add_argument(
+        "--family",
+        choices=FAMILIES,
+        default="individual",
+        help="ticket family of the mail; all get the same text",
+    )
+    preview.add_argument("--out", type=Path, default=Path("preview"), metavar="FOLDER", help="folder to write to")
+    preview.set_defaults(run=_run)
 
 
-def _preview(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace) -> int:
     settings = load_settings()
     edition = settings.edition or f"{datetime.now(timezone.utc):%Y}"
     try:
@@ -55,11 +67,11 @@ def _preview(parsed: argparse.Namespace) -> int:
 
 
 class NoPicture(Exception):
-    """There is no browser, or it did not do as told; the text says which."""
+    """There is no browser, or it failed; the text says which."""
 
 
 def write_words(mail: InvitationTemplate, family: Family, folder: Path) -> tuple[Path, Path]:
-    """The mail to a ticket holder of the family as HTML and text; subject and preview stand above the text."""
+    """Write the mail to a holder of the family as HTML and text, with subject and preview above the text."""
     reader = {"email": f"{family}.ticket.holder@example.org"}
     folder.mkdir(parents=True, exist_ok=True)
     page, words = (folder / f"invitation-{family}.{ending}" for ending in ("html", "txt"))
@@ -70,8 +82,8 @@ def write_words(mail: InvitationTemplate, family: Family, folder: Path) -> tuple
 
 
 def take_picture(page: Path) -> Path:
-    """A PNG of the whole page beside it, by the browser of this machine."""
-    browser = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
+    """Write a PNG of the whole page next to it, with the browser of this machine."""
+    browser = next((path for name in _BROWSERS if (path := shutil.which(name))), None)
     if browser is None:
         raise NoPicture("there is no Chromium or Chrome on this machine")
     picture = page.with_suffix(".png")
@@ -92,7 +104,7 @@ def take_picture(page: Path) -> Path:
 
 
 def _browse(browser: str, profile: str, page: Path, *arguments: str) -> str:
-    # As root, which is usual in a container, Chromium refuses to start with its sandbox; the page is our own.
+    # As root, which is usual in a container, Chromium refuses to start with its sandbox. The page is a trusted one.
     flags = [*_FLAGS, "--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else _FLAGS
     command = [browser, *flags, f"--user-data-dir={profile}", *arguments, page.resolve().as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=True)  # noqa: S603

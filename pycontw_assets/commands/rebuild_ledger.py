@@ -1,4 +1,4 @@
-"""``rebuild-ledger``: write a lost ledger again."""
+"""``rebuild-ledger``: write a lost ledger again from the services and the vault."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ from pycontw_assets.pipeline.rebuild import rebuild_ledger
 
 
 def add_to(commands: Commands) -> None:
-    rebuild = commands.add_parser("rebuild-ledger", help="write a lost ledger again from Klaviyo, Gather and KKTIX")
-    rebuild.set_defaults(run=_rebuild_ledger)
+    """Register the command."""
+    rebuild = commands.add_parser(
+        "rebuild-ledger",
+        help="write a lost ledger again",
+        description="Write a lost ledger again from Klaviyo, Gather, KKTIX and the vault. Change nothing outside. "
+        "A ledger that is in use is refused.",
+        epilog="Exit 0: the ledger was written; read the problems that it prints. 1: a service did not answer, nothing "
+        "was changed. 2: the ledger is not lost, or the configuration is wrong.",
+    )
+    rebuild.set_defaults(run=_run)
 
 
-def _rebuild_ledger(_parsed: argparse.Namespace) -> int:
+def _run(_parsed: argparse.Namespace) -> int:
     report = rebuild_ledger(checked_services())
     print(f"edition {report.edition}: " + ", ".join(f"{name} {number}" for name, number in report.counts.items()))
-    print("\n".join(f"       ! {problem}" for problem in report.problems), end="\n" if report.problems else "")
+    for problem in report.problems:
+        print(f"       ! {problem}")
     return FINE

@@ -159,7 +159,7 @@ def _usage(action: argparse.Action) -> str:
 
 def _label(action: argparse.Action) -> str:
     """Return an argument as it is typed. Argparse's own usage line differs between releases of Python."""
-    value = str(action.metavar or action.dest.upper())
+    value = str(action.metavar or ("WORD" if action.choices else action.dest.upper()))
     if not action.option_strings:
         return value
     option = action.option_strings[-1]

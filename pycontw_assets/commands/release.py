@@ -1,4 +1,4 @@
-"""``release``: let the next poll invite the people of a cancelled campaign."""
+"""``release``: let the next poll invite the people of a cancelled campaign again."""
 
 from __future__ import annotations
 
@@ -10,12 +10,19 @@ from pycontw_assets.pipeline.rebuild import release_batch
 
 
 def add_to(commands: Commands) -> None:
-    release = commands.add_parser("release", help="let the next poll invite the people of a cancelled campaign anew")
-    release.add_argument("batch_key")
-    release.set_defaults(run=_release)
+    """Register the command."""
+    release = commands.add_parser(
+        "release",
+        help="let the next poll invite the people of a cancelled campaign again",
+        description="Let the next poll invite the people of a cancelled campaign again. Every other batch is refused.",
+        epilog="Exit 0: the people were released. 1: a service did not answer, nothing was changed. 2: the batch is "
+        "not released; the reason is printed.",
+    )
+    release.add_argument("batch_key", metavar="BATCH_KEY", help="key of the batch, as the alarm prints it")
+    release.set_defaults(run=_run)
 
 
-def _release(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace) -> int:
     people = release_batch(checked_services(), parsed.batch_key)
-    print(f"{people} people released; the next poll invites whoever has a ticket")
+    print(f"{people} people released; the next poll invites everybody of them who has a ticket")
     return FINE

@@ -1,4 +1,4 @@
-"""``sandbox``: only the simulated KKTIX, Gather and Klaviyo, with their page."""
+"""``sandbox``: the simulated KKTIX, Gather and Klaviyo with their page, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ if TYPE_CHECKING:
 
 
 def add_to(commands: Commands) -> None:
-    sandbox = commands.add_parser("sandbox", help="only the simulated KKTIX, Gather and Klaviyo, with their page")
-    sandbox.add_argument("--port", type=int, default=SANDBOX_PORT)
-    sandbox.set_defaults(run=_sandbox)
+    """Register the command."""
+    sandbox = commands.add_parser(
+        "sandbox",
+        help="start only the simulated KKTIX, Gather and Klaviyo",
+        description="Start only the simulated KKTIX, Gather and Klaviyo, with their page (the box office).",
+    )
+    sandbox.add_argument("--port", type=int, default=SANDBOX_PORT, help="port of the sandbox")
+    sandbox.set_defaults(run=_run)
 
 
-def _sandbox(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.sandbox.server import serve
 
     serve(parsed.port, ask_pipeline=pipeline_of(load_settings()))
@@ -27,7 +32,10 @@ def _sandbox(parsed: argparse.Namespace) -> int:
 
 
 def pipeline_of(settings: Settings) -> AskPipeline:
-    """What the pipeline of the same home has recorded as its troubles; ``None`` before its first poll."""
+    """Return a function that reads the open problems of the pipeline in the same home.
+
+    It returns ``None`` before the pipeline's first poll.
+    """
     import sqlalchemy as sa
 
     from pycontw_assets.alerts.problems import read_standing
@@ -42,12 +50,18 @@ def pipeline_of(settings: Settings) -> AskPipeline:
             return None  # looking must not make the file: its tables would be missing
         try:
             with engine.connect() as db:
-                standing = read_standing(db)
+                problems = read_standing(db)
         except (sa.exc.SQLAlchemyError, LedgerError):
             return None
         return [
-            Refusal(found.partition_key, f"{found.subject}: {found.text}", found.is_failure, found.since, found.times)
-            for found in standing
+            Refusal(
+                problem.partition_key,
+                f"{problem.subject}: {problem.text}",
+                problem.is_failure,
+                problem.since,
+                problem.times,
+            )
+            for problem in problems
         ]
 
     return ask

@@ -1,4 +1,4 @@
-"""``status``: one screen about everything, from what vault, ledger and Dagster say; asks no service."""
+"""``status``: show everything on one screen, from vault, ledger and Dagster. No service is asked."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.doctor import describe_finding
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import checked_services
+from pycontw_assets.extract.orders import TICKET_STATES, count_states
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.progress import headcount
 from pycontw_assets.pipeline.checks import Finding
@@ -26,16 +27,26 @@ from pycontw_assets.vault.vault import VaultError
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-_COLUMNS = ("attendees", "usable", "unpaid", "let in", "invited", "waiting", "unreachable", "quarantined")
+_TICKETS = ("attendees", *TICKET_STATES, "quarantined")
+_COLUMNS = (*_TICKETS, "let in", "invited", "waiting", "unreachable")
+# Columns that are left out while they hold nothing.
+_RARE = frozenset(TICKET_STATES) - {"usable", "unpaid"}
 
 
 def add_to(commands: Commands) -> None:
-    status = commands.add_parser("status", help="one screen about everything; asks no service")
+    """Register the command."""
+    status = commands.add_parser(
+        "status",
+        help="show everything on one screen; ask no service",
+        description="Show on one screen what is stored here: how many attendees of each event came how far, the last "
+        "good poll, the next attempt, open problems, the sensor and the daemon. Ask no service.",
+        epilog="Exit 0: no problem is open. 1: problems are open. 2: the configuration is wrong.",
+    )
     status.add_argument("--json", action="store_true", help="print one JSON document instead of text")
-    status.set_defaults(run=_status)
+    status.set_defaults(run=_run)
 
 
-def _status(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.orchestration.instance import open_instance
 
     services = checked_services()
@@ -51,7 +62,10 @@ def _status(parsed: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class EventStatus:
-    """``counts`` by column; ``None``: the vault does not say. People are counted once per event, tickets each."""
+    """How far the people of one event came.
+
+    ``counts`` are by column. ``None``: the vault cannot be read. People are counted once per event, tickets each.
+    """
 
     partition_key: str
     counts: dict[str, int | None]
@@ -62,6 +76,8 @@ class EventStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
+    """Everything that the screen shows."""
+
     edition: str | None
     events: tuple[EventStatus, ...]
     problems: tuple[Problem, ...]
@@ -69,6 +85,7 @@ class Status:
 
 
 def look_up(services: Services, instance: DagsterInstance) -> Status:
+    """Read what is stored here."""
     from pycontw_assets.orchestration.instance import instance_findings
 
     known = known_events(services.ledger).values()
@@ -98,19 +115,12 @@ def _orders(services: Services, key: str) -> dict[str, int | None]:
     try:
         snapshot = services.vault.read(key) or OrderSnapshot(services.partition(key))
     except VaultError:
-        return dict.fromkeys(("attendees", "usable", "unpaid", "quarantined"))
-    present = snapshot.present
-    usable = sum(record.is_usable for record in present)
-    return {
-        "attendees": len(present),
-        "usable": usable,
-        "unpaid": len(present) - usable,
-        "quarantined": len(snapshot.quarantine),
-    }
+        return dict.fromkeys(_TICKETS)
+    return {"attendees": len(snapshot.present), **count_states(snapshot), "quarantined": len(snapshot.quarantine)}
 
 
 def _people(services: Services, partition: EventPartition) -> dict[str, int | None]:
-    """Of the addresses that hold a usable ticket of the event, by how far they came."""
+    """Count the holders of the event by how far they came."""
     count = headcount(services.ledger, partition.key, partition.edition, services.clock())
     return {
         "let in": count.let_in,
@@ -124,15 +134,16 @@ def _people(services: Services, partition: EventPartition) -> dict[str, int | No
 
 
 def describe_status(status: Status) -> Iterator[str]:
+    """Yield the lines of the screen."""
     yield paint(f"edition {status.edition or 'none yet'}: {len(status.events)} events", "bold")
     if status.events:
         yield from _table(status.events)
-    for trouble in status.problems:
-        for line in trouble.text.splitlines():
-            where = f"{trouble.partition_key} " if trouble.partition_key else ""
-            times = f", {trouble.times} times" if trouble.times > 1 else ""
-            since = f"since {trouble.since:%Y-%m-%d %H:%M} UTC{times}"
-            yield paint(f"! {where}{trouble.subject}: {line} ({since})", "red" if trouble.is_failure else "yellow")
+    for problem in status.problems:
+        for line in problem.text.splitlines():
+            where = f"{problem.partition_key} " if problem.partition_key else ""
+            times = f", {problem.times} times" if problem.times > 1 else ""
+            since = f"since {problem.since:%Y-%m-%d %H:%M} UTC{times}"
+            yield paint(f"! {where}{problem.subject}: {line} ({since})", "red" if problem.is_failure else "yellow")
     if not status.problems:
         yield paint("no open problems", "green")
     yield from map(describe_finding, status.machinery)
@@ -140,9 +151,10 @@ def describe_status(status: Status) -> Iterator[str]:
 
 def _table(events: tuple[EventStatus, ...]) -> Iterator[str]:
     width = max(len(event.partition_key) for event in events)
-    yield paint(f"{'':<{width}}  {'  '.join(_COLUMNS)}  last good poll    next attempt", "dim")
+    columns = [name for name in _COLUMNS if name not in _RARE or any(event.counts[name] for event in events)]
+    yield paint(f"{'':<{width}}  {'  '.join(columns)}  last good poll    next attempt", "dim")
     for event in events:
-        cells = [_cell(event.counts[name], len(name)) for name in _COLUMNS]
+        cells = [_cell(event.counts[name], len(name)) for name in columns]
         failed = f" (failed {event.failures} times)" if event.failures else ""
         after = _moment(event.next_attempt_at, "with the next poll")
         polled = f"{_moment(event.polled_at, 'never'):<16}"

@@ -1,6 +1,6 @@
-"""``trace``: where one buyer stands at each step, for the help desk.
+"""``trace``: show how far one buyer came at each step, for the help desk.
 
-From vault and ledger, and from the services when asked to. What is shown names the buyer by a masked address only.
+Vault and ledger are read; the services only on request. The buyer is named by a masked address only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pycontw_assets.authorize.guest_list import looks_ours
 from pycontw_assets.commands.console import paint, read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import checked_services
+from pycontw_assets.extract.orders import TicketState, ticket_state
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.pipeline.composition import Services
@@ -23,18 +24,28 @@ from pycontw_assets.pipeline.steps import stored_snapshots
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 
-Condition = Literal["usable", "unpaid", "cancelled", "missing", "unclear", "quarantined"]
+Condition = Literal[TicketState, "quarantined"]
 
 
 def add_to(commands: Commands) -> None:
-    trace = commands.add_parser("trace", help="where one buyer stands at each step, masked")
-    trace.add_argument("who", metavar="ADDRESS", help="or the attendee's number in KKTIX; - for standard input")
+    """Register the command."""
+    trace = commands.add_parser(
+        "trace",
+        help="show how far one buyer came, and what comes next",
+        description="Show how far one buyer came at each step, why, and what comes next. The address is masked.",
+        epilog="Exit 0: the buyer was found. 1: nobody here is known by that. 2: the configuration is wrong.",
+    )
+    trace.add_argument(
+        "buyer",
+        metavar="ADDRESS",
+        help="the address, or the attendee's number in KKTIX; - reads standard input",
+    )
     trace.add_argument("--live", action="store_true", help="also ask Gather and Klaviyo")
-    trace.set_defaults(run=_trace)
+    trace.set_defaults(run=_run)
 
 
-def _trace(parsed: argparse.Namespace) -> int:
-    found = trace(checked_services(), read_argument(parsed.who), live=parsed.live)
+def _run(parsed: argparse.Namespace) -> int:
+    found = trace(checked_services(), read_argument(parsed.buyer), live=parsed.live)
     print("\n".join(describe_trace(found)))
     return FINE if found.passages else FAILED
 
@@ -44,7 +55,7 @@ def _trace(parsed: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TicketTrace:
-    """One ticket as last read; ``text`` says it for a person."""
+    """One ticket as last read; ``text`` explains its condition."""
 
     partition_key: str
     attendee_id: int
@@ -66,7 +77,7 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """``who`` is masked. Without passages nothing is known of them, and ``hints`` say why that may be."""
+    """Everything known of a buyer. ``who`` is masked. Without passages, ``hints`` say why nothing may be known."""
 
     who: str
     passages: tuple[Passage, ...]
@@ -74,15 +85,15 @@ class Trace:
     hints: tuple[str, ...] = ()
 
 
-def trace(services: Services, wanted: str, *, live: bool = False) -> Trace:
-    """``wanted`` is an address, or the number of an attendee in KKTIX."""
+def trace(services: Services, buyer: str, *, live: bool = False) -> Trace:
+    """Follow a buyer, named by an address or by the number of an attendee in KKTIX."""
     snapshots = dict(stored_snapshots(services))
-    attendee_id = int(wanted) if wanted.strip().isdecimal() else None
-    address = normalise_address(wanted) if attendee_id is None else _address_of(snapshots, attendee_id)
+    attendee_id = int(buyer) if buyer.strip().isdecimal() else None
+    address = normalise_address(buyer) if attendee_id is None else _address_of(snapshots, attendee_id)
     tickets = list(_tickets(services, snapshots, address, attendee_id))
-    periods, invited = _remembered(services, address)
-    remembered = {period.edition for period in periods} | {item.edition for item in invited}
-    editions = sorted({ticket.partition_key[:4] for ticket in tickets} | remembered)
+    periods, invited = _recorded(services, address)
+    recorded = {period.edition for period in periods} | {item.edition for item in invited}
+    editions = sorted({ticket.partition_key[:4] for ticket in tickets} | recorded)
     passages = [
         _passage(
             services,
@@ -95,11 +106,11 @@ def trace(services: Services, wanted: str, *, live: bool = False) -> Trace:
         for edition in editions
     ]
     who = masked(address) if address else f"attendee {attendee_id}"
-    seen = tuple(_live(services, address)) if live and address else ()
-    return Trace(who, tuple(passages), seen, () if passages else tuple(_hints(snapshots)))
+    answers = tuple(_live(services, address)) if live and address else ()
+    return Trace(who, tuple(passages), answers, () if passages else tuple(_hints(snapshots)))
 
 
-def _remembered(services: Services, address: str | None) -> tuple[list[AccessPeriod], list[Invited]]:
+def _recorded(services: Services, address: str | None) -> tuple[list[AccessPeriod], list[Invited]]:
     if not address:
         return [], []
     key = services.pseudonymizer.digest(address)
@@ -142,30 +153,30 @@ def _tickets(
 def _ticket(
     partition: EventPartition, snapshot: OrderSnapshot, record: AttendeeRecord, poll: Poll | None
 ) -> TicketTrace:
-    number = record.attendee.attendee_id
-    condition, text = _condition(record)
-    text = f"{text}; seen since {at(record.first_seen_at)}, last read {at(record.read_at)}"
+    number, condition = record.attendee.attendee_id, ticket_state(record)
+    text = f"{_explain(record)}; seen since {at(record.first_seen_at)}, last read {at(record.read_at)}"
     if number in snapshot.quarantine:
         item = snapshot.quarantine[number]
-        text += f"; cannot be read any more since {at(item.since)} ({item.reason}), what was known is kept"
-        condition = "quarantined" if condition == "unclear" else condition
+        text += f"; cannot be read any more since {at(item.since)} ({item.reason}), the last description is kept"
     is_loaded = poll is not None and poll.content_digest == poll.loaded_digest
     return TicketTrace(partition.key, number, condition, text, "row up to date" if is_loaded else "row is behind")
 
 
-def _condition(record: AttendeeRecord) -> tuple[Condition, str]:
+def _explain(record: AttendeeRecord) -> str:
+    """Return the state of a ticket in the words of every view, and the reason for it."""
     attendee = record.attendee
     if record.gone_at is not None:
-        return "cancelled", f"cancelled or refunded, found {at(record.gone_at)}"
-    if record.missing_polls:
-        return "missing", "missing from the attendance book; gone when the next poll misses it too"
-    if record.is_defective:
-        return "unclear", "KKTIX does not say whether it is paid and valid"
-    if record.is_usable:
-        return "usable", f"paid and valid since {at(record.changed_at or record.first_seen_at)}"
-    if attendee.is_paid is not True:
-        return "unpaid", f"not paid (state {attendee.state})"
-    return "cancelled", f"paid, but its state is {attendee.state}"
+        return f"cancelled: it left the attendance book, found {at(record.gone_at)}"
+    reasons: dict[TicketState, str] = {
+        "usable": f"paid and valid since {at(record.changed_at or record.first_seen_at)}",
+        "unpaid": f"its state is {attendee.state}",
+        "not activated": f"paid, but its state is {attendee.state}",
+        "missing": "the attendance book lacks it; cancelled when the next poll misses it, too",
+        "unclear": "KKTIX does not say whether it is paid and valid",
+        "cancelled": f"its state is {attendee.state}",
+    }
+    state = ticket_state(record)
+    return f"{state}: {reasons[state]}"
 
 
 # -- guest list, invitation, what comes next ----------------------------------------------------------
@@ -199,20 +210,20 @@ def _guest_list(period: AccessPeriod | None) -> str:
     if period.state == "assumed":
         return f"switched off; counts as let in since {at(period.intended_at)}"
     if period.state == "revoking":
-        return "being taken off"
+        return "being removed"
     if period.state == "revoked":
-        return f"taken off {at(period.revoked_at)}"
+        return f"removed {at(period.revoked_at)}"
     tried = f"; tried {period.attempts} times, again at {at(period.retry_at)}" if period.attempts else ""
     return f"being let in since {at(period.intended_at)}{tried}"
 
 
 def _invitation(current: Invited | None, latest: Invited | None, now: datetime) -> str:
     if current is None:
-        return "none for the present ticket; an earlier one was answered for" if latest else "none yet"
+        return "none for the present ticket; one for an earlier ticket" if latest else "none yet"
     if current.state == "unreachable":
         return f"not reachable: {current.reason}"
     if current.state == "adopted":
-        return "invited by other means (adopted)"
+        return "invited by other means (marked as invited)"
     if current.state == "claimed":
         return f"in batch {current.batch_key}, which is being prepared"
     if current.send_at and current.send_at > now:
@@ -241,7 +252,7 @@ def _next(
     if invited is None:
         return "the next poll invites them, unless INVITE_LIMIT or a waiting batch says otherwise (see `status`)"
     if invited.state == "unreachable":
-        return "no mail by itself: tell them in person that they may enter with the address they bought with"
+        return "no mail: tell them in person that they may enter with the address they bought with"
     if invited.state == "claimed":
         return "the next poll goes on with the batch"
     if invited.send_at and invited.send_at > now:
@@ -251,11 +262,13 @@ def _next(
 
 def _next_without_ticket(conditions: set[Condition], period: AccessPeriod | None) -> str:
     if conditions & {"quarantined", "unclear"}:
-        return "every poll tries to read it again; access follows by itself"
+        return "every poll tries to read it again; access follows then"
     if "unpaid" in conditions:
         return "every poll looks; once KKTIX says paid, access and invitation follow within one poll"
+    if "not activated" in conditions:
+        return "every poll looks; once KKTIX says activated, access and invitation follow within one poll"
     if period and period.state != "revoked" and period.ours:
-        return "the next poll takes them off the guest list"
+        return "the next poll removes them from the guest list"
     return "nothing: there is no usable ticket"
 
 
@@ -267,9 +280,9 @@ def _live(services: Services, address: str) -> Iterator[str]:
         yield "Gather: switched off"
     else:
         entries = services.gather.read().entries
-        found = [entry for listed, entry in entries.items() if normalise_address(listed) == address]
-        whose = "as we write it" if found and looks_ours(found[0]) else "edited or added by somebody"
-        yield f"Gather: on the guest list, {whose}" if found else "Gather: not on the guest list"
+        matches = [entry for listed, entry in entries.items() if normalise_address(listed) == address]
+        author = "as this program writes it" if matches and looks_ours(matches[0]) else "edited or added by somebody"
+        yield f"Gather: on the guest list, {author}" if matches else "Gather: not on the guest list"
     profiles = services.klaviyo.find_profiles([address])
     if not profiles:
         yield "Klaviyo: no profile"
@@ -279,13 +292,14 @@ def _live(services: Services, address: str) -> Iterator[str]:
 
 
 def _hints(snapshots: Mapping[EventPartition, OrderSnapshot]) -> Iterator[str]:
-    yield "no order known here names it. Another spelling, or bought minutes ago? Ask for the order's number"
+    yield "no order stored here has this address. Another spelling, or bought minutes ago? Ask for the order's number"
     for partition, snapshot in snapshots.items():
         if snapshot.quarantine:
             yield f"{len(snapshot.quarantine)} attendees of {partition.key} could not be read; it may be one of them"
 
 
 def at(moment: datetime | None) -> str:
+    """Return a moment as it is printed."""
     return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "never"
 
 
@@ -293,6 +307,7 @@ def at(moment: datetime | None) -> str:
 
 
 def describe_trace(found: Trace) -> Iterator[str]:
+    """Yield the lines of a trace."""
     if not found.passages:
         yield f"{found.who}: unknown"
     for passage in found.passages:

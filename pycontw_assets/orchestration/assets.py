@@ -28,6 +28,7 @@ from dagster import (
 
 from pycontw_assets.authorize.guest_list import guests_lacking
 from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.extract.orders import count_states
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import holders_to_let_in
@@ -92,8 +93,8 @@ def kktix(links: Links, interval_seconds: int) -> AssetSpec:
         kinds={"kktix"},
         owners=OWNERS,
         tags={"external_system": ""},
-        description="The ticket shop. Every tick observes which events it lists; those that are left alone are shown "
-        "with the reason. Not fresh: nobody polls, or the shop does not answer.",
+        description="The ticket shop. Every tick observes which events it lists. Events that are left alone are shown "
+        "with the reason. When it is not fresh, nobody polls or KKTIX does not answer.",
         freshness_policy=FreshnessPolicy.time_window(fail_window=stale, warn_window=stale / 2),
         metadata={"site": MetadataValue.url(links.kktix)},
     )
@@ -106,7 +107,7 @@ gather_town = AssetSpec(
     owners=OWNERS,
     tags={"external_system": ""},
     deps=["gather_guestlist"],
-    description="The virtual venue: whoever is on its guest list may enter.",
+    description="The virtual venue: everybody on its guest list may enter.",
     metadata={"site": MetadataValue.url("https://gather.town")},
 )
 klaviyo = AssetSpec(
@@ -116,7 +117,7 @@ klaviyo = AssetSpec(
     owners=OWNERS,
     tags={"external_system": ""},
     deps=["klaviyo_campaign"],
-    description="The mail service: sends the campaigns and counts opens and clicks.",
+    description="The mail service: it sends the campaigns, and counts opens and clicks.",
     metadata={"site": MetadataValue.url("https://www.klaviyo.com")},
 )
 
@@ -164,8 +165,8 @@ def _overrides(context: AssetExecutionContext) -> frozenset[str]:
 def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
 
-    New attendees are read at once, unpaid ones by every poll, known ones in rotation. Who left the attendance book is
-    "gone" after two good polls; a broken book withdraws nobody.
+    New attendees are read at once, unpaid ones by every poll, the others in rotation. An attendee that left the
+    attendance book is "gone" after two good polls. A broken book withdraws nobody.
     """
     with _record_failures(context, services) as findings:
         partition, requests = _begin(context, services), services.request_counter("kktix")
@@ -189,12 +190,9 @@ def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Ser
 
 
 def _order_counts(snapshot: OrderSnapshot, new: int, reread: int) -> dict[str, int]:
-    present = snapshot.present
     return {
-        "attendees": len(present),
-        "usable": sum(record.is_usable for record in present),
-        "pending": sum(not record.is_usable for record in present),
-        "gone": len(snapshot.records) - len(present),
+        "attendees": len(snapshot.present),
+        **{state.replace(" ", "_"): number for state, number in count_states(snapshot).items()},
         "new": new,
         "reread": reread,
         "quarantined": len(snapshot.quarantine),
@@ -242,8 +240,8 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             "dagster/column_lineage": column_lineage(table, raw_kktix_orders.key),
             "partition_expr": "partition_key",
         },
-        description=f"One row per {family} attendee, de-identified by deidentify/policy.yaml. Cancelled ones stay, "
-        "flagged. An event's rows are replaced all at once.",
+        description=f"One row per {family} attendee, de-identified by deidentify/policy.yaml. Cancelled attendees "
+        "stay, flagged. An event's rows are replaced all at once.",
     )
     def attendees(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
         with _record_failures(context, services):
@@ -328,10 +326,11 @@ GUEST_LIST_CHECKS = {
     check_specs=checked("gather_guestlist", GUEST_LIST_CHECKS),
 )
 def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
-    """Holders of a usable ticket are on the Gather guest list, seen there by reading; refunded ones are taken off.
+    """All holders of a usable ticket are on the Gather guest list, as a read of the list has shown. Refunded guests
+    are removed.
 
-    Only guests this pipeline added are ever removed, and only when the list that was read looks whole. KKTIX tells no
-    time of payment: seconds from it count from the attendee's `updated_at`, or from the poll that saw the payment.
+    Only guests whom this pipeline added are ever removed, and only when the list looks whole. KKTIX gives no time of
+    payment: seconds from payment count from the attendee's `updated_at`, or from the poll that saw the payment.
     """
     with _record_failures(context, services) as findings:
         partition, requests = _begin(context, services), services.request_counter("gather")
@@ -371,7 +370,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
     owners=OWNERS,
 )
 def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
-    """The invitation mail, one template per version of its text, found or made by its versioned name."""
+    """The invitation mail: one template per version of its text, found or made by its versioned name."""
     with _record_failures(context, services):
         _tag_run_owner(context)
         editions = {partition.edition for partition in known_events(services.ledger).values()}
@@ -406,7 +405,7 @@ LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was r
     check_specs=checked("klaviyo_list", LIST_CHECKS),
 )
 def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
-    """The cumulative ticket-holder list of the event, for announcements. Who loses the ticket leaves it."""
+    """The cumulative ticket-holder list of the event, for announcements. Holders who lose the ticket leave it."""
     with _record_failures(context, services):
         partition, requests = _begin(context, services), services.request_counter("klaviyo")
         if services.settings.pycontw_dry_run:
@@ -454,9 +453,9 @@ CAMPAIGN_CHECKS = {
     check_specs=checked("klaviyo_campaign", CAMPAIGN_CHECKS),
 )
 def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
-    """Newcomers who were let in get one invitation each: one campaign per batch, sent once, followed until it ended.
+    """People who were let in get one invitation each: one campaign per batch, sent once, and followed until it ended.
 
-    Seconds from payment end when Klaviyo takes the sending over; they begin as those of `gather_guestlist` do.
+    Seconds from payment end when Klaviyo accepts the sending. They begin as those of `gather_guestlist` do.
     """
     with _record_failures(context, services) as findings:
         partition, requests = _begin(context, services), services.request_counter("klaviyo")

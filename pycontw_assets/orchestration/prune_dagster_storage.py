@@ -4,7 +4,7 @@ Counted, not dated: no waits of a sale and no clock that jumps makes more of it.
 is in the ledger, the latest materialization of every partition stays, and a failing event has newer attempts to count.
 
 Dagster deletes runs, but neither their files nor their checks, and of what a tick reports outside a run nothing at all.
-Those leave by its own tables; docs/housekeeping.md has the arithmetic.
+Those leave by its own tables; docs/maintenance.md has the arithmetic.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _TOLD = "sales told"
 
 
 def run_maintenance(services: Services, instance: DagsterInstance, tick: Tick) -> None:
-    with best_effort(services, "housekeeping") as findings:
+    with best_effort(services, "maintenance") as findings:
         findings += expiring(services.clock())
         purge_expired(services, tick.listed)
         prune_dagster_storage(instance)

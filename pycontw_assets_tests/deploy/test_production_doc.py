@@ -22,7 +22,7 @@ def test_every_command_it_names_is_one() -> None:
     (commands,) = [action.choices for action in _parser()._actions if action.choices]
     named = set(re.findall(r"pycontw-assets ([a-z][a-z-]+)(?= |`|$)", TEXT, re.M))
     assert named <= set(commands)
-    assert {"doctor", "poll", "plan", "status", "adopt", "rebuild-ledger", "rotate-vault"} <= named
+    assert {"doctor", "poll", "plan", "status", "mark-invited", "rebuild-ledger", "rotate-vault"} <= named
 
 
 def test_every_variable_it_names_is_one() -> None:

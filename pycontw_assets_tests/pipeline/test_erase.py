@@ -145,7 +145,7 @@ def test_the_command_asks_first_and_never_names_anybody(
     assert main(["erase", "nobody@example.org", "--yes"]) == 1
     assert main(["erase", ANNA, "--yes"]) == 0
     printed = capsys.readouterr()
-    assert "1 of these tickets may be used" in printed.out
+    assert "1 of these tickets are usable" in printed.out
     assert ANNA not in printed.out + printed.err
     assert in_vault(sold) == {BEN, CARA}
 

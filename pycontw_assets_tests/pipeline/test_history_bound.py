@@ -1,4 +1,4 @@
-"""A week of polls, two thousand of them: what Dagster keeps stays within the bound of docs/housekeeping.md.
+"""A week of polls, two thousand of them: what Dagster keeps stays within the bound of docs/maintenance.md.
 
 The limits are smaller than those of production, so that a week reaches them; the bytes per run and per observation,
 which the document multiplies, are the same. ``-s`` shows the figures.

@@ -72,7 +72,7 @@ def test_every_column_of_a_table_names_the_field_or_question_it_is_made_of(pipel
 def test_a_materialization_carries_counts_and_a_preview_without_a_person(pipeline: Pipeline, world: World) -> None:
     pipeline.poll()
     orders, table = metadata_of(pipeline, "raw_kktix_orders"), metadata_of(pipeline, TABLE)
-    assert (orders["attendees"], orders["usable"], orders["pending"], orders["new"]) == (3, 2, 1, 3)
+    assert (orders["attendees"], orders["usable"], orders["unpaid"], orders["new"]) == (3, 2, 1, 3)
     assert [row.data["is_usable"] for row in orders["newest"].records] == [True, True, False]
     assert [row.data["is_usable"] for row in table["newest"].records] == [True, True, False]
     people = {

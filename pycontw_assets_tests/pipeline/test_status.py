@@ -36,6 +36,10 @@ def test_everybody_is_counted_where_they_stand(pipeline: Pipeline, world: World,
         "attendees": 4,
         "usable": 3,
         "unpaid": 1,
+        "not activated": 0,
+        "missing": 0,
+        "unclear": 0,
+        "cancelled": 0,
         "quarantined": 1,
         "let in": 2,
         "invited": 1,
@@ -78,7 +82,7 @@ def test_the_command_works_before_and_after_the_first_poll(
     pipeline.poll()
     assert main(["status"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.split()[:9] == [f"2031-individual-{event}", *"11011000"] for line in lines)
+    assert any(line.split()[:9] == [f"2031-individual-{event}", *"11001100"] for line in lines)
     assert "no open problems" in lines
     assert main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["edition"] == "2031"

@@ -42,7 +42,7 @@ def test_the_answers_after_a_first_poll(pipeline: Pipeline, world: World, event:
 
     invited = passage(pipeline, ANNA)
     assert [ticket.condition for ticket in invited.tickets] == ["usable"]
-    assert invited.tickets[0].text.startswith("paid and valid since")
+    assert invited.tickets[0].text.startswith("usable: paid and valid since")
     assert invited.tickets[0].table == "row up to date"
     assert invited.guest_list.startswith("on it, by us, seen there ")
     assert invited.invitation.startswith("handed to Klaviyo ")
@@ -57,7 +57,7 @@ def test_the_answers_after_a_first_poll(pipeline: Pipeline, world: World, event:
         unreachable = passage(pipeline, address)
         assert unreachable.guest_list.startswith("on it, by us")
         assert unreachable.invitation == f"not reachable: {reason}"
-        assert unreachable.next.startswith("no mail by itself")
+        assert unreachable.next.startswith("no mail: tell them in person")
 
     assert "by hand, before us" in passage(pipeline, "speaker@example.org").guest_list
     assert "have it corrected in KKTIX" in passage(pipeline, str(nowhere)).next
@@ -97,7 +97,7 @@ def test_a_cancelled_ticket_is_followed_off_the_list(pipeline: Pipeline, world: 
     pipeline.later_poll()
     gone = passage(pipeline, ANNA)
     assert [each.condition for each in gone.tickets] == ["cancelled"]
-    assert gone.guest_list.startswith("taken off ")
+    assert gone.guest_list.startswith("removed ")
     assert gone.next == "nothing: there is no usable ticket"
 
 

@@ -281,16 +281,16 @@ def test_a_revision_that_runs_out_is_an_alarm_once_and_again_when_it_has_run_out
 
 
 def test_the_document_states_the_limits_of_the_code() -> None:
-    document = (ROOT / "docs" / "housekeeping.md").read_text(encoding="utf-8")
+    document = (ROOT / "docs" / "maintenance.md").read_text(encoding="utf-8")
     assert f"the newest {KEPT.runs:,}, and every run" in document
     assert f"the newest {KEPT.observations:,}, and the latest" in document
     assert f"{KEPT.at_once} at a time" in document
 
 
-def test_the_runbook_knows_the_alarms_of_housekeeping() -> None:
-    runbook = (ROOT / "README.md").read_text(encoding="utf-8").split("## Runbook\n", 1)[1].split("\n## ", 1)[0]
+def test_the_runbook_knows_the_alarms_of_maintenance() -> None:
+    runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
     for text in (
-        "`housekeeping fails`",
+        "`maintenance fails`",
         "`the sales report fails`",
         "`Klaviyo revision …",
         "`attendee … cannot be mailed",
