@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
 
+from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.tables import LET_IN, batches, entitlements, grants, invitations, same_period
 from pycontw_assets.pipeline.composition import Services
@@ -53,7 +54,7 @@ def _search(services: Services, key: str, reasons: dict[str, str]) -> Iterator[s
 def _why(services: Services, record: AttendeeRecord, reasons: dict[str, str]) -> str | None:
     if not record.is_usable:
         return None
-    address = normalise_address(record.attendee.contact_address or "")
+    address = normalise_address(contact_address(record.attendee) or "")
     if not is_mailable(address):
         return "gave no address that mail could reach: correct it in KKTIX"
     refused = reasons.get(services.pseudonymizer.digest(address))

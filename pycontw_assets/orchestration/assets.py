@@ -27,7 +27,9 @@ from dagster import (
 )
 
 from pycontw_assets.authorize.guest_list import guests_lacking
+from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.extract.events import live_edition
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import holders_to_let_in
@@ -54,7 +56,7 @@ from pycontw_assets.orchestration.metadata import (
 from pycontw_assets.orchestration.run_recording import record_failures
 from pycontw_assets.pipeline.access_plan import plan_access, would_do
 from pycontw_assets.pipeline.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.composition import Services, UnknownPartition
 from pycontw_assets.pipeline.dry_run import dry_run_copy
 from pycontw_assets.pipeline.observe import OWNER_TAG
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
@@ -71,7 +73,8 @@ from pycontw_assets.pipeline.steps import (
 from pycontw_assets.pipeline.waiting_times import figures, seconds_from_payment
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
 from pycontw_assets.send_email.find_or_create import ensure_template
-from pycontw_assets.send_email.ticket_holders import list_name, sync_ticket_holders
+from pycontw_assets.send_email.names import ticket_holder_list
+from pycontw_assets.send_email.ticket_holders import sync_ticket_holders
 
 POLL_TAG = "pycontw/poll"
 OVERRIDE_TAG = "pycontw/allow"
@@ -198,7 +201,7 @@ def _order_counts(snapshot: OrderSnapshot, new: int, reread: int) -> dict[str, i
         "new": new,
         "reread": reread,
         "quarantined": len(snapshot.quarantine),
-        "tickets_without_usable_address": snapshot.unreachable_tickets(),
+        "tickets_without_usable_address": count_unmailable(snapshot),
     }
 
 
@@ -340,7 +343,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
         step = guest_list_step(services, _poll_id(context), _overrides(context))
         snapshot = stored_orders(services, partition)
         outside = holders_to_let_in(services.ledger, partition.key, partition.edition, done=LET_IN)
-        outcome = step.run(partition, snapshot.holders(services.pseudonymizer))
+        outcome = step.run(partition, holders_of(snapshot, services.pseudonymizer))
         entered = let_in(services.ledger, partition.edition, outside)
         gaps = guest_list_gaps(guests_lacking(services.ledger))
         findings += outcome.problems
@@ -374,14 +377,15 @@ def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Ser
     """The invitation mail, one template per version of its text, found or made by its versioned name."""
     with _record_failures(context, services):
         _tag_run_owner(context)
-        editions = {partition.edition for partition in known_events(services.ledger).values()}
-        edition = services.settings.edition or max(editions)
+        edition = live_edition(services.settings.edition, known_events(services.ledger).values())
+        if edition is None:
+            raise UnknownPartition("no event is known yet, so no edition is live; the next poll registers events")
         mail = services.mail(edition)
         if services.settings.pycontw_dry_run:
             return MaterializeResult(metadata={DRY_RUN: True, "name": mail.name, "version": mail.version})
         requests = services.request_counter("klaviyo")
         with services.exclusive("klaviyo names"):
-            template_id = ensure_template(services.klaviyo, services.ledger, services.waits, mail)
+            template_id = ensure_template(services.klaviyo, services.ledger, services.waits, rendered=mail)
         return MaterializeResult(
             metadata={
                 "name": mail.name,
@@ -412,14 +416,14 @@ def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Service
         if services.settings.pycontw_dry_run:
             return _dry_run(context, services, partition, LIST_CHECKS)
         outcome = sync_ticket_holders(
-            services.klaviyo,
-            services.ledger,
-            services.waits,
-            lambda: services.exclusive("klaviyo names"),
-            partition,
-            stored_orders(services, partition).holders(services.pseudonymizer),
+            client=services.klaviyo,
+            ledger=services.ledger,
+            waits=services.waits,
+            exclusive=lambda: services.exclusive("klaviyo names"),
+            partition=partition,
+            holders=holders_of(stored_orders(services, partition), services.pseudonymizer),
         )
-        name, ledger = list_name(partition), services.ledger
+        name, ledger = ticket_holder_list(partition), services.ledger
         return MaterializeResult(
             metadata={
                 "list": name,
@@ -466,14 +470,14 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
 
         def template_id() -> str:
             with services.exclusive("klaviyo names"):
-                return ensure_template(services.klaviyo, services.ledger, services.waits, mail)
+                return ensure_template(services.klaviyo, services.ledger, services.waits, rendered=mail)
 
         step = campaign_step(services, partition, _poll_id(context), _overrides(context), template_id)
         refuse_lost_ledger(services, partition.edition)
         snapshot = stored_orders(services, partition)
         with services.exclusive(f"invitations of {partition.key}"):
             begun_at = services.clock()
-            outcome = step.run(partition, snapshot.holders(services.pseudonymizer))
+            outcome = step.run(partition, holders_of(snapshot, services.pseudonymizer))
         problems = outcome.problems
         count = headcount(services.ledger, partition.key, partition.edition, begun_at)
         gaps = access_gaps(count, outcome.waiting)

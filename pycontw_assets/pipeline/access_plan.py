@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.ledger.batches import Batch, invitations_in, invitations_without_access, unfinished_batches
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.pipeline.composition import Services
@@ -50,7 +51,7 @@ def plan_access(
     copy: Services, partition: EventPartition, poll_id: str, overrides: frozenset[str], new_attendees: int = 0
 ) -> EventPlan:
     """From the stored orders on: the guest list, the ticket-holder list, the batches. ``copy`` is a dry_run_copy."""
-    holders = stored_orders(copy, partition).holders(copy.pseudonymizer)
+    holders = holders_of(stored_orders(copy, partition), copy.pseudonymizer)
     before = _guests(copy)
     outcome = guest_list_step(copy, poll_id, overrides).run(partition, holders)
     after = _guests(copy)

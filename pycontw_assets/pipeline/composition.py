@@ -26,7 +26,9 @@ from pycontw_assets.send_email.campaign import Sender
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import InvalidSettings, Settings, load_settings
 from pycontw_assets.vault.bucket_store import BucketStore
-from pycontw_assets.vault.vault import FolderStore, ObjectStore, Vault
+from pycontw_assets.vault.folder_store import FolderStore
+from pycontw_assets.vault.object_store import ObjectStore
+from pycontw_assets.vault.vault import Vault
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -186,7 +188,10 @@ class Services:
     def mail(self, edition: str) -> InvitationTemplate:
         from pycontw_assets.send_email.template import render_invitation
 
-        return render_invitation(edition, self.settings.invitation_venue_url, self.settings.invitation_video_url)
+        settings = self.settings
+        return render_invitation(
+            edition, venue_url=settings.invitation_venue_url, video_url=settings.invitation_video_url
+        )
 
     @cached_property
     def links(self) -> Links:

@@ -117,7 +117,7 @@ def _kktix(services: Services) -> Iterator[Finding]:
     with dry_run_copy(services) as copy:
         known = known_events(copy.ledger)
     listing = services.kktix.list_events()
-    found = discover(listing.events, known, services.mapped_events(), services.settings.edition)
+    found = discover(listing.events, known=known, mapped=services.mapped_events(), edition=services.settings.edition)
     if not found.partitions:
         fix = "wait for the events to be listed, or set EDITION or KKTIX_EVENTS"
         yield Finding("warn", "KKTIX", f"{len(listing.events)} events listed, none of ours", fix)

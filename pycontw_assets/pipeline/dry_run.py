@@ -20,8 +20,8 @@ from pycontw_assets.ledger.engine import open_reader
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.tables import locks, meta
 from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.records import OrderSnapshot
-from pycontw_assets.vault.vault import Vault
+from pycontw_assets.records import AttendeeRecord, OrderSnapshot
+from pycontw_assets.vault.vault import OrdersStore, VaultError
 
 
 class DryRunGuestList:
@@ -44,17 +44,25 @@ class DryRunGuestList:
         self._current = GuestList(dict(entries))
 
 
-class DryRunVault(Vault):
-    """The orders as they are stored; newer ones stay in memory. ``None``: there is no vault yet."""
+class DryRunVault:
+    """An ``OrdersStore`` that shows the stored orders and keeps newer ones in memory. ``None``: no vault yet."""
 
-    def __init__(self, vault: Vault | None) -> None:
+    def __init__(self, vault: OrdersStore | None) -> None:
         self._vault = vault
         self._written: dict[str, OrderSnapshot] = {}
 
     def read(self, key: str) -> OrderSnapshot | None:
         return self._written.get(key) or (self._vault.read(key) if self._vault else None)
 
+    def stream(self, key: str) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]] | None:
+        if written := self._written.get(key):
+            return written, iter(written.records.values())
+        return self._vault.stream(key) if self._vault else None
+
     def write(self, snapshot: OrderSnapshot) -> OrderSnapshot:
+        current = self.read(snapshot.partition.key)
+        if snapshot.generation != (current.generation if current else 0):
+            raise VaultError(f"vault: {snapshot.partition.key} was changed meanwhile; run the partition again")
         stored = replace(snapshot, generation=snapshot.generation + 1)
         self._written[snapshot.partition.key] = stored
         return stored

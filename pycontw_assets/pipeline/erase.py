@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from pycontw_assets.api.client import NotFound, ServiceError
+from pycontw_assets.deidentify.holders import contact_address, holders_of
 from pycontw_assets.extract.orders import content_digest, count_reread_every_poll
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
@@ -26,7 +27,7 @@ from pycontw_assets.pipeline.steps import guest_list_step, load_rows, stored_sna
 from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.list_membership import change_members
-from pycontw_assets.send_email.ticket_holders import list_name
+from pycontw_assets.send_email.names import ticket_holder_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def find_person(services: Services, wanted: str) -> Found:
 
 
 def _is_of(record: AttendeeRecord, address: str) -> bool:
-    return normalise_address(record.attendee.contact_address or "") == address
+    return normalise_address(contact_address(record.attendee) or "") == address
 
 
 def _mentions(record: AttendeeRecord, address: str) -> bool:
@@ -125,7 +126,7 @@ def _tell_ledger(services: Services, partition: EventPartition, snapshot: OrderS
         book_digest=None,
         content_digest=content_digest(snapshot, services.table_rules),
     )
-    holders = set(snapshot.holders(services.pseudonymizer))
+    holders = set(holders_of(snapshot, services.pseudonymizer))
     if snapshot.rebuilding:
         holders |= recorded_holders(services.ledger, partition.key) - {key}
     record_poll(services.ledger, partition.edition, left, holders)
@@ -160,10 +161,12 @@ def _leave_lists(services: Services, key: str, result: Erased) -> None:
         return
     known = {partition.key: partition for partition in known_events(services.ledger).values()}
     for partition_key, profile_id in memberships_of(services.ledger, key).items():
-        list_id = remembered_id(services.ledger, "list", list_name(known[partition_key]))
+        list_id = remembered_id(services.ledger, "list", ticket_holder_list(known[partition_key]))
         if profile_id and list_id:
             with suppress(NotFound):  # the list is gone, and its members with it
-                change_members(services.klaviyo, services.klaviyo.remove_from_list, list_id, {profile_id})
+                change_members(
+                    services.klaviyo, services.klaviyo.remove_from_list, list_id=list_id, profile_ids={profile_id}
+                )
         forget_members(services.ledger, partition_key, [key])
         result.done.append(f"{partition_key}: off the ticket-holder list in Klaviyo")
 

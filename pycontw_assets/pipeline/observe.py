@@ -89,7 +89,10 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
     asked = services.request_counter("kktix", "klaviyo")  # the latter when a ledger may be lost
     listing = services.kktix.list_events()
     discovery = discover(
-        listing.events, known_events(services.ledger), services.mapped_events(), services.settings.edition
+        listing.events,
+        known=known_events(services.ledger),
+        mapped=services.mapped_events(),
+        edition=services.settings.edition,
     )
     refuse_lost_ledger_if_known(services, discovery)
     register_events(services.ledger, discovery.partitions)

@@ -13,6 +13,7 @@ from typing import Any
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.authorize.guest_list import is_our_writing
 from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
+from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.ledger.batches import Batch, invitations_in, release_invitations
 from pycontw_assets.ledger.engine import LedgerError
@@ -22,16 +23,15 @@ from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, ha
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
 from pycontw_assets.records import EventPartition, OrderSnapshot
+from pycontw_assets.send_email.names import is_pool_list, ticket_holder_list, ticket_holder_list_partition
 from pycontw_assets.send_email.rebuild_from_klaviyo import (
     HolderList,
     RebuiltInvitations,
     find_invitations,
-    holder_list_partition,
     look_twice,
     rebuild_invitations,
 )
 from pycontw_assets.send_email.release import campaign_status, refusal
-from pycontw_assets.send_email.ticket_holders import list_name
 
 _UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 
@@ -109,7 +109,7 @@ def live_edition(services: Services) -> str:
 
 def _discover(services: Services, known: Mapping[int, EventPartition]) -> Discovery:
     listed = services.kktix.list_events().events
-    return discover(listed, known, services.mapped_events(), services.settings.edition)
+    return discover(listed, known=known, mapped=services.mapped_events(), edition=services.settings.edition)
 
 
 def _edition_of(discovery: Discovery) -> str:
@@ -129,9 +129,9 @@ def rebuild_ledger(services: Services) -> RebuildReport:
         remains.edition,
         remains.holder_lists,
         campaigns,
-        remains.followed,
-        remains.list_names,
-        services.clock(),
+        followed=remains.followed,
+        list_names=remains.list_names,
+        now=services.clock(),
     )
     restoration = _restoration(services, remains, rebuilt)
     restore(services.ledger, restoration)
@@ -144,7 +144,9 @@ def _read_remains(services: Services) -> _Remains:
     # Lists made by hand may bear another name at Klaviyo than the one they serve under here.
     names = {found.list_id: found.name for found in services.klaviyo.find_lists()}
     names |= {list_id: name for name, list_id in services.settings.klaviyo_lists.items()}
-    named = [(list_id, partition) for list_id, name in names.items() if (partition := holder_list_partition(name))]
+    named = [
+        (list_id, partition) for list_id, name in names.items() if (partition := ticket_holder_list_partition(name))
+    ]
     # The name of its list keeps an event's key, whatever the event is called now. Of several, the oldest list's.
     known = {partition.event_id: partition for _, partition in reversed(named)}
     discovery = _discover(services, known)
@@ -188,8 +190,8 @@ def _restoration(services: Services, remains: _Remains, rebuilt: RebuiltInvitati
     leased = {
         batch.list_name: batch for batch in rebuilt.batches if batch.state == "accepted" and batch.list_name is not None
     }
-    pool = [name for name in remains.list_names.values() if name.startswith(f"pycontw-{remains.edition}-invitations-")]
-    list_ids = {list_name(held.partition): held.list_id for held in lists.values() if held}
+    pool = [name for name in remains.list_names.values() if is_pool_list(name, remains.edition)]
+    list_ids = {ticket_holder_list(held.partition): held.list_id for held in lists.values() if held}
     return Restoration(
         edition=remains.edition,
         partitions=remains.partitions,
@@ -212,7 +214,7 @@ def _holders(services: Services, remains: _Remains, partition_key: str) -> set[s
     """As of the last poll that came far enough: whoever lost the ticket since is found by the next one."""
     listed = {key for held in remains.holder_lists if held.partition.key == partition_key for key in held.members}
     snapshot = remains.snapshots.get(partition_key)
-    return listed | set(snapshot.holders(services.pseudonymizer) if snapshot else ())
+    return listed | set(holders_of(snapshot, services.pseudonymizer) if snapshot else ())
 
 
 def _fullest(remains: _Remains, partition: EventPartition) -> HolderList | None:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.polls import Poll
+from pycontw_assets.load.schema import attendee_table_name
 from pycontw_assets.records import EventPartition, Family
 
 ACCESS_CHAIN = ("raw_kktix_orders", "gather_guestlist", "klaviyo_list", "klaviyo_campaign")
@@ -23,7 +24,8 @@ RunKind = Literal["access", "load", "template"]
 
 
 def table_asset(family: Family) -> str:
-    return f"ods_kktix_ticket_{family}_attendees"
+    """Return the name of the asset of a family's table, which is the table's name."""
+    return attendee_table_name(family)
 
 
 @dataclass(frozen=True, slots=True)

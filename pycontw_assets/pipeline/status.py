@@ -8,6 +8,7 @@ from datetime import datetime
 from dagster import DagsterInstance
 
 from pycontw_assets.alerts.problems import Problem
+from pycontw_assets.extract.events import live_edition
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.progress import headcount
 from pycontw_assets.pipeline.composition import Services
@@ -39,7 +40,7 @@ class Status:
 
 def look_up(services: Services, instance: DagsterInstance) -> Status:
     known = known_events(services.ledger).values()
-    edition = services.settings.edition or max((partition.edition for partition in known), default=None)
+    edition = live_edition(services.settings.edition, known)
     rebuilt = edition_facts(services, instance, edition) if edition else {}
     events = [_event(services, facts, decision) for facts, decision in rebuilt.values()]
     return Status(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pycontw_assets.authorize.guest_list import GuestListStep
+from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
 from pycontw_assets.extract.orders import (
@@ -89,14 +90,14 @@ def read_orders(services: Services, partition: EventPartition, overrides: frozen
             services.kktix,
             services.vault,
             partition,
-            without_erased(services, partition, fresh or read_books(services.kktix, partition.event_id)),
+            book=without_erased(services, partition, fresh or read_books(services.kktix, partition.event_id)),
             now=services.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
             trust_book="book" in overrides,
         )
         snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, services.table_rules)
-        holders = set(snapshot.holders(services.pseudonymizer))
+        holders = set(holders_of(snapshot, services.pseudonymizer))
         if snapshot.rebuilding:
             holders |= recorded_holders(services.ledger, partition.key)
         poll = Poll(
@@ -120,7 +121,9 @@ def load_rows(services: Services, partition: EventPartition, records: Iterable[A
     table = attendee_tables(load_policy().columns)[partition.family]
     result = deidentify(digest.passing(records), partition, services.pseudonymizer)
     refuse_misleading(table.name, result.frame)
-    outcome = services.warehouse.replace_partition(table, partition.key, result.frame, table_digest(result.frame))
+    outcome = services.warehouse.replace_partition(
+        table, partition.key, result.frame, digest=table_digest(result.frame)
+    )
     stored = services.warehouse.partition_rows(table, partition.key)
     record_load(services.ledger, partition.key, str(digest))
     return RowsLoaded(result, outcome, digest.records, stored)
@@ -142,15 +145,15 @@ def campaign_step(
     services: Services, partition: EventPartition, poll_id: str, overrides: frozenset[str], template: Callable[[], str]
 ) -> CampaignStep:
     return CampaignStep(
-        services.klaviyo,
-        services.ledger,
-        services.waits,
-        lambda: services.exclusive("klaviyo names"),
-        services.sender,
-        services.mail(partition.edition),
-        template,
-        poll_id,
-        services.settings.invitation_send_at,
-        services.settings.invite_limit,
-        overrides,
+        client=services.klaviyo,
+        ledger=services.ledger,
+        waits=services.waits,
+        exclusive=lambda: services.exclusive("klaviyo names"),
+        sender=services.sender,
+        mail=services.mail(partition.edition),
+        template_id=template,
+        poll_id=poll_id,
+        send_at=services.settings.invitation_send_at,
+        invite_limit=services.settings.invite_limit,
+        overrides=overrides,
     )

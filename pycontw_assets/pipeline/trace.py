@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from pycontw_assets.authorize.guest_list import looks_ours
+from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.pipeline.composition import Services
@@ -94,7 +95,7 @@ def _address_of(snapshots: Mapping[EventPartition, OrderSnapshot], attendee_id: 
 
 
 def _normalised(record: AttendeeRecord) -> str | None:
-    spelled = record.attendee.contact_address
+    spelled = contact_address(record.attendee)
     return normalise_address(spelled) if spelled else None
 
 

@@ -47,7 +47,7 @@ class FakeGather:
 
     def _add(self, entries: Mapping[str, Any]) -> None:
         if self.refused & entries.keys():
-            raise Refused("Gather", "add guests", "answered 400", 400)
+            raise Refused("Gather", "add guests", "answered 400", status=400)
         self._remember()
         self.entries |= {address: item for address, item in entries.items() if address not in self.ignored}
 

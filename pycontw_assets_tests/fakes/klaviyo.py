@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -133,7 +133,7 @@ class FakeKlaviyo:
         return self._run("bulk_import", start)
 
     def bulk_import_job(self, job_id: str) -> ImportJob:
-        return self._run("bulk_import_job", lambda: ImportJob(job_id, "complete", 0, 0, 0))
+        return self._run("bulk_import_job", lambda: _ended_import(job_id))
 
     def bulk_import_errors(self, job_id: str) -> tuple[ImportProblem, ...]:
         return self._run("bulk_import_errors", lambda: tuple(ImportProblem("invalid", None, e) for e in self.invalid))
@@ -141,7 +141,7 @@ class FakeKlaviyo:
     def _upsert(self, email: str, properties: Mapping[str, Any]) -> Profile:
         address = email.lower()
         if address in self.invalid:
-            raise Refused("Klaviyo", "create or update profile", "answered 400", 400)
+            raise Refused("Klaviyo", "create or update profile", "answered 400", status=400)
         known = [i for i, found in self.addresses.items() if found == address and i not in self.deleted_profiles]
         profile_id = known[0] if known else self._id("P")
         self.addresses[profile_id] = address
@@ -150,16 +150,16 @@ class FakeKlaviyo:
 
     def _profile(self, profile_id: str, email: str) -> Profile:
         barred = email in self.suppressed
-        return Profile(profile_id, email, not barred, None, ("HARD_BOUNCE",) if barred else ())
+        return Profile(profile_id, email, not barred, suppressions=("HARD_BOUNCE",) if barred else ())
 
     # -- templates --------------------------------------------------------------------------------
 
     def find_templates(self, name: str) -> tuple[Template, ...]:
         return self._run("find_templates", lambda: tuple(t for t in self.templates.values() if t.name == name))
 
-    def create_template(self, name: str, html: str, text: str) -> Template:
+    def create_template(self, name: str, *, html: str, text: str) -> Template:
         def create() -> Template:
-            made = Template(self._id("T"), name, html, text)
+            made = Template(template_id=self._id("T"), name=name, html=html, text=text)
             self.templates[made.template_id] = made
             return made
 
@@ -170,7 +170,17 @@ class FakeKlaviyo:
     def create_campaign(self, *, name: str, list_id: str, send_at: datetime | None = None, **_: str) -> Campaign:
         def create() -> Campaign:
             campaign_id, message_id = self._id("C"), self._id("M")
-            made = Campaign(campaign_id, name, "Draft", self.clock(), message_id, (list_id,), (), False, send_at)
+            made = Campaign(
+                campaign_id=campaign_id,
+                name=name,
+                status="Draft",
+                created_at=self.clock(),
+                message_id=message_id,
+                included_lists=(list_id,),
+                excluded_lists=(),
+                uses_smart_sending=False,
+                send_at=send_at,
+            )
             self.campaigns[campaign_id] = _Campaign(made, message_id, self.campaign_lag)
             return made
 
@@ -191,7 +201,7 @@ class FakeKlaviyo:
     def delete_campaign(self, campaign_id: str) -> None:
         def delete() -> None:
             if campaign_id in self.campaigns and self._campaign(campaign_id).job:
-                raise Refused("Klaviyo", "delete campaign", "answered 409", 409)
+                raise Refused("Klaviyo", "delete campaign", "answered 409", status=409)
             self.campaigns.pop(campaign_id, None)
 
         self._run("delete_campaign", delete)
@@ -199,7 +209,7 @@ class FakeKlaviyo:
     def assign_template(self, message_id: str, template_id: str) -> None:
         def assign() -> None:
             if template_id not in self.templates:
-                raise NotFound("Klaviyo", "assign template", "answered 404", 404)
+                raise NotFound("Klaviyo", "assign template", "answered 404", status=404)
             self._by_message(message_id).template = self.templates[template_id]
 
         self._run("assign_template", assign)
@@ -221,7 +231,7 @@ class FakeKlaviyo:
             campaign = self._campaign(campaign_id)
             send_at = campaign.record.send_at
             if send_at is not None and send_at <= self.clock():
-                raise Refused("Klaviyo", "send campaign", "answered 400", 400)
+                raise Refused("Klaviyo", "send campaign", "answered 400", status=400)
             campaign.job = "queued"
             campaign.fixed = self._recipients(campaign)
             campaign.reads_until_sent = self.status_lag
@@ -234,9 +244,9 @@ class FakeKlaviyo:
         def revert() -> None:
             campaign = self._campaign(campaign_id)
             if campaign.job is None:
-                raise NotFound("Klaviyo", "take sending back", "answered 404", 404)
+                raise NotFound("Klaviyo", "take sending back", "answered 404", status=404)
             if self._current(campaign).status != "Scheduled":
-                raise Refused("Klaviyo", "take sending back", "answered 409", 409)
+                raise Refused("Klaviyo", "take sending back", "answered 409", status=409)
             campaign.job = campaign.fixed = None
             campaign.reads_until_draft = self.draft_lag
 
@@ -262,11 +272,7 @@ class FakeKlaviyo:
             status = "Sending"
         else:
             status = campaign.job
-        record = campaign.record
-        return Campaign(
-            record.campaign_id, record.name, status, record.created_at, record.message_id,
-            record.included_lists, record.excluded_lists, record.uses_smart_sending, record.send_at,
-        )  # fmt: skip
+        return replace(campaign.record, status=status)
 
     def _deliver(self, campaign: _Campaign) -> None:
         recipients = self._recipients(campaign) if self.fixes_late else campaign.fixed or []
@@ -289,20 +295,24 @@ class FakeKlaviyo:
 
     def _list(self, list_id: str) -> _List:
         if list_id not in self.lists:
-            raise NotFound("Klaviyo", "list", "answered 404", 404)
+            raise NotFound("Klaviyo", "list", "answered 404", status=404)
         return self.lists[list_id]
 
     def _refuse_unknown(self, profile_ids: Iterable[str]) -> None:
         if set(profile_ids) - self.addresses.keys() or set(profile_ids) & self.deleted_profiles:
-            raise NotFound("Klaviyo", "change list", "answered 404", 404)
+            raise NotFound("Klaviyo", "change list", "answered 404", status=404)
 
     def _campaign(self, campaign_id: str) -> _Campaign:
         if campaign_id not in self.campaigns:
-            raise NotFound("Klaviyo", "campaign", "answered 404", 404)
+            raise NotFound("Klaviyo", "campaign", "answered 404", status=404)
         return self.campaigns[campaign_id]
 
     def _by_message(self, message_id: str) -> _Campaign:
         for campaign in self.campaigns.values():
             if campaign.message_id == message_id:
                 return campaign
-        raise NotFound("Klaviyo", "message", "answered 404", 404)
+        raise NotFound("Klaviyo", "message", "answered 404", status=404)
+
+
+def _ended_import(job_id: str) -> ImportJob:
+    return ImportJob(job_id=job_id, status="complete", total=0, completed=0, failed=0)

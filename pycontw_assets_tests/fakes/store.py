@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pycontw_assets.vault.vault import Stored
+from pycontw_assets.vault.object_store import Stored
 
 
 class MemoryStore:

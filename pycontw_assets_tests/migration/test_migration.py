@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-
-from pycontw_assets.authorize.guest_list import guests_lacking
-from pycontw_assets.ledger import pool_lists
 from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.vault_retention import is_purged
 from pycontw_assets.people import erased_ids, invitations_of, memberships_of, spans_of
 from pycontw_assets.rate_limits import slots
 from pycontw_assets.restoration import has_begun
 from pycontw_assets.sales import Counts, Sales
+
+from pycontw_assets.authorize.guest_list import guests_lacking
+from pycontw_assets.deidentify.holders import contact_address
+from pycontw_assets.ledger import pool_lists
 from pycontw_assets.sandbox.oracle import Finding, verdict
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
@@ -254,7 +255,7 @@ def check_vault(services: Services) -> None:
     for partition in services.ledger.known_events().values():
         snapshot = services.vault.read(partition.key)
         assert snapshot is not None, partition.key
-        held[partition.key] = {record.attendee.contact_address for record in snapshot.records.values()}
+        held[partition.key] = {contact_address(record.attendee) for record in snapshot.records.values()}
         assert bool(snapshot.quarantine) == (partition.key == INDIVIDUAL)
         assert snapshot.rebuilding == (partition.key in (OLD, OVER))
     assert held[OLD] == held[OVER] == set()

@@ -288,11 +288,11 @@ class FullDisk:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._warehouse, name)
 
-    def replace_partition(self, *args: Any) -> Any:
+    def replace_partition(self, *args: Any, **options: Any) -> Any:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
         try:
-            return self._warehouse.replace_partition(*args)
+            return self._warehouse.replace_partition(*args, **options)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 

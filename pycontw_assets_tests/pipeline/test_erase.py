@@ -6,6 +6,7 @@ import pytest
 from dagster import DagsterInstance, Definitions
 
 from pycontw_assets.commands.cli import main
+from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.erase import Erased, erase, find_person
@@ -33,7 +34,7 @@ def in_vault(pipeline: Pipeline) -> set[str | None]:
     found: set[str | None] = set()
     for partition in known_events(pipeline.ledger).values():
         snapshot = pipeline.services.vault.read(partition.key)
-        found |= {record.attendee.contact_address for record in snapshot.records.values()} if snapshot else set()
+        found |= {contact_address(record.attendee) for record in snapshot.records.values()} if snapshot else set()
     return found
 
 

@@ -32,7 +32,7 @@ REFUSALS = [
     Refusal("2031-individual-90001", "gather_guestlist: 12 revocations are due", False, SINCE, 3),
     Refusal("", "Klaviyo answers 500", True, SINCE, 1),
 ]
-MAIL = render_invitation("2031", "https://example.org/venue", "https://youtu.be/invented0000")
+MAIL = render_invitation("2031", venue_url="https://example.org/venue", video_url="https://youtu.be/invented0000")
 
 
 @pytest.fixture(scope="module")

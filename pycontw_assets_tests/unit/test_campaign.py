@@ -69,8 +69,17 @@ def let_in(ledger: Any, *addresses: str) -> None:
 def step(klaviyo: Any, ledger: Any, **options: Any) -> CampaignStep:
     waits = WaitPolicy(sleep=ledger.clock.sleep)
     options.setdefault("poll_id", uuid4().hex)
-    template_id = lambda: ensure_template(klaviyo, ledger, waits, Mail())  # noqa: E731
-    return CampaignStep(klaviyo, ledger, waits, nullcontext, SENDER, Mail(), template_id, **options)
+    template_id = lambda: ensure_template(klaviyo, ledger, waits, rendered=Mail())  # noqa: E731
+    return CampaignStep(
+        client=klaviyo,
+        ledger=ledger,
+        waits=waits,
+        exclusive=nullcontext,
+        sender=SENDER,
+        mail=Mail(),
+        template_id=template_id,
+        **options,
+    )
 
 
 def invite(klaviyo: Any, ledger: Any, *addresses: str, **options: Any) -> CampaignOutcome:
@@ -269,9 +278,9 @@ def test_sending_lost_again_and_again_neither_mails_twice_nor_goes_on_for_ever(
     "error",
     [
         Malformed("Klaviyo", "send campaign", "answered 200 with a body that is not JSON"),
-        Misconfigured("Klaviyo", "send campaign", "answered 403", 403),
+        Misconfigured("Klaviyo", "send campaign", "answered 403", status=403),
         Unavailable("Klaviyo", "send campaign", "could not connect"),
-        Refused("Klaviyo", "send campaign", "answered 400", 400),
+        Refused("Klaviyo", "send campaign", "answered 400", status=400),
     ],
 )
 @pytest.mark.parametrize("acted", [True, False])
@@ -455,7 +464,7 @@ def test_a_list_deleted_by_hand_is_replaced(klaviyo: FakeKlaviyo, ledger: Ledger
 
 
 def test_a_template_deleted_by_hand_is_replaced(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    ensure_template(klaviyo, ledger, WaitPolicy(sleep=lambda _: None), Mail())  # type: ignore[arg-type]
+    ensure_template(klaviyo, ledger, WaitPolicy(sleep=lambda _: None), rendered=Mail())  # type: ignore[arg-type]
     klaviyo.templates.clear()
     let_in(ledger, ONE)
     for _ in range(2):
@@ -485,12 +494,12 @@ def test_the_limit_counts_all_events_of_one_poll(klaviyo: FakeKlaviyo, ledger: L
 
 
 def test_a_batch_that_is_refused_does_not_hold_up_the_newcomers_after_it(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    klaviyo.troubles.fail("create_campaign", Refused("Klaviyo", "create campaign", "answered 400", 400))
+    klaviyo.troubles.fail("create_campaign", Refused("Klaviyo", "create campaign", "answered 400", status=400))
     let_in(ledger, ONE)
     with pytest.raises(Refused):
         invite(klaviyo, ledger, ONE)
     let_in(ledger, ONE, TWO)
-    klaviyo.troubles.fail("create_campaign", Refused("Klaviyo", "create campaign", "answered 400", 400))
+    klaviyo.troubles.fail("create_campaign", Refused("Klaviyo", "create campaign", "answered 400", status=400))
     with pytest.raises(Refused):
         invite(klaviyo, ledger, ONE, TWO)
     assert klaviyo.mailed == {TWO: 1}
@@ -689,7 +698,9 @@ def test_killed_at_any_moment_while_resolving_a_doubt_nobody_is_mailed_twice() -
 
         def prepare(klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool = acted) -> None:
             let_in(ledger, ONE, TWO)
-            klaviyo.troubles.fail("send", Misconfigured("Klaviyo", "send campaign", "answered 403", 403), acted=acted)
+            klaviyo.troubles.fail(
+                "send", Misconfigured("Klaviyo", "send campaign", "answered 403", status=403), acted=acted
+            )
             with pytest.raises(Misconfigured):
                 invite(klaviyo, ledger, ONE, TWO)
 

@@ -162,7 +162,7 @@ def test_several_refused_addresses_are_found_over_a_few_polls(ledger: Ledger) ->
 
 def test_a_wrong_key_stops_the_step_at_once(ledger: Ledger) -> None:
     gather = FakeGather()
-    gather.troubles.fail("add", Misconfigured("Gather", "add guests", "answered 403", 403))
+    gather.troubles.fail("add", Misconfigured("Gather", "add guests", "answered 403", status=403))
     with pytest.raises(Misconfigured):
         run(gather, ledger, ONE, TWO)
     assert gather.calls["add"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from pycontw_assets.pipeline.dry_run import DryRunGuestList, DryRunVault, dry_ru
 from pycontw_assets.pipeline.masking import masked
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import Decision
-from pycontw_assets.records import EventPartition, OrderSnapshot
+from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.settings import load_settings
+from pycontw_assets.vault.object_store import VaultError
 
 PARTITION = EventPartition(90001, "2031", "individual")
 KEY = "2031-individual-90001"
@@ -79,6 +81,30 @@ def test_rehearsed_orders_hide_the_stored_ones_and_leave_them() -> None:
     assert stored.read(KEY) == OrderSnapshot(PARTITION, generation=1)
 
 
+def test_a_dry_run_streams_its_own_orders_then_the_stored() -> None:
+    record = AttendeeRecord(
+        Attendee(attendee_id=1, is_paid=True, state="activated", answers=()), datetime(2031, 6, 1, tzinfo=timezone.utc)
+    )
+    stored = DryRunVault(None)
+    assert stored.stream(KEY) is None
+    stored.write(OrderSnapshot(PARTITION, {1: record}))
+    dry_run = DryRunVault(stored)
+    opened = dry_run.stream(KEY)
+    assert opened
+    assert list(opened[1]) == [record]
+    dry_run.write(OrderSnapshot(PARTITION, generation=1))
+    newer = dry_run.stream(KEY)
+    assert newer
+    assert list(newer[1]) == []
+
+
+def test_a_dry_run_refuses_orders_that_somebody_replaced() -> None:
+    vault = DryRunVault(None)
+    vault.write(OrderSnapshot(PARTITION))
+    with pytest.raises(VaultError, match="changed"):
+        vault.write(OrderSnapshot(PARTITION))
+
+
 def test_a_shadow_remembers_what_the_ledger_does_and_forgets_what_it_learns(tmp_path: Path) -> None:
     services = services_in(tmp_path)
     register_events(services.ledger, [PARTITION])
@@ -124,8 +150,9 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_poll_is_told_with_one_line_per_event_and_what_is_wrong_below_it() -> None:
+    dinner = Unmatched(event_id=7, name="A dinner", reason="its name does not say registration")
     tick = Tick(
-        Discovery("2031", (PARTITION,), (Unmatched(7, "A dinner", "its name does not say registration"),)),
+        Discovery("2031", (PARTITION,), (dinner,)),
         ("a warning",),
         {},
         {KEY: Decision((), False, "due"), "2031-reserved-90002": Decision((), False, "3 attendees known, nothing new")},

@@ -20,10 +20,10 @@ from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
+from pycontw_assets.send_email.names import ticket_holder_list_partition
 from pycontw_assets.send_email.rebuild_from_klaviyo import (
     HolderList,
     RebuiltInvitations,
-    holder_list_partition,
     rebuild_invitations,
 )
 from pycontw_assets.send_email.release import campaign_status, refusal
@@ -39,8 +39,14 @@ PROFILE = Profile("P1", "a@example.org", True, properties={f"pycontw_{EDITION}_i
 
 
 def campaign(status: str, name: str = NAME, **fields: Any) -> Campaign:
-    made = {"created_at": FakeClock()(), "message_id": "M1", "included_lists": ("L1",), "excluded_lists": ()}
-    return Campaign(f"C-{status}", name, status, uses_smart_sending=False, **{**made, **fields})
+    made: dict[str, Any] = {
+        "created_at": FakeClock()(),
+        "message_id": "M1",
+        "included_lists": ("L1",),
+        "excluded_lists": (),
+    }
+    made |= {"campaign_id": f"C-{status}", "name": name, "status": status, "uses_smart_sending": False}
+    return Campaign(**{**made, **fields})
 
 
 def holders_of(partition: EventPartition, **members: Profile) -> HolderList:
@@ -78,7 +84,7 @@ def test_whoever_is_in_a_campaign_that_left_draft_counts_as_invited(status: str,
 
 
 def test_a_draft_invites_nobody_and_is_named() -> None:
-    assert rebuild(campaign("Draft")) == RebuiltInvitations([], {}, (NAME,), ())
+    assert rebuild(campaign("Draft")) == RebuiltInvitations(unsent=(NAME,))
 
 
 @pytest.mark.parametrize("statuses", [("Draft", "Sent"), ("Sent", "Draft")])
@@ -144,7 +150,7 @@ def test_a_campaign_keeps_what_is_needed_to_follow_it() -> None:
     ],
 )
 def test_the_name_of_a_list_tells_its_event(name: str, partition: EventPartition | None) -> None:
-    assert holder_list_partition(name) == partition
+    assert ticket_holder_list_partition(name) == partition
 
 
 # -- grants -----------------------------------------------------------------------------------------

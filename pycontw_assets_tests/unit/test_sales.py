@@ -25,7 +25,7 @@ def sold(number: int, ticket: str = "Early bird") -> Figures:
 def record(
     *, ticket: str | None = "Early bird", paid: bool | None = True, gone: bool = False, state: str = "activated"
 ) -> AttendeeRecord:
-    attendee = Attendee(700101, paid, state, (), ticket_name=ticket)
+    attendee = Attendee(attendee_id=700101, is_paid=paid, state=state, answers=(), ticket_name=ticket)
     return AttendeeRecord(attendee, SEEN, gone_at=SEEN if gone else None)
 
 

@@ -8,7 +8,8 @@ import pytest
 from pycontw_assets.api.client import NotFound, Unavailable
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
-from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, list_name, sync_ticket_holders
+from pycontw_assets.send_email.names import ticket_holder_list
+from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_ticket_holders
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
@@ -16,7 +17,7 @@ from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.unit.conftest import PARTITION, begin_anew, holders, keys, memory_ledger
 
 ONE, TWO, THREE = "buyer-1@example.org", "buyer-2@example.org", "buyer-3@example.org"
-NAME = list_name(PARTITION)
+NAME = ticket_holder_list(PARTITION)
 
 
 @pytest.fixture
@@ -26,7 +27,14 @@ def klaviyo(clock: FakeClock) -> FakeKlaviyo:
 
 def sync(klaviyo: Any, ledger: Any, *addresses: str) -> TicketHolderOutcome:
     waits = WaitPolicy(sleep=ledger.clock.sleep)
-    return sync_ticket_holders(klaviyo, ledger, waits, nullcontext, PARTITION, holders(*addresses))
+    return sync_ticket_holders(
+        client=klaviyo,
+        ledger=ledger,
+        waits=waits,
+        exclusive=nullcontext,
+        partition=PARTITION,
+        holders=holders(*addresses),
+    )
 
 
 def test_the_list_follows_who_holds_a_ticket(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:

@@ -23,7 +23,10 @@ KEY = PSEUDONYMIZER.digest(ADDRESS)
 def record(stamp: datetime | None, *, changed_at: datetime = SEEN, attendee_id: int = 1) -> AttendeeRecord:
     """First seen at ``SEEN``, found changed at ``changed_at``; ``stamp`` is what KKTIX calls its last update."""
     updated_at = stamp.timestamp() if stamp else None
-    attendee = Attendee(attendee_id, True, "activated", (("聯絡人 Email", ADDRESS),), updated_at=updated_at)
+    answers = (("聯絡人 Email", ADDRESS),)
+    attendee = Attendee(
+        attendee_id=attendee_id, is_paid=True, state="activated", answers=answers, updated_at=updated_at
+    )
     return AttendeeRecord(attendee, first_seen_at=SEEN, changed_at=changed_at)
 
 
