@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pycontw_assets.sandbox.people import AddressKind
+from pycontw_assets.sandbox.kktix.people import AddressKind
 from pycontw_assets.sandbox.world import World
 
 _ODD_KINDS: tuple[AddressKind, ...] = ("upper", "plus", "idn", "padded", "fullwidth", "invalid", "missing")

@@ -10,7 +10,7 @@ from pycontw_assets.sandbox.call_log import CallLog
 from pycontw_assets.sandbox.context import Clock, Ground, system_clock
 from pycontw_assets.sandbox.faults import FaultBoard
 from pycontw_assets.sandbox.gather import Venue
-from pycontw_assets.sandbox.kktix import BoxOffice
+from pycontw_assets.sandbox.kktix.box_office import BoxOffice
 from pycontw_assets.sandbox.klaviyo.account import Mail, MailAccount
 from pycontw_assets.sandbox.klaviyo.api import KlaviyoApi
 from pycontw_assets.sandbox.wire import Service, ServiceApp

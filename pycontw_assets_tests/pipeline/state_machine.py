@@ -27,9 +27,9 @@ from pycontw_assets.api.client import ServiceError
 from pycontw_assets.orchestration.poll import PollReport
 from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.sandbox.call_log import CallRecord
-from pycontw_assets.sandbox.kktix import MISSING, HostedEvent, Ticket, TicketFact
+from pycontw_assets.sandbox.kktix.box_office import MISSING, HostedEvent, Ticket, TicketFact
+from pycontw_assets.sandbox.kktix.people import AddressKind
 from pycontw_assets.sandbox.oracle import Finding, entitled, is_mailable, mask, normalise
-from pycontw_assets.sandbox.people import AddressKind
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets_tests.pipeline.harness import EDITION, SERVICES, Pipeline, TestClock, describe
 from pycontw_assets_tests.pipeline.mishaps import (

@@ -22,9 +22,9 @@ from pycontw_assets.commands.cli import FAILED, FINE, MISCONFIGURED, _parser, ma
 from pycontw_assets.pseudonyms import normalise_phone
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.faults import Kind
-from pycontw_assets.sandbox.kktix import Ticket
+from pycontw_assets.sandbox.kktix.box_office import Ticket
+from pycontw_assets.sandbox.kktix.people import ADDRESS_KINDS
 from pycontw_assets.sandbox.oracle import normalise
-from pycontw_assets.sandbox.people import ADDRESS_KINDS
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pycontw_assets.sandbox.kktix import MISSING
+from pycontw_assets.sandbox.kktix.box_office import MISSING
 from pycontw_assets.sandbox.klaviyo.account import MailList
 from pycontw_assets.sandbox.oracle import entitled, normalise
 from pycontw_assets.sandbox.world import World

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from pycontw_assets.sandbox import keys
-from pycontw_assets.sandbox.kktix import MISSING
+from pycontw_assets.sandbox.kktix.box_office import MISSING
 
 NAME = "PyCon TW 2031 Registration: Individual"
 

@@ -13,7 +13,7 @@ import requests
 
 import pycontw_assets.sandbox
 from pycontw_assets.sandbox import oracle
-from pycontw_assets.sandbox.people import ADDRESS_KINDS, People
+from pycontw_assets.sandbox.kktix.people import ADDRESS_KINDS, People
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer, environment
 from pycontw_assets.sandbox.world import World

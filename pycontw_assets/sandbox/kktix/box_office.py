@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-from pycontw_assets.sandbox import forms, keys
+from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.context import Ground, locked
-from pycontw_assets.sandbox.people import AddressKind, People, Person
+from pycontw_assets.sandbox.kktix import forms
+from pycontw_assets.sandbox.kktix.people import AddressKind, People, Person
 from pycontw_assets.sandbox.wire import Call, Reply, Router, json_reply
 
 PREFIX = "/api/v2/hosting_events"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import Any, Literal
 
-from pycontw_assets.sandbox.people import Person
+from pycontw_assets.sandbox.kktix.people import Person
 
 Locale = Literal["zh", "en"]
 LONGEST_LABEL = 200
