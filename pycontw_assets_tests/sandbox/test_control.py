@@ -14,9 +14,9 @@ import requests
 from pycontw_assets.alerts.problems import Troubles
 from pycontw_assets.commands.local import pipeline_of
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.sandbox.faults import WEATHERS
 from pycontw_assets.sandbox.page.view import MOST_SHOWN, Refusal
 from pycontw_assets.sandbox.server import SandboxServer
-from pycontw_assets.sandbox.weather import WEATHERS
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.settings import load_settings
 

@@ -19,9 +19,9 @@ from dagster._core.test_utils import freeze_time
 
 from pycontw_assets.commands.local import pipeline_of
 from pycontw_assets.sandbox.context import SkippingClock
+from pycontw_assets.sandbox.faults import set_weather
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer
-from pycontw_assets.sandbox.weather import set_weather
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.settings import load_settings
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline

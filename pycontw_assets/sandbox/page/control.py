@@ -16,12 +16,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from pycontw_assets.sandbox.faults import Fault, Kind
+from pycontw_assets.sandbox.faults import Fault, Kind, Weather, set_weather
 from pycontw_assets.sandbox.kktix.people import AddressKind
 from pycontw_assets.sandbox.klaviyo.account import Mail
 from pycontw_assets.sandbox.page import view
 from pycontw_assets.sandbox.page.guard import MAIL_POLICY
-from pycontw_assets.sandbox.weather import Weather, set_weather
 from pycontw_assets.sandbox.world import World
 
 Reseed = Callable[[World], object]

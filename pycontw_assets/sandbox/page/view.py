@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from pycontw_assets.sandbox import oracle
+from pycontw_assets.sandbox.faults import weather_of
 from pycontw_assets.sandbox.kktix.box_office import HostedEvent, Ticket
-from pycontw_assets.sandbox.weather import weather_of
 from pycontw_assets.sandbox.world import World
 
 MOST_SHOWN = 50
