@@ -8,7 +8,7 @@ from typing import Any
 
 from pycontw_assets.api.client import Refused
 from pycontw_assets.authorize.gather_client import GuestList
-from pycontw_assets_tests.fakes.troubles import Troubles
+from pycontw_assets_tests.fakes.faults import Troubles
 
 
 class FakeGather:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pycontw_assets.api.client import NotFound, Refused
 from pycontw_assets.send_email.klaviyo_records import Campaign, ImportJob, ImportProblem, MailingList, Profile, Template
-from pycontw_assets_tests.fakes.troubles import Troubles
+from pycontw_assets_tests.fakes.faults import Troubles
 
 
 @dataclass
