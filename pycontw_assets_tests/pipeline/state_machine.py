@@ -351,7 +351,7 @@ class Sale(RuleBasedStateMachine):
         elif what == "cut list":
             self._cut_list(which)
         elif what == "poison":
-            self.world.gather.switches.poison = {_pick(PEOPLE, which)}
+            self.world.gather.switches.rejected_addresses = {_pick(PEOPLE, which)}
         self._bad_weather = True
         self.tally["nuisances"] += 1
 
@@ -366,7 +366,7 @@ class Sale(RuleBasedStateMachine):
         self.world.faults.clear()
         kktix, gather = self.world.kktix.switches, self.world.gather.switches
         kktix.hidden_events, kktix.shown_per_book = set(), {}
-        gather.shown_guests, gather.poison = None, set()
+        gather.shown_guests, gather.rejected_addresses = None, set()
         for attendee_id in self.world.kktix.tickets:
             self.world.kktix.override(attendee_id)
         self._spoilt_before += [(attendee_id, since, self.clock()) for attendee_id, since in self._spoilt]

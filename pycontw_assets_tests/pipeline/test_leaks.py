@@ -108,7 +108,7 @@ def storm(pipeline: Pipeline, event: int, seats: list[int], services: Iterable[s
     world.refund(seats[3])
     for address in ("poison.potoo@example.org", "refused.takin@example.org"):
         sell(world, event, address=address)
-    world.gather.switches.poison = {"poison.potoo@example.org"}
+    world.gather.switches.rejected_addresses = {"poison.potoo@example.org"}
     world.klaviyo.switches.refused_addresses = {"refused.takin@example.org"}
     kinds: tuple[tuple[Kind, dict[str, Any]], ...] = (
         ("status", {"status": 500, "acts": True}),

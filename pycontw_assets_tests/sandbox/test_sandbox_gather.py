@@ -91,7 +91,7 @@ def test_a_write_may_have_no_effect_and_an_overwrite_lose_guests(world, gather):
 
 
 def test_a_poison_address_refuses_the_whole_call(world, gather):
-    world.gather.switches.poison.add("bad@example.org")
+    world.gather.switches.rejected_addresses.add("bad@example.org")
     assert gather.write({"good@example.org": GUEST, "bad@example.org": GUEST}).status_code == 400
     assert world.gather.guests == {}
 

@@ -361,7 +361,7 @@ def test_an_estimate_counts_who_would_get_it(world, klaviyo, clock):
 
 def test_a_status_can_be_told_by_another_name(world, klaviyo):
     campaign = klaviyo.a_campaign(klaviyo.a_list("holders", SENT_ADDRESS))
-    world.klaviyo.switches.told_status = {"Draft": "Sketch"}
+    world.klaviyo.switches.renamed_statuses = {"Draft": "Sketch"}
     assert klaviyo.good("GET", f"/campaigns/{campaign}")["attributes"]["status"] == "Sketch"
     assert world.klaviyo.status_of(world.klaviyo.campaigns[campaign]) == "Draft"
 

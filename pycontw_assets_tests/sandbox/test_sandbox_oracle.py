@@ -108,7 +108,7 @@ def test_who_cannot_be_reached_is_not_forgotten(world, event, pipeline, trouble)
     if trouble == "refused":
         world.klaviyo.switches.refused_addresses.add(BUYER)
     elif trouble == "poison":
-        world.gather.switches.poison.add(BUYER)
+        world.gather.switches.rejected_addresses.add(BUYER)
     else:
         getattr(world.klaviyo, trouble)(BUYER)
     pipeline.grant(BUYER)

@@ -72,7 +72,7 @@ def test_the_same_seed_makes_the_same_sale():
 
 def test_everybody_is_invented(world):
     seed_demo(world)
-    people = People(world.ground.random)
+    people = People(world.context.random)
     everybody = [ticket.person for ticket in world.kktix.tickets.values()]
     everybody += [people.next(kind) for kind in ADDRESS_KINDS for _ in range(5)]
     for person in everybody:
@@ -117,9 +117,9 @@ def test_faults_and_switches_can_be_set(world, server, control, kktix):
     assert state(server)["faults"][0]["times"] == 1
     control("clear_faults")
     assert kktix.get().status_code == 200
-    assert control("set_switch", service="gather", name="poison", value=["bad@example.org"]).ok
-    assert world.gather.switches.poison == {"bad@example.org"}
-    assert state(server)["switches"]["gather"]["poison"] == ["bad@example.org"]
+    assert control("set_switch", service="gather", name="rejected_addresses", value=["bad@example.org"]).ok
+    assert world.gather.switches.rejected_addresses == {"bad@example.org"}
+    assert state(server)["switches"]["gather"]["rejected_addresses"] == ["bad@example.org"]
 
 
 @pytest.mark.parametrize(

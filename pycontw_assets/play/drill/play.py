@@ -12,7 +12,7 @@ from pycontw_assets.api.client import ServiceError
 from pycontw_assets.play.drill.sale import Sale, Step
 from pycontw_assets.play.drill.waits import WIDTH, Waited, histogram, table
 from pycontw_assets.play.scratch_installation import INVARIANTS, Trial, open_trial, verdict_lines
-from pycontw_assets.sandbox.page.view import ways
+from pycontw_assets.sandbox.page.view import ticket_progress
 
 INTERVAL = 300
 # After the last step, so far apart that each reads every ticket again; two without work in a row: everything is done.
@@ -104,7 +104,7 @@ class Drill:
         self._told = len(self._sale.told)
 
     def _standing(self) -> str:
-        paid = [way for way in ways(self._trial.world).values() if way.phase in ("waiting", "done")]
+        paid = [way for way in ticket_progress(self._trial.world).values() if way.phase in ("waiting", "done")]
         let_in = sum(way.access.state == "done" for way in paid)
         invited = sum(way.mail.state == "done" for way in paid)
         return f"{len(paid):4} paid, {let_in:4} let in, {invited:4} invited"
@@ -131,7 +131,7 @@ class Drill:
         """Tickets paid since the opening. Who bought before was not waiting for the next poll."""
         return [
             Waited(way.usable_since, way.access.seconds, way.mail.seconds)
-            for number, way in ways(self._trial.world).items()
+            for number, way in ticket_progress(self._trial.world).items()
             if way.phase in ("waiting", "done") and way.usable_since and way.usable_since > self._sale.opened_at
             if number not in self._sale.transferred
         ]

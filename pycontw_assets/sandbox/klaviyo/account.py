@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pycontw_assets.sandbox.context import Ground, locked
+from pycontw_assets.sandbox.context import SimulationContext, locked
 from pycontw_assets.sandbox.klaviyo.rendering import BrokenTemplateError, fill_in, render
 
 SMART_SENDING_WINDOW = timedelta(hours=16)
@@ -171,7 +171,9 @@ class KlaviyoSwitches:
     recipients_fixed: Literal["acceptance", "sending"] = "sending"
     second_send: Literal["refused", "accepted"] = "refused"
     estimate_error: int = 0  # added to every estimate
-    told_status: dict[str, str] = field(default_factory=dict)  # statuses of campaigns that are told by another name
+    renamed_statuses: dict[str, str] = field(
+        default_factory=dict
+    )  # statuses of campaigns that are told by another name
     refused_addresses: set[str] = field(default_factory=set)  # look right, are refused all the same
     mail_quota: int | None = None  # "Cancelled: Billing Limit" for a campaign that would exceed it
     default_from_email: str = "hello@example.org"
@@ -180,8 +182,8 @@ class KlaviyoSwitches:
 class MailAccount:
     """State of the simulated Klaviyo and the laws by which it changes."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
+    def __init__(self, context: SimulationContext) -> None:
+        self.context = context
         self.reset()
 
     def reset(self) -> None:
@@ -213,13 +215,13 @@ class MailAccount:
     @locked
     def suppress(self, address: str, reason: str = "HARD_BOUNCE") -> None:
         profile = self._profile_by_hand(address)
-        profile.suppressions.append((reason, self.ground.now()))
+        profile.suppressions.append((reason, self.context.now()))
 
     @locked
     def unsubscribe(self, address: str) -> None:
         profile = self._profile_by_hand(address)
-        profile.consent, profile.consent_at = "UNSUBSCRIBED", self.ground.now()
-        profile.suppressions.append(("UNSUBSCRIBE", self.ground.now()))
+        profile.consent, profile.consent_at = "UNSUBSCRIBED", self.context.now()
+        profile.suppressions.append(("UNSUBSCRIBE", self.context.now()))
 
     @locked
     def add_list_by_hand(self, name: str, addresses: Iterable[str] = ()) -> str:
@@ -234,7 +236,7 @@ class MailAccount:
     def send_by_hand(self, list_id: str, subject: str = "Newsletter") -> None:
         """A newsletter to everybody on a list, at once: smart sending will remember it."""
         self.settle()
-        now = self.ground.now()
+        now = self.context.now()
         for profile in self.recipients([list_id], [], now):
             if profile.email and profile.can_receive_mail:
                 self._outbox.append(
@@ -247,7 +249,7 @@ class MailAccount:
         profile = self.find_profile(address)
         if profile is None:
             raise ValueError("nobody of that address is known")
-        self._record(metric, profile.id, {"campaign_id": campaign_id}, self.ground.now())
+        self._record(metric, profile.id, {"campaign_id": campaign_id}, self.context.now())
 
     def _profile_by_hand(self, address: str) -> Profile:
         self.settle()
@@ -259,22 +261,22 @@ class MailAccount:
     @locked
     def settle(self) -> None:
         """Carry out everything whose time has come, in order of its due time."""
-        now = self.ground.now()
+        now = self.context.now()
         while self._agenda and self._agenda[0][0] <= now:
             due, _, act = heapq.heappop(self._agenda)
             act(due)
 
     def later(self, seconds: float, act: Callable[[datetime], None], start: datetime | None = None) -> None:
-        due = (start or self.ground.now()) + timedelta(seconds=seconds)
+        due = (start or self.context.now()) + timedelta(seconds=seconds)
         heapq.heappush(self._agenda, (due, next(self._order), act))
 
     def shows(self, since: datetime, delay: float) -> bool:
         """Whether something of ``since`` shows by now, given a delay of the index."""
-        return since + timedelta(seconds=delay) <= self.ground.now()
+        return since + timedelta(seconds=delay) <= self.context.now()
 
     def new_id(self, length: int) -> str:
         alphabet = string.ascii_letters + string.digits if length <= _SHORT_ID else _ULID_ALPHABET
-        return "".join(self.ground.random.choices(alphabet, k=length))
+        return "".join(self.context.random.choices(alphabet, k=length))
 
     # -- profiles -------------------------------------------------------------------------------------
 
@@ -294,7 +296,7 @@ class MailAccount:
         self, attributes: Mapping[str, Any], properties: Mapping[str, Any], identity: str | None = None
     ) -> tuple[Profile, bool]:
         """The profile and whether it is new. Absent members stay as they are, ``None`` clears them."""
-        now = self.ground.now()
+        now = self.context.now()
         address = attributes.get("email")
         profile = self.profiles.get(identity or "") or (self.find_profile(address) if address else None)
         is_new = profile is None
@@ -311,20 +313,20 @@ class MailAccount:
     # -- lists ----------------------------------------------------------------------------------------
 
     def create_list(self, name: str, opt_in_process: str) -> MailList:
-        now = self.ground.now()
+        now = self.context.now()
         made = MailList(self.new_id(_SHORT_ID), name, now, now, opt_in_process)
         self.lists[made.id] = made
         return made
 
     def add_members(self, to: MailList, profile_ids: Iterable[str]) -> None:
-        now, present = self.ground.now(), to.current()
+        now, present = self.context.now(), to.current()
         for profile_id in dict.fromkeys(profile_ids):
             if profile_id not in present:
                 to.memberships.append(Membership(profile_id, now))
         to.updated = now
 
     def remove_members(self, of: MailList, profile_ids: Iterable[str]) -> None:
-        now, present = self.ground.now(), of.current()
+        now, present = self.context.now(), of.current()
         for profile_id in set(profile_ids) & present.keys():
             present[profile_id].left_at = now
         of.updated = now
@@ -353,7 +355,7 @@ class MailAccount:
 
     def start_import(self, rows: list[tuple[dict[str, Any], dict[str, Any]]], list_ids: list[str]) -> ImportJob:
         """Queued now, begun after half the delay, done after the whole."""
-        job = ImportJob(self.new_id(_LONG_ID), self.ground.now(), len(rows), list_ids)
+        job = ImportJob(self.new_id(_LONG_ID), self.context.now(), len(rows), list_ids)
         self.imports[job.id] = job
 
         def begin(at: datetime) -> None:
@@ -384,7 +386,7 @@ class MailAccount:
     def add_template(
         self, name: str, editor_type: str, html: str | None, text: str | None, amp: str | None = None
     ) -> Template:
-        now = self.ground.now()
+        now = self.context.now()
         made = Template(self.new_id(_SHORT_ID), name, editor_type, html, text, amp, now, now)
         self.templates[made.id] = made
         return made
@@ -394,7 +396,7 @@ class MailAccount:
         copied = self.add_template(template.name, template.editor_type, template.html, template.text, template.amp)
         copied.is_copy = True
         campaign.template_id = copied.id
-        campaign.updated_at = self.ground.now()
+        campaign.updated_at = self.context.now()
         return copied
 
     # -- campaigns ------------------------------------------------------------------------------------
@@ -403,7 +405,7 @@ class MailAccount:
         start = campaign.send_at
         if start is None or campaign.accepted_at is None:
             return campaign.outcome or "Draft"
-        now, step = self.ground.now(), timedelta(seconds=self.switches.status_step)
+        now, step = self.context.now(), timedelta(seconds=self.switches.status_step)
         if campaign.outcome is not None and (campaign.outcome != "Sent" or now >= start + 4 * step):
             return campaign.outcome
         if now < start:
@@ -424,7 +426,7 @@ class MailAccount:
 
     def accept_sending(self, campaign: Campaign) -> None:
         """The point of no return: from here on the mails leave by themselves."""
-        now = self.ground.now()
+        now = self.context.now()
         campaign.accepted_at, campaign.outcome, campaign.updated_at = now, None, now
         if self.switches.recipients_fixed == "acceptance":
             fixed = self.recipients(campaign.included, campaign.excluded, now)

@@ -63,7 +63,7 @@ class KlaviyoApi:
             return {}
         counted = template == "/api/lists/{id}" and "profile_count" in call.query
         windows = windows_of(call.method, template, counted_list=counted)
-        return self._limiter.take(f"{call.method} {template} {counted}", windows, self._account.ground.now())
+        return self._limiter.take(f"{call.method} {template} {counted}", windows, self._account.context.now())
 
 
 def _check_manners(call: Call) -> None:

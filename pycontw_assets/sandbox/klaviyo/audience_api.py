@@ -23,7 +23,7 @@ class AudienceApi:
 
     def __init__(self, account: MailAccount) -> None:
         self._account = account
-        self._ground = account.ground
+        self._context = account.context
 
     def get_lists(self, ask: Request) -> Reply:
         delay = self._account.switches.list_delay if ask.query.filters_on("name") else 0
@@ -41,7 +41,7 @@ class AudienceApi:
 
     def get_list(self, ask: Request, identity: str) -> Reply:
         given = self._list(identity)
-        count = len(self._account.visible_members(given, self._ground.now()))
+        count = len(self._account.visible_members(given, self._context.now()))
         wants_count = "profile_count" in ask.query.additional
         return ask.one(ask.views.mail_list(given, profile_count=count if wants_count else None))
 
@@ -68,7 +68,7 @@ class AudienceApi:
 
     def _members(self, ask: Request, identity: str) -> dict[str, datetime]:
         """Who is on the list as far as it shows, with the time of joining."""
-        members = self._account.visible_members(self._list(identity), self._ground.now())
+        members = self._account.visible_members(self._list(identity), self._context.now())
 
         def keeps(profile_id: str) -> bool:
             facts = {
@@ -155,7 +155,7 @@ class AudienceApi:
         check_lists(self._account, list_ids, "/data/relationships/list/data")
         profiles = [self._account.upsert_profile({"email": one.attributes.email}, {})[0] for one in people]
         for profile in profiles:
-            profile.consent, profile.consent_at = "SUBSCRIBED", self._ground.now()
+            profile.consent, profile.consent_at = "SUBSCRIBED", self._context.now()
             profile.suppressions.clear()
         for list_id in list_ids:
             self._account.add_members(self._account.lists[list_id], [profile.id for profile in profiles])

@@ -22,7 +22,7 @@ class CampaignApi:
 
     def __init__(self, account: MailAccount) -> None:
         self._account = account
-        self._ground = account.ground
+        self._context = account.context
 
     def get_campaigns(self, ask: Request) -> Reply:
         if not ask.query.filters_on("messages.channel"):
@@ -54,7 +54,7 @@ class CampaignApi:
     def create_campaign(self, ask: Request) -> Reply:
         wanted = ask.body(schema.Body[schema.CampaignCreate]).data.attributes
         definition = wanted.messages.data[0].attributes.definition
-        now = self._ground.now()
+        now = self._context.now()
         campaign = Campaign(
             id=self._account.new_id(26),
             message_id=self._account.new_id(26),
@@ -94,7 +94,7 @@ class CampaignApi:
 
     def _schedule(self, campaign: Campaign, strategy: Any) -> None:
         start = _start_of(strategy)
-        if start is not None and start <= self._ground.now():
+        if start is not None and start <= self._context.now():
             raise bad_body("The time must lie in the future.", "/data/attributes/send_strategy/datetime")
         campaign.strategy = strategy.model_dump(mode="json", exclude_unset=True)
         campaign.starts_no_earlier = start
@@ -115,7 +115,7 @@ class CampaignApi:
     def update_campaign(self, ask: Request, identity: str) -> Reply:
         campaign = self._draft(self._campaign(identity))
         self._change(campaign, ask.body(schema.Body[schema.CampaignUpdate], identity).data.attributes)
-        campaign.updated_at = self._ground.now()
+        campaign.updated_at = self._context.now()
         return ask.one(ask.views.campaign(campaign))
 
     def delete_campaign(self, ask: Request, identity: str) -> Reply:
@@ -158,7 +158,7 @@ class CampaignApi:
         definition = ask.body(schema.Body[schema.MessageUpdate], identity).data.attributes.definition
         if definition is not None:
             self._set_content(campaign, definition, "/data")
-            campaign.updated_at = self._ground.now()
+            campaign.updated_at = self._context.now()
         return ask.one(ask.views.message(campaign))
 
     def get_message_template(self, ask: Request, identity: str) -> Reply:
@@ -174,7 +174,7 @@ class CampaignApi:
 
     def create_estimation(self, ask: Request) -> Reply:
         campaign = self._campaign(ask.body(schema.Body[schema.EstimationCreate]).data.id)
-        self._account.estimations[campaign.id] = self._ground.now()
+        self._account.estimations[campaign.id] = self._context.now()
         return self._estimation_job(ask, campaign.id, 202)
 
     def get_estimation_job(self, ask: Request, identity: str) -> Reply:
@@ -194,7 +194,7 @@ class CampaignApi:
         started = self._account.estimations.get(identity)
         if started is None or not self._account.shows(started, self._account.switches.estimation_delay):
             raise not_found("campaign-recipient-estimation", identity)
-        chosen = self._account.recipients(campaign.included, campaign.excluded, self._ground.now())
+        chosen = self._account.recipients(campaign.included, campaign.excluded, self._context.now())
         count = sum(profile.can_receive_mail for profile in chosen)
         attributes = {"estimated_recipient_count": max(0, count + self._account.switches.estimate_error)}
         return ask.one(ask.views.resource("campaign-recipient-estimation", identity, attributes))

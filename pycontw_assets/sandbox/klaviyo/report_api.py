@@ -19,7 +19,7 @@ class ReportApi:
 
     def __init__(self, account: MailAccount) -> None:
         self._account = account
-        self._ground = account.ground
+        self._context = account.context
 
     def get_accounts(self, ask: Request) -> Reply:
         contact = {
@@ -47,7 +47,7 @@ class ReportApi:
             self._account, about.attributes, about.id, "/data/attributes/profile/data"
         )
         profile, _ = self._account.upsert_profile(attributes, properties, about.id)
-        at = wanted.time or self._ground.now()
+        at = wanted.time or self._context.now()
         name = wanted.metric.data.attributes.name
         self._account.record_event(name, profile, wanted.properties, at, wanted.unique_id)
         return Reply(202)
@@ -71,7 +71,7 @@ class ReportApi:
         wanted = ask.body(schema.Body[schema.ReportCreate]).data.attributes
         if wanted.conversion_metric_id not in self._account.metrics:
             raise bad_body("No such metric.", "/data/attributes/conversion_metric_id")
-        start, end = _timeframe(wanted.timeframe, self._ground.now())
+        start, end = _timeframe(wanted.timeframe, self._context.now())
         sent = [c for c in self._account.campaigns.values() if c.send_time is not None and start <= c.send_time < end]
         results = [self._values(campaign, wanted) for campaign in sent]
         references = [{"type": "campaign", "id": campaign.id} for campaign in sent]

@@ -15,7 +15,7 @@ class TemplateApi:
 
     def __init__(self, account: MailAccount) -> None:
         self._account = account
-        self._ground = account.ground
+        self._context = account.context
 
     def get_templates(self, ask: Request) -> Reply:
         delay = self._account.switches.template_delay if ask.query.filters_on("name") else 0
@@ -41,7 +41,7 @@ class TemplateApi:
         changes = ask.body(schema.Body[schema.TemplateUpdate], identity).data.attributes
         for name, value in changes.model_dump(exclude_unset=True, exclude_none=True).items():
             setattr(given, name, value)
-        given.updated = self._ground.now()
+        given.updated = self._context.now()
         return ask.one(ask.views.template(given))
 
     def delete_template(self, ask: Request, identity: str) -> Reply:

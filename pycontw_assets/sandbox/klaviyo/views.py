@@ -105,7 +105,7 @@ class Views:
         status = self._account.status_of(given)
         attributes = {
             "name": given.name,
-            "status": self._account.switches.told_status.get(status, status),
+            "status": self._account.switches.renamed_statuses.get(status, status),
             "archived": False,
             "audiences": {"included": given.included, "excluded": given.excluded},
             "send_options": {"use_smart_sending": given.smart_sending},
