@@ -171,7 +171,7 @@ def test_a_template_is_copied_on_assignment(world, klaviyo, clock):
 
 def test_an_account_holds_a_thousand_templates(world, klaviyo):
     for number in range(1000):
-        world.klaviyo.add_template(f"t{number}", "CODE", "", "")
+        world.klaviyo.add_template(f"t{number}", editor_type="CODE", html="", text="")
     body = {"type": "template", "attributes": {"name": "one more", "editor_type": "CODE"}}
     assert klaviyo.call("POST", "/templates", body).status_code == 400
 
