@@ -30,7 +30,9 @@ def main(arguments: Sequence[str]) -> int:
         own_folder(home)
         if os.environ.get(_READY) != str(home):
             _in_own_python(home, parsed.python, arguments)
-        from deploy.local_stack.stack import check, up
+        # These need the project's own environment.
+        from deploy.local_stack.acceptance import check
+        from deploy.local_stack.stack import up
 
         return (check if parsed.command == "check" else up)(home)
     except Unusable as error:

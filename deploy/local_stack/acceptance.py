@@ -6,21 +6,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psycopg
 
+from deploy.local_stack.stack import Stack
 from pycontw_assets.sandbox.oracle import Finding, verdict
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 
-if TYPE_CHECKING:
-    from deploy.local_stack.stack import Stack
-
 EDITION = "2031"
 _PATIENCE_SECONDS = 600.0
 _PAUSE_SECONDS = 3.0
+
+
+def check(home: Path) -> int:
+    """Start everything, let the daemon's sensor do its work on an invented sale, judge, stop."""
+    started = time.monotonic()
+    stack = Stack(home)
+    # The judge needs the history of the simulated services, so they run in this process; and they outlive the others.
+    acceptance = Acceptance(stack)
+    with acceptance.sandbox, stack:
+        stack.start(leave_out="sandbox")
+        print(f"healthy     after {time.monotonic() - started:.0f} s", flush=True)
+        held = acceptance.judge()
+    verdict = "ok         " if held else f"FAILED      logs are in {home / 'run' / 'logs'},"
+    print(f"{verdict} after {time.monotonic() - started:.0f} s", flush=True)
+    return 0 if held else 1
 
 
 class Acceptance:

@@ -160,23 +160,6 @@ def up(home: Path) -> int:
             return 0
 
 
-def check(home: Path) -> int:
-    """Start everything, let the daemon's sensor do its work on an invented sale, judge, stop."""
-    from deploy.local_stack.acceptance import Acceptance
-
-    started = time.monotonic()
-    stack = Stack(home)
-    # The judge needs the history of the simulated services, so they run in this process; and they outlive the others.
-    acceptance = Acceptance(stack)
-    with acceptance.sandbox, stack:
-        stack.start(leave_out="sandbox")
-        print(f"healthy     after {time.monotonic() - started:.0f} s", flush=True)
-        held = acceptance.judge()
-    verdict = "ok         " if held else f"FAILED      logs are in {home / 'run' / 'logs'},"
-    print(f"{verdict} after {time.monotonic() - started:.0f} s", flush=True)
-    return 0 if held else 1
-
-
 def _variables(folder: Path) -> dict[str, str]:
     """What compose.yaml is filled in with here: loopback, free ports, folders of ours, passwords of this start."""
     web, sandbox = _port(_WEB_PORT), _port(_SANDBOX_PORT)
