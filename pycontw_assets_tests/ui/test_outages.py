@@ -132,7 +132,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
         closing_server(alerts),
         Command("pycontw_assets", *arguments, home=folder / "home", folder=folder, **variables) as run,
     ):
-        running = Dev(run, Dagster(port), f"http://{HOST}:{sandbox_port}", alerts)
+        running = Dev(run, Dagster(port), sandbox_url=f"http://{HOST}:{sandbox_port}", alerts=alerts)
         running.wait(running.is_up, "sandbox")
         for attendee in running.state()["attendees"]:
             if not attendee["is_paid"] and attendee["state"] == "activated":

@@ -182,7 +182,7 @@ class BoxOffice:
             order_no=order_no,
             reg_no=event.sold,
             person=buyer,
-            answers=forms.fill_in(event.family, buyer, chance, event.locale),
+            answers=forms.fill_in(event.family, buyer, chance, locale=event.locale),
             books=books,
             is_paid=paid,
             price=price,

@@ -90,7 +90,7 @@ def _reserved(person: Person, chance: random.Random) -> list[list[Any]]:
 _FORMS = {"corporate": _corporate, "individual": _individual, "reserved": _reserved}
 
 
-def fill_in(family: str | None, person: Person, chance: random.Random, locale: Locale = "zh") -> list[list[Any]]:
+def fill_in(family: str | None, person: Person, chance: random.Random, *, locale: Locale = "zh") -> list[list[Any]]:
     """Return the answered form, in form order, with the contact block and the tag field last."""
     questions = _FORMS.get(family or "individual", _individual)(person, chance)
     name, address, phone = CONTACT_LABELS[locale]
