@@ -105,8 +105,14 @@ def pipeline_of(settings: Settings) -> AskPipeline:
         except (sa.exc.SQLAlchemyError, LedgerError):
             return None
         return [
-            Refusal(found.partition_key, f"{found.subject}: {found.text}", found.is_failure, found.since, found.times)
-            for found in standing
+            Refusal(
+                partition_key=problem.partition_key,
+                text=f"{problem.subject}: {problem.text}",
+                is_failure=problem.is_failure,
+                since=problem.since,
+                times=problem.times,
+            )
+            for problem in standing
         ]
 
     return ask

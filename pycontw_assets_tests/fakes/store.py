@@ -1,4 +1,4 @@
-"""Objects of the vault in a dict, for hundreds of examples."""
+"""Objects of the vault in a dict, fast enough for hundreds of examples."""
 
 from __future__ import annotations
 

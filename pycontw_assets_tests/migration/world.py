@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pycontw_assets.sandbox.people import Person
+
 from pycontw_assets.sandbox.gather import GuestFact
 from pycontw_assets.sandbox.kktix import HostedEvent, Ticket, TicketFact
 from pycontw_assets.sandbox.klaviyo.account import (
@@ -22,7 +24,6 @@ from pycontw_assets.sandbox.klaviyo.account import (
     Profile,
     Template,
 )
-from pycontw_assets.sandbox.people import Person
 from pycontw_assets.sandbox.world import World
 
 FILE = Path(__file__).with_name("world_v1.json")

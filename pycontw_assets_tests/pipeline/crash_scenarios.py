@@ -141,7 +141,7 @@ def bought_again(install: Install, world: World) -> Pipeline:
 
 def scheduled(install: Install, world: World) -> Pipeline:
     """One is refunded before the scheduled campaign leaves, and a newcomer needs another one."""
-    opening = world.ground.now().replace(microsecond=0) + timedelta(days=1)
+    opening = world.context.now().replace(microsecond=0) + timedelta(days=1)
     pipeline = running_sale(install, world, holders=3, invitation_send_at=opening)
     [event] = events_of(world, EDITION)
     world.refund(_usable(world)[0])

@@ -29,9 +29,9 @@ from pycontw_assets.ledger.polls import recorded_holders
 from pycontw_assets.orchestration.poll import PollReport
 from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.sandbox.call_log import CallRecord
-from pycontw_assets.sandbox.kktix import MISSING, HostedEvent, Ticket, TicketFact
+from pycontw_assets.sandbox.kktix.box_office import MISSING, HostedEvent, Ticket, TicketFact
+from pycontw_assets.sandbox.kktix.people import AddressKind
 from pycontw_assets.sandbox.oracle import Finding, entitled, is_mailable, mask, normalise
-from pycontw_assets.sandbox.people import AddressKind
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets_tests.pipeline.harness import EDITION, SERVICES, Pipeline, TestClock, describe
 from pycontw_assets_tests.pipeline.mishaps import (
@@ -353,7 +353,7 @@ class Sale(RuleBasedStateMachine):
         elif what == "cut list":
             self._cut_list(which)
         elif what == "poison":
-            self.world.gather.switches.poison = {_pick(PEOPLE, which)}
+            self.world.gather.switches.rejected_addresses = {_pick(PEOPLE, which)}
         self._bad_weather = True
         self.tally["nuisances"] += 1
 
@@ -368,7 +368,7 @@ class Sale(RuleBasedStateMachine):
         self.world.faults.clear()
         kktix, gather = self.world.kktix.switches, self.world.gather.switches
         kktix.hidden_events, kktix.shown_per_book = set(), {}
-        gather.shown_guests, gather.poison = None, set()
+        gather.shown_guests, gather.rejected_addresses = None, set()
         for attendee_id in self.world.kktix.tickets:
             self.world.kktix.override(attendee_id)
         self._spoilt_before += [(attendee_id, since, self.clock()) for attendee_id, since in self._spoilt]

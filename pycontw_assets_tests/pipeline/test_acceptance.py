@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from pycontw_assets.orchestration.poll import PollReport
-from pycontw_assets.sandbox.kktix import Ticket
+from pycontw_assets.sandbox.kktix.box_office import Ticket
 from pycontw_assets.sandbox.oracle import Finding, entitled, is_mailable, normalise
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer
