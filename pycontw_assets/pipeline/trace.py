@@ -15,9 +15,8 @@ from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.masking import masked
 from pycontw_assets.pipeline.steps import stored_snapshots
-from pycontw_assets.pseudonyms import is_mailable, normalise_address
+from pycontw_assets.pseudonyms import is_mailable, masked, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 
 Condition = Literal["usable", "unpaid", "cancelled", "missing", "unclear", "quarantined"]

@@ -481,11 +481,11 @@ class Sale(RuleBasedStateMachine):
 
     def _is_known(self, partition_key: str, event_id: int) -> bool:
         """Whether what the pipeline holds of an event is as it is now."""
-        digest = self.pipeline.services.pseudonymizer.address
+        digest = self.pipeline.root.pseudonymizer.address
         mine = {i: ticket for i, ticket in self.world.kktix.tickets.items() if ticket.event_id == event_id}
         usable = {ticket.address for ticket in mine.values() if ticket.is_usable}
         wanted = {digest(address) for address in usable if is_mailable(normalise(address))}
-        snapshot = self.pipeline.services.vault.read(partition_key)
+        snapshot = self.pipeline.root.vault.read(partition_key)
         present = {i: r.is_usable for i, r in snapshot.records.items() if r.gone_at is None} if snapshot else {}
         listed = {i: ticket.is_usable for i, ticket in mine.items() if ticket.books}
         return present == listed and recorded_holders(self.pipeline.ledger, partition_key) == wanted

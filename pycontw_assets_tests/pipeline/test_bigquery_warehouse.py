@@ -368,14 +368,14 @@ def test_a_service_that_cannot_be_reached_is_told_after_a_bounded_wait(engine: B
 
 
 def test_without_credentials_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pycontw_assets.pipeline.composition import Services
+    from pycontw_assets.pipeline.composition import Composition
     from pycontw_assets.settings import load_settings
 
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     settings = load_settings(warehouse="bigquery", bigquery_project="project-of-tests")
     rows = frame(1)
     with pytest.raises(WarehouseError, match="GOOGLE_APPLICATION_CREDENTIALS"):
-        Services(lambda: settings).warehouse.replace_partition(TABLE, KEY, rows, digest=content_digest(rows))
+        Composition(lambda: settings).warehouse.replace_partition(TABLE, KEY, rows, digest=content_digest(rows))
 
 
 def test_moments_numbers_and_odd_texts_arrive_as_they_were(engine: BigQueryEngine) -> None:

@@ -52,7 +52,7 @@ def pipeline(install: Install, world: World, event: int, channel: Channel) -> Pi
     """A buyer let in and invited, and today's sales known."""
     world.sell(event)
     pipeline = install()
-    pipeline.restart({"messenger": channel})
+    pipeline.restart({"alerts": channel})
     pipeline.poll()
     pipeline.later_poll()
     return pipeline
@@ -148,7 +148,7 @@ def test_the_newest_failures_of_an_event_stay_to_be_counted(pipeline: Pipeline, 
     for _ in range(4):
         pipeline.later_poll()
     prune_dagster_storage(pipeline.instance, FEW)
-    [facts] = observe(pipeline.services, pipeline.instance).facts.values()
+    [facts] = pipeline.call(observe, history=read_run_history(pipeline.instance)).facts.values()
     assert facts.access.failures >= FEW.runs
 
 
@@ -260,7 +260,7 @@ class LockedVault:
 
 
 def test_a_report_that_fails_stops_no_tick_and_is_told(pipeline: Pipeline, channel: Channel) -> None:
-    pipeline.restart({"messenger": channel, "vault": LockedVault()})
+    pipeline.restart({"alerts": channel, "vault": LockedVault()})
     pipeline.clock.advance(DAY_SECONDS)
     for _ in range(2):
         report = pipeline.later_poll()

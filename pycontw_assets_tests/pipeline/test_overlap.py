@@ -12,12 +12,12 @@ from pycontw_assets.ledger.locks import TTL, lock_owner, take_lock
 from pycontw_assets.orchestration.poll import PollReport
 from pycontw_assets.orchestration.run_recording import observe_and_record
 from pycontw_assets.orchestration.sensors import missing_partitions
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.crash_scenarios import make_swift
-from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Child, Command, Pipeline, describe
+from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Child, Command, Pipeline, describe, call
 from pycontw_assets_tests.postgres import age_leases
 
 pytestmark = pytest.mark.thorough
@@ -54,8 +54,8 @@ def start(pipeline: Pipeline, command: Command | None = None) -> Child:
 def grant_access(key: str) -> Command:
     """The access run of one event, as a person materialises it in the UI meanwhile."""
 
-    def run(definitions: Definitions, services: Services, instance: DagsterInstance) -> bool:
-        for name, keys in missing_partitions(observe_and_record(services, instance), instance).items():
+    def run(definitions: Definitions, root: Composition, instance: DagsterInstance) -> bool:
+        for name, keys in missing_partitions(call(root, observe_and_record, instance), instance).items():
             instance.add_dynamic_partitions(name, keys)
         job = definitions.resolve_job_def("grant_access_job")
         return bool(job.execute_in_process(instance=instance, partition_key=key, raise_on_error=False).success)

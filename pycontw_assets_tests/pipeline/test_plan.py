@@ -20,7 +20,7 @@ ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 
 
 def planned(pipeline: Pipeline, *overrides: str) -> EventPlan:
-    [event] = make_plan(pipeline.services, overrides).events
+    [event] = make_plan(pipeline.root, overrides).events
     return event
 
 
@@ -36,7 +36,7 @@ def test_a_plan_of_a_new_installation_makes_nothing_and_asks_only(pipeline: Pipe
     world.sell(event, address=ANNA)
     world.sell(event, address=BEN, paid=False)
     mark = pipeline.mark()
-    plan = make_plan(pipeline.services)
+    plan = make_plan(pipeline.root)
     [found] = plan.events
     assert pipeline.writes(mark) == []
     assert bytes_of(pipeline.home) == {}
@@ -53,7 +53,7 @@ def test_a_plan_leaves_every_byte_as_it_is(install: Install, world: World, event
     world.refund(tickets[0])
     world.sell(event, address=CARA)
     before, mark = bytes_of(pipeline.home), pipeline.mark()
-    make_plan(pipeline.services)
+    make_plan(pipeline.root)
     assert bytes_of(pipeline.home) == before
     assert pipeline.writes(mark) == []
 
@@ -98,7 +98,7 @@ def test_one_event_that_cannot_be_read_keeps_no_other_from_being_planned(pipelin
     for family in ("Individual", "Reserved"):
         world.sell(world.add_event(f"PyCon TW 2031 Registration: {family}"), address=ANNA)
     world.faults.add("kktix", "status", path="90001.*books|90001.*attendance", times=None)
-    plan = make_plan(pipeline.services)
+    plan = make_plan(pipeline.root)
     assert [event.partition_key for event in plan.events] == ["2031-reserved-90002"]
     assert any("2031-individual-90001" in problem for problem in plan.problems)
 
@@ -111,7 +111,7 @@ def test_a_plan_with_a_lost_ledger_says_so(pipeline: Pipeline, world: World, eve
         file.unlink()
     pipeline.restart()
     with pytest.raises(LedgerError, match="rebuild-ledger"):
-        make_plan(pipeline.services)
+        make_plan(pipeline.root)
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def evaluate(pipeline: Pipeline) -> SensorExecutionData:
         instance=pipeline.instance,
         instance_ref=pipeline.instance.get_ref(),
         definitions=pipeline.definitions,
-        resources={"services": pipeline.services},
+        resources=resources_of(pipeline.root, pipeline.settings),
     ) as context:
         return sensor.evaluate_tick(context)
 

@@ -18,7 +18,7 @@ ANNA = "anna@example.org"
 
 
 def status(pipeline: Pipeline) -> Status:
-    return look_up(pipeline.services, pipeline.instance)
+    return look_up(pipeline.root, pipeline.instance)
 
 
 def test_everybody_is_counted_where_they_stand(pipeline: Pipeline, world: World, event: int) -> None:

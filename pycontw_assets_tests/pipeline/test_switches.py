@@ -51,7 +51,7 @@ def test_what_klaviyo_shows_late_is_waited_for_and_not_made_twice(
     world.sell(event, address=ANNA)
     pipeline.until_quiet()
     assert pipeline.mailed() == [ANNA]
-    if seconds < pipeline.services.waits.second_look:
+    if seconds < pipeline.root.waits.second_look:
         names = [one.name for one in (*world.klaviyo.lists.values(), *world.klaviyo.campaigns.values())]
         names += [one.name for one in world.klaviyo.templates.values() if not one.is_copy]
         assert len(names) == len(set(names)) == 4

@@ -19,7 +19,7 @@ ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 
 
 def passage(pipeline: Pipeline, who: str) -> Passage:
-    [found] = trace(pipeline.services, who).passages
+    [found] = trace(pipeline.root, who).passages
     return found
 
 
@@ -67,11 +67,11 @@ def test_the_answers_after_a_first_poll(pipeline: Pipeline, world: World, event:
     assert [ticket.condition for ticket in quarantined.tickets] == ["quarantined"]
     assert quarantined.next.startswith("every poll tries")
 
-    unknown = trace(pipeline.services, CARA)
+    unknown = trace(pipeline.root, CARA)
     assert unknown.passages == ()
     assert any("1 attendees of" in hint for hint in unknown.hints)
 
-    lines = list(describe_trace(trace(pipeline.services, ANNA)))
+    lines = list(describe_trace(trace(pipeline.root, ANNA)))
     assert [line.split()[0] for line in lines] == ["a…@example.org,", "ticket", "table", "guest", "invitation", "next"]
     assert_live_asks_what_the_services_say_now(pipeline)
 
@@ -80,9 +80,9 @@ def assert_live_asks_what_the_services_say_now(pipeline: Pipeline) -> None:
     pipeline.world.remove_guest(ANNA)
     pipeline.world.klaviyo.unsubscribe(ANNA)
     mark = pipeline.mark()
-    trace(pipeline.services, ANNA)
+    trace(pipeline.root, ANNA)
     assert pipeline.requests(mark) == 0
-    found = trace(pipeline.services, ANNA, live=True)
+    found = trace(pipeline.root, ANNA, live=True)
     assert found.live == ("Gather: not on the guest list", "Klaviyo: mail is not delivered (UNSUBSCRIBE)")
     assert pipeline.writes(mark) == []
 
