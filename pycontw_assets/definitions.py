@@ -27,9 +27,9 @@ from pycontw_assets.orchestration.assets import (
     raw_kktix_orders,
 )
 from pycontw_assets.orchestration.jobs import jobs
+from pycontw_assets.orchestration.kktix_checks import kktix_checks
 from pycontw_assets.orchestration.links import links_of
 from pycontw_assets.orchestration.resources import resources_of
-from pycontw_assets.orchestration.kktix_checks import kktix_checks
 from pycontw_assets.orchestration.sensors import orders_sensor, tables_sensor
 from pycontw_assets.pipeline.composition import Composition, settings_at_load
 

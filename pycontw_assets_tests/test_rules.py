@@ -47,6 +47,7 @@ KNOW_DAGSTER = ("orchestration", "definitions")
 # Outside these two: commands and scratch installations that open the instance, and Google's client as Dagster builds it.
 OPEN_THE_INSTANCE = ("commands", "play")
 
+
 def modules() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py"))
 
@@ -102,7 +103,7 @@ def test_no_module_imports_itself_over_others(base: Path) -> None:
     done: set[str] = set()
 
     def walk(name: str, way: tuple[str, ...]) -> None:
-        assert name not in way, f"a circle: {' -> '.join((*way[way.index(name):], name))}"
+        assert name not in way, f"a circle: {' -> '.join((*way[way.index(name) :], name))}"
         if name not in done:
             for target in sorted(arrows[name]):
                 walk(target, (*way, name))

@@ -26,12 +26,12 @@ from dagster import (
     asset,
 )
 
-from pycontw_assets.deidentify.holders import count_unmailable, holders_of
-from pycontw_assets.extract.events import live_edition
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import guests_lacking
+from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.extract.events import live_edition
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.batches import count_invitations
@@ -79,8 +79,8 @@ from pycontw_assets.pipeline.steps import (
     read_orders,
     stored_orders,
     stored_records,
-    template_id_of,
     sync_holder_list,
+    template_id_of,
 )
 from pycontw_assets.pipeline.waiting_times import figures, seconds_from_payment
 from pycontw_assets.pseudonyms import Pseudonymizer

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from pycontw_assets.deidentify.holders import contact_address, holders_of
 from pycontw_assets.api.client import NotFound, ServiceError
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import GuestListStep
+from pycontw_assets.deidentify.holders import contact_address, holders_of
 from pycontw_assets.extract.orders import content_digest, count_reread_every_poll
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
@@ -179,7 +179,9 @@ class Erasure:
             list_id = remembered_id(self.ledger, "list", ticket_holder_list(known[partition_key]))
             if profile_id and list_id:
                 with suppress(NotFound):  # the list is gone, and its members with it
-                    change_members(self.klaviyo, self.klaviyo.remove_from_list, list_id=list_id, profile_ids={profile_id})
+                    change_members(
+                        self.klaviyo, self.klaviyo.remove_from_list, list_id=list_id, profile_ids={profile_id}
+                    )
             forget_members(self.ledger, partition_key, [key])
             result.done.append(f"{partition_key}: off the ticket-holder list in Klaviyo")
 

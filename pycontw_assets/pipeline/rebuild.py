@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import is_our_writing
 from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
+from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.batches import Batch, invitations_in, release_invitations
@@ -29,6 +29,7 @@ from pycontw_assets.pipeline.steps import exclusive, mapped_events
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.names import is_pool_list, ticket_holder_list, ticket_holder_list_partition
 from pycontw_assets.send_email.rebuild_from_klaviyo import (
     HolderList,
     RebuiltInvitations,
@@ -37,7 +38,6 @@ from pycontw_assets.send_email.rebuild_from_klaviyo import (
     rebuild_invitations,
 )
 from pycontw_assets.send_email.release import campaign_status, refusal
-from pycontw_assets.send_email.names import is_pool_list, ticket_holder_list, ticket_holder_list_partition
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import OrdersStore
@@ -122,9 +122,7 @@ def find_live_edition(*, kktix: KktixClient, ledger: Ledger, settings: Settings)
 
 
 def _discover(kktix: KktixClient, known: Mapping[int, EventPartition], settings: Settings) -> Discovery:
-    return discover(
-        kktix.list_events().events, known=known, mapped=mapped_events(settings), edition=settings.edition
-    )
+    return discover(kktix.list_events().events, known=known, mapped=mapped_events(settings), edition=settings.edition)
 
 
 def _edition_of(discovery: Discovery) -> str:
@@ -151,7 +149,9 @@ def rebuild_ledger(
     lists = {held.list_id: held.name for held in klaviyo.find_lists()}
     # Lists made by hand may have another name in Klaviyo than the one they serve under here.
     lists |= {list_id: name for name, list_id in settings.klaviyo_lists.items()}
-    named = [(list_id, partition) for list_id, name in lists.items() if (partition := ticket_holder_list_partition(name))]
+    named = [
+        (list_id, partition) for list_id, name in lists.items() if (partition := ticket_holder_list_partition(name))
+    ]
     # The name of its list keeps an event's key, whatever the event is called now. Of several, the oldest list's.
     known = {partition.event_id: partition for _, partition in reversed(named)}
     discovery = _discover(kktix, known, settings)

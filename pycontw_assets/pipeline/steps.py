@@ -11,9 +11,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import Gather, GuestListStep
+from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
 from pycontw_assets.extract.kktix_client import KktixClient
@@ -227,9 +227,7 @@ def guest_list_step(
 
 def invitation(edition: str, settings: Settings) -> InvitationTemplate:
     """Render the invitation mail of an edition with the links of the settings."""
-    return render_invitation(
-        edition, venue_url=settings.invitation_venue_url, video_url=settings.invitation_video_url
-    )
+    return render_invitation(edition, venue_url=settings.invitation_venue_url, video_url=settings.invitation_video_url)
 
 
 def template_id_of(mail: InvitationTemplate, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.orchestration.vault_retention import is_purged
 from pycontw_assets.people import erased_ids, invitations_of, memberships_of, spans_of
 from pycontw_assets.rate_limits import slots
@@ -22,6 +21,7 @@ from pycontw_assets.sales import Counts, Sales
 from pycontw_assets.authorize.guest_list import guests_lacking
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger import pool_lists
+from pycontw_assets.orchestration.resources import Services
 from pycontw_assets.sandbox.oracle import Finding, verdict
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World

@@ -19,10 +19,8 @@ from dagster import DagsterInstance
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.definitions import build_definitions
-from pycontw_assets.ledger.locks import lock
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.orchestration.poll import PollReport, poll
-from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, fused_ledger
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline, TestClock, build_root, call
 

@@ -17,7 +17,7 @@ from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.crash_scenarios import changes, make_swift
-from pycontw_assets_tests.pipeline.harness import EDITION, Child, Command, Pipeline, describe, call
+from pycontw_assets_tests.pipeline.harness import EDITION, Child, Command, Pipeline, call, describe
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints, Kind
 from pycontw_assets_tests.postgres import PostgresServer, age_leases
 

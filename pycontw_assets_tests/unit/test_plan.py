@@ -19,9 +19,9 @@ from pycontw_assets.ledger.locks import lock_owner
 from pycontw_assets.orchestration.poll import PollReport, RunReport
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.dry_run import DryRunGuestList, DryRunVault, dry_run_copy
-from pycontw_assets.pseudonyms import masked
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import Decision
+from pycontw_assets.pseudonyms import masked
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.settings import load_settings
 from pycontw_assets.vault.object_store import VaultError
