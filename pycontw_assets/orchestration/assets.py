@@ -28,7 +28,7 @@ from dagster import (
 
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
-from pycontw_assets.authorize.guest_list import guests_lacking
+from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.events import live_edition
@@ -433,7 +433,7 @@ def gather_guestlist(
         outside = holders_to_let_in(ledger, partition.key, partition.edition, done=LET_IN)
         outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         entered = let_in(ledger, partition.edition, outside)
-        gaps = guest_list_gaps(guests_lacking(ledger))
+        gaps = guest_list_gaps(guest_list_state(ledger).lacking)
         findings += outcome.problems
         context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(

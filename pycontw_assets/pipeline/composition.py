@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.api.rate_limits import Windows
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
-from pycontw_assets.ledger.rate_limits import SharedRateLimiter, Windows
+from pycontw_assets.ledger.rate_slots import SharedRateLimiter
 from pycontw_assets.ledger.remote_ids import record_remote_id, remembered_id
 from pycontw_assets.pipeline.dry_run import DryRunVault
 from pycontw_assets.pipeline.steps import invitation
@@ -26,7 +27,6 @@ from pycontw_assets.vault.object_store import ObjectStore
 from pycontw_assets.vault.vault import OrdersStore, Vault
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
     from google.cloud import bigquery
 
     from pycontw_assets.authorize.gather_client import GatherClient
@@ -110,11 +110,10 @@ class Composition:
     def _limiter(self, service: str, windows: Windows, bundle: int = 1) -> SharedRateLimiter:
         """Shared through the ledger this process works with. Asking for a waits must not make one (``plan``)."""
 
-        def engine() -> sa.Engine | None:
-            ledger: Ledger | None = self.__dict__.get("ledger")
-            return ledger.engine if ledger else None
+        def ledger() -> Ledger | None:
+            return self.__dict__.get("ledger")
 
-        return SharedRateLimiter(engine, service, windows, bundle=bundle, clock=lambda: self.clock().timestamp())
+        return SharedRateLimiter(ledger, service, windows, bundle=bundle, clock=lambda: self.clock().timestamp())
 
     @cached_property
     def vault_store(self) -> ObjectStore:

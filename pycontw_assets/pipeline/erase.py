@@ -157,7 +157,7 @@ class Erasure:
         for edition in sorted({period.edition for period in periods_of(self.ledger, key)} & known.keys()):
             if key not in grants_without_ticket(self.ledger, edition):
                 periods = [period for period in periods_of(self.ledger, key) if period.edition == edition]
-                is_ours = any(period.state != "revoked" and period.ours for period in periods)
+                is_ours = any(period.state != "revoked" and period.added_by_us for period in periods)
                 if is_ours and not entitlements_of(self.ledger, key):
                     result.problems.append(
                         f"edition {edition}: not taken off the guest list, because the orders of some event are not read "
@@ -168,7 +168,7 @@ class Erasure:
             result.problems += outcome.problems
             if key not in current_grants(self.ledger, edition):
                 result.done.append(f"edition {edition}: off the Gather guest list")
-        if any(period.state == "granted" and not period.ours for period in periods_of(self.ledger, key)):
+        if any(period.state == "granted" and not period.added_by_us for period in periods_of(self.ledger, key)):
             result.remains.append("Gather: an entry somebody else made, or made their own. Remove it there if wanted")
 
     def _leave_lists(self, key: str, result: Erased) -> None:

@@ -257,7 +257,7 @@ def _counts(written: Restoration) -> dict[str, int]:
         "events": len(written.partitions),
         "ticket holders": len(written.grants),
         **grants,
-        "guests of others": sum(not grant.ours for grant in written.grants),
+        "guests of others": sum(not grant.added_by_us for grant in written.grants),
         "invited": invitations["accepted"],
         "unreachable": invitations["unreachable"],
         "batches": len(written.batches),

@@ -7,9 +7,8 @@ from datetime import datetime
 
 from dagster import DagsterInstance
 
-from pycontw_assets.alerts.problems import Problem
-from pycontw_assets.extract.events import live_edition
 from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.problems import Problem, open_problems
 from pycontw_assets.ledger.progress import headcount
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.doctor import Finding, instance_findings
@@ -40,13 +39,13 @@ class Status:
 
 def look_up(services: Services, instance: DagsterInstance) -> Status:
     known = known_events(services.ledger).values()
-    edition = live_edition(services.settings.edition, known)
+    edition = services.settings.edition or max((partition.edition for partition in known), default=None)
     rebuilt = edition_facts(services, instance, edition) if edition else {}
     events = [_event(services, facts, decision) for facts, decision in rebuilt.values()]
     return Status(
         edition,
         tuple(events),
-        tuple(services.problems.standing()),
+        tuple(open_problems(services.ledger)),
         tuple(instance_findings(services, instance)),
     )
 
