@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster import (
@@ -15,6 +15,7 @@ from dagster import (
     with_source_code_references,
 )
 
+from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.orchestration.assets import (
     attendee_table_assets,
     gather_guestlist,
@@ -34,8 +35,16 @@ from pycontw_assets.orchestration.sensors import orders_sensor, tables_sensor
 from pycontw_assets.pipeline.composition import Composition, settings_at_load
 
 
-def build_definitions(root: Composition | None = None, *, interval_seconds: int | None = None) -> Definitions:
-    """Build the whole graph. Without arguments it reads the environment, but only once something runs."""
+def build_definitions(
+    root: Composition | None = None,
+    *,
+    interval_seconds: int | None = None,
+    books: Mapping[int, BookReading] | None = None,
+) -> Definitions:
+    """Build the whole graph. Without arguments it reads the environment, but only once something runs.
+
+    ``books``: attendance books by event id that this process read a moment ago.
+    """
     settings = root.settings if root else settings_at_load()
     links = links_of(settings)
     interval = interval_seconds or settings.poll_interval_seconds
@@ -55,7 +64,7 @@ def build_definitions(root: Composition | None = None, *, interval_seconds: int 
         asset_checks=[kktix_checks],
         jobs=jobs,
         sensors=[orders_sensor(interval), tables_sensor],
-        resources=resources_of(root or Composition(), settings),
+        resources=resources_of(root or Composition(), settings, books),
         executor=in_process_executor,
     )
 

@@ -28,7 +28,6 @@ from dagster import (
 
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
-from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.events import live_edition
@@ -37,6 +36,7 @@ from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import holders_to_let_in
+from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes, list_members
 from pycontw_assets.ledger.locks import LockName, process_identity

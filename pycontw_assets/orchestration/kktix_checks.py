@@ -57,7 +57,8 @@ def kktix_checks(
     with safe_errors():
         history = read_run_history(context.instance)
         tick = observe(kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, settings=settings, history=history)
-        return kktix_verdicts(tick, ledger=ledger, settings=settings)
+        verdicts = kktix_verdicts(tick, ledger=ledger, settings=settings)
+    yield from verdicts
 
 
 def kktix_verdicts(tick: Tick, *, ledger: Ledger, settings: Settings) -> list[AssetCheckResult]:

@@ -62,7 +62,7 @@ class PollReport:
 
 
 def poll(
-    definitions: Definitions,
+    define: Callable[[Mapping[int, BookReading]], Definitions],
     instance: DagsterInstance,
     *,
     kktix: KktixClient,
@@ -78,7 +78,8 @@ def poll(
 ) -> PollReport:
     """Observe, run what is due for access, then bring the tables up to date.
 
-    ``definitions`` hold the same systems as resources; ``overrides`` are the limits that a person lifts for this poll.
+    ``define`` builds the definitions over the same systems, with the attendance books that were just read.
+    ``overrides`` are the limits that a person lifts for this poll.
     """
     tick = observe_and_record(
         instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
@@ -99,9 +100,9 @@ def poll(
     for event in (*observations(tick), *verdicts):
         instance.report_runless_asset_event(event)
     poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
-    runs = []
+    definitions, runs = define(tick.books), []
     for request in access_requests(tick, poll_id):
-        runs.append(execute(definitions, instance, request, override, tick.books))
+        runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
     history = read_run_history(instance)
     for request in load_requests(decide_again(tick, ledger=ledger, settings=settings, history=history), poll_id):
@@ -111,14 +112,8 @@ def poll(
     return PollReport(tick, tuple(runs))
 
 
-def execute(
-    definitions: Definitions,
-    instance: DagsterInstance,
-    request: RunRequest,
-    override: str = "",
-    books: Mapping[int, BookReading] | None = None,
-) -> RunReport:
-    """Do in this process what a tick asked for. ``books``: attendance books that need not be read again."""
+def execute(definitions: Definitions, instance: DagsterInstance, request: RunRequest, override: str = "") -> RunReport:
+    """Do in this process what a tick asked for."""
     job = definitions.resolve_job_def(str(request.job_name))
     result = job.execute_in_process(
         instance=instance,
@@ -126,7 +121,6 @@ def execute(
         asset_selection=list(request.asset_selection) if request.asset_selection else None,
         # The owner is named from the first moment on: of a run that died before any step nobody could tell otherwise.
         tags={**request.tags, OWNER_TAG: process_identity(), **({OVERRIDE_TAG: override} if override else {})},
-        resources={"books": books} if books else None,
         run_config=_QUIET,
         raise_on_error=False,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from dagster import ResourceDefinition
 
+from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.settings import Settings
 
@@ -24,14 +25,19 @@ _SYSTEMS = {
 }
 
 
-def resources_of(root: Composition, settings: Settings) -> dict[str, ResourceDefinition]:
-    """Return one resource per system. ``settings`` say where each points; nothing is opened before a run needs it."""
+def resources_of(
+    root: Composition, settings: Settings, books: Mapping[int, BookReading] | None = None
+) -> dict[str, ResourceDefinition]:
+    """Return one resource per system. ``settings`` say where each points; nothing is opened before a run needs it.
+
+    ``books``: attendance books by event id that this process read a moment ago; runs do not read them again.
+    """
     where = _where(settings)
     resources = {
         name: _resource(root, name, f"{text} {where.get(name, '')}".strip()) for name, text in _SYSTEMS.items()
     }
-    books = "Attendance books that the poll of this process has read already, by event id."
-    return {**resources, "books": ResourceDefinition(lambda _: {}, description=books)}
+    text = "Attendance books that the poll of this process has read already, by event id."
+    return {**resources, "books": ResourceDefinition(lambda _: dict(books or {}), description=text)}
 
 
 def _resource(root: Composition, name: str, description: str) -> ResourceDefinition:

@@ -19,7 +19,7 @@ from pycontw_assets.pipeline.rebuild import rebuild_ledger, release_batch
 from pycontw_assets.sandbox.oracle import events_of
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.harness import EDITION, Command, Pipeline, call, describe
+from pycontw_assets_tests.pipeline.harness import EDITION, Command, Pipeline, call, definer, describe
 from pycontw_assets_tests.pipeline.kill_points import KINDS, Kind
 
 REFRESHED_AFTER = 2 * 3600
@@ -246,7 +246,7 @@ def release(_definitions: Definitions, root: Composition, _instance: DagsterInst
 
 
 def release_and_poll(definitions: Definitions, root: Composition, instance: DagsterInstance) -> bool:
-    return release(definitions, root, instance) and call(root, poll, definitions, instance).ok
+    return release(definitions, root, instance) and call(root, poll, definer(root), instance).ok
 
 
 def release_and_settle(pipeline: Pipeline) -> None:

@@ -7,6 +7,7 @@ What a test expects does not belong here.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import multiprocessing
@@ -106,6 +107,15 @@ def call(root: Composition, function: Callable[..., _T], *arguments: Any, **deta
     return function(*arguments, **parts, **details)
 
 
+def definer(root: Composition) -> Callable[[Any], Definitions]:
+    """Return what builds the definitions of a poll, over these clients and stores."""
+    return functools.partial(_define, root)
+
+
+def _define(root: Composition, books: Any) -> Definitions:
+    return build_definitions(root, interval_seconds=INTERVAL_SECONDS, books=books)
+
+
 @dataclass
 class Mark:
     """A point in the world's history, to ask what happened since."""
@@ -164,7 +174,7 @@ class Pipeline:
     # -- polls ------------------------------------------------------------------------------------
 
     def poll(self, *overrides: str) -> PollReport:
-        return call(self.root, poll, self.definitions, self.instance, overrides=overrides)
+        return call(self.root, poll, definer(self.root), self.instance, overrides=overrides)
 
     def later_poll(self, *overrides: str) -> PollReport:
         """The poll of the next tick."""
@@ -392,7 +402,7 @@ class _Executioner:
 
 
 def _poll(definitions: Definitions, root: Composition, instance: DagsterInstance) -> bool:
-    return call(root, poll, definitions, instance).ok
+    return call(root, poll, definer(root), instance).ok
 
 
 def _live(

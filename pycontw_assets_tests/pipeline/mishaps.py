@@ -22,7 +22,7 @@ from pycontw_assets.definitions import build_definitions
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.orchestration.poll import PollReport, poll
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, fused_ledger
-from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline, TestClock, build_root, call
+from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline, TestClock, build_root, call, definer
 
 BROKE = 70
 _PARTS = ("kktix", "gather", "klaviyo", "ledger", "vault", "warehouse")
@@ -70,7 +70,7 @@ def poll_with(pipeline: Pipeline, moment: Fuse | None = None, instance: DagsterI
         parts["ledger"] = fused_ledger(root.ledger, moment)
         root = build_root(pipeline.settings, clock, waits=waits, **parts)
     definitions = build_definitions(root, interval_seconds=INTERVAL_SECONDS)
-    return call(root, poll, definitions, instance or pipeline.instance)
+    return call(root, poll, definer(root), instance or pipeline.instance)
 
 
 def _open_instance(pipeline: Pipeline) -> DagsterInstance:

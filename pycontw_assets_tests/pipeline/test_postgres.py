@@ -17,7 +17,7 @@ from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.crash_scenarios import changes, make_swift
-from pycontw_assets_tests.pipeline.harness import EDITION, Child, Command, Pipeline, call, describe
+from pycontw_assets_tests.pipeline.harness import EDITION, Child, Command, Pipeline, call, definer, describe
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints, Kind
 from pycontw_assets_tests.postgres import PostgresServer, age_leases
 
@@ -51,7 +51,7 @@ def served(install: Install, postgres: PostgresServer) -> Callable[..., Pipeline
 def dying(pipeline: Pipeline, points: KillPoints) -> Command:
     def run(definitions: Definitions, root: Composition, instance: DagsterInstance) -> bool:
         points.watch(vault=f"{root.settings.home}/vault", ledger=str(pipeline.ledger.engine.url.database))
-        return call(root, poll, definitions, instance).ok
+        return call(root, poll, definer(root), instance).ok
 
     return run
 
