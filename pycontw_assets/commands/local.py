@@ -89,24 +89,23 @@ def pipeline_of(settings: Settings) -> AskPipeline:
     """What the pipeline of the same home has recorded as its troubles; ``None`` before its first poll."""
     import sqlalchemy as sa
 
-    from pycontw_assets.alerts.problems import read_standing
-    from pycontw_assets.ledger.engine import LedgerError, open_reader
+    from pycontw_assets.ledger.engine import LedgerError
+    from pycontw_assets.ledger.ledger import Ledger
+    from pycontw_assets.ledger.problems import open_problems
     from pycontw_assets.sandbox.page.view import Refusal
 
     file = settings.ledger_file
-    engine = open_reader(settings.ledger_location)
 
     def ask() -> Sequence[Refusal] | None:
         if file and not file.exists():
-            return None  # looking must not make the file: its tables would be missing
+            return None
         try:
-            with engine.connect() as db:
-                standing = read_standing(db)
+            problems = open_problems(Ledger.reading(settings.ledger_location))
         except (sa.exc.SQLAlchemyError, LedgerError):
             return None
         return [
             Refusal(found.partition_key, f"{found.subject}: {found.text}", found.is_failure, found.since, found.times)
-            for found in standing
+            for found in problems
         ]
 
     return ask

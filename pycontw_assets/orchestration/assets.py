@@ -26,13 +26,13 @@ from dagster import (
     asset,
 )
 
-from pycontw_assets.authorize.guest_list import guests_lacking
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import holders_to_let_in
+from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.lists import count_list_changes, list_members
-from pycontw_assets.ledger.locks import process_identity
+from pycontw_assets.ledger.locks import LockName, process_identity
 from pycontw_assets.ledger.progress import headcount, invited_by, let_in
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.tables import LET_IN
@@ -342,7 +342,7 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
         outside = holders_to_let_in(services.ledger, partition.key, partition.edition, done=LET_IN)
         outcome = step.run(partition, snapshot.holders(services.pseudonymizer))
         entered = let_in(services.ledger, partition.edition, outside)
-        gaps = guest_list_gaps(guests_lacking(services.ledger))
+        gaps = guest_list_gaps(guest_list_state(services.ledger).lacking)
         findings += outcome.problems
         context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(
@@ -380,7 +380,7 @@ def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Ser
         if services.settings.pycontw_dry_run:
             return MaterializeResult(metadata={DRY_RUN: True, "name": mail.name, "version": mail.version})
         requests = services.request_counter("klaviyo")
-        with services.exclusive("klaviyo names"):
+        with services.exclusive(LockName.MAIL_SERVICE_NAMES):
             template_id = ensure_template(services.klaviyo, services.ledger, services.waits, mail)
         return MaterializeResult(
             metadata={
@@ -415,7 +415,7 @@ def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Service
             services.klaviyo,
             services.ledger,
             services.waits,
-            lambda: services.exclusive("klaviyo names"),
+            lambda: services.exclusive(LockName.MAIL_SERVICE_NAMES),
             partition,
             stored_orders(services, partition).holders(services.pseudonymizer),
         )
@@ -465,13 +465,13 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
         mail = services.mail(partition.edition)
 
         def template_id() -> str:
-            with services.exclusive("klaviyo names"):
+            with services.exclusive(LockName.MAIL_SERVICE_NAMES):
                 return ensure_template(services.klaviyo, services.ledger, services.waits, mail)
 
         step = campaign_step(services, partition, _poll_id(context), _overrides(context), template_id)
         refuse_lost_ledger(services, partition.edition)
         snapshot = stored_orders(services, partition)
-        with services.exclusive(f"invitations of {partition.key}"):
+        with services.exclusive(LockName.INVITATIONS, partition.key):
             begun_at = services.clock()
             outcome = step.run(partition, snapshot.holders(services.pseudonymizer))
         problems = outcome.problems

@@ -8,10 +8,11 @@ from contextlib import contextmanager, suppress
 from dagster import DagsterInstance, Failure
 from sqlalchemy.exc import SQLAlchemyError
 
-from pycontw_assets.alerts.problems import alarms_of, message
+from pycontw_assets.alerts.problems import alerts_of, by_cause, message, sent_with
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.problems import open_problems, record_failure, record_findings, record_sent, sent_alerts
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.pipeline.checks import unmatched
 from pycontw_assets.pipeline.composition import Services
@@ -38,7 +39,7 @@ def record_failures(services: Services, partition_key: str, subject: str) -> Ite
             if isinstance(error, Failure):
                 raise
             raise as_failure(error, **_outlook(services, partition_key, subject, error)) from None
-        services.problems.finished(partition_key, subject, findings)
+        record_findings(services.ledger, partition_key, subject, by_cause(subject, findings))
 
 
 @contextmanager
@@ -57,30 +58,34 @@ def observe_and_record(services: Services, instance: DagsterInstance) -> Tick:
         with suppress(SQLAlchemyError, LedgerError):
             send_alerts(services, [partition.key for partition in known_events(services.ledger).values()])
         raise
-    services.problems.finished("", _POLL, [*tick.problems, *tick.warnings, *unmatched(tick.discovery)])
+    findings = [*tick.problems, *tick.warnings, *unmatched(tick.discovery)]
+    record_findings(services.ledger, "", _POLL, by_cause(_POLL, findings))
     return tick
 
 
 def send_alerts(services: Services, known_keys: Collection[str]) -> None:
-    """Send what is new about the troubles that stand; what could not be sent is news again next time."""
-    troubles = services.problems
-    news = message(alarms_of(troubles.standing(), known_keys), troubles.told(), services.clock())
+    """Send what is new about the open problems; what could not be sent is news again next time."""
+    ledger, now = services.ledger, services.clock()
+    news = message(alerts_of(open_problems(ledger), known_keys), sent_alerts(ledger), now)
     if news and services.messenger.send(f"pycontw-assets: {news.title}", news.body):
-        troubles.remember(news)
+        record_sent(ledger, sent_with(news, now), news.over)
 
 
 def _record_failure(services: Services, partition_key: str, subject: str, error: BaseException) -> None:
     """A ledger that is itself the trouble cannot take it down; the run fails visibly all the same."""
     with suppress(SQLAlchemyError, LedgerError):
-        services.problems.failed(partition_key, subject, _cause(error) or subject, explain(error))
+        cause = _cause(error) or subject
+        record_failure(services.ledger, partition_key, subject, cause=cause, text=explain(error))
 
 
 def _outlook(services: Services, partition_key: str, subject: str, error: BaseException) -> dict[str, str]:
     """For whoever looks at the failed run. Never too late: other assets of the event may have failed before it."""
     failures = 1
     with suppress(SQLAlchemyError, LedgerError):
-        mine = [t for t in services.problems.standing() if (t.partition_key, t.subject) == (partition_key, subject)]
-        failures = sum(trouble.times for trouble in mine if trouble.is_failure)
+        problems = [
+            p for p in open_problems(services.ledger) if (p.partition_key, p.subject) == (partition_key, subject)
+        ]
+        failures = sum(problem.times for problem in problems if problem.is_failure)
     pause = pause_after(failures, pause_base(services.settings.poll_interval_seconds))
     when = f"{services.clock() + pause:%Y-%m-%d %H:%M:%S} UTC"
     return {"error_kind": type(error).__name__, "next_attempt": f"by itself, with the first poll after {when}"}

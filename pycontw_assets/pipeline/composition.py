@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.messenger import Messenger
-from pycontw_assets.alerts.problems import Problems
+from pycontw_assets.api.rate_limits import Windows
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
-from pycontw_assets.ledger.locks import lock
-from pycontw_assets.ledger.rate_limits import SharedRateLimiter, Windows
+from pycontw_assets.ledger.locks import LockName, lock
+from pycontw_assets.ledger.rate_slots import SharedRateLimiter
 from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.orchestration.links import Links
 from pycontw_assets.pseudonyms import Pseudonymizer
@@ -29,7 +29,6 @@ from pycontw_assets.vault.bucket_store import BucketStore
 from pycontw_assets.vault.vault import FolderStore, ObjectStore, Vault
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
     from google.cloud import bigquery
 
     from pycontw_assets.authorize.gather_client import GatherClient
@@ -131,11 +130,10 @@ class Services:
     def _limiter(self, service: str, windows: Windows, bundle: int = 1) -> SharedRateLimiter:
         """Shared through the ledger this process works with. Asking for a waits must not make one (``plan``)."""
 
-        def engine() -> sa.Engine | None:
-            ledger: Ledger | None = self.__dict__.get("ledger")
-            return ledger.engine if ledger else None
+        def ledger() -> Ledger | None:
+            return self.__dict__.get("ledger")
 
-        return SharedRateLimiter(engine, service, windows, bundle=bundle, clock=lambda: self.clock().timestamp())
+        return SharedRateLimiter(ledger, service, windows, bundle=bundle, clock=lambda: self.clock().timestamp())
 
     @cached_property
     def sender(self) -> Sender:
@@ -162,10 +160,6 @@ class Services:
         for name, list_id in self.settings.klaviyo_lists.items():
             record_remote_id(ledger, "list", name, list_id)
         return ledger
-
-    @cached_property
-    def problems(self) -> Problems:
-        return Problems(self.ledger)
 
     @cached_property
     def messenger(self) -> Messenger:
@@ -226,8 +220,8 @@ class Services:
             for event_id, mapping in self.settings.kktix_events.items()
         }
 
-    def exclusive(self, name: str) -> AbstractContextManager[None]:
-        return lock(self.ledger, name, sleep=self.waits.sleep)
+    def exclusive(self, name: LockName, partition_key: str = "") -> AbstractContextManager[None]:
+        return lock(self.ledger, name, partition_key, sleep=self.waits.sleep)
 
 
 def _bigquery_client(settings: Settings) -> bigquery.Client:

@@ -10,15 +10,12 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
-
-import sqlalchemy as sa
 
 from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.authorize.guest_list import Gather
-from pycontw_assets.ledger.engine import open_reader
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import locks, meta
+from pycontw_assets.ledger.ledger import copy_of
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.vault.vault import Vault
@@ -64,8 +61,7 @@ class DryRunVault(Vault):
 def dry_run_copy(services: Services) -> Iterator[Services]:
     """Services that read what ``services`` read; what they write is gone with the block."""
     with tempfile.TemporaryDirectory(prefix="pycontw-assets-") as folder:
-        ledger = Ledger(f"sqlite:///{folder}/ledger.sqlite", clock=services.clock)
-        _copy_ledger(services, ledger)
+        ledger = copy_of(services.settings.ledger_location, Path(folder), clock=services.clock)
         ledger.check_identity(services.pseudonymizer.fingerprint)
         yield Services(
             lambda: services.settings,
@@ -84,18 +80,3 @@ def _has_vault(services: Services) -> bool:
     """Asking for a vault makes its key in a new sandbox home, which would be a change."""
     settings = services.settings
     return settings.vault_key is not None or (settings.home / "vault.key").exists()
-
-
-def _copy_ledger(services: Services, target: Ledger) -> None:
-    file = services.settings.ledger_file
-    if file and not file.exists():
-        return
-    source = open_reader(services.settings.ledger_location)
-    present = set(sa.inspect(source).get_table_names())
-    with source.connect() as old, target.engine.begin() as new:
-        for table in meta.metadata.sorted_tables:
-            rows = old.execute(sa.select(table)).mappings().all() if table.name in present else []
-            # Who is at work on the original does not keep anybody from the copy.
-            if rows and table is not locks:
-                new.execute(sa.insert(table), [dict(row) for row in rows])
-    source.dispose()

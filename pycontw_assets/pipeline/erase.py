@@ -12,16 +12,16 @@ from dataclasses import dataclass, field, replace
 
 from pycontw_assets.api.client import NotFound, ServiceError
 from pycontw_assets.extract.orders import content_digest, count_reread_every_poll
-from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
 from pycontw_assets.ledger.lists import forget_members
+from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.people import entitlements_of, invitations_of, memberships_of, periods_of, remember_erased
 from pycontw_assets.ledger.polls import last_poll, record_poll, recorded_holders
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.orchestration.sensors import new_poll_id
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.masking import masked
-from pycontw_assets.pipeline.retention import is_purged
 from pycontw_assets.pipeline.steps import guest_list_step, load_rows, stored_snapshots
 from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
@@ -98,9 +98,9 @@ def erase(services: Services, wanted: str) -> Erased:
 
 
 def _erase_orders(services: Services, partition: EventPartition, address: str, key: str, result: Erased) -> None:
-    with services.exclusive(f"orders of {partition.key}"):
+    with services.exclusive(LockName.ORDERS, partition.key):
         snapshot = services.vault.read(partition.key)
-        if snapshot is None or is_purged(services, partition.key):
+        if snapshot is None or is_purged(services.ledger, partition.key):
             result.remains.append(f"{partition.key}: its orders left the vault before; a hashed row stays in its table")
             return
         mine = {number for number, record in snapshot.records.items() if _is_of(record, address)}
@@ -140,7 +140,7 @@ def _take_off(services: Services, key: str, result: Erased) -> None:
     for edition in sorted({period.edition for period in periods_of(services.ledger, key)} & known.keys()):
         if key not in grants_without_ticket(services.ledger, edition):
             periods = [period for period in periods_of(services.ledger, key) if period.edition == edition]
-            is_ours = any(period.state != "revoked" and period.ours for period in periods)
+            is_ours = any(period.state != "revoked" and period.added_by_us for period in periods)
             if is_ours and not entitlements_of(services.ledger, key):
                 result.problems.append(
                     f"edition {edition}: not taken off the guest list, because the orders of some event are not read "
@@ -151,7 +151,7 @@ def _take_off(services: Services, key: str, result: Erased) -> None:
         result.problems += outcome.problems
         if key not in current_grants(services.ledger, edition):
             result.done.append(f"edition {edition}: off the Gather guest list")
-    if any(period.state == "granted" and not period.ours for period in periods_of(services.ledger, key)):
+    if any(period.state == "granted" and not period.added_by_us for period in periods_of(services.ledger, key)):
         result.remains.append("Gather: an entry somebody else made, or made their own. Remove it there if wanted")
 
 

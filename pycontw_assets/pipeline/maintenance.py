@@ -10,9 +10,21 @@ from datetime import date
 
 from dagster import DagsterInstance
 
-from pycontw_assets.alerts.sales_report import Counts, Figures, Report, Sales, Ticket, count, report
+from pycontw_assets.alerts.sales_report import Report, count, report
 from pycontw_assets.alerts.unreachable import unreachable_buyers
-from pycontw_assets.ledger.locks import Busy, lock
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.locks import Busy, LockName, lock
+from pycontw_assets.ledger.problems import open_problems
+from pycontw_assets.ledger.sales import (
+    Counts,
+    Figures,
+    Ticket,
+    edition_before,
+    last_report_day,
+    record_report,
+    record_sales,
+    sales_by_day,
+)
 from pycontw_assets.orchestration.prune_dagster_storage import prune_dagster_storage
 from pycontw_assets.orchestration.run_recording import best_effort
 from pycontw_assets.pipeline.composition import Services
@@ -20,7 +32,7 @@ from pycontw_assets.pipeline.expiry import expiring
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.retention import purge_expired
 
-_TOLD = "sales told"
+_SALES = "sales"
 
 
 def run_maintenance(services: Services, instance: DagsterInstance, tick: Tick) -> None:
@@ -29,7 +41,10 @@ def run_maintenance(services: Services, instance: DagsterInstance, tick: Tick) -
         purge_expired(services, tick.listed)
         prune_dagster_storage(instance)
     with best_effort(services, "the search for unreachable buyers") as findings:
-        findings += unreachable_buyers(services, instance, tick)
+        on_sale = [(fact.partition, fact.poll) for _, fact in sorted(tick.facts.items()) if fact.book is not None]
+        findings += unreachable_buyers(
+            on_sale, ledger=services.ledger, vault=services.vault, pseudonymizer=services.pseudonymizer
+        )
     with best_effort(services, "the sales report"):
         tell_sales(services, tick)
 
@@ -40,14 +55,13 @@ def tell_sales(services: Services, tick: Tick) -> None:
     if edition is None or _was_told(services, today) or not _is_counted(tick):
         return
     # Whoever holds it is telling them now.
-    with suppress(Busy), lock(services.ledger, "sales report", wait_seconds=0):
+    with suppress(Busy), lock(services.ledger, LockName.SALES_REPORT, wait_seconds=0):
         if _was_told(services, today):
             return
-        sales = Sales(services.ledger)
-        sales.record(edition, today, _figures(services, tick))
-        news = _report(sales, edition)
+        record_sales(services.ledger, edition, today, _figures(services, tick))
+        news = _report(services.ledger, edition)
         if news is None or services.messenger.send(f"pycontw-assets: {news.title}", f"{news.body}\n{_state(services)}"):
-            services.ledger.note(_TOLD, today.isoformat())
+            record_report(services.ledger, _SALES, today)
 
 
 def _is_counted(tick: Tick) -> bool:
@@ -58,7 +72,8 @@ def _is_counted(tick: Tick) -> bool:
 
 def _was_told(services: Services, today: date) -> bool:
     # Not equal but "not before": a clock that was set back must not tell a day again.
-    return (services.ledger.noted(_TOLD) or "") >= today.isoformat()
+    last = last_report_day(services.ledger, _SALES)
+    return last is not None and last >= today
 
 
 def _figures(services: Services, tick: Tick) -> Figures:
@@ -72,13 +87,13 @@ def _figures(services: Services, tick: Tick) -> Figures:
     return found
 
 
-def _report(sales: Sales, edition: str) -> Report | None:
-    earlier = sales.edition_before(edition)
-    days = sales.days(edition)
-    return report(edition, days, (earlier, sales.days(earlier)) if earlier else None) if days else None
+def _report(ledger: Ledger, edition: str) -> Report | None:
+    earlier = edition_before(ledger, edition)
+    days = sales_by_day(ledger, edition)
+    return report(edition, days, (earlier, sales_by_day(ledger, earlier)) if earlier else None) if days else None
 
 
 def _state(services: Services) -> str:
     """No sales is one thing, not polling another."""
-    standing = len(services.problems.standing())
-    return f"KKTIX was polled just now; open problems: {standing or 'none'}"
+    count_open = len(open_problems(services.ledger))
+    return f"KKTIX was polled just now; open problems: {count_open or 'none'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -10,16 +9,17 @@ from datetime import datetime, timezone
 
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 
-from pycontw_assets.authorize.guest_list import enter_space, is_due
+from pycontw_assets.authorize.guest_list import is_due
 from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import read_books
 from pycontw_assets.ledger.batches import find_newcomers, invitations_without_access, unfinished_batches
-from pycontw_assets.ledger.events import known_events, register_events
+from pycontw_assets.ledger.events import is_purged, known_events, register_events
 from pycontw_assets.ledger.grants import grants_without_ticket, holders_to_let_in
+from pycontw_assets.ledger.guest_lists import enter_space
 from pycontw_assets.ledger.lists import count_list_changes
 from pycontw_assets.ledger.locks import is_dead
-from pycontw_assets.ledger.polls import last_poll, record_stale_events
+from pycontw_assets.ledger.polls import last_poll, news_since, record_news_since, record_stale_events
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.tables import LET_IN, GrantState
 from pycontw_assets.pipeline.composition import Services
@@ -34,13 +34,11 @@ from pycontw_assets.pipeline.reconcile import (
     pause_base,
     table_asset,
 )
-from pycontw_assets.pipeline.retention import is_purged
 from pycontw_assets.pipeline.steps import without_erased
 from pycontw_assets.records import FAMILIES, EventPartition
 
 PARTITION_TAG = "dagster/partition"
 OWNER_TAG = "pycontw/owner"
-_STALE_SINCE = "unread since"
 _HISTORY = 50  # runs of an event looked back at: enough for the pause to reach its cap
 _AT_WORK = [
     DagsterRunStatus.QUEUED,
@@ -114,12 +112,12 @@ def observe(services: Services, instance: DagsterInstance) -> Tick:
 
 def _stale_since(services: Services, facts: Mapping[str, EventFacts]) -> dict[str, datetime]:
     """Since when there is news of an event that no poll has taken in, kept over ticks; written when that changes."""
-    now, noted = services.clock(), json.loads(services.ledger.noted(_STALE_SINCE) or "{}")
+    now, before = services.clock(), news_since(services.ledger)
     unread = [key for key, fact in facts.items() if is_stale(fact, now) or (fact.book and fact.book.problem)]
-    since = {key: noted.get(key, now.isoformat()) for key in sorted(unread)}
-    if since != noted:
-        services.ledger.note(_STALE_SINCE, json.dumps(since))
-    return {key: _last_in_line(facts[key], datetime.fromisoformat(text)) for key, text in since.items()}
+    since = {key: before.get(key, now) for key in sorted(unread)}
+    if since != before:
+        record_news_since(services.ledger, since)
+    return {key: _last_in_line(facts[key], moment) for key, moment in since.items()}
 
 
 def _last_in_line(fact: EventFacts, stale_since: datetime) -> datetime:
@@ -138,7 +136,7 @@ def _ended(services: Services, discovery: Discovery) -> list[EventPartition]:
         for partition in known_events(services.ledger).values()
         if partition.edition == discovery.edition
         and partition.event_id not in listed | ignored
-        and not is_purged(services, partition.key)
+        and not is_purged(services.ledger, partition.key)
     ]
 
 

@@ -17,6 +17,7 @@ from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.ledger.batches import Batch, invitations_in, release_invitations
 from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
 from pycontw_assets.pipeline.composition import Services
@@ -237,7 +238,7 @@ def _counts(written: Restoration) -> dict[str, int]:
         "events": len(written.partitions),
         "ticket holders": len(written.grants),
         **grants,
-        "guests of others": sum(not grant.ours for grant in written.grants),
+        "guests of others": sum(not grant.added_by_us for grant in written.grants),
         "invited": invitations["accepted"],
         "unreachable": invitations["unreachable"],
         "batches": len(written.batches),
@@ -287,12 +288,12 @@ def mark_people_invited(services: Services, edition: str, lines: Iterable[str]) 
 def release_batch(services: Services, batch_key: str) -> int:
     """Take the people out of a batch that ended unsent, so that the next poll invites them; how many."""
     batch = find_batch(services.ledger, batch_key)
-    with services.exclusive(f"invitations of {batch.partition_key}"):
+    with services.exclusive(LockName.INVITATIONS, batch.partition_key):
         reason = refusal(find_batch(services.ledger, batch_key), campaign_status(services.klaviyo, batch))
         if reason:
             raise LedgerError(f"batch {batch_key} is not released: {reason}. Nothing was changed")
         # Who was adopted meanwhile was invited by other means.
         items = invitations_in(services.ledger, batch_key)
-        people = [item.address_key for item in items if item.state != "adopted"]
+        people = [item.address_key for item in items if item.state != "marked"]
         release_invitations(services.ledger, batch_key, people)
     return len(people)

@@ -10,8 +10,8 @@ from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
 
-from pycontw_assets.ledger.events import known_events
-from pycontw_assets.ledger.locks import Busy
+from pycontw_assets.ledger.events import is_purged, known_events, record_purge
+from pycontw_assets.ledger.locks import Busy, LockName
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.records import EventPartition, OrderSnapshot
@@ -33,27 +33,13 @@ def expired(services: Services) -> list[EventPartition]:
     before = services.clock() - timedelta(days=services.settings.retention_days)
     polls = {p: last_poll(services.ledger, p.key) for p in known_events(services.ledger).values()}
     old = [partition for partition, poll in polls.items() if poll and poll.polled_at <= before]
-    return [partition for partition in old if not is_purged(services, partition.key)]
-
-
-def is_purged(services: Services, partition_key: str) -> bool:
-    return bool(services.ledger.noted(_purged(partition_key)))
-
-
-def no_longer_purged(services: Services, partition_key: str) -> None:
-    """The event is listed again, so its orders are read again."""
-    if is_purged(services, partition_key):
-        services.ledger.note(_purged(partition_key), "")
+    return [partition for partition in old if not is_purged(services.ledger, partition.key)]
 
 
 def _purge(services: Services, partition: EventPartition) -> None:
     """What is left counts as a snapshot being read again: that somebody is not in it says nothing about them."""
-    with services.exclusive(f"orders of {partition.key}"):
+    with services.exclusive(LockName.ORDERS, partition.key):
         snapshot = services.vault.read(partition.key)
         if snapshot is not None:
             services.vault.write(OrderSnapshot(partition, rebuilding=True, generation=snapshot.generation))
-        services.ledger.note(_purged(partition.key), services.clock().isoformat())
-
-
-def _purged(partition_key: str) -> str:
-    return f"purged {partition_key}"
+        record_purge(services.ledger, partition.key)

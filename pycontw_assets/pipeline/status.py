@@ -7,8 +7,8 @@ from datetime import datetime
 
 from dagster import DagsterInstance
 
-from pycontw_assets.alerts.problems import Problem
 from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.problems import Problem, open_problems
 from pycontw_assets.ledger.progress import headcount
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.doctor import Finding, instance_findings
@@ -45,7 +45,7 @@ def look_up(services: Services, instance: DagsterInstance) -> Status:
     return Status(
         edition,
         tuple(events),
-        tuple(services.problems.standing()),
+        tuple(open_problems(services.ledger)),
         tuple(instance_findings(services, instance)),
     )
 

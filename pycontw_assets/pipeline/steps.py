@@ -17,7 +17,8 @@ from pycontw_assets.extract.orders import (
     next_refresh,
 )
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
-from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.events import cancel_purge, known_events
+from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.people import erased_ids
 from pycontw_assets.ledger.polls import Poll, last_poll, record_load, record_poll, recorded_holders
 from pycontw_assets.load.checks import refuse_misleading
@@ -25,7 +26,6 @@ from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Outcome
 from pycontw_assets.load.warehouse import content_digest as table_digest
 from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.retention import no_longer_purged
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.vault.vault import VaultError
@@ -83,7 +83,7 @@ def read_orders(services: Services, partition: EventPartition, overrides: frozen
     """Poll the event, keep its orders, and only then let the ledger know of them."""
     earlier = last_poll(services.ledger, partition.key)
     refresh = timedelta(seconds=services.settings.refresh_seconds)
-    with services.exclusive(f"orders of {partition.key}"):
+    with services.exclusive(LockName.ORDERS, partition.key):
         fresh = services.fresh_books.pop(partition.event_id, None)
         outcome = take_snapshot(
             services.kktix,
@@ -108,9 +108,10 @@ def read_orders(services: Services, partition: EventPartition, overrides: frozen
             refresh_at=next_refresh(snapshot, refresh),
             content_digest=digest,
             problem=outcome.problem,
+            without_address=snapshot.unreachable_tickets(),
         )
         record_poll(services.ledger, partition.edition, poll, holders)
-        no_longer_purged(services, partition.key)
+        cancel_purge(services.ledger, partition.key)
     return OrdersRead(outcome, digest)
 
 
@@ -131,7 +132,7 @@ def guest_list_step(services: Services, poll_id: str, overrides: frozenset[str])
         services.gather,
         services.ledger,
         services.pseudonymizer,
-        lambda: services.exclusive("gather guest list"),
+        lambda: services.exclusive(LockName.GUEST_LIST),
         poll_id,
         services.settings.revoke_limit,
         overrides,
@@ -145,7 +146,7 @@ def campaign_step(
         services.klaviyo,
         services.ledger,
         services.waits,
-        lambda: services.exclusive("klaviyo names"),
+        lambda: services.exclusive(LockName.MAIL_SERVICE_NAMES),
         services.sender,
         services.mail(partition.edition),
         template,

@@ -173,7 +173,7 @@ def _passage(
 def _guest_list(period: AccessPeriod | None) -> str:
     if period is None:
         return "never let in"
-    by = "by us" if period.ours else "by hand, before us"
+    by = "by us" if period.added_by_us else "by hand, before us"
     if period.state == "granted":
         return f"on it, {by}, seen there {at(period.granted_at)}"
     if period.state == "assumed":
@@ -191,7 +191,7 @@ def _invitation(current: Invited | None, latest: Invited | None, now: datetime) 
         return "none for the present ticket; an earlier one was answered for" if latest else "none yet"
     if current.state == "unreachable":
         return f"not reachable: {current.reason}"
-    if current.state == "adopted":
+    if current.state == "marked":
         return "invited by other means (adopted)"
     if current.state == "claimed":
         return f"in batch {current.batch_key}, which is being prepared"
@@ -234,7 +234,7 @@ def _next_without_ticket(conditions: set[Condition], period: AccessPeriod | None
         return "every poll tries to read it again; access follows by itself"
     if "unpaid" in conditions:
         return "every poll looks; once KKTIX says paid, access and invitation follow within one poll"
-    if period and period.state != "revoked" and period.ours:
+    if period and period.state != "revoked" and period.added_by_us:
         return "the next poll takes them off the guest list"
     return "nothing: there is no usable ticket"
 

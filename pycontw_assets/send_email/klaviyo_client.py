@@ -22,7 +22,7 @@ from pycontw_assets.api.client import (
     Reply,
     Unavailable,
 )
-from pycontw_assets.ledger.rate_limits import RateLimiter
+from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets.send_email import klaviyo_records as records
 from pycontw_assets.send_email.klaviyo_records import (
     Campaign,

@@ -27,13 +27,13 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from dagster import DagsterInstance, Definitions
 
+from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.commands.instance import prepare_instance
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.rate_limits import RateLimiter
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.orchestration.poll import PollReport, poll
 from pycontw_assets.pipeline.composition import Services

@@ -80,7 +80,7 @@ def _open_instance(pipeline: Pipeline) -> DagsterInstance:
 
 def _step_aside(services: Services) -> None:
     """Who is waited for may be waiting for this one to end: give up at once instead of after two minutes."""
-    services.exclusive = lambda name: lock(services.ledger, name, wait_seconds=0)  # type: ignore[method-assign]
+    services.exclusive = functools.partial(lock, services.ledger, wait_seconds=0)  # type: ignore[method-assign]
 
 
 def poll_in_fork(

@@ -25,6 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.polls import recorded_holders
 from pycontw_assets.orchestration.poll import PollReport
 from pycontw_assets.pseudonyms import normalise_address
@@ -359,7 +360,7 @@ class Sale(RuleBasedStateMachine):
 
     def _cut_list(self, shown: int) -> None:
         """So that it can be noticed: two guests or more of those who were there when it last read well."""
-        seen = min(int(self.pipeline.ledger.noted("guest list size") or 0), len(self.world.gather.guests))
+        seen = min(guest_list_state(self.pipeline.ledger).size or 0, len(self.world.gather.guests))
         if seen >= 2:
             self.world.gather.switches.shown_guests = shown % (seen - 1)
             self._cut = True

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import yaml
 from dagster import AssetKey, DagsterEventType, RunsFilter
 
-from pycontw_assets.ledger.locks import lock
+from pycontw_assets.ledger.locks import LockName, lock
 from pycontw_assets.orchestration.prune_dagster_storage import KEPT, Kept, prune_dagster_storage
 from pycontw_assets.pipeline.expiry import REVISION_ENDS
 from pycontw_assets.pipeline.observe import observe
@@ -218,7 +218,7 @@ def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipe
 @pytest.mark.thorough
 def test_who_finds_another_process_telling_leaves_it_to_that(pipeline: Pipeline, channel: Channel) -> None:
     pipeline.clock.advance(DAY_SECONDS)
-    with lock(pipeline.ledger, "sales report"):
+    with lock(pipeline.ledger, LockName.SALES_REPORT):
         assert pipeline.poll().ok
     assert channel.sent == []
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance, Definitions
 
-from pycontw_assets.ledger.locks import TTL, lock_owner, take_lock
+from pycontw_assets.ledger.locks import TTL, LockName, lock_owner, take_lock
 from pycontw_assets.orchestration.poll import PollReport
 from pycontw_assets.orchestration.run_recording import observe_and_record
 from pycontw_assets.orchestration.sensors import missing_partitions
@@ -164,7 +164,7 @@ def test_what_a_killed_process_held_is_free_at_once(shared: Callable[..., Pipeli
     child.go()
     assert child.join() == -9
     key = f"{EDITION}-individual-{event}"
-    assert lock_owner(pipeline.ledger, f"invitations of {key}")
+    assert lock_owner(pipeline.ledger, LockName.INVITATIONS, key)
     before = pipeline.clock.skipped
     assert STEPS_ASIDE not in describe(pipeline.poll())
     assert pipeline.clock.skipped - before < 60
@@ -180,8 +180,9 @@ def test_what_a_machine_held_that_is_gone_is_free_when_it_expires(
     make_swift(world)
     pipeline = shared()
     world.sell(event)
-    name = f"invitations of {EDITION}-individual-{event}"
-    assert take_lock(pipeline.ledger, name, "elsewhere~1~1/4711/1/a", 100 * TTL, lambda _owner: False) is None
+    key = f"{EDITION}-individual-{event}"
+    owner = "elsewhere~1~1/4711/1/a"
+    assert take_lock(pipeline.ledger, LockName.INVITATIONS, key, owner=owner, ttl=100 * TTL) is None
     assert "process 4711 on elsewhere is at work on it" in describe(pipeline.poll())
     assert pipeline.mailed() == []
     pass_time(pipeline, 100 * TTL.total_seconds())

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import requests
 
-from pycontw_assets.alerts.problems import Troubles
 from pycontw_assets.commands.local import pipeline_of
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.problems import record_findings
 from pycontw_assets.sandbox.page.view import MOST_SHOWN, Refusal
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.weather import WEATHERS
@@ -239,9 +239,9 @@ def test_the_troubles_are_those_of_the_same_home_and_looking_leaves_nothing_behi
     assert ask() is None
     assert not settings.home.exists()
     settings.home.mkdir()
-    troubles = Troubles(Ledger(f"sqlite:///{settings.home}/ledger.sqlite"))
+    ledger = Ledger(f"sqlite:///{settings.home}/ledger.sqlite")
     assert ask() == []
-    troubles.finished("2031-individual-90001", "gather_guestlist", ["12 revocations are due"])
+    record_findings(ledger, "2031-individual-90001", "gather_guestlist", {"revocations": "12 revocations are due"})
     ((key, text, is_failure, times),) = [(r.partition_key, r.text, r.is_failure, r.times) for r in ask() or ()]
     assert (key, text, is_failure, times) == (
         "2031-individual-90001",

@@ -63,7 +63,7 @@ def klaviyo(clock: FakeClock) -> FakeKlaviyo:
 def let_in(ledger: Any, *addresses: str) -> None:
     """They hold a ticket, and the guest list was seen to hold them."""
     record_holders(ledger, addresses)
-    intend_grants(ledger, EDITION, PARTITION.key, keys(*addresses), ours=True, state="granted")
+    intend_grants(ledger, EDITION, PARTITION.key, keys(*addresses), added_by_us=True, state="granted")
 
 
 def step(klaviyo: Any, ledger: Any, **options: Any) -> CampaignStep:
@@ -109,7 +109,7 @@ def test_every_newcomer_gets_one_mail_and_the_next_poll_calls_nobody(klaviyo: Fa
 def test_who_was_not_seen_on_the_guest_list_is_not_mailed(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     record_holders(ledger, [ONE])
     for state in ("intended", "revoking"):
-        intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), ours=True)
+        intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), added_by_us=True)
         set_grants(ledger, EDITION, keys(ONE), state)  # type: ignore[arg-type]
         invite(klaviyo, ledger, ONE)
     assert not klaviyo.mailed
@@ -151,7 +151,7 @@ def test_who_buys_again_after_a_revocation_is_invited_again(klaviyo: FakeKlaviyo
 def test_one_address_in_two_events_gets_one_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     let_in(ledger, ONE, TWO)
     record_holders(ledger, [ONE, THREE], OTHER_PARTITION)
-    intend_grants(ledger, EDITION, OTHER_PARTITION.key, keys(THREE), ours=True, state="granted")
+    intend_grants(ledger, EDITION, OTHER_PARTITION.key, keys(THREE), added_by_us=True, state="granted")
     invite(klaviyo, ledger, ONE, TWO)
     step(klaviyo, ledger).run(OTHER_PARTITION, holders(ONE, THREE))
     assert klaviyo.mailed == {ONE: 1, TWO: 1, THREE: 1}

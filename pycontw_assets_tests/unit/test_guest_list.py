@@ -552,10 +552,10 @@ def test_the_decision_never_removes_a_foreign_entry_or_a_holder(
     wanted: set[str], states: dict[str, Any], present: dict[str, Any]
 ) -> None:
     grants = {k: Grant(EDITION, k, 1, PARTITION.key, state, ours) for k, (state, ours) in states.items()}
-    without_ticket = {key for key, grant in grants.items() if grant.ours and key not in wanted}
+    without_ticket = {key for key, grant in grants.items() if grant.added_by_us and key not in wanted}
     change = decide(wanted, grants, without_ticket, present)
     for key in change.revoke:
-        assert grants[key].ours
+        assert grants[key].added_by_us
         assert key not in wanted
         assert (
             present[key] is None or not isinstance(present[key], dict) or present[key].get("affiliation") != "Speaker"
@@ -615,7 +615,7 @@ def test_killed_at_any_moment_the_next_polls_bring_the_list_in_line() -> None:
 
 
 def test_pauses_between_attempts_stay_below_a_day(ledger: Ledger) -> None:
-    intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), ours=True)
+    intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), added_by_us=True)
     for _ in range(100):
         postpone_grants(ledger, EDITION, keys(ONE), timedelta(minutes=5), timedelta(days=1))
     (grant,) = current_grants(ledger, EDITION).values()
@@ -630,7 +630,7 @@ def test_a_truncated_list_makes_no_attendee_of_a_speaker_who_bought_a_ticket(led
     run(gather, ledger, *MANY[:10], "speaker@example.org")
     assert gather.entries["speaker@example.org"] == SPEAKER["speaker@example.org"]
     (key,) = keys("speaker@example.org")
-    assert not current_grants(ledger, EDITION)[key].ours
+    assert not current_grants(ledger, EDITION)[key].added_by_us
 
 
 def test_a_write_without_effect_is_tried_again_by_the_next_poll(ledger: Ledger) -> None:

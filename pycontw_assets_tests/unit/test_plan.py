@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from pycontw_assets.commands.polling import describe_poll
 from pycontw_assets.extract.events import Discovery, Unmatched
 from pycontw_assets.ledger.events import known_events, register_events
 from pycontw_assets.ledger.grants import current_grants, intend_grants
-from pycontw_assets.ledger.locks import lock_owner
+from pycontw_assets.ledger.locks import LockName, lock_owner
+from pycontw_assets.ledger.sales import last_report_day, record_report
 from pycontw_assets.orchestration.poll import PollReport, RunReport
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.dry_run import DryRunGuestList, DryRunVault, dry_run_copy
@@ -25,6 +27,7 @@ from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.settings import load_settings
 
 PARTITION = EventPartition(90001, "2031", "individual")
+KEPT = date(2031, 6, 1)
 KEY = "2031-individual-90001"
 
 
@@ -82,20 +85,21 @@ def test_rehearsed_orders_hide_the_stored_ones_and_leave_them() -> None:
 def test_a_shadow_remembers_what_the_ledger_does_and_forgets_what_it_learns(tmp_path: Path) -> None:
     services = services_in(tmp_path)
     register_events(services.ledger, [PARTITION])
-    services.ledger.note("a note", "kept")
+    record_report(services.ledger, "sales", KEPT)
     with dry_run_copy(services) as copy:
         assert known_events(copy.ledger) == {90001: PARTITION}
-        assert copy.ledger.noted("a note") == "kept"
-        copy.ledger.note("a note", "changed")
-        intend_grants(copy.ledger, "2031", KEY, ["0" * 64], ours=True)
-    assert services.ledger.noted("a note") == "kept"
+        assert last_report_day(copy.ledger, "sales") == KEPT
+        record_report(copy.ledger, "sales", KEPT + timedelta(days=1))
+        intend_grants(copy.ledger, "2031", KEY, ["0" * 64], added_by_us=True)
+    assert last_report_day(services.ledger, "sales") == KEPT
     assert current_grants(services.ledger, "2031") == {}
 
 
 def test_a_lease_on_the_original_does_not_hold_up_its_shadow(tmp_path: Path) -> None:
     services = services_in(tmp_path)
-    with services.exclusive("gather guest list"), dry_run_copy(services) as copy, copy.exclusive("gather guest list"):
-        assert lock_owner(copy.ledger, "gather guest list")
+    name = LockName.GUEST_LIST
+    with services.exclusive(name), dry_run_copy(services) as copy, copy.exclusive(name):
+        assert lock_owner(copy.ledger, name)
 
 
 def test_a_shadow_of_nothing_makes_nothing(tmp_path: Path) -> None:
