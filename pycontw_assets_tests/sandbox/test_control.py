@@ -245,9 +245,9 @@ def test_reading_problems_leaves_no_files(tmp_path):
     assert ask() is None
     assert not settings.home.exists()
     settings.home.mkdir()
-    troubles = Problems(Ledger(f"sqlite:///{settings.home}/ledger.sqlite"))
+    problems = Problems(Ledger(f"sqlite:///{settings.home}/ledger.sqlite"))
     assert ask() == []
-    troubles.finished("2031-individual-90001", "gather_guestlist", ["12 revocations are due"])
+    problems.finished("2031-individual-90001", "gather_guestlist", ["12 revocations are due"])
     ((key, text, is_failure, times),) = [(r.partition_key, r.text, r.is_failure, r.times) for r in ask() or ()]
     assert (key, text, is_failure, times) == (
         "2031-individual-90001",
