@@ -204,5 +204,5 @@ def _port(preferred: int = 0) -> int:
     raise Unusable("no free port on 127.0.0.1")
 
 
-def _interrupt(_tag_run_owner: int, _frame: object) -> None:
+def _interrupt(_signal_number: int, _frame: object) -> None:
     raise KeyboardInterrupt

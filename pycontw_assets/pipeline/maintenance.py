@@ -74,7 +74,7 @@ def expiring(now: datetime) -> Iterator[str]:
 
 
 def report_sales(tick: Tick, *, ledger: Ledger, vault: OrdersStore, alerts: Messenger) -> None:
-    """Report the sales once per day of UTC, while anything is on sale. The day begins at eight in the morning in Taipei."""
+    """Report the sales once per UTC day while anything is on sale. The day begins at eight in the morning in Taipei."""
     edition, today = tick.discovery.edition, ledger.clock().date()
     if edition is None or _was_reported(ledger, today) or not _is_counted(tick):
         return

@@ -51,7 +51,7 @@ class Fused:
 
 
 def fused_ledger(ledger: Ledger, fuse: Fuse) -> Ledger:
-    """The same ledger with a fuse around each of its transactions."""
+    """Return the same ledger with a fuse around each of its transactions."""
     fused = copy.copy(ledger)
     fused.engine = cast(sa.Engine, _FusedEngine(ledger.engine, fuse))
     return fused

@@ -25,11 +25,6 @@ class FakeGather:
         self._stale_left = 0
 
     @property
-    def troubles(self) -> CallFaults:
-        """The old name of ``faults``, until all tests use the new one."""
-        return self.faults
-
-    @property
     def calls(self) -> Any:
         return self.faults.calls
 

@@ -58,11 +58,6 @@ class FakeKlaviyo:
         self._numbers = count(1)
 
     @property
-    def troubles(self) -> CallFaults:
-        """The old name of ``faults``, until all tests use the new one."""
-        return self.faults
-
-    @property
     def calls(self) -> Counter[str]:
         return self.faults.calls
 

@@ -21,6 +21,7 @@ from pycontw_assets.api.client import ServiceError
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.orchestration.poll import PollReport, poll
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, fused_ledger
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline, TestClock, build_root, call, definer
 
@@ -69,7 +70,6 @@ def poll_with(pipeline: Pipeline, moment: Fuse | None = None, instance: DagsterI
         parts: dict[str, Any] = {name: Fused(part, moment) for name, part in clients.items() if part is not None}
         parts["ledger"] = fused_ledger(root.ledger, moment)
         root = build_root(pipeline.settings, clock, waits=waits, **parts)
-    definitions = build_definitions(root, interval_seconds=INTERVAL_SECONDS)
     return call(root, poll, definer(root), instance or pipeline.instance)
 
 

@@ -56,7 +56,7 @@ def test_a_remembered_id_of_a_person_is_taken_without_a_look(
 def test_after_an_unknown_creation_the_name_is_looked_up_twice(
     klaviyo: FakeKlaviyo, ledger: Ledger, waits: WaitPolicy, clock: FakeClock
 ) -> None:
-    klaviyo.troubles.lose_reply("create_list", acted=False, times=2)
+    klaviyo.faults.lose_reply("create_list", acted=False, times=2)
     with pytest.raises(Unavailable):
         ensure_list(klaviyo, ledger, waits, name="x")  # type: ignore[arg-type]
     assert clock.slept == [waits.second_look]

@@ -65,7 +65,7 @@ def test_a_refused_address_is_counted_once_and_not_tried_for_ever(klaviyo: FakeK
 def test_a_lost_reply_to_the_creation_of_the_list_is_made_good_at_once(
     klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool
 ) -> None:
-    klaviyo.troubles.lose_reply("create_list", acted=acted)
+    klaviyo.faults.lose_reply("create_list", acted=acted)
     sync(klaviyo, ledger, TWO)
     assert klaviyo.members(NAME) == {TWO}
     assert len(klaviyo.lists) == 1
@@ -77,7 +77,7 @@ def test_a_lost_reply_is_made_good_by_the_next_poll(
     klaviyo: FakeKlaviyo, ledger: Ledger, call: str, acted: bool
 ) -> None:
     sync(klaviyo, ledger, ONE)
-    klaviyo.troubles.lose_reply(call, acted=acted)
+    klaviyo.faults.lose_reply(call, acted=acted)
     with pytest.raises(Unavailable):
         sync(klaviyo, ledger, TWO)
     sync(klaviyo, ledger, TWO)

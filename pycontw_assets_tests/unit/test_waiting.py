@@ -40,8 +40,8 @@ def snapshot(*records: AttendeeRecord) -> OrderSnapshot:
     ("stamp", "changed_at", "paid"),
     [
         (SEEN - timedelta(minutes=3), SEEN, SEEN - timedelta(minutes=3)),  # paid before we first looked
-        (SEEN + timedelta(minutes=8), LATER, SEEN + timedelta(minutes=8)),  # paid while we record_failures
-        (SEEN - timedelta(minutes=3), LATER, LATER),  # paid while we record_failures, and the stamp did not move
+        (SEEN + timedelta(minutes=8), LATER, SEEN + timedelta(minutes=8)),  # paid while the pipeline watched
+        (SEEN - timedelta(minutes=3), LATER, LATER),  # paid while the pipeline watched, and the stamp did not move
         (LATER + timedelta(minutes=1), LATER, LATER),  # KKTIX's clock is ahead of ours
         (None, LATER, LATER),
     ],
