@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 MOST_FILES = {"pycontw_assets": 8}  # every other folder: 14, but for commands, which has a file per command
 KNOW_DAGSTER = ("orchestration", "definitions")
-# Outside these two: commands and scratch installations that open the instance, and Google's client as Dagster builds it.
+# Outside these two: commands and scratch installations that open the instance.
 OPEN_THE_INSTANCE = ("commands", "play")
 
 
@@ -208,7 +208,8 @@ def test_a_wrong_environment_does_not_keep_the_definitions_from_loading(tmp_path
 def test_the_definitions_load_when_a_private_name_of_dagster_moves(tmp_path: Path) -> None:
     """Only the pruning of old history looks into Dagster's tables; it is imported where it runs, in a best effort."""
     program = (
-        "from dagster._core.storage.event_log import schema; del schema.AssetEventTagsTable, schema.SqlEventLogStorageTable\n"
+        "from dagster._core.storage.event_log import schema\n"
+        "del schema.AssetEventTagsTable, schema.SqlEventLogStorageTable\n"
         "import pycontw_assets.definitions"
     )
     environment = {"HOME": str(tmp_path), "PATH": ""}

@@ -157,11 +157,11 @@ class Erasure:
         for edition in sorted({period.edition for period in periods_of(self.ledger, key)} & known.keys()):
             if key not in grants_without_ticket(self.ledger, edition):
                 periods = [period for period in periods_of(self.ledger, key) if period.edition == edition]
-                is_ours = any(period.state != "revoked" and period.added_by_us for period in periods)
-                if is_ours and not entitlements_of(self.ledger, key):
+                is_added_by_us = any(period.state != "revoked" and period.added_by_us for period in periods)
+                if is_added_by_us and not entitlements_of(self.ledger, key):
                     result.problems.append(
-                        f"edition {edition}: not taken off the guest list, because the orders of some event are not read "
-                        "and the person may hold a ticket there. The poll that reads them takes care of it"
+                        f"edition {edition}: not taken off the guest list, because the orders of some event are not "
+                        "read and the person may hold a ticket there. The poll that reads them takes care of it"
                     )
                 continue
             outcome = self._guest_list_step().run(known[edition], {})

@@ -125,7 +125,7 @@ class Mark:
 
 
 class Pipeline:
-    """One installation: settings, home, clients, stores, Dagster instance. ``on_disk`` keeps the instance in the home."""
+    """One installation: settings, home, clients, stores, instance. ``on_disk`` keeps Dagster's instance in the home."""
 
     def __init__(
         self, server: SandboxServer, clock: TestClock, home: Path, *, on_disk: bool = False, **settings: Any

@@ -18,12 +18,11 @@ from typing import Any
 from dagster import DagsterInstance
 
 from pycontw_assets.api.client import ServiceError
-from pycontw_assets.definitions import build_definitions
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.orchestration.poll import PollReport, poll
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, fused_ledger
-from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline, TestClock, build_root, call, definer
+from pycontw_assets_tests.pipeline.harness import Pipeline, TestClock, build_root, call, definer
 
 BROKE = 70
 _PARTS = ("kktix", "gather", "klaviyo", "ledger", "vault", "warehouse")

@@ -9,7 +9,7 @@ from pycontw_assets.commands.cli import main
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.pipeline.composition import Composition
-from pycontw_assets.pipeline.erase import Erased
+from pycontw_assets.pipeline.erase import Erased, Erasure
 from pycontw_assets.pipeline.trace import trace
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World

@@ -10,11 +10,11 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from dagster import AssetKey, DagsterEventType, RunsFilter
-from pycontw_assets.pipeline.expiry import REVISION_ENDS
 
 from pycontw_assets.ledger.locks import LockName, lock
 from pycontw_assets.orchestration.prune_dagster_storage import KEPT, Kept, prune_dagster_storage
 from pycontw_assets.orchestration.run_history import read_run_history
+from pycontw_assets.pipeline.maintenance import REVISION_ENDS
 from pycontw_assets.pipeline.observe import observe
 from pycontw_assets.pipeline.reconcile import pause_after, pause_base
 from pycontw_assets.sandbox.world import World

@@ -18,9 +18,9 @@ from dagster import (
 )
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
+from pycontw_assets.orchestration.resources import resources_of
 from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN
 from pycontw_assets.sandbox.world import World
-from pycontw_assets.orchestration.resources import resources_of
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock
 
