@@ -10,22 +10,32 @@ from typing import Any
 
 
 def poll() -> dict[str, Any]:
-    """``pycontw-assets poll``, and what it asked for."""
-    from pycontw_assets.commands.instance import checked_services
-    from pycontw_assets.orchestration.instance import open_instance
-
-    services = checked_services()
+    """Run ``pycontw-assets poll``, and count what it asked for."""
+    from pycontw_assets.commands.instance import compose_checked
     from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.poll import poll
 
-    with open_instance(services.settings.dagster_folder) as instance:
-        report = poll(build_definitions(services), services, instance)
-    return _told(services, report.runs)
+    root = compose_checked()
+    with open_instance(root.settings.dagster_folder) as instance:
+        report = poll(
+            lambda books: build_definitions(root, books=books),
+            instance,
+            kktix=root.kktix,
+            klaviyo=root.klaviyo,
+            vault=root.vault,
+            ledger=root.ledger,
+            alerts=root.alerts,
+            pseudonymizer=root.pseudonymizer,
+            waits=root.waits,
+            settings=root.settings,
+        )
+    return _summary(root, report.runs)
 
 
-def _told(services: Any, runs: Sequence[Any]) -> dict[str, Any]:
+def _summary(root: Any, runs: Sequence[Any]) -> dict[str, Any]:
     return {
-        "requests": _requests_sent(services),
+        "requests": _requests_sent(root),
         "runs": len(runs),
         "granted": _count(runs, "gather_guestlist", "granted"),
         "invited": _count(runs, "klaviyo_campaign", "invited"),
@@ -52,45 +62,54 @@ def tables() -> dict[str, Any]:
 
 
 def _run(requests_of: Callable[[Any, str], Iterable[Any]]) -> dict[str, Any]:
-    from pycontw_assets.commands.instance import checked_services
+    from pycontw_assets.commands.instance import compose_checked
     from pycontw_assets.definitions import build_definitions
     from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.poll import execute
     from pycontw_assets.orchestration.run_recording import observe_and_record
 
-    services = checked_services()
-    definitions = build_definitions(services)
-    with open_instance(services.settings.dagster_folder) as instance:
-        asked_for = requests_of(observe_and_record(services, instance), "of a benchmark")
-        reports = [execute(definitions, instance, request) for request in asked_for]
-    return _told(services, reports)
+    root = compose_checked()
+    definitions = build_definitions(root)
+    with open_instance(root.settings.dagster_folder) as instance:
+        tick = observe_and_record(
+            instance,
+            kktix=root.kktix,
+            klaviyo=root.klaviyo,
+            vault=root.vault,
+            ledger=root.ledger,
+            alerts=root.alerts,
+            settings=root.settings,
+        )
+        reports = [execute(definitions, instance, request) for request in requests_of(tick, "of a benchmark")]
+    return _summary(root, reports)
 
 
 def ticks(number: int) -> dict[str, Any]:
     """Evaluations of the sensor by a process that lives on, as the daemon's does: CPU seconds of the later ones."""
     from dagster import SensorDefinition, build_sensor_context
 
-    from pycontw_assets.commands.instance import checked_services
+    from pycontw_assets.commands.instance import compose_checked
     from pycontw_assets.definitions import build_definitions
     from pycontw_assets.orchestration.instance import open_instance
+    from pycontw_assets.orchestration.resources import resources_of
 
-    services = checked_services()
-    definitions = build_definitions(services)
+    root = compose_checked()
+    definitions = build_definitions(root)
     sensor = definitions.resolve_sensor_def("kktix_orders_sensor")
     assert isinstance(sensor, SensorDefinition)
     seconds = []
-    with open_instance(services.settings.dagster_folder) as instance:
+    with open_instance(root.settings.dagster_folder) as instance:
         for _ in range(number):
             started = time.process_time()
             with build_sensor_context(
                 instance=instance,
                 instance_ref=instance.get_ref(),
                 definitions=definitions,
-                resources={"services": services},
+                resources=resources_of(root, root.settings),
             ) as context:
-                told = sensor.evaluate_tick(context)
+                result = sensor.evaluate_tick(context)
             seconds.append(time.process_time() - started)
-    return {"cpu": min(seconds[1:]), "asked_for": len(told.run_requests or []), "skipped": told.skip_message or ""}
+    return {"cpu": min(seconds[1:]), "asked_for": len(result.run_requests or []), "skipped": result.skip_message or ""}
 
 
 def naive() -> dict[str, Any]:
@@ -113,8 +132,8 @@ def sale(orders: int, latency_ms: int) -> dict[str, Any]:
     return sale(orders, latency_ms / 1000)
 
 
-def _requests_sent(services: Any) -> int:
-    clients = (services.__dict__.get(name) for name in ("kktix", "gather", "klaviyo"))
+def _requests_sent(root: Any) -> int:
+    clients = (root.__dict__.get(name) for name in ("kktix", "gather", "klaviyo"))
     return sum(client.api.requests_sent for client in clients if client is not None)
 
 

@@ -16,7 +16,9 @@ _START = datetime(2031, 5, 1, tzinfo=timezone.utc)
 
 def rereads_by_age(days: int, refresh: timedelta) -> list[int]:
     """How often one attendee is read in its first day, its second, …, when nothing about it changes."""
-    record = AttendeeRecord(Attendee(1, True, "activated", ()), _START, read_at=_START, changed_at=_START)
+    record = AttendeeRecord(
+        Attendee(attendee_id=1, is_paid=True, state="activated", answers=()), _START, read_at=_START, changed_at=_START
+    )
     reads = [1] + [0] * (days - 1)
     while (due := refresh_due(record, refresh)) < _START + days * _DAY:
         reads[(due - _START) // _DAY] += 1

@@ -21,7 +21,8 @@ from pycontw_assets.load.warehouse import content_digest
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.sandbox.world import World
-from pycontw_assets.vault.vault import FolderStore, Vault
+from pycontw_assets.vault.folder_store import FolderStore
+from pycontw_assets.vault.vault import Vault
 
 T = TypeVar("T")
 PARTITION = EventPartition(90001, "2031", "individual")
@@ -50,7 +51,9 @@ def stages(attendees: int) -> dict[str, float]:
         rows = timed("de-identify", lambda: deidentify(records, PARTITION, Pseudonymizer("a key")).frame)
         timed("checks", lambda: (personal_values(rows), malformed_digests(rows)))
         digest = timed("table: digest", lambda: content_digest(rows))
-        timed("table: replace partition", lambda: warehouse.replace_partition(table, PARTITION.key, rows, digest))
+        timed(
+            "table: replace partition", lambda: warehouse.replace_partition(table, PARTITION.key, rows, digest=digest)
+        )
     return seconds
 
 

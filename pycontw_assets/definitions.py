@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster import (
@@ -15,6 +15,7 @@ from dagster import (
     with_source_code_references,
 )
 
+from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.orchestration.assets import (
     attendee_table_assets,
     gather_guestlist,
@@ -28,13 +29,23 @@ from pycontw_assets.orchestration.assets import (
 )
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import kktix_checks
+from pycontw_assets.orchestration.links import links_of
+from pycontw_assets.orchestration.resources import resources_of
 from pycontw_assets.orchestration.sensors import orders_sensor, tables_sensor
-from pycontw_assets.pipeline.composition import Services, links_of, settings_at_load
+from pycontw_assets.pipeline.composition import Composition, settings_at_load
 
 
-def build_definitions(services: Services | None = None, *, interval_seconds: int | None = None) -> Definitions:
-    """The whole graph. Without arguments it reads the environment, but only once something runs."""
-    settings = services.settings if services else settings_at_load()
+def build_definitions(
+    root: Composition | None = None,
+    *,
+    interval_seconds: int | None = None,
+    books: Mapping[int, BookReading] | None = None,
+) -> Definitions:
+    """Build the whole graph. Without arguments it reads the environment, but only once something runs.
+
+    ``books``: attendance books by event id that this process read a moment ago.
+    """
+    settings = root.settings if root else settings_at_load()
     links = links_of(settings)
     interval = interval_seconds or settings.poll_interval_seconds
     assets: list[AssetsDefinition | AssetSpec] = [
@@ -53,7 +64,7 @@ def build_definitions(services: Services | None = None, *, interval_seconds: int
         asset_checks=[kktix_checks],
         jobs=jobs,
         sensors=[orders_sensor(interval), tables_sensor],
-        resources={"services": services or Services()},
+        resources=resources_of(root or Composition(), settings, books),
         executor=in_process_executor,
     )
 

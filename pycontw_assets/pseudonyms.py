@@ -87,3 +87,9 @@ class Pseudonymizer:
 
     def address(self, address: str) -> str:
         return self.digest(normalise_address(address))
+
+
+def masked(address: str) -> str:
+    """``anna@example.org`` -> ``a…@example.org``."""
+    local, at, domain = address.strip().rpartition("@")
+    return f"{local[:1]}…@{domain}" if at else "…"

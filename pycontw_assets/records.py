@@ -1,30 +1,17 @@
-"""Frozen types that several stages share. No behaviour beyond small properties; nothing here does I/O.
+"""Frozen types that several stages share. They carry small pure properties and nothing else.
 
-A type that holds contact details hides them from its ``repr``, so that printing one by accident shows ids only.
+A type that holds contact details hides them from its ``repr``. Printing one by accident shows ids only.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address, normalise_text
-
 Family = Literal["corporate", "individual", "reserved"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
-
-
-# The contact block is KKTIX's own, so its labels are stable per locale.
-_CONTACT_ADDRESS_LABELS = frozenset({"聯絡人 email", "contact email"})
-
-
-@functools.lru_cache(maxsize=10_000)
-def _asks_for_contact_address(label: str) -> bool:
-    """Asked of every answer of every attendee; their labels are few."""
-    return normalise_text(label).lower() in _CONTACT_ADDRESS_LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +35,7 @@ class EventPartition:
         return f"{self.edition}-{self.family}-{self.event_id}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attendee:
     """One seat, as KKTIX describes it; an allow-list of the payload's fields.
 
@@ -71,14 +58,6 @@ class Attendee:
     ticket_type: str | None = None
     order_no: int | None = None
     updated_at: float | None = None
-
-    @property
-    def contact_address(self) -> str | None:
-        """The buyer's address from the contact block that KKTIX appends; ``None`` when it was left empty."""
-        for label, value in self.answers:
-            if _asks_for_contact_address(label) and isinstance(value, str) and value.strip():
-                return normalise_text(value)
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,21 +127,3 @@ class OrderSnapshot:
     def present(self) -> list[AttendeeRecord]:
         """Those who have not left the attendance book for good."""
         return [record for record in self.records.values() if record.gone_at is None]
-
-    def holders(self, pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
-        """Pseudonym -> holder, for every mailable address with a usable ticket. One entry per address."""
-        found: dict[str, Holder] = {}
-        for record in self.records.values():
-            spelled = record.attendee.contact_address if record.is_usable else None
-            if spelled is None:
-                continue
-            address = normalise_address(spelled)
-            if is_mailable(address):
-                key = pseudonymizer.digest(address)
-                found.setdefault(key, Holder(key, address, spelled))
-        return found
-
-    def unreachable_tickets(self) -> int:
-        """Usable tickets whose contact address is missing or cannot be one."""
-        usable = (record.attendee.contact_address for record in self.records.values() if record.is_usable)
-        return sum(1 for address in usable if address is None or not is_mailable(normalise_address(address)))

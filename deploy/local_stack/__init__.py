@@ -1,4 +1,4 @@
-"""The services of ``compose.yaml`` as plain processes. Knows compose and PostgreSQL, nothing of the pipeline."""
+"""Run the services of ``compose.yaml`` as plain processes. Only ``acceptance.py`` knows the pipeline."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-# In the environment of every process of a stack; its value is the stack's folder.
+# This variable is in the environment of every process of a stack. Its value is the folder of the stack.
 MARK = "PYCONTW_LOCAL_STACK"
 
 
 class Unusable(Exception):
-    """Why the stack cannot run here, with the way out."""
+    """The reason why the stack cannot run here, and the fix."""

@@ -1,10 +1,10 @@
-"""``deploy/local-stack``: what ``compose.yaml`` describes, on this machine, without a container engine.
+"""``deploy/local-stack``: run the services of ``compose.yaml`` on this machine, without a container engine.
 
-Everything it writes is in one folder (``--home``). Standard library only up to ``_in_own_python``: before that there is
-no environment yet.
+It writes only into one folder (``--home``). Until ``_restart_in_project_python``, there is no environment yet, so
+everything before uses the standard library only.
 """
 
-# ruff: noqa: T201, S606  # talks to a person; replaces itself by the Python it made
+# ruff: noqa: T201, S606  # prints for a person; replaces itself by the Python of the project
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploy.local_stack import MARK, ROOT, Unusable
-from deploy.local_stack.bootstrap import own_folder, own_python
+from deploy.local_stack.bootstrap import own_folder, project_python
 from deploy.local_stack.processes import end_all
 
 _READY = "_PYCONTW_LOCAL_STACK_READY"
@@ -29,10 +29,15 @@ def main(arguments: Sequence[str]) -> int:
             return _down(home)
         own_folder(home)
         if os.environ.get(_READY) != str(home):
-            _in_own_python(home, parsed.python, arguments)
-        from deploy.local_stack.stack import check, up
+            _restart_in_project_python(home, parsed.python, arguments)
+        # These imports need the project's own environment.
+        if parsed.command == "check":
+            from deploy.local_stack.acceptance import check
 
-        return (check if parsed.command == "check" else up)(home)
+            return check(home)
+        from deploy.local_stack.stack import up
+
+        return up(home)
     except Unusable as error:
         print(error, file=sys.stderr)
         return 2
@@ -43,35 +48,35 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "deploy/local-stack",
-        description="PostgreSQL, code server, daemon, webserver and the sandbox, as compose.yaml says, as processes.",
+        description="Run PostgreSQL, code server, daemon, webserver and the sandbox of compose.yaml as processes.",
     )
     parser.add_argument(
         "command",
         nargs="?",
         default="up",
         choices=("up", "check", "down"),
-        help="up (default): run until Ctrl-C; check: sell tickets, wait until the daemon let the buyers in and invited "
-        "them, stop, exit 0 only if every promise held; down: stop what another terminal started",
+        help="up (default): run until Ctrl-C; check: sell tickets, wait until the daemon has let the buyers in and "
+        "invited them, stop, exit 0 only if every promise held; down: stop the stack of another terminal",
     )
-    default = Path(f"/var/tmp/pycontw-assets-local-stack-{os.getuid()}")  # noqa: S108  # own_folder refuses a stranger's
-    parser.add_argument("--home", type=Path, default=default, help="folder for everything it writes (%(default)s)")
-    parser.add_argument("--python", help="use this Python, which has the project, instead of making an environment")
+    default = Path(f"/var/tmp/pycontw-assets-local-stack-{os.getuid()}")  # noqa: S108  # own_folder refuses folders of other users
+    parser.add_argument("--home", type=Path, default=default, help="folder for all files of the stack (%(default)s)")
+    parser.add_argument("--python", help="use this Python with the project installed, instead of a new environment")
     return parser
 
 
-def _in_own_python(home: Path, python: str | None, arguments: Sequence[str]) -> None:
-    """Start again in the environment that has the project, with a mark by which every process of it is known."""
-    chosen = Path(python).absolute() if python else own_python(home)
+def _restart_in_project_python(home: Path, python: str | None, arguments: Sequence[str]) -> None:
+    """Restart in the environment with the project, and mark this process and all its children."""
+    chosen = Path(python).absolute() if python else project_python(home)
     environment = {**os.environ, _READY: str(home), MARK: str(home)}
-    # Every run starts a Python of its own: without cached bytecode each takes twice as long.
+    # Every run starts another Python; without cached bytecode each takes twice as long.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     os.chdir(ROOT)
     os.execve(chosen, [str(chosen), "-B", "-m", "deploy.local_stack", *arguments], environment)
 
 
 def _down(home: Path) -> int:
-    ended = end_all(home)
-    print(f"{ended} processes stopped" if ended else "nothing is running")
+    count = end_all(home)
+    print(f"{count} processes stopped" if count else "nothing is running")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""From a fresh clone to a Python that has the project, as the Dockerfile does it. Standard library only."""
+"""Make a Python environment with the project from a fresh clone, as the Dockerfile does. Standard library only."""
 
-# ruff: noqa: T201, S603  # tells a person what takes long; runs fixed commands
+# ruff: noqa: T201, S603  # prints for a person; runs fixed commands
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from pathlib import Path
 
 from deploy.local_stack import ROOT, Unusable
 
-# What the Dockerfile copies: an installation straight from the checkout would leave build folders in it.
+# The files that the Dockerfile copies. An installation from the checkout would leave build folders there.
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "constraints.txt", "pycontw_assets")
-_OLDEST, _TOO_NEW = (3, 10), (3, 14)
+_OLDEST, _FIRST_UNSUPPORTED = (3, 10), (3, 14)
 
 
 def own_folder(home: Path) -> None:
-    """Make the folder, or take it when it is ours. Other users may pass through it, to their own part of it only."""
+    """Make the folder, or use it again if this program made it. Other users may enter only their own part of it."""
     home.mkdir(mode=0o711, parents=True, exist_ok=True)
-    found = home.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != getuid():
+    status = home.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != getuid():
         raise Unusable(f"{home} is not a folder of yours; name another with --home")
-    if not (home / _BADGE).exists() and any(home.iterdir()):
+    if not (home / _MARKER_FILE).exists() and any(home.iterdir()):
         raise Unusable(f"{home} holds something else; name an empty or new folder with --home")
     home.chmod(0o711)
-    (home / _BADGE).touch()
+    (home / _MARKER_FILE).touch()
 
 
-_BADGE = ".pycontw-local-stack"
+_MARKER_FILE = ".pycontw-local-stack"
 
 
-def own_python(home: Path) -> Path:
-    """The Python of an environment under ``home`` that holds the present sources."""
-    if not _OLDEST <= sys.version_info[:2] < _TOO_NEW:
+def project_python(home: Path) -> Path:
+    """Return the Python of an environment under ``home`` that has the present sources installed."""
+    if not _OLDEST <= sys.version_info[:2] < _FIRST_UNSUPPORTED:
         raise Unusable(f"Python 3.10 to 3.13 is needed, this is {sys.version.split()[0]}; set PYTHON=/path/to/python3")
     python = home / "venv" / "bin" / "python"
-    stamp, present = home / "venv" / "installed", _digest()
-    if not stamp.exists() or stamp.read_text() != present:
+    stamp, digest = home / "venv" / "installed", _digest()
+    if not stamp.exists() or stamp.read_text() != digest:
         print(f"installing the project into {home / 'venv'} (once, a minute or two)", flush=True)
         _install(home, python)
-        stamp.write_text(present)
+        stamp.write_text(digest)
     return python
 
 
@@ -63,7 +63,7 @@ def _install(home: Path, python: Path) -> None:
         subprocess.run([*pip, ".[production]", "-c", "constraints.txt"], cwd=source, check=True)
     except subprocess.CalledProcessError:
         raise Unusable(
-            "the project could not be installed; the lines above say why. On Debian and Ubuntu the module venv is a "
+            "the project could not be installed; the lines above show why. On Debian and Ubuntu, venv is a separate "
             "package: apt-get install python3-venv"
         ) from None
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the stack's own: what the image's entry point does in a container."""
+"""Start a PostgreSQL server for the stack, as the entry point of the image does in a container."""
 
 # ruff: noqa: S603  # fixed commands
 
@@ -19,24 +19,24 @@ _INSTALL = "apt-get install postgresql (its server programs are enough; a runnin
 
 
 def binaries() -> Path:
-    """The folder of the newest server programs."""
-    found = sorted(SERVERS.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    """Return the folder of the newest server programs."""
+    installed = sorted(SERVERS.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("initdb")
-    if not found and not on_path:
+    if not installed and not on_path:
         raise Unusable(f"the programs of a PostgreSQL server are missing; on Debian and Ubuntu: {_INSTALL}")
-    return found[-1].parent if found else Path(str(on_path)).resolve().parent
+    return installed[-1].parent if installed else Path(str(on_path)).resolve().parent
 
 
 def unprivileged_user() -> str | None:
-    """Whom root lets the server run as, which refuses root; nobody else needs another user."""
+    """Return the user for the server if this process runs as root, which the server refuses; otherwise ``None``."""
     if os.getuid():
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in names else "nobody"
 
 
-def start(folder: Path, port: int, environment: Mapping[str, str], logs: Path) -> Process:
-    """An empty server with one superuser. It is thrown away with the stack, so it need not survive a power cut."""
+def start(folder: Path, port: int, *, environment: Mapping[str, str], logs: Path) -> Process:
+    """Start an empty server with one superuser. Its data ends with the stack, so it need not survive a power cut."""
     user, programs = unprivileged_user(), binaries()
     data = folder / "postgres"
     data.mkdir(mode=0o700)
@@ -51,7 +51,7 @@ def start(folder: Path, port: int, environment: Mapping[str, str], logs: Path) -
         *("--username=postgres", "--auth=scram-sha-256", f"--pwfile={password}"),
         *("--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", f"--pgdata={data}"),
     ]
-    made = subprocess.run(
+    result = subprocess.run(
         initdb,
         env=dict(environment),
         cwd="/",
@@ -61,17 +61,18 @@ def start(folder: Path, port: int, environment: Mapping[str, str], logs: Path) -
         text=True,
     )
     password.unlink()
-    if made.returncode:
-        raise Unusable(f"PostgreSQL could not be set up in {data}: {made.stderr.strip()}")
+    if result.returncode:
+        raise Unusable(f"PostgreSQL could not be set up in {data}: {result.stderr.strip()}")
     settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    return Process("postgres", [str(programs / "postgres"), "-D", str(data), *options], environment, logs, user)
+    command = [str(programs / "postgres"), "-D", str(data), *options]
+    return Process("postgres", command, environment, folder=logs, user=user)
 
 
 def create_databases(port: int, environment: Mapping[str, str]) -> None:
-    """The script that compose.yaml hands to the image."""
+    """Run the script that compose.yaml passes to the image."""
     connection = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGPASSWORD": environment["POSTGRES_PASSWORD"]}
     script = str(DEPLOY / "postgres" / "create-databases.sh")
-    done = subprocess.run(["/bin/sh", script], env={**environment, **connection}, capture_output=True, text=True)
-    if done.returncode:
-        raise Unusable(f"the databases could not be created: {done.stderr.strip()}")
+    result = subprocess.run(["/bin/sh", script], env={**environment, **connection}, capture_output=True, text=True)
+    if result.returncode:
+        raise Unusable(f"the databases could not be created: {result.stderr.strip()}")

@@ -1,6 +1,6 @@
-"""Starting, watching and ending processes, and finding every one that belongs to a stack."""
+"""Start, watch and end processes, and find all processes of a stack."""
 
-# ruff: noqa: S603  # the commands are those of compose.yaml
+# ruff: noqa: S603  # runs the commands of compose.yaml
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ _GRACE_SECONDS = 20.0
 
 
 class Process:
-    """A command in a process group of its own, its words in a file."""
+    """A command in a separate process group, with its output in a file."""
 
     def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path, user: str | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        folder: Path,
+        user: str | None = None,
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
@@ -44,11 +50,11 @@ class Process:
         return self._process.poll()
 
     @property
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-25:])
 
     def stop(self, sign: signal.Signals) -> None:
-        """Ask the command, give it time, then end its whole group."""
+        """Signal the command, give it time, then end its whole group."""
         if self.exit_code is None:
             self._process.send_signal(sign)
             with suppress(subprocess.TimeoutExpired):
@@ -65,7 +71,7 @@ def _group_of(user: str) -> int:
 
 
 def belonging_to(home: Path) -> list[int]:
-    """Every living process of the stack in this folder but ourselves, by the mark in its environment."""
+    """Return all living processes of the stack in this folder except this one, by the mark in their environment."""
     mark = f"{MARK}={home}".encode()
     numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     return [number for number in numbers if number != os.getpid() and mark in _environment(number)]
@@ -75,19 +81,22 @@ def _environment(number: int) -> list[bytes]:
     try:
         return Path(f"/proc/{number}/environ").read_bytes().split(b"\0")
     except OSError:
-        return []  # it ended meanwhile, or is somebody else's
+        return []  # the process ended, or belongs to another user
 
 
 def end_all(home: Path) -> int:
-    """Ask the one who started the others, or all where it is gone; whoever is left after a while is ended. How many."""
-    found = belonging_to(home)
-    for number in [number for number in found if _is_stack(number)] or found:
+    """Terminate all processes of a stack, and return their number.
+
+    Signal the process that started the others, or all of them if it is gone. After a while, kill the rest.
+    """
+    numbers = belonging_to(home)
+    for number in [number for number in numbers if _is_stack(number)] or numbers:
         _send(number, signal.SIGTERM)
-    if found and not _within(3 * _GRACE_SECONDS, lambda: not belonging_to(home)):
+    if numbers and not _within(3 * _GRACE_SECONDS, lambda: not belonging_to(home)):
         for number in belonging_to(home):
             _send(number, signal.SIGKILL)
         _within(_GRACE_SECONDS, lambda: not belonging_to(home))
-    return len(found)
+    return len(numbers)
 
 
 def _is_stack(number: int) -> bool:

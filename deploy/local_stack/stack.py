@@ -1,6 +1,6 @@
-"""One stack from start to end: variables, services in order, and what ``up`` and ``check`` do with it."""
+"""One stack from start to end: its variables, its services in order, and ``up``."""
 
-# ruff: noqa: T201, S603  # talks to a person; the commands are those of compose.yaml
+# ruff: noqa: T201, S603  # prints for a person; runs the commands of compose.yaml
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from deploy.local_stack.processes import Process, belonging_to, end_all
 
 HOST = "127.0.0.1"
 _WEB_PORT, _SANDBOX_PORT = 3000, 8031
-_PATIENCE_SECONDS = 300.0
+_TIMEOUT_SECONDS = 300.0
 _PAUSE_SECONDS = 2.0
 _READ_ONLY, _WRITABLE = 0o555, 0o711
 
 
 class Stack:
-    """Running from ``start`` to the end of the ``with`` block; it begins anew every time, as the sandbox does."""
+    """A stack that runs from ``start`` to the end of the ``with`` block; every start is empty, as in the sandbox."""
 
     def __init__(self, home: Path) -> None:
         if belonging_to(home):
@@ -51,7 +51,7 @@ class Stack:
         from cryptography.fernet import Fernet
 
         services = compose.read(DEPLOY / "compose.yaml", self.variables, profile="sandbox")
-        # As strict as production: a variable that production needs and nobody names stops the start.
+        # As strict as production: a missing variable that production needs stops the start.
         strict = {
             "PYCONTW_ENV": "production",
             "VAULT_KEY": Fernet.generate_key().decode(),
@@ -68,14 +68,14 @@ class Stack:
             (self._folder / part).mkdir(mode=0o711)
         for name in ("dagster.yaml", "workspace.yaml"):
             shutil.copy2(DEPLOY / name, self._folder / "dagster" / name)
-        # As in the image, which is read-only.
+        # The folder is read-only, as the image is.
         (self._folder / "dagster").chmod(_READ_ONLY)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A second Ctrl-C must not leave anybody behind.
+        # A second Ctrl-C must not leave processes behind.
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, signal.SIG_IGN)
         for process in reversed(self._processes):
@@ -84,14 +84,14 @@ class Stack:
         end_all(self.home)
 
     def start(self, *, leave_out: str | None = None) -> None:
-        """Every service in order, each once what it depends on is as far as it asks for; then all of them healthy."""
+        """Start the services in order, each when its dependencies are ready; then wait until all are healthy."""
         for service in self.services.values():
             if service.name == leave_out:
                 continue
             for other, condition in service.depends_on.items():
                 self._await(other, condition)
             print(f"starting    {service.name}", flush=True)
-            self._processes.append(self._started(service))
+            self._processes.append(self._start(service))
             if service.name == "postgres":
                 self._await("postgres", "service_healthy")
                 postgres.create_databases(int(self.variables["DB_PORT"]), self._environment(service))
@@ -100,19 +100,22 @@ class Stack:
                 self._await(process.name, "service_healthy")
 
     def watch(self) -> None:
-        """Nothing, as long as everything runs."""
+        """Raise ``Unusable`` if a process has ended."""
         for process in self._processes:
             if process.exit_code is not None and process.name != "migrate":
-                raise Unusable(f"{process.name} ended by itself. Its last words ({process.log}):\n{process.last_words}")
+                raise Unusable(
+                    f"{process.name} ended unexpectedly. Its last output ({process.log}):\n{process.last_output}"
+                )
 
-    def _started(self, service: Service) -> Process:
+    def _start(self, service: Service) -> Process:
         environment, logs = self._environment(service), self._folder / "logs"
         if service.image.startswith("postgres:"):
-            return postgres.start(self._folder, int(self.variables["DB_PORT"]), environment, logs)
-        return Process(service.name, service.command, environment, logs)
+            port = int(self.variables["DB_PORT"])
+            return postgres.start(self._folder, port, environment=environment, logs=logs)
+        return Process(service.name, service.command, environment, folder=logs)
 
     def _environment(self, service: Service) -> dict[str, str]:
-        """What a container would have: nothing of the person's own environment, but the way to the programs."""
+        """Return the environment that a container would have, and the path to the programs on this machine."""
         programs = (str(Path(sys.executable).parent), str(postgres.binaries()), os.environ.get("PATH", os.defpath))
         return {
             "PATH": os.pathsep.join(programs),
@@ -123,27 +126,27 @@ class Stack:
         }
 
     def _await(self, name: str, condition: str) -> None:
-        process = next(one for one in self._processes if one.name == name)
+        process = next(process for process in self._processes if process.name == name)
         conditions: Mapping[str, Callable[[], bool]] = {
             "service_started": lambda: True,
             "service_healthy": lambda: process.exit_code is None and self._is_healthy(name),
             "service_completed_successfully": lambda: process.exit_code == 0,
         }
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while not conditions[condition]():
             self.watch()
             if process.exit_code or time.monotonic() > deadline:
-                raise Unusable(f"{name}: not {condition}. Its last words ({process.log}):\n{process.last_words}")
+                raise Unusable(f"{name}: not {condition}. Its last output ({process.log}):\n{process.last_output}")
             time.sleep(_PAUSE_SECONDS)
 
     def _is_healthy(self, name: str) -> bool:
         service = self.services[name]
         environment = self._environment(service)
         try:
-            done = subprocess.run(service.healthcheck, env=environment, capture_output=True, timeout=60)
+            result = subprocess.run(service.healthcheck, env=environment, capture_output=True, timeout=60)
         except subprocess.TimeoutExpired:
             return False
-        return done.returncode == 0
+        return result.returncode == 0
 
 
 def up(home: Path) -> int:
@@ -160,27 +163,10 @@ def up(home: Path) -> int:
             return 0
 
 
-def check(home: Path) -> int:
-    """Start everything, let the daemon's sensor do its work on an invented sale, judge, stop."""
-    from deploy.local_stack.acceptance import Acceptance
-
-    started = time.monotonic()
-    stack = Stack(home)
-    # The judge needs the history of the simulated services, so they run in this process; and they outlive the others.
-    acceptance = Acceptance(stack)
-    with acceptance.sandbox, stack:
-        stack.start(leave_out="sandbox")
-        print(f"healthy     after {time.monotonic() - started:.0f} s", flush=True)
-        held = acceptance.judge()
-    verdict = "ok         " if held else f"FAILED      logs are in {home / 'run' / 'logs'},"
-    print(f"{verdict} after {time.monotonic() - started:.0f} s", flush=True)
-    return 0 if held else 1
-
-
 def _variables(folder: Path) -> dict[str, str]:
-    """What compose.yaml is filled in with here: loopback, free ports, folders of ours, passwords of this start."""
+    """Return the variables for compose.yaml: loopback, free ports, local folders, and new passwords for each start."""
     web, sandbox = _port(_WEB_PORT), _port(_SANDBOX_PORT)
-    ours = {
+    local = {
         "BIND": HOST,
         "DB_HOST": HOST,
         "CODE_HOST": HOST,
@@ -194,11 +180,11 @@ def _variables(folder: Path) -> dict[str, str]:
     passwords = {
         name: secrets.token_hex(16) for name in ("POSTGRES_PASSWORD", "DAGSTER_PG_PASSWORD", "LEDGER_PG_PASSWORD")
     }
-    return {**compose.read_variables(DEPLOY / "sandbox.env", ours), **ours, **passwords}
+    return {**compose.read_variables(DEPLOY / "sandbox.env", local), **local, **passwords}
 
 
 def _remove(folder: Path) -> None:
-    """What an earlier start left."""
+    """Remove the files of an earlier start."""
     if folder.exists():
         if (folder / "dagster").exists():
             (folder / "dagster").chmod(_WRITABLE)
@@ -206,7 +192,7 @@ def _remove(folder: Path) -> None:
 
 
 def _port(preferred: int = 0) -> int:
-    """This port when nobody has it, otherwise a free one."""
+    """Return this port if it is free, otherwise another free port."""
     for port in (preferred, 0):
         try:
             with socket.socket() as listener:
@@ -218,5 +204,5 @@ def _port(preferred: int = 0) -> int:
     raise Unusable("no free port on 127.0.0.1")
 
 
-def _interrupt(_tag_run_owner: int, _frame: object) -> None:
+def _interrupt(_signal_number: int, _frame: object) -> None:
     raise KeyboardInterrupt

@@ -1,89 +1,25 @@
-"""How many tickets were sold until when, by family and ticket, and what is told of it once a day. Counts only.
+"""Orders -> counts by ticket, and days of counts -> the daily report. Pure; counts only.
 
-One row per day and ticket lies beside the ledger: so that a day can be compared with the last one and with the same day
-of the edition before, whatever became of its orders. Who counts and who sends is not decided here.
+A day is compared with the last one and with the same day of the edition before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 
-import sqlalchemy as sa
-
 from pycontw_assets.extract.orders import ticket_state
-from pycontw_assets.ledger.engine import create_missing
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import upsert
+from pycontw_assets.ledger.sales import Counts, Figures
 from pycontw_assets.records import FAMILIES, AttendeeRecord, Family
 
 _WORDS = {"pending": "unpaid"}
-_tables = sa.MetaData()
-sales = sa.Table(
-    "sales",
-    _tables,
-    sa.Column("edition", sa.String, primary_key=True),
-    sa.Column("family", sa.String, primary_key=True),
-    sa.Column("ticket", sa.String, primary_key=True),
-    sa.Column("day", sa.Date, primary_key=True),
-    sa.Column("sold", sa.Integer, nullable=False),
-    sa.Column("usable", sa.Integer, nullable=False),
-    sa.Column("pending", sa.Integer, nullable=False),
-    sa.Column("cancelled", sa.Integer, nullable=False),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Attendees. ``sold``: paid and not cancelled; ``usable``: of these, whoever is let in; ``pending``: unpaid."""
-
-    sold: int = 0
-    usable: int = 0
-    pending: int = 0
-    cancelled: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
-
-
-Ticket = tuple[Family, str]
-Figures = Mapping[Ticket, Counts]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     title: str
     body: str
-
-
-class Sales:
-    """The table, beside the ledger's own."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._engine = ledger.engine
-        create_missing(self._engine, _tables)
-
-    def record(self, edition: str, day: date, figures: Figures) -> None:
-        with self._engine.begin() as db:
-            for (family, ticket), counts in figures.items():
-                key = {"edition": edition, "family": family, "ticket": ticket, "day": day}
-                upsert(db, sales, key, asdict(counts))
-
-    def days(self, edition: str) -> dict[date, dict[Ticket, Counts]]:
-        """Every recorded day of an edition, the first one first."""
-        query = sa.select(sales).where(sales.c.edition == edition).order_by(sales.c.day)
-        found: dict[date, dict[Ticket, Counts]] = {}
-        with self._engine.begin() as db:
-            for row in db.execute(query):
-                counts = Counts(row.sold, row.usable, row.pending, row.cancelled)
-                found.setdefault(row.day, {})[row.family, row.ticket] = counts
-        return found
-
-    def edition_before(self, edition: str) -> str | None:
-        with self._engine.begin() as db:
-            earlier: str | None = db.scalar(sa.select(sa.func.max(sales.c.edition)).where(sales.c.edition < edition))
-        return earlier
 
 
 def count(records: Iterable[AttendeeRecord]) -> dict[str, Counts]:
@@ -107,7 +43,7 @@ def _counts_of(record: AttendeeRecord) -> Counts:
 def report(
     edition: str, days: Mapping[date, Figures], before: tuple[str, Mapping[date, Figures]] | None
 ) -> Report | None:
-    """What is told on the last of ``days``; ``None``: it is the first one, with nothing to compare it with."""
+    """Return the report of the last of ``days``; ``None``: it is the first one, with nothing to compare it with."""
     *earlier, today = sorted(days)
     if not earlier:
         return None

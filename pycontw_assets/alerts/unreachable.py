@@ -1,84 +1,69 @@
-"""Buyers who hold a usable ticket and whom no mail can reach: told by attendee number, so that somebody asks them.
+"""Buyers with a usable ticket that mail cannot reach, reported by attendee number so that somebody asks them.
 
-A cancelled campaign is another matter, with an alarm and a way back of its own.
+A cancelled campaign is another matter, with an alert and a way back of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
-import sqlalchemy as sa
-from dagster import AssetKey, AssetRecordsFilter, DagsterInstance
-
+from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import LET_IN, batches, entitlements, grants, invitations, same_period
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.observe import Tick
-from pycontw_assets.pseudonyms import is_mailable, normalise_address
-from pycontw_assets.records import AttendeeRecord
-
-_COUNTED = "tickets_without_usable_address"
+from pycontw_assets.ledger.polls import Poll
+from pycontw_assets.ledger.unreachable import last_search, record_search, refused_addresses, unreachable_in
+from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
+from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 
 
-def unreachable_buyers(services: Services, instance: DagsterInstance, tick: Tick) -> Iterator[str]:
-    """One line per seat, of events that are on sale. The orders are only opened where somebody is known to be one."""
-    for key, fact in sorted(tick.facts.items()):
-        if fact.book is None:
+class Orders(Protocol):
+    """What is asked of the vault."""
+
+    def read(self, key: str) -> OrderSnapshot | None: ...
+
+
+def unreachable_buyers(
+    events: Iterable[tuple[EventPartition, Poll | None]], *, ledger: Ledger, vault: Orders, pseudonymizer: Pseudonymizer
+) -> Iterator[str]:
+    """Return one line per seat. The orders are only opened where somebody is known to be unreachable.
+
+    They are searched when they or the refusals changed, not by every tick: to open many orders takes seconds.
+    """
+    for partition, poll in events:
+        refused = refused_addresses(ledger, partition.edition, partition.key)
+        if not refused and not (poll and poll.without_address):
             continue
-        reasons = _refused(services.ledger, fact.partition.edition, key)
-        if reasons or _without_address(instance, key):
-            yield from _found(services, key, fact.poll.content_digest if fact.poll else "", reasons)
+        digest = _digest(poll.content_digest if poll else "", refused)
+        if last_search(ledger, partition.key) != digest:
+            record_search(ledger, partition.key, digest, _search(vault.read(partition.key), refused, pseudonymizer))
+        for attendee_id, reason in unreachable_in(ledger, partition.key).items():
+            yield f"{partition.key}: attendee {attendee_id} {_in_words(reason)}"
 
 
-def _found(services: Services, key: str, content_digest: str, reasons: dict[str, str]) -> list[str]:
-    """Searched for when the orders or the reasons changed, not by every tick: to open many orders takes seconds."""
-    state = hashlib.sha256(repr((content_digest, sorted(reasons.items()))).encode()).hexdigest()
-    known = json.loads(services.ledger.noted(f"unreachable {key}") or "{}")
-    if known.get("state") != state:
-        known = {"state": state, "lines": list(_search(services, key, reasons))}
-        services.ledger.note(f"unreachable {key}", json.dumps(known))
-    lines: list[str] = known["lines"]
-    return lines
+def _digest(content_digest: str, refused: Mapping[str, str]) -> str:
+    return hashlib.sha256(repr((content_digest, sorted(refused.items()))).encode()).hexdigest()
 
 
-def _search(services: Services, key: str, reasons: dict[str, str]) -> Iterator[str]:
-    snapshot = services.vault.read(key)
+def _search(
+    snapshot: OrderSnapshot | None, refused: Mapping[str, str], pseudonymizer: Pseudonymizer
+) -> dict[int, str | None]:
+    """Return the attendees that mail cannot reach, with the mail service's reason; ``None``: no address to mail to."""
+    unreachable: dict[int, str | None] = {}
     for record in snapshot.present if snapshot else ():
-        if reason := _why(services, record, reasons):
-            yield f"{key}: attendee {record.attendee.attendee_id} {reason}"
+        address = _address(record) if record.is_usable else None
+        if address is not None and not is_mailable(address):
+            unreachable[record.attendee.attendee_id] = None
+        elif address is not None and (reason := refused.get(pseudonymizer.digest(address))):
+            unreachable[record.attendee.attendee_id] = reason
+    return unreachable
 
 
-def _why(services: Services, record: AttendeeRecord, reasons: dict[str, str]) -> str | None:
-    if not record.is_usable:
-        return None
-    address = normalise_address(record.attendee.contact_address or "")
-    if not is_mailable(address):
+def _address(record: AttendeeRecord) -> str:
+    return normalise_address(contact_address(record.attendee) or "")
+
+
+def _in_words(reason: str | None) -> str:
+    if reason is None:
         return "gave no address that mail could reach: correct it in KKTIX"
-    refused = reasons.get(services.pseudonymizer.digest(address))
-    return f"cannot be mailed by Klaviyo ({refused}): ask for another address, correct it in KKTIX" if refused else None
-
-
-def _refused(ledger: Ledger, edition: str, partition_key: str) -> dict[str, str]:
-    """Pseudonym of an address that holds a ticket -> why its present invitation cannot arrive."""
-    mine = sa.and_(invitations.c.address_key == entitlements.c.address_key, invitations.c.edition == edition)
-    current = sa.and_(same_period, grants.c.state.in_(LET_IN))
-    query = (
-        sa.select(invitations.c.address_key, invitations.c.reason)
-        .select_from(entitlements.join(invitations, mine).join(grants, current).join(batches))
-        .where(entitlements.c.partition_key == partition_key, invitations.c.state == "unreachable")
-        .where(batches.c.state != "cancelled")
-    )
-    with ledger.engine.begin() as db:
-        return {row.address_key: row.reason or "no reason given" for row in db.execute(query)}
-
-
-def _without_address(instance: DagsterInstance, partition_key: str) -> bool:
-    """What the last reading of the orders counted."""
-    latest = AssetRecordsFilter(AssetKey("raw_kktix_orders"), asset_partitions=[partition_key])
-    for record in instance.fetch_materializations(latest, limit=1).records:
-        found = record.asset_materialization
-        counted = found.metadata.get(_COUNTED) if found else None
-        return bool(counted and counted.value)
-    return False
+    return f"cannot be mailed by Klaviyo ({reason}): ask for another address, correct it in KKTIX"

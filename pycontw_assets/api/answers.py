@@ -20,7 +20,7 @@ import urllib3
 _BLOCK = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     status: int
     body: bytes
@@ -44,8 +44,13 @@ def read_answer(response: requests.Response, is_overdue: Callable[[], bool]) -> 
                 break
     except urllib3.exceptions.HTTPError:
         is_cut_short = True
-    has_next_page = "next" in response.links
-    return Answer(response.status_code, bytes(body), is_cut_short, _retry_after(response.headers), has_next_page)
+    return Answer(
+        status=response.status_code,
+        body=bytes(body),
+        is_cut_short=is_cut_short,
+        wait=_retry_after(response.headers),
+        has_next_page="next" in response.links,
+    )
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

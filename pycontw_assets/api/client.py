@@ -15,7 +15,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Protocol
 
@@ -29,7 +29,7 @@ from pycontw_assets.api.answers import Answer, cannot_be_sent, objections, parse
 class ServiceError(Exception):
     """A call that did not succeed. ``str()`` is safe for logs, metadata and people."""
 
-    def __init__(self, service: str, operation: str, reason: str, status: int | None = None) -> None:
+    def __init__(self, service: str, operation: str, reason: str, *, status: int | None = None) -> None:
         self.service = service
         self.operation = operation
         self.reason = reason
@@ -44,9 +44,9 @@ class Unavailable(ServiceError):
     """
 
     def __init__(
-        self, service: str, operation: str, reason: str, status: int | None = None, *, outcome_unknown: bool = False
+        self, service: str, operation: str, reason: str, *, status: int | None = None, outcome_unknown: bool = False
     ) -> None:
-        super().__init__(service, operation, reason, status)
+        super().__init__(service, operation, reason, status=status)
         self.outcome_unknown = outcome_unknown
 
 
@@ -61,9 +61,9 @@ class Refused(ServiceError):
     """
 
     def __init__(
-        self, service: str, operation: str, reason: str, status: int | None = None, *, pointers: tuple[str, ...] = ()
+        self, service: str, operation: str, reason: str, *, status: int | None = None, pointers: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(service, operation, reason, status)
+        super().__init__(service, operation, reason, status=status)
         self.pointers = pointers
 
 
@@ -170,7 +170,15 @@ class ApiClient:
         """
         url = self._base_url + path + (f"?{query}" if query else "")
         payload = None if body is None else json.dumps(body, allow_nan=False).encode()
-        call = _Call(method, operation, url, payload, repeatable, expect_json, group)
+        call = _Call(
+            method=method,
+            operation=operation,
+            url=url,
+            payload=payload,
+            repeatable=repeatable,
+            expect_json=expect_json,
+            group=group,
+        )
         patience = _Patience(self._deadline_seconds, self._clock, self._sleep)
         failures, throttled, in_doubt = 0, 0, False
         while True:
@@ -194,16 +202,18 @@ class ApiClient:
     def _wait_for_turn(self, call: _Call, patience: _Patience) -> None:
         """Our own waits first, then whatever wait a 429 has imposed on all threads of this client."""
         if self._limiter and call.group:
-            self._wait(call, patience, self._limiter.reserve(call.group, patience.left), "our own rate limit")
+            seconds = self._limiter.reserve(call.group, patience.left)
+            self._wait(call, patience, seconds, why="our own rate limit")
         waited_for = float("-inf")
         while (until := self._hold_until) > max(waited_for, self._clock()):
-            self._wait(call, patience, until - self._clock(), "answered 429 (too many requests)", 429)
+            why = "answered 429 (too many requests)"
+            self._wait(call, patience, until - self._clock(), why=why, status=_TOO_MANY_REQUESTS)
             waited_for = until
 
-    def _wait(self, call: _Call, patience: _Patience, seconds: float, why: str, status: int | None = None) -> None:
+    def _wait(self, call: _Call, patience: _Patience, seconds: float, *, why: str, status: int | None = None) -> None:
         if seconds > patience.left:
             reason = f"{why}, which asks to wait longer than this call may take"
-            raise Unavailable(self.service, call.operation, reason, status)
+            raise Unavailable(self.service, call.operation, reason, status=status)
         if seconds > 0:
             patience.pause(seconds)
 
@@ -247,21 +257,22 @@ class ApiClient:
             return self._judge_success(call, answer)
         reason = f"answered {status}"
         if status == _TOO_MANY_REQUESTS:
-            return _Failure(Unavailable(self.service, call.operation, reason, status), True, True, answer.wait)
+            error = Unavailable(self.service, call.operation, reason, status=status)
+            return _Failure(error, may_repeat=True, is_throttled=True, wait=answer.wait)
         is_edge = self._edge_pages and answer.is_page and status in (_FORBIDDEN, _NOT_FOUND)
         if status == _REQUEST_TIMEOUT or is_edge:
-            return self._passing(call, reason, status, answer.wait, may_have_acted=False)
+            return self._passing(call, reason, status=status, wait=answer.wait, may_have_acted=False)
         if status >= _SERVER_ERROR:
-            return self._passing(call, reason, status, answer.wait)
+            return self._passing(call, reason, status=status, wait=answer.wait)
         return _Failure(self._permanent(call, answer))
 
     def _judge_success(self, call: _Call, answer: Answer) -> Reply | _Failure:
         if answer.is_page:
             reason = f"answered {answer.status} with an HTML page"
             if self._edge_pages:
-                return self._passing(call, reason, answer.status)
+                return self._passing(call, reason, status=answer.status)
             reason += ": a sign-in page, or the URL is wrong"
-            error = Misconfigured(self.service, call.operation, reason, answer.status)
+            error = Misconfigured(self.service, call.operation, reason, status=answer.status)
             # One page among many answers is a hiccup of the network; asking again tells it from a sign-in page.
             return _Failure(error, may_repeat=call.method == "GET")
         if not call.expect_json:
@@ -271,35 +282,35 @@ class ApiClient:
             return Reply(answer.status, data, answer.has_next_page)
         reason = f"answered {answer.status} with {trouble}"
         if not call.repeatable:
-            return self._passing(call, reason, answer.status)
-        return _Failure(Malformed(self.service, call.operation, reason, answer.status), may_repeat=True)
+            return self._passing(call, reason, status=answer.status)
+        return _Failure(Malformed(self.service, call.operation, reason, status=answer.status), may_repeat=True)
 
     def _passing(
         self,
         call: _Call,
         reason: str,
+        *,
         status: int | None = None,
         wait: float | None = None,
-        *,
         may_have_acted: bool = True,
     ) -> _Failure:
         unknown = may_have_acted and call.method != "GET"
-        error = Unavailable(self.service, call.operation, reason, status, outcome_unknown=unknown)
+        error = Unavailable(self.service, call.operation, reason, status=status, outcome_unknown=unknown)
         return _Failure(error, may_repeat=call.repeatable or not may_have_acted, wait=wait)
 
     def _permanent(self, call: _Call, answer: Answer) -> ServiceError:
         status = answer.status
         if status in (_UNAUTHORIZED, _FORBIDDEN):
             reason = f"answered {status}: the key is wrong or lacks rights"
-            return Misconfigured(self.service, call.operation, reason, status)
+            return Misconfigured(self.service, call.operation, reason, status=status)
         if status < _CLIENT_ERROR:
             reason = f"answered {status}, a redirect: a sign-in page, or the URL is wrong"
-            return Misconfigured(self.service, call.operation, reason, status)
+            return Misconfigured(self.service, call.operation, reason, status=status)
         codes, pointers = objections(answer.body)
         named = (*codes, *pointers)[:_NAMED_OBJECTIONS]
         reason = f"answered {status}" + (f" ({', '.join(named)})" if named else "")
         kind = {_NOT_FOUND: NotFound, _GONE: NotFound, _TOO_LARGE: TooLarge}.get(status, Refused)
-        return kind(self.service, call.operation, reason, status, pointers=pointers)
+        return kind(self.service, call.operation, reason, status=status, pointers=pointers)
 
 
 _SUCCESS = 2
@@ -347,7 +358,7 @@ for _name in ("connectionpool", "connection", "poolmanager", "response", "util.r
     logging.getLogger(f"urllib3.{_name}").addFilter(_drop)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
     method: str
     operation: str
@@ -361,6 +372,7 @@ class _Call:
 @dataclass(frozen=True, slots=True)
 class _Failure:
     error: ServiceError
+    _: KW_ONLY
     may_repeat: bool = False
     is_throttled: bool = False
     wait: float | None = None

@@ -74,7 +74,7 @@ class GatherClient:
             return self.api.request(method, operation, path, group="guest list", **details)
         except NotFound as error:
             reason = f"answered {error.status}: GATHER_SPACE_ID or GATHER_API_URL is wrong"
-            raise Misconfigured("Gather", operation, reason, error.status) from None
+            raise Misconfigured("Gather", operation, reason, status=error.status) from None
 
 
 def validate_space_id(text: str) -> str:

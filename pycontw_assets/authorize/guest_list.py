@@ -7,7 +7,6 @@ and refuses when the list that was read does not look whole.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,6 +25,13 @@ from pycontw_assets.ledger.grants import (
     recheck_preexisting_guests,
     set_grants,
 )
+from pycontw_assets.ledger.guest_lists import (
+    clear_doubt,
+    guest_list_state,
+    record_doubt,
+    record_lacking,
+    record_size,
+)
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address
 from pycontw_assets.records import EventPartition, Holder
@@ -43,11 +49,6 @@ _VOUCH = (
 )
 _TOLERANCE_COUNT = 1
 _TOLERANCE_SHARE = 0.01
-
-_LACKING = "guests lacking"
-_SIZE = "guest list size"
-_SPACE = "guest list of"
-_DOUBTED = "guest list doubted"  # how many guests the list showed that a person is asked about, and in which poll
 
 Entry = Any  # as the service gave it; written back verbatim
 
@@ -135,7 +136,7 @@ def _put_there_by_us(grant: Grant | None, listed: Entry) -> bool:
 
     Also where we meant to add them: staff did, while our call was refused or never made.
     """
-    if grant is None or not grant.ours:
+    if grant is None or not grant.added_by_us:
         return False
     if grant.state in ("intended", "assumed"):
         return is_our_writing(listed)
@@ -158,7 +159,7 @@ def _has_left(grant: Grant) -> bool:
 
 def _was_guest_of_others(grant: Grant) -> bool:
     """Not ours to take off, and without a ticket the last time we looked."""
-    return grant.state == "intended" and not grant.ours
+    return grant.state == "intended" and not grant.added_by_us
 
 
 def _looks_for_latecomer(grant: Grant) -> int:
@@ -202,24 +203,6 @@ def distrust(current: GuestList, listed: Iterable[str], grants: Mapping[str, Gra
 
 def _is_many(lacking: int, expected: int) -> bool:
     return lacking > max(_TOLERANCE_COUNT, _TOLERANCE_SHARE * expected)
-
-
-def guests_lacking(ledger: Ledger) -> int:
-    """How many guests of the ledger the list lacked when a step looked last, but for those the step took care of."""
-    return int(ledger.noted(_LACKING) or 0)
-
-
-def enter_space(ledger: Ledger, edition: str, space_id: str) -> None:
-    """Another space has a list of its own: whoever was let in has to be let in there, too, and is not invited again."""
-    space, before = hashlib.sha256(space_id.encode()).hexdigest(), ledger.noted(_SPACE)
-    if space == before:
-        return
-    if before is not None:
-        let_in = [key for key, grant in current_grants(ledger, edition).items() if grant.state == "granted"]
-        set_grants(ledger, edition, let_in, "assumed")
-        for noted in (_SIZE, _DOUBTED):
-            ledger.note(noted, "")
-    ledger.note(_SPACE, space)
 
 
 def revoke_limit(configured: int | None, granted: int) -> int:
@@ -270,7 +253,7 @@ class GuestListStep:
         self, partition: EventPartition, due: set[str], in_doubt: set[str], without_ticket: set[str]
     ) -> GuestListOutcome:
         """Access is taken as given, also for those whose addition was in doubt when the step was switched off."""
-        intend_grants(self.ledger, partition.edition, partition.key, due, ours=True, state="assumed")
+        intend_grants(self.ledger, partition.edition, partition.key, due, added_by_us=True, state="assumed")
         set_grants(self.ledger, partition.edition, in_doubt, "assumed")
         set_grants(self.ledger, partition.edition, without_ticket, "revoked", revoked_in=self.poll_id)
         return GuestListOutcome(granted=len(due), revoked=len(without_ticket))
@@ -283,11 +266,13 @@ class GuestListStep:
         self._shown = set(present)
         doubt = self._doubt(current, grants)
         if doubt is None:
-            self._note_size(len(current.entries))
+            record_size(self.ledger, len(current.entries))
             grants = self._without_left(edition, grants, present)
         now = self.ledger.clock()
         # On the word of a list that looks truncated only our own entries are put back: a speaker's may well be there.
-        granted = {key for key, grant in grants.items() if grant.state == "granted" and (grant.ours or not doubt)}
+        granted = {
+            key for key, grant in grants.items() if grant.state == "granted" and (grant.added_by_us or not doubt)
+        }
         vanished = granted - present.keys()
         wanted = {key for key in holders if key in vanished or is_due(grants.get(key), now)}
         change = decide(wanted, grants, without_ticket, present)
@@ -323,14 +308,14 @@ class GuestListStep:
     ) -> int:
         edition = partition.edition
         add = self._reopen_revoked(edition, change.add, doubt)
-        intend_grants(self.ledger, edition, partition.key, change.preexisting, ours=False)
-        set_grants(self.ledger, edition, change.preexisting, "granted", ours=False)
+        intend_grants(self.ledger, edition, partition.key, change.preexisting, added_by_us=False)
+        set_grants(self.ledger, edition, change.preexisting, "granted", added_by_us=False)
         set_grants(self.ledger, edition, change.confirm, "granted")
         if not add:
             return 0
-        intend_grants(self.ledger, edition, partition.key, add, ours=True)
+        intend_grants(self.ledger, edition, partition.key, add, added_by_us=True)
         # Whoever fell off the list, or was let in while the step was off, counts as let in only once seen there.
-        set_grants(self.ledger, edition, add, "intended", ours=True)
+        set_grants(self.ledger, edition, add, "intended", added_by_us=True)
         addresses = sorted(holders[key].address for key in add)
         for start in range(0, len(addresses), CHUNK):
             self._add(client, addresses[start : start + CHUNK])
@@ -344,7 +329,7 @@ class GuestListStep:
         postpone_grants(self.ledger, edition, refused, _RETRY_BASE, _RETRY_CAP)
         postpone_grants(self.ledger, edition, without_effect, _RETRY_BASE, _RETRY_CAP, once_at_once=True)
         if doubt is None and self._doubt(check, grants) is None:
-            self._note_size(len(check.entries))
+            record_size(self.ledger, len(check.entries))
         return len(confirmed)
 
     def _reopen_revoked(self, edition: str, add: frozenset[str], doubt: str | None) -> frozenset[str]:
@@ -417,7 +402,7 @@ class GuestListStep:
 
     def _cede(self, edition: str, keys: frozenset[str]) -> None:
         if keys:
-            set_grants(self.ledger, edition, keys, "granted", ours=False)
+            set_grants(self.ledger, edition, keys, "granted", added_by_us=False)
             self.problems.append(
                 f"{len(keys)} guests without a ticket stay: somebody edited their entries in Gather by hand. "
                 "Remove them there if that is wanted"
@@ -437,7 +422,7 @@ class GuestListStep:
             self._shown = set(self._by_key(latest.entries))
             left = keys & self._shown
             if not left:
-                self._note_size(len(latest.entries))
+                record_size(self.ledger, len(latest.entries))
                 break
             remaining = {address: item for address, item in latest.entries.items() if self._key(address) not in keys}
             self._overwrite(client, edition, remaining, left)
@@ -451,11 +436,11 @@ class GuestListStep:
 
     def _overwrite(self, client: Gather, edition: str, remaining: Mapping[str, Entry], leaving: frozenset[str]) -> None:
         """Never repeated as it is: after a lost reply the list is read again and compared."""
-        asked, asker = self._asked()
-        if asked:
-            self.ledger.note(_DOUBTED, f"{min(int(asked), len(remaining))} {asker}")
+        state = guest_list_state(self.ledger)
+        if state.doubted_size is not None:
+            record_doubt(self.ledger, min(state.doubted_size, len(remaining)), state.doubted_in)
         # One person may leave with several entries: the list shrinks by those.
-        self._note_size(len(remaining) + len(leaving))
+        record_size(self.ledger, len(remaining) + len(leaving))
         try:
             client.overwrite(remaining)
         except Unavailable as error:
@@ -481,7 +466,7 @@ class GuestListStep:
             self.problems.append(f"{len(vanished)} guests vanished while others were removed; they were put back")
         if self._doubt(after, current_grants(self.ledger, edition)):
             return leaving
-        self._note_size(len(after.entries) + len(vanished))
+        record_size(self.ledger, len(after.entries) + len(vanished))
         self._shown = set(self._by_key(after.entries))
         return leaving & self._shown
 
@@ -493,23 +478,18 @@ class GuestListStep:
         What was vouched for is a list of so many guests. An answer that shows fewer is none that anybody looked at,
         and what a poll meets itself was told to nobody yet.
         """
-        doubt = distrust(current, self._by_key(current.entries), grants, self._last_size())
-        asked, asker = self._asked()
-        shown, has_word = len(current.entries), "guest-list" in self.overrides
-        if doubt and has_word and asked and asker != self.poll_id:
-            if shown >= int(asked):
+        state = guest_list_state(self.ledger)
+        doubt = distrust(current, self._by_key(current.entries), grants, state.size or 0)
+        shown, is_overridden = len(current.entries), "guest-list" in self.overrides
+        if doubt and is_overridden and state.doubted_size is not None and state.doubted_in != self.poll_id:
+            if shown >= state.doubted_size:
                 return None
-            doubt = f"{doubt}, {int(asked) - shown} fewer than when a person was asked"
-        if doubt and asked != str(shown):
-            self.ledger.note(_DOUBTED, f"{shown} {self.poll_id}")
-        elif asked and not (doubt or has_word):
-            self.ledger.note(_DOUBTED, "")
+            doubt = f"{doubt}, {state.doubted_size - shown} fewer than when a person was asked"
+        if doubt and state.doubted_size != shown:
+            record_doubt(self.ledger, shown, self.poll_id)
+        elif state.doubted_size is not None and not (doubt or is_overridden):
+            clear_doubt(self.ledger)
         return doubt
-
-    def _asked(self) -> tuple[str, str]:
-        """How many guests the doubted list showed, and in which poll; empty: there is no doubt."""
-        asked, _, asker = (self.ledger.noted(_DOUBTED) or "").partition(" ")
-        return asked, asker
 
     def _key(self, address: str) -> str:
         return self.pseudonymizer.address(address)
@@ -523,14 +503,8 @@ class GuestListStep:
                 found[key] = listed
         return found
 
-    def _last_size(self) -> int:
-        return int(self.ledger.noted(_SIZE) or 0)
-
     def _note_lacking(self, grants: Mapping[str, Grant], change: GuestListChange) -> None:
         """Let in before, no business of this step, and not on the list it saw last: guests of other events."""
         granted = {key for key, grant in grants.items() if grant.state == "granted"}
         lacking = granted - self._shown - change.add - change.revoke - change.end
-        self.ledger.note(_LACKING, str(len(lacking)))
-
-    def _note_size(self, size: int) -> None:
-        self.ledger.note(_SIZE, str(size))
+        record_lacking(self.ledger, len(lacking))

@@ -19,7 +19,7 @@ def rebuild_grants(edition: str, holders: Mapping[str, str], present: Mapping[st
 
 def _grant(edition: str, key: str, partition_key: str, present: Mapping[str, Entry] | None) -> Grant:
     if present is None:
-        return Grant(edition, key, 1, partition_key, "assumed", ours=True)
+        return Grant(edition, key, 1, partition_key, "assumed", added_by_us=True)
     if key not in present:
-        return Grant(edition, key, 1, partition_key, "intended", ours=True)
-    return Grant(edition, key, 1, partition_key, "granted", ours=is_our_writing(present[key]))
+        return Grant(edition, key, 1, partition_key, "intended", added_by_us=True)
+    return Grant(edition, key, 1, partition_key, "granted", added_by_us=is_our_writing(present[key]))

@@ -9,32 +9,38 @@ import argparse
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
 
+from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.client import Misconfigured, ServiceError
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED, Commands
-from pycontw_assets.commands.instance import unchecked_services
+from pycontw_assets.commands.instance import compose
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.events import discover
+from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.events import known_events
-from pycontw_assets.ledger.ledger import SCHEMA_VERSION
+from pycontw_assets.ledger.ledger import Clock, Ledger
+from pycontw_assets.ledger.migrations import SCHEMA_VERSION
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import Finding, Level
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.dry_run import dry_run_copy
-from pycontw_assets.pipeline.expiry import MOVE_UP, REVISION_ENDS, expiring
+from pycontw_assets.pipeline.maintenance import MOVE_UP, REVISION_ENDS, expiring
 from pycontw_assets.pipeline.redaction import explain
-from pycontw_assets.pipeline.retention import expired
-from pycontw_assets.send_email.klaviyo_client import REVISION
+from pycontw_assets.pipeline.retention import expired_events
+from pycontw_assets.pipeline.steps import invitation, mapped_events
+from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
 from pycontw_assets.send_email.template import check_video_url
 from pycontw_assets.settings import InvalidSettings, Settings
+from pycontw_assets.vault.vault import OrdersStore
 
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 _SKEW_TOLERATED = timedelta(seconds=60)
@@ -57,7 +63,19 @@ def add_to(commands: Commands) -> None:
 def _run(parsed: argparse.Namespace) -> int:
     findings: list[Finding] = []
     try:
-        for finding in examine(unchecked_services()):
+        root = compose()
+        examination = Examination(
+            settings=root.settings,
+            clock=root.clock,
+            kktix=lambda: root.kktix,
+            gather=lambda: root.gather,
+            klaviyo=lambda: root.klaviyo,
+            ledger=lambda: root.ledger_to_read,
+            vault=lambda: root.vault_to_read,
+            warehouse=lambda: root.warehouse,
+            alerts=lambda: root.alerts,
+        )
+        for finding in examination.findings():
             findings.append(finding)
             if not parsed.json:
                 print(describe_finding(finding), flush=True)
@@ -82,16 +100,48 @@ def _split(line: str) -> tuple[str, str]:
 # -- the question ----------------------------------------------------------------------------------
 
 
-Check = Callable[[Services], Iterator[Finding]]
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """Every check over the systems of an installation. Each system is built by the check that needs it first.
 
+    A system that cannot be built is a finding of that check, so it hides no other one.
+    """
 
-def examine(services: Services) -> Iterator[Finding]:
-    """Run every check. A check that breaks is a finding itself."""
-    for name, check in CHECKS.items():
-        try:
-            yield from check(services)
-        except Exception as error:  # noqa: BLE001  # the boundary: one broken check must not hide the others
-            yield Finding("FAIL", name, explain(error), _fix_of(error))
+    settings: Settings
+    clock: Clock
+    kktix: Callable[[], KktixClient]
+    gather: Callable[[], GatherClient | None]
+    klaviyo: Callable[[], KlaviyoClient]
+    ledger: Callable[[], Ledger]
+    vault: Callable[[], OrdersStore]
+    warehouse: Callable[[], Warehouse]
+    alerts: Callable[[], Messenger]
+
+    def findings(self) -> Iterator[Finding]:
+        """Run every check. A check that breaks is a finding itself."""
+        for name, check in self._checks().items():
+            try:
+                yield from check()
+            except Exception as error:  # noqa: BLE001  # the boundary: one broken check must not hide the others
+                yield Finding("FAIL", name, explain(error), _fix_of(error))
+
+    def _checks(self) -> dict[str, Callable[[], Iterator[Finding]]]:
+        settings = self.settings
+        return {
+            "settings": lambda: _check_keys(settings),
+            "alarms": lambda: _check_alarms(self.alerts(), settings),
+            "mail": lambda: _check_mail(settings),
+            "KKTIX": lambda: _check_kktix(self.kktix(), self.ledger(), settings),
+            "clock": lambda: _check_clock(settings.kktix_api_url),
+            "Gather": lambda: _check_gather(self.gather),
+            "Klaviyo": lambda: _check_klaviyo(self.klaviyo(), is_production=settings.pycontw_env == "production"),
+            "Klaviyo revision": lambda: check_revision(self.clock()),
+            "ledger": lambda: _check_ledger(self.ledger()),
+            "vault": lambda: _check_vault(self.vault(), self.ledger(), settings.retention_days),
+            "warehouse": lambda: _check_warehouse(self.warehouse, settings),
+            "disk": lambda: _check_disk(settings.home),
+            "Dagster": lambda: _check_dagster(settings),
+        }
 
 
 def _fix_of(error: Exception) -> str:
@@ -105,8 +155,7 @@ def _fix_of(error: Exception) -> str:
 # -- settings ---------------------------------------------------------------------------------------
 
 
-def _keys(services: Services) -> Iterator[Finding]:
-    settings = services.settings
+def _check_keys(settings: Settings) -> Iterator[Finding]:
     is_production = settings.pycontw_env == "production"
     yield Finding("ok", "environment", settings.pycontw_env)
     if settings.pseudonym_key is None:
@@ -119,38 +168,36 @@ def _keys(services: Services) -> Iterator[Finding]:
     yield Finding("ok", "VAULT_KEY", "set" if settings.vault_key else made)
 
 
-def _alarms(services: Services) -> Iterator[Finding]:
+def _check_alarms(alerts: Messenger, settings: Settings) -> Iterator[Finding]:
     try:
-        services.messenger.check()
+        alerts.check()
     except ValueError as error:
         yield Finding("FAIL", "ALERT_URLS", str(error))
-    level: Level = "warn" if services.settings.pycontw_env == "production" else "ok"
+    level: Level = "warn" if settings.pycontw_env == "production" else "ok"
     for name, value, without in (
-        ("ALERT_URLS", services.settings.alert_urls, "nobody is alerted"),
-        ("HEARTBEAT_URL", services.settings.heartbeat_url, "nobody notices when polling stops altogether"),
+        ("ALERT_URLS", settings.alert_urls, "nobody is alerted"),
+        ("HEARTBEAT_URL", settings.heartbeat_url, "nobody notices when polling stops altogether"),
     ):
         yield Finding("ok", name, "set") if value else Finding(level, name, f"not set: {without}", f"set {name}")
-    if services.settings.pycontw_dry_run:
+    if settings.pycontw_dry_run:
         yield Finding(
             "warn", "PYCONTW_DRY_RUN", "set: nobody is let in or mailed", "unset it when you have seen enough"
         )
 
 
-def _mail(services: Services) -> Iterator[Finding]:
-    mail = services.mail("2031")
-    if services.settings.pycontw_env == "production":
-        check_video_url(services.settings.invitation_video_url)
+def _check_mail(settings: Settings) -> Iterator[Finding]:
+    mail = invitation("2031", settings)
+    if settings.pycontw_env == "production":
+        check_video_url(settings.invitation_video_url)
     yield Finding("ok", "mail", f"the invitation can be rendered ({mail.version})")
 
 
-# -- what is asked outside ---------------------------------------------------------------------------------------
+# -- services --------------------------------------------------------------------------------------
 
 
-def _kktix(services: Services) -> Iterator[Finding]:
-    with dry_run_copy(services) as copy:
-        known = known_events(copy.ledger)
-    listing = services.kktix.list_events()
-    found = discover(listing.events, known, services.mapped_events(), services.settings.edition)
+def _check_kktix(kktix: KktixClient, ledger: Ledger, settings: Settings) -> Iterator[Finding]:
+    known, listing = known_events(ledger), kktix.list_events()
+    found = discover(listing.events, known=known, mapped=mapped_events(settings), edition=settings.edition)
     if not found.partitions:
         fix = "wait for the events to be listed, or set EDITION or KKTIX_EVENTS"
         yield Finding("warn", "KKTIX", f"{len(listing.events)} events listed, none of this project", fix)
@@ -162,13 +209,13 @@ def _kktix(services: Services) -> Iterator[Finding]:
     for warning in listing.warnings:
         yield Finding("warn", "KKTIX", warning)
     for partition in found.partitions:
-        if not services.kktix.read_book_ids(partition.event_id):
+        if not kktix.read_book_ids(partition.event_id):
             fix = "make an attendance book in KKTIX"
             yield Finding("FAIL", "KKTIX", f"{partition.key} has no attendance book", fix)
 
 
-def _clock(services: Services) -> Iterator[Finding]:
-    parts = urlsplit(services.settings.kktix_api_url)
+def _check_clock(kktix_url: str) -> Iterator[Finding]:
+    parts = urlsplit(kktix_url)
     answer = requests.head(f"{parts.scheme}://{parts.netloc}/", timeout=(5, 15), allow_redirects=False)
     date = answer.headers.get("Date")
     if date is None:
@@ -183,25 +230,24 @@ def _clock(services: Services) -> Iterator[Finding]:
         yield Finding("ok", "clock", f"within {_SKEW_TOLERATED.total_seconds():.0f} s of KKTIX's")
 
 
-def _gather(services: Services) -> Iterator[Finding]:
+def _check_gather(build: Callable[[], GatherClient | None]) -> Iterator[Finding]:
     try:
-        _ = services.gather
+        gather = build()
     except ValueError as error:
         yield Finding("FAIL", "GATHER_SPACE_ID", str(error))
         return
-    if services.gather is None:
+    if gather is None:
         yield Finding("ok", "Gather", "switched off: everybody with a ticket counts as let in")
         return
-    guests = services.gather.read()
+    guests = gather.read()
     if guests.entries:
         yield Finding("ok", "Gather", f"{len(guests.entries)} guests. Whether the key may write is not tried")
     else:
         yield Finding("warn", "Gather", "the guest list is empty", "fine before the first sale; otherwise look there")
 
 
-def _klaviyo(services: Services) -> Iterator[Finding]:
-    client = services.klaviyo
-    if client.is_test_account() and services.settings.pycontw_env == "production":
+def _check_klaviyo(client: KlaviyoClient, *, is_production: bool) -> Iterator[Finding]:
+    if client.is_test_account() and is_production:
         yield Finding("warn", "Klaviyo", "the key is one of a test account", "make one in the real account")
     else:
         yield Finding("ok", "Klaviyo", "the account answers")
@@ -223,30 +269,29 @@ def _klaviyo(services: Services) -> Iterator[Finding]:
             yield Finding("ok", f"Klaviyo {scope}", "may be read. Whether they may be written is not tried")
 
 
-def _revision(services: Services) -> Iterator[Finding]:
+def check_revision(now: datetime) -> Iterator[Finding]:
+    """Say until when Klaviyo supports the revision of its interface that the client speaks."""
     what = f"revision {REVISION} is supported until about {REVISION_ENDS:%Y-%m-%d}"
-    if not list(expiring(services.clock())):
+    if not list(expiring(now)):
         yield Finding("ok", "Klaviyo revision", what)
     else:
-        level: Level = "warn" if services.clock() < REVISION_ENDS else "FAIL"
+        level: Level = "warn" if now < REVISION_ENDS else "FAIL"
         yield Finding(level, "Klaviyo revision", what, MOVE_UP)
 
 
 # -- stores -----------------------------------------------------------------------------------------
 
 
-def _ledger(services: Services) -> Iterator[Finding]:
-    with dry_run_copy(services) as copy:
-        events = known_events(copy.ledger)
+def _check_ledger(ledger: Ledger) -> Iterator[Finding]:
+    events = known_events(ledger)
     written = f"schema {SCHEMA_VERSION}, its pseudonym key is the one set, {len(events)} events known"
     yield Finding("ok", "ledger", written if events else "nothing in it yet: the first poll begins it")
 
 
-def _vault(services: Services) -> Iterator[Finding]:
-    with dry_run_copy(services) as copy:
-        polled = [p.key for p in known_events(copy.ledger).values() if last_poll(copy.ledger, p.key)]
-        snapshots = {key: copy.vault.read(key) for key in polled}
-        overdue = [partition.key for partition in expired(copy)]
+def _check_vault(vault: OrdersStore, ledger: Ledger, retention_days: int) -> Iterator[Finding]:
+    polled = [partition.key for partition in known_events(ledger).values() if last_poll(ledger, partition.key)]
+    snapshots = {key: vault.read(key) for key in polled}
+    overdue = [partition.key for partition in expired_events(ledger, retention_days)]
     if overdue:
         what = f"the orders of {', '.join(overdue)} are older than RETENTION_DAYS"
         yield Finding("warn", "vault", what, "the next poll removes them, unless KKTIX still lists the event")
@@ -258,21 +303,20 @@ def _vault(services: Services) -> Iterator[Finding]:
         yield Finding("ok", "vault", f"the orders of {len(snapshots)} events can be read")
 
 
-def _warehouse(services: Services) -> Iterator[Finding]:
-    settings = services.settings
+def _check_warehouse(build: Callable[[], Warehouse], settings: Settings) -> Iterator[Finding]:
     if settings.warehouse == "duckdb" and not settings.duckdb_file.exists():
         yield Finding("ok", "warehouse", "duckdb, no file yet: the first poll makes it")
         return
-    tables = attendee_tables(load_policy().columns)
+    tables, warehouse = attendee_tables(load_policy().columns), build()
     for table in tables.values():
-        services.warehouse.partition_rows(table, "none")
+        warehouse.partition_rows(table, "none")
     yield Finding("ok", "warehouse", f"{settings.warehouse} answers about {len(tables)} tables")
 
 
-def _disk(services: Services) -> Iterator[Finding]:
-    folder = next(path for path in (services.settings.home, *services.settings.home.parents) if path.exists())
+def _check_disk(home: Path) -> Iterator[Finding]:
+    folder = next(path for path in (home, *home.parents) if path.exists())
     free = shutil.disk_usage(folder).free
-    what = f"{free / 1e9:.1f} GB free under {services.settings.home}"
+    what = f"{free / 1e9:.1f} GB free under {home}"
     if free > _ROOM_WANTED:
         yield Finding("ok", "disk", what)
     else:
@@ -282,34 +326,11 @@ def _disk(services: Services) -> Iterator[Finding]:
 # -- Dagster ----------------------------------------------------------------------------------------
 
 
-def _dagster(services: Services) -> Iterator[Finding]:
-    folder = services.settings.dagster_folder
-    if not (folder / "dagster.yaml").exists():
-        yield Finding("warn", "Dagster", "no instance yet", "the first `pycontw-assets poll` or `dev` makes it")
-        return
-    from dagster import DagsterInstance
+def _check_dagster(settings: Settings) -> Iterator[Finding]:
+    from pycontw_assets.orchestration.instance import read_machinery
 
-    from pycontw_assets.orchestration.instance import instance_findings
-
-    with DagsterInstance.from_config(str(folder)) as instance:
-        yield from instance_findings(instance, services.settings.poll_interval_seconds)
-
-
-CHECKS: dict[str, Check] = {
-    "settings": _keys,
-    "alarms": _alarms,
-    "mail": _mail,
-    "KKTIX": _kktix,
-    "clock": _clock,
-    "Gather": _gather,
-    "Klaviyo": _klaviyo,
-    "Klaviyo revision": _revision,
-    "ledger": _ledger,
-    "vault": _vault,
-    "warehouse": _warehouse,
-    "disk": _disk,
-    "Dagster": _dagster,
-}
+    _, findings = read_machinery(settings.dagster_folder, settings.poll_interval_seconds)
+    yield from findings
 
 
 # -- the printing ----------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from pycontw_assets.commands.console import read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import checked_services
-from pycontw_assets.pipeline.erase import Erased, Found, erase, find_person
+from pycontw_assets.commands.instance import compose_checked
+from pycontw_assets.pipeline.erase import Erased, Erasure, Found
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
 from pycontw_assets.settings import InvalidSettings
 
@@ -37,8 +37,18 @@ def _run(parsed: argparse.Namespace) -> int:
     address = read_argument(parsed.address)
     if not is_mailable(normalise_address(address)):
         raise InvalidSettings("ADDRESS: is not an address")
-    services = checked_services()
-    found = find_person(services, address)
+    root = compose_checked()
+    erasure = Erasure(
+        gather=root.gather,
+        klaviyo=root.klaviyo,
+        vault=root.vault,
+        warehouse=root.warehouse,
+        ledger=root.ledger,
+        pseudonymizer=root.pseudonymizer,
+        waits=root.waits,
+        settings=root.settings,
+    )
+    found = erasure.find(address)
     if found.is_nothing:
         print(f"{found.who}: nothing is stored here")
         return FAILED
@@ -46,7 +56,7 @@ def _run(parsed: argparse.Namespace) -> int:
     if not parsed.yes and not _is_confirmed():
         print("nothing was changed")
         return FAILED
-    result = erase(services, address)
+    result = erasure.run(address)
     print("\n".join(describe_erased(result)))
     return FAILED if result.problems else FINE
 

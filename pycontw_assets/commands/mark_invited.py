@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import checked_services
-from pycontw_assets.pipeline.rebuild import live_edition, mark_people_invited
+from pycontw_assets.commands.instance import compose_checked
+from pycontw_assets.pipeline.rebuild import find_live_edition, mark_people_invited
 from pycontw_assets.settings import InvalidSettings
 
 
@@ -29,10 +29,12 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    services = checked_services()
+    root = compose_checked()
     if parsed.edition and not re.fullmatch("[0-9]{4}", parsed.edition):
         raise InvalidSettings("--edition: needs four digits")
-    report = mark_people_invited(services, parsed.edition or live_edition(services), _lines(parsed.file))
+    edition = parsed.edition or find_live_edition(kktix=root.kktix, ledger=root.ledger, settings=root.settings)
+    lines = _lines(parsed.file)
+    report = mark_people_invited(edition, lines, ledger=root.ledger, pseudonymizer=root.pseudonymizer)
     print(f"edition {report.edition}: {report.marked} marked as invited, {report.known} in a batch before")
     if report.invalid_lines:
         print(f"       ! no address in {len(report.invalid_lines)} lines: {', '.join(map(str, report.invalid_lines))}")

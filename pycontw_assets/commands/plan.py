@@ -6,23 +6,29 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import unchecked_services
+from pycontw_assets.commands.instance import compose_to_read
 from pycontw_assets.commands.poll import add_overrides
+from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.snapshot import UntrustedBook
+from pycontw_assets.ledger.ledger import Clock, Ledger
 from pycontw_assets.ledger.remote_ids import remembered_id
-from pycontw_assets.pipeline.access_plan import EventPlan, PlannedBatch, plan_access
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.dry_run import dry_run_copy
-from pycontw_assets.pipeline.observe import observe
-from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN
-from pycontw_assets.pipeline.steps import read_orders
-from pycontw_assets.records import EventPartition
-from pycontw_assets.vault.vault import VaultError
+from pycontw_assets.pipeline.dry_run import DryRun, EventPlan, PlannedBatch, dry_run, plan_access
+from pycontw_assets.pipeline.observe import Tick, observe
+from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN, RunHistory, new_poll_id
+from pycontw_assets.pipeline.record import record_tick
+from pycontw_assets.pipeline.steps import invitation, read_orders
+from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import OrdersStore, VaultError
 
 _MOST_PEOPLE = 10
 
@@ -43,7 +49,18 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    plan = make_plan(unchecked_services(), parsed.allow)
+    root = compose_to_read()
+    plan = make_plan(
+        parsed.allow,
+        kktix=root.kktix,
+        gather=root.gather,
+        klaviyo=root.klaviyo,
+        vault=root.vault_to_read,
+        pseudonymizer=root.pseudonymizer,
+        waits=root.waits,
+        settings=root.settings,
+        clock=root.clock,
+    )
     document = json.dumps(as_document(plan), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_plan(plan)))
     return FAILED if plan.problems or any(event.problems for event in plan.events) else FINE
@@ -63,43 +80,101 @@ class Plan:
     new_template: str | None  # the name of a template that would be looked for or made
 
 
-def make_plan(services: Services, overrides: Iterable[str] = ()) -> Plan:
-    """Read the world and play one poll. Pauses after failures are ignored, so everything that is due is planned."""
-    from dagster import DagsterInstance
-
-    from pycontw_assets.orchestration.sensors import new_poll_id
-
-    with dry_run_copy(services) as copy, DagsterInstance.ephemeral() as instance:
-        tick = observe(copy, instance)
-        copy.fresh_books = {fact.partition.event_id: fact.book for fact in tick.facts.values() if fact.book}
-        poll_id = new_poll_id(copy.clock())
+def make_plan(
+    overrides: Iterable[str] = (),
+    *,
+    kktix: KktixClient,
+    gather: GatherClient | None,
+    klaviyo: KlaviyoClient,
+    vault: OrdersStore,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    settings: Settings,
+    clock: Clock,
+) -> Plan:
+    """Read the world and play one poll on copies. The run history is ignored, so everything that is due is planned."""
+    with dry_run(settings=settings, clock=clock, pseudonymizer=pseudonymizer, gather=gather, vault=vault) as copies:
+        tick = observe(
+            kktix=kktix,
+            klaviyo=klaviyo,
+            vault=copies.vault,
+            ledger=copies.ledger,
+            settings=settings,
+            history=RunHistory(),
+        )
+        record_tick(tick, ledger=copies.ledger, settings=settings)
         events = [
-            _plan_orders_and_access(copy, fact.partition, tick.decisions[key].access, poll_id, frozenset(overrides))
-            for key, fact in sorted(tick.facts.items())
+            _plan_event(
+                tick,
+                key,
+                copies=copies,
+                kktix=kktix,
+                klaviyo=klaviyo,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                settings=settings,
+                overrides=frozenset(overrides),
+            )
+            for key in sorted(tick.facts)
             if tick.decisions[key].access
         ]
-        name = copy.mail(tick.discovery.edition).name if tick.discovery.edition else None
-        is_known = name is not None and remembered_id(copy.ledger, "template", name) is not None
+        edition = tick.discovery.edition
         return Plan(
-            tick.discovery.edition,
+            edition,
             tuple(events),
             tuple(f"event {event.event_id} ({event.name}): {event.reason}" for event in tick.discovery.unmatched),
             (*tick.problems, *tick.warnings),
-            None if is_known else name,
+            _new_template(edition, copies.ledger, settings) if edition else None,
         )
 
 
-def _plan_orders_and_access(
-    copy: Services, partition: EventPartition, access: tuple[str, ...], poll_id: str, overrides: frozenset[str]
+def _plan_event(
+    tick: Tick,
+    key: str,
+    *,
+    copies: DryRun,
+    kktix: KktixClient,
+    klaviyo: KlaviyoClient,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    settings: Settings,
+    overrides: frozenset[str],
 ) -> EventPlan:
     """Plan one event. As in a poll, one that fails keeps no other from being planned."""
-    new = 0
+    partition, new = tick.facts[key].partition, 0
     try:
-        if ACCESS_CHAIN[0] in access:
-            new = read_orders(copy, partition, overrides).outcome.new
-        return plan_access(copy, partition, poll_id, overrides, new)
+        if ACCESS_CHAIN[0] in tick.decisions[key].access:
+            orders = read_orders(
+                partition,
+                kktix=kktix,
+                vault=copies.vault,
+                ledger=copies.ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                refresh=timedelta(seconds=settings.refresh_seconds),
+                overrides=overrides,
+                book=tick.books.get(partition.event_id),
+            )
+            new = orders.outcome.new
+        return plan_access(
+            partition,
+            copies=copies,
+            klaviyo=klaviyo,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
+            poll_id=new_poll_id(copies.ledger.clock()),
+            overrides=overrides,
+            new_attendees=new,
+        )
     except (ServiceError, UntrustedBook, VaultError) as error:
         return EventPlan(partition.key, new, problems=(str(error),))
+
+
+def _new_template(edition: str, ledger: Ledger, settings: Settings) -> str | None:
+    """Return the name of the template that the next poll would look for or make."""
+    name = invitation(edition, settings).name
+    return None if remembered_id(ledger, "template", name) else name
 
 
 def as_document(plan: Plan) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.commands.console import paint, show_log
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import checked_services
+from pycontw_assets.commands.instance import compose_checked
 from pycontw_assets.extract.orders import TICKET_STATES
 
 if TYPE_CHECKING:
@@ -69,13 +69,25 @@ def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.orchestration.poll import poll
 
     show_log(parsed.verbose)
-    services = checked_services()
-    with open_instance(services.settings.dagster_folder) as instance:
-        report = poll(build_definitions(services), services, instance, overrides=parsed.allow)
+    root = compose_checked()
+    with open_instance(root.settings.dagster_folder) as instance:
+        report = poll(
+            lambda books: build_definitions(root, books=books),
+            instance,
+            kktix=root.kktix,
+            klaviyo=root.klaviyo,
+            vault=root.vault,
+            ledger=root.ledger,
+            alerts=root.alerts,
+            pseudonymizer=root.pseudonymizer,
+            waits=root.waits,
+            settings=root.settings,
+            overrides=parsed.allow,
+        )
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_poll(report)))
     if report.ok:
-        beat(services.settings.heartbeat_url)
+        beat(root.settings.heartbeat_url)
     return FINE if report.ok else FAILED
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pycontw_assets.commands.exits import FINE, Commands
-from pycontw_assets.commands.instance import checked_services
+from pycontw_assets.commands.instance import compose_checked
 from pycontw_assets.pipeline.rebuild import rebuild_ledger
 
 
@@ -23,7 +23,17 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(_parsed: argparse.Namespace) -> int:
-    report = rebuild_ledger(checked_services())
+    root = compose_checked()
+    report = rebuild_ledger(
+        kktix=root.kktix,
+        gather=root.gather,
+        klaviyo=root.klaviyo,
+        vault=root.vault,
+        ledger=root.ledger,
+        pseudonymizer=root.pseudonymizer,
+        waits=root.waits,
+        settings=root.settings,
+    )
     print(f"edition {report.edition}: " + ", ".join(f"{name} {number}" for name, number in report.counts.items()))
     for problem in report.problems:
         print(f"       ! {problem}")

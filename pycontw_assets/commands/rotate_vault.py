@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pycontw_assets.commands.exits import FINE, MISCONFIGURED, Commands
-from pycontw_assets.commands.instance import unchecked_services
+from pycontw_assets.commands.instance import compose
 
 
 def add_to(commands: Commands) -> None:
@@ -22,7 +22,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(_parsed: argparse.Namespace) -> int:
-    rotation = unchecked_services().vault.rotate()
+    rotation = compose().vault.rotate()
     print(f"vault: {rotation.reencrypted} encrypted again, {rotation.current} had the first key already")
     for problem in rotation.unreadable:
         print(f"       ! {problem}")

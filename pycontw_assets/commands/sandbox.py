@@ -38,28 +38,27 @@ def pipeline_of(settings: Settings) -> AskPipeline:
     """
     import sqlalchemy as sa
 
-    from pycontw_assets.alerts.problems import read_standing
-    from pycontw_assets.ledger.engine import LedgerError, open_reader
+    from pycontw_assets.ledger.engine import LedgerError
+    from pycontw_assets.ledger.ledger import Ledger
+    from pycontw_assets.ledger.problems import open_problems
     from pycontw_assets.sandbox.page.view import Refusal
 
     file = settings.ledger_file
-    engine = open_reader(settings.ledger_location)
 
     def ask() -> Sequence[Refusal] | None:
         if file and not file.exists():
-            return None  # looking must not make the file: its tables would be missing
+            return None
         try:
-            with engine.connect() as db:
-                problems = read_standing(db)
+            problems = open_problems(Ledger.reading(settings.ledger_location))
         except (sa.exc.SQLAlchemyError, LedgerError):
             return None
         return [
             Refusal(
-                problem.partition_key,
-                f"{problem.subject}: {problem.text}",
-                problem.is_failure,
-                problem.since,
-                problem.times,
+                partition_key=problem.partition_key,
+                text=f"{problem.subject}: {problem.text}",
+                is_failure=problem.is_failure,
+                since=problem.since,
+                times=problem.times,
             )
             for problem in problems
         ]

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from pycontw_assets.alerts.problems import Problem
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.doctor import describe_finding
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import checked_services
+from pycontw_assets.commands.instance import compose_to_read
+from pycontw_assets.extract.events import live_edition
 from pycontw_assets.extract.orders import TICKET_STATES, count_states
 from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.problems import Problem, open_problems
 from pycontw_assets.ledger.progress import headcount
 from pycontw_assets.pipeline.checks import Finding
-from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.observe import edition_facts
-from pycontw_assets.pipeline.reconcile import Decision, EventFacts
+from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory
 from pycontw_assets.records import EventPartition, OrderSnapshot
-from pycontw_assets.vault.vault import VaultError
-
-if TYPE_CHECKING:
-    from dagster import DagsterInstance
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import OrdersStore, VaultError
 
 _TICKETS = ("attendees", *TICKET_STATES, "quarantined")
 _COLUMNS = (*_TICKETS, "let in", "invited", "waiting", "unreachable")
@@ -47,11 +45,17 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.orchestration.instance import open_instance
+    from pycontw_assets.orchestration.instance import read_machinery
 
-    services = checked_services()
-    with open_instance(services.settings.dagster_folder) as instance:
-        status = look_up(services, instance)
+    root = compose_to_read()
+    history, machinery = read_machinery(root.settings.dagster_folder, root.settings.poll_interval_seconds)
+    status = look_up(
+        vault=root.vault_to_read,
+        ledger=root.ledger_to_read,
+        settings=root.settings,
+        history=history,
+        machinery=machinery,
+    )
     document = json.dumps(asdict(status), ensure_ascii=False, indent=2, default=str)
     print(document if parsed.json else "\n".join(describe_status(status)))
     return FAILED if status.problems else FINE
@@ -84,44 +88,38 @@ class Status:
     machinery: tuple[Finding, ...]
 
 
-def look_up(services: Services, instance: DagsterInstance) -> Status:
-    """Read what is stored here."""
-    from pycontw_assets.orchestration.instance import instance_findings
-
-    known = known_events(services.ledger).values()
-    edition = services.settings.edition or max((partition.edition for partition in known), default=None)
-    rebuilt = edition_facts(services, instance, edition) if edition else {}
-    events = [_event(services, facts, decision) for facts, decision in rebuilt.values()]
-    return Status(
-        edition,
-        tuple(events),
-        tuple(services.problems.standing()),
-        tuple(instance_findings(instance, services.settings.poll_interval_seconds)),
-    )
+def look_up(
+    *, vault: OrdersStore, ledger: Ledger, settings: Settings, history: RunHistory, machinery: Iterable[Finding] = ()
+) -> Status:
+    """Read what is stored here. ``machinery`` are findings about the sensor and the daemon."""
+    edition = live_edition(settings.edition, known_events(ledger).values())
+    facts_of = edition_facts(edition, ledger=ledger, settings=settings, history=history) if edition else {}
+    events = [_event(facts, decision, vault, ledger) for facts, decision in facts_of.values()]
+    return Status(edition, tuple(events), tuple(open_problems(ledger)), tuple(machinery))
 
 
-def _event(services: Services, facts: EventFacts, decision: Decision) -> EventStatus:
+def _event(facts: EventFacts, decision: Decision, vault: OrdersStore, ledger: Ledger) -> EventStatus:
     key, poll = facts.partition.key, facts.poll
     return EventStatus(
         key,
-        {**_orders(services, key), **_people(services, facts.partition)},
+        {**_orders(facts.partition, vault), **_people(facts.partition, ledger)},
         poll.polled_at if poll and not poll.problem else None,
         decision.next_attempt_at,
         max(facts.access.failures, facts.load.failures),
     )
 
 
-def _orders(services: Services, key: str) -> dict[str, int | None]:
+def _orders(partition: EventPartition, vault: OrdersStore) -> dict[str, int | None]:
     try:
-        snapshot = services.vault.read(key) or OrderSnapshot(services.partition(key))
+        snapshot = vault.read(partition.key) or OrderSnapshot(partition)
     except VaultError:
         return dict.fromkeys(_TICKETS)
     return {"attendees": len(snapshot.present), **count_states(snapshot), "quarantined": len(snapshot.quarantine)}
 
 
-def _people(services: Services, partition: EventPartition) -> dict[str, int | None]:
+def _people(partition: EventPartition, ledger: Ledger) -> dict[str, int | None]:
     """Count the holders of the event by how far they came."""
-    count = headcount(services.ledger, partition.key, partition.edition, services.clock())
+    count = headcount(ledger, partition.key, partition.edition, ledger.clock())
     return {
         "let in": count.let_in,
         "invited": count.invited,

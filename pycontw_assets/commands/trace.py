@@ -11,18 +11,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import looks_ours
 from pycontw_assets.commands.console import paint, read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import checked_services
+from pycontw_assets.commands.instance import compose_to_read
+from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.extract.orders import TicketState, ticket_state
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.masking import masked
 from pycontw_assets.pipeline.steps import stored_snapshots
-from pycontw_assets.pseudonyms import is_mailable, normalise_address
+from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, masked, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.vault.vault import OrdersStore
 
 Condition = Literal[TicketState, "quarantined"]
 
@@ -45,7 +48,16 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    found = trace(checked_services(), read_argument(parsed.buyer), live=parsed.live)
+    root = compose_to_read()
+    buyer = read_argument(parsed.buyer)
+    found = trace(
+        buyer,
+        vault=root.vault_to_read,
+        ledger=root.ledger_to_read,
+        pseudonymizer=root.pseudonymizer,
+        gather=root.gather,
+        klaviyo=root.klaviyo if parsed.live else None,
+    )
     print("\n".join(describe_trace(found)))
     return FINE if found.passages else FAILED
 
@@ -85,36 +97,49 @@ class Trace:
     hints: tuple[str, ...] = ()
 
 
-def trace(services: Services, buyer: str, *, live: bool = False) -> Trace:
-    """Follow a buyer, named by an address or by the number of an attendee in KKTIX."""
-    snapshots = dict(stored_snapshots(services))
+def trace(
+    buyer: str,
+    *,
+    vault: OrdersStore,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
+    gather: GatherClient | None = None,
+    klaviyo: KlaviyoClient | None = None,
+) -> Trace:
+    """Follow a buyer, named by an address or by the number of an attendee in KKTIX.
+
+    Without ``klaviyo`` no service is asked. ``gather`` is ``None`` where the guest list is switched off.
+    """
+    snapshots = dict(stored_snapshots(ledger, vault))
     attendee_id = int(buyer) if buyer.strip().isdecimal() else None
     address = normalise_address(buyer) if attendee_id is None else _address_of(snapshots, attendee_id)
-    tickets = list(_tickets(services, snapshots, address, attendee_id))
-    periods, invited = _recorded(services, address)
+    tickets = list(_tickets(ledger, snapshots, address, attendee_id))
+    periods, invited = _recorded(address, ledger, pseudonymizer)
     recorded = {period.edition for period in periods} | {item.edition for item in invited}
     editions = sorted({ticket.partition_key[:4] for ticket in tickets} | recorded)
     passages = [
         _passage(
-            services,
             edition,
             [ticket for ticket in tickets if ticket.partition_key.startswith(f"{edition}-")],
             next((period for period in reversed(periods) if period.edition == edition), None),
             next((item for item in reversed(invited) if item.edition == edition), None),
-            address is not None and is_mailable(address),
+            is_mailable_address=address is not None and is_mailable(address),
+            now=ledger.clock(),
         )
         for edition in editions
     ]
     who = masked(address) if address else f"attendee {attendee_id}"
-    answers = tuple(_live(services, address)) if live and address else ()
-    return Trace(who, tuple(passages), answers, () if passages else tuple(_hints(snapshots)))
+    live = tuple(_ask_services(address, gather, klaviyo)) if klaviyo and address else ()
+    return Trace(who, tuple(passages), live, () if passages else tuple(_hints(snapshots)))
 
 
-def _recorded(services: Services, address: str | None) -> tuple[list[AccessPeriod], list[Invited]]:
+def _recorded(
+    address: str | None, ledger: Ledger, pseudonymizer: Pseudonymizer
+) -> tuple[list[AccessPeriod], list[Invited]]:
     if not address:
         return [], []
-    key = services.pseudonymizer.digest(address)
-    return periods_of(services.ledger, key), invitations_of(services.ledger, key)
+    key = pseudonymizer.digest(address)
+    return periods_of(ledger, key), invitations_of(ledger, key)
 
 
 def _address_of(snapshots: Mapping[EventPartition, OrderSnapshot], attendee_id: int) -> str | None:
@@ -125,7 +150,7 @@ def _address_of(snapshots: Mapping[EventPartition, OrderSnapshot], attendee_id: 
 
 
 def _normalised(record: AttendeeRecord) -> str | None:
-    spelled = record.attendee.contact_address
+    spelled = contact_address(record.attendee)
     return normalise_address(spelled) if spelled else None
 
 
@@ -133,13 +158,13 @@ def _normalised(record: AttendeeRecord) -> str | None:
 
 
 def _tickets(
-    services: Services,
+    ledger: Ledger,
     snapshots: Mapping[EventPartition, OrderSnapshot],
     address: str | None,
     attendee_id: int | None,
 ) -> Iterator[TicketTrace]:
     for partition, snapshot in sorted(snapshots.items(), key=lambda item: item[0].key):
-        poll = last_poll(services.ledger, partition.key)
+        poll = last_poll(ledger, partition.key)
         for number, record in sorted(snapshot.records.items()):
             if number == attendee_id or (address and _normalised(record) == address):
                 yield _ticket(partition, snapshot, record, poll)
@@ -183,15 +208,15 @@ def _explain(record: AttendeeRecord) -> str:
 
 
 def _passage(
-    services: Services,
     edition: str,
     tickets: list[TicketTrace],
     period: AccessPeriod | None,
     invited: Invited | None,
+    *,
     is_mailable_address: bool,
+    now: datetime,
 ) -> Passage:
     current = invited if invited and (period is None or invited.period >= period.period) else None
-    now = services.clock()
     return Passage(
         edition,
         tuple(tickets),
@@ -204,7 +229,7 @@ def _passage(
 def _guest_list(period: AccessPeriod | None) -> str:
     if period is None:
         return "never let in"
-    by = "by us" if period.ours else "by hand, before us"
+    by = "by us" if period.added_by_us else "by hand, before us"
     if period.state == "granted":
         return f"on it, {by}, seen there {at(period.granted_at)}"
     if period.state == "assumed":
@@ -222,7 +247,7 @@ def _invitation(current: Invited | None, latest: Invited | None, now: datetime) 
         return "none for the present ticket; one for an earlier ticket" if latest else "none yet"
     if current.state == "unreachable":
         return f"not reachable: {current.reason}"
-    if current.state == "adopted":
+    if current.state == "marked":
         return "invited by other means (marked as invited)"
     if current.state == "claimed":
         return f"in batch {current.batch_key}, which is being prepared"
@@ -267,7 +292,7 @@ def _next_without_ticket(conditions: set[Condition], period: AccessPeriod | None
         return "every poll looks; once KKTIX says paid, access and invitation follow within one poll"
     if "not activated" in conditions:
         return "every poll looks; once KKTIX says activated, access and invitation follow within one poll"
-    if period and period.state != "revoked" and period.ours:
+    if period and period.state != "revoked" and period.added_by_us:
         return "the next poll removes them from the guest list"
     return "nothing: there is no usable ticket"
 
@@ -275,15 +300,16 @@ def _next_without_ticket(conditions: set[Condition], period: AccessPeriod | None
 # -- live -------------------------------------------------------------------------------------------
 
 
-def _live(services: Services, address: str) -> Iterator[str]:
-    if services.gather is None:
+def _ask_services(address: str, gather: GatherClient | None, klaviyo: KlaviyoClient) -> Iterator[str]:
+    """Yield what Gather and Klaviyo say of an address now."""
+    if gather is None:
         yield "Gather: switched off"
     else:
-        entries = services.gather.read().entries
+        entries = gather.read().entries
         matches = [entry for listed, entry in entries.items() if normalise_address(listed) == address]
         author = "as this program writes it" if matches and looks_ours(matches[0]) else "edited or added by somebody"
         yield f"Gather: on the guest list, {author}" if matches else "Gather: not on the guest list"
-    profiles = services.klaviyo.find_profiles([address])
+    profiles = klaviyo.find_profiles([address])
     if not profiles:
         yield "Klaviyo: no profile"
     for profile in profiles:

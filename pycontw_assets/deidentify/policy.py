@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 ColumnType = Literal["BOOL", "FLOAT64", "INT64", "STRING", "TIMESTAMP"]
 
+CONTACT_ADDRESS_COLUMN = "email_sha256"  # the rule that fills it names the labels of the contact address
 CUT_LABEL_LENGTH = 200  # KKTIX cuts longer labels here
 _LEAST_CUT_MATCH = 100  # of a cut label, after its last, possibly broken word is taken away
 
@@ -34,7 +35,7 @@ class PolicyError(ValueError):
     """``policy.yaml`` contradicts itself; the text names the rule."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """A column of the result: what it is called, holds and means, and which field or question it comes from."""
 
@@ -162,6 +163,11 @@ class Policy:
             matching = self._rules_starting_with(wording)
         return matching[0] if all(rule is matching[0] for rule in matching) and matching else None
 
+    def asks_for_contact_address(self, label: str) -> bool:
+        """Whether the answer is the address that is invited, as it is the one ``email_sha256`` is made of."""
+        rule = self.rule_for(label)
+        return rule is not None and rule.column == CONTACT_ADDRESS_COLUMN
+
     def choices(self, rule: FormRule, answer: str) -> tuple[list[str], list[str]]:
         """The listed spellings found in an answer, and what of the answer is not listed."""
         parts = _SEVERAL.split(answer) if rule.multiple else [answer]
@@ -202,13 +208,15 @@ def load_policy() -> Policy:
 
 def _columns(document: _Document) -> Iterator[Column]:
     for name, added in document.pipeline.items():
-        yield Column(name, added.type, added.description, "pipeline")
+        yield Column(name=name, type=added.type, description=added.description, source="pipeline")
     for name, field in document.payload.items():
         if field.type is not None:
-            yield Column(field.column or name, field.type, field.description, f"payload: {name}")
+            source = f"payload: {name}"
+            yield Column(name=field.column or name, type=field.type, description=field.description, source=source)
     for rule in document.form:
         if rule.column:
-            yield Column(rule.column, rule.type, rule.description, f"form: {rule.labels[0]}")
+            source = f"form: {rule.labels[0]}"
+            yield Column(name=rule.column, type=rule.type, description=rule.description, source=source)
 
 
 def _spellings(choices: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:

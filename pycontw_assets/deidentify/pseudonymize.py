@@ -41,7 +41,7 @@ _ADDRESS_LIKE = re.compile(r"\S*@\S*")
 _NUMBER_LIKE = re.compile(r"(?<!\d)(?!20\d\d(?!\d))\d(?:[ -]?\d){3,}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deidentified:
     """The rows of one partition, and counts of the answers that no rule let through."""
 
@@ -55,6 +55,7 @@ def deidentify(
     records: Iterable[AttendeeRecord],
     partition: EventPartition,
     pseudonymizer: Pseudonymizer,
+    *,
     policy: Policy | None = None,
 ) -> Deidentified:
     """One row per attendee, in the given order, with every column of the policy. Each record is looked at once."""
@@ -70,7 +71,12 @@ def deidentify(
             put(value(record, partition, answers))
     # A column's values go as soon as its series is there.
     series = {c.name: pd.Series(values.pop(c.name), dtype=_DTYPES[c.type]) for c in policy.columns}
-    return Deidentified(pd.DataFrame(series), dict(form.unknown), dict(form.unlisted), dict(form.repeated))
+    return Deidentified(
+        frame=pd.DataFrame(series),
+        unknown_questions=dict(form.unknown),
+        unlisted_answers=dict(form.unlisted),
+        repeated_answers=dict(form.repeated),
+    )
 
 
 def answer_text(value: Any) -> str | None:
@@ -123,14 +129,14 @@ class _Form:
             rule = self._rule_for(label)
             if rule is not None and rule.action == "drop":
                 continue
-            for rest in self._place(row, rule, label, text):
+            for rest in self._place(row, rule, label=label, text=text):
                 question = self._question_text(label)
                 held_back.append({"question": question, "answer_sha256": self._digest(rest, rule)})
         if held_back:
             row["unclassified_answers"] = json.dumps(held_back, ensure_ascii=False)
         return row
 
-    def _place(self, row: dict[str, Any], rule: FormRule | None, label: str, text: str) -> Sequence[str]:
+    def _place(self, row: dict[str, Any], rule: FormRule | None, *, label: str, text: str) -> Sequence[str]:
         """Puts an answer into its column; what is returned found no place."""
         if rule is None or rule.column is None:
             self.unknown[self._question_text(label)] += 1

@@ -6,7 +6,7 @@ An event of another edition, or one whose name gives no edition or family, is re
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pycontw_assets.records import FAMILIES, Event, EventPartition, Family
@@ -14,7 +14,7 @@ from pycontw_assets.records import FAMILIES, Event, EventPartition, Family
 _YEAR = re.compile(r"(?<!\d)(20[0-9]{2})(?!\d)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unmatched:
     """A listed event that is left alone, and why. ``is_undecided``: its name did not say enough, nor did a person."""
 
@@ -46,8 +46,14 @@ def suggest(event: Event) -> EventPartition | str:
     return EventPartition(event.event_id, years.pop(), families[0])
 
 
+def live_edition(configured: str | None, events: Iterable[EventPartition]) -> str | None:
+    """Return the edition that is polled: the configured one, otherwise the newest of the events ever listed."""
+    return configured or max((event.edition for event in events), default=None)
+
+
 def discover(
     listed: Sequence[Event],
+    *,
     known: Mapping[int, EventPartition],
     mapped: Mapping[int, EventPartition | None],
     edition: str | None,
@@ -59,8 +65,8 @@ def discover(
     that lost this year's for a moment, must not come to life.
     """
     readings = {event.event_id: _reading(event, known, mapped) for event in listed}
-    editions = [reading.edition for reading in readings.values() if isinstance(reading, EventPartition)]
-    live = edition or max([*editions, *(partition.edition for partition in known.values())], default=None)
+    recognised = [reading for reading in readings.values() if isinstance(reading, EventPartition)]
+    live = live_edition(edition, [*recognised, *known.values()])
     ours: list[EventPartition] = []
     others: list[Unmatched] = []
     for event in listed:
@@ -69,8 +75,9 @@ def discover(
             ours.append(reading)
         else:
             reason = reading if isinstance(reading, str) else f"it belongs to edition {reading.edition}, not {live}"
-            undecided = isinstance(reading, str) and event.event_id not in mapped
-            others.append(Unmatched(event.event_id, event.name, reason, undecided))
+            is_undecided = isinstance(reading, str) and event.event_id not in mapped
+            unmatched = Unmatched(event_id=event.event_id, name=event.name, reason=reason, is_undecided=is_undecided)
+            others.append(unmatched)
     return Discovery(live, tuple(sorted(ours, key=lambda partition: partition.key)), tuple(others))
 
 

@@ -59,7 +59,7 @@ class KktixClient:
             reply = self._get("list events", "", "only_not_ended_event=true")
         except NotFound as error:
             reason = "no such endpoint: KKTIX_API_URL is wrong"
-            raise Misconfigured(error.service, error.operation, reason, error.status) from None
+            raise Misconfigured(error.service, error.operation, reason, status=error.status) from None
         rows = reply.data.get("data") if isinstance(reply.data, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise _malformed("list events", "the answer holds no list of events")
@@ -133,7 +133,7 @@ class KktixClient:
             operation = f"read attendee {attendee_id} of event {event_id}"
             yield attendee_id, Unavailable(self.api.service, operation, "not asked for: the calls before it failed")
 
-    def _get(self, operation: str, path: str, query: str = "", group: str | None = None) -> Reply:
+    def _get(self, operation: str, path: str, query: str = "", *, group: str | None = None) -> Reply:
         return self.api.request("GET", operation, path, query=query, repeatable=True, group=group)
 
 

@@ -79,18 +79,11 @@ def parse_attendee(payload: Mapping[str, Any]) -> tuple[Attendee, str | None]:
         raise MalformedAttendee("`id` is missing or not a number")
     defects = [] if isinstance(is_paid, bool) else ["`is_paid` is missing or not true or false"]
     defects += [] if isinstance(state, str) and state else ["`state` is missing or not a text"]
-    attendee = _attendee(payload, attendee_id, is_paid if isinstance(is_paid, bool) else None, state, _answers(data))
-    return attendee, "; ".join(defects) or None
-
-
-def _attendee(
-    payload: Mapping[str, Any], attendee_id: int, is_paid: bool | None, state: Any, answers: tuple[tuple[str, Any], ...]
-) -> Attendee:
-    return Attendee(
+    attendee = Attendee(
         attendee_id=attendee_id,
-        is_paid=is_paid,
+        is_paid=is_paid if isinstance(is_paid, bool) else None,
         state=_text(state) if isinstance(state, str) and state else None,
-        answers=answers,
+        answers=_answers(data),
         ticket_id=_integer(payload.get("ticket_id")),
         ticket_name=_text(payload.get("ticket_name")),
         reg_no=_integer(payload.get("reg_no")),
@@ -101,6 +94,7 @@ def _attendee(
         order_no=_integer(payload.get("order_no")),
         updated_at=_number(payload.get("updated_at")),
     )
+    return attendee, "; ".join(defects) or None
 
 
 def _answers(data: Any) -> tuple[tuple[str, Any], ...]:
@@ -139,7 +133,7 @@ def _text(value: Any) -> str | None:
 
 
 def plan_fetch(
-    snapshot: OrderSnapshot, book: BookReading, now: datetime, refresh: timedelta, *, trust_book: bool = False
+    snapshot: OrderSnapshot, book: BookReading, *, now: datetime, refresh: timedelta, trust_book: bool = False
 ) -> FetchPlan:
     """What to read. ``trust_book`` is a person's word that a shrunken book is real."""
     known = snapshot.records
@@ -149,10 +143,10 @@ def plan_fetch(
     expected = {attendee_id for attendee_id in present if not known[attendee_id].missing_polls}
     problem = book.problem or (None if trust_book else _shrinkage(expected, book.ids, missing & expected))
     back = {i for i in book.ids & known.keys() if known[i].gone_at is not None or known[i].missing_polls}
-    record_failures = {i for i in book.ids & known.keys() if is_watched(known[i])}
+    reread_every_poll = {i for i in book.ids & known.keys() if is_reread_every_poll(known[i])}
     retried = set(snapshot.quarantine) & (book.ids | present)
     new = book.ids - known.keys()
-    opened = (back | record_failures | retried) - new
+    opened = (back | reread_every_poll | retried) - new
     rotation: set[int] = set()
     if snapshot.rotated_at is None or now >= snapshot.rotated_at + refresh:
         rotation = {i for i in book.ids & present if now >= refresh_due(known[i], refresh)} - opened
@@ -166,7 +160,7 @@ def plan_fetch(
     )
 
 
-def is_watched(record: AttendeeRecord) -> bool:
+def is_reread_every_poll(record: AttendeeRecord) -> bool:
     """Not usable yet, and may become so any moment: read again by every poll."""
     return record.gone_at is None and not record.is_usable and record.attendee.state != "cancelled"
 
@@ -266,7 +260,7 @@ def _note_listed(snapshot: OrderSnapshot, ids: Collection[int]) -> OrderSnapshot
 
 
 def settle(
-    snapshot: OrderSnapshot, plan: FetchPlan, book: BookReading, vanished: Collection[int], now: datetime
+    snapshot: OrderSnapshot, plan: FetchPlan, *, book: BookReading, vanished: Collection[int], now: datetime
 ) -> tuple[OrderSnapshot, str | None]:
     """End a poll: count who is missing if the poll was a good one; also give the problem if it was not."""
     present = {i for i, record in snapshot.records.items() if record.gone_at is None}
@@ -285,7 +279,9 @@ def settle(
 
 def count_reread_every_poll(snapshot: OrderSnapshot) -> int:
     """How many attendees the next poll has to look at whatever the book says."""
-    pending = (r for r in snapshot.records.values() if is_watched(r) or (r.missing_polls and r.gone_at is None))
+    pending = (
+        r for r in snapshot.records.values() if is_reread_every_poll(r) or (r.missing_polls and r.gone_at is None)
+    )
     return sum(1 for _ in pending) + len(snapshot.quarantine)
 
 

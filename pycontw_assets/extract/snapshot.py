@@ -22,7 +22,7 @@ from pycontw_assets.extract.orders import (
     settle,
 )
 from pycontw_assets.records import EventPartition, OrderSnapshot
-from pycontw_assets.vault.vault import Vault
+from pycontw_assets.vault.vault import OrdersStore
 
 _CHECKPOINT_SECONDS = 20.0
 
@@ -54,7 +54,7 @@ class UntrustedBook(Exception):
     """A snapshot was lost and the book is too small to rebuild it from. A person has to look."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotOutcome:
     """The snapshot as stored, and the counts of the poll that made it."""
 
@@ -89,10 +89,10 @@ def read_books(client: Kktix, event_id: int) -> BookReading:
 
 def take_snapshot(
     client: Kktix,
-    vault: Vault,
+    vault: OrdersStore,
     partition: EventPartition,
-    book: BookReading,
     *,
+    book: BookReading,
     now: datetime,
     refresh: timedelta,
     known_before: int,
@@ -103,8 +103,8 @@ def take_snapshot(
 
     ``known_before`` is how many attendees the ledger remembers, should the vault have lost them.
     """
-    snapshot = vault.read(partition.key) or _first(partition, book, known_before, trust_book)
-    plan = plan_fetch(snapshot, book, now, refresh, trust_book=trust_book)
+    snapshot = vault.read(partition.key) or _first(partition, book, known_before=known_before, trust_book=trust_book)
+    plan = plan_fetch(snapshot, book, now=now, refresh=refresh, trust_book=trust_book)
     vanished: set[int] = set()
     pending: list[Fetched] = []
     checkpoint = monotonic() + _CHECKPOINT_SECONDS
@@ -119,14 +119,15 @@ def take_snapshot(
             snapshot, pending = vault.write(absorb(snapshot, pending, now)), []
             checkpoint = monotonic() + _CHECKPOINT_SECONDS
     before = snapshot
-    snapshot, problem = settle(absorb(snapshot, pending, now), plan, book, vanished, now)
+    snapshot, problem = settle(absorb(snapshot, pending, now), plan, book=book, vanished=vanished, now=now)
     if snapshot != before or snapshot.generation == 0:
         snapshot = vault.write(snapshot)
     failures.raise_if_all_failed()
-    return SnapshotOutcome(snapshot, book, len(plan.new), len(plan.open) + len(plan.rotation), problem)
+    reread = len(plan.open) + len(plan.rotation)
+    return SnapshotOutcome(snapshot=snapshot, book=book, new=len(plan.new), reread=reread, problem=problem)
 
 
-def _first(partition: EventPartition, book: BookReading, known_before: int, trust_book: bool) -> OrderSnapshot:
+def _first(partition: EventPartition, book: BookReading, *, known_before: int, trust_book: bool) -> OrderSnapshot:
     if known_before and not trust_book and len(book.ids) < known_before * 0.9 - 1:
         raise UntrustedBook(
             f"the vault has lost the orders of {partition.key}, and its attendance book now lists {len(book.ids)} of "

@@ -14,6 +14,7 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.tables import (
     LET_IN,
     BatchState,
+    InvitationState,
     batches,
     chunks,
     entitlements,
@@ -51,7 +52,7 @@ class Batch:
 class Invitation:
     address_key: str
     period: int
-    state: str
+    state: InvitationState
     profile_id: str | None = None
     reason: str | None = None
 

@@ -6,16 +6,18 @@ What does not belong here: tables and what they mean.
 from __future__ import annotations
 
 import os
+import sqlite3
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 # What a URL may say otherwise. A server or a network that is gone without a word is noticed within a minute and not
 # after hours, by either side: a transaction whose client is gone must not keep its locks.
-_POSTGRES_MANNERS = {
+_POSTGRES_OPTIONS = {
     "connect_timeout": "10",
     "keepalives_idle": "20",
     "keepalives_interval": "10",
@@ -64,8 +66,8 @@ def explained() -> Iterator[None]:
 def open_engine(url: str) -> sa.Engine:
     parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
-        return _telling(_of_this_process(sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True)))
-    engine = _telling(sa.create_engine(parsed, hide_parameters=True, poolclass=sa.pool.NullPool))
+        return _explaining(_of_this_process(sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True)))
+    engine = _explaining(sa.create_engine(parsed, hide_parameters=True, poolclass=sa.pool.NullPool))
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -82,26 +84,58 @@ def open_engine(url: str) -> sa.Engine:
 
 
 def open_reader(url: str) -> sa.Engine:
-    """An engine that cannot write, whatever is asked of it."""
+    """Open an engine that cannot write, whatever is asked of it, and that leaves every file as it is."""
     parsed = _parsed(url)
-    is_sqlite = parsed.get_backend_name() == "sqlite"
-    options = {} if is_sqlite else {"postgresql_readonly": True}
-    engine = sa.create_engine(parsed, hide_parameters=True, poolclass=sa.pool.NullPool, execution_options=options)
+    if parsed.get_backend_name() != "sqlite":
+        options = {"postgresql_readonly": True}
+        return _explaining(
+            sa.create_engine(parsed, hide_parameters=True, poolclass=sa.pool.NullPool, execution_options=options)
+        )
+    engine = sa.create_engine(parsed, hide_parameters=True, poolclass=sa.pool.NullPool)
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, _arguments: Any, _options: Any) -> sqlite3.Connection | None:
+        # The last connection that closes folds a left write-ahead log into the file, unless it is one for reading only.
+        # Without a log, a usual connection (None) leaves nothing behind, and one for reading only an empty log.
+        file = Path(parsed.database or "").absolute()
+        if not Path(f"{file}-wal").exists():
+            return None
+        return sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60, check_same_thread=False)
 
     @sa.event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        if is_sqlite:
-            connection.execute("PRAGMA query_only = ON")
+    def _forbid_writing(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA query_only = ON")
 
-    return _telling(engine)
+    return _explaining(engine)
 
 
-def create_missing(engine: sa.Engine, tables: sa.MetaData) -> None:
-    """Make the tables that are not there yet, one process at a time: looking and making are two statements."""
+def open_in_memory() -> sa.Engine:
+    """Open an empty database that is gone with the engine."""
+    return sa.create_engine(
+        "sqlite://", hide_parameters=True, poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False}
+    )
+
+
+def forbid_writing(engine: sa.Engine) -> None:
+    """Let a database in memory be read only from now on."""
+    with engine.connect() as db:
+        db.exec_driver_sql("PRAGMA query_only = ON")
+
+
+def holds_nothing(url: str) -> bool:
+    """Say whether it is a file that does not exist. Asking a database in vain would make the file."""
+    parsed = _parsed(url)
+    is_file = parsed.get_backend_name() == "sqlite" and not parsed.query
+    return is_file and not Path(parsed.database or "").exists()
+
+
+@contextmanager
+def schema_change(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """One transaction that may change tables, one process at a time: looking and changing are two statements."""
     with engine.begin() as db:
         if db.dialect.name == "postgresql":
             db.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
-        tables.create_all(db)
+        yield db
 
 
 def _parsed(url: str) -> sa.URL:
@@ -112,7 +146,7 @@ def _parsed(url: str) -> sa.URL:
     if parsed.get_backend_name() != "postgresql":
         return parsed
     return parsed.update_query_dict(
-        {name: value for name, value in _POSTGRES_MANNERS.items() if name not in parsed.query}
+        {name: value for name, value in _POSTGRES_OPTIONS.items() if name not in parsed.query}
     )
 
 
@@ -128,12 +162,12 @@ def _of_this_process(engine: sa.Engine) -> sa.Engine:
     return engine
 
 
-def _telling(engine: sa.Engine) -> sa.Engine:
+def _explaining(engine: sa.Engine) -> sa.Engine:
     """A full disk, a read-only folder or a server that is away become a line a person can act on."""
     is_sqlite = engine.dialect.name == "sqlite"
 
     @sa.event.listens_for(engine, "handle_error")
-    def _tell(context: sa.engine.ExceptionContext) -> None:
+    def _explain(context: sa.engine.ExceptionContext) -> None:
         found = context.sqlalchemy_exception
         is_outage = isinstance(found, (sa.exc.OperationalError, sa.exc.InternalError, sa.exc.InterfaceError))
         if context.is_pre_ping or not is_outage:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import (
-    events,
-    insert_missing,
-)
+from pycontw_assets.ledger.tables import events, insert_missing
 from pycontw_assets.records import EventPartition, Family
 
 
 def known_events(ledger: Ledger) -> dict[int, EventPartition]:
-    """Every event that ever became a partition; its key never changes."""
+    """Return every event that ever became a partition, by its id at KKTIX."""
     with ledger.engine.begin() as db:
-        rows = db.execute(sa.select(events)).all()
+        rows = db.execute(sa.select(events.c.event_id, events.c.edition, events.c.family)).all()
     return {row.event_id: EventPartition(row.event_id, row.edition, _family(row.family)) for row in rows}
 
 
@@ -27,6 +25,26 @@ def register_events(ledger: Ledger, partitions: Iterable[EventPartition]) -> Non
     ]
     with ledger.engine.begin() as db:
         insert_missing(db, events, rows)
+
+
+def is_purged(ledger: Ledger, partition_key: str) -> bool:
+    """Say whether the event's orders left the vault because their time was over."""
+    purged = (events.c.partition_key == partition_key, events.c.purged_at.is_not(None))
+    return ledger.scalar(sa.select(events.c.event_id).where(*purged)) is not None
+
+
+def record_purge(ledger: Ledger, partition_key: str) -> None:
+    _set_purged_at(ledger, partition_key, ledger.clock())
+
+
+def cancel_purge(ledger: Ledger, partition_key: str) -> None:
+    """Take the event up again: it is listed, so its orders are read again."""
+    _set_purged_at(ledger, partition_key, None)
+
+
+def _set_purged_at(ledger: Ledger, partition_key: str, purged_at: datetime | None) -> None:
+    with ledger.engine.begin() as db:
+        db.execute(sa.update(events).where(events.c.partition_key == partition_key).values(purged_at=purged_at))
 
 
 def _family(name: str) -> Family:

@@ -16,7 +16,7 @@ from pycontw_assets.ledger.tables import (
     entitlements,
     grants,
     insert_missing,
-    unread,
+    stale_events,
 )
 
 _MOST_DOUBLINGS = 20  # of a pause; further on only the number would grow
@@ -24,14 +24,14 @@ _MOST_DOUBLINGS = 20  # of a pause; further on only the number would grow
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One period of access of one address. ``ours`` is false for who was on the list before us."""
+    """One period of access of one address. ``added_by_us`` is false for a guest who was on the list before us."""
 
     edition: str
     address_key: str
     period: int
     partition_key: str
     state: GrantState
-    ours: bool
+    added_by_us: bool
     attempts: int = 0
     retry_at: datetime | None = None
 
@@ -71,7 +71,7 @@ def intend_grants(
     partition_key: str,
     keys: Iterable[str],
     *,
-    ours: bool,
+    added_by_us: bool,
     state: GrantState = "intended",
 ) -> None:
     """Open a new period for every key that has none open (before the call that lets them in)."""
@@ -87,7 +87,7 @@ def intend_grants(
         rows = [
             {
                 "edition": edition, "address_key": key, "period": periods.get(key, 0) + 1,
-                "partition_key": partition_key, "state": state, "ours": ours, "intended_at": now,
+                "partition_key": partition_key, "state": state, "added_by_us": added_by_us, "intended_at": now,
                 "granted_at": now if state == "granted" else None,
             }
             for key in sorted(keys)
@@ -122,16 +122,18 @@ def postpone_grants(
 def grants_without_ticket(ledger: Ledger, edition: str) -> dict[str, Grant]:
     """Open periods, opened by us, whose address holds no usable ticket in any event any more.
 
-    None while the orders of some event are unread: whoever gave a ticket back may have another one there.
+    None while some event is stale: an address that lost its ticket may have another one there.
     """
-    query = _select_grants().where(*_without_ticket(edition), grants.c.state != "revoked", grants.c.ours.is_(True))
+    query = _select_grants().where(
+        *_without_ticket(edition), grants.c.state != "revoked", grants.c.added_by_us.is_(True)
+    )
     with ledger.engine.begin() as db:
         return {grant.address_key: grant for grant in map(_grant, db.execute(query))}
 
 
 def recheck_preexisting_guests(ledger: Ledger, edition: str) -> None:
     """Who was on the list before us and holds no ticket any more may leave it unseen: to be looked up again."""
-    seen = (*_without_ticket(edition), grants.c.state == "granted", grants.c.ours.is_(False))
+    seen = (*_without_ticket(edition), grants.c.state == "granted", grants.c.added_by_us.is_(False))
     with ledger.engine.begin() as db:
         db.execute(sa.update(grants).where(*seen).values(state="intended"))
 
@@ -157,8 +159,8 @@ def _open_grants_of(edition: str, keys: list[str]) -> tuple[sa.ColumnElement[boo
 
 def _without_ticket(edition: str) -> tuple[sa.ColumnElement[bool], ...]:
     still = sa.select(entitlements.c.address_key).where(entitlements.c.edition == edition)
-    none_unread = ~sa.exists().where(unread.c.edition == edition)
-    return (grants.c.edition == edition, grants.c.address_key.not_in(still), none_unread)
+    none_is_stale = ~sa.exists().where(stale_events.c.edition == edition)
+    return (grants.c.edition == edition, grants.c.address_key.not_in(still), none_is_stale)
 
 
 def _grants_of(db: sa.Connection, edition: str, keys: list[str]) -> list[sa.Row[Any]]:

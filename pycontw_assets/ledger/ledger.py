@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.engine import LedgerError, create_missing, explained, open_engine
-from pycontw_assets.ledger.tables import insert_missing, meta, metadata, upsert
+from pycontw_assets.ledger.copies import copy_rows, reading_engine
+from pycontw_assets.ledger.engine import LedgerError, explained, open_engine
+from pycontw_assets.ledger.migrations import prepare
+from pycontw_assets.ledger.tables import insert_missing, meta
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION
-
-SCHEMA_VERSION = "1"
 
 Clock = Callable[[], datetime]
 _T = TypeVar("_T")
@@ -26,37 +27,46 @@ def utc_now() -> datetime:
 
 
 class Ledger:
-    """The database under the ledger, its clock and its identity. What it remembers is read and written beside it."""
+    """The database under the ledger, its clock and its identity. The modules beside it read and write the facts."""
+
+    engine: sa.Engine
+    clock: Clock
+    can_write: bool
 
     def __init__(self, url: str, *, clock: Clock = utc_now) -> None:
+        """Open the ledger: a new one gets its tables, an older one is brought up to date."""
         self.clock = clock
+        self.can_write = True
         with explained():
             self.engine = open_engine(url)
-            create_missing(self.engine, metadata)
+            prepare(self.engine)
+
+    @classmethod
+    def reading(cls, url: str, *, clock: Clock = utc_now) -> Ledger:
+        """Open the ledger as it is, for code that must change nothing; writing to it fails.
+
+        Where there is no ledger yet, or one of an older schema, a copy in memory is read instead.
+        """
+        ledger = cls.__new__(cls)
+        ledger.clock = clock
+        ledger.can_write = False
+        with explained():
+            ledger.engine = reading_engine(url)
+        return ledger
 
     def check_identity(self, pseudonym_fingerprint: str) -> None:
-        """Refuse a ledger written with another schema, key or normalisation: everybody would look new."""
-        wanted = {
-            "schema": SCHEMA_VERSION,
-            "normalisation": str(NORMALISATION_VERSION),
-            "pseudonym key": pseudonym_fingerprint,
-        }
+        """Refuse a ledger that was written with another key or normalisation: everybody would look new."""
+        identity = {"normalisation": str(NORMALISATION_VERSION), "pseudonym key": pseudonym_fingerprint}
         with self.engine.begin() as db:
-            insert_missing(db, meta, [{"name": name, "value": value} for name, value in wanted.items()])
-            found = {row.name: row.value for row in db.execute(sa.select(meta))}
-        for name, value in wanted.items():
-            if found[name] != value:
+            if self.can_write:
+                insert_missing(db, meta, [{"name": name, "value": value} for name, value in identity.items()])
+            stored = {row.name: row.value for row in db.execute(sa.select(meta))}
+        for name, value in identity.items():
+            if stored.get(name, value) != value:
                 raise LedgerError(
-                    f"the ledger was written with another {name} ({found[name]}, now {value}); going on would mail "
+                    f"the ledger was written with another {name} ({stored[name]}, now {value}); going on would mail "
                     "everybody again. Set the old one again, or re-key the ledger from the vault first"
                 )
-
-    def note(self, name: str, value: str) -> None:
-        with self.engine.begin() as db:
-            upsert(db, meta, {"name": name}, {"value": value})
-
-    def noted(self, name: str) -> str | None:
-        return self.scalar(sa.select(meta.c.value).where(meta.c.name == name))
 
     def scalar(self, query: sa.Select[_T]) -> _T | None:
         with self.engine.begin() as db:
@@ -66,3 +76,13 @@ class Ledger:
     def column(self, query: sa.Select[Any]) -> set[Any]:
         with self.engine.begin() as db:
             return set(db.scalars(query))
+
+
+def copy_of(url: str, folder: Path, *, clock: Clock = utc_now) -> Ledger:
+    """Copy a ledger into a folder, for code that writes and must change nothing. Locks stay with the original."""
+    original = Ledger.reading(url, clock=clock)
+    copy = Ledger(f"sqlite:///{folder}/ledger.sqlite", clock=clock)
+    with explained():
+        copy_rows(original.engine, copy.engine)
+    original.engine.dispose()
+    return copy

@@ -8,12 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pycontw_assets.ledger import tables
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.tables import (
     chunks,
     entitlements,
     insert_missing,
-    joining,
     members,
     pool_lists,
 )
@@ -28,18 +28,29 @@ def list_members(ledger: Ledger, partition_key: str) -> dict[str, str | None]:
 
 def unconfirmed_members(ledger: Ledger, partition_key: str) -> set[str]:
     """Of the members, those of whom only Klaviyo knows whether they are on the list."""
-    return ledger.column(sa.select(joining.c.address_key).where(joining.c.partition_key == partition_key))
+    return ledger.column(
+        sa.select(tables.unconfirmed_members.c.address_key).where(
+            tables.unconfirmed_members.c.partition_key == partition_key
+        )
+    )
 
 
 def count_list_changes(ledger: Ledger, partition_key: str) -> int:
     """How many holders are not known to be on the event's list, and how many on it hold no ticket of the event."""
     holder = sa.select(entitlements.c.address_key).where(entitlements.c.partition_key == partition_key)
     member = sa.select(members.c.address_key).where(members.c.partition_key == partition_key)
-    unsure = sa.select(joining.c.address_key).where(joining.c.partition_key == partition_key)
+    unsure = sa.select(tables.unconfirmed_members.c.address_key).where(
+        tables.unconfirmed_members.c.partition_key == partition_key
+    )
     certain = member.where(members.c.address_key.not_in(unsure))
     missing, leaving = holder.except_(certain).subquery(), member.except_(holder).subquery()
     counts = [sa.select(sa.func.count()).select_from(rows).scalar_subquery() for rows in (missing, leaving)]
     return int(ledger.scalar(sa.select(counts[0] + counts[1])) or 0)
+
+
+def _unconfirmed(partition_key: str) -> sa.Select[Any]:
+    unconfirmed = tables.unconfirmed_members.c
+    return sa.select(unconfirmed.address_key).where(unconfirmed.partition_key == partition_key)
 
 
 def intend_members(ledger: Ledger, partition_key: str, profile_ids: Mapping[str, str | None]) -> None:
@@ -49,13 +60,13 @@ def intend_members(ledger: Ledger, partition_key: str, profile_ids: Mapping[str,
     with ledger.engine.begin() as db:
         _forget_members(db, partition_key, keys)
         insert_missing(db, members, [{**row, "profile_id": profile_ids[row["address_key"]]} for row in rows])
-        insert_missing(db, joining, rows)
+        insert_missing(db, tables.unconfirmed_members, rows)
 
 
 def confirm_members(ledger: Ledger, partition_key: str, keys: Iterable[str]) -> None:
     """After the call."""
     with ledger.engine.begin() as db:
-        _strike_off(db, joining, partition_key, keys)
+        _strike_off(db, tables.unconfirmed_members, partition_key, keys)
 
 
 def forget_members(ledger: Ledger, partition_key: str, keys: Collection[str]) -> None:
@@ -64,7 +75,7 @@ def forget_members(ledger: Ledger, partition_key: str, keys: Collection[str]) ->
 
 
 def _forget_members(db: sa.Connection, partition_key: str, keys: Collection[str]) -> None:
-    for table in (members, joining):
+    for table in (members, tables.unconfirmed_members):
         _strike_off(db, table, partition_key, keys)
 
 

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
+from enum import Enum
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,18 +26,31 @@ TTL = timedelta(minutes=3)
 _POLL_SECONDS = 0.2
 
 
+class LockName(Enum):
+    """Everything that one writer at a time may work on. The value is how people read it, and how it is stored."""
+
+    ORDERS = "orders"  # of one event
+    INVITATIONS = "invitations"  # of one event
+    GUEST_LIST = "gather guest list"
+    MAIL_SERVICE_NAMES = "klaviyo names"  # lists and templates that are found or made by name
+    SALES_REPORT = "sales report"
+
+    def describe(self, partition_key: str = "") -> str:
+        return f"{self.value} of {partition_key}" if partition_key else self.value
+
+
 class Busy(Exception):
-    """Somebody else is at work on it. Nothing was done; the next poll tries again."""
+    """Another process is at work on it. Nothing was done; the next poll tries again."""
 
 
 def process_identity(pid: int | None = None) -> str:
-    """``host/pid/start``: names one process for good, also after its number is used again."""
+    """Return ``host/pid/start``, which names one process for good, also after its number is used again."""
     pid = pid or os.getpid()
     return f"{_host()}/{pid}/{_started(pid)}"
 
 
 def is_dead(identity: str) -> bool:
-    """Whether a process of this host is gone. Of other hosts nothing can be said, so ``False``."""
+    """Say whether a process of this host is gone. Nothing is known about other hosts, so ``False`` for theirs."""
     host, pid, started = identity.split("/")[:3]
     return host == _host() and _started(int(pid)) != started
 
@@ -73,84 +87,106 @@ def _started_without_proc(pid: int) -> str:
 
 @contextmanager
 def lock(
-    ledger: Ledger, name: str, *, wait_seconds: float = 120, sleep: Callable[[float], None] = time.sleep
+    ledger: Ledger,
+    name: LockName,
+    partition_key: str = "",
+    *,
+    wait_seconds: float = 120,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
-    """Hold ``name`` for the block; ``Busy`` when it did not come free in time."""
+    """Hold a lock for the block; ``Busy`` when it did not come free in time."""
     owner = f"{process_identity()}/{uuid.uuid4().hex[:8]}"
+    what = name.describe(partition_key)
     waited = 0.0
-    while holder := take_lock(ledger, name, owner, TTL, is_dead):
+    while other := take_lock(ledger, name, partition_key, owner=owner):
         if waited >= wait_seconds:
-            raise Busy(f"{name}: {_told(holder)} is at work on it for over {waited:.0f} s; the next poll tries again")
+            who = _in_words(other)
+            raise Busy(f"{what}: {who} is at work on it for over {waited:.0f} s; the next poll tries again")
         sleep(_POLL_SECONDS)
         waited += _POLL_SECONDS
     stop = threading.Event()
-    keeper = threading.Thread(target=keep, args=(ledger, name, owner, stop), daemon=True, name=f"lease {name}")
+    arguments = {"owner": owner, "stop": stop}
+    keeper = threading.Thread(
+        target=keep, args=(ledger, name, partition_key), kwargs=arguments, daemon=True, name=f"lock {what}"
+    )
     keeper.start()
     try:
         yield
     finally:
         stop.set()
         keeper.join()
-        # What was done is done, and what failed has its own error: a lease that cannot be dropped now expires.
+        # The work is done, or its failure has an error of its own. A lock that cannot be dropped now expires.
         with suppress(sa.exc.SQLAlchemyError, LedgerError):
-            drop_lock(ledger, name, owner)
+            drop_lock(ledger, name, partition_key, owner=owner)
 
 
-def _told(owner: str) -> str:
-    """An owner in a person's words."""
+def _in_words(owner: str) -> str:
     host, _, rest = owner.partition("/")
     return f"process {rest.partition('/')[0]} on {host.partition('~')[0]}" if rest else owner
 
 
-def keep(ledger: Ledger, name: str, owner: str, stop: threading.Event) -> None:
-    """Renew a lease until told to stop. One renewal may fail: the next comes before the lease expires."""
+def keep(ledger: Ledger, name: LockName, partition_key: str, *, owner: str, stop: threading.Event) -> None:
+    """Renew a lock until ``stop`` is set. One renewal may fail: the next comes before the lock expires."""
     while not stop.wait(TTL.total_seconds() / 3):
         with suppress(sa.exc.SQLAlchemyError, LedgerError):
-            renew_lock(ledger, name, owner, TTL)
+            renew_lock(ledger, name, partition_key, owner=owner)
 
 
 # -- the rows -------------------------------------------------------------------------------------
 
 
-def take_lock(ledger: Ledger, name: str, owner: str, ttl: timedelta, is_dead: Callable[[str], bool]) -> str | None:
-    """``None`` when ``owner`` has the lease now; otherwise who has it. A dead owner's lease is free."""
+def take_lock(
+    ledger: Ledger,
+    name: LockName,
+    partition_key: str = "",
+    *,
+    owner: str,
+    ttl: timedelta = TTL,
+    is_dead: Callable[[str], bool] = is_dead,
+) -> str | None:
+    """Give ``owner`` the lock and return ``None``, or return its other owner. A dead owner's lock is free."""
     with ledger.engine.begin() as db:
         now = _server_time(ledger, db)
-        insert = dialect_insert(db, locks).values(name=name, owner=owner, expires_at=now + ttl)
-        if db.execute(insert.on_conflict_do_nothing()).rowcount == 1:
+        row = {"name": name.value, "partition_key": partition_key, "owner": owner, "expires_at": now + ttl}
+        if db.execute(dialect_insert(db, locks).values(row).on_conflict_do_nothing()).rowcount == 1:
             return None
-        # Locked: its owner could renew it between this look and what follows from it.
-        held = db.execute(sa.select(locks).where(locks.c.name == name).with_for_update()).one_or_none()
-        if held is None:
+        # Read under a row lock: its owner could renew it between this look and what follows from it.
+        current = db.execute(sa.select(locks).where(*_is(name, partition_key)).with_for_update()).one_or_none()
+        if current is None:
             return "another process"
-        if held.owner != owner and held.expires_at > now and not is_dead(held.owner):
-            return str(held.owner)
-        db.execute(sa.update(locks).where(locks.c.name == name).values(owner=owner, expires_at=now + ttl))
+        if current.owner != owner and current.expires_at > now and not is_dead(current.owner):
+            return str(current.owner)
+        db.execute(sa.update(locks).where(*_is(name, partition_key)).values(owner=owner, expires_at=now + ttl))
     return None
 
 
-def renew_lock(ledger: Ledger, name: str, owner: str, ttl: timedelta) -> bool:
-    mine = (locks.c.name == name, locks.c.owner == owner)
+def renew_lock(ledger: Ledger, name: LockName, partition_key: str = "", *, owner: str, ttl: timedelta = TTL) -> bool:
+    """Say whether ``owner`` still had it."""
+    owned = (*_is(name, partition_key), locks.c.owner == owner)
     with ledger.engine.begin() as db:
-        renewed = db.execute(sa.update(locks).where(*mine).values(expires_at=_server_time(ledger, db) + ttl))
+        renewed = db.execute(sa.update(locks).where(*owned).values(expires_at=_server_time(ledger, db) + ttl))
     return renewed.rowcount == 1
 
 
-def drop_lock(ledger: Ledger, name: str, owner: str) -> None:
+def drop_lock(ledger: Ledger, name: LockName, partition_key: str = "", *, owner: str) -> None:
     with ledger.engine.begin() as db:
-        db.execute(sa.delete(locks).where(locks.c.name == name, locks.c.owner == owner))
+        db.execute(sa.delete(locks).where(*_is(name, partition_key), locks.c.owner == owner))
 
 
-def lock_owner(ledger: Ledger, name: str) -> str | None:
-    """Who holds a lease that has not expired."""
+def lock_owner(ledger: Ledger, name: LockName, partition_key: str = "") -> str | None:
+    """Return the owner of a lock that has not expired."""
     with ledger.engine.begin() as db:
-        now = _server_time(ledger, db)
-        owner: str | None = db.scalar(sa.select(locks.c.owner).where(locks.c.name == name, locks.c.expires_at > now))
+        current = (*_is(name, partition_key), locks.c.expires_at > _server_time(ledger, db))
+        owner: str | None = db.scalar(sa.select(locks.c.owner).where(*current))
     return owner
 
 
+def _is(name: LockName, partition_key: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (locks.c.name == name.value, locks.c.partition_key == partition_key)
+
+
 def _server_time(ledger: Ledger, db: sa.Connection) -> datetime:
-    """The server's clock where there is one: those of two machines may differ by more than a lease lasts."""
+    """Return the server's time where there is one: clocks of two machines may differ by more than a lock lasts."""
     if db.dialect.name != "postgresql":
         return ledger.clock()
     now: datetime = db.scalars(sa.select(sa.func.clock_timestamp())).one()

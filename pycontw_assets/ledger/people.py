@@ -12,17 +12,28 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import BatchState, GrantState, batches, entitlements, grants, invitations, members
+from pycontw_assets.ledger.tables import (
+    BatchState,
+    GrantState,
+    InvitationState,
+    batches,
+    entitlements,
+    erased_attendees,
+    grants,
+    insert_missing,
+    invitations,
+    members,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class AccessPeriod:
-    """One period of access. ``ours`` is false for who was on the list before us."""
+    """One period of access. ``added_by_us`` is false for a guest who was on the list before us."""
 
     edition: str
     period: int
     state: GrantState
-    ours: bool
+    added_by_us: bool
     intended_at: datetime
     granted_at: datetime | None
     revoked_at: datetime | None
@@ -36,7 +47,7 @@ class Invited:
 
     edition: str
     period: int
-    state: str
+    state: InvitationState
     reason: str | None
     batch_key: str
     batch_state: BatchState
@@ -84,15 +95,13 @@ def memberships_of(ledger: Ledger, address_key: str) -> dict[str, str | None]:
 
 
 def erased_ids(ledger: Ledger, partition_key: str) -> frozenset[int]:
-    """Numbers of attendees who asked to be forgotten: as far as we are concerned, no book lists them any more."""
-    return frozenset(int(number) for number in (ledger.noted(_erased(partition_key)) or "").split())
+    """Return the attendees who asked to be forgotten, by number. For this pipeline, no book lists them any more."""
+    query = sa.select(erased_attendees.c.attendee_id).where(erased_attendees.c.partition_key == partition_key)
+    return frozenset(ledger.column(query))
 
 
 def remember_erased(ledger: Ledger, partition_key: str, attendee_ids: Collection[int]) -> None:
-    """Numbers only. Kept here and not in the vault, so that orders which have to be read anew leave them out too."""
-    known = erased_ids(ledger, partition_key) | set(attendee_ids)
-    ledger.note(_erased(partition_key), " ".join(map(str, sorted(known))))
-
-
-def _erased(partition_key: str) -> str:
-    return f"erased {partition_key}"
+    """Keep the numbers here and not in the vault, so that orders which have to be read again leave them out too."""
+    rows = [{"partition_key": partition_key, "attendee_id": number} for number in sorted(attendee_ids)]
+    with ledger.engine.begin() as db:
+        insert_missing(db, erased_attendees, rows)

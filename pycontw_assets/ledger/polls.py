@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,14 +14,18 @@ from pycontw_assets.ledger.tables import (
     entitlements,
     insert_missing,
     polls,
-    unread,
+    stale_events,
     upsert,
+    waiting_events,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What the last good poll of an event left: enough to decide whether another one is due, and no more."""
+    """The figures of the last good poll of an event: enough to decide whether another one is due, and no more.
+
+    ``without_address`` counts usable tickets whose address no mail can reach.
+    """
 
     partition_key: str
     polled_at: datetime
@@ -32,6 +36,7 @@ class Poll:
     content_digest: str
     loaded_digest: str | None = None
     problem: str | None = None
+    without_address: int = 0
 
 
 def last_poll(ledger: Ledger, partition_key: str) -> Poll | None:
@@ -43,37 +48,23 @@ def last_poll(ledger: Ledger, partition_key: str) -> Poll | None:
 def record_poll(ledger: Ledger, edition: str, poll: Poll, holder_keys: Collection[str]) -> None:
     """Remember a poll and replace the event's entitlements, in one transaction.
 
-    The event stays unread while its book was not read whole: who bought there since may not be in it.
+    The event stays stale while its book was not read whole: the orders may lack a recent purchase.
     """
     values = {name: getattr(poll, name) for name in Poll.__dataclass_fields__}
     del values["partition_key"], values["loaded_digest"]
-    mine = entitlements.c.partition_key == poll.partition_key
+    of_event = entitlements.c.partition_key == poll.partition_key
     with ledger.engine.begin() as db:
         upsert(db, polls, {"partition_key": poll.partition_key}, values)
-        before = set(db.scalars(sa.select(entitlements.c.address_key).where(mine)))
+        before = set(db.scalars(sa.select(entitlements.c.address_key).where(of_event)))
         for chunk in chunks(sorted(before - set(holder_keys))):
-            db.execute(sa.delete(entitlements).where(mine, entitlements.c.address_key.in_(chunk)))
+            db.execute(sa.delete(entitlements).where(of_event, entitlements.c.address_key.in_(chunk)))
         added = [
             {"partition_key": poll.partition_key, "address_key": key, "edition": edition}
             for key in sorted(set(holder_keys) - before)
         ]
         insert_missing(db, entitlements, added)
         if poll.book_digest is not None:
-            db.execute(sa.delete(unread).where(unread.c.partition_key == poll.partition_key))
-
-
-def record_stale_events(ledger: Ledger, edition: str, partition_keys: Collection[str]) -> None:
-    """Which events have orders that the last good poll did not see, or that nobody can look at now."""
-    with ledger.engine.begin() as db:
-        noted = set(db.scalars(sa.select(unread.c.partition_key).where(unread.c.edition == edition)))
-        db.execute(sa.delete(unread).where(unread.c.partition_key.in_(noted - set(partition_keys))))
-        added = sorted(set(partition_keys) - noted)
-        insert_missing(db, unread, [{"partition_key": key, "edition": edition} for key in added])
-
-
-def recorded_holders(ledger: Ledger, partition_key: str) -> set[str]:
-    """Pseudonyms of those who hold a usable ticket of the event, as of its last good poll."""
-    return ledger.column(sa.select(entitlements.c.address_key).where(entitlements.c.partition_key == partition_key))
+            db.execute(sa.delete(stale_events).where(stale_events.c.partition_key == poll.partition_key))
 
 
 def record_load(ledger: Ledger, partition_key: str, digest: str) -> None:
@@ -81,7 +72,41 @@ def record_load(ledger: Ledger, partition_key: str, digest: str) -> None:
         db.execute(sa.update(polls).where(polls.c.partition_key == partition_key).values(loaded_digest=digest))
 
 
+# -- holders ------------------------------------------------------------------------------------------
+
+
+def recorded_holders(ledger: Ledger, partition_key: str) -> set[str]:
+    """Return the pseudonyms that held a usable ticket of the event at its last good poll."""
+    return ledger.column(sa.select(entitlements.c.address_key).where(entitlements.c.partition_key == partition_key))
+
+
 def entitled_among(ledger: Ledger, edition: str, keys: Collection[str]) -> set[str]:
-    """Those of ``keys`` that hold a usable ticket in any event of the edition."""
+    """Return those of ``keys`` that hold a usable ticket in any event of the edition."""
     query = sa.select(entitlements.c.address_key).where(entitlements.c.edition == edition)
     return set(keys) & ledger.column(query)
+
+
+# -- news that no poll has taken in --------------------------------------------------------------------
+
+
+def record_stale_events(ledger: Ledger, edition: str, partition_keys: Collection[str]) -> None:
+    """Remember the events with orders that the last good poll did not see, or that nobody can look at now."""
+    with ledger.engine.begin() as db:
+        before = set(db.scalars(sa.select(stale_events.c.partition_key).where(stale_events.c.edition == edition)))
+        db.execute(sa.delete(stale_events).where(stale_events.c.partition_key.in_(before - set(partition_keys))))
+        added = sorted(set(partition_keys) - before)
+        insert_missing(db, stale_events, [{"partition_key": key, "edition": edition} for key in added])
+
+
+def news_since(ledger: Ledger) -> dict[str, datetime]:
+    """Return the events with news that no poll has taken in, and since when there is any."""
+    with ledger.engine.begin() as db:
+        return {row.partition_key: row.since for row in db.execute(sa.select(waiting_events))}
+
+
+def record_news_since(ledger: Ledger, since: Mapping[str, datetime]) -> None:
+    """Replace what ``news_since`` returns."""
+    rows = [{"partition_key": key, "since": moment} for key, moment in sorted(since.items())]
+    with ledger.engine.begin() as db:
+        db.execute(sa.delete(waiting_events))
+        insert_missing(db, waiting_events, rows)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.tables import LET_IN, batches, chunks, entitlements, grants, invitations, same_period
 
-_INVITED = ("accepted", "adopted")  # by us, or by other means before
+_INVITED = ("accepted", "marked")  # by us, or by other means before
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def let_in(ledger: Ledger, edition: str, keys: Collection[str]) -> list[Reached]
     found: list[Reached] = []
     with ledger.engine.begin() as db:
         for chunk in chunks(sorted(keys)):
-            ours = (grants.c.edition == edition, grants.c.state == "granted", grants.c.ours.is_(True))
+            ours = (grants.c.edition == edition, grants.c.state == "granted", grants.c.added_by_us.is_(True))
             columns = (grants.c.address_key, grants.c.intended_at, grants.c.granted_at)
             query = sa.select(*columns).where(*ours, grants.c.address_key.in_(chunk))
             found += [Reached(*row) for row in db.execute(query)]

@@ -18,23 +18,25 @@ from pycontw_assets.ledger.grants import Grant
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Poll
 from pycontw_assets.ledger.tables import (
+    Beginning,
+    InvitationState,
     batches,
+    editions,
     entitlements,
     events,
     grants,
     insert_missing,
     invitations,
-    joining,
     members,
-    meta,
     polls,
     pool_lists,
     remote_ids,
+    unconfirmed_members,
     upsert,
 )
 from pycontw_assets.records import EventPartition
 
-_MARKED = "adopted"
+_MARKED: InvitationState = "marked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,15 @@ def has_begun(ledger: Ledger, edition: str) -> bool:
         return _has_begun(db, edition)
 
 
+def beginning(ledger: Ledger, edition: str) -> Beginning | None:
+    """How the edition began in this ledger, if that was recorded."""
+    return ledger.scalar(sa.select(editions.c.begun).where(editions.c.edition == edition))
+
+
 def begin(ledger: Ledger, edition: str) -> None:
     """Remember that nobody of the edition was invited before this ledger."""
-    ledger.note(_beginning(edition), "new")
+    with ledger.engine.begin() as db:
+        _record_beginning(db, edition, "new")
 
 
 def restore(ledger: Ledger, found: Restoration) -> None:
@@ -78,7 +86,7 @@ def restore(ledger: Ledger, found: Restoration) -> None:
             insert_missing(db, table, rows)
         for name, list_id in found.list_ids.items():
             upsert(db, remote_ids, {"kind": "list", "name": name}, {"remote_id": list_id})
-        insert_missing(db, meta, [{"name": _beginning(found.edition), "value": "rebuilt"}])
+        _record_beginning(db, found.edition, "rebuilt")
 
 
 def mark_invited(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
@@ -89,10 +97,10 @@ def mark_invited(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
     batch = Batch(
         batch_key=uuid.uuid4().hex[:12],
         edition=edition,
-        partition_key=f"{edition}-adopted",
+        partition_key=f"{edition}-{_MARKED}",
         poll_id=_MARKED,
         state="sent",
-        campaign_name="adopted",
+        campaign_name=_MARKED,
         created_at=ledger.clock(),
     )
     with ledger.engine.begin() as db:
@@ -140,13 +148,13 @@ def _periods(db: sa.Connection, edition: str) -> dict[str, int]:
     return periods
 
 
-def _beginning(edition: str) -> str:
-    return f"beginning of {edition}"
+def _record_beginning(db: sa.Connection, edition: str, begun: Beginning) -> None:
+    insert_missing(db, editions, [{"edition": edition, "begun": begun}])
 
 
 def _has_begun(db: sa.Connection, edition: str) -> bool:
     """By word, or by a batch: without having asked Klaviyo no batch is begun, whatever else was done meanwhile."""
-    noted = sa.select(meta.c.name).where(meta.c.name == _beginning(edition))
+    noted = sa.select(editions.c.edition).where(editions.c.edition == edition)
     claimed = sa.select(batches.c.batch_key).where(batches.c.edition == edition, batches.c.poll_id != _MARKED)
     return any(db.execute(query.limit(1)).first() is not None for query in (noted, claimed))
 
@@ -155,7 +163,7 @@ def _forget(db: sa.Connection, edition: str) -> None:
     """What a ledger that knows nobody made of the edition while Klaviyo could not tell; adopted people stay."""
     partitions = sa.select(events.c.partition_key).where(events.c.edition == edition)
     db.execute(sa.delete(polls).where(polls.c.partition_key.in_(partitions)))
-    for table in (members, joining):
+    for table in (members, unconfirmed_members):
         db.execute(sa.delete(table).where(table.c.partition_key.in_(partitions)))
     db.execute(sa.delete(entitlements).where(entitlements.c.edition == edition))
     db.execute(sa.delete(grants).where(grants.c.edition == edition))

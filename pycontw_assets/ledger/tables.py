@@ -1,7 +1,7 @@
-"""The tables of the ledger's own families, and the types of their columns.
+"""Every table of the ledger, and the types of their columns.
 
 Two unique keys carry the promises: one open grant per (edition, address), one invitation per (edition, address, access
-period). Reading and writing them belongs to the modules beside this one.
+period). The modules beside this one read and write them. A change here needs a step in ``migrations``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 GrantState = Literal["intended", "granted", "assumed", "revoking", "revoked"]
-
-
 LET_IN: tuple[GrantState, ...] = ("granted", "assumed")  # seen on the list, or taken as given
 
-
 BatchState = Literal["open", "accepted", "sent", "cancelled", "empty"]
+
+# Claimed by a batch, accepted by the mail service, impossible to deliver, or marked by a person as invited.
+InvitationState = Literal["claimed", "accepted", "unreachable", "marked"]
+
+# Nobody of the edition was invited before this ledger, or its invitations were rebuilt from the services.
+Beginning = Literal["new", "rebuilt"]
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -40,7 +43,41 @@ metadata = sa.MetaData()
 _Key = sa.String(64)  # a pseudonym: 64 hex digits
 
 
+# -- the ledger itself --------------------------------------------------------------------------------
+
+# Its schema, its normalisation of addresses and the fingerprint of its pseudonym key; nothing else.
 meta = sa.Table("meta", metadata, sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.String))
+
+
+locks = sa.Table(
+    "locks",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("partition_key", sa.String, primary_key=True),  # "": not of one event
+    sa.Column("owner", sa.String, nullable=False),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+)
+
+
+# The turns of calls at a service, in seconds: several processes share its rate limit.
+rate_slots = sa.Table(
+    "rate_slots",
+    metadata,
+    sa.Column("slot_id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Index("rate_slots_by_time", "name", "at"),
+)
+
+
+# -- editions and events ------------------------------------------------------------------------------
+
+editions = sa.Table(
+    "editions",
+    metadata,
+    sa.Column("edition", sa.String, primary_key=True),
+    sa.Column("begun", sa.String, nullable=False),  # a Beginning
+)
 
 
 events = sa.Table(
@@ -50,6 +87,7 @@ events = sa.Table(
     sa.Column("partition_key", sa.String, nullable=False, unique=True),
     sa.Column("edition", sa.String, nullable=False),
     sa.Column("family", sa.String, nullable=False),
+    sa.Column("purged_at", UtcDateTime),  # when its orders left the vault
 )
 
 
@@ -65,8 +103,29 @@ polls = sa.Table(
     sa.Column("content_digest", sa.String, nullable=False),
     sa.Column("loaded_digest", sa.String),
     sa.Column("problem", sa.String),
+    sa.Column("without_address", sa.Integer, nullable=False, server_default="0"),  # usable tickets that no mail reaches
 )
 
+
+# Events of whose orders the last good poll did not see all, so that a missing ticket proves nothing.
+stale_events = sa.Table(
+    "stale_events",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("edition", sa.String, nullable=False),
+)
+
+
+# Events with news that no poll has taken in, and since when.
+waiting_events = sa.Table(
+    "waiting_events",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("since", UtcDateTime, nullable=False),
+)
+
+
+# -- people -------------------------------------------------------------------------------------------
 
 entitlements = sa.Table(
     "entitlements",
@@ -77,11 +136,12 @@ entitlements = sa.Table(
 )
 
 
-unread = sa.Table(
-    "unread",
+# Attendees who asked to be forgotten, by number.
+erased_attendees = sa.Table(
+    "erased_attendees",
     metadata,
     sa.Column("partition_key", sa.String, primary_key=True),
-    sa.Column("edition", sa.String, nullable=False),
+    sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
 )
 
 
@@ -92,8 +152,8 @@ grants = sa.Table(
     sa.Column("address_key", _Key, primary_key=True),
     sa.Column("period", sa.Integer, primary_key=True),
     sa.Column("partition_key", sa.String, nullable=False),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("ours", sa.Boolean, nullable=False),
+    sa.Column("state", sa.String, nullable=False),  # a GrantState
+    sa.Column("added_by_us", sa.Boolean, nullable=False),
     sa.Column("intended_at", UtcDateTime, nullable=False),
     sa.Column("granted_at", UtcDateTime),
     sa.Column("revoked_at", UtcDateTime),
@@ -118,7 +178,7 @@ batches = sa.Table(
     sa.Column("edition", sa.String, nullable=False),
     sa.Column("partition_key", sa.String, nullable=False),
     sa.Column("poll_id", sa.String, nullable=False, index=True),
-    sa.Column("state", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),  # a BatchState
     sa.Column("campaign_name", sa.String, nullable=False),
     sa.Column("send_at", UtcDateTime),
     sa.Column("list_name", sa.String),
@@ -141,15 +201,17 @@ invitations = sa.Table(
     sa.Column("address_key", _Key, primary_key=True),
     sa.Column("period", sa.Integer, primary_key=True),
     sa.Column("batch_key", sa.String, sa.ForeignKey("batches.batch_key"), nullable=False, index=True),
-    sa.Column("state", sa.String, nullable=False),  # claimed, accepted, unreachable
+    sa.Column("state", sa.String, nullable=False),  # an InvitationState
     sa.Column("reason", sa.String),
     sa.Column("profile_id", sa.String),
 )
 
 
-# Who buys again after a refund gets a new period, and an invitation of its own.
+# A purchase after a refund begins a new period, with an invitation of its own.
 same_period = sa.and_(*(grants.c[name] == invitations.c[name] for name in ("edition", "address_key", "period")))
 
+
+# -- the mail service ---------------------------------------------------------------------------------
 
 members = sa.Table(
     "members",
@@ -160,9 +222,9 @@ members = sa.Table(
 )
 
 
-# Of the members, those Klaviyo was asked to add and did not say it had.
-joining = sa.Table(
-    "joining",
+# Members that Klaviyo was asked to add and has not confirmed.
+unconfirmed_members = sa.Table(
+    "unconfirmed_members",
     metadata,
     sa.Column("partition_key", sa.String, primary_key=True),
     sa.Column("address_key", _Key, primary_key=True),
@@ -188,13 +250,88 @@ pool_lists = sa.Table(
 )
 
 
-locks = sa.Table(
-    "locks",
+# -- the guest list and what people are told ----------------------------------------------------------
+
+# One row: which guest list the grants are about, and what the last step saw of it.
+guest_list_state = sa.Table(
+    "guest_list_state",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("space_digest", _Key),
+    sa.Column("size", sa.Integer),
+    sa.Column("lacking", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("doubted_size", sa.Integer),  # NULL: the list is not in doubt
+    sa.Column("doubted_in", sa.String),  # the poll that asked a person about it
+)
+
+
+problems = sa.Table(
+    "problems",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),  # "": not of one event
+    sa.Column("subject", sa.String, primary_key=True),
+    sa.Column("cause", sa.String, primary_key=True),
+    sa.Column("text", sa.String, nullable=False),
+    sa.Column("is_failure", sa.Boolean, nullable=False),
+    sa.Column("since", UtcDateTime, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
+)
+
+
+sent_alerts = sa.Table(
+    "sent_alerts",
+    metadata,
+    sa.Column("cause", sa.String, primary_key=True),
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("raised_at", UtcDateTime, nullable=False),
+    sa.Column("sent_at", UtcDateTime, nullable=False),
+)
+
+
+# Tickets by day. An edition is compared with the one before, whatever became of its orders.
+sales = sa.Table(
+    "sales",
+    metadata,
+    sa.Column("edition", sa.String, primary_key=True),
+    sa.Column("family", sa.String, primary_key=True),
+    sa.Column("ticket", sa.String, primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("sold", sa.Integer, nullable=False),
+    sa.Column("usable", sa.Integer, nullable=False),
+    sa.Column("pending", sa.Integer, nullable=False),
+    sa.Column("cancelled", sa.Integer, nullable=False),
+)
+
+
+# The last day that each daily report was sent for.
+reports = sa.Table(
+    "reports",
     metadata,
     sa.Column("name", sa.String, primary_key=True),
-    sa.Column("owner", sa.String, nullable=False),
-    sa.Column("expires_at", UtcDateTime, nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
 )
+
+
+# What an event's unreachable attendees were last searched in: a digest of its orders and refusals.
+unreachable_searches = sa.Table(
+    "unreachable_searches",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+)
+
+
+unreachable_attendees = sa.Table(
+    "unreachable_attendees",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("reason", sa.String),  # the mail service's; NULL: the ticket has no address that mail could reach
+)
+
+
+# -- tools for all of them ----------------------------------------------------------------------------
 
 
 def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
@@ -202,7 +339,7 @@ def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:
 
 
 def insert_missing(db: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows whose keys are free; both engines say it the same way."""
+    """Insert the rows whose keys are free; both engines spell it the same way."""
     for chunk in chunks(rows):
         db.execute(dialect_insert(db, table).on_conflict_do_nothing(), chunk)
 

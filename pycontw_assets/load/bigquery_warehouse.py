@@ -92,13 +92,13 @@ class BigQueryWarehouse:
         self._sleep = sleep
         self._patience_seconds = patience_seconds
 
-    def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, digest: str) -> Outcome:
+    def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, *, digest: str) -> Outcome:
         check_frame(table, partition_key, frame)
         with self._told(f"replace {partition_key} in {table.name}"):
             self._bring_up_to_date(table)
             if len(frame) and self._state(table, partition_key) == (len(frame), digest):
                 return "unchanged"
-            with self._staged(table, partition_key, frame, digest) as staging:
+            with self._staged(table, partition_key, frame, digest=digest) as staging:
                 self._query(merge_statement(table, self._target(table), staging), partition_key)
             return "written"
 
@@ -249,7 +249,7 @@ class BigQueryWarehouse:
     # -- the new rows ---------------------------------------------------------------------------------
 
     @contextmanager
-    def _staged(self, table: Table, partition_key: str, frame: pd.DataFrame, digest: str) -> Iterator[str]:
+    def _staged(self, table: Table, partition_key: str, frame: pd.DataFrame, *, digest: str) -> Iterator[str]:
         """The new rows in a table of this attempt alone, which expires by itself should nobody drop it."""
         from google.cloud import bigquery
 

@@ -39,7 +39,7 @@ class ColumnLike(Protocol):
     def source(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableColumn:
     name: str
     type: str
@@ -63,16 +63,21 @@ class Table:
         return tuple(column.name for column in self.columns if column.name not in added)
 
 
+def attendee_table_name(family: Family) -> str:
+    """Return the name of a family's table; its asset has the same name."""
+    return f"ods_kktix_ticket_{family}_attendees"
+
+
 def attendee_tables(columns: Iterable[ColumnLike]) -> dict[Family, Table]:
     """The table of each family, with the policy's columns followed by those of the load."""
     required = {PARTITION_COLUMN, *KEY_COLUMNS}
     described = tuple(
         TableColumn(
-            identifier(column.name),
-            column.type,
-            "REQUIRED" if column.name in required else "NULLABLE",
-            column.description,
-            column.source,
+            name=identifier(column.name),
+            type=column.type,
+            mode="REQUIRED" if column.name in required else "NULLABLE",
+            description=column.description,
+            source=column.source,
         )
         for column in columns
     )
@@ -81,7 +86,7 @@ def attendee_tables(columns: Iterable[ColumnLike]) -> dict[Family, Table]:
         raise ValueError(f"the columns of an attendee table lack {', '.join(sorted(missing))}")
     return {
         family: Table(
-            f"ods_kktix_ticket_{family}_attendees",
+            attendee_table_name(family),
             f"KKTIX attendees with a {family} ticket ({_FAMILY_WORDS[family]}), without personal data in clear.",
             described + _LOAD_COLUMNS,
         )
@@ -98,11 +103,18 @@ def identifier(name: str) -> str:
 
 _LOAD_COLUMNS = (
     TableColumn(
-        DIGEST_COLUMN,
-        "STRING",
-        "NULLABLE",
-        "Digest of the whole partition, the same in all its rows: an unchanged partition is not written again.",
-        "load",
+        name=DIGEST_COLUMN,
+        type="STRING",
+        mode="NULLABLE",
+        description="Digest of the whole partition, the same in all its rows: an unchanged partition is not written "
+        "again.",
+        source="load",
     ),
-    TableColumn(LOADED_AT_COLUMN, "TIMESTAMP", "NULLABLE", "When the partition was written.", "load"),
+    TableColumn(
+        name=LOADED_AT_COLUMN,
+        type="TIMESTAMP",
+        mode="NULLABLE",
+        description="When the partition was written.",
+        source="load",
+    ),
 )

@@ -32,7 +32,7 @@ class WarehouseError(Exception):
 class Warehouse(Protocol):
     """The traffic with a warehouse. Every method is safe to repeat and to call from several processes."""
 
-    def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, digest: str) -> Outcome:
+    def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, *, digest: str) -> Outcome:
         """Make the partition hold exactly these rows, creating or extending the table where needed."""
 
     def partition_digest(self, table: Table, partition_key: str) -> str | None:

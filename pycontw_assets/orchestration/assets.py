@@ -5,6 +5,7 @@ No postponed annotations here: Dagster reads the types of ``context`` and of res
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 
 from dagster import (
     AssetCheckEvaluation,
@@ -16,7 +17,6 @@ from dagster import (
     AssetSpec,
     AutomationCondition,
     DataVersion,
-    DynamicPartitionsDefinition,
     FreshnessPolicy,
     IdentityPartitionMapping,
     MarkdownMetadataValue,
@@ -26,21 +26,28 @@ from dagster import (
     asset,
 )
 
-from pycontw_assets.authorize.guest_list import guests_lacking
+from pycontw_assets.api.request_counter import count_requests
+from pycontw_assets.authorize.gather_client import GatherClient
+from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.extract.orders import count_states
+from pycontw_assets.extract.events import live_edition
+from pycontw_assets.extract.kktix_client import KktixClient
+from pycontw_assets.extract.orders import BookReading, count_states
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import holders_to_let_in
+from pycontw_assets.ledger.guest_lists import guest_list_state
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes, list_members
-from pycontw_assets.ledger.locks import process_identity
+from pycontw_assets.ledger.locks import LockName, process_identity
 from pycontw_assets.ledger.progress import headcount, invited_by, let_in
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.tables import LET_IN
 from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
 from pycontw_assets.load.schema import Table, attendee_tables
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.kktix_checks import stale_after
-from pycontw_assets.orchestration.links import Links
+from pycontw_assets.orchestration.links import Links, links_of
 from pycontw_assets.orchestration.metadata import (
     bullets,
     checked,
@@ -52,37 +59,41 @@ from pycontw_assets.orchestration.metadata import (
     table_columns,
     verdict,
 )
-from pycontw_assets.orchestration.run_recording import record_failures
-from pycontw_assets.pipeline.access_plan import plan_access, would_do
+from pycontw_assets.orchestration.observations import family_events, kktix_events
+from pycontw_assets.orchestration.run_history import OWNER_TAG
+from pycontw_assets.orchestration.run_recording import recorded_run
+from pycontw_assets.orchestration.sensors import POLL_TAG
 from pycontw_assets.pipeline.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.dry_run import dry_run_copy
-from pycontw_assets.pipeline.observe import OWNER_TAG
+from pycontw_assets.pipeline.dry_run import dry_run, plan_access, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.reconcile import table_asset
 from pycontw_assets.pipeline.steps import (
     RowsLoaded,
+    UnknownPartition,
     campaign_step,
+    exclusive,
     guest_list_step,
+    invitation,
     load_rows,
+    partition_of,
     read_orders,
     stored_orders,
     stored_records,
+    sync_holder_list,
+    template_id_of,
 )
 from pycontw_assets.pipeline.waiting_times import figures, seconds_from_payment
+from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
-from pycontw_assets.send_email.find_or_create import ensure_template
-from pycontw_assets.send_email.ticket_holders import list_name, sync_ticket_holders
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.names import ticket_holder_list
+from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import Vault
 
-POLL_TAG = "pycontw/poll"
 OVERRIDE_TAG = "pycontw/allow"
 DRY_RUN = "dry_run"
 OWNERS = ["team:pycontw-registration"]
-
-kktix_events = DynamicPartitionsDefinition(name="kktix_events")
-family_events: dict[Family, DynamicPartitionsDefinition] = {
-    family: DynamicPartitionsDefinition(name=f"kktix_{family}_events") for family in FAMILIES
-}
 
 
 def kktix(links: Links, interval_seconds: int) -> AssetSpec:
@@ -127,15 +138,15 @@ def _tag_run_owner(context: AssetExecutionContext) -> None:
     context.instance.add_run_tags(context.run_id, {OWNER_TAG: process_identity()})
 
 
-def _begin(context: AssetExecutionContext, services: Services) -> EventPartition:
-    """Sign the run, and which event it is about."""
+def _begin(context: AssetExecutionContext, ledger: Ledger) -> EventPartition:
+    """Tag the run with its owner and return the event it is about."""
     _tag_run_owner(context)
-    return services.partition(context.partition_key)
+    return partition_of(ledger, context.partition_key)
 
 
-def _record_failures(context: AssetExecutionContext, services: Services) -> AbstractContextManager[list[str]]:
+def _recorded(context: AssetExecutionContext, ledger: Ledger, settings: Settings) -> AbstractContextManager[list[str]]:
     partition_key = context.partition_key if context.has_partition_key else ""
-    return record_failures(services, partition_key, context.asset_key.to_user_string())
+    return recorded_run(partition_key, context.asset_key.to_user_string(), ledger=ledger, settings=settings)
 
 
 def _poll_id(context: AssetExecutionContext) -> str:
@@ -162,15 +173,34 @@ def _overrides(context: AssetExecutionContext) -> frozenset[str]:
     ),
     metadata={"dagster/column_schema": order_columns(load_policy())},
 )
-def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
+def raw_kktix_orders(
+    context: AssetExecutionContext,
+    kktix: ResourceParam[KktixClient],
+    vault: ResourceParam[Vault],
+    ledger: ResourceParam[Ledger],
+    pseudonymizer: ResourceParam[Pseudonymizer],
+    waits: ResourceParam[WaitPolicy],
+    settings: ResourceParam[Settings],
+    books: ResourceParam[dict[int, BookReading]],
+) -> MaterializeResult:
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
 
     New attendees are read at once, unpaid ones by every poll, the others in rotation. An attendee that left the
     attendance book is "gone" after two good polls. A broken book withdraws nobody.
     """
-    with _record_failures(context, services) as findings:
-        partition, requests = _begin(context, services), services.request_counter("kktix")
-        read = read_orders(services, partition, _overrides(context))
+    with _recorded(context, ledger, settings) as findings:
+        partition, requests = _begin(context, ledger), count_requests(kktix)
+        read = read_orders(
+            partition,
+            kktix=kktix,
+            vault=vault,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            refresh=timedelta(seconds=settings.refresh_seconds),
+            overrides=_overrides(context),
+            book=books.get(partition.event_id),
+        )
         outcome, snapshot = read.outcome, read.outcome.snapshot
         problems, gaps = _order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
         findings += [*problems, *gaps]
@@ -179,7 +209,7 @@ def raw_kktix_orders(context: AssetExecutionContext, services: ResourceParam[Ser
             metadata={
                 **_order_counts(snapshot, outcome.new, outcome.reread),
                 "requests": requests(),
-                "kktix_page": MetadataValue.url(services.links.kktix),
+                "kktix_page": MetadataValue.url(links_of(settings).kktix),
                 "newest": preview_of_orders(snapshot),
             },
             check_results=[
@@ -196,7 +226,7 @@ def _order_counts(snapshot: OrderSnapshot, new: int, reread: int) -> dict[str, i
         "new": new,
         "reread": reread,
         "quarantined": len(snapshot.quarantine),
-        "tickets_without_usable_address": snapshot.unreachable_tickets(),
+        "tickets_without_usable_address": count_unmailable(snapshot),
     }
 
 
@@ -243,11 +273,24 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         description=f"One row per {family} attendee, de-identified by deidentify/policy.yaml. Cancelled attendees "
         "stay, flagged. An event's rows are replaced all at once.",
     )
-    def attendees(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
-        with _record_failures(context, services):
-            partition = _begin(context, services)
+    def attendees(
+        context: AssetExecutionContext,
+        vault: ResourceParam[Vault],
+        warehouse: ResourceParam[Warehouse],
+        ledger: ResourceParam[Ledger],
+        pseudonymizer: ResourceParam[Pseudonymizer],
+        settings: ResourceParam[Settings],
+    ) -> MaterializeResult:
+        with _recorded(context, ledger, settings):
+            partition = _begin(context, ledger)
             try:
-                loaded = load_rows(services, partition, stored_records(services, partition))
+                loaded = load_rows(
+                    partition,
+                    stored_records(vault, partition),
+                    warehouse=warehouse,
+                    ledger=ledger,
+                    pseudonymizer=pseudonymizer,
+                )
             except RefusedRows as refused:
                 _show_refusal(context, refused)
                 raise
@@ -290,17 +333,35 @@ def _table_verdicts(loaded: RowsLoaded) -> list[AssetCheckResult]:
 
 def _dry_run(
     context: AssetExecutionContext,
-    services: Services,
     partition: EventPartition,
     checks: Iterable[str],
     findings: list[str] | None = None,
+    *,
+    gather: GatherClient | None,
+    klaviyo: KlaviyoClient,
+    vault: Vault,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    settings: Settings,
 ) -> MaterializeResult:
-    """A dry run: what the access chain would do for the event, shown by each of its assets. Nobody outside notices.
+    """Show what the access chain would do for the event, on each of its assets. Nobody outside notices.
 
-    The first of the asset's checks shows what would be a problem, where it is the asset to tell (``findings``).
+    The first of the asset's checks shows what would be a problem, where the asset reports it (``findings``).
     """
-    with dry_run_copy(services) as copy:
-        planned = plan_access(copy, partition, _poll_id(context), _overrides(context))
+    with dry_run(
+        settings=settings, clock=ledger.clock, pseudonymizer=pseudonymizer, gather=gather, vault=vault
+    ) as copies:
+        planned = plan_access(
+            partition,
+            copies=copies,
+            klaviyo=klaviyo,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
+            poll_id=_poll_id(context),
+            overrides=_overrides(context),
+        )
     metadata = {DRY_RUN: True, **would_do(planned)}
     problems = planned.problems if findings is not None else ()
     if findings is not None:
@@ -325,23 +386,52 @@ GUEST_LIST_CHECKS = {
     owners=OWNERS,
     check_specs=checked("gather_guestlist", GUEST_LIST_CHECKS),
 )
-def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
+def gather_guestlist(
+    context: AssetExecutionContext,
+    gather: ResourceParam[GatherClient | None],
+    klaviyo: ResourceParam[KlaviyoClient],
+    vault: ResourceParam[Vault],
+    ledger: ResourceParam[Ledger],
+    pseudonymizer: ResourceParam[Pseudonymizer],
+    waits: ResourceParam[WaitPolicy],
+    settings: ResourceParam[Settings],
+) -> MaterializeResult:
     """All holders of a usable ticket are on the Gather guest list, as a read of the list has shown. Refunded guests
     are removed.
 
     Only guests whom this pipeline added are ever removed, and only when the list looks whole. KKTIX gives no time of
     payment: seconds from payment count from the attendee's `updated_at`, or from the poll that saw the payment.
     """
-    with _record_failures(context, services) as findings:
-        partition, requests = _begin(context, services), services.request_counter("gather")
-        if services.settings.pycontw_dry_run:
-            return _dry_run(context, services, partition, GUEST_LIST_CHECKS, findings)
-        step = guest_list_step(services, _poll_id(context), _overrides(context))
-        snapshot = stored_orders(services, partition)
-        outside = holders_to_let_in(services.ledger, partition.key, partition.edition, done=LET_IN)
-        outcome = step.run(partition, snapshot.holders(services.pseudonymizer))
-        entered = let_in(services.ledger, partition.edition, outside)
-        gaps = guest_list_gaps(guests_lacking(services.ledger))
+    with _recorded(context, ledger, settings) as findings:
+        partition, requests = _begin(context, ledger), count_requests(gather)
+        if settings.pycontw_dry_run:
+            return _dry_run(
+                context,
+                partition,
+                GUEST_LIST_CHECKS,
+                findings,
+                gather=gather,
+                klaviyo=klaviyo,
+                vault=vault,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                settings=settings,
+            )
+        step = guest_list_step(
+            gather=gather,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            revoke_limit=settings.revoke_limit,
+            poll_id=_poll_id(context),
+            overrides=_overrides(context),
+        )
+        snapshot = stored_orders(vault, partition)
+        outside = holders_to_let_in(ledger, partition.key, partition.edition, done=LET_IN)
+        outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
+        entered = let_in(ledger, partition.edition, outside)
+        gaps = guest_list_gaps(guest_list_state(ledger).lacking)
         findings += outcome.problems
         context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(
@@ -352,10 +442,8 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
                 "unconfirmed": outcome.unconfirmed,
                 "revocations_waiting": outcome.waiting_revocations,
                 "requests": requests(),
-                **figures(
-                    "seconds_from_payment_to_access", seconds_from_payment(entered, snapshot, services.pseudonymizer)
-                ),
-                "venue": MetadataValue.url(services.settings.invitation_venue_url),
+                **figures("seconds_from_payment_to_access", seconds_from_payment(entered, snapshot, pseudonymizer)),
+                "venue": MetadataValue.url(settings.invitation_venue_url),
             },
             check_results=[
                 verdict("guest_list_is_in_line", findings),
@@ -369,18 +457,24 @@ def gather_guestlist(context: AssetExecutionContext, services: ResourceParam[Ser
     kinds={"python", "klaviyo"},
     owners=OWNERS,
 )
-def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
+def klaviyo_template(
+    context: AssetExecutionContext,
+    klaviyo: ResourceParam[KlaviyoClient],
+    ledger: ResourceParam[Ledger],
+    waits: ResourceParam[WaitPolicy],
+    settings: ResourceParam[Settings],
+) -> MaterializeResult:
     """The invitation mail: one template per version of its text, found or made by its versioned name."""
-    with _record_failures(context, services):
+    with _recorded(context, ledger, settings):
         _tag_run_owner(context)
-        editions = {partition.edition for partition in known_events(services.ledger).values()}
-        edition = services.settings.edition or max(editions)
-        mail = services.mail(edition)
-        if services.settings.pycontw_dry_run:
+        edition = live_edition(settings.edition, known_events(ledger).values())
+        if edition is None:
+            raise UnknownPartition("no event is known yet, so no edition is live; the next poll registers events")
+        mail = invitation(edition, settings)
+        if settings.pycontw_dry_run:
             return MaterializeResult(metadata={DRY_RUN: True, "name": mail.name, "version": mail.version})
-        requests = services.request_counter("klaviyo")
-        with services.exclusive("klaviyo names"):
-            template_id = ensure_template(services.klaviyo, services.ledger, services.waits, mail)
+        requests = count_requests(klaviyo)
+        template_id = template_id_of(mail, klaviyo=klaviyo, ledger=ledger, waits=waits)
         return MaterializeResult(
             metadata={
                 "name": mail.name,
@@ -388,7 +482,7 @@ def klaviyo_template(context: AssetExecutionContext, services: ResourceParam[Ser
                 "version": mail.version,
                 "subject": mail.subject,
                 "requests": requests(),
-                "template_page": MetadataValue.url(services.links.template(template_id)),
+                "template_page": MetadataValue.url(links_of(settings).template(template_id)),
             }
         )
 
@@ -404,21 +498,36 @@ LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was r
     owners=OWNERS,
     check_specs=checked("klaviyo_list", LIST_CHECKS),
 )
-def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
+def klaviyo_list(
+    context: AssetExecutionContext,
+    gather: ResourceParam[GatherClient | None],
+    klaviyo: ResourceParam[KlaviyoClient],
+    vault: ResourceParam[Vault],
+    ledger: ResourceParam[Ledger],
+    pseudonymizer: ResourceParam[Pseudonymizer],
+    waits: ResourceParam[WaitPolicy],
+    settings: ResourceParam[Settings],
+) -> MaterializeResult:
     """The cumulative ticket-holder list of the event, for announcements. Holders who lose the ticket leave it."""
-    with _record_failures(context, services):
-        partition, requests = _begin(context, services), services.request_counter("klaviyo")
-        if services.settings.pycontw_dry_run:
-            return _dry_run(context, services, partition, LIST_CHECKS)
-        outcome = sync_ticket_holders(
-            services.klaviyo,
-            services.ledger,
-            services.waits,
-            lambda: services.exclusive("klaviyo names"),
-            partition,
-            stored_orders(services, partition).holders(services.pseudonymizer),
+    with _recorded(context, ledger, settings):
+        partition, requests = _begin(context, ledger), count_requests(klaviyo)
+        if settings.pycontw_dry_run:
+            return _dry_run(
+                context,
+                partition,
+                LIST_CHECKS,
+                gather=gather,
+                klaviyo=klaviyo,
+                vault=vault,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                settings=settings,
+            )
+        outcome = sync_holder_list(
+            partition, klaviyo=klaviyo, vault=vault, ledger=ledger, pseudonymizer=pseudonymizer, waits=waits
         )
-        name, ledger = list_name(partition), services.ledger
+        name = ticket_holder_list(partition)
         return MaterializeResult(
             metadata={
                 "list": name,
@@ -427,7 +536,7 @@ def klaviyo_list(context: AssetExecutionContext, services: ResourceParam[Service
                 "removed": outcome.removed,
                 "refused_addresses": outcome.refused,
                 "requests": requests(),
-                "list_page": MetadataValue.url(services.links.mailing_list(remembered_id(ledger, "list", name))),
+                "list_page": MetadataValue.url(links_of(settings).mailing_list(remembered_id(ledger, "list", name))),
             },
             check_results=[
                 verdict(
@@ -452,33 +561,60 @@ CAMPAIGN_CHECKS = {
     owners=OWNERS,
     check_specs=checked("klaviyo_campaign", CAMPAIGN_CHECKS),
 )
-def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Services]) -> MaterializeResult:
+def klaviyo_campaign(
+    context: AssetExecutionContext,
+    gather: ResourceParam[GatherClient | None],
+    klaviyo: ResourceParam[KlaviyoClient],
+    vault: ResourceParam[Vault],
+    ledger: ResourceParam[Ledger],
+    pseudonymizer: ResourceParam[Pseudonymizer],
+    waits: ResourceParam[WaitPolicy],
+    settings: ResourceParam[Settings],
+) -> MaterializeResult:
     """People who were let in get one invitation each: one campaign per batch, sent once, and followed until it ended.
 
     Seconds from payment end when Klaviyo accepts the sending. They begin as those of `gather_guestlist` do.
     """
-    with _record_failures(context, services) as findings:
-        partition, requests = _begin(context, services), services.request_counter("klaviyo")
-        if services.settings.pycontw_dry_run:
-            return _dry_run(context, services, partition, CAMPAIGN_CHECKS, findings)
-        mail = services.mail(partition.edition)
-
-        def template_id() -> str:
-            with services.exclusive("klaviyo names"):
-                return ensure_template(services.klaviyo, services.ledger, services.waits, mail)
-
-        step = campaign_step(services, partition, _poll_id(context), _overrides(context), template_id)
-        refuse_lost_ledger(services, partition.edition)
-        snapshot = stored_orders(services, partition)
-        with services.exclusive(f"invitations of {partition.key}"):
-            begun_at = services.clock()
-            outcome = step.run(partition, snapshot.holders(services.pseudonymizer))
+    with _recorded(context, ledger, settings) as findings:
+        partition, requests = _begin(context, ledger), count_requests(klaviyo)
+        if settings.pycontw_dry_run:
+            return _dry_run(
+                context,
+                partition,
+                CAMPAIGN_CHECKS,
+                findings,
+                gather=gather,
+                klaviyo=klaviyo,
+                vault=vault,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                settings=settings,
+            )
+        mail = invitation(partition.edition, settings)
+        step = campaign_step(
+            partition,
+            klaviyo=klaviyo,
+            ledger=ledger,
+            waits=waits,
+            settings=settings,
+            template_id=lambda: template_id_of(mail, klaviyo=klaviyo, ledger=ledger, waits=waits),
+            poll_id=_poll_id(context),
+            overrides=_overrides(context),
+        )
+        refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
+        snapshot = stored_orders(vault, partition)
+        with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
+            begun_at = ledger.clock()
+            outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         problems = outcome.problems
-        count = headcount(services.ledger, partition.key, partition.edition, begun_at)
+        count = headcount(ledger, partition.key, partition.edition, begun_at)
         gaps = access_gaps(count, outcome.waiting)
         findings += [*problems, *gaps]
         context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))
-        totals = count_invitations(services.ledger, partition.key)
+        totals = count_invitations(ledger, partition.key)
+        invited = invited_by(ledger, outcome.campaign_ids) if outcome.campaign_ids else []
+        waited = seconds_from_payment(invited, snapshot, pseudonymizer)
         return MaterializeResult(
             metadata={
                 "invited": outcome.invited,
@@ -488,8 +624,8 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
                 "invited_in_total": totals.get("accepted", 0),
                 "unreachable_in_total": totals.get("unreachable", 0),
                 "requests": requests(),
-                **_waited_for_mail(services, snapshot, outcome.campaign_ids),
-                "campaigns": _campaign_links(services.links, outcome.campaign_ids),
+                **figures("seconds_from_payment_to_invitation", waited),
+                "campaigns": _campaign_links(links_of(settings), outcome.campaign_ids),
                 "notes": "; ".join(outcome.notes) or "none",
             },
             check_results=[
@@ -497,12 +633,6 @@ def klaviyo_campaign(context: AssetExecutionContext, services: ResourceParam[Ser
                 verdict("everybody_entitled_is_accounted_for", gaps, said=access_sum(count)),
             ],
         )
-
-
-def _waited_for_mail(services: Services, snapshot: OrderSnapshot, campaign_ids: list[str]) -> dict[str, float]:
-    invited = invited_by(services.ledger, campaign_ids) if campaign_ids else []
-    seconds = seconds_from_payment(invited, snapshot, services.pseudonymizer)
-    return figures("seconds_from_payment_to_invitation", seconds)
 
 
 def _campaign_links(links: Links, campaign_ids: list[str]) -> MarkdownMetadataValue:

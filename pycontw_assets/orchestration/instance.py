@@ -8,7 +8,9 @@ from pathlib import Path
 
 from dagster import AssetKey, DagsterInstance
 
+from pycontw_assets.orchestration.run_history import read_run_history
 from pycontw_assets.pipeline.checks import Finding
+from pycontw_assets.pipeline.reconcile import RunHistory
 
 # Run monitoring and limits keep a dead machine from blocking an event; retention keeps the storage bounded.
 INSTANCE_CONFIG = """\
@@ -38,12 +40,22 @@ def open_instance(folder: Path) -> DagsterInstance:
 
 
 def prepare_instance(folder: Path) -> None:
+    """Make the folder of an instance, and its configuration, unless they are there."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not (folder / "dagster.yaml").exists():
         (folder / "dagster.yaml").write_text(INSTANCE_CONFIG)
 
 
-def instance_findings(instance: DagsterInstance, interval_seconds: float) -> Iterator[Finding]:
+def read_machinery(folder: Path, interval_seconds: float) -> tuple[RunHistory, list[Finding]]:
+    """Read the run history, and whether sensor and daemon run. A folder without an instance stays without one."""
+    if not (folder / "dagster.yaml").exists():
+        fix = "the first `pycontw-assets poll` or `dev` makes it"
+        return RunHistory(), [Finding("warn", "Dagster", "no instance yet", fix)]
+    with DagsterInstance.from_config(str(folder)) as instance:
+        return read_run_history(instance), list(_findings(instance, interval_seconds))
+
+
+def _findings(instance: DagsterInstance, interval_seconds: float) -> Iterator[Finding]:
     states = instance.all_instigator_state() if instance.schedule_storage else ()
     if any(state.instigator_name == _SENSOR and state.status.value == "STOPPED" for state in states):
         fix = "switch kktix_orders_sensor on in the UI, unless you poll from cron"
@@ -55,12 +67,12 @@ def instance_findings(instance: DagsterInstance, interval_seconds: float) -> Ite
 
 
 def _last_tick(instance: DagsterInstance, interval_seconds: float) -> Finding:
-    """Sensor and ``poll`` leave the same mark on the shop."""
-    seen = instance.get_latest_materialization_event(AssetKey("kktix"))
-    if seen is None:
+    """Say when KKTIX was observed last. Sensor and ``poll`` record it alike."""
+    event = instance.get_latest_materialization_event(AssetKey("kktix"))
+    if event is None:
         return Finding("warn", "last tick", "never", "run `pycontw-assets poll`, or start the daemon")
-    age = datetime.now(timezone.utc).timestamp() - seen.timestamp
-    what = f"{age / 60:.0f} min ago, every {interval_seconds / 60:.0f} min wanted"
+    age = datetime.now(timezone.utc).timestamp() - event.timestamp
+    what = f"{age / 60:.0f} min ago; the interval is {interval_seconds / 60:.0f} min"
     if age <= _LATE_POLLS * interval_seconds:
         return Finding("ok", "last tick", what)
     fix = "is KKTIX up? Does the daemon (or cron) run? Its log says why it does not tick"
@@ -73,5 +85,5 @@ def _daemon(instance: DagsterInstance) -> Finding:
         return Finding("ok", "daemon", "never ran here: polls come from cron")
     oldest = min((beats[name].timestamp if name in beats else 0.0) for name in _DAEMONS)
     if datetime.now(timezone.utc).timestamp() - oldest > _DAEMON_PATIENCE.total_seconds():
-        return Finding("warn", "daemon", "has not been heard for minutes", "start dagster-daemon, unless cron polls")
+        return Finding("warn", "daemon", "sent no heartbeat for minutes", "start dagster-daemon, unless cron polls")
     return Finding("ok", "daemon", "alive")

@@ -1,7 +1,7 @@
-"""What every tick tells of the shop itself: two checks of ``kktix``, evaluated by the tick, without a run.
+"""Two checks of ``kktix``, evaluated by every tick without a run, and by anybody who asks in the UI.
 
-Freshness policies of Dagster look at an asset as a whole; whether each of its partitions is fresh is asked here.
-Dagster hears of a verdict only when it changed: there are hundreds of ticks a day.
+Freshness policies of Dagster look at an asset as a whole; whether each of its partitions is fresh is asked here. A tick
+reports a verdict only when it changed: there are hundreds of ticks a day.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,16 +18,21 @@ from dagster import (
     multi_asset_check,
 )
 
+from pycontw_assets.extract.kktix_client import KktixClient
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.orchestration.metadata import checked, verdict
-from pycontw_assets.orchestration.run_recording import observe_and_record
+from pycontw_assets.orchestration.run_history import read_run_history
+from pycontw_assets.orchestration.run_recording import safe_errors
 from pycontw_assets.pipeline.checks import stale_events, unmatched
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.observe import Tick, observe
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import Vault
 
 _KKTIX = AssetKey("kktix")
 _CHECKS = {
-    "events_are_matched": "Every listed event that may be ours has an edition and a family, or a person said to "
-    "ignore it.",
+    "events_are_matched": "Every listed event that may belong to the conference has an edition and a family, or a "
+    "person said to ignore it.",
     "every_event_is_up_to_date": "No event has had news for long that no poll could take in.",
 }
 # Dagster keeps freshness by the minute, and a single slow poll is no reason to worry.
@@ -35,35 +40,50 @@ _STALE_AFTER_POLLS = 6
 
 
 def stale_after(interval_seconds: float) -> timedelta:
+    """Return how long an event may wait for a poll before it counts as stale."""
     return timedelta(seconds=max(_STALE_AFTER_POLLS * interval_seconds, 300))
 
 
 @multi_asset_check(name="kktix_checks", specs=checked("kktix", _CHECKS))
-def kktix_checks(context: AssetCheckExecutionContext, services: ResourceParam[Services]) -> Iterable[AssetCheckResult]:
-    """For whoever asks from the UI: looks as a tick does."""
-    yield from kktix_verdicts(services, observe_and_record(services, context.instance))
+def kktix_checks(
+    context: AssetCheckExecutionContext,
+    kktix: ResourceParam[KktixClient],
+    klaviyo: ResourceParam[KlaviyoClient],
+    vault: ResourceParam[Vault],
+    ledger: ResourceParam[Ledger],
+    settings: ResourceParam[Settings],
+) -> Iterable[AssetCheckResult]:
+    """Observe as a tick does, for a person who asks in the UI. Records nothing."""
+    with safe_errors():
+        history = read_run_history(context.instance)
+        tick = observe(kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, settings=settings, history=history)
+        verdicts = kktix_verdicts(tick, ledger=ledger, settings=settings)
+    yield from verdicts
 
 
-def kktix_verdicts(services: Services, tick: Tick) -> list[AssetCheckResult]:
-    patience = stale_after(services.settings.poll_interval_seconds)
-    stale = stale_events(tick.stale_since, services.clock(), patience)
+def kktix_verdicts(tick: Tick, *, ledger: Ledger, settings: Settings) -> list[AssetCheckResult]:
+    """Return the verdicts of both checks on one tick."""
+    patience = stale_after(settings.poll_interval_seconds)
+    stale = stale_events(tick.late_since, ledger.clock(), patience)
     return [
         verdict("events_are_matched", unmatched(tick.discovery), is_warning=True),
         verdict("every_event_is_up_to_date", stale),
     ]
 
 
-def changed_kktix_verdicts(services: Services, instance: DagsterInstance, tick: Tick) -> Iterator[AssetCheckEvaluation]:
-    """The verdicts that differ from the ones Dagster knows."""
+def changed_kktix_verdicts(
+    instance: DagsterInstance, tick: Tick, *, ledger: Ledger, settings: Settings
+) -> Iterator[AssetCheckEvaluation]:
+    """Yield the verdicts that differ from the ones Dagster knows."""
     keys = [AssetCheckKey(_KKTIX, name) for name in _CHECKS]
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     known = {key.name: record.evaluation for key, record in records.items()}
-    for found in kktix_verdicts(services, tick):
-        name = str(found.check_name)
-        told = known.get(name)
-        if told is None or _shown(told.metadata) != _shown(found.metadata):
-            yield AssetCheckEvaluation(_KKTIX, name, found.passed, found.metadata, severity=found.severity)
+    for result in kktix_verdicts(tick, ledger=ledger, settings=settings):
+        name = str(result.check_name)
+        before = known.get(name)
+        if before is None or _problems_shown(before.metadata) != _problems_shown(result.metadata):
+            yield AssetCheckEvaluation(_KKTIX, name, result.passed, result.metadata, severity=result.severity)
 
 
-def _shown(metadata: Mapping[str, object]) -> object:
+def _problems_shown(metadata: Mapping[str, object]) -> object:
     return metadata["problems"]

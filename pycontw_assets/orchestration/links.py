@@ -12,6 +12,8 @@ from urllib.parse import urlencode, urlsplit
 
 from dagster import MetadataValue
 
+from pycontw_assets.settings import Settings
+
 _KLAVIYO = "https://www.klaviyo.com"
 
 
@@ -63,3 +65,15 @@ def _origin(url: str) -> str:
     """Without user, password, path or query."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def links_of(settings: Settings) -> Links:
+    """Return the links that belong to the settings."""
+    project = settings.bigquery_project if settings.warehouse == "bigquery" else None
+    return Links(
+        is_sandbox=settings.pycontw_env == "sandbox",
+        kktix_url=settings.kktix_api_url,
+        duckdb_file=settings.duckdb_file,
+        dataset=settings.bigquery_dataset,
+        bigquery_project=project,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dagster import (
@@ -14,20 +14,26 @@ from dagster import (
     RunRequest,
 )
 
+from pycontw_assets.alerts.alerting import send_alerts
+from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.extract.kktix_client import KktixClient
+from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import process_identity
 from pycontw_assets.orchestration.assets import OVERRIDE_TAG
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
-from pycontw_assets.orchestration.run_recording import observe_and_record, send_alerts
-from pycontw_assets.orchestration.sensors import (
-    access_requests,
-    load_requests,
-    missing_partitions,
-    new_poll_id,
-    observations,
-)
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.orchestration.observations import missing_partitions, observations
+from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history
+from pycontw_assets.orchestration.run_recording import observe_and_record
+from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
 from pycontw_assets.pipeline.maintenance import run_maintenance
-from pycontw_assets.pipeline.observe import OWNER_TAG, Tick, decide_again
+from pycontw_assets.pipeline.observe import Tick, decide_again
+from pycontw_assets.pipeline.reconcile import new_poll_id
+from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import Vault
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -56,43 +62,65 @@ class PollReport:
 
 
 def poll(
-    definitions: Definitions,
-    services: Services,
+    define: Callable[[Mapping[int, BookReading]], Definitions],
     instance: DagsterInstance,
     *,
+    kktix: KktixClient,
+    klaviyo: KlaviyoClient,
+    vault: Vault,
+    ledger: Ledger,
+    alerts: Messenger,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    settings: Settings,
     overrides: Iterable[str] = (),
     on_run: Callable[[RunReport], None] = lambda report: None,
 ) -> PollReport:
-    """Observe, run what is due for access, then bring the tables up to date."""
-    tick = observe_and_record(services, instance)
-    run_maintenance(services, instance, tick)
+    """Observe, run what is due for access, then bring the tables up to date.
+
+    ``define`` builds the definitions over the same systems, with the attendance books that were just read.
+    ``overrides`` are the limits that a person lifts for this poll.
+    """
+    tick = observe_and_record(
+        instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
+    )
+    run_maintenance(
+        tick,
+        ledger=ledger,
+        vault=vault,
+        alerts=alerts,
+        pseudonymizer=pseudonymizer,
+        waits=waits,
+        retention_days=settings.retention_days,
+        prune_history=lambda: prune_history(instance),
+    )
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
-    for observation in (*observations(tick), *changed_kktix_verdicts(services, instance, tick)):
-        instance.report_runless_asset_event(observation)
-    services.fresh_books = {fact.partition.event_id: fact.book for fact in tick.facts.values() if fact.book}
-    poll_id = new_poll_id(services.clock())
-    consent = ",".join(sorted(overrides))
-    runs = []
+    verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger, settings=settings)
+    for event in (*observations(tick), *verdicts):
+        instance.report_runless_asset_event(event)
+    poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
+    definitions, runs = define(tick.books), []
     for request in access_requests(tick, poll_id):
-        runs.append(execute(definitions, instance, request, consent))
+        runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
-    for request in load_requests(decide_again(services, instance, tick), poll_id):
-        runs.append(execute(definitions, instance, request, consent))
+    history = read_run_history(instance)
+    for request in load_requests(decide_again(tick, ledger=ledger, settings=settings, history=history), poll_id):
+        runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
-    send_alerts(services, tick.facts)
+    send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
     return PollReport(tick, tuple(runs))
 
 
-def execute(definitions: Definitions, instance: DagsterInstance, request: RunRequest, consent: str = "") -> RunReport:
+def execute(definitions: Definitions, instance: DagsterInstance, request: RunRequest, override: str = "") -> RunReport:
     """Do in this process what a tick asked for."""
     job = definitions.resolve_job_def(str(request.job_name))
     result = job.execute_in_process(
         instance=instance,
         partition_key=request.partition_key,
         asset_selection=list(request.asset_selection) if request.asset_selection else None,
-        # Signed from its first moment on: of a run that died before any step nobody could tell otherwise.
-        tags={**request.tags, OWNER_TAG: process_identity(), **({OVERRIDE_TAG: consent} if consent else {})},
+        # The owner is named from the first moment on: of a run that died before any step nobody could tell otherwise.
+        tags={**request.tags, OWNER_TAG: process_identity(), **({OVERRIDE_TAG: override} if override else {})},
         run_config=_QUIET,
         raise_on_error=False,
     )

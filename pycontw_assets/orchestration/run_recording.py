@@ -1,94 +1,99 @@
-"""Every attempt leaves word of how it went, and who is to be told is told: one place for failures and alarms."""
+"""How ticks and runs are recorded: ticks observe, then write; a run's failure reaches Dagster with a safe text only."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from dagster import DagsterInstance, Failure
 from sqlalchemy.exc import SQLAlchemyError
 
-from pycontw_assets.alerts.problems import alarms_of, message
-from pycontw_assets.api.client import ServiceError
+from pycontw_assets.alerts.alerting import send_alerts
+from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.alerts.problems import by_cause
+from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
-from pycontw_assets.load.warehouse import WarehouseError
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.problems import open_problems, record_findings
+from pycontw_assets.orchestration.run_history import fail_dead_runs, read_run_history
 from pycontw_assets.pipeline.checks import unmatched
-from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.observe import Tick, observe
 from pycontw_assets.pipeline.reconcile import pause_after, pause_base
-from pycontw_assets.pipeline.redaction import as_failure, explain, guarded
-from pycontw_assets.vault.vault import VaultError
+from pycontw_assets.pipeline.record import record_attempt, record_failure, record_tick
+from pycontw_assets.pipeline.redaction import explain
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import Vault
 
 _POLL = "poll"
 
 
 @contextmanager
-def record_failures(services: Services, partition_key: str, subject: str) -> Iterator[list[str]]:
-    """Findings put into the list are recorded; what is raised is recorded and reaches Dagster with a safe text only.
+def safe_errors() -> Iterator[None]:
+    """Let nothing reach Dagster with its own text, cause or context."""
+    try:
+        yield
+    except Failure:
+        raise
+    except Exception as error:  # noqa: BLE001  # the boundary: whatever it is, it is made safe
+        raise as_failure(error) from None
 
-    The failed run also shows what kind of error it was and when the sensor asks again.
-    """
-    findings: list[str] = []
-    with guarded():
-        try:
-            yield findings
-        except Exception as error:
-            _record_failure(services, partition_key, subject, error)
-            if isinstance(error, Failure):
-                raise
-            raise as_failure(error, **_outlook(services, partition_key, subject, error)) from None
-        services.problems.finished(partition_key, subject, findings)
+
+def as_failure(error: BaseException, **metadata: str) -> Failure:
+    """Return what Dagster may keep of an error. No retry in the same run: clients retry, and the sensor asks again."""
+    return Failure(description=explain(error), metadata=metadata, allow_retries=False)
 
 
 @contextmanager
-def best_effort(services: Services, subject: str) -> Iterator[list[str]]:
-    """Do the same for work that must not fail a tick. A failure that lasts becomes an alarm."""
-    with suppress(Failure), record_failures(services, "", subject) as findings:
-        yield findings
+def recorded_run(partition_key: str, subject: str, *, ledger: Ledger, settings: Settings) -> Iterator[list[str]]:
+    """Record findings put into the list, or the failure; a failed run also shows when the sensor asks again."""
+    with safe_errors():
+        try:
+            with record_attempt(partition_key, subject, ledger=ledger) as findings:
+                yield findings
+        except Failure:
+            raise
+        except Exception as error:  # noqa: BLE001  # the boundary: whatever it is, it is made safe
+            outlook = _outlook(partition_key, subject, error, ledger=ledger, settings=settings)
+            raise as_failure(error, **outlook) from None
 
 
-def observe_and_record(services: Services, instance: DagsterInstance) -> Tick:
-    """``observe``, with word of how it went; when it fails, people are told at once, since no poll follows."""
+def observe_and_record(
+    instance: DagsterInstance,
+    *,
+    kktix: KktixClient,
+    klaviyo: KlaviyoClient,
+    vault: Vault,
+    ledger: Ledger,
+    alerts: Messenger,
+    settings: Settings,
+) -> Tick:
+    """Observe the world and write down what was seen. When it fails, people are alerted at once: no poll follows."""
     try:
-        tick = observe(services, instance)
+        history = read_run_history(instance)
+        tick = observe(kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, settings=settings, history=history)
+        fail_dead_runs(instance, history.dead_runs)
+        record_tick(tick, ledger=ledger, settings=settings)
     except Exception as error:
-        _record_failure(services, "", _POLL, error)
+        record_failure("", _POLL, error, ledger=ledger)
         with suppress(SQLAlchemyError, LedgerError):
-            send_alerts(services, [partition.key for partition in known_events(services.ledger).values()])
+            keys = [partition.key for partition in known_events(ledger).values()]
+            send_alerts(keys, ledger=ledger, alerts=alerts)
         raise
-    services.problems.finished("", _POLL, [*tick.problems, *tick.warnings, *unmatched(tick.discovery)])
+    findings = [*tick.problems, *tick.warnings, *unmatched(tick.discovery)]
+    record_findings(ledger, "", _POLL, by_cause(_POLL, findings))
     return tick
 
 
-def send_alerts(services: Services, known_keys: Collection[str]) -> None:
-    """Send what is new about the troubles that stand; what could not be sent is news again next time."""
-    troubles = services.problems
-    news = message(alarms_of(troubles.standing(), known_keys), troubles.told(), services.clock())
-    if news and services.messenger.send(f"pycontw-assets: {news.title}", news.body):
-        troubles.remember(news)
-
-
-def _record_failure(services: Services, partition_key: str, subject: str, error: BaseException) -> None:
-    """A ledger that is itself the trouble cannot take it down; the run fails visibly all the same."""
-    with suppress(SQLAlchemyError, LedgerError):
-        services.problems.failed(partition_key, subject, _cause(error) or subject, explain(error))
-
-
-def _outlook(services: Services, partition_key: str, subject: str, error: BaseException) -> dict[str, str]:
-    """For whoever looks at the failed run. Never too late: other assets of the event may have failed before it."""
+def _outlook(
+    partition_key: str, subject: str, error: BaseException, *, ledger: Ledger, settings: Settings
+) -> dict[str, str]:
+    """Say when the next attempt comes. Never too late: other assets of the event may have failed before it."""
     failures = 1
     with suppress(SQLAlchemyError, LedgerError):
-        mine = [t for t in services.problems.standing() if (t.partition_key, t.subject) == (partition_key, subject)]
-        failures = sum(trouble.times for trouble in mine if trouble.is_failure)
-    pause = pause_after(failures, pause_base(services.settings.poll_interval_seconds))
-    when = f"{services.clock() + pause:%Y-%m-%d %H:%M:%S} UTC"
+        same = [p for p in open_problems(ledger) if (p.partition_key, p.subject) == (partition_key, subject)]
+        failures = sum(problem.times for problem in same if problem.is_failure)
+    pause = pause_after(failures, pause_base(settings.poll_interval_seconds))
+    when = f"{ledger.clock() + pause:%Y-%m-%d %H:%M:%S} UTC"
     return {"error_kind": type(error).__name__, "next_attempt": f"by itself, with the first poll after {when}"}
-
-
-def _cause(error: BaseException) -> str | None:
-    """What is down, when the error knows: then it is one trouble, whichever assets met it."""
-    if isinstance(error, ServiceError):
-        return error.service
-    stores = {WarehouseError: "the warehouse", VaultError: "the vault", LedgerError: "the ledger"}
-    return next((name for kind, name in stores.items() if isinstance(error, kind)), None)

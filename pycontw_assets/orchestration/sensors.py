@@ -1,21 +1,18 @@
-"""``kktix_orders_sensor``: looks at the world every five minutes and asks for what is due. A reconciler, no memory."""
+"""``kktix_orders_sensor`` looks at the world every five minutes and asks for what is due. It keeps no memory.
 
-from __future__ import annotations
+No postponed annotations here: Dagster reads the types of resources while it loads.
+"""
 
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
 
 from dagster import (
     AssetKey,
-    AssetMaterialization,
-    AssetObservation,
     AssetSelection,
     AutomationConditionSensorDefinition,
     DagsterInstance,
     DefaultSensorStatus,
     DynamicPartitionsDefinition,
-    MetadataValue,
+    ResourceParam,
     RunRequest,
     SensorDefinition,
     SensorEvaluationContext,
@@ -23,18 +20,26 @@ from dagster import (
     sensor,
 )
 
+from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.heartbeat import beat
-from pycontw_assets.orchestration.assets import POLL_TAG, family_events, kktix_events
+from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.extract.kktix_client import KktixClient
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
-from pycontw_assets.orchestration.metadata import bullets
-from pycontw_assets.orchestration.run_recording import observe_and_record, send_alerts
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.orchestration.observations import missing_partitions, observations
+from pycontw_assets.orchestration.run_recording import observe_and_record, safe_errors
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
-from pycontw_assets.pipeline.reconcile import summarize, table_asset
-from pycontw_assets.pipeline.redaction import guarded
+from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
+from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import FAMILIES
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import Vault
+
+POLL_TAG = "pycontw/poll"
 
 
 def access_requests(tick: Tick, poll_id: str) -> Iterator[RunRequest]:
@@ -56,90 +61,67 @@ def load_requests(tick: Tick, poll_id: str) -> Iterator[RunRequest]:
             yield RunRequest(job_name=job_name, partition_key=key, tags={POLL_TAG: poll_id})
 
 
-def partition_keys(tick: Tick) -> dict[str, list[str]]:
-    """Dynamic partitions definition -> keys that must exist in it."""
-    partitions = [fact.partition for fact in tick.facts.values()]
-    families = {
-        str(family_events[family].name): [p.key for p in partitions if p.family == family] for family in FAMILIES
-    }
-    return {str(kktix_events.name): [p.key for p in partitions], **families}
-
-
-def missing_partitions(tick: Tick, instance: DagsterInstance) -> dict[str, list[str]]:
-    """Of these keys, the ones that Dagster does not have yet."""
-    missing = {
-        name: sorted(set(keys) - set(instance.get_dynamic_partitions(name)))
-        for name, keys in partition_keys(tick).items()
-    }
-    return {name: keys for name, keys in missing.items() if keys}
-
-
-def observations(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization]:
-    """What this tick saw, so that "polled, nothing new" is visible: one for the shop, one per event."""
-    unmatched = [
-        f"| {event.event_id} | {event.name.replace('|', '/')} | {event.reason} |" for event in tick.discovery.unmatched
-    ]
-    yield AssetMaterialization(
-        "kktix",
-        # The shop has no version: a constant one keeps the orders from looking out of date after every tick.
-        tags={DATA_VERSION_TAG: "listed"},
-        metadata={
-            "edition": tick.discovery.edition or "none",
-            "events": len(tick.discovery.partitions),
-            "requests": tick.requests,
-            "unmatched_events": len(unmatched),
-            "left_alone": MetadataValue.md("\n".join(["| id | name | why |", "| --- | --- | --- |", *unmatched])),
-            "problems": bullets((*tick.problems, *tick.warnings)),
-        },
-    )
-    for key, fact in sorted(tick.facts.items()):
-        if fact.book is not None:
-            metadata: dict[str, Any] = {"in_the_book": len(fact.book.ids), "decision": tick.decisions[key].reason}
-            yield AssetObservation("raw_kktix_orders", partition=key, metadata=metadata)
-
-
-# As Dagster spells the tag; its constant is not part of the public interface.
-DATA_VERSION_TAG = "dagster/data_version"
-
-
-def new_poll_id(now: datetime) -> str:
-    return f"{now:%Y%m%dT%H%M%S.%f}"
-
-
 def orders_sensor(interval_seconds: int) -> SensorDefinition:
-    """The sensor, waking every ``interval_seconds``."""
+    """Build the sensor, waking every ``interval_seconds``."""
 
     @sensor(
         name="kktix_orders_sensor",
         jobs=jobs,
         minimum_interval_seconds=interval_seconds,
         default_status=DefaultSensorStatus.RUNNING,
-        required_resource_keys={"services"},
         description="Compares KKTIX with the ledger and asks for what is due: orders, access, invitations, tables.",
     )
-    def kktix_orders_sensor(context: SensorEvaluationContext) -> SensorResult:
-        with guarded():
-            services: Services = context.resources.services
-            tick = observe_and_record(services, context.instance)
-            run_maintenance(services, context.instance, tick)
-            send_alerts(services, tick.facts)
-            poll_id = new_poll_id(services.clock())
-            seen = [*observations(tick), *changed_kktix_verdicts(services, context.instance, tick)]
+    def kktix_orders_sensor(
+        context: SensorEvaluationContext,
+        kktix: ResourceParam[KktixClient],
+        klaviyo: ResourceParam[KlaviyoClient],
+        vault: ResourceParam[Vault],
+        ledger: ResourceParam[Ledger],
+        alerts: ResourceParam[Messenger],
+        settings: ResourceParam[Settings],
+        pseudonymizer: ResourceParam[Pseudonymizer],
+        waits: ResourceParam[WaitPolicy],
+    ) -> SensorResult:
+        instance = context.instance
+        with safe_errors():
+            tick = observe_and_record(
+                instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
+            )
+            run_maintenance(
+                tick,
+                ledger=ledger,
+                vault=vault,
+                alerts=alerts,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                retention_days=settings.retention_days,
+                prune_history=lambda: prune_history(instance),
+            )
+            send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
+            poll_id = new_poll_id(ledger.clock())
+            verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger, settings=settings)
             # The tables follow by their own condition; the sensor repairs those that did not.
             requests = [*access_requests(tick, poll_id), *_repairs(tick, poll_id)]
             if tick.is_good:
-                beat(services.settings.heartbeat_url)
+                beat(settings.heartbeat_url)
             return SensorResult(
                 run_requests=requests,
                 skip_reason=None if requests else summarize(tick.decisions),
                 dynamic_partitions_requests=[
                     DynamicPartitionsDefinition(name=name).build_add_request(keys)
-                    for name, keys in missing_partitions(tick, context.instance).items()
+                    for name, keys in missing_partitions(tick, instance).items()
                 ],
-                asset_events=seen,
+                asset_events=[*observations(tick), *verdicts],
             )
 
     return kktix_orders_sensor
+
+
+def prune_history(instance: DagsterInstance) -> None:
+    """Delete old run history. Imported here: it looks into Dagster's tables, whose names may move between releases."""
+    from pycontw_assets.orchestration.prune_dagster_storage import prune_dagster_storage
+
+    prune_dagster_storage(instance)
 
 
 def _repairs(tick: Tick, poll_id: str) -> Iterator[RunRequest]:

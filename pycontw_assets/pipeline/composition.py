@@ -7,48 +7,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.messenger import Messenger
-from pycontw_assets.alerts.problems import Problems
-from pycontw_assets.ledger.events import known_events
+from pycontw_assets.api.rate_limits import Windows
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
-from pycontw_assets.ledger.locks import lock
-from pycontw_assets.ledger.rate_limits import SharedRateLimiter, Windows
-from pycontw_assets.ledger.remote_ids import record_remote_id
-from pycontw_assets.orchestration.links import Links
+from pycontw_assets.ledger.rate_slots import SharedRateLimiter
+from pycontw_assets.ledger.remote_ids import record_remote_id, remembered_id
+from pycontw_assets.pipeline.dry_run import DryRunVault
+from pycontw_assets.pipeline.steps import invitation
 from pycontw_assets.pseudonyms import Pseudonymizer
-from pycontw_assets.records import EventPartition
-from pycontw_assets.send_email.campaign import Sender
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import InvalidSettings, Settings, load_settings
 from pycontw_assets.vault.bucket_store import BucketStore
-from pycontw_assets.vault.vault import FolderStore, ObjectStore, Vault
+from pycontw_assets.vault.folder_store import FolderStore
+from pycontw_assets.vault.object_store import ObjectStore
+from pycontw_assets.vault.vault import OrdersStore, Vault
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
     from google.cloud import bigquery
 
     from pycontw_assets.authorize.gather_client import GatherClient
     from pycontw_assets.extract.kktix_client import KktixClient
-    from pycontw_assets.extract.orders import BookReading
     from pycontw_assets.load.warehouse import Warehouse
     from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-    from pycontw_assets.send_email.template import InvitationTemplate
 
 
-class UnknownPartition(LookupError):
-    """Nobody registered an event with this partition key."""
+class Composition:
+    """Build every client and store of the pipeline, each on its first use, from ``Settings``.
 
-
-class Services:
-    """Every client and store of the pipeline, built on first use from ``Settings``.
-
-    ``overrides`` replaces any of them by attribute name: ``Services(kktix=fake, clock=frozen)``. ``kktix_client`` is
-    what to build instead of a plain ``KktixClient``.
+    ``replacements`` replace any of them by attribute name: ``Composition(kktix=fake, clock=frozen)``. ``kktix_client``
+    is the class to build instead of a plain ``KktixClient``. Functions take the parts, never this object.
     """
 
     def __init__(
@@ -57,16 +48,14 @@ class Services:
         *,
         clock: Clock = utc_now,
         kktix_client: type[KktixClient] | None = None,
-        **overrides: Any,
+        **replacements: Any,
     ) -> None:
         self._load_settings = settings
         self._kktix_client = kktix_client
         self.clock = clock
-        # Books that the tick of this very process read a moment ago; each is used once instead of reading it again.
-        self.fresh_books: dict[int, BookReading] = {}
-        for name, replacement in overrides.items():
+        for name, replacement in replacements.items():
             if not isinstance(getattr(type(self), name, None), cached_property):
-                raise TypeError(f"there is no service called {name}")
+                raise TypeError(f"there is no part called {name}")
             self.__dict__[name] = replacement
 
     @cached_property
@@ -118,29 +107,13 @@ class Services:
         key = self.settings.klaviyo_api_key.get_secret_value()
         return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self.client_options)
 
-    def request_counter(self, *services: str) -> Callable[[], int]:
-        """Counts what this process asks ``kktix``, ``gather`` or ``klaviyo`` from now on: tries, not calls."""
-
-        def sent() -> int:
-            built = (self.__dict__.get(service) for service in services)  # counting must not build them
-            return sum(client.api.requests_sent for client in built if client)
-
-        before = sent()
-        return lambda: sent() - before
-
     def _limiter(self, service: str, windows: Windows, bundle: int = 1) -> SharedRateLimiter:
         """Shared through the ledger this process works with. Asking for a waits must not make one (``plan``)."""
 
-        def engine() -> sa.Engine | None:
-            ledger: Ledger | None = self.__dict__.get("ledger")
-            return ledger.engine if ledger else None
+        def ledger() -> Ledger | None:
+            return self.__dict__.get("ledger")
 
-        return SharedRateLimiter(engine, service, windows, bundle=bundle, clock=lambda: self.clock().timestamp())
-
-    @cached_property
-    def sender(self) -> Sender:
-        settings = self.settings
-        return Sender(settings.klaviyo_from_email, settings.klaviyo_from_label, settings.klaviyo_reply_to)
+        return SharedRateLimiter(ledger, service, windows, bundle=bundle, clock=lambda: self.clock().timestamp())
 
     @cached_property
     def vault_store(self) -> ObjectStore:
@@ -160,15 +133,26 @@ class Services:
         ledger = Ledger(self.settings.ledger_location, clock=self.clock)
         ledger.check_identity(self.pseudonymizer.fingerprint)
         for name, list_id in self.settings.klaviyo_lists.items():
-            record_remote_id(ledger, "list", name, list_id)
+            if remembered_id(ledger, "list", name) != list_id:
+                record_remote_id(ledger, "list", name, list_id)
         return ledger
 
     @cached_property
-    def problems(self) -> Problems:
-        return Problems(self.ledger)
+    def vault_to_read(self) -> OrdersStore:
+        """The vault for commands that change nothing: in a new sandbox home, opening it would make its key."""
+        settings = self.settings
+        has_key = settings.vault_key is not None or _sandbox_key_file(settings).exists()
+        return self.vault if has_key else DryRunVault(None)
 
     @cached_property
-    def messenger(self) -> Messenger:
+    def ledger_to_read(self) -> Ledger:
+        """The ledger for commands that change nothing: it cannot be written, and opening it makes no file."""
+        reading = Ledger.reading(self.settings.ledger_location, clock=self.clock)
+        reading.check_identity(self.pseudonymizer.fingerprint)
+        return reading
+
+    @cached_property
+    def alerts(self) -> Messenger:
         urls = self.settings.alert_urls
         return Messenger(urls.get_secret_value() if urls else None)
 
@@ -183,51 +167,22 @@ class Services:
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         return DuckDBWarehouse(self.settings.duckdb_file, self.settings.bigquery_dataset)
 
-    def mail(self, edition: str) -> InvitationTemplate:
-        from pycontw_assets.send_email.template import render_invitation
-
-        return render_invitation(edition, self.settings.invitation_venue_url, self.settings.invitation_video_url)
-
-    @cached_property
-    def links(self) -> Links:
-        return links_of(self.settings)
-
-    @cached_property
-    def table_rules(self) -> str:
-        """Names the rules by which orders become rows."""
-        from pycontw_assets.deidentify.policy import load_policy
-
-        return f"{load_policy().version} {self.pseudonymizer.fingerprint}"
-
     def check(self) -> None:
         """Build everything that can be wrong before anything runs; ``InvalidSettings`` or ``LedgerError`` if it is."""
+        self.check_settings()
+        _ = self.vault, self.warehouse, self.ledger
+
+    def check_settings(self) -> None:
+        """Build what the settings alone can break; ``InvalidSettings`` if they do. No store is opened or made."""
         from pycontw_assets.send_email.template import InvitationError, check_video_url
 
         try:
-            _ = self.gather, self.klaviyo, self.kktix, self.mail("2031")
-            self.messenger.check()
+            _ = self.gather, self.klaviyo, self.kktix, invitation("2031", self.settings)
+            self.alerts.check()
             if self.settings.pycontw_env == "production":
                 check_video_url(self.settings.invitation_video_url)
         except (ValueError, InvitationError) as error:
             raise InvalidSettings(str(error)) from None
-        _ = self.vault, self.warehouse, self.ledger
-
-    def partition(self, key: str) -> EventPartition:
-        """The event a partition key stands for; unknown keys are refused before they reach a file or a query."""
-        for partition in known_events(self.ledger).values():
-            if partition.key == key:
-                return partition
-        raise UnknownPartition("no event has this partition key; the sensor or `poll` registers events by themselves")
-
-    def mapped_events(self) -> dict[int, EventPartition | None]:
-        """What a person said of events by id; ``None``: to be ignored."""
-        return {
-            int(event_id): EventPartition(int(event_id), mapping.edition, mapping.family) if mapping else None
-            for event_id, mapping in self.settings.kktix_events.items()
-        }
-
-    def exclusive(self, name: str) -> AbstractContextManager[None]:
-        return lock(self.ledger, name, sleep=self.waits.sleep)
 
 
 def _bigquery_client(settings: Settings) -> bigquery.Client:
@@ -242,7 +197,11 @@ def _bigquery_client(settings: Settings) -> bigquery.Client:
 def _vault_keys(settings: Settings) -> list[str]:
     if settings.vault_key is not None:
         return [key.strip() for key in settings.vault_key.get_secret_value().split(",") if key.strip()]
-    return [_sandbox_key(settings.home / "vault.key")]
+    return [_sandbox_key(_sandbox_key_file(settings))]
+
+
+def _sandbox_key_file(settings: Settings) -> Path:
+    return settings.home / "vault.key"
 
 
 def _sandbox_key(path: Path) -> str:
@@ -256,17 +215,6 @@ def _sandbox_key(path: Path) -> str:
     except FileExistsError:
         pass
     return path.read_text().strip()
-
-
-def links_of(settings: Settings) -> Links:
-    project = settings.bigquery_project if settings.warehouse == "bigquery" else None
-    return Links(
-        is_sandbox=settings.pycontw_env == "sandbox",
-        kktix_url=settings.kktix_api_url,
-        duckdb_file=settings.duckdb_file,
-        dataset=settings.bigquery_dataset,
-        bigquery_project=project,
-    )
 
 
 def settings_at_load() -> Settings:

@@ -1,27 +1,64 @@
-"""A copy of what a poll remembers and a guest list that only exists here, for code that must change nothing.
+"""What a poll would do outside, found out by running its own steps on copies that are thrown away.
 
-The copy holds pseudonyms only and lives in a temporary folder; orders stay in memory. Everything is read as it is
-and nothing is written: not the vault, not the ledger, no service.
+The copy of the ledger lives in a temporary folder and holds pseudonyms only; orders and the guest list stay in memory.
+The vault, the ledger and the services are read as they are, and none of them is written.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
 from typing import Any
-
-import sqlalchemy as sa
 
 from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.authorize.guest_list import Gather
-from pycontw_assets.ledger.engine import open_reader
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import locks, meta
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.records import OrderSnapshot
-from pycontw_assets.vault.vault import Vault
+from pycontw_assets.deidentify.holders import holders_of
+from pycontw_assets.ledger.batches import Batch, invitations_in, invitations_without_access, unfinished_batches
+from pycontw_assets.ledger.ledger import Clock, Ledger, copy_of
+from pycontw_assets.ledger.lists import list_members, unconfirmed_members
+from pycontw_assets.pipeline.steps import campaign_step, guest_list_step, stored_orders
+from pycontw_assets.pseudonyms import Pseudonymizer, masked
+from pycontw_assets.records import AttendeeRecord, EventPartition, Holder, OrderSnapshot
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.ticket_holders import list_changes
+from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import OrdersStore, VaultError
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedBatch:
+    """``people`` are masked; ``unreachable`` counts, by reason, those of them whom mail cannot reach."""
+
+    people: tuple[str, ...]
+    send_at: datetime | None
+    is_new: bool
+    unreachable: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlan:
+    """What would change outside for one event; addresses are masked."""
+
+    partition_key: str
+    new_attendees: int = 0
+    granted: tuple[str, ...] = ()
+    revoked: tuple[str, ...] = ()
+    batches: tuple[PlannedBatch, ...] = ()
+    list_joining: int = 0
+    list_leaving: int = 0
+    withdrawn: int = 0  # from scheduled campaigns, having lost the ticket
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        changes = (self.granted, self.revoked, self.batches, self.list_joining, self.list_leaving, self.withdrawn)
+        return not any(changes)
 
 
 class DryRunGuestList:
@@ -44,58 +81,140 @@ class DryRunGuestList:
         self._current = GuestList(dict(entries))
 
 
-class DryRunVault(Vault):
-    """The orders as they are stored; newer ones stay in memory. ``None``: there is no vault yet."""
+class DryRunVault:
+    """An ``OrdersStore`` that shows the stored orders and keeps newer ones in memory. ``None``: no vault yet."""
 
-    def __init__(self, vault: Vault | None) -> None:
+    def __init__(self, vault: OrdersStore | None) -> None:
         self._vault = vault
         self._written: dict[str, OrderSnapshot] = {}
 
     def read(self, key: str) -> OrderSnapshot | None:
         return self._written.get(key) or (self._vault.read(key) if self._vault else None)
 
+    def stream(self, key: str) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]] | None:
+        if written := self._written.get(key):
+            return written, iter(written.records.values())
+        return self._vault.stream(key) if self._vault else None
+
     def write(self, snapshot: OrderSnapshot) -> OrderSnapshot:
+        current = self.read(snapshot.partition.key)
+        if snapshot.generation != (current.generation if current else 0):
+            raise VaultError(f"vault: {snapshot.partition.key} was changed meanwhile; run the partition again")
         stored = replace(snapshot, generation=snapshot.generation + 1)
         self._written[snapshot.partition.key] = stored
         return stored
 
 
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """Copies that steps may write to."""
+
+    ledger: Ledger
+    gather: DryRunGuestList | None
+    vault: DryRunVault
+
+
 @contextmanager
-def dry_run_copy(services: Services) -> Iterator[Services]:
-    """Services that read what ``services`` read; what they write is gone with the block."""
+def dry_run(
+    *, settings: Settings, clock: Clock, pseudonymizer: Pseudonymizer, gather: Gather | None, vault: OrdersStore | None
+) -> Iterator[DryRun]:
+    """Yield copies of ledger, guest list and vault; what is written to them is gone with the block."""
     with tempfile.TemporaryDirectory(prefix="pycontw-assets-") as folder:
-        ledger = Ledger(f"sqlite:///{folder}/ledger.sqlite", clock=services.clock)
-        _copy_ledger(services, ledger)
-        ledger.check_identity(services.pseudonymizer.fingerprint)
-        yield Services(
-            lambda: services.settings,
-            clock=services.clock,
-            waits=services.waits,
-            pseudonymizer=services.pseudonymizer,
-            kktix=services.kktix,
-            gather=DryRunGuestList(services.gather) if services.gather else None,
-            klaviyo=services.klaviyo,
-            vault=DryRunVault(services.vault if _has_vault(services) else None),
-            ledger=ledger,
-        )
+        ledger = copy_of(settings.ledger_location, Path(folder), clock=clock)
+        ledger.check_identity(pseudonymizer.fingerprint)
+        yield DryRun(ledger, DryRunGuestList(gather) if gather else None, DryRunVault(vault))
 
 
-def _has_vault(services: Services) -> bool:
-    """Asking for a vault makes its key in a new sandbox home, which would be a change."""
-    settings = services.settings
-    return settings.vault_key is not None or (settings.home / "vault.key").exists()
+def plan_access(
+    partition: EventPartition,
+    *,
+    copies: DryRun,
+    klaviyo: KlaviyoClient,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    settings: Settings,
+    poll_id: str,
+    overrides: frozenset[str] = frozenset(),
+    new_attendees: int = 0,
+) -> EventPlan:
+    """Plan from the stored orders on: the guest list, the ticket-holder list, the batches."""
+    ledger = copies.ledger
+    holders = holders_of(stored_orders(copies.vault, partition), pseudonymizer)
+    before = _guests(copies.gather, pseudonymizer)
+    step = guest_list_step(
+        gather=copies.gather,
+        ledger=ledger,
+        pseudonymizer=pseudonymizer,
+        waits=waits,
+        revoke_limit=settings.revoke_limit,
+        poll_id=poll_id,
+        overrides=overrides,
+    )
+    outcome = step.run(partition, holders)
+    after = _guests(copies.gather, pseudonymizer)
+    joining, leaving = list_changes(
+        holders, list_members(ledger, partition.key), unconfirmed_members(ledger, partition.key)
+    )
+    campaign = campaign_step(
+        partition,
+        klaviyo=klaviyo,
+        ledger=ledger,
+        waits=waits,
+        settings=settings,
+        template_id=lambda: "",
+        poll_id=poll_id,
+        overrides=overrides,
+    )
+    unsent = unfinished_batches(ledger, partition.key)
+    claimed = campaign.claim_newcomers(partition, holders, unsent)
+    planned = [(batch, False) for batch in unsent if batch.state == "open"] + ([(claimed, True)] if claimed else [])
+    return EventPlan(
+        partition.key,
+        new_attendees,
+        granted=tuple(masked(after[key]) for key in sorted(after.keys() - before.keys())),
+        revoked=tuple(masked(before[key]) for key in sorted(before.keys() - after.keys())),
+        batches=tuple(_planned(batch, holders, is_new, ledger=ledger, klaviyo=klaviyo) for batch, is_new in planned),
+        list_joining=len(joining),
+        list_leaving=len(leaving),
+        withdrawn=_count_withdrawn(ledger, partition),
+        problems=(*outcome.problems, *campaign.outcome.problems),
+    )
 
 
-def _copy_ledger(services: Services, target: Ledger) -> None:
-    file = services.settings.ledger_file
-    if file and not file.exists():
-        return
-    source = open_reader(services.settings.ledger_location)
-    present = set(sa.inspect(source).get_table_names())
-    with source.connect() as old, target.engine.begin() as new:
-        for table in meta.metadata.sorted_tables:
-            rows = old.execute(sa.select(table)).mappings().all() if table.name in present else []
-            # Who is at work on the original does not keep anybody from the copy.
-            if rows and table is not locks:
-                new.execute(sa.insert(table), [dict(row) for row in rows])
-    source.dispose()
+def _count_withdrawn(ledger: Ledger, partition: EventPartition) -> int:
+    """People of scheduled campaigns who lost their access since."""
+    now = ledger.clock()
+    scheduled = [batch for batch in unfinished_batches(ledger, partition.key) if batch.send_at and batch.send_at > now]
+    return sum(len(invitations_without_access(ledger, batch)) for batch in scheduled)
+
+
+def _guests(gather: DryRunGuestList | None, pseudonymizer: Pseudonymizer) -> dict[str, str]:
+    """Pseudonym -> address on the copied guest list."""
+    return {pseudonymizer.address(address): address for address in gather.read().entries} if gather else {}
+
+
+def _planned(
+    batch: Batch, holders: Mapping[str, Holder], is_new: bool, *, ledger: Ledger, klaviyo: KlaviyoClient
+) -> PlannedBatch:
+    invitations = invitations_in(ledger, batch.batch_key)
+    people = [
+        holders[item.address_key] for item in invitations if item.state == "claimed" and item.address_key in holders
+    ]
+    profiles = klaviyo.find_profiles([holder.spelled for holder in people])
+    reasons = Counter(reason for profile in profiles if (reason := profile.unreachable_because))
+    return PlannedBatch(tuple(masked(holder.address) for holder in people), batch.send_at, is_new, dict(reasons))
+
+
+def would_do(planned: EventPlan) -> dict[str, int | str]:
+    """Return the counts that a dry run shows as metadata of its assets."""
+    people = [len(batch.people) for batch in planned.batches]
+    unreachable = sum(sum(batch.unreachable.values()) for batch in planned.batches)
+    return {
+        "would_let_in": len(planned.granted),
+        "would_take_off": len(planned.revoked),
+        "would_join_the_list": planned.list_joining,
+        "would_leave_the_list": planned.list_leaving,
+        "would_invite": sum(people) - unreachable,
+        "would_not_reach": unreachable,
+        "would_send_batches": len(people),
+    }

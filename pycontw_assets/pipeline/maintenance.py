@@ -1,53 +1,92 @@
-"""What every tick does best_effort the tickets: old things leave, the day's sales are told. None of it stops a tick.
+"""What every tick does beside the tickets: old things leave, the day's sales are reported. None of it stops a tick.
 
-Sensor and ``poll`` do the same, so that it happens where no daemon runs too; each part finds out by itself what is due.
+Sensor and ``poll`` do the same, so that it happens where no daemon runs too. Each part finds out what is due.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 
-from dagster import DagsterInstance
-
-from pycontw_assets.alerts.sales_report import Counts, Figures, Report, Sales, Ticket, count, report
+from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.alerts.sales_report import Report, count, report
 from pycontw_assets.alerts.unreachable import unreachable_buyers
-from pycontw_assets.ledger.locks import Busy, lock
-from pycontw_assets.orchestration.prune_dagster_storage import prune_dagster_storage
-from pycontw_assets.orchestration.run_recording import best_effort
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.expiry import expiring
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.locks import Busy, LockName, lock
+from pycontw_assets.ledger.problems import open_problems
+from pycontw_assets.ledger.sales import (
+    Counts,
+    Figures,
+    Ticket,
+    edition_before,
+    last_report_day,
+    record_report,
+    record_sales,
+    sales_by_day,
+)
 from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.record import best_effort
 from pycontw_assets.pipeline.retention import purge_expired
+from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.send_email.klaviyo_client import REVISION
+from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.vault.vault import OrdersStore
 
-_TOLD = "sales told"
+_SALES = "sales"
+_SUPPORTED_FOR = timedelta(days=730)  # Klaviyo supports a revision of its interface for about two years from its date
+_MOVE_UP_BEFORE = timedelta(days=180)
 
-
-def run_maintenance(services: Services, instance: DagsterInstance, tick: Tick) -> None:
-    with best_effort(services, "maintenance") as findings:
-        findings += expiring(services.clock())
-        purge_expired(services, tick.listed)
-        prune_dagster_storage(instance)
-    with best_effort(services, "the search for unreachable buyers") as findings:
-        findings += unreachable_buyers(services, instance, tick)
-    with best_effort(services, "the sales report"):
-        tell_sales(services, tick)
+REVISION_ENDS = datetime.fromisoformat(REVISION).replace(tzinfo=timezone.utc) + _SUPPORTED_FOR
+MOVE_UP = "a developer has to move the client to a newer revision"
 
 
-def tell_sales(services: Services, tick: Tick) -> None:
-    """Once per day of UTC, which begins at eight in the morning in Taipei, while anything is on sale."""
-    edition, today = tick.discovery.edition, services.clock().date()
-    if edition is None or _was_told(services, today) or not _is_counted(tick):
+def run_maintenance(
+    tick: Tick,
+    *,
+    ledger: Ledger,
+    vault: OrdersStore,
+    alerts: Messenger,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    retention_days: int,
+    prune_history: Callable[[], None],
+) -> None:
+    """Do what is due. ``prune_history`` deletes old run history, wherever that is kept."""
+    with best_effort("maintenance", ledger=ledger) as findings:
+        findings += expiring(ledger.clock())
+        purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
+        prune_history()
+    with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
+        on_sale = [(fact.partition, fact.poll) for _, fact in sorted(tick.facts.items()) if fact.book is not None]
+        findings += unreachable_buyers(on_sale, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
+    with best_effort("the sales report", ledger=ledger):
+        report_sales(tick, ledger=ledger, vault=vault, alerts=alerts)
+
+
+def expiring(now: datetime) -> Iterator[str]:
+    """Yield what stops working on a day known before. No key tells its end; a refusal does."""
+    left = REVISION_ENDS - now
+    if left <= timedelta(0):
+        yield f"Klaviyo revision {REVISION} has not been supported since about {REVISION_ENDS:%Y-%m-%d}: {MOVE_UP}"
+    elif left <= _MOVE_UP_BEFORE:
+        yield f"Klaviyo revision {REVISION} is supported until about {REVISION_ENDS:%Y-%m-%d} only: {MOVE_UP}"
+
+
+def report_sales(tick: Tick, *, ledger: Ledger, vault: OrdersStore, alerts: Messenger) -> None:
+    """Report the sales once per UTC day while anything is on sale. The day begins at eight in the morning in Taipei."""
+    edition, today = tick.discovery.edition, ledger.clock().date()
+    if edition is None or _was_reported(ledger, today) or not _is_counted(tick):
         return
-    # Whoever holds it is telling them now.
-    with suppress(Busy), lock(services.ledger, "sales report", wait_seconds=0):
-        if _was_told(services, today):
+    # Another process that holds the lock is reporting them now.
+    with suppress(Busy), lock(ledger, LockName.SALES_REPORT, wait_seconds=0):
+        if _was_reported(ledger, today):
             return
-        sales = Sales(services.ledger)
-        sales.record(edition, today, _figures(services, tick))
-        news = _report(sales, edition)
-        if news is None or services.messenger.send(f"pycontw-assets: {news.title}", f"{news.body}\n{_state(services)}"):
-            services.ledger.note(_TOLD, today.isoformat())
+        record_sales(ledger, edition, today, _figures(tick, vault))
+        news = _report(ledger, edition)
+        state = f"KKTIX was polled just now; open problems: {len(open_problems(ledger)) or 'none'}"
+        if news is None or alerts.send(f"pycontw-assets: {news.title}", f"{news.body}\n{state}"):
+            record_report(ledger, _SALES, today)
 
 
 def _is_counted(tick: Tick) -> bool:
@@ -56,29 +95,23 @@ def _is_counted(tick: Tick) -> bool:
     return bool(on_sale) and all(fact.poll for fact in on_sale)
 
 
-def _was_told(services: Services, today: date) -> bool:
-    # Not equal but "not before": a clock that was set back must not tell a day again.
-    return (services.ledger.noted(_TOLD) or "") >= today.isoformat()
+def _was_reported(ledger: Ledger, today: date) -> bool:
+    # Not equal but "not before": a clock that was set back must not report a day again.
+    last = last_report_day(ledger, _SALES)
+    return last is not None and last >= today
 
 
-def _figures(services: Services, tick: Tick) -> Figures:
-    found: dict[Ticket, Counts] = {}
+def _figures(tick: Tick, vault: OrdersStore) -> Figures:
+    figures: dict[Ticket, Counts] = {}
     for fact in tick.facts.values():
-        snapshot = services.vault.read(fact.partition.key)
+        snapshot = vault.read(fact.partition.key)
         counted = count(snapshot.records.values()) if snapshot else {}
         for name, counts in (counted or {"no tickets yet": Counts()}).items():
             ticket = (fact.partition.family, name)
-            found[ticket] = found.get(ticket, Counts()) + counts
-    return found
+            figures[ticket] = figures.get(ticket, Counts()) + counts
+    return figures
 
 
-def _report(sales: Sales, edition: str) -> Report | None:
-    earlier = sales.edition_before(edition)
-    days = sales.days(edition)
-    return report(edition, days, (earlier, sales.days(earlier)) if earlier else None) if days else None
-
-
-def _state(services: Services) -> str:
-    """No sales is one thing, not polling another."""
-    standing = len(services.problems.standing())
-    return f"KKTIX was polled just now; open problems: {standing or 'none'}"
+def _report(ledger: Ledger, edition: str) -> Report | None:
+    earlier, days = edition_before(ledger, edition), sales_by_day(ledger, edition)
+    return report(edition, days, (earlier, sales_by_day(ledger, earlier)) if earlier else None) if days else None

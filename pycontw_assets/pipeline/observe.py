@@ -1,144 +1,178 @@
-"""One look at the world for one tick: listing, books, ledger, Dagster's state. Reads only, constant in cost."""
+"""Read the world for one tick: KKTIX, the ledger, the run history. Nothing is changed; the cost is constant.
+
+What a tick has to write down about it belongs to ``record``; what is due is decided in ``reconcile``.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime
 
-from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
-
-from pycontw_assets.authorize.guest_list import enter_space, is_due
+from pycontw_assets.api.request_counter import count_requests
+from pycontw_assets.authorize.guest_list import is_due
 from pycontw_assets.extract.events import Discovery, discover
+from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import read_books
 from pycontw_assets.ledger.batches import find_newcomers, invitations_without_access, unfinished_batches
-from pycontw_assets.ledger.events import known_events, register_events
+from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import grants_without_ticket, holders_to_let_in
+from pycontw_assets.ledger.guest_lists import has_space_changed
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes
-from pycontw_assets.ledger.locks import is_dead
-from pycontw_assets.ledger.polls import last_poll, record_stale_events
+from pycontw_assets.ledger.polls import last_poll, news_since
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.tables import LET_IN, GrantState
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.rebuild import refuse_lost_ledger_if_known
-from pycontw_assets.pipeline.reconcile import (
-    ACCESS_CHAIN,
-    Attempts,
-    Decision,
-    EventFacts,
-    decide,
-    is_stale,
-    pause_base,
-    table_asset,
-)
-from pycontw_assets.pipeline.retention import is_purged
-from pycontw_assets.pipeline.steps import without_erased
-from pycontw_assets.records import FAMILIES, EventPartition
+from pycontw_assets.pipeline.rebuild import is_beginning
+from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory, decide, is_stale, pause_base
+from pycontw_assets.pipeline.steps import invitation, mapped_events, without_erased
+from pycontw_assets.records import EventPartition
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import OrdersStore
 
-PARTITION_TAG = "dagster/partition"
-OWNER_TAG = "pycontw/owner"
-_STALE_SINCE = "unread since"
-_HISTORY = 50  # runs of an event looked back at: enough for the pause to reach its cap
-_AT_WORK = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
-_ENDED = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+_TEMPLATE_ASSET = "klaviyo_template"
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one tick saw and decided."""
+    """What one tick saw and decided.
+
+    ``begins_edition``: Klaviyo knows no invitation of the edition, so this ledger may begin it. ``stale`` are partition
+    keys whose orders may differ from what the last good poll read. ``news_since`` maps partition keys to the moment
+    since which no poll took their news in, as it is recorded; ``late_since`` is the same, less what polls did since.
+    """
 
     discovery: Discovery
     warnings: tuple[str, ...]
     facts: Mapping[str, EventFacts]
     decisions: Mapping[str, Decision]
     template_due: bool
-    stale_since: Mapping[str, datetime] = field(default_factory=dict)
+    begins_edition: bool = False
+    stale: tuple[str, ...] = ()
+    news_since: Mapping[str, datetime] = field(default_factory=dict)
+    late_since: Mapping[str, datetime] = field(default_factory=dict)
     requests: int = 0
 
     @property
     def listed(self) -> frozenset[int]:
-        """Ids of all events that KKTIX shows, also of those left alone."""
-        ours = {partition.event_id for partition in self.discovery.partitions}
-        return frozenset(ours | {event.event_id for event in self.discovery.unmatched})
+        """Return the ids of all events that KKTIX lists, also of those left alone."""
+        partitions = {partition.event_id for partition in self.discovery.partitions}
+        return frozenset(partitions | {event.event_id for event in self.discovery.unmatched})
 
     @property
     def is_good(self) -> bool:
-        """Everything could be read, and no event is waiting for another attempt after a failure."""
+        """Whether everything could be read and no event waits for another attempt after a failure."""
         failing = any(fact.access.failures or fact.load.failures for fact in self.facts.values())
         return not self.problems and not failing
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Readings that could not be trusted; unlike ``warnings`` they keep something from being done."""
+        """Return the readings that could not be trusted. Unlike ``warnings`` they keep something from being done."""
         return tuple(
             f"{key}: {fact.book.problem}" for key, fact in self.facts.items() if fact.book and fact.book.problem
         )
 
+    @property
+    def books(self) -> dict[int, BookReading]:
+        """Return the attendance books that were read, by event id."""
+        return {fact.partition.event_id: fact.book for fact in self.facts.values() if fact.book}
 
-def observe(services: Services, instance: DagsterInstance) -> Tick:
-    """Look and decide. The ledger hears of new events (their keys are for good), unread orders and another space."""
-    asked = services.request_counter("kktix", "klaviyo")  # the latter when a ledger may be lost
-    listing = services.kktix.list_events()
-    discovery = discover(
-        listing.events, known_events(services.ledger), services.mapped_events(), services.settings.edition
-    )
-    refuse_lost_ledger_if_known(services, discovery)
-    register_events(services.ledger, discovery.partitions)
-    if discovery.edition and not (services.settings.gather_is_off or services.settings.pycontw_dry_run):
-        enter_space(services.ledger, discovery.edition, services.settings.gather_space_id)
-    ended = _ended(services, discovery)
-    read = _read_all_books(services, discovery.partitions)
-    books = {p.event_id: without_erased(services, p, read[p.event_id]) for p in discovery.partitions}
-    runs = _Runs(instance)
+
+def observe(
+    *,
+    kktix: KktixClient,
+    klaviyo: KlaviyoClient,
+    vault: OrdersStore,
+    ledger: Ledger,
+    settings: Settings,
+    history: RunHistory,
+) -> Tick:
+    """Read the world and decide what is due.
+
+    ``klaviyo`` and ``vault`` are asked only while the ledger does not know the edition. Raises ``ServiceError`` when
+    KKTIX cannot be read and ``LedgerError`` when the ledger looks lost.
+    """
+    requests = count_requests(kktix, klaviyo)
+    listing = kktix.list_events()
+    known = known_events(ledger)
+    discovery = discover(listing.events, known=known, mapped=mapped_events(settings), edition=settings.edition)
+    begins = is_beginning(discovery, klaviyo=klaviyo, vault=vault, ledger=ledger)
+    ended = _ended_events(discovery, known.values(), ledger=ledger, settings=settings)
+    books = _read_all_books(kktix, discovery.partitions)
+    read = {p.event_id: without_erased(ledger, p, books[p.event_id]) for p in discovery.partitions}
     facts = {
-        partition.key: _facts(services, runs, partition, books.get(partition.event_id))
+        partition.key: _facts(
+            partition, read.get(partition.event_id), ledger=ledger, settings=settings, history=history
+        )
         for partition in (*discovery.partitions, *ended)
     }
-    if discovery.edition:
-        unread = [key for key, fact in facts.items() if is_stale(fact, services.clock())]
-        record_stale_events(services.ledger, discovery.edition, unread)
-    template_due = bool(discovery.edition) and _template_due(services, instance, discovery.edition or "", runs)
-    warnings = (*listing.warnings, *_warnings(discovery, ended, facts))
-    since = _stale_since(services, facts)
-    return Tick(discovery, warnings, facts, _decisions(services, facts), template_due, since, asked())
+    stale = tuple(key for key, fact in facts.items() if is_stale(fact, ledger.clock()))
+    since = _news_since(facts, ledger)
+    return Tick(
+        discovery,
+        (*listing.warnings, *_warnings(discovery, ended, facts)),
+        facts,
+        _decisions(facts, now=ledger.clock(), settings=settings),
+        template_due=_is_template_due(discovery.edition, ledger=ledger, settings=settings, history=history),
+        begins_edition=begins,
+        stale=stale,
+        news_since=since,
+        late_since={key: _last_in_line(facts[key], moment) for key, moment in since.items()},
+        requests=requests(),
+    )
 
 
-def _stale_since(services: Services, facts: Mapping[str, EventFacts]) -> dict[str, datetime]:
-    """Since when there is news of an event that no poll has taken in, kept over ticks; written when that changes."""
-    now, noted = services.clock(), json.loads(services.ledger.noted(_STALE_SINCE) or "{}")
-    unread = [key for key, fact in facts.items() if is_stale(fact, now) or (fact.book and fact.book.problem)]
-    since = {key: noted.get(key, now.isoformat()) for key in sorted(unread)}
-    if since != noted:
-        services.ledger.note(_STALE_SINCE, json.dumps(since))
-    return {key: _last_in_line(facts[key], datetime.fromisoformat(text)) for key, text in since.items()}
+def decide_again(tick: Tick, *, ledger: Ledger, settings: Settings, history: RunHistory) -> Tick:
+    """Return the same tick after its access runs: ledger and run history are read again, KKTIX is not asked again."""
+    facts = {
+        key: _facts(fact.partition, fact.book, ledger=ledger, settings=settings, history=history)
+        for key, fact in tick.facts.items()
+    }
+    return replace(tick, facts=facts, decisions=_decisions(facts, now=ledger.clock(), settings=settings))
 
 
-def _last_in_line(fact: EventFacts, stale_since: datetime) -> datetime:
+def edition_facts(
+    edition: str, *, ledger: Ledger, settings: Settings, history: RunHistory
+) -> dict[str, tuple[EventFacts, Decision]]:
+    """Return what ledger and run history know of the edition's events, and what is due. No service is asked."""
+    partitions = [partition for partition in known_events(ledger).values() if partition.edition == edition]
+    facts = {p.key: _facts(p, None, ledger=ledger, settings=settings, history=history) for p in partitions}
+    decisions = _decisions(facts, now=ledger.clock(), settings=settings)
+    return {key: (facts[key], decisions[key]) for key in sorted(facts)}
+
+
+# -- events that wait -------------------------------------------------------------------------------
+
+
+def _news_since(facts: Mapping[str, EventFacts], ledger: Ledger) -> dict[str, datetime]:
+    """Since when each event has news that no poll has taken in, kept over ticks."""
+    now, recorded = ledger.clock(), news_since(ledger)
+    waiting = [key for key, fact in facts.items() if is_stale(fact, now) or (fact.book and fact.book.problem)]
+    return {key: recorded.get(key, now) for key in sorted(waiting)}
+
+
+def _last_in_line(fact: EventFacts, since: datetime) -> datetime:
     """Unpaid attendees are news for every tick: a good poll meanwhile took in what there was."""
     if fact.poll is None or fact.poll.problem or (fact.book and fact.book.problem):
-        return stale_since
-    return max(stale_since, fact.poll.polled_at)
+        return since
+    return max(since, fact.poll.polled_at)
 
 
-def _ended(services: Services, discovery: Discovery) -> list[EventPartition]:
-    """Events of the live edition that are not listed any more: not polled, but what is open for them goes on."""
+def _ended_events(
+    discovery: Discovery, known: Iterable[EventPartition], *, ledger: Ledger, settings: Settings
+) -> list[EventPartition]:
+    """Events of the live edition that are not listed any more: not polled, but their open work goes on."""
     listed = {partition.event_id for partition in discovery.partitions}
-    ignored = {event_id for event_id, mapping in services.mapped_events().items() if mapping is None}
+    ignored = {event_id for event_id, mapping in mapped_events(settings).items() if mapping is None}
     return [
         partition
-        for partition in known_events(services.ledger).values()
+        for partition in known
         if partition.edition == discovery.edition
         and partition.event_id not in listed | ignored
-        and not is_purged(services, partition.key)
+        and not is_purged(ledger, partition.key)
     ]
 
 
@@ -150,66 +184,48 @@ def _warnings(discovery: Discovery, ended: Sequence[EventPartition], facts: Mapp
             yield f"{key}: {warning}"
 
 
-def decide_again(services: Services, instance: DagsterInstance, tick: Tick) -> Tick:
-    """The same tick after its access runs: what the ledger and Dagster say now, KKTIX not asked again."""
-    runs = _Runs(instance)
-    facts = {key: _facts(services, runs, fact.partition, fact.book) for key, fact in tick.facts.items()}
-    return replace(tick, facts=facts, decisions=_decisions(services, facts))
+# -- one event --------------------------------------------------------------------------------------
 
 
-def edition_facts(
-    services: Services, instance: DagsterInstance, edition: str
-) -> dict[str, tuple[EventFacts, Decision]]:
-    """What ledger and Dagster know of the edition's events, and what is due of it; nobody outside is asked."""
-    runs = _Runs(instance)
-    mine = [partition for partition in known_events(services.ledger).values() if partition.edition == edition]
-    facts = {partition.key: _facts(services, runs, partition, None) for partition in mine}
-    decisions = _decisions(services, facts)
-    return {key: (facts[key], decisions[key]) for key in sorted(facts)}
-
-
-def _decisions(services: Services, facts: Mapping[str, EventFacts]) -> dict[str, Decision]:
-    now, base = services.clock(), pause_base(services.settings.poll_interval_seconds)
+def _decisions(facts: Mapping[str, EventFacts], *, now: datetime, settings: Settings) -> dict[str, Decision]:
+    base = pause_base(settings.poll_interval_seconds)
     return {key: decide(fact, now, base) for key, fact in facts.items()}
 
 
-def _read_all_books(services: Services, partitions: Iterable[EventPartition]) -> dict[int, BookReading]:
+def _read_all_books(kktix: KktixClient, partitions: Iterable[EventPartition]) -> dict[int, BookReading]:
     ids = [partition.event_id for partition in partitions]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(ids, pool.map(lambda event_id: read_books(services.kktix, event_id), ids), strict=True))
+        return dict(zip(ids, pool.map(lambda event_id: read_books(kktix, event_id), ids), strict=True))
 
 
 def _facts(
-    services: Services,
-    runs: _Runs,
-    partition: EventPartition,
-    book: BookReading | None,
+    partition: EventPartition, book: BookReading | None, *, ledger: Ledger, settings: Settings, history: RunHistory
 ) -> EventFacts:
-    ledger, key = services.ledger, partition.key
-    poll = last_poll(ledger, key)
-    table = table_asset(partition.family)
     facts = EventFacts(
         partition,
         book,
-        poll,
-        materialized=runs.materialized(key),
-        access=runs.attempts(key, frozenset(ACCESS_CHAIN)),
-        load=runs.attempts(key, frozenset({table})),
+        last_poll(ledger, partition.key),
+        materialized=history.materialized_assets(partition.key),
+        access=history.attempts(partition.key, "access"),
+        load=history.attempts(partition.key, "load"),
     )
-    return facts if poll is None else _with_open_work(services, facts)
+    return facts if facts.poll is None else _with_open_work(facts, ledger=ledger, settings=settings)
 
 
-def _with_open_work(services: Services, facts: EventFacts) -> EventFacts:
-    ledger, partition, now = services.ledger, facts.partition, services.clock()
-    assumed = services.settings.gather_is_off
-    settled: tuple[GrantState, ...] = LET_IN if assumed else ("granted",)
-    unsettled = holders_to_let_in(ledger, partition.key, partition.edition, settled)
-    without_ticket = [
+def _with_open_work(facts: EventFacts, *, ledger: Ledger, settings: Settings) -> EventFacts:
+    partition, now, is_off = facts.partition, ledger.clock(), settings.gather_is_off
+    # In another space everybody who was let in has to be let in again: the next tick records that.
+    moves = not (is_off or settings.pycontw_dry_run) and has_space_changed(ledger, settings.gather_space_id)
+    done: tuple[GrantState, ...] = LET_IN if is_off else () if moves else ("granted",)
+    outside = holders_to_let_in(ledger, partition.key, partition.edition, done)
+    leaving = [
         grant
         for grant in grants_without_ticket(ledger, partition.edition).values()
-        if grant.partition_key == partition.key and (not assumed or grant.state == "assumed")
+        if grant.partition_key == partition.key and (not is_off or grant.state == "assumed")
     ]
-    pending = sum(is_due(grant, now) for grant in unsettled.values())
+    entering = sum(
+        is_due(grant, now) or (moves and grant is not None and grant.state == "granted") for grant in outside.values()
+    )
     batches = [
         batch
         for batch in unfinished_batches(ledger, partition.key)
@@ -220,72 +236,14 @@ def _with_open_work(services: Services, facts: EventFacts) -> EventFacts:
     ]
     return replace(
         facts,
-        guest_list_open=pending + len(without_ticket),
+        guest_list_open=entering + len(leaving),
         list_open=count_list_changes(ledger, partition.key),
         campaign_open=len(batches) + len(find_newcomers(ledger, partition.key, partition.edition)),
     )
 
 
-def _template_due(services: Services, instance: DagsterInstance, edition: str, runs: _Runs) -> bool:
-    if runs.is_running("klaviyo_template"):
+def _is_template_due(edition: str | None, *, ledger: Ledger, settings: Settings, history: RunHistory) -> bool:
+    if not edition or history.is_running(_TEMPLATE_ASSET):
         return False
-    unknown = remembered_id(services.ledger, "template", services.mail(edition).name) is None
-    return unknown or instance.get_latest_materialization_event(AssetKey("klaviyo_template")) is None
-
-
-class _Runs:
-    """Dagster's state by event and asset: a few queries per tick, and one more per event that failed lately."""
-
-    def __init__(self, instance: DagsterInstance) -> None:
-        self._instance = instance
-        unfinished = instance.get_run_records(RunsFilter(statuses=_AT_WORK), limit=500)
-        self._running = [record.dagster_run for record in unfinished if not fail_dead_run(instance, record)]
-        failed = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.FAILURE]), limit=500)
-        self._failed = {record.dagster_run.tags.get(PARTITION_TAG) for record in failed}
-
-        assets = (*ACCESS_CHAIN, *map(table_asset, FAMILIES))
-        self._materialized = {asset: instance.get_materialized_partitions(AssetKey(asset)) for asset in assets}
-
-    def materialized(self, key: str) -> frozenset[str]:
-        """Assets of which this partition was ever materialized."""
-        return frozenset(asset for asset, keys in self._materialized.items() if key in keys)
-
-    def is_running(self, asset: str) -> bool:
-        return any(asset in _assets_of(run) for run in self._running)
-
-    def attempts(self, key: str, assets: frozenset[str]) -> Attempts:
-        mine = [run for run in self._running if run.tags.get(PARTITION_TAG) == key]
-        running = any(assets & _assets_of(run) for run in mine)
-        if key not in self._failed:
-            return Attempts(running)
-        ended = self._instance.get_run_records(RunsFilter(tags={PARTITION_TAG: key}, statuses=_ENDED), limit=_HISTORY)
-        failures, last_ended_at = 0, None
-        for record in ended:
-            if not assets & _assets_of(record.dagster_run):
-                continue
-            if record.dagster_run.status != DagsterRunStatus.FAILURE:
-                break
-            failures += 1
-            last_ended_at = last_ended_at or _ended_at(record)
-        return Attempts(running, failures, last_ended_at)
-
-
-def _ended_at(record: RunRecord) -> datetime:
-    return datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), timezone.utc)
-
-
-def _assets_of(run: DagsterRun) -> frozenset[str]:
-    if run.asset_selection:
-        return frozenset(key.to_user_string() for key in run.asset_selection)
-    if run.job_name == "grant_access_job":
-        return frozenset(ACCESS_CHAIN)
-    return frozenset({run.job_name.removeprefix("load_").removesuffix("_job")})
-
-
-def fail_dead_run(instance: DagsterInstance, record: RunRecord) -> bool:
-    """A run whose process died without a word would keep its event waiting for ever: say that it failed."""
-    owner = record.dagster_run.tags.get(OWNER_TAG)
-    if owner is None or not is_dead(owner):
-        return False
-    instance.report_run_failed(record.dagster_run, "The process that ran this died. The next tick asks again.")
-    return True
+    unknown = remembered_id(ledger, "template", invitation(edition, settings).name) is None
+    return unknown or not history.template_was_made

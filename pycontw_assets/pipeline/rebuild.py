@@ -8,30 +8,39 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import is_our_writing
 from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
+from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.extract.events import Discovery, discover
+from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.batches import Batch, invitations_in, release_invitations
 from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pseudonyms import is_mailable, normalise_address
+from pycontw_assets.pipeline.steps import exclusive, mapped_events
+from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import EventPartition, OrderSnapshot
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.names import is_pool_list, ticket_holder_list, ticket_holder_list_partition
 from pycontw_assets.send_email.rebuild_from_klaviyo import (
     HolderList,
     RebuiltInvitations,
     find_invitations,
-    holder_list_partition,
     look_twice,
     rebuild_invitations,
 )
 from pycontw_assets.send_email.release import campaign_status, refusal
-from pycontw_assets.send_email.ticket_holders import list_name
+from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import OrdersStore
 
 _UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 
@@ -64,6 +73,7 @@ class _Remains:
     snapshots: Mapping[str, OrderSnapshot]
     holder_lists: list[HolderList]
     present: Mapping[str, Any] | None
+    pseudonymizer: Pseudonymizer
 
     @property
     def followed(self) -> set[str]:
@@ -71,45 +81,48 @@ class _Remains:
         return {partition.key for partition in self.discovery.partitions} | self.snapshots.keys()
 
 
-def refuse_lost_ledger(services: Services, edition: str) -> None:
-    """An empty ledger beside invitations that went out: everybody would look new. Klaviyo is asked only once."""
-    if has_begun(services.ledger, edition):
-        return
-    if campaigns := find_invitations(services.klaviyo, edition):
+def refuse_lost_ledger(edition: str, *, klaviyo: KlaviyoClient, ledger: Ledger) -> None:
+    """Refuse an empty ledger beside invitations that went out: everybody would look new. Klaviyo is asked only once."""
+    if not has_begun(ledger, edition):
+        _refuse_known_invitations(edition, klaviyo)
+        begin(ledger, edition)
+
+
+def is_beginning(discovery: Discovery, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger) -> bool:
+    """Return whether this ledger may begin the edition; raise ``LedgerError`` where it looks lost. Writes nothing.
+
+    Klaviyo being down must not keep buyers out and tables empty: a new installation goes on without its answer, since
+    no invitation starts before it was asked. Orders in the vault that the ledger never heard of look like a lost
+    ledger, so there the tick waits: the ``ServiceError`` is raised.
+    """
+    edition = discovery.edition
+    if edition is None or has_begun(ledger, edition):
+        return False
+    try:
+        _refuse_known_invitations(edition, klaviyo)
+    except ServiceError:
+        if any(last_poll(ledger, p.key) is None and vault.read(p.key) for p in discovery.partitions):
+            raise
+        return False
+    return True
+
+
+def _refuse_known_invitations(edition: str, klaviyo: KlaviyoClient) -> None:
+    if campaigns := find_invitations(klaviyo, edition):
         raise LedgerError(
             f"the ledger knows nothing of edition {edition}, but Klaviyo has {len(campaigns)} campaigns that invited "
             "its people: it was lost, or this is another installation's account. Nothing was done. Put the old "
             "ledger back, or run `pycontw-assets rebuild-ledger`"
         )
-    begin(services.ledger, edition)
 
 
-def refuse_lost_ledger_if_known(services: Services, discovery: Discovery) -> None:
-    """The same at the start of a tick, where Klaviyo being down must not keep buyers out and tables empty.
-
-    Without its word a new installation goes on (no invitation starts before it was asked); orders in the vault
-    that the ledger never heard of look like a lost ledger, so there the tick waits.
-    """
-    if discovery.edition is None:
-        return
-    try:
-        refuse_lost_ledger(services, discovery.edition)
-    except ServiceError:
-        if any(
-            last_poll(services.ledger, partition.key) is None and services.vault.read(partition.key)
-            for partition in discovery.partitions
-        ):
-            raise
+def find_live_edition(*, kktix: KktixClient, ledger: Ledger, settings: Settings) -> str:
+    """Return the edition that a tick would work on now."""
+    return _edition_of(_discover(kktix, known_events(ledger), settings))
 
 
-def live_edition(services: Services) -> str:
-    """The edition a tick would work on now."""
-    return _edition_of(_discover(services, known_events(services.ledger)))
-
-
-def _discover(services: Services, known: Mapping[int, EventPartition]) -> Discovery:
-    listed = services.kktix.list_events().events
-    return discover(listed, known, services.mapped_events(), services.settings.edition)
+def _discover(kktix: KktixClient, known: Mapping[int, EventPartition], settings: Settings) -> Discovery:
+    return discover(kktix.list_events().events, known=known, mapped=mapped_events(settings), edition=settings.edition)
 
 
 def _edition_of(discovery: Discovery) -> str:
@@ -121,79 +134,86 @@ def _edition_of(discovery: Discovery) -> str:
 # -- a lost ledger ----------------------------------------------------------------------------------
 
 
-def rebuild_ledger(services: Services) -> RebuildReport:
-    """Read everything, then write it in one transaction. Changes nothing outside."""
-    remains = _read_remains(services)
-    campaigns = list(look_twice(services.klaviyo, services.waits, find_invitations(services.klaviyo, remains.edition)))
-    rebuilt = rebuild_invitations(
-        remains.edition,
-        remains.holder_lists,
-        campaigns,
-        remains.followed,
-        remains.list_names,
-        services.clock(),
-    )
-    restoration = _restoration(services, remains, rebuilt)
-    restore(services.ledger, restoration)
-    return RebuildReport(
-        remains.edition, _counts(restoration), list(_problems(services, remains, rebuilt, restoration))
-    )
-
-
-def _read_remains(services: Services) -> _Remains:
-    # Lists made by hand may bear another name at Klaviyo than the one they serve under here.
-    names = {found.list_id: found.name for found in services.klaviyo.find_lists()}
-    names |= {list_id: name for name, list_id in services.settings.klaviyo_lists.items()}
-    named = [(list_id, partition) for list_id, name in names.items() if (partition := holder_list_partition(name))]
+def rebuild_ledger(
+    *,
+    kktix: KktixClient,
+    gather: GatherClient | None,
+    klaviyo: KlaviyoClient,
+    vault: OrdersStore,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    settings: Settings,
+) -> RebuildReport:
+    """Read everything the services still know, then write the ledger in one transaction. Changes nothing outside."""
+    lists = {held.list_id: held.name for held in klaviyo.find_lists()}
+    # Lists made by hand may have another name in Klaviyo than the one they serve under here.
+    lists |= {list_id: name for name, list_id in settings.klaviyo_lists.items()}
+    named = [
+        (list_id, partition) for list_id, name in lists.items() if (partition := ticket_holder_list_partition(name))
+    ]
     # The name of its list keeps an event's key, whatever the event is called now. Of several, the oldest list's.
     known = {partition.event_id: partition for _, partition in reversed(named)}
-    discovery = _discover(services, known)
+    discovery = _discover(kktix, known, settings)
     edition = _edition_of(discovery)
-    if has_begun(services.ledger, edition):
+    if has_begun(ledger, edition):
         raise LedgerError(f"the ledger of edition {edition} is not lost; nothing was changed")
-    mine = [(list_id, known[p.event_id]) for list_id, p in named if known[p.event_id].edition == edition]
-    partitions = {p.key: p for p in (*discovery.partitions, *(partition for _, partition in mine))}
-    return _Remains(
+    of_edition = [(list_id, known[p.event_id]) for list_id, p in named if known[p.event_id].edition == edition]
+    partitions = {p.key: p for p in (*discovery.partitions, *(partition for _, partition in of_edition))}
+    remains = _Remains(
         discovery,
         edition,
         [partition for _, partition in sorted(partitions.items())],
-        names,
-        {key: snapshot for key in partitions if (snapshot := services.vault.read(key))},
-        [HolderList(partition, list_id, _members(services, list_id)) for list_id, partition in mine],
-        _guests(services),
+        lists,
+        {key: snapshot for key in partitions if (snapshot := vault.read(key))},
+        [HolderList(p, list_id, _members(list_id, klaviyo, pseudonymizer)) for list_id, p in of_edition],
+        _guests(gather, pseudonymizer),
+        pseudonymizer,
     )
+    campaigns = list(look_twice(klaviyo, waits, find_invitations(klaviyo, edition)))
+    rebuilt = rebuild_invitations(
+        edition,
+        remains.holder_lists,
+        campaigns,
+        followed=remains.followed,
+        list_names=remains.list_names,
+        now=ledger.clock(),
+    )
+    restoration = _restoration(remains, rebuilt, ledger.clock())
+    restore(ledger, restoration)
+    return RebuildReport(edition, _counts(restoration), list(_problems(remains, rebuilt, restoration)))
 
 
-def _members(services: Services, list_id: str) -> dict[str, Any]:
-    profiles = services.klaviyo.list_members(list_id, details=True)
-    return {services.pseudonymizer.address(profile.email): profile for profile in profiles if profile.email}
+def _members(list_id: str, klaviyo: KlaviyoClient, pseudonymizer: Pseudonymizer) -> dict[str, Any]:
+    profiles = klaviyo.list_members(list_id, details=True)
+    return {pseudonymizer.address(profile.email): profile for profile in profiles if profile.email}
 
 
-def _guests(services: Services) -> dict[str, Any] | None:
-    if services.gather is None:
+def _guests(gather: GatherClient | None, pseudonymizer: Pseudonymizer) -> dict[str, Any] | None:
+    if gather is None:
         return None
-    found: dict[str, Any] = {}
-    for address, listed in services.gather.read().entries.items():
-        key = services.pseudonymizer.address(address)
+    guests: dict[str, Any] = {}
+    for address, entry in gather.read().entries.items():
+        key = pseudonymizer.address(address)
         # Of several spellings, one that somebody else wrote speaks for all.
-        if key not in found or is_our_writing(found[key]):
-            found[key] = listed
-    return found
+        if key not in guests or is_our_writing(guests[key]):
+            guests[key] = entry
+    return guests
 
 
-def _restoration(services: Services, remains: _Remains, rebuilt: RebuiltInvitations) -> Restoration:
-    holders = {partition.key: _holders(services, remains, partition.key) for partition in remains.partitions}
+def _restoration(remains: _Remains, rebuilt: RebuiltInvitations, now: datetime) -> Restoration:
+    holders = {partition.key: _holders(remains, partition.key) for partition in remains.partitions}
     events_of = {key: partition_key for partition_key, keys in reversed(holders.items()) for key in keys}
     lists = {partition.key: _fullest(remains, partition) for partition in remains.partitions}
     leased = {
         batch.list_name: batch for batch in rebuilt.batches if batch.state == "accepted" and batch.list_name is not None
     }
-    pool = [name for name in remains.list_names.values() if name.startswith(f"pycontw-{remains.edition}-invitations-")]
-    list_ids = {list_name(held.partition): held.list_id for held in lists.values() if held}
+    pool = [name for name in remains.list_names.values() if is_pool_list(name, remains.edition)]
+    list_ids = {ticket_holder_list(held.partition): held.list_id for held in lists.values() if held}
     return Restoration(
         edition=remains.edition,
         partitions=remains.partitions,
-        polls=[poll for key in sorted(remains.followed) if (poll := _poll(services, remains, key, len(holders[key])))],
+        polls=[poll for key in sorted(remains.followed) if (poll := _poll(remains, key, len(holders[key]), now))],
         holders=holders,
         members={
             key: {address_key: profile.profile_id for address_key, profile in held.members.items()}
@@ -208,11 +228,11 @@ def _restoration(services: Services, remains: _Remains, rebuilt: RebuiltInvitati
     )
 
 
-def _holders(services: Services, remains: _Remains, partition_key: str) -> set[str]:
+def _holders(remains: _Remains, partition_key: str) -> set[str]:
     """As of the last poll that came far enough: whoever lost the ticket since is found by the next one."""
     listed = {key for held in remains.holder_lists if held.partition.key == partition_key for key in held.members}
     snapshot = remains.snapshots.get(partition_key)
-    return listed | set(snapshot.holders(services.pseudonymizer) if snapshot else ())
+    return listed | set(holders_of(snapshot, remains.pseudonymizer) if snapshot else ())
 
 
 def _fullest(remains: _Remains, partition: EventPartition) -> HolderList | None:
@@ -221,13 +241,13 @@ def _fullest(remains: _Remains, partition: EventPartition) -> HolderList | None:
     return max(named, key=lambda held: len(held.members), default=None)
 
 
-def _poll(services: Services, remains: _Remains, key: str, holders: int) -> Poll | None:
+def _poll(remains: _Remains, key: str, holders: int, now: datetime) -> Poll | None:
     """So much is known of an event that a book which shows far fewer attendees is not believed."""
     snapshot = remains.snapshots.get(key)
     known = len(snapshot.present) if snapshot else holders
     if not known:
         return None
-    return Poll(key, services.clock(), None, known, 0, None, "", loaded_digest="")
+    return Poll(key, now, None, known, 0, None, "", loaded_digest="")
 
 
 def _counts(written: Restoration) -> dict[str, int]:
@@ -237,7 +257,7 @@ def _counts(written: Restoration) -> dict[str, int]:
         "events": len(written.partitions),
         "ticket holders": len(written.grants),
         **grants,
-        "guests of others": sum(not grant.ours for grant in written.grants),
+        "guests of others": sum(not grant.added_by_us for grant in written.grants),
         "invited": invitations["accepted"],
         "unreachable": invitations["unreachable"],
         "batches": len(written.batches),
@@ -245,9 +265,7 @@ def _counts(written: Restoration) -> dict[str, int]:
     }
 
 
-def _problems(
-    services: Services, remains: _Remains, rebuilt: RebuiltInvitations, written: Restoration
-) -> Iterable[str]:
+def _problems(remains: _Remains, rebuilt: RebuiltInvitations, written: Restoration) -> Iterable[str]:
     for name in rebuilt.unsent:
         yield f"campaign {name} was never sent; its people are invited anew: delete it in Klaviyo, never send it"
     for batch in rebuilt.batches:
@@ -270,29 +288,30 @@ def _cancelled(batch: Batch, people: int) -> str:
 # -- a person's word --------------------------------------------------------------------------------
 
 
-def mark_people_invited(services: Services, edition: str, lines: Iterable[str]) -> MarkInvitedReport:
-    """People who were invited by other means: let in as usual, not mailed for their present or next ticket."""
+def mark_people_invited(
+    edition: str, lines: Iterable[str], *, ledger: Ledger, pseudonymizer: Pseudonymizer
+) -> MarkInvitedReport:
+    """Mark people who were invited by other means: let in as usual, not mailed for their present or next ticket."""
     keys: set[str] = set()
     invalid: list[int] = []
     for number, line in enumerate(lines, start=1):
         address = normalise_address(line)
         if is_mailable(address) and _UNREADABLE not in address:
-            keys.add(services.pseudonymizer.digest(address))
+            keys.add(pseudonymizer.digest(address))
         elif address:
             invalid.append(number)
-    marked = mark_invited(services.ledger, edition, keys)
+    marked = mark_invited(ledger, edition, keys)
     return MarkInvitedReport(edition, marked, len(keys) - marked, invalid)
 
 
-def release_batch(services: Services, batch_key: str) -> int:
-    """Take the people out of a batch that ended unsent, so that the next poll invites them; how many."""
-    batch = find_batch(services.ledger, batch_key)
-    with services.exclusive(f"invitations of {batch.partition_key}"):
-        reason = refusal(find_batch(services.ledger, batch_key), campaign_status(services.klaviyo, batch))
+def release_batch(batch_key: str, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy) -> int:
+    """Take the people out of a batch that ended unsent, so that the next poll invites them; return how many."""
+    batch = find_batch(ledger, batch_key)
+    with exclusive(ledger, waits, LockName.INVITATIONS, batch.partition_key):
+        reason = refusal(find_batch(ledger, batch_key), campaign_status(klaviyo, batch))
         if reason:
             raise LedgerError(f"batch {batch_key} is not released: {reason}. Nothing was changed")
-        # Who was adopted meanwhile was invited by other means.
-        items = invitations_in(services.ledger, batch_key)
-        people = [item.address_key for item in items if item.state != "adopted"]
-        release_invitations(services.ledger, batch_key, people)
+        # People marked meanwhile were invited by other means.
+        people = [item.address_key for item in invitations_in(ledger, batch_key) if item.state != "marked"]
+        release_invitations(ledger, batch_key, people)
     return len(people)

@@ -13,6 +13,7 @@ from typing import Literal
 
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.polls import Poll
+from pycontw_assets.load.schema import attendee_table_name
 from pycontw_assets.records import EventPartition, Family
 
 ACCESS_CHAIN = ("raw_kktix_orders", "gather_guestlist", "klaviyo_list", "klaviyo_campaign")
@@ -23,7 +24,8 @@ RunKind = Literal["access", "load", "template"]
 
 
 def table_asset(family: Family) -> str:
-    return f"ods_kktix_ticket_{family}_attendees"
+    """Return the name of the asset of a family's table, which is the table's name."""
+    return attendee_table_name(family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,35 @@ class Attempts:
     running: bool = False
     failures: int = 0
     last_ended_at: datetime | None = None
+
+
+AttemptKind = Literal["access", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunHistory:
+    """What the run history says, as far as a tick decides by it.
+
+    ``materialized`` maps assets to the partition keys that were ever materialized; ``running`` are the assets that
+    unfinished runs work on. ``attempts_by`` holds only partitions with a run at work or a failure. ``dead_runs`` are
+    ids of runs whose process died without a word: they count as failed, and recording them says so.
+    """
+
+    materialized: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    running: frozenset[str] = frozenset()
+    attempts_by: Mapping[tuple[str, AttemptKind], Attempts] = field(default_factory=dict)
+    template_was_made: bool = False
+    dead_runs: tuple[str, ...] = ()
+
+    def materialized_assets(self, partition_key: str) -> frozenset[str]:
+        """Return the assets of which this partition was ever materialized."""
+        return frozenset(asset for asset, keys in self.materialized.items() if partition_key in keys)
+
+    def is_running(self, asset: str) -> bool:
+        return asset in self.running
+
+    def attempts(self, partition_key: str, kind: AttemptKind) -> Attempts:
+        return self.attempts_by.get((partition_key, kind), Attempts())
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +180,8 @@ def _held_back(attempts: Attempts, now: datetime, base: timedelta) -> tuple[str,
 def summarize(decisions: Mapping[str, Decision]) -> str:
     """The skip reason of a tick: one line per event, each with a number."""
     return "; ".join(f"{key}: {decision.reason}" for key, decision in sorted(decisions.items())) or "0 events listed"
+
+
+def new_poll_id(now: datetime) -> str:
+    """Name a poll by its moment: all runs that it asks for share the name."""
+    return f"{now:%Y%m%dT%H%M%S.%f}"

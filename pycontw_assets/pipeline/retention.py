@@ -1,4 +1,4 @@
-"""Orders do not stay for ever: long after its event was last listed, an event's orders leave the vault.
+"""Orders leave the vault long after their event was last listed.
 
 Nothing outside changes by it. Access, lists and tables stay as they are, and nothing more is done for the event. KKTIX
 hides an event from the listing when it has ended and tells no other end, so the last poll of it stands for the end.
@@ -10,50 +10,41 @@ from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
 
-from pycontw_assets.ledger.events import known_events
-from pycontw_assets.ledger.locks import Busy
+from pycontw_assets.ledger.events import is_purged, known_events, record_purge
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.locks import Busy, LockName
 from pycontw_assets.ledger.polls import last_poll
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.steps import exclusive
 from pycontw_assets.records import EventPartition, OrderSnapshot
-from pycontw_assets.vault.vault import VaultError
+from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.vault.vault import OrdersStore, VaultError
 
 
-def purge_expired(services: Services, listed: Collection[int]) -> None:
-    """``listed`` are ids of events that KKTIX shows: never those. What cannot be removed now is tried by the next tick,
-    which has more urgent things to do than to stop for it; ``doctor`` tells what is overdue.
+def purge_expired(
+    listed: Collection[int], *, ledger: Ledger, vault: OrdersStore, waits: WaitPolicy, retention_days: int
+) -> None:
+    """Empty the orders of expired events, except those whose ids KKTIX still lists (``listed``).
+
+    An event that cannot be emptied now is left to the next tick; ``doctor`` shows which are overdue.
     """
-    for partition in expired(services):
+    for partition in expired_events(ledger, retention_days):
         if partition.event_id not in listed:
             with suppress(VaultError, Busy):
-                _purge(services, partition)
+                _purge(partition, ledger=ledger, vault=vault, waits=waits)
 
 
-def expired(services: Services) -> list[EventPartition]:
-    """Events whose time is over and whose orders are still here."""
-    before = services.clock() - timedelta(days=services.settings.retention_days)
-    polls = {p: last_poll(services.ledger, p.key) for p in known_events(services.ledger).values()}
+def expired_events(ledger: Ledger, retention_days: int) -> list[EventPartition]:
+    """Return the events past their retention whose orders are still in the vault."""
+    before = ledger.clock() - timedelta(days=retention_days)
+    polls = {partition: last_poll(ledger, partition.key) for partition in known_events(ledger).values()}
     old = [partition for partition, poll in polls.items() if poll and poll.polled_at <= before]
-    return [partition for partition in old if not is_purged(services, partition.key)]
+    return [partition for partition in old if not is_purged(ledger, partition.key)]
 
 
-def is_purged(services: Services, partition_key: str) -> bool:
-    return bool(services.ledger.noted(_purged(partition_key)))
-
-
-def no_longer_purged(services: Services, partition_key: str) -> None:
-    """The event is listed again, so its orders are read again."""
-    if is_purged(services, partition_key):
-        services.ledger.note(_purged(partition_key), "")
-
-
-def _purge(services: Services, partition: EventPartition) -> None:
-    """What is left counts as a snapshot being read again: that somebody is not in it says nothing about them."""
-    with services.exclusive(f"orders of {partition.key}"):
-        snapshot = services.vault.read(partition.key)
+def _purge(partition: EventPartition, *, ledger: Ledger, vault: OrdersStore, waits: WaitPolicy) -> None:
+    """Leave a snapshot that is "being read again": an attendee's absence from it says nothing about its holder."""
+    with exclusive(ledger, waits, LockName.ORDERS, partition.key):
+        snapshot = vault.read(partition.key)
         if snapshot is not None:
-            services.vault.write(OrderSnapshot(partition, rebuilding=True, generation=snapshot.generation))
-        services.ledger.note(_purged(partition.key), services.clock().isoformat())
-
-
-def _purged(partition_key: str) -> str:
-    return f"purged {partition_key}"
+            vault.write(OrderSnapshot(partition, rebuilding=True, generation=snapshot.generation))
+        record_purge(ledger, partition.key)

@@ -1,14 +1,22 @@
-"""What the assets, ``plan`` and a dry run do for one event, so that none of them has a logic of its own."""
+"""The steps of one event: read orders, load rows, guest list, ticket-holder list, campaign.
+
+Assets, ``plan`` and dry runs call the same functions, so none of them has logic of its own. Each function takes the
+systems it uses. What is due belongs to ``reconcile``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from pycontw_assets.authorize.guest_list import GuestListStep
+from pycontw_assets.authorize.gather_client import GatherClient
+from pycontw_assets.authorize.guest_list import Gather, GuestListStep
+from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
+from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import (
     BookReading,
     ContentDigest,
@@ -17,18 +25,29 @@ from pycontw_assets.extract.orders import (
     next_refresh,
 )
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
-from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.events import cancel_purge, known_events
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.locks import LockName, lock
 from pycontw_assets.ledger.people import erased_ids
 from pycontw_assets.ledger.polls import Poll, last_poll, record_load, record_poll, recorded_holders
 from pycontw_assets.load.checks import refuse_misleading
 from pycontw_assets.load.schema import attendee_tables
-from pycontw_assets.load.warehouse import Outcome
+from pycontw_assets.load.warehouse import Outcome, Warehouse
 from pycontw_assets.load.warehouse import content_digest as table_digest
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.retention import no_longer_purged
+from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
-from pycontw_assets.send_email.campaign import CampaignStep
-from pycontw_assets.vault.vault import VaultError
+from pycontw_assets.send_email.campaign import CampaignStep, Sender
+from pycontw_assets.send_email.find_or_create import ensure_template
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.template import InvitationTemplate, render_invitation
+from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_ticket_holders
+from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import OrdersStore, VaultError
+
+
+class UnknownPartition(LookupError):
+    """No event has this partition key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,110 +66,213 @@ class RowsLoaded:
     stored: int
 
 
-def stored_snapshots(services: Services) -> Iterator[tuple[EventPartition, OrderSnapshot]]:
-    """Of every event ever known whose orders are in the vault."""
-    for partition in known_events(services.ledger).values():
-        if snapshot := services.vault.read(partition.key):
+def exclusive(
+    ledger: Ledger, waits: WaitPolicy, name: LockName, partition_key: str = ""
+) -> AbstractContextManager[None]:
+    """Hold a lock of the ledger for a block, waiting as long as ``waits`` allows."""
+    return lock(ledger, name, partition_key, wait_seconds=waits.lock, sleep=waits.sleep)
+
+
+def partition_of(ledger: Ledger, key: str) -> EventPartition:
+    """Return the event of a partition key. Unknown keys are refused before they reach a file or a query."""
+    for partition in known_events(ledger).values():
+        if partition.key == key:
+            return partition
+    raise UnknownPartition("no event has this partition key; the sensor and `poll` register events")
+
+
+def mapped_events(settings: Settings) -> dict[int, EventPartition | None]:
+    """Return what ``KKTIX_EVENTS`` says of events by id; ``None``: the event is to be ignored."""
+    return {
+        int(event_id): EventPartition(int(event_id), mapping.edition, mapping.family) if mapping else None
+        for event_id, mapping in settings.kktix_events.items()
+    }
+
+
+# -- orders -----------------------------------------------------------------------------------------
+
+
+def stored_snapshots(ledger: Ledger, vault: OrdersStore) -> Iterator[tuple[EventPartition, OrderSnapshot]]:
+    """Yield every known event whose orders are in the vault, with them."""
+    for partition in known_events(ledger).values():
+        if snapshot := vault.read(partition.key):
             yield partition, snapshot
 
 
-def without_erased(services: Services, partition: EventPartition, book: BookReading) -> BookReading:
-    """Whoever asked to be forgotten is not read again, whatever KKTIX lists."""
-    return replace(book, ids=book.ids - erased_ids(services.ledger, partition.key))
+def without_erased(ledger: Ledger, partition: EventPartition, book: BookReading) -> BookReading:
+    """Leave out the attendees who asked to be forgotten: they are never read again, whatever KKTIX lists."""
+    return replace(book, ids=book.ids - erased_ids(ledger, partition.key))
 
 
-def stored_orders(services: Services, partition: EventPartition) -> OrderSnapshot:
-    snapshot = services.vault.read(partition.key)
+def stored_orders(vault: OrdersStore, partition: EventPartition) -> OrderSnapshot:
+    """Return the stored orders; ``VaultError`` when there are none, for empty lists and tables would follow."""
+    snapshot = vault.read(partition.key)
     if snapshot is None:
         raise VaultError(f"vault: there are no orders of {partition.key} yet; materialize raw_kktix_orders first")
     if snapshot.rebuilding and not snapshot.records:
-        # Empty lists and tables would follow from it.
-        raise VaultError(
-            f"vault: the orders of {partition.key} are not there (any more); nothing is done by their word"
-        )
+        raise VaultError(f"vault: the orders of {partition.key} are not there (any more); nothing is done without them")
     return snapshot
 
 
-def stored_records(services: Services, partition: EventPartition) -> Iterator[AttendeeRecord]:
-    """The same orders one by one, for who looks at each of them once."""
-    found = services.vault.stream(partition.key)
-    if found is None or found[0].rebuilding:
-        return iter(stored_orders(services, partition).records.values())
-    return found[1]
+def stored_records(vault: OrdersStore, partition: EventPartition) -> Iterator[AttendeeRecord]:
+    """Return the same orders one by one, for a caller that looks at each of them once."""
+    stored = vault.stream(partition.key)
+    if stored is None or stored[0].rebuilding:
+        return iter(stored_orders(vault, partition).records.values())
+    return stored[1]
 
 
-def read_orders(services: Services, partition: EventPartition, overrides: frozenset[str]) -> OrdersRead:
-    """Poll the event, keep its orders, and only then let the ledger know of them."""
-    earlier = last_poll(services.ledger, partition.key)
-    refresh = timedelta(seconds=services.settings.refresh_seconds)
-    with services.exclusive(f"orders of {partition.key}"):
-        fresh = services.fresh_books.pop(partition.event_id, None)
+def table_rules(pseudonymizer: Pseudonymizer) -> str:
+    """Name the rules by which orders become rows: another policy or key makes every table due."""
+    return f"{load_policy().version} {pseudonymizer.fingerprint}"
+
+
+def read_orders(
+    partition: EventPartition,
+    *,
+    kktix: KktixClient,
+    vault: OrdersStore,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    refresh: timedelta,
+    overrides: frozenset[str] = frozenset(),
+    book: BookReading | None = None,
+) -> OrdersRead:
+    """Poll the event, keep its orders, and only then record the poll in the ledger.
+
+    ``book``: what this tick already read of the attendance books; ``None``: read them now.
+    """
+    earlier = last_poll(ledger, partition.key)
+    with exclusive(ledger, waits, LockName.ORDERS, partition.key):
         outcome = take_snapshot(
-            services.kktix,
-            services.vault,
+            kktix,
+            vault,
             partition,
-            without_erased(services, partition, fresh or read_books(services.kktix, partition.event_id)),
-            now=services.clock(),
+            book=without_erased(ledger, partition, book or read_books(kktix, partition.event_id)),
+            now=ledger.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
             trust_book="book" in overrides,
         )
-        snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, services.table_rules)
-        holders = set(snapshot.holders(services.pseudonymizer))
+        snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, table_rules(pseudonymizer))
+        holders = set(holders_of(snapshot, pseudonymizer))
         if snapshot.rebuilding:
-            holders |= recorded_holders(services.ledger, partition.key)
+            holders |= recorded_holders(ledger, partition.key)
         poll = Poll(
             partition_key=partition.key,
-            polled_at=services.clock(),
+            polled_at=ledger.clock(),
             book_digest=None if outcome.problem else outcome.book.digest,
             known=len(snapshot.present),
             reread_count=count_reread_every_poll(snapshot),
             refresh_at=next_refresh(snapshot, refresh),
             content_digest=digest,
             problem=outcome.problem,
+            without_address=count_unmailable(snapshot),
         )
-        record_poll(services.ledger, partition.edition, poll, holders)
-        no_longer_purged(services, partition.key)
+        record_poll(ledger, partition.edition, poll, holders)
+        cancel_purge(ledger, partition.key)
     return OrdersRead(outcome, digest)
 
 
-def load_rows(services: Services, partition: EventPartition, records: Iterable[AttendeeRecord]) -> RowsLoaded:
-    """Replace the event's rows by those of its orders, and only then let the ledger know of them."""
-    digest = ContentDigest(services.table_rules)
+# -- tables -----------------------------------------------------------------------------------------
+
+
+def load_rows(
+    partition: EventPartition,
+    records: Iterable[AttendeeRecord],
+    *,
+    warehouse: Warehouse,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
+) -> RowsLoaded:
+    """Replace the event's rows by those of its orders, and only then record the load in the ledger."""
+    digest = ContentDigest(table_rules(pseudonymizer))
     table = attendee_tables(load_policy().columns)[partition.family]
-    result = deidentify(digest.passing(records), partition, services.pseudonymizer)
+    result = deidentify(digest.passing(records), partition, pseudonymizer)
     refuse_misleading(table.name, result.frame)
-    outcome = services.warehouse.replace_partition(table, partition.key, result.frame, table_digest(result.frame))
-    stored = services.warehouse.partition_rows(table, partition.key)
-    record_load(services.ledger, partition.key, str(digest))
+    outcome = warehouse.replace_partition(table, partition.key, result.frame, digest=table_digest(result.frame))
+    stored = warehouse.partition_rows(table, partition.key)
+    record_load(ledger, partition.key, str(digest))
     return RowsLoaded(result, outcome, digest.records, stored)
 
 
-def guest_list_step(services: Services, poll_id: str, overrides: frozenset[str]) -> GuestListStep:
+# -- guest list -------------------------------------------------------------------------------------
+
+
+def guest_list_step(
+    *,
+    gather: GatherClient | Gather | None,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    revoke_limit: int | None,
+    poll_id: str,
+    overrides: frozenset[str] = frozenset(),
+) -> GuestListStep:
+    """Build the step. ``gather`` is ``None`` where the guest list is switched off."""
     return GuestListStep(
-        services.gather,
-        services.ledger,
-        services.pseudonymizer,
-        lambda: services.exclusive("gather guest list"),
+        gather,
+        ledger,
+        pseudonymizer,
+        lambda: exclusive(ledger, waits, LockName.GUEST_LIST),
         poll_id,
-        services.settings.revoke_limit,
+        revoke_limit,
         overrides,
     )
 
 
+# -- mail -------------------------------------------------------------------------------------------
+
+
+def invitation(edition: str, settings: Settings) -> InvitationTemplate:
+    """Render the invitation mail of an edition with the links of the settings."""
+    return render_invitation(edition, venue_url=settings.invitation_venue_url, video_url=settings.invitation_video_url)
+
+
+def template_id_of(mail: InvitationTemplate, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy) -> str:
+    """Return the id of the mail's template in Klaviyo, made when there is none."""
+    with exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES):
+        return ensure_template(klaviyo, ledger, waits, rendered=mail)
+
+
+def sync_holder_list(
+    partition: EventPartition, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger,
+    pseudonymizer: Pseudonymizer, waits: WaitPolicy,
+) -> TicketHolderOutcome:  # fmt: skip
+    """Bring the event's cumulative list in line with its holders."""
+    return sync_ticket_holders(
+        client=klaviyo,
+        ledger=ledger,
+        waits=waits,
+        exclusive=lambda: exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES),
+        partition=partition,
+        holders=holders_of(stored_orders(vault, partition), pseudonymizer),
+    )
+
+
 def campaign_step(
-    services: Services, partition: EventPartition, poll_id: str, overrides: frozenset[str], template: Callable[[], str]
+    partition: EventPartition,
+    *,
+    klaviyo: KlaviyoClient,
+    ledger: Ledger,
+    waits: WaitPolicy,
+    settings: Settings,
+    template_id: Callable[[], str],
+    poll_id: str,
+    overrides: frozenset[str] = frozenset(),
 ) -> CampaignStep:
+    """Build the step for one event. ``template_id`` is called when a campaign needs it."""
     return CampaignStep(
-        services.klaviyo,
-        services.ledger,
-        services.waits,
-        lambda: services.exclusive("klaviyo names"),
-        services.sender,
-        services.mail(partition.edition),
-        template,
-        poll_id,
-        services.settings.invitation_send_at,
-        services.settings.invite_limit,
-        overrides,
+        client=klaviyo,
+        ledger=ledger,
+        waits=waits,
+        exclusive=lambda: exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES),
+        sender=Sender(settings.klaviyo_from_email, settings.klaviyo_from_label, settings.klaviyo_reply_to),
+        mail=invitation(partition.edition, settings),
+        template_id=template_id,
+        poll_id=poll_id,
+        send_at=settings.invitation_send_at,
+        invite_limit=settings.invite_limit,
+        overrides=overrides,
     )

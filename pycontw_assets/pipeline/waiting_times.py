@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 
+from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.extract.orders import paid_at
 from pycontw_assets.ledger.progress import Reached
 from pycontw_assets.pipeline.latency import spread
@@ -27,7 +28,7 @@ def seconds_from_payment(
 def _paid(keys: Collection[str], snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, datetime]:
     found: dict[str, datetime] = {}
     for record in snapshot.records.values() if keys else ():
-        address = record.attendee.contact_address if record.is_usable else None
+        address = contact_address(record.attendee) if record.is_usable else None
         if address is None:
             continue
         key = pseudonymizer.digest(normalise_address(address))

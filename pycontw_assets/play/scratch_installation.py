@@ -17,15 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dagster import DagsterInstance
-
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 from pycontw_assets.load.schema import attendee_tables
-from pycontw_assets.orchestration.instance import prepare_instance
+from pycontw_assets.orchestration.instance import open_instance
 from pycontw_assets.orchestration.poll import PollReport, RunReport, poll
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.sandbox import keys, oracle
 from pycontw_assets.sandbox.context import SkippingClock
 from pycontw_assets.sandbox.server import SandboxServer
@@ -161,10 +159,21 @@ def _poll(
     values: dict[str, Any] = {name.lower(): value for name, value in variables.items()}
     # With this prefix no variable of the caller's own installation is read: its ledger is none of ours.
     settings = Settings(_env_file=None, _env_prefix="not of a trial ", **values)
-    services = Services(lambda: settings, clock=clock, **parts)
-    prepare_instance(settings.dagster_folder)
-    with DagsterInstance.from_config(str(settings.dagster_folder)) as instance:
-        return poll(build_definitions(services), services, instance, on_run=on_run)
+    root = Composition(lambda: settings, clock=clock, **parts)
+    with open_instance(settings.dagster_folder) as instance:
+        return poll(
+            lambda books: build_definitions(root, books=books),
+            instance,
+            kktix=root.kktix,
+            klaviyo=root.klaviyo,
+            vault=root.vault,
+            ledger=root.ledger,
+            alerts=root.alerts,
+            pseudonymizer=root.pseudonymizer,
+            waits=root.waits,
+            settings=settings,
+            on_run=on_run,
+        )
 
 
 def _poll_in_child(variables: Mapping[str, str], skipped: float) -> None:

@@ -1,8 +1,9 @@
 """KKTIX, Gather Town and Klaviyo simulated on one loopback port, with a page to play the organiser.
 
-Used by ``pycontw-assets sandbox | dev | demo`` and by the tests. It imports nothing else of this package, so that
-it can serve as an independent witness: what it believes about tickets, guests and mail is worked out here a
-second time. Everybody in it is invented. Nothing that a real service needs belongs here.
+``pycontw-assets sandbox | dev | demo`` and the tests use it. It imports nothing else of this package and works out
+the truth about tickets, guests and mail a second time: so it is an independent witness. All people in it are
+invented. Nothing that a real service needs belongs here.
 
 ``world.py`` is the Python interface, ``server.py`` puts it on the network, ``oracle.py`` judges what happened.
+``kktix/``, ``gather.py`` and ``klaviyo/`` are the services, ``page/`` is the page with its control API.
 """

@@ -1,4 +1,7 @@
-"""Which calls arrived, in order: method, path and outcome. Never a query string, a header or a body (keys, people)."""
+"""The log of all calls, in order: method, path and outcome.
+
+It never holds a query string, a header or a body: they contain keys and personal data.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 
-@dataclass
+@dataclass(kw_only=True)
 class CallRecord:
-    """One call. ``status`` is what the caller was sent; 0 while unanswered and for ever if it got nothing whole."""
+    """One call. ``status`` is the status sent to the caller; it stays 0 when no complete answer was sent."""
 
     number: int
     at: datetime
@@ -29,16 +32,16 @@ class CallLog:
         self._lock = threading.Lock()
         self._records: list[CallRecord] = []
 
-    def open(self, at: datetime, service: str, method: str, path: str) -> CallRecord:
+    def open(self, *, at: datetime, service: str, method: str, path: str) -> CallRecord:
         with self._lock:
-            record = CallRecord(len(self._records) + 1, at, service, method, path)
+            record = CallRecord(number=len(self._records) + 1, at=at, service=service, method=method, path=path)
             self._records.append(record)
             return record
 
     def find(
-        self, service: str | None = None, method: str | None = None, path: str = "", since: int = 0
+        self, service: str | None = None, method: str | None = None, path: str = "", *, since: int = 0
     ) -> list[CallRecord]:
-        """Records that fit; ``path`` is searched as a regular expression, ``since`` is a ``mark``."""
+        """Return the matching records; ``path`` is a regular expression to search for, ``since`` is a ``mark``."""
         with self._lock:
             return [
                 record
@@ -48,11 +51,11 @@ class CallLog:
                 and re.search(path, record.path)
             ]
 
-    def count(self, service: str | None = None, method: str | None = None, path: str = "", since: int = 0) -> int:
-        return len(self.find(service, method, path, since))
+    def count(self, service: str | None = None, method: str | None = None, path: str = "", *, since: int = 0) -> int:
+        return len(self.find(service, method, path, since=since))
 
     def mark(self) -> int:
-        """Remember this point, to look only at later calls."""
+        """Return the present position in the log, to look only at later calls."""
         with self._lock:
             return len(self._records)
 

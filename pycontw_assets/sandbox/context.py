@@ -1,4 +1,4 @@
-"""What the three simulated services stand on together: one clock, one lock, one source of chance."""
+"""The simulation context that the three services share: one clock, one lock, one source of chance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def system_clock() -> datetime:
 
 
 class ManualClock:
-    """A clock that moves only when told; ``advance`` fits wherever a ``sleep`` is injected."""
+    """A clock that only ``advance`` moves; ``advance`` can be injected as a ``sleep``."""
 
     def __init__(self, start: datetime | None = None) -> None:
         self._now = start or datetime(2031, 6, 1, 2, 0, tzinfo=timezone.utc)
@@ -31,7 +31,7 @@ class ManualClock:
 
 
 class SkippingClock:
-    """Real time plus all the waiting that was skipped: work takes as long as it takes, waits take no time."""
+    """Real time plus all skipped waits: work takes its real time, waits take none."""
 
     def __init__(self, skipped: float = 0.0) -> None:
         self.skipped = skipped
@@ -44,14 +44,14 @@ class SkippingClock:
         return time.monotonic() + self.skipped
 
     def advance(self, seconds: float) -> None:
-        """Fits wherever a ``sleep`` is injected; threads that wait at the same time wait once."""
+        """Skip a wait, in place of a ``sleep``; threads that wait at the same time skip it once."""
         until = self.monotonic() + seconds
         with self._lock:
             self.skipped = max(self.skipped, until - time.monotonic())
 
 
-class Ground:
-    """Shared by the services of one world. The lock is re-entrant: services call each other while holding it."""
+class SimulationContext:
+    """Clock, lock and chance of one world. The lock is re-entrant: services call each other while holding it."""
 
     def __init__(self, clock: Clock, seed: int) -> None:
         self.clock = clock
@@ -62,11 +62,11 @@ class Ground:
         return self.clock()
 
 
-class _Grounded(Protocol):
-    ground: Ground
+class _HasContext(Protocol):
+    context: SimulationContext
 
 
-S = TypeVar("S", bound=_Grounded)
+S = TypeVar("S", bound=_HasContext)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -76,7 +76,7 @@ def locked(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P]
 
     @functools.wraps(method)
     def under_lock(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self.ground.lock:
+        with self.context.lock:
             return method(self, *args, **kwargs)
 
     return under_lock

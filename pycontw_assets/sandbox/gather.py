@@ -11,15 +11,15 @@ from typing import Any, Literal, TypeGuard
 from urllib.parse import unquote
 
 from pycontw_assets.sandbox import keys
-from pycontw_assets.sandbox.context import Ground, locked
+from pycontw_assets.sandbox.context import SimulationContext, locked
 from pycontw_assets.sandbox.wire import Call, Reply, Router, json_reply, text_reply
 
 Entry = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GuestFact:
-    """An address came onto the list or left it. ``by_hand``: through the venue's own pages, not through the API."""
+    """An address that joined or left the list. ``by_hand``: on the venue's own pages, not through the API."""
 
     at: datetime
     address: str
@@ -29,25 +29,25 @@ class GuestFact:
 
 @dataclass
 class GatherSwitches:
-    """What nobody knows about the real service, or what can go wrong with it."""
+    """Unknown behaviour of the real service, and its faults."""
 
     reply: Literal["list", "empty", "array", "text"] = "list"
     no_guests: Literal["array", "object", "null"] = "array"
     merge_entries: bool = False  # False: a repeated guest's entry is replaced as a whole
-    fold_case: bool = False  # the service lower-cases and trims what it stores
+    fold_case: bool = False  # the service lower-cases and trims the addresses that it stores
     effect_delay: float = 0.0  # seconds until a write shows
     writes_count: bool = True  # False: a write is answered as usual and changes nothing
-    kept_by_overwrite: int | None = None  # an overwrite keeps so many guests of those it was given
-    poison: set[str] = field(default_factory=set)  # addresses for which the whole call is refused
-    shown_guests: int | None = None  # reads are cut after so many guests
-    most_guests: int | None = None  # more guests than this in one call: 413
+    kept_by_overwrite: int | None = None  # an overwrite stores only this many of its guests
+    rejected_addresses: set[str] = field(default_factory=set)  # one of them in a call refuses the whole call
+    shown_guests: int | None = None  # reads are cut after this many guests
+    most_guests: int | None = None  # a call with more guests gets a 413
 
 
 class Venue:
     """State and API of the simulated Gather Town."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
+    def __init__(self, context: SimulationContext) -> None:
+        self.context = context
         self.reset()
 
     def reset(self) -> None:
@@ -55,55 +55,55 @@ class Venue:
         self.history: list[GuestFact] = []
         self.hand_made: dict[str, Entry] = {}
         self._guests: dict[str, Entry] = {}
-        self._pending: list[tuple[datetime, Callable[[datetime], None]]] = []
+        self._due_writes: list[tuple[datetime, Callable[[datetime], None]]] = []
         self._after_next_read: list[tuple[str, Entry]] = []
 
-    # -- what people do by hand -----------------------------------------------------------------------
+    # -- changes by hand ------------------------------------------------------------------------------
 
     @property
     @locked
     def guests(self) -> dict[str, Entry]:
-        """The list as it is in force now."""
+        """Return a copy of the list that is in force now."""
         self._settle()
         return copy.deepcopy(self._guests)
 
     @locked
     def add_guest(self, address: str, entry: Entry | None = None) -> None:
-        """By hand, through the venue's own pages."""
+        """Add a guest by hand, on the venue's own pages."""
         self._settle()
         entry = {"name": "", "role": "guest", "affiliation": "Speaker"} if entry is None else entry
         self.hand_made[address] = copy.deepcopy(entry)
-        self._put(address, copy.deepcopy(entry), self.ground.now(), by_hand=True)
+        self._put(address, copy.deepcopy(entry), self.context.now(), by_hand=True)
 
     @locked
     def remove_guest(self, address: str) -> None:
-        """By hand, through the venue's own pages."""
+        """Remove a guest by hand, on the venue's own pages."""
         self._settle()
         self.hand_made.pop(address, None)
-        self._drop(address, self.ground.now(), by_hand=True)
+        self._drop(address, self.context.now(), by_hand=True)
 
     @locked
     def add_guest_after_next_read(self, address: str, entry: Entry | None = None) -> None:
-        """Somebody adds a guest by hand just after the next read of the list, so before any overwrite built on it."""
+        """Add a guest by hand right after the next read of the list: an overwrite built on that read loses it."""
         self._after_next_read.append((address, {"affiliation": "Late speaker"} if entry is None else entry))
 
     # -- the list itself ------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Let writes take effect whose time has come."""
-        now = self.ground.now()
-        while self._pending and self._pending[0][0] <= now:
-            at, apply = self._pending.pop(0)
+        """Apply the writes that are due."""
+        now = self.context.now()
+        while self._due_writes and self._due_writes[0][0] <= now:
+            at, apply = self._due_writes.pop(0)
             apply(at)
 
     def _put(self, address: str, entry: Entry, at: datetime, *, by_hand: bool = False) -> None:
         if address not in self._guests:
-            self.history.append(GuestFact(at, address, True, by_hand))
+            self.history.append(GuestFact(at=at, address=address, listed=True, by_hand=by_hand))
         self._guests[address] = entry
 
     def _drop(self, address: str, at: datetime, *, by_hand: bool = False) -> None:
         if self._guests.pop(address, None) is not None:
-            self.history.append(GuestFact(at, address, False, by_hand))
+            self.history.append(GuestFact(at=at, address=address, listed=False, by_hand=by_hand))
 
     def _stored_form(self, guests: Mapping[str, Entry]) -> dict[str, Entry]:
         if not self.switches.fold_case:
@@ -112,13 +112,13 @@ class Venue:
 
     def _add(self, guests: Mapping[str, Entry], at: datetime) -> None:
         for address, entry in guests.items():
-            known = self._guests.get(address, {}) if self.switches.merge_entries else {}
-            self._put(address, {**known, **entry}, at)
+            stored = self._guests.get(address, {}) if self.switches.merge_entries else {}
+            self._put(address, {**stored, **entry}, at)
 
     def _replace(self, guests: Mapping[str, Entry], at: datetime) -> None:
         for address, entry in guests.items():
             self._put(address, dict(entry), at)
-        # Afterwards, so that who is only spelled differently now was listed all the time.
+        # Drop after adding, so that an address with a new spelling counts as listed all the time.
         for address in [address for address in self._guests if address not in guests]:
             self._drop(address, at)
 
@@ -126,39 +126,40 @@ class Venue:
 
     def answer(self, call: Call) -> Reply:
         self._settle()
-        found = _ROUTES.find(call)
-        if isinstance(found, int):
-            return text_reply("Not found", found)
-        reply: Reply = getattr(self, found[1])(call)
+        route = _ROUTES.find(call)
+        if isinstance(route, int):
+            return text_reply("Not found", route)
+        _, handler, _ = route
+        reply: Reply = getattr(self, handler)(call)
         return reply
 
     def _read(self, call: Call) -> Reply:
         pairs = (part.partition("=") for part in call.query.split("&"))
-        given = {unquote(name): unquote(value) for name, _, value in pairs}  # "+" is no blank here
-        if (refusal := _refuse_caller(given)) is not None:
+        parameters = {unquote(name): unquote(value) for name, _, value in pairs}  # "+" is not a blank here
+        if (refusal := _refuse_caller(parameters)) is not None:
             return refusal
         shown = dict(list(self._guests.items())[: self.switches.shown_guests])
         body: Any = shown or {"array": [], "object": {}, "null": None}[self.switches.no_guests]
         reply = json_reply(body)
-        waiting, self._after_next_read = self._after_next_read, []
-        for address, entry in waiting:
+        additions, self._after_next_read = self._after_next_read, []
+        for address, entry in additions:
             self.add_guest(address, entry)
         return reply
 
     def _write(self, call: Call) -> Reply:
-        given = _json_object(call)
-        if given is None:
+        body = _json_object(call)
+        if body is None:
             return text_reply("Invalid request body", 400)
-        if (refusal := _refuse_caller(given)) is not None:
+        if (refusal := _refuse_caller(body)) is not None:
             return refusal
-        guests, overwrite = given.get("guestlist"), given.get("overwrite", False)
+        guests, overwrite = body.get("guestlist"), body.get("overwrite", False)
         if isinstance(guests, str) or isinstance(overwrite, str):
-            return self._write_reply()  # reported: accepted, looks right, lets nobody in
+            return self._write_reply()  # users report: the call is accepted and lets nobody in
         if not _is_guest_list(guests) or not isinstance(overwrite, bool):
             return text_reply("Invalid guestlist", 400)
         if self.switches.most_guests is not None and len(guests) > self.switches.most_guests:
             return text_reply("Payload too large", 413)
-        if self.switches.poison & guests.keys():
+        if self.switches.rejected_addresses & guests.keys():
             return text_reply("Invalid guestlist", 400)
         self._enqueue(self._stored_form(guests), overwrite)
         return self._write_reply()
@@ -168,9 +169,9 @@ class Venue:
             return
         if overwrite:
             guests = dict(list(guests.items())[: self.switches.kept_by_overwrite])
-        due = self.ground.now() + timedelta(seconds=self.switches.effect_delay)
+        due = self.context.now() + timedelta(seconds=self.switches.effect_delay)
         change = self._replace if overwrite else self._add
-        self._pending.append((due, lambda at: change(guests, at)))
+        self._due_writes.append((due, lambda at: change(guests, at)))
         self._settle()
 
     def _write_reply(self) -> Reply:
@@ -188,19 +189,19 @@ def _json_object(call: Call) -> dict[str, Any] | None:
     if call.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         return None
     try:
-        given = json.loads(call.body)
+        body = json.loads(call.body)
     except ValueError:
         return None
-    return given if isinstance(given, dict) else None
+    return body if isinstance(body, dict) else None
 
 
-def _refuse_caller(given: Mapping[str, Any]) -> Reply | None:
-    """The checks of key and space; ``None`` when both are right."""
-    if not given.get("apiKey"):
+def _refuse_caller(parameters: Mapping[str, Any]) -> Reply | None:
+    """Check key and space, and return the refusal; ``None`` when both are right."""
+    if not parameters.get("apiKey"):
         return text_reply("API key required", 401)
-    if given["apiKey"] != keys.GATHER_KEY:
+    if parameters["apiKey"] != keys.GATHER_KEY:
         return text_reply("Unable to access your account.", 403)
-    space = given.get("spaceId")
+    space = parameters.get("spaceId")
     if not isinstance(space, str) or space.count("\\") != 1 or "/" in space:
         return text_reply("Invalid spaceId", 400)
     if space != keys.GATHER_SPACE_ID:
@@ -209,7 +210,7 @@ def _refuse_caller(given: Mapping[str, Any]) -> Reply | None:
 
 
 def _is_guest_list(guests: Any) -> TypeGuard[dict[str, Entry]]:
-    """Any text passes as an address: the real service took digests for addresses, too."""
+    """Check the entries only. Any text passes as an address: the real service accepts digests as well."""
     return isinstance(guests, dict) and all(
         isinstance(entry, dict)
         and all(isinstance(entry.get(name, ""), str) for name in ("name", "role", "affiliation"))

@@ -1,4 +1,4 @@
-"""The invented credentials and names that the sandbox insists on. None of them opens anything real."""
+"""The invented credentials and ids that the simulated services accept. None of them opens anything real."""
 
 from __future__ import annotations
 

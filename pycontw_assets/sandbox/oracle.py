@@ -1,7 +1,7 @@
-"""An independent judge: from what really happened in the world, which of the design's invariants were broken.
+"""An independent judge: which invariants of the design were broken, judged from the real events of a world.
 
-Works only on histories kept by the simulated services (tickets, guest list, outbox), never on what the pipeline says
-about itself. The rules are written a second time here on purpose; do not share code with the pipeline.
+The oracle reads only the histories of the simulated services (tickets, guest list, outbox), never the pipeline's own
+records. It repeats the rules on purpose; do not share code with the pipeline.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LONGEST = 254
 
 @dataclass(frozen=True)
 class Finding:
-    """A broken invariant by its number in the design; the text masks addresses."""
+    """A broken invariant, by its number in the design. The text masks addresses."""
 
     invariant: int
     text: str
@@ -33,14 +33,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Period:
-    """A half-open stretch of time, ``[start, end)``; ``end`` is ``None`` while it lasts."""
+    """A half-open period, ``[start, end)``; ``end`` is ``None`` while it lasts."""
 
     start: datetime
     end: datetime | None
     by_hand: bool = False
 
     def holds(self, at: datetime) -> bool:
-        """Both edges count: with a coarse clock a mail and a grant may bear the same time."""
+        """Count both edges: with a coarse clock a mail and a grant may have the same time."""
         return self.start <= at and (self.end is None or at <= self.end)
 
 
@@ -53,19 +53,19 @@ def is_mailable(address: str) -> bool:
 
 
 def mask(address: str) -> str:
-    """Enough to find a person again in an invented world, too little to write to anybody."""
+    """Return enough to find a person in an invented world, and too little to write to anybody."""
     local, at, domain = address.partition("@")
     return f"{local[:1]}***{at}{domain[:1]}***({len(address)})"
 
 
 def events_of(world: World, edition: str) -> set[int]:
-    """Events that truly belong to the edition and to one of the three families."""
+    """Return the events that truly belong to the edition and to one of the three families."""
     return {event.event_id for event in world.kktix.events.values() if event.edition == edition and event.family}
 
 
 def entitled(world: World, edition: str) -> set[str]:
-    """Normalised, mailable addresses that hold a usable ticket now (at its end for an ended event)."""
-    with world.ground.lock:
+    """Return the normalised, mailable addresses that hold a usable ticket now, or held one when their event ended."""
+    with world.context.lock:
         return {
             address
             for address, periods in _entitlements(world, events_of(world, edition)).items()
@@ -74,14 +74,14 @@ def entitled(world: World, edition: str) -> set[str]:
 
 
 def reachable(world: World, address: str) -> bool:
-    """Whether mail can reach a normalised address: nobody refuses it, and its owner takes mail."""
-    refused = {normalise(one) for one in world.klaviyo.switches.refused_addresses}
+    """Return whether mail can reach a normalised address: no service refuses it, and its owner accepts mail."""
+    refused = {normalise(refused) for refused in world.klaviyo.switches.refused_addresses}
     profile = world.klaviyo.find_profile(address)
     return _may_enter(world, address) and address not in refused and (profile is None or profile.can_receive_mail)
 
 
 def _may_enter(world: World, address: str) -> bool:
-    return address not in {normalise(one) for one in world.gather.switches.poison}
+    return address not in {normalise(rejected) for rejected in world.gather.switches.rejected_addresses}
 
 
 def verdict(
@@ -92,20 +92,21 @@ def verdict(
     guest_list: bool = True,
     settled: bool = True,
 ) -> list[Finding]:
-    """Everything that went wrong, worst first; empty when every invariant held.
+    """Return every broken invariant, worst first; empty when all of them held.
 
-    ``settled``: the pipeline had time to finish, so that nobody may be missing any more; without it only what
-    must hold at every moment is judged. ``guest_list=False``: the pipeline runs with that step switched off.
-    ``events``: judge these events instead of the edition's own.
+    ``settled``: the pipeline had time to finish, so nobody may be missing any more. Without it, judge only the
+    invariants that must hold at every moment.
+    ``guest_list=False``: the pipeline runs without the guest-list step.
+    ``events``: judge these events instead of the events of the edition.
     """
-    with world.ground.lock:
+    with world.context.lock:
         world.klaviyo.settle()
-        chosen = events_of(world, edition) if events is None else set(events)
-        return sorted(_Judge(world, chosen, guest_list).findings(settled), key=lambda finding: finding.invariant)
+        judged = events_of(world, edition) if events is None else set(events)
+        return sorted(_Judge(world, judged, guest_list).findings(settled), key=lambda finding: finding.invariant)
 
 
 def _entitlements(world: World, events: Collection[int]) -> dict[str, list[_Period]]:
-    """When each address held at least one usable ticket, by replaying the history of the tickets."""
+    """Replay the history of the tickets: return when each address held at least one usable ticket."""
     holding: dict[int, str] = {}
     open_since: dict[str, datetime] = {}
     periods: dict[str, list[_Period]] = defaultdict(list)
@@ -127,7 +128,7 @@ def _entitlements(world: World, events: Collection[int]) -> dict[str, list[_Peri
 
 
 class _Judge:
-    """One examination of one world."""
+    """One verdict about one world."""
 
     def __init__(self, world: World, events: set[int], guest_list: bool) -> None:
         self._world = world
@@ -140,18 +141,18 @@ class _Judge:
                 self._mails[normalise(mail.address)].append(mail)
 
     def findings(self, settled: bool) -> list[Finding]:
-        found = self._mailed_twice() + self._mailed_or_let_in_wrongly() + self._withdrawn_wrongly()
-        found += self._hand_made_changed() + self._private_data_leaked()
+        findings = self._mailed_twice() + self._mailed_or_let_in_wrongly() + self._withdrawn_wrongly()
+        findings += self._hand_made_changed() + self._private_data_leaked()
         if self._guest_list:
-            found += self._mailed_before_access()
+            findings += self._mailed_before_access()
         if settled:
-            found += self._forgotten() + self._still_in()
-        return found
+            findings += self._forgotten() + self._still_in()
+        return findings
 
-    # -- what the histories say -----------------------------------------------------------------------
+    # -- the histories --------------------------------------------------------------------------------
 
     def _listing_periods(self) -> dict[str, list[_Period]]:
-        """When each normalised address was on the guest list, whatever its spelling."""
+        """Return when each normalised address was on the guest list, in any spelling."""
         spellings: Counter[str] = Counter()
         opened: dict[str, tuple[datetime, bool]] = {}
         periods: dict[str, list[_Period]] = defaultdict(list)
@@ -176,49 +177,52 @@ class _Judge:
     def _was_ever_entitled(self, address: str, at: datetime) -> bool:
         return any(period.start <= at for period in self._entitled.get(address, []))
 
-    def _spans(self, address: str) -> list[_Period]:
-        """Stretches in which one invitation is due: being listed, where a loss of access while still entitled
-        (somebody's overwrite) does not end the span. Without a guest list: being entitled."""
+    def _access_periods(self, address: str) -> list[_Period]:
+        """Return the periods in which one invitation is due.
+
+        A period lasts as long as the address is listed. A loss of access with a usable ticket, for example by a
+        person's overwrite, does not end the period. Without a guest list, a period lasts as long as the entitlement.
+        """
         if not self._guest_list:
             return self._entitled.get(address, [])
-        spans: list[_Period] = []
-        for period in self._listed.get(address, []):
-            last = spans[-1] if spans else None
+        periods: list[_Period] = []
+        for listed in self._listed.get(address, []):
+            last = periods[-1] if periods else None
             if last is not None and last.end is not None and self._is_entitled(address, last.end):
-                spans[-1] = _Period(last.start, period.end, last.by_hand)
+                periods[-1] = _Period(last.start, listed.end, last.by_hand)
             else:
-                spans.append(period)
-        return spans
+                periods.append(listed)
+        return periods
 
     # -- the invariants -------------------------------------------------------------------------------
 
     def _mailed_twice(self) -> list[Finding]:
-        """Mails beyond one per span; with equal times an earlier span takes the mail if it has none yet."""
-        found = []
+        """Find the mails beyond one per access period; at equal times the earlier period without a mail takes it."""
+        findings = []
         for address, mails in self._mails.items():
-            unused = list(self._spans(address))
+            unmailed = list(self._access_periods(address))
             for mail in mails:
-                home = next((span for span in unused if span.holds(mail.at)), None)
-                if home is not None:
-                    unused.remove(home)
-                elif any(span.holds(mail.at) for span in self._spans(address)):
-                    found.append(Finding(1, f"{mask(address)} was mailed again at {mail.at.isoformat()}"))
-        return found
+                period = next((period for period in unmailed if period.holds(mail.at)), None)
+                if period is not None:
+                    unmailed.remove(period)
+                elif any(period.holds(mail.at) for period in self._access_periods(address)):
+                    findings.append(Finding(1, f"{mask(address)} was mailed again at {mail.at.isoformat()}"))
+        return findings
 
     def _forgotten(self) -> list[Finding]:
-        found = []
+        findings = []
         for address in filter(self._is_entitled, self._entitled):
             is_listed = self._listed.get(address, [_GONE])[-1].end is None
             if self._guest_list and not is_listed and _may_enter(self._world, address):
-                found.append(Finding(2, f"{mask(address)} holds a usable ticket and is not on the guest list"))
-            spans = self._spans(address)
-            is_invited = bool(spans) and any(spans[-1].holds(mail.at) for mail in self._mails.get(address, []))
+                findings.append(Finding(2, f"{mask(address)} holds a usable ticket and is not on the guest list"))
+            periods = self._access_periods(address)
+            is_invited = bool(periods) and any(periods[-1].holds(mail.at) for mail in self._mails.get(address, []))
             if not is_invited and reachable(self._world, address):
-                found.append(Finding(2, f"{mask(address)} holds a usable ticket and was not invited"))
-        return found
+                findings.append(Finding(2, f"{mask(address)} holds a usable ticket and was not invited"))
+        return findings
 
     def _mailed_or_let_in_wrongly(self) -> list[Finding]:
-        found = [
+        findings = [
             Finding(3, f"{mask(address)} was mailed without ever having held a usable ticket")
             for address, mails in self._mails.items()
             if not self._was_ever_entitled(address, mails[0].at)
@@ -226,8 +230,8 @@ class _Judge:
         for address, periods in self._listed.items():
             for period in periods:
                 if not period.by_hand and not self._was_ever_entitled(address, period.start):
-                    found.append(Finding(3, f"{mask(address)} was let in without ever having held a usable ticket"))
-        return found
+                    findings.append(Finding(3, f"{mask(address)} was let in without ever having held a usable ticket"))
+        return findings
 
     def _still_in(self) -> list[Finding]:
         return [
@@ -238,7 +242,9 @@ class _Judge:
 
     def _withdrawn_wrongly(self) -> list[Finding]:
         by_hand_removals = {
-            (normalise(f.address), f.at) for f in self._world.gather.history if f.by_hand and not f.listed
+            (normalise(fact.address), fact.at)
+            for fact in self._world.gather.history
+            if fact.by_hand and not fact.listed
         }
         return [
             Finding(4, f"{mask(address)} lost access at {period.end.isoformat()} with a usable ticket")
@@ -250,19 +256,19 @@ class _Judge:
         ]
 
     def _hand_made_changed(self) -> list[Finding]:
-        """Guests and lists made by people. A guest whom the pipeline had added before is not theirs alone."""
+        """Find changes to guests and lists made by hand. A guest that the pipeline added first is not handmade."""
         guests = self._world.gather.guests
-        found = []
+        findings = []
         for address, entry in self._world.gather.hand_made.items():
             first = next(fact for fact in self._world.gather.history if normalise(fact.address) == normalise(address))
             spelling = address.strip().lower() if self._world.gather.switches.fold_case else address
             if first.by_hand and guests.get(address, guests.get(spelling)) != entry:
-                found.append(Finding(3, f"{mask(address)}, a guest added by hand, was changed or removed"))
+                findings.append(Finding(3, f"{mask(address)}, a guest added by hand, was changed or removed"))
         for list_id, members in self._world.klaviyo.hand_made_lists.items():
-            known = self._world.klaviyo.lists.get(list_id)
-            if known is None or known.current().keys() != members:
-                found.append(Finding(3, "a mailing list made by hand was changed or removed"))
-        return found
+            mail_list = self._world.klaviyo.lists.get(list_id)
+            if mail_list is None or mail_list.current().keys() != members:
+                findings.append(Finding(3, "a mailing list made by hand was changed or removed"))
+        return findings
 
     def _mailed_before_access(self) -> list[Finding]:
         return [
@@ -273,31 +279,31 @@ class _Judge:
         ]
 
     def _private_data_leaked(self) -> list[Finding]:
-        """Digests sent out in place of addresses; names, phones and door codes given to other services."""
-        found = []
-        sent = [f.address for f in self._world.gather.history if f.listed and not f.by_hand]
-        sent += [profile.email or "" for profile in self._world.klaviyo.profiles.values()]
-        if digests := sum(_DIGEST.fullmatch(one.partition("@")[0]) is not None for one in sent):
-            found.append(Finding(6, f"{digests} digests were sent out as addresses"))
+        """Find digests sent out as addresses, and names, phones or door codes given to other services."""
+        findings = []
+        addresses = [fact.address for fact in self._world.gather.history if fact.listed and not fact.by_hand]
+        addresses += [profile.email or "" for profile in self._world.klaviyo.profiles.values()]
+        if digests := sum(_DIGEST.fullmatch(address.partition("@")[0]) is not None for address in addresses):
+            findings.append(Finding(6, f"{digests} digests were sent out as addresses"))
         secrets = {
             secret
             for ticket in self._world.kktix.tickets.values()
             for secret in (ticket.qrcode, ticket.person.phone, ticket.person.name, ticket.person.nickname)
         }
-        given: list[Any] = [(p.attributes, p.properties) for p in self._world.klaviyo.profiles.values()]
-        given += [
+        records: list[Any] = [(p.attributes, p.properties) for p in self._world.klaviyo.profiles.values()]
+        records += [
             entry for address, entry in self._world.gather.guests.items() if address not in self._world.gather.hand_made
         ]
-        if leaks := sum(bool(secrets & set(_texts(one))) for one in given):
-            found.append(Finding(6, f"{leaks} records at other services hold names, phones or door codes"))
-        return found
+        if leaks := sum(bool(secrets & set(_texts(record))) for record in records):
+            findings.append(Finding(6, f"{leaks} records at other services hold names, phones or door codes"))
+        return findings
 
 
 _GONE = _Period(datetime.min, datetime.min)  # noqa: DTZ901 - a placeholder, never compared
 
 
 def _texts(value: Any) -> list[str]:
-    """All texts inside a JSON-like value."""
+    """Return all texts inside a JSON-like value."""
     if isinstance(value, dict):
         return [text for part in value.values() for text in _texts(part)]
     if isinstance(value, list | tuple):

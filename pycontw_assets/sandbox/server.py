@@ -26,13 +26,13 @@ from pycontw_assets.sandbox.world import World
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 8031
-_START_PATIENCE_SECONDS = 10.0
+_START_TIMEOUT_SECONDS = 10.0
 
 
 def build_app(world: World, reseed: Reseed | None = None, ask_pipeline: AskPipeline = lambda: None) -> Starlette:
-    """``reseed`` refills the world after a reset from the page; ``ask_pipeline`` tells what it could not do.
+    """Build the application, which needs ``AbortableProtocol`` to carry out faults.
 
-    Needs ``AbortableProtocol`` to carry out faults.
+    ``reseed`` refills the world after a reset from the page. ``ask_pipeline`` reads the pipeline's open problems.
     """
 
     async def show_sign_in(request: Request) -> Response:
@@ -55,7 +55,7 @@ def build_app(world: World, reseed: Reseed | None = None, ask_pipeline: AskPipel
 
 
 def environment(url: str) -> dict[str, str]:
-    """The variables that point the pipeline at a sandbox."""
+    """Return the variables that point the pipeline at a sandbox."""
     return {
         "KKTIX_API_URL": f"{url}/kktix/api/v2/hosting_events",
         "KKTIX_API_TOKEN": keys.KKTIX_TOKEN,
@@ -68,12 +68,13 @@ def environment(url: str) -> dict[str, str]:
 
 
 class SandboxServer:
-    """A sandbox in a thread of this process, from ``with`` to its end; ``url`` has no trailing slash."""
+    """A sandbox in a thread of this process, for the length of a ``with``; ``url`` has no trailing slash."""
 
     def __init__(
         self,
         world: World,
         port: int = 0,
+        *,
         reseed: Reseed | None = None,
         ask_pipeline: AskPipeline = lambda: None,
     ) -> None:
@@ -103,7 +104,7 @@ class SandboxServer:
         self._thread.join()
 
     def _await_start(self) -> None:
-        deadline = time.monotonic() + _START_PATIENCE_SECONDS
+        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 raise RuntimeError("the sandbox did not start")
@@ -111,7 +112,7 @@ class SandboxServer:
 
 
 def serve(port: int = DEFAULT_PORT, world: World | None = None, ask_pipeline: AskPipeline = lambda: None) -> None:
-    """Answer until interrupted. Without a world: an invented sale, refilled on every reset."""
+    """Answer until interrupted. Without a world, serve an invented sale that every reset refills."""
     if world is None:
         world = World()
         seed_demo(world)

@@ -1,6 +1,6 @@
-"""From sockets to calls and back, including what only a socket can do: resets, lost and truncated replies.
+"""Calls and replies on the socket, including faults that only a socket can show: resets, lost and cut replies.
 
-Knows nothing of tickets, guests or mail. A service is anything with ``answer(call) -> reply``.
+This module knows nothing of tickets, guests or mail. A service is anything with ``answer(call) -> reply``.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pycontw_assets.sandbox.call_log import CallLog, CallRecord
-from pycontw_assets.sandbox.context import Ground
+from pycontw_assets.sandbox.context import SimulationContext
 from pycontw_assets.sandbox.faults import Fault, FaultBoard
 
 _log = logging.getLogger(__name__)
 HTML_PAGE = "<!doctype html><html><head><title>One moment</title></head><body>Please sign in.</body></html>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """One request as a service sees it. ``path`` is relative to where the service is mounted (``base_url``)."""
 
@@ -61,7 +61,7 @@ class Service(Protocol):
 
 
 class Router:
-    """Which handler answers a method and a path template such as ``/api/lists/{id}``."""
+    """Find the handler for a method and a path template such as ``/api/lists/{id}``."""
 
     def __init__(self, routes: Mapping[tuple[str, str], str]) -> None:
         self._routes = [
@@ -70,7 +70,7 @@ class Router:
         ]
 
     def find(self, call: Call) -> tuple[str, str, tuple[str, ...]] | int:
-        """Template, handler name and path parameters; 404 or 405 when nothing fits."""
+        """Return template, handler name and path parameters; 404 or 405 when no route matches."""
         status = 404
         for method, template, pattern, handler in self._routes:
             if (match := pattern.fullmatch(call.path)) is None:
@@ -82,7 +82,7 @@ class Router:
 
 
 class AbortableProtocol(H11Protocol):
-    """Hands its transport to the application, and does not wait for unfinished answers when the server stops."""
+    """HTTP that hands its transport to the application and drops unfinished answers when the server stops."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -95,49 +95,54 @@ class AbortableProtocol(H11Protocol):
 
 
 class ServiceApp:
-    """One service as an ASGI application: reads the call, lets faults strike, keeps the log."""
+    """One service as an ASGI application: reads the call, applies its faults, keeps the log."""
 
-    def __init__(self, name: str, service: Service, ground: Ground, faults: FaultBoard, calls: CallLog) -> None:
+    def __init__(
+        self, name: str, service: Service, *, context: SimulationContext, faults: FaultBoard, calls: CallLog
+    ) -> None:
         self._name = name
         self._service = service
-        self._ground = ground
+        self._context = context
         self._faults = faults
         self._calls = calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         call = await _read_call(scope, receive)
-        record = self._calls.open(self._ground.now(), self._name, call.method, call.path)
-        struck = self._faults.take(self._name, call.method, call.path)
-        breaking = next((fault for fault in struck if fault.breaks_the_call), None)
-        await _be_kind(struck, before=True)
+        record = self._calls.open(at=self._context.now(), service=self._name, method=call.method, path=call.path)
+        faults = self._faults.take(self._name, call.method, call.path)
+        breaking = next((fault for fault in faults if fault.breaks_the_call), None)
+        await _apply_harmless(faults, before=True)
         reply = Reply()
         if breaking is None or breaking.acts:
             record.acted = True
             reply = self._act(call)
-        await _be_kind(struck, before=False)
+        await _apply_harmless(faults, before=False)
         if breaking is None:
             record.status = reply.status
             await _send_reply(send, reply)
         else:
             record.fault = breaking.kind
-            await _Breakage(scope, receive, send, record, reply).carry_out(breaking, self._name, call)
+            breakage = _Breakage(
+                transport=scope["state"]["transport"], receive=receive, send=send, record=record, reply=reply
+            )
+            await breakage.carry_out(breaking, self._name, call)
 
     def _act(self, call: Call) -> Reply:
         try:
-            with self._ground.lock:
+            with self._context.lock:
                 return self._service.answer(call)
-        except Exception:  # noqa: BLE001 - a bug in here must look like a 500 to the caller
+        except Exception:  # noqa: BLE001 - a bug of the sandbox must look like a 500 to the caller
             _log.exception("the simulated %s failed on %s %s", self._name, call.method, call.path)
             return text_reply("the sandbox itself failed; see its log", 500)
 
 
-async def _be_kind(struck: list[Fault], *, before: bool) -> None:
-    """Latency before acting; a hook before acting unless ordered with ``acts``. In a thread: hooks may block."""
-    for fault in struck:
+async def _apply_harmless(faults: list[Fault], *, before: bool) -> None:
+    """Apply the latencies, which come before the act, and the hooks, which come after it with ``acts``."""
+    for fault in faults:
         if fault.kind == "latency" and before:
             await asyncio.sleep(fault.seconds)
         if fault.kind == "hook" and fault.acts != before and fault.action is not None:
-            await asyncio.to_thread(fault.action)
+            await asyncio.to_thread(fault.action)  # a hook may block
 
 
 async def _read_call(scope: Scope, receive: Receive) -> Call:
@@ -170,15 +175,15 @@ async def _send_reply(send: Send, reply: Reply) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Breakage:
-    """Carries out one breaking fault on one call."""
+    """One call that a breaking fault strikes."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, record: CallRecord, reply: Reply) -> None:
-        self._transport: asyncio.Transport = scope["state"]["transport"]
-        self._receive = receive
-        self._send = send
-        self._record = record
-        self._reply = reply
+    transport: asyncio.Transport
+    receive: Receive
+    send: Send
+    record: CallRecord
+    reply: Reply
 
     async def carry_out(self, fault: Fault, service: str, call: Call) -> None:
         if fault.kind == "reset":
@@ -188,45 +193,45 @@ class _Breakage:
         elif fault.kind == "truncate":
             await self._truncate()
         else:
-            reply = _WHOLE_REPLIES[fault.kind](fault, service, _quotation(call) if fault.echoes else "")
-            self._record.status = reply.status
-            await _send_reply(self._send, reply)
+            reply = _WHOLE_REPLIES[fault.kind](fault, service, _quoted_call(call) if fault.echoes else "")
+            self.record.status = reply.status
+            await _send_reply(self.send, reply)
 
     async def _reset(self) -> None:
-        """A true RST, not a polite close: linger time zero."""
-        sock = self._transport.get_extra_info("socket")
+        """Send a true RST instead of closing politely: the linger time is zero."""
+        sock = self.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._transport.abort()
-        await self._until_gone()
+        self.transport.abort()
+        await self._until_disconnected()
 
     async def _hang(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._until_gone(), seconds)
+            await asyncio.wait_for(self._until_disconnected(), seconds)
         except (asyncio.TimeoutError, TimeoutError):
             await self._reset()
 
     async def _truncate(self) -> None:
-        """Announce the whole body, send half of it, close."""
-        body = self._reply.body or b'{"data": []}'
+        """Announce the whole body, send half of it, and close."""
+        body = self.reply.body or b'{"data": []}'
         head = (
-            f"HTTP/1.1 {self._reply.status} OK\r\ncontent-type: {self._reply.content_type}\r\n"
+            f"HTTP/1.1 {self.reply.status} OK\r\ncontent-type: {self.reply.content_type}\r\n"
             f"content-length: {len(body)}\r\n\r\n"
         )
-        self._transport.write(head.encode("latin-1") + body[: len(body) // 2])
-        self._transport.close()
-        await self._until_gone()
+        self.transport.write(head.encode("latin-1") + body[: len(body) // 2])
+        self.transport.close()
+        await self._until_disconnected()
 
-    async def _until_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+    async def _until_disconnected(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
             pass
 
 
-def _quotation(call: Call) -> str:
+def _quoted_call(call: Call) -> str:
     return f" {call.method} {call.path}?{call.query} {dict(call.headers)} {call.body.decode(errors='replace')}"
 
 
 def _status_reply(fault: Fault, service: str, quoted: str) -> Reply:
-    reply = text_reply("simulated trouble" + quoted, fault.status)
+    reply = text_reply("simulated fault" + quoted, fault.status)
     if service == "klaviyo" and fault.status < HTTPStatus.INTERNAL_SERVER_ERROR:
         code = "throttled" if fault.status == HTTPStatus.TOO_MANY_REQUESTS else "simulated"
         error: dict[str, Any] = {"id": "simulated", "status": fault.status, "code": code}

@@ -40,6 +40,7 @@ from pycontw_assets.ledger.lists import release_pool_list, reserve_pool_list
 from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.ledger.tables import LET_IN
 from pycontw_assets.records import EventPartition, Holder
+from pycontw_assets.send_email import names
 from pycontw_assets.send_email.find_or_create import ensure_list
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import Campaign
@@ -100,7 +101,7 @@ class CampaignOutcome:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class CampaignStep:
     """Invites the newcomers of one event and brings its open batches to an end."""
 
@@ -166,7 +167,7 @@ class CampaignStep:
             partition_key=partition.key,
             poll_id=self.poll_id,
             state="open",
-            campaign_name=f"pycontw-{partition.edition}-invite-{now:%Y%m%dT%H%MZ}-{batch_key}",
+            campaign_name=names.campaign(partition.edition, now, batch_key),
             created_at=now,
             send_at=scheduled,
         )
@@ -241,8 +242,8 @@ class CampaignStep:
 
     def _profiles(self, batch: Batch, members: Mapping[str, Holder]) -> set[str]:
         """Profile ids of those whom mail can reach; the others are noted with the reason and left out."""
-        properties = {f"pycontw_{batch.edition}_invite_key": batch.batch_key}
-        profiles = ensure_profiles(self.client, self.waits, members, properties)
+        properties = {names.batch_key_property(batch.edition): batch.batch_key}
+        profiles = ensure_profiles(self.client, self.waits, members, properties=properties)
         unreachable = dict(profiles.refused)
         for key, profile in profiles.found.items():
             if reason := profile.unreachable_because:
@@ -257,20 +258,20 @@ class CampaignStep:
     def _close_empty(self, batch: Batch) -> Batch:
         if batch.campaign_id:
             self.client.delete_campaign(batch.campaign_id)
-        return close_batch(self.ledger, batch.batch_key, "empty", None)
+        return close_batch(self.ledger, batch.batch_key, "empty", remote_status=None)
 
     # -- the list ---------------------------------------------------------------------------------
 
     def _reserve_list(self, batch: Batch) -> Batch:
         if batch.list_id is not None:
             return batch
-        names = [f"pycontw-{batch.edition}-invitations-{number:02d}" for number in range(1, POOL_SIZE + 1)]
+        pool = [names.pool_list(batch.edition, number) for number in range(1, POOL_SIZE + 1)]
         rested_since = self.ledger.clock() - self.waits.pool_rest
-        name = reserve_pool_list(self.ledger, batch.batch_key, names, rested_since)
+        name = reserve_pool_list(self.ledger, batch.batch_key, pool, rested_since=rested_since)
         if name is None:
             raise NotYet(f"all {POOL_SIZE} lists of the pool are in use or resting")
         with self.exclusive():
-            list_id = ensure_list(self.client, self.ledger, self.waits, name)
+            list_id = ensure_list(self.client, self.ledger, self.waits, name=name)
         return update_batch(self.ledger, batch.batch_key, list_name=name, list_id=list_id)
 
     def _fill(self, batch: Batch, wanted: set[str]) -> None:
@@ -281,7 +282,7 @@ class CampaignStep:
         except NotFound:
             self._forget_list(batch)
             raise NotYet("its list was deleted; another one is taken") from None
-        change_members(self.client, self.client.remove_from_list, list_id, present - wanted)
+        change_members(self.client, self.client.remove_from_list, list_id=list_id, profile_ids=present - wanted)
         if wanted - present:
             self.client.add_to_list(list_id, sorted(wanted - present))
         if present == wanted:
@@ -309,7 +310,7 @@ class CampaignStep:
 
     def _forget_list(self, batch: Batch) -> None:
         release_pool_list(self.ledger, batch.batch_key)
-        record_remote_id(self.ledger, "list", batch.list_name or "", None)
+        record_remote_id(self.ledger, "list", batch.list_name or "", remote_id=None)
         update_batch(self.ledger, batch.batch_key, list_name=None, list_id=None)
 
     # -- the campaign -----------------------------------------------------------------------------
@@ -391,7 +392,7 @@ class CampaignStep:
         try:
             self.client.assign_template(message_id, self.template_id())
         except NotFound:
-            record_remote_id(self.ledger, "template", self.mail.name, None)
+            record_remote_id(self.ledger, "template", self.mail.name, remote_id=None)
             raise NotYet("its template was deleted; it is made again") from None
         template = self.client.message_template(message_id)
         if template is None or self.mail.version not in template.html + template.text:
@@ -448,7 +449,7 @@ class CampaignStep:
             return update_batch(self.ledger, batch.batch_key, send_intended_at=None)
         if self._is_ahead(batch):
             raise NotYet("its campaign is not in Klaviyo; it is looked for until its time has come")
-        return close_batch(self.ledger, batch.batch_key, "cancelled", _DELETED_IN_DOUBT)
+        return close_batch(self.ledger, batch.batch_key, "cancelled", remote_status=_DELETED_IN_DOUBT)
 
     def _send_state(self, batch: Batch) -> SendState:
         campaign_id = batch.campaign_id or ""
@@ -501,9 +502,9 @@ class CampaignStep:
             update_batch(self.ledger, batch.batch_key, remote_status=statuses[0])
             self._tell_if_stuck(batch, statuses[0])
         elif statuses[0] in SENT:
-            close_batch(self.ledger, batch.batch_key, "sent", statuses[0])
+            close_batch(self.ledger, batch.batch_key, "sent", remote_status=statuses[0])
         else:
-            close_batch(self.ledger, batch.batch_key, "cancelled", statuses[0])
+            close_batch(self.ledger, batch.batch_key, "cancelled", remote_status=statuses[0])
 
     def _tell_cancelled(self, partition: EventPartition) -> None:
         """Every time: whoever is told that it is over would leave these people without a mail."""

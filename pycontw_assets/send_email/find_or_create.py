@@ -28,30 +28,34 @@ class RenderedTemplate(Protocol):
     def text(self) -> str: ...
 
 
-def ensure_list(client: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, name: str) -> str:
+def ensure_list(client: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, *, name: str) -> str:
     """The id of a list by its name, made when there is none."""
 
     def find(wanted: str) -> list[str]:
         return [found.list_id for found in client.find_lists(wanted) if found.name == wanted]
 
-    return find_or_create(ledger, waits, "list", name, find, lambda wanted: client.create_list(wanted).list_id)
+    def create(wanted: str) -> str:
+        return client.create_list(wanted).list_id
+
+    return find_or_create(ledger, waits, kind="list", name=name, find=find, create=create)
 
 
-def ensure_template(client: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, rendered: RenderedTemplate) -> str:
+def ensure_template(client: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, *, rendered: RenderedTemplate) -> str:
     """The id of the template of this very text, made when there is none."""
 
     def find(wanted: str) -> list[str]:
         return [found.template_id for found in client.find_templates(wanted) if found.name == wanted]
 
     def create(wanted: str) -> str:
-        return client.create_template(wanted, rendered.html, rendered.text).template_id
+        return client.create_template(wanted, html=rendered.html, text=rendered.text).template_id
 
-    return find_or_create(ledger, waits, "template", rendered.name, find, create)
+    return find_or_create(ledger, waits, kind="template", name=rendered.name, find=find, create=create)
 
 
 def find_or_create(
     ledger: Ledger,
     waits: WaitPolicy,
+    *,
     kind: str,
     name: str,
     find: Callable[[str], Sequence[str]],
@@ -74,7 +78,7 @@ def find_or_create(
             if not error.outcome_unknown:
                 raise
             remote_id = _look(waits, name, find, twice=True) or create(name)
-    record_remote_id(ledger, kind, name, remote_id)
+    record_remote_id(ledger, kind, name, remote_id=remote_id)
     return remote_id
 
 

@@ -22,7 +22,7 @@ from pycontw_assets.api.client import (
     Reply,
     Unavailable,
 )
-from pycontw_assets.ledger.rate_limits import RateLimiter
+from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets.send_email import klaviyo_records as records
 from pycontw_assets.send_email.klaviyo_records import (
     Campaign,
@@ -76,7 +76,7 @@ class KlaviyoClient:
     def is_test_account(self) -> bool:
         """Also tells whether the key is good for anything."""
         query = {"fields[account]": "test_account"}
-        rows = list(self._pages("read account", "/api/accounts", query, "account"))
+        rows = list(self._pages("read account", "/api/accounts", query, group="account"))
         return any(records.attributes(row).get("test_account") is True for row in rows)
 
     # Lists
@@ -86,16 +86,23 @@ class KlaviyoClient:
         query = {"sort": "created", "fields[list]": "name,created"}
         if name is not None:
             query["filter"] = f"equals(name,{_literal(name)})"
-        return tuple(map(records.mailing_list, self._pages("find lists", "/api/lists", query, "lists")))
+        return tuple(map(records.mailing_list, self._pages("find lists", "/api/lists", query, group="lists")))
 
     def create_list(self, name: str) -> MailingList:
         """Not repeatable: the same name twice makes two lists."""
         attributes = {"name": name, "opt_in_process": "single_opt_in"}
-        return self._create("create list", "/api/lists", "list", attributes, "list creation", records.mailing_list)
+        return self._create(
+            "create list",
+            "/api/lists",
+            kind="list",
+            attributes=attributes,
+            group="list creation",
+            parse=records.mailing_list,
+        )
 
     def list_member_ids(self, list_id: str) -> frozenset[str]:
         path = f"/api/lists/{_segment(list_id)}/relationships/profiles"
-        rows = self._pages("read ids of list members", path, {"page[size]": "100"}, "lists")
+        rows = self._pages("read ids of list members", path, {"page[size]": "100"}, group="lists")
         return frozenset(records.text(row, "id") for row in rows)
 
     def list_members(self, list_id: str, *, details: bool = False) -> tuple[Profile, ...]:
@@ -107,16 +114,16 @@ class KlaviyoClient:
                 "fields[profile]": "email,properties,subscriptions",
                 "additional-fields[profile]": "subscriptions",
             }
-        return tuple(map(records.profile, self._pages("read list members", path, query, "lists")))
+        return tuple(map(records.profile, self._pages("read list members", path, query, group="lists")))
 
     def add_to_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
         """Changes nobody's consent. One unknown id may refuse its whole chunk of a thousand."""
-        self._change_members("POST", "add profiles to list", list_id, profile_ids)
+        self._change_members("POST", "add profiles to list", list_id=list_id, profile_ids=profile_ids)
 
     def remove_from_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
-        self._change_members("DELETE", "remove profiles from list", list_id, profile_ids)
+        self._change_members("DELETE", "remove profiles from list", list_id=list_id, profile_ids=profile_ids)
 
-    def _change_members(self, method: str, operation: str, list_id: str, profile_ids: Iterable[str]) -> None:
+    def _change_members(self, method: str, operation: str, *, list_id: str, profile_ids: Iterable[str]) -> None:
         path = f"/api/lists/{_segment(list_id)}/relationships/profiles"
         rows = [{"type": "profile", "id": profile_id} for profile_id in profile_ids]
         for start in range(0, len(rows), _MEMBERS_PER_CALL):
@@ -144,7 +151,7 @@ class KlaviyoClient:
                 "fields[profile]": "email,subscriptions",
                 "page[size]": str(_ADDRESSES_PER_PAGE),
             }
-            found += map(records.profile, self._pages("find profiles", "/api/profiles", query, "profiles"))
+            found += map(records.profile, self._pages("find profiles", "/api/profiles", query, group="profiles"))
         return tuple(found)
 
     def bulk_import(self, profiles: Mapping[str, Mapping[str, Any]], list_id: str | None = None) -> str:
@@ -167,7 +174,7 @@ class KlaviyoClient:
 
     def bulk_import_errors(self, job_id: str) -> tuple[ImportProblem, ...]:
         path = f"/api/profile-bulk-import-jobs/{_segment(job_id)}/import-errors"
-        rows = self._pages("read errors of bulk import", path, {"page[size]": "100"}, "imports")
+        rows = self._pages("read errors of bulk import", path, {"page[size]": "100"}, group="imports")
         return tuple(map(records.import_problem, rows))
 
     # Templates
@@ -175,12 +182,19 @@ class KlaviyoClient:
     def find_templates(self, name: str) -> tuple[Template, ...]:
         """Oldest first; names are not unique."""
         query = {"filter": f"equals(name,{_literal(name)})", "sort": "created"}
-        return tuple(map(records.template, self._pages("find templates", "/api/templates", query, "templates")))
+        return tuple(map(records.template, self._pages("find templates", "/api/templates", query, group="templates")))
 
-    def create_template(self, name: str, html: str, text: str) -> Template:
+    def create_template(self, name: str, *, html: str, text: str) -> Template:
         """Not repeatable: the same name twice makes two templates."""
         attributes = {"name": name, "editor_type": "CODE", "html": html, "text": text}
-        return self._create("create template", "/api/templates", "template", attributes, "templates", records.template)
+        return self._create(
+            "create template",
+            "/api/templates",
+            kind="template",
+            attributes=attributes,
+            group="templates",
+            parse=records.template,
+        )
 
     def get_template(self, template_id: str) -> Template:
         operation = "read template"
@@ -224,7 +238,14 @@ class KlaviyoClient:
             },
             "campaign-messages": {"data": [message]},
         }
-        return self._create("create campaign", "/api/campaigns", "campaign", attributes, "campaigns", records.campaign)
+        return self._create(
+            "create campaign",
+            "/api/campaigns",
+            kind="campaign",
+            attributes=attributes,
+            group="campaigns",
+            parse=records.campaign,
+        )
 
     def find_campaigns(self, name_contains: str, *, archived: bool = False) -> tuple[Campaign, ...]:
         """Oldest first. The vendor only knows "contains": compare the names yourself.
@@ -237,7 +258,7 @@ class KlaviyoClient:
             "include": "campaign-messages",
             "sort": "created_at",
         }
-        rows = self._pages("find campaigns", "/api/campaigns", query, "campaigns")
+        rows = self._pages("find campaigns", "/api/campaigns", query, group="campaigns")
         return tuple(self._with_message(records.campaign(row)) for row in rows)
 
     def get_campaign(self, campaign_id: str) -> Campaign:
@@ -306,7 +327,7 @@ class KlaviyoClient:
         if campaign.message_id is not None:
             return campaign
         path = f"/api/campaigns/{_segment(campaign.campaign_id)}/campaign-messages"
-        ids = [records.text(row, "id") for row in self._pages("read messages of campaign", path, {}, "campaigns")]
+        ids = [records.text(row, "id") for row in self._pages("read messages of campaign", path, {}, group="campaigns")]
         return replace(campaign, message_id=ids[0] if ids else None)
 
     # What the calls have in common
@@ -337,9 +358,10 @@ class KlaviyoClient:
         except NotFound as error:
             if error.status != _RETIRED:
                 raise
-        raise Misconfigured("Klaviyo", operation, "answered 410: this revision of the interface is retired", _RETIRED)
+        reason = "answered 410: this revision of the interface is retired"
+        raise Misconfigured("Klaviyo", operation, reason, status=_RETIRED)
 
-    def _pages(self, operation: str, path: str, query: Mapping[str, str], group: str) -> Iterator[dict[str, Any]]:
+    def _pages(self, operation: str, path: str, query: Mapping[str, str], *, group: str) -> Iterator[dict[str, Any]]:
         """All rows of a collection. Of the link to the next page only the query is taken, never the host."""
         following: str | None = urlencode(query, quote_via=quote)
         seen: set[str] = set()
@@ -359,6 +381,7 @@ class KlaviyoClient:
         self,
         operation: str,
         path: str,
+        *,
         kind: str,
         attributes: Mapping[str, Any],
         group: str,
@@ -371,7 +394,7 @@ class KlaviyoClient:
             return parse(_resource(operation, reply))
         except Malformed as error:
             reason = f"answered {reply.status}, but {error.reason}"
-        raise Unavailable("Klaviyo", operation, reason, reply.status, outcome_unknown=True)
+        raise Unavailable("Klaviyo", operation, reason, status=reply.status, outcome_unknown=True)
 
     def _act(self, operation: str, path: str, data: Mapping[str, Any], *, repeatable: bool = True) -> None:
         """A command of the campaign family; its answer says nothing that its status does not."""

@@ -7,7 +7,7 @@ every ``repr``. No calls are made here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -30,6 +30,7 @@ class Profile:
     profile_id: str
     email: str | None = field(repr=False)
     can_receive_email: bool | None = None
+    _: KW_ONLY
     consent: str | None = None
     suppressions: tuple[str, ...] = ()
     properties: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
@@ -42,7 +43,7 @@ class Profile:
         return "; ".join(self.suppressions) or self.consent or "suppressed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportJob:
     """``status`` goes queued, processing, complete or cancelled."""
 
@@ -62,7 +63,7 @@ class ImportProblem:
     email: str | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
     template_id: str
     name: str
@@ -70,7 +71,7 @@ class Template:
     text: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
     """``uses_smart_sending`` true means recipients are skipped for good; ``None`` is the vendor's default: true."""
 
@@ -107,8 +108,13 @@ def profile(resource: Mapping[str, Any]) -> Profile:
 
 def import_job(resource: Mapping[str, Any]) -> ImportJob:
     own = attributes(resource)
-    counts = (count(own, name) or 0 for name in ("total_count", "completed_count", "failed_count"))
-    return ImportJob(text(resource, "id"), text(own, "status"), *counts)
+    return ImportJob(
+        job_id=text(resource, "id"),
+        status=text(own, "status"),
+        total=count(own, "total_count") or 0,
+        completed=count(own, "completed_count") or 0,
+        failed=count(own, "failed_count") or 0,
+    )
 
 
 def import_problem(resource: Mapping[str, Any]) -> ImportProblem:
@@ -123,7 +129,12 @@ def import_problem(resource: Mapping[str, Any]) -> ImportProblem:
 
 def template(resource: Mapping[str, Any]) -> Template:
     own = attributes(resource)
-    return Template(text(resource, "id"), _plain(own, "name"), _plain(own, "html"), _plain(own, "text"))
+    return Template(
+        template_id=text(resource, "id"),
+        name=_plain(own, "name"),
+        html=_plain(own, "html"),
+        text=_plain(own, "text"),
+    )
 
 
 def campaign(resource: Mapping[str, Any]) -> Campaign:

@@ -11,7 +11,7 @@ _MOST_REFUSALS = 30  # enough to single out a few; beyond it something else is w
 
 
 def change_members(
-    client: KlaviyoClient, change: Callable[[str, Sequence[str]], None], list_id: str, profile_ids: Collection[str]
+    client: KlaviyoClient, change: Callable[[str, Sequence[str]], None], *, list_id: str, profile_ids: Collection[str]
 ) -> set[str]:
     """Give all of them to ``change``, halving what is refused; the ids that were refused alone.
 

@@ -26,7 +26,7 @@ class Profiles:
 
 
 def ensure_profiles(
-    client: KlaviyoClient, waits: WaitPolicy, holders: Mapping[str, Holder], properties: Mapping[str, str]
+    client: KlaviyoClient, waits: WaitPolicy, holders: Mapping[str, Holder], *, properties: Mapping[str, str]
 ) -> Profiles:
     """Upsert everybody (repeatable: same input, same state). One bad address costs only itself."""
     profiles = Profiles()
@@ -35,7 +35,7 @@ def ensure_profiles(
         keys = sorted(holders)
         for start in range(0, len(keys), _BULK_CHUNK):
             chunk = {key: holders[key] for key in keys[start : start + _BULK_CHUNK]}
-            profiles.found |= _import(client, waits, chunk, properties)
+            profiles.found |= _import(client, waits, chunk, properties=properties)
         remaining = {key: holder for key, holder in holders.items() if key not in profiles.found}
     for key, holder in sorted(remaining.items()):
         try:
@@ -50,7 +50,7 @@ def ensure_profiles(
 
 
 def _import(
-    client: KlaviyoClient, waits: WaitPolicy, holders: Mapping[str, Holder], properties: Mapping[str, str]
+    client: KlaviyoClient, waits: WaitPolicy, holders: Mapping[str, Holder], *, properties: Mapping[str, str]
 ) -> dict[str, Profile]:
     """Whoever the bulk import brought in; the others are tried one by one, which says what is wrong with them."""
     try:

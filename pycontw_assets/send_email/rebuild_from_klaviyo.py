@@ -6,7 +6,6 @@ doubt somebody counts as invited: a mail that is missing can be sent, one that w
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,13 +13,12 @@ from datetime import datetime
 
 from pycontw_assets.ledger.batches import Batch, Invitation
 from pycontw_assets.ledger.tables import BatchState
-from pycontw_assets.records import FAMILIES, EventPartition
+from pycontw_assets.records import EventPartition
+from pycontw_assets.send_email import names
 from pycontw_assets.send_email.campaign import SENT
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
 from pycontw_assets.send_email.wait_policy import WaitPolicy
-
-_HOLDER_LIST = re.compile(rf"pycontw-(\d{{4}})-({'|'.join(FAMILIES)})-(\d+)-ticket-holders")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +40,9 @@ class RebuiltInvitations:
     unknown: tuple[str, ...] = ()
 
 
-def campaign_prefix(edition: str) -> str:
-    return f"pycontw-{edition}-invite-"
-
-
 def find_invitations(client: KlaviyoClient, edition: str) -> list[Campaign]:
     """Every campaign that ever invited people of the edition, archived ones included, oldest first."""
-    prefix = campaign_prefix(edition)
+    prefix = names.campaign_prefix(edition)
     found = (*client.find_campaigns(prefix), *client.find_campaigns(prefix, archived=True))
     return list({c.campaign_id: c for c in found if c.name.startswith(prefix)}.values())
 
@@ -67,19 +61,11 @@ def look_twice(client: KlaviyoClient, waits: WaitPolicy, campaigns: Sequence[Cam
             yield replace(campaign, status=client.get_campaign(campaign.campaign_id).status)
 
 
-def holder_list_partition(name: str) -> EventPartition | None:
-    """The event whose ticket-holder list has this name; the name keeps the event's key whatever it is called now."""
-    match = _HOLDER_LIST.fullmatch(name)
-    if match is None:
-        return None
-    family = next(family for family in FAMILIES if family == match[2])
-    return EventPartition(int(match[3]), match[1], family)
-
-
 def rebuild_invitations(
     edition: str,
     holder_lists: Sequence[HolderList],
     campaigns: Iterable[Campaign],
+    *,
     followed: Collection[str],
     list_names: Mapping[str, str],
     now: datetime,
@@ -99,21 +85,23 @@ def rebuild_invitations(
                 people.setdefault(batch_key, {}).setdefault(address_key, profile)
                 homes.setdefault(batch_key, Counter())[held.partition.key] += held.partition.key in followed
     fallback = min(followed, default=None) or min((held.partition.key for held in holder_lists), default=edition)
-    blank = {key: _blank(key, edition, _most_common(homes.get(key), fallback), now) for key in known.keys() | people}
+    blank = {
+        key: _blank(key, edition, home=_most_common(homes.get(key), fallback), now=now) for key in known.keys() | people
+    }
     batches = [
         _as_sent(blank[key], known[key], list_names) if key in known else _as_unknown(blank[key], people[key])
         for key in sorted(blank.keys() - unsent)
     ]
     return RebuiltInvitations(
-        batches,
-        {key: _invitations(people[key], known.get(key)) for key in people},
-        tuple(sorted(known[key].name for key in unsent)),
-        tuple(batch.batch_key for batch in batches if batch.campaign_id is None and batch.state != "empty"),
+        batches=batches,
+        invitations={key: _invitations(people[key], known.get(key)) for key in people},
+        unsent=tuple(sorted(known[key].name for key in unsent)),
+        unknown=tuple(batch.batch_key for batch in batches if batch.campaign_id is None and batch.state != "empty"),
     )
 
 
 def _batch_key_of(profile: Profile, edition: str) -> str | None:
-    value = profile.properties.get(f"pycontw_{edition}_invite_key")
+    value = profile.properties.get(names.batch_key_property(edition))
     return value if isinstance(value, str) and value else None
 
 
@@ -121,7 +109,7 @@ def _by_batch_key(edition: str, campaigns: Iterable[Campaign]) -> dict[str, Camp
     """One campaign per key: of several, one that was sent speaks for all."""
     found: dict[str, Campaign] = {}
     for campaign in campaigns:
-        key = campaign.name.removeprefix(campaign_prefix(edition)).rpartition("-")[2]
+        key = names.campaign_batch_key(campaign.name, edition)
         if key not in found or found[key].status == "Draft":
             found[key] = campaign
     return found
@@ -132,8 +120,16 @@ def _most_common(homes: Counter[str] | None, fallback: str) -> str:
     return ranked[0][0] if ranked and ranked[0][1] else fallback
 
 
-def _blank(key: str, edition: str, home: str, now: datetime) -> Batch:
-    return Batch(key, edition, home, "rebuilt", "accepted", "unknown", now)
+def _blank(key: str, edition: str, *, home: str, now: datetime) -> Batch:
+    return Batch(
+        batch_key=key,
+        edition=edition,
+        partition_key=home,
+        poll_id="rebuilt",
+        state="accepted",
+        campaign_name="unknown",
+        created_at=now,
+    )
 
 
 def _as_sent(batch: Batch, campaign: Campaign, list_names: Mapping[str, str]) -> Batch:
@@ -182,4 +178,10 @@ def _invitations(people: Mapping[str, Profile], campaign: Campaign | None) -> li
 def _invitation(key: str, profile: Profile, stopped: str | None) -> Invitation:
     barred = "; ".join(profile.suppressions) or profile.consent or "suppressed"
     reason = stopped or (barred if profile.can_receive_email is False else None)
-    return Invitation(key, 1, "unreachable" if reason else "accepted", profile.profile_id, reason)
+    return Invitation(
+        address_key=key,
+        period=1,
+        state="unreachable" if reason else "accepted",
+        profile_id=profile.profile_id,
+        reason=reason,
+    )

@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from string import Template
 from urllib.parse import parse_qs, urlsplit
 
+from pycontw_assets.send_email import names
 from pycontw_assets.send_email.plain_text import Words, read_words
 
 FILE = "invitation.html"
@@ -34,7 +35,7 @@ class InvitationError(ValueError):
     """The invitation cannot be made as its files or links stand; the text says what to change."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvitationTemplate:
     """A finished mail. ``name`` holds the version, and stands in ``html`` and ``text`` as their mark."""
 
@@ -46,7 +47,7 @@ class InvitationTemplate:
     version: str
 
 
-def render_invitation(edition: str, venue_url: str, video_url: str, source: str | None = None) -> InvitationTemplate:
+def render_invitation(edition: str, *, venue_url: str, video_url: str, source: str | None = None) -> InvitationTemplate:
     """The invitation of an edition. ``source`` replaces the text of the packaged file."""
     if not re.fullmatch(r"20[0-9]{2}", edition):
         raise InvitationError("an edition is a year of four digits")
@@ -58,9 +59,16 @@ def render_invitation(edition: str, venue_url: str, video_url: str, source: str 
     page, words = _fill(source, {**values, "reference": ""})
     version = hashlib.sha256("\0".join((words.title, words.preview, words.text, page)).encode()).hexdigest()
     version = version[:_VERSION_LENGTH]
-    reference = f"pycontw-{edition}-invitation-{version}"
+    reference = names.template(edition, version)
     page, words = _fill(source, {**values, "reference": reference})
-    return InvitationTemplate(reference, words.title, words.preview, page, words.text, version)
+    return InvitationTemplate(
+        name=reference,
+        subject=words.title,
+        preview_text=words.preview,
+        html=page,
+        text=words.text,
+        version=version,
+    )
 
 
 def check_video_url(url: str, *, allow_loopback: bool = False) -> None:
@@ -78,8 +86,8 @@ def check_video_url(url: str, *, allow_loopback: bool = False) -> None:
     if host not in _YOUTUBE_HOSTS or parts.username is not None:
         raise InvitationError(f"INVITATION_VIDEO_URL must be on YouTube (youtube.com, youtu.be), not on {host}")
     short = host == "youtu.be" and len(parts.path) > 1
-    record_failures = parts.path == "/watch" and "v" in parse_qs(parts.query)
-    if not (short or record_failures or parts.path.startswith(_YOUTUBE_PATHS)):
+    watch_page = parts.path == "/watch" and "v" in parse_qs(parts.query)
+    if not (short or watch_page or parts.path.startswith(_YOUTUBE_PATHS)):
         raise InvitationError("INVITATION_VIDEO_URL must name one video, stream or playlist")
 
 

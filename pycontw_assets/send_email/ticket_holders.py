@@ -20,20 +20,17 @@ from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.find_or_create import ensure_list
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.list_membership import change_members
+from pycontw_assets.send_email.names import ticket_holder_list, ticket_property
 from pycontw_assets.send_email.profiles import ensure_profiles
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TicketHolderOutcome:
     list_id: str | None = None
     added: int = 0
     removed: int = 0
     refused: int = 0
-
-
-def list_name(partition: EventPartition) -> str:
-    return f"pycontw-{partition.key}-ticket-holders"
 
 
 def list_changes(
@@ -45,6 +42,7 @@ def list_changes(
 
 
 def sync_ticket_holders(
+    *,
     client: KlaviyoClient,
     ledger: Ledger,
     waits: WaitPolicy,
@@ -58,18 +56,21 @@ def sync_ticket_holders(
     if not joining and not leaving:
         return TicketHolderOutcome()
     with exclusive():
-        list_id = ensure_list(client, ledger, waits, list_name(partition))
-    profiles = ensure_profiles(client, waits, joining, {f"pycontw_{partition.edition}_ticket": partition.family})
+        list_id = ensure_list(client, ledger, waits, name=ticket_holder_list(partition))
+    profiles = ensure_profiles(
+        client, waits, joining, properties={ticket_property(partition.edition): partition.family}
+    )
     ids = {key: profile.profile_id for key, profile in profiles.found.items()}
     intend_members(ledger, partition.key, {**ids, **dict.fromkeys(profiles.refused)})
     try:
-        unknown = change_members(client, client.add_to_list, list_id, set(ids.values()))
-        change_members(client, client.remove_from_list, list_id, {gone for gone in leaving.values() if gone})
+        unknown = change_members(client, client.add_to_list, list_id=list_id, profile_ids=set(ids.values()))
+        gone = {profile_id for profile_id in leaving.values() if profile_id}
+        change_members(client, client.remove_from_list, list_id=list_id, profile_ids=gone)
     except NotFound:  # somebody deleted the list: the next poll makes it again, for everybody
-        record_remote_id(ledger, "list", list_name(partition), None)
+        record_remote_id(ledger, "list", ticket_holder_list(partition), remote_id=None)
         forget_members(ledger, partition.key, list_members(ledger, partition.key))
         raise
     added = {key for key, profile_id in ids.items() if profile_id not in unknown}
     confirm_members(ledger, partition.key, added | set(profiles.refused))
     forget_members(ledger, partition.key, leaving)
-    return TicketHolderOutcome(list_id, len(added), len(leaving), len(profiles.refused))
+    return TicketHolderOutcome(list_id=list_id, added=len(added), removed=len(leaving), refused=len(profiles.refused))

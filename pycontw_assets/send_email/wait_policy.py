@@ -13,6 +13,7 @@ class WaitPolicy:
     """Seconds to be patient within one run; what is not done by then goes on in the next poll.
 
     ``draft_apart``: two reads that far apart must both say ``Draft`` before a send in doubt is repeated.
+    ``lock``: how long to wait for another process at the same work.
     ``hidden``: how long a batch waits for members that do not show on its list.
     ``pool_rest``: how long a list of the pool stays idle after its campaign ended.
     """
@@ -23,6 +24,7 @@ class WaitPolicy:
     follow: float = 20
     second_look: float = 5
     draft_apart: float = 60
+    lock: float = 120
     hidden: timedelta = timedelta(hours=1)
     pool_rest: timedelta = timedelta(hours=1)
     sleep: Callable[[float], None] = time.sleep

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pycontw_assets.vault.vault import Stored, VaultError
+from pycontw_assets.vault.object_store import SUFFIX, Stored, VaultError
 
 if TYPE_CHECKING:
     from google.api_core.retry import Retry
@@ -75,7 +75,7 @@ class BucketStore:
 
     def names(self) -> list[str]:
         with self._told("the bucket could not be listed"):
-            return [name.removeprefix(self._prefix) for name in self._list("") if name.endswith(".orders")]
+            return [name.removeprefix(self._prefix) for name in self._list("") if name.endswith(SUFFIX)]
 
     def _list(self, name: str) -> list[str]:
         blobs = self._bucket.list_blobs(prefix=self._prefix + name, delimiter="/", timeout=_TIMEOUTS, retry=self._retry)

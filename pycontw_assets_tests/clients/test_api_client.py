@@ -23,7 +23,7 @@ from pycontw_assets.api.client import (
     TooLarge,
     Unavailable,
 )
-from pycontw_assets.ledger.rate_limits import RateLimiter
+from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets_tests.clients.conftest import FakeTime
 from pycontw_assets_tests.clients.scripted_server import HTML, RESET, Answer, ScriptedServer
 

@@ -90,7 +90,10 @@ CALLS: dict[str, tuple[Callable[[KlaviyoClient], Any], Any]] = {
     ),
     "bulk_import_errors": (lambda client: client.bulk_import_errors("J1"), page()),
     "find_templates": (lambda client: client.find_templates("invitation-v1"), page()),
-    "create_template": (lambda client: client.create_template("v1", "<p>", "text"), one("template", "T1", name="v1")),
+    "create_template": (
+        lambda client: client.create_template("v1", html="<p>", text="text"),
+        one("template", "T1", name="v1"),
+    ),
     "get_template": (lambda client: client.get_template("T1"), one("template", "T1", name="v1", html="<p>")),
     "create_campaign": (lambda client: client.create_campaign(**DRAFT), {"data": campaign_reply()}),
     "create_campaign later": (
@@ -290,7 +293,7 @@ def test_an_upsert_tells_whether_mail_can_reach_the_profile(server, client):
     state = marketing(can_receive_email_marketing=False, consent="UNSUBSCRIBED", suppression=suppression)
     server.will_answer(Answer(201, one("profile", "P1", email=ADDRESS, subscriptions=state)))
     profile = client.upsert_profile(ADDRESS, {"pycontw_2031_ticket": "individual"})
-    assert profile == Profile("P1", ADDRESS, False, "UNSUBSCRIBED", ("HARD_BOUNCE", "UNSUBSCRIBE"))
+    assert profile == Profile("P1", ADDRESS, False, consent="UNSUBSCRIBED", suppressions=("HARD_BOUNCE", "UNSUBSCRIBE"))
     attributes = {"email": ADDRESS, "properties": {"pycontw_2031_ticket": "individual"}}
     assert server.received[0].json == {"data": {"type": "profile", "attributes": attributes}}
     assert server.received[0].query == {"additional-fields[profile]": "subscriptions"}
@@ -335,7 +338,7 @@ def test_a_bulk_import_sends_addresses_and_properties_to_the_list(server, client
 
 def test_a_bulk_import_is_followed_by_its_job(server, client):
     server.will_answer(CALLS["bulk_import_job"][1])
-    assert client.bulk_import_job("J1") == ImportJob("J1", "complete", total=3, completed=0, failed=1)
+    assert client.bulk_import_job("J1") == ImportJob(job_id="J1", status="complete", total=3, completed=0, failed=1)
 
 
 @pytest.mark.parametrize(
@@ -361,13 +364,15 @@ def test_what_a_bulk_import_refused_names_the_address_where_it_can(server, clien
 
 def test_templates_are_found_by_name_and_null_text_is_empty(server, client):
     server.will_answer(page(resource("template", "T1", name="v1", html="<p>", text=None)))
-    assert client.find_templates("v1") == (Template("T1", "v1", "<p>", ""),)
+    assert client.find_templates("v1") == (Template(template_id="T1", name="v1", html="<p>", text=""),)
     assert server.received[0].query == {"filter": 'equals(name,"v1")', "sort": "created"}
 
 
 def test_a_template_is_created_as_plain_html(server, client):
     server.will_answer(Answer(201, one("template", "T1", name="v1", html="<p>", text="t")))
-    assert client.create_template("v1", "<p>", "t") == Template("T1", "v1", "<p>", "t")
+    assert client.create_template("v1", html="<p>", text="t") == Template(
+        template_id="T1", name="v1", html="<p>", text="t"
+    )
     attributes = {"name": "v1", "editor_type": "CODE", "html": "<p>", "text": "t"}
     assert server.received[0].json == {"data": {"type": "template", "attributes": attributes}}
 
@@ -385,7 +390,16 @@ def test_a_campaign_never_skips_anybody_by_smart_sending(server, client):
     """Misspelt, the option is ignored and the vendor's default stays: skipped for good."""
     server.will_answer(Answer(201, {"data": campaign_reply()}))
     campaign = client.create_campaign(**DRAFT)
-    assert campaign == Campaign(CAMPAIGN, DRAFT["name"], "Draft", NOON, MESSAGE, (LIST,), (), False)
+    assert campaign == Campaign(
+        campaign_id=CAMPAIGN,
+        name=DRAFT["name"],
+        status="Draft",
+        created_at=NOON,
+        message_id=MESSAGE,
+        included_lists=(LIST,),
+        excluded_lists=(),
+        uses_smart_sending=False,
+    )
     data = server.received[0].json["data"]
     (message,) = data["attributes"].pop("campaign-messages")["data"]
     assert data["type"] == "campaign"
@@ -463,7 +477,7 @@ def test_a_template_is_assigned_to_the_message(server, client):
 def test_a_message_without_template_has_none(server, client):
     server.will_answer({"data": None, "links": {}}, one("template", "T9", name="v1", html="<p>", text=None))
     assert client.message_template(MESSAGE) is None
-    assert client.message_template(MESSAGE) == Template("T9", "v1", "<p>", "")
+    assert client.message_template(MESSAGE) == Template(template_id="T9", name="v1", html="<p>", text="")
 
 
 @pytest.mark.parametrize("body", [[], {}, {"data": []}, {"links": {}}])

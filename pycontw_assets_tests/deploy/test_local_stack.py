@@ -58,7 +58,7 @@ def test_a_new_folder_becomes_ours_and_stays_it(tmp_path: Path) -> None:
 def test_a_stack_ends_whatever_bears_its_mark_and_nothing_else(tmp_path: Path) -> None:
     mine, other = tmp_path / "mine", tmp_path / "other"
     nap = [sys.executable, "-c", "import time; time.sleep(600)"]  # longer than anybody waits for an end
-    started = [Process("nap", nap, {MARK: str(home)}, tmp_path) for home in (mine, other)]
+    started = [Process("nap", nap, {MARK: str(home)}, folder=tmp_path) for home in (mine, other)]
     try:
         while len(belonging_to(mine)) + len(belonging_to(other)) < len(started):  # a new process shows its own late
             time.sleep(0.01)

@@ -1,1 +1,1 @@
-"""Stand-ins that behave: they keep state, answer late, refuse, lose replies. No expectations live here."""
+"""Fakes with behaviour: they keep state, answer late, refuse calls and lose replies. They hold no expectations."""

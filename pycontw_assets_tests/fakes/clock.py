@@ -1,4 +1,4 @@
-"""A clock that only sleeping moves."""
+"""A clock that only ``sleep`` and ``advance`` move."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kills a step before or after any call it makes, as ``kill -9`` would: nothing of it runs on."""
+"""Kill a step before or after any of its calls, as ``kill -9`` would: nothing of the step runs on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pycontw_assets.ledger.ledger import Ledger
 
 
 class Killed(BaseException):
-    """Not an ``Exception``: no handler of the code under test may survive it."""
+    """The kill. It is no ``Exception``, so no handler of the code under test catches it."""
 
 
 class Fuse:
-    """Counts the moments before and after every call; blows at the one given. ``None``: never."""
+    """Count the moments before and after every call, and blow at number ``blows_at``; ``None`` means never."""
 
     def __init__(self, blows_at: int | None = None) -> None:
         self.moments = 0
@@ -30,15 +30,15 @@ class Fuse:
 
 
 class Fused:
-    """``target`` with a fuse around each of its methods."""
+    """A ``target`` with a fuse around each of its methods."""
 
     def __init__(self, target: Any, fuse: Fuse) -> None:
         self._target = target
         self._fuse = fuse
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._target, name)
-        return found if not callable(found) or name == "clock" else self._guard(found)
+        member = getattr(self._target, name)
+        return member if not callable(member) or name == "clock" else self._guard(member)
 
     def _guard(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **details: Any) -> Any:
@@ -51,7 +51,7 @@ class Fused:
 
 
 def fused_ledger(ledger: Ledger, fuse: Fuse) -> Ledger:
-    """The same ledger with a fuse around each of its transactions."""
+    """Return the same ledger with a fuse around each of its transactions."""
     fused = copy.copy(ledger)
     fused.engine = cast(sa.Engine, _FusedEngine(ledger.engine, fuse))
     return fused

@@ -1,4 +1,4 @@
-"""A guest list in memory, with the client's methods: append, overwrite, read, each of which can go wrong."""
+"""A guest list in memory with the client's methods: add, overwrite and read. Each of them can fail."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 
 from pycontw_assets.api.client import Refused
 from pycontw_assets.authorize.gather_client import GuestList
-from pycontw_assets_tests.fakes.troubles import Problems
+from pycontw_assets_tests.fakes.faults import CallFaults
 
 
 class FakeGather:
-    """``entries`` is the truth. ``refused`` addresses make a call fail; ``ignored`` ones change nothing."""
+    """``entries`` is the true list. ``refused`` addresses make a call fail; ``ignored`` addresses change nothing."""
 
     def __init__(self, entries: Mapping[str, Any] | None = None) -> None:
         self.entries: dict[str, Any] = dict(entries or {})
         self.refused: set[str] = set()
         self.ignored: set[str] = set()
-        self.stale_reads = 0  # so many reads still show the list as it was before the last write
-        self.reads_as: list[GuestList] = []  # answers given instead of the truth, first one first
-        self.troubles = Problems("Gather")
+        self.stale_reads = 0  # this many reads still show the list before the last write
+        self.reads_as: list[GuestList] = []  # answers that replace the true list, oldest first
+        self.faults = CallFaults("Gather")
         self._before_write: dict[str, Any] | None = None
         self._stale_left = 0
 
     @property
     def calls(self) -> Any:
-        return self.troubles.calls
+        return self.faults.calls
 
     def read(self) -> GuestList:
-        return self.troubles.run("read", self._read)
+        return self.faults.run("read", self._read)
 
     def add(self, entries: Mapping[str, Any]) -> None:
-        self.troubles.run("add", lambda: self._add(entries))
+        self.faults.run("add", lambda: self._add(entries))
 
     def overwrite(self, entries: Mapping[str, Any]) -> None:
-        self.troubles.run("overwrite", lambda: self._overwrite(entries))
+        self.faults.run("overwrite", lambda: self._overwrite(entries))
 
     def _read(self) -> GuestList:
         if self.reads_as:
@@ -47,7 +47,7 @@ class FakeGather:
 
     def _add(self, entries: Mapping[str, Any]) -> None:
         if self.refused & entries.keys():
-            raise Refused("Gather", "add guests", "answered 400", 400)
+            raise Refused("Gather", "add guests", "answered 400", status=400)
         self._remember()
         self.entries |= {address: item for address, item in entries.items() if address not in self.ignored}
 

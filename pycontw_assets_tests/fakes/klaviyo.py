@@ -1,21 +1,21 @@
 """Klaviyo's lists, profiles, templates and campaigns in memory, with the client's methods.
 
-It is the worst Klaviyo the contract allows: names are not unique, a second send mails again, indexes lag, a
-campaign's recipients are whoever is on its list when it leaves. ``mailed`` is what arrived in people's inboxes.
+It is the worst Klaviyo that the contract allows: names are not unique, a second send mails again, and indexes lag. A
+campaign goes to the members that its list has when the mails leave. ``mailed`` counts the received mails by address.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Any
 
 from pycontw_assets.api.client import NotFound, Refused
 from pycontw_assets.send_email.klaviyo_records import Campaign, ImportJob, ImportProblem, MailingList, Profile, Template
-from pycontw_assets_tests.fakes.troubles import Problems
+from pycontw_assets_tests.fakes.faults import CallFaults
 
 
 @dataclass
@@ -33,23 +33,23 @@ class _Campaign:
     reads_until_sent: int = 0
     reads_until_draft: int = 0
     job: str | None = None
-    fixed: list[str] | None = None  # addresses, where they are fixed when the sending is taken over
+    fixed: list[str] | None = None  # addresses, if the recipients are fixed when Klaviyo accepts the sending
 
 
 class FakeKlaviyo:
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self.clock = clock
-        self.troubles = Problems("Klaviyo")
+        self.faults = CallFaults("Klaviyo")
         self.mailed: Counter[str] = Counter()
-        self.invalid: set[str] = set()  # addresses it refuses
-        self.suppressed: set[str] = set()  # addresses it never mails
+        self.invalid: set[str] = set()  # addresses that it refuses
+        self.suppressed: set[str] = set()  # addresses that it never mails
         self.deleted_profiles: set[str] = set()
         self.member_lag = 0  # reads of a list until an addition shows
         self.campaign_lag = 0  # searches until a new campaign is found
-        self.fixes_late = True  # recipients are whoever is on the list when the mails leave
+        self.fixes_late = True  # recipients are the members of the list when the mails leave
         self.status_lag = 0  # reads of a campaign until it is sent
-        self.draft_lag = 0  # reads of a campaign that was taken back until it shows as a draft
-        self.ends_as: str | None = None  # what campaigns end as instead of "Sent"
+        self.draft_lag = 0  # reads of a reverted campaign until it shows as a draft
+        self.ends_as: str | None = None  # the last status of campaigns instead of "Sent"
         self.lists: dict[str, _List] = {}
         self.addresses: dict[str, str] = {}  # profile id -> address
         self.properties: dict[str, dict[str, Any]] = {}
@@ -59,11 +59,11 @@ class FakeKlaviyo:
 
     @property
     def calls(self) -> Counter[str]:
-        return self.troubles.calls
+        return self.faults.calls
 
     def members(self, name: str) -> set[str]:
-        """Addresses on all lists of that name, whether they show yet or not."""
-        return {self.addresses[p] for found in self.lists.values() if found.name == name for p in found.members}
+        """Return the addresses on all lists with this name, whether they show yet or not."""
+        return {self.addresses[p] for x in self.lists.values() if x.name == name for p in x.members}
 
     # -- lists ------------------------------------------------------------------------------------
 
@@ -117,10 +117,10 @@ class FakeKlaviyo:
         return self._run("upsert_profile", lambda: self._upsert(email, properties))
 
     def find_profiles(self, emails: Iterable[str]) -> tuple[Profile, ...]:
-        wanted = {email.lower() for email in emails}
+        searched = {email.lower() for email in emails}
         return self._run(
             "find_profiles",
-            lambda: tuple(self._profile(i, email) for i, email in self.addresses.items() if email in wanted),
+            lambda: tuple(self._profile(i, email) for i, email in self.addresses.items() if email in searched),
         )
 
     def bulk_import(self, profiles: Mapping[str, Mapping[str, Any]]) -> str:
@@ -133,7 +133,9 @@ class FakeKlaviyo:
         return self._run("bulk_import", start)
 
     def bulk_import_job(self, job_id: str) -> ImportJob:
-        return self._run("bulk_import_job", lambda: ImportJob(job_id, "complete", 0, 0, 0))
+        return self._run(
+            "bulk_import_job", lambda: ImportJob(job_id=job_id, status="complete", total=0, completed=0, failed=0)
+        )
 
     def bulk_import_errors(self, job_id: str) -> tuple[ImportProblem, ...]:
         return self._run("bulk_import_errors", lambda: tuple(ImportProblem("invalid", None, e) for e in self.invalid))
@@ -141,27 +143,29 @@ class FakeKlaviyo:
     def _upsert(self, email: str, properties: Mapping[str, Any]) -> Profile:
         address = email.lower()
         if address in self.invalid:
-            raise Refused("Klaviyo", "create or update profile", "answered 400", 400)
-        known = [i for i, found in self.addresses.items() if found == address and i not in self.deleted_profiles]
-        profile_id = known[0] if known else self._id("P")
+            raise Refused("Klaviyo", "create or update profile", "answered 400", status=400)
+        same = [i for i, stored in self.addresses.items() if stored == address and i not in self.deleted_profiles]
+        profile_id = same[0] if same else self._id("P")
         self.addresses[profile_id] = address
         self.properties.setdefault(address, {}).update(properties)
         return self._profile(profile_id, address)
 
     def _profile(self, profile_id: str, email: str) -> Profile:
-        barred = email in self.suppressed
-        return Profile(profile_id, email, not barred, None, ("HARD_BOUNCE",) if barred else ())
+        suppressions = ("HARD_BOUNCE",) if email in self.suppressed else ()
+        return Profile(
+            profile_id=profile_id, email=email, can_receive_email=not suppressions, suppressions=suppressions
+        )
 
     # -- templates --------------------------------------------------------------------------------
 
     def find_templates(self, name: str) -> tuple[Template, ...]:
         return self._run("find_templates", lambda: tuple(t for t in self.templates.values() if t.name == name))
 
-    def create_template(self, name: str, html: str, text: str) -> Template:
+    def create_template(self, name: str, *, html: str, text: str) -> Template:
         def create() -> Template:
-            made = Template(self._id("T"), name, html, text)
-            self.templates[made.template_id] = made
-            return made
+            template = Template(template_id=self._id("T"), name=name, html=html, text=text)
+            self.templates[template.template_id] = template
+            return template
 
         return self._run("create_template", create)
 
@@ -170,9 +174,19 @@ class FakeKlaviyo:
     def create_campaign(self, *, name: str, list_id: str, send_at: datetime | None = None, **_: str) -> Campaign:
         def create() -> Campaign:
             campaign_id, message_id = self._id("C"), self._id("M")
-            made = Campaign(campaign_id, name, "Draft", self.clock(), message_id, (list_id,), (), False, send_at)
-            self.campaigns[campaign_id] = _Campaign(made, message_id, self.campaign_lag)
-            return made
+            campaign = Campaign(
+                campaign_id=campaign_id,
+                name=name,
+                status="Draft",
+                created_at=self.clock(),
+                message_id=message_id,
+                included_lists=(list_id,),
+                excluded_lists=(),
+                uses_smart_sending=False,
+                send_at=send_at,
+            )
+            self.campaigns[campaign_id] = _Campaign(campaign, message_id, self.campaign_lag)
+            return campaign
 
         return self._run("create_campaign", create)
 
@@ -191,7 +205,7 @@ class FakeKlaviyo:
     def delete_campaign(self, campaign_id: str) -> None:
         def delete() -> None:
             if campaign_id in self.campaigns and self._campaign(campaign_id).job:
-                raise Refused("Klaviyo", "delete campaign", "answered 409", 409)
+                raise Refused("Klaviyo", "delete campaign", "answered 409", status=409)
             self.campaigns.pop(campaign_id, None)
 
         self._run("delete_campaign", delete)
@@ -199,7 +213,7 @@ class FakeKlaviyo:
     def assign_template(self, message_id: str, template_id: str) -> None:
         def assign() -> None:
             if template_id not in self.templates:
-                raise NotFound("Klaviyo", "assign template", "answered 404", 404)
+                raise NotFound("Klaviyo", "assign template", "answered 404", status=404)
             self._by_message(message_id).template = self.templates[template_id]
 
         self._run("assign_template", assign)
@@ -221,7 +235,7 @@ class FakeKlaviyo:
             campaign = self._campaign(campaign_id)
             send_at = campaign.record.send_at
             if send_at is not None and send_at <= self.clock():
-                raise Refused("Klaviyo", "send campaign", "answered 400", 400)
+                raise Refused("Klaviyo", "send campaign", "answered 400", status=400)
             campaign.job = "queued"
             campaign.fixed = self._recipients(campaign)
             campaign.reads_until_sent = self.status_lag
@@ -234,9 +248,9 @@ class FakeKlaviyo:
         def revert() -> None:
             campaign = self._campaign(campaign_id)
             if campaign.job is None:
-                raise NotFound("Klaviyo", "take sending back", "answered 404", 404)
+                raise NotFound("Klaviyo", "take sending back", "answered 404", status=404)
             if self._current(campaign).status != "Scheduled":
-                raise Refused("Klaviyo", "take sending back", "answered 409", 409)
+                raise Refused("Klaviyo", "take sending back", "answered 409", status=409)
             campaign.job = campaign.fixed = None
             campaign.reads_until_draft = self.draft_lag
 
@@ -246,7 +260,7 @@ class FakeKlaviyo:
         return self._run("send_job", lambda: self._campaign(campaign_id).job)
 
     def _current(self, campaign: _Campaign, *, reading: bool = False) -> Campaign:
-        """Its status now. A scheduled campaign leaves when somebody looks after its time."""
+        """Return the campaign with its present status. A scheduled campaign leaves at the first read after its time."""
         send_at = campaign.record.send_at
         if campaign.job == "queued" and send_at is not None and send_at <= self.clock():
             self._deliver(campaign)
@@ -262,11 +276,7 @@ class FakeKlaviyo:
             status = "Sending"
         else:
             status = campaign.job
-        record = campaign.record
-        return Campaign(
-            record.campaign_id, record.name, status, record.created_at, record.message_id,
-            record.included_lists, record.excluded_lists, record.uses_smart_sending, record.send_at,
-        )  # fmt: skip
+        return replace(campaign.record, status=status)
 
     def _deliver(self, campaign: _Campaign) -> None:
         recipients = self._recipients(campaign) if self.fixes_late else campaign.fixed or []
@@ -275,34 +285,34 @@ class FakeKlaviyo:
             self.mailed.update(recipients)
 
     def _recipients(self, campaign: _Campaign) -> list[str]:
-        """Everybody on the list, whether the member index shows them or not."""
+        """Return all members of the lists, whether the index shows them or not."""
         members = [p for i in campaign.record.included_lists if i in self.lists for p in self.lists[i].members]
         return sorted({self.addresses[p] for p in members} - self.suppressed)
 
     # -- plumbing ---------------------------------------------------------------------------------
 
     def _run(self, call: str, action: Callable[[], Any]) -> Any:
-        return self.troubles.run(call, action)
+        return self.faults.run(call, action)
 
     def _id(self, prefix: str) -> str:
         return f"{prefix}{next(self._numbers):04d}"
 
     def _list(self, list_id: str) -> _List:
         if list_id not in self.lists:
-            raise NotFound("Klaviyo", "list", "answered 404", 404)
+            raise NotFound("Klaviyo", "list", "answered 404", status=404)
         return self.lists[list_id]
 
     def _refuse_unknown(self, profile_ids: Iterable[str]) -> None:
         if set(profile_ids) - self.addresses.keys() or set(profile_ids) & self.deleted_profiles:
-            raise NotFound("Klaviyo", "change list", "answered 404", 404)
+            raise NotFound("Klaviyo", "change list", "answered 404", status=404)
 
     def _campaign(self, campaign_id: str) -> _Campaign:
         if campaign_id not in self.campaigns:
-            raise NotFound("Klaviyo", "campaign", "answered 404", 404)
+            raise NotFound("Klaviyo", "campaign", "answered 404", status=404)
         return self.campaigns[campaign_id]
 
     def _by_message(self, message_id: str) -> _Campaign:
         for campaign in self.campaigns.values():
             if campaign.message_id == message_id:
                 return campaign
-        raise NotFound("Klaviyo", "message", "answered 404", 404)
+        raise NotFound("Klaviyo", "message", "answered 404", status=404)

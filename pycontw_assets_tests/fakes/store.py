@@ -1,8 +1,8 @@
-"""Objects of the vault in a dict, for hundreds of examples."""
+"""Objects of the vault in a dict, fast enough for hundreds of examples."""
 
 from __future__ import annotations
 
-from pycontw_assets.vault.vault import Stored
+from pycontw_assets.vault.object_store import Stored
 
 
 class MemoryStore:

@@ -13,14 +13,23 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pycontw_assets.authorize.guest_list import guests_lacking
-from pycontw_assets.ledger import pool_lists
-from pycontw_assets.orchestration.resources import Services
-from pycontw_assets.orchestration.vault_retention import is_purged
-from pycontw_assets.people import erased_ids, invitations_of, memberships_of, spans_of
-from pycontw_assets.rate_limits import slots
-from pycontw_assets.restoration import has_begun
-from pycontw_assets.sales import Counts, Sales
+from pycontw_assets.alerts.unreachable import unreachable_buyers
+from pycontw_assets.ledger.batches import cancelled_batches, get_batch, invitations_in, unfinished_batches
+from pycontw_assets.ledger.events import is_purged, known_events
+from pycontw_assets.ledger.grants import grants_without_ticket
+from pycontw_assets.ledger.guest_lists import guest_list_state, has_space_changed
+from pycontw_assets.ledger.lists import list_members, unconfirmed_members
+from pycontw_assets.ledger.locks import LockName, lock_owner
+from pycontw_assets.ledger.people import erased_ids, invitations_of, memberships_of, periods_of
+from pycontw_assets.ledger.polls import last_poll, news_since, recorded_holders
+from pycontw_assets.ledger.problems import open_problems, sent_alerts
+from pycontw_assets.ledger.remote_ids import remembered_id
+from pycontw_assets.ledger.restoration import beginning, has_begun
+from pycontw_assets.ledger.sales import Counts, edition_before, last_report_day, sales_by_day
+from pycontw_assets.ledger.tables import meta, pool_lists, rate_slots, stale_events
+from pycontw_assets.ledger.unreachable import last_search, unreachable_in
+from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.sandbox.oracle import Finding, verdict
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
@@ -39,6 +48,7 @@ OLD, OVER, RESERVED, CORPORATE, INDIVIDUAL, EARLY = (
     "2031-individual-90006",
 )
 PEOPLE = people()
+STATES = {"waived": "assumed", "adopted": "marked"}
 # The open batch, the scheduled one, and those whose way was cut short before anybody set out to invite them.
 TO_BE_MAILED = {"berta", "bruno", "anna", "anton", "paul", "quentin", "nora", "jana"}
 # Not on the guest list when the dump was taken: refused, in quarantine, and let in while the step was switched off.
@@ -71,6 +81,24 @@ NEVER = {
 def key_of(name: str) -> str:
     """The pseudonym in the dump: plain SHA-256, however it is made today."""
     return hashlib.sha256(PEOPLE[name].address.encode()).hexdigest()
+
+
+def renamed(rows: list[list[Any]]) -> list[list[Any]]:
+    """Grants or invitations as the dump has them, with the states of today."""
+    return [[STATES.get(value, value) if isinstance(value, str) else value for value in row] for row in rows]
+
+
+def renamed_batch(row: dict[str, Any]) -> dict[str, Any]:
+    """What the batches of people that were marked as invited are called today."""
+    if row["poll_id"] != "adopted":
+        return {}
+    return {"poll_id": "marked", "campaign_name": "marked", "partition_key": f"{row['edition']}-marked"}
+
+
+def note(name: str) -> str:
+    """A note of the old key-value table."""
+    [text] = [row["value"] for row in rows_of("meta") if row["name"] == name]
+    return str(text)
 
 
 def in_seconds(value: Any) -> Any:
@@ -115,38 +143,39 @@ def addresses(names: Iterable[str]) -> set[str]:
 def check_facts(services: Services) -> None:
     """Everything the older version knew is still known. Reads only."""
     ledger = services.ledger
-    assert {partition.key for partition in ledger.known_events().values()} == {
+    assert {partition.key for partition in known_events(ledger).values()} == {
         OLD, OVER, RESERVED, CORPORATE, INDIVIDUAL, EARLY,
     }  # fmt: skip
     assert has_begun(ledger, "2030")
     assert has_begun(ledger, EDITION)
-    assert ledger.noted("beginning of 2030") == ledger.noted(f"beginning of {EDITION}") == "new"
+    assert beginning(ledger, "2030") == beginning(ledger, EDITION) == "new"
     check_people(services)
     check_lasting_facts(services)
     check_guest_list(services)
     check_batches(services)
     check_polls(services)
-    check_alarms(services)
+    check_alerts(services)
+    check_identity_alone_is_left(services)
     check_vault(services)
 
 
 def check_people(services: Services) -> None:
     """Grants and invitations of every person, in every state."""
     for name, person in PEOPLE.items():
-        spans = [[span.edition, span.span, span.state, span.ours] for span in spans_of(services.ledger, key_of(name))]
-        assert spans == person.grants, name
+        periods = [[p.edition, p.period, p.state, p.added_by_us] for p in periods_of(services.ledger, key_of(name))]
+        assert periods == renamed(person.grants), name
         invited = invitations_of(services.ledger, key_of(name))
-        assert [[i.edition, i.span, i.state, i.batch_state] for i in invited] == person.invitations, name
+        assert [[i.edition, i.period, i.state, i.batch_state] for i in invited] == renamed(person.invitations), name
     for row in rows_of("invitations"):
         [invitation] = [
-            i for i in services.ledger.invitations_of(row["batch_key"]) if i.address_key == row["address_key"]
+            i for i in invitations_in(services.ledger, row["batch_key"]) if i.address_key == row["address_key"]
         ]
         assert (invitation.reason, invitation.profile_id) == (row["reason"], row["profile_id"])
-    [paul] = spans_of(services.ledger, key_of("paul"))
+    [paul] = periods_of(services.ledger, key_of("paul"))
     assert paul.attempts == 2
     assert paul.retry_at is not None
     assert paul.retry_at > taken_at()
-    [lena] = spans_of(services.ledger, key_of("lena"))
+    [lena] = periods_of(services.ledger, key_of("lena"))
     assert lena.attempts == 1
     reasons = {name: invitations_of(services.ledger, key_of(name))[-1].reason for name in ("xaver", "kim", "zoe")}
     assert reasons == {
@@ -155,7 +184,7 @@ def check_people(services: Services) -> None:
         "zoe": "Cancelled: Billing Limit",
     }
     assert memberships_of(services.ledger, key_of("kim")) == {EARLY: None}
-    assert services.ledger.joining_of(EARLY) == {key_of("jana")}
+    assert unconfirmed_members(services.ledger, EARLY) == {key_of("jana")}
 
 
 def check_lasting_facts(services: Services) -> None:
@@ -163,50 +192,57 @@ def check_lasting_facts(services: Services) -> None:
     ledger = services.ledger
     assert erased_ids(ledger, CORPORATE) == {700121}
     assert erased_ids(ledger, INDIVIDUAL) == {700128}
-    assert [key for key in (OLD, OVER, RESERVED, CORPORATE) if is_purged(services, key)] == [OLD, OVER]
-    assert Sales(ledger).edition_before(EDITION) == "2030"
-    assert Sales(ledger).days("2030") == {date(2027, 3, 1): {("individual", "Regular 一般票"): Counts(2, 2)}}
-    days = Sales(ledger).days(EDITION)
+    assert [key for key in (OLD, OVER, RESERVED, CORPORATE) if is_purged(ledger, key)] == [OLD, OVER]
+    assert edition_before(ledger, EDITION) == "2030"
+    assert sales_by_day(ledger, "2030") == {date(2027, 3, 1): {("individual", "Regular 一般票"): Counts(2, 2)}}
+    days = sales_by_day(ledger, EDITION)
     assert list(days) == [date(2027, 3, 3), date(2027, 4, 12), date(2027, 4, 13)]
     assert days[date(2027, 4, 13)]["corporate", "Corporate 企業票"] == Counts(3, 3, 1, 1)
-    assert (ledger.noted("sales told") or "") >= "2027-04-13"
+    last_report = last_report_day(ledger, "sales")
+    assert last_report is not None
+    assert last_report >= date(2027, 4, 13)
     for row in rows_of("remote_ids"):
-        assert ledger.remote_id(row["kind"], row["name"]) == row["remote_id"]
+        assert remembered_id(ledger, row["kind"], row["name"]) == row["remote_id"]
 
 
 def check_guest_list(services: Services) -> None:
     """What is remembered of the list in Gather: its space, size, doubt and what it lacked."""
     ledger = services.ledger
-    assert ledger.noted("guest list of") == "a838fdae631fe4954fa48b20654270e29a0f21acc6ed9a32cab3046ed7d4cbbd"
-    assert ledger.noted("guest list size") == "29"
-    asked, _, asker = (ledger.noted("guest list doubted") or "").partition(" ")
-    assert asked == "3"
-    assert asker.startswith("20270413T0351")
-    assert guests_lacking(ledger) == 20
-    assert ledger.lapsed_grants(EDITION) == {}, "an event is unread: nobody's loss of a ticket is certain"
-    assert ledger.lease_owner("gather guest list") == "elsewhere~00000000~pid:[1]/4711/00000000-1/0badcafe"
+    state = guest_list_state(ledger)
+    assert state.space_digest == "a838fdae631fe4954fa48b20654270e29a0f21acc6ed9a32cab3046ed7d4cbbd"
+    assert not has_space_changed(ledger, services.settings.gather_space_id)
+    assert state.size == 29
+    assert state.doubted_size == 3
+    assert state.doubted_in == "20270413T035119.929490"
+    assert state.lacking == 20
+    with ledger.engine.connect() as db:
+        assert [list(row) for row in db.execute(sa.select(stale_events))] == [
+            [row["partition_key"], row["edition"]] for row in rows_of("unread")
+        ]
+    assert grants_without_ticket(ledger, EDITION) == {}, "an event is stale: nobody's loss of a ticket is certain"
+    assert lock_owner(ledger, LockName.GUEST_LIST) == "elsewhere~00000000~pid:[1]/4711/00000000-1/0badcafe"
 
 
 def check_batches(services: Services) -> None:
     """The accepted, the open, the one in doubt, the cancelled one; their lists of the pool."""
     ledger = services.ledger
-    accepted, waiting = ledger.open_batches(CORPORATE)
+    accepted, waiting = unfinished_batches(ledger, CORPORATE)
     assert (accepted.state, waiting.state) == ("accepted", "open")
     assert accepted.send_at is not None
     assert accepted.send_at > taken_at()
     assert waiting.campaign_id is not None
     assert waiting.send_intended_at is None
-    [in_doubt] = ledger.open_batches(EARLY)
+    [in_doubt] = unfinished_batches(ledger, EARLY)
     assert (in_doubt.state, in_doubt.accepted_at) == ("open", None)
     assert in_doubt.send_intended_at is not None
-    [cancelled] = ledger.cancelled_batches(CORPORATE)
+    [cancelled] = cancelled_batches(ledger, CORPORATE)
     assert cancelled.remote_status == "Cancelled: Billing Limit"
     with ledger.engine.connect() as db:
         pool = {row.list_name: row for row in db.execute(sa.select(pool_lists))}
-        assert db.scalar(sa.select(sa.func.count()).select_from(slots)) == 5
+        assert db.scalar(sa.select(sa.func.count()).select_from(rate_slots)) == 5
     for row in rows_of("batches"):
-        batch = ledger.batch(row["batch_key"])
-        assert {name: in_seconds(getattr(batch, name)) for name in row} == row
+        batch = get_batch(ledger, row["batch_key"])
+        assert {name: in_seconds(getattr(batch, name)) for name in row} == {**row, **renamed_batch(row)}
     used = {batch.list_name: batch.batch_key for batch in (accepted, waiting, in_doubt)}
     assert {name: row.batch_key for name, row in pool.items() if row.batch_key} == used
     assert sum(row.batch_key is None and row.released_at is not None for row in pool.values()) == 2
@@ -214,44 +250,87 @@ def check_batches(services: Services) -> None:
 
 def check_polls(services: Services) -> None:
     """How far every event was read, and since when there is news of one that nobody took in."""
+    ledger = services.ledger
     for row in rows_of("polls"):
-        poll = services.ledger.poll_of(row["partition_key"])
+        row["reread_count"] = row.pop("open_ids")
+        poll = last_poll(ledger, row["partition_key"])
         assert {name: in_seconds(getattr(poll, name)) for name in row} == row
-    for table, ask in (("holdings", services.ledger.holders_of), ("members", services.ledger.members_of)):
+    for table, ask in (("holdings", recorded_holders), ("members", list_members)):
         for partition_key in {row["partition_key"] for row in rows_of(table)}:
             mine = [row for row in rows_of(table) if row["partition_key"] == partition_key]
-            assert set(ask(partition_key)) == {row["address_key"] for row in mine}
-    poll = services.ledger.poll_of(CORPORATE)
+            assert set(ask(ledger, partition_key)) == {row["address_key"] for row in mine}
+    poll = last_poll(ledger, CORPORATE)
     assert poll is not None
-    assert (poll.known, poll.open_ids, poll.book_digest) == (12, 1, None)
+    assert (poll.known, poll.reread_count, poll.book_digest) == (12, 1, None)
     assert "the attendance book is empty" in (poll.problem or "")
-    assert services.ledger.holders_of(RESERVED) == {key_of(n) for n in ("hans", "hilda", "hugo", "heidi", "nora")}
-    since = json.loads(services.ledger.noted("unread since") or "{}")
-    assert since.keys() == {CORPORATE, INDIVIDUAL, EARLY, RESERVED}
-    assert since[CORPORATE].startswith("2027-03-03")
+    assert recorded_holders(ledger, RESERVED) == {key_of(n) for n in ("hans", "hilda", "hugo", "heidi", "nora")}
+    noted = json.loads(note("unread since"))
+    assert noted.keys() == {CORPORATE, INDIVIDUAL, EARLY, RESERVED}
+    assert news_since(ledger) == {key: datetime.fromisoformat(text) for key, text in noted.items()}
+    assert news_since(ledger)[CORPORATE].date() == date(2027, 3, 3)
 
 
-def check_alarms(services: Services) -> None:
-    """What stood in the way, what was told, and who was found unreachable."""
-    standing = services.troubles.standing()
-    found = [{name: in_seconds(getattr(trouble, name)) for name in rows_of("troubles")[0]} for trouble in standing]
-    assert sorted(found, key=str) == sorted(rows_of("troubles"), key=str)
-    assert {cause: told.size for cause, told in services.troubles.told().items()} == {
-        row["cause"]: row["size"] for row in rows_of("alarms")
-    }
-    failures = {(t.partition_key, t.subject, t.cause) for t in standing if t.is_failure}
+def check_alerts(services: Services) -> None:
+    """Open problems, sent alerts, and the buyers that were found unreachable."""
+    ledger = services.ledger
+    problems = open_problems(ledger)
+    known = [{name: in_seconds(getattr(problem, name)) for name in rows_of("troubles")[0]} for problem in problems]
+    assert sorted(known, key=str) == sorted(rows_of("troubles"), key=str)
+    sent = [
+        {"cause": a.cause, "title": a.title, "size": a.size, "raised_at": a.raised_at, "told_at": a.sent_at}
+        for a in sent_alerts(ledger).values()
+    ]
+    known = [{name: in_seconds(value) for name, value in alert.items()} for alert in sent]
+    assert sorted(known, key=str) == sorted(rows_of("alarms"), key=str)
+    failures = {(p.partition_key, p.subject, p.cause) for p in problems if p.is_failure}
     assert (CORPORATE, "gather_guestlist", "Gather") in failures
     assert (EARLY, "klaviyo_list", "Klaviyo") in failures
-    assert any(t.subject == "raw_kktix_orders" and not t.is_failure for t in standing)
-    for partition_key, attendee in ((INDIVIDUAL, 700137), (INDIVIDUAL, 700138), (EARLY, 700143)):
-        known = json.loads(services.ledger.noted(f"unreachable {partition_key}") or "{}")
-        assert any(f"attendee {attendee} " in line for line in known["lines"])
+    assert any(p.subject == "raw_kktix_orders" and not p.is_failure for p in problems)
+    assert unreachable_in(ledger, INDIVIDUAL) == {700137: "HARD_BOUNCE", 700138: None}
+    assert unreachable_in(ledger, EARLY) == {700143: "Klaviyo refused the address"}
+    without_address = {row["partition_key"]: 0 for row in rows_of("polls")} | {INDIVIDUAL: 1}
+    for partition_key, number in without_address.items():
+        poll = last_poll(ledger, partition_key)
+        assert poll is not None
+        assert poll.without_address == number
+    for partition_key in (INDIVIDUAL, EARLY):
+        assert last_search(ledger, partition_key) == json.loads(note(f"unreachable {partition_key}"))["state"]
+    # The orders of the other event changed after the last search, so the next poll searches them again.
+    assert list(unreachable_lines(services, INDIVIDUAL)) == json.loads(note(f"unreachable {INDIVIDUAL}"))["lines"]
+
+
+def unreachable_lines(services: Services, partition_key: str) -> Iterator[str]:
+    """The lines of today, without another look at the orders."""
+    partition = next(p for p in known_events(services.ledger).values() if p.key == partition_key)
+    return unreachable_buyers(
+        [(partition, last_poll(services.ledger, partition_key))],
+        ledger=services.ledger,
+        vault=NoOrders(),
+        pseudonymizer=services.pseudonymizer,
+    )
+
+
+class NoOrders:
+    """Stands for a vault that nobody has a reason to open."""
+
+    def read(self, key: str) -> OrderSnapshot | None:
+        raise AssertionError(f"the orders of {key} were searched again")
+
+
+def check_identity_alone_is_left(services: Services) -> None:
+    """The key-value table holds no fact about a person or event any more."""
+    with services.ledger.engine.connect() as db:
+        assert {row.name: row.value for row in db.execute(sa.select(meta))} == {
+            "schema": "2",
+            "normalisation": "1",
+            "pseudonym key": "plain",
+        }
 
 
 def check_vault(services: Services) -> None:
     """Every object opens; the purged ones are empty, the erased are in none."""
     held = {}
-    for partition in services.ledger.known_events().values():
+    for partition in known_events(services.ledger).values():
         snapshot = services.vault.read(partition.key)
         assert snapshot is not None, partition.key
         held[partition.key] = {record.attendee.contact_address for record in snapshot.records.values()}
@@ -266,21 +345,21 @@ def check_vault(services: Services) -> None:
 def check_after_polls(services: Services) -> None:
     """What the ledger has to have made of it, whatever it is asked by."""
     ledger = services.ledger
-    states = {name: [[s.span, s.state, s.ours] for s in spans_of(ledger, key_of(name))] for name in PEOPLE}
+    states = {name: [[p.period, p.state, p.added_by_us] for p in periods_of(ledger, key_of(name))] for name in PEOPLE}
     for name in TO_BE_MAILED | TO_BE_LET_IN | {"hans", "hilda", "hugo", "heidi", "dora"}:
         assert states[name] == [[1, "granted", True]], name
     assert states["victor"] == [[1, "revoked", True]]
     assert states["lena"] == [[1, "revoking", True]]
     assert states["yara"] == [[1, "revoked", True], [2, "granted", True]]
     invited = {
-        name: [[i.span, i.state, i.batch_state] for i in invitations_of(ledger, key_of(name))] for name in PEOPLE
+        name: [[i.period, i.state, i.batch_state] for i in invitations_of(ledger, key_of(name))] for name in PEOPLE
     }
     for name in TO_BE_MAILED | {"dora"}:
         assert invited[name] == [[1, "accepted", "sent"]], name
     for name in NEVER.keys() - {"dora"}:
-        assert [row[:2] for row in invited[name]] == [row[1:3] for row in PEOPLE[name].invitations], name
-    assert ledger.noted("guest list doubted") == ""
-    assert ledger.joining_of(EARLY) == set()
+        assert [row[:2] for row in invited[name]] == [row[1:3] for row in renamed(PEOPLE[name].invitations)], name
+    assert (guest_list_state(ledger).doubted_size, guest_list_state(ledger).doubted_in) == (None, None)
+    assert unconfirmed_members(ledger, EARLY) == set()
     assert memberships_of(ledger, key_of("kim")) == {EARLY: None}
     check_lasting_facts(services)
 

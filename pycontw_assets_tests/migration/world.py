@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pycontw_assets.sandbox.gather import GuestFact
-from pycontw_assets.sandbox.kktix import HostedEvent, Ticket, TicketFact
+from pycontw_assets.sandbox.kktix.box_office import HostedEvent, Ticket, TicketFact
+from pycontw_assets.sandbox.kktix.people import Person
 from pycontw_assets.sandbox.klaviyo.account import (
     Campaign,
     Mail,
@@ -22,7 +23,6 @@ from pycontw_assets.sandbox.klaviyo.account import (
     Profile,
     Template,
 )
-from pycontw_assets.sandbox.people import Person
 from pycontw_assets.sandbox.world import World
 
 FILE = Path(__file__).with_name("world_v1.json")
@@ -33,9 +33,9 @@ def plant(world: World) -> None:
     """Into an empty world whose clock stands at ``taken_at``."""
     file = json.loads(FILE.read_text(encoding="utf-8"))
     texts = file["texts"]
-    with world.ground.lock:
+    with world.context.lock:
         # Another sequence than the one that made the planted ids: no new id may be one of them.
-        world.ground.random.seed("after the fixture")
+        world.context.random.seed("after the fixture")
         _plant_kktix(world, file, texts)
         _plant_gather(world, file["gather"], texts)
         _plant_klaviyo(world.klaviyo, file["klaviyo"], texts)

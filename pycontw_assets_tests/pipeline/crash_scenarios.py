@@ -14,12 +14,12 @@ from dagster import DagsterInstance, Definitions
 
 from pycontw_assets.ledger.engine import LedgerError
 from pycontw_assets.orchestration.poll import poll
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.pipeline.rebuild import rebuild_ledger, release_batch
 from pycontw_assets.sandbox.oracle import events_of
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.harness import EDITION, Command, Pipeline, describe
+from pycontw_assets_tests.pipeline.harness import EDITION, Command, Pipeline, call, definer, describe
 from pycontw_assets_tests.pipeline.kill_points import KINDS, Kind
 
 REFRESHED_AFTER = 2 * 3600
@@ -141,7 +141,7 @@ def bought_again(install: Install, world: World) -> Pipeline:
 
 def scheduled(install: Install, world: World) -> Pipeline:
     """One is refunded before the scheduled campaign leaves, and a newcomer needs another one."""
-    opening = world.ground.now().replace(microsecond=0) + timedelta(days=1)
+    opening = world.context.now().replace(microsecond=0) + timedelta(days=1)
     pipeline = running_sale(install, world, holders=3, invitation_send_at=opening)
     [event] = events_of(world, EDITION)
     world.refund(_usable(world)[0])
@@ -215,8 +215,8 @@ def lost_ledger(install: Install, world: World) -> Pipeline:
     return pipeline
 
 
-def rebuild(_definitions: Definitions, services: Services, _instance: DagsterInstance) -> bool:
-    rebuild_ledger(services)
+def rebuild(_definitions: Definitions, root: Composition, _instance: DagsterInstance) -> bool:
+    call(root, rebuild_ledger)
     return True
 
 
@@ -224,7 +224,7 @@ def rebuild_and_settle(pipeline: Pipeline) -> None:
     """A person runs the command again; where the killed one had finished it refuses, and rightly."""
     pipeline.restart()
     with suppress(LedgerError):
-        rebuild_ledger(pipeline.services)
+        pipeline.call(rebuild_ledger)
     pipeline.until_quiet()
 
 
@@ -240,17 +240,17 @@ def cancelled_campaign(install: Install, world: World) -> Pipeline:
     return pipeline
 
 
-def release(_definitions: Definitions, services: Services, _instance: DagsterInstance) -> bool:
-    [campaign] = [c for c in services.klaviyo.find_campaigns(f"pycontw-{EDITION}") if c.status.startswith("Cancelled")]
-    return release_batch(services, campaign.name.rpartition("-")[2]) >= 0
+def release(_definitions: Definitions, root: Composition, _instance: DagsterInstance) -> bool:
+    [campaign] = [c for c in root.klaviyo.find_campaigns(f"pycontw-{EDITION}") if c.status.startswith("Cancelled")]
+    return call(root, release_batch, campaign.name.rpartition("-")[2]) >= 0
 
 
-def release_and_poll(definitions: Definitions, services: Services, instance: DagsterInstance) -> bool:
-    return release(definitions, services, instance) and poll(definitions, services, instance).ok
+def release_and_poll(definitions: Definitions, root: Composition, instance: DagsterInstance) -> bool:
+    return release(definitions, root, instance) and call(root, poll, definer(root), instance).ok
 
 
 def release_and_settle(pipeline: Pipeline) -> None:
-    release(pipeline.definitions, pipeline.services, pipeline.instance)
+    release(pipeline.definitions, pipeline.root, pipeline.instance)
     pipeline.until_quiet()
 
 

@@ -21,13 +21,13 @@ KEY = "2031-individual-90001"
 OTHER_KEY = "2031-individual-90002"
 NOW = datetime(2031, 6, 1, 10, tzinfo=timezone.utc)
 KEY_COLUMNS = [
-    Column("partition_key", "STRING", "Partition.", "pipeline"),
-    Column("event_id", "INT64", "Event.", "pipeline"),
-    Column("attendee_id", "INT64", "Attendee.", "payload: id"),
+    Column(name="partition_key", type="STRING", description="Partition.", source="pipeline"),
+    Column(name="event_id", type="INT64", description="Event.", source="pipeline"),
+    Column(name="attendee_id", type="INT64", description="Attendee.", source="payload: id"),
 ]
-TABLE = attendee_tables([*KEY_COLUMNS, Column("answer", "STRING", "The organiser's question.", "form: x")])[
-    "individual"
-]
+TABLE = attendee_tables(
+    [*KEY_COLUMNS, Column(name="answer", type="STRING", description="The organiser's question.", source="form: x")]
+)["individual"]
 
 
 def frame(count: int, answer: str | None = "x", key: str = KEY) -> pd.DataFrame:
@@ -42,7 +42,7 @@ def frame(count: int, answer: str | None = "x", key: str = KEY) -> pd.DataFrame:
 
 
 def put(warehouse: Warehouse, rows: pd.DataFrame, key: str = KEY, table: Table = TABLE) -> str:
-    return warehouse.replace_partition(table, key, rows, content_digest(rows))
+    return warehouse.replace_partition(table, key, rows, digest=content_digest(rows))
 
 
 class Engine(Protocol):

@@ -7,6 +7,8 @@ What a test expects does not belong here.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import multiprocessing
 import os
@@ -27,16 +29,16 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from dagster import DagsterInstance, Definitions
 
+from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.rate_limits import RateLimiter
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.orchestration.instance import prepare_instance
 from pycontw_assets.orchestration.poll import PollReport, poll
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.records import Family
 from pycontw_assets.sandbox.context import SkippingClock
 from pycontw_assets.sandbox.oracle import Finding, verdict
@@ -56,7 +58,7 @@ SERVICES = ("kktix", "gather", "klaviyo")
 _CHILD_PATIENCE_SECONDS = 300  # more than anybody waits for a lease
 
 Moment = Literal["before", "after"]
-Command = Callable[[Definitions, Services, DagsterInstance], bool]
+Command = Callable[[Definitions, Composition, DagsterInstance], bool]
 _T = TypeVar("_T")
 
 
@@ -66,22 +68,22 @@ class TestClock(SkippingClock):
     __test__ = False
 
 
-def build_services(
+def build_root(
     settings: Settings, clock: TestClock, *, timeouts: tuple[float, float] = (5, 5), **overrides: Any
-) -> Services:
+) -> Composition:
     """Real clients whose waits only move the clock; only their time-outs take time."""
     client_options = {"sleep": clock.advance, "clock": clock.monotonic, "timeouts": timeouts}
-    return _services(settings, clock, WaitPolicy(sleep=clock.advance), client_options, RATE_LIMITS, **overrides)
+    return _root(settings, clock, WaitPolicy(sleep=clock.advance), client_options, RATE_LIMITS, **overrides)
 
 
-def _services(
+def _root(
     settings: Settings,
     clock: TestClock,
     waits: WaitPolicy,
     client_options: dict[str, Any],
     limits: Any,
     **overrides: Any,
-) -> Services:
+) -> Composition:
     kktix_token = settings.kktix_api_token.get_secret_value()
     gather_key = settings.gather_api_key.get_secret_value()
     klaviyo_key = settings.klaviyo_api_key.get_secret_value()
@@ -93,7 +95,25 @@ def _services(
     }
     if not settings.gather_is_off:
         parts["gather"] = GatherClient(settings.gather_api_url, gather_key, settings.gather_space_id, **client_options)
-    return Services(lambda: settings, clock=clock, **{**parts, **overrides})
+    return Composition(lambda: settings, clock=clock, **{**parts, **overrides})
+
+
+def call(root: Composition, function: Callable[..., _T], *arguments: Any, **details: Any) -> _T:
+    """Call a function of the pipeline with the parts of the root that its keyword-only parameters name."""
+    keywords = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    parts = {name: getattr(root, name) for name in keywords if name not in details and hasattr(Composition, name)}
+    if "clock" in keywords:
+        parts["clock"] = root.clock
+    return function(*arguments, **parts, **details)
+
+
+def definer(root: Composition) -> Callable[[Any], Definitions]:
+    """Return what builds the definitions of a poll, over these clients and stores."""
+    return functools.partial(_define, root)
+
+
+def _define(root: Composition, books: Any) -> Definitions:
+    return build_definitions(root, interval_seconds=INTERVAL_SECONDS, books=books)
 
 
 @dataclass
@@ -105,7 +125,7 @@ class Mark:
 
 
 class Pipeline:
-    """One installation: settings, home, services, Dagster instance. ``on_disk`` keeps the instance in the home."""
+    """One installation: settings, home, clients, stores, instance. ``on_disk`` keeps Dagster's instance in the home."""
 
     def __init__(
         self, server: SandboxServer, clock: TestClock, home: Path, *, on_disk: bool = False, **settings: Any
@@ -128,8 +148,8 @@ class Pipeline:
         """A new process, as far as it goes: settings read again, every client built anew."""
         self._variables |= settings
         self.settings = load_settings(**self._variables)
-        self.services = build_services(self.settings, self.clock, timeouts=timeouts, **(overrides or {}))
-        self.definitions = build_definitions(self.services, interval_seconds=INTERVAL_SECONDS)
+        self.root = build_root(self.settings, self.clock, timeouts=timeouts, **(overrides or {}))
+        self.definitions = build_definitions(self.root, interval_seconds=INTERVAL_SECONDS)
 
     def forget_history(self) -> None:
         """Every trace of Dagster is gone."""
@@ -145,12 +165,16 @@ class Pipeline:
 
     @property
     def ledger(self) -> Ledger:
-        return self.services.ledger
+        return self.root.ledger
+
+    def call(self, function: Callable[..., _T], *arguments: Any, **details: Any) -> _T:
+        """Call a function of the pipeline with the clients and stores of this installation."""
+        return call(self.root, function, *arguments, **details)
 
     # -- polls ------------------------------------------------------------------------------------
 
     def poll(self, *overrides: str) -> PollReport:
-        return poll(self.definitions, self.services, self.instance, overrides=overrides)
+        return call(self.root, poll, definer(self.root), self.instance, overrides=overrides)
 
     def later_poll(self, *overrides: str) -> PollReport:
         """The poll of the next tick."""
@@ -251,7 +275,7 @@ class Pipeline:
         """Rows of the three tables, as a reader of the warehouse sees them."""
         tables = attendee_tables(load_policy().columns)
         return {
-            family: json.loads(self.services.warehouse.read(table).sort_values("attendee_id").to_json(orient="records"))
+            family: json.loads(self.root.warehouse.read(table).sort_values("attendee_id").to_json(orient="records"))
             for family, table in tables.items()
         }
 
@@ -276,8 +300,8 @@ class Pipeline:
             if content.startswith(b"SQLite format 3"):
                 with closing(sqlite3.connect(file)) as database:
                     yield f"{file.name} (rows)", "\n".join(database.iterdump()).encode()
-        for name in self.services.vault_store.names():
-            stored = self.services.vault_store.read(name)
+        for name in self.root.vault_store.names():
+            stored = self.root.vault_store.read(name)
             yield f"vault: {name}", stored.content if stored else b""
         with self.ledger.engine.begin() as database:
             reflected = sa.MetaData()
@@ -377,8 +401,8 @@ class _Executioner:
                 self._child.kill()
 
 
-def _poll(definitions: Definitions, services: Services, instance: DagsterInstance) -> bool:
-    return poll(definitions, services, instance).ok
+def _poll(definitions: Definitions, root: Composition, instance: DagsterInstance) -> bool:
+    return call(root, poll, definer(root), instance).ok
 
 
 def _live(
@@ -402,14 +426,14 @@ def _live(
     client_options = {"sleep": lambda seconds: time.sleep(min(seconds, 0.02)), "on_request": _suicide(kill_at)}
     waits = WaitPolicy(step=0.01, visible=1, estimate=1, follow=1, second_look=0.01, draft_apart=0.05)
     unlimited = {group: [(1_000_000, 1)] for group in RATE_LIMITS}
-    services = _services(settings, TestClock(skipped), waits, client_options, unlimited)
-    definitions = build_definitions(services, interval_seconds=INTERVAL_SECONDS)
+    root = _root(settings, TestClock(skipped), waits, client_options, unlimited)
+    definitions = build_definitions(root, interval_seconds=INTERVAL_SECONDS)
     if inherited:
-        raise SystemExit(0 if command(definitions, services, inherited) else 1)
+        raise SystemExit(0 if command(definitions, root, inherited) else 1)
     folder = settings.home / "dagster"
     prepare_instance(folder)
     with DagsterInstance.from_config(str(folder)) as instance:
-        is_fine = command(definitions, services, instance)
+        is_fine = command(definitions, root, instance)
     raise SystemExit(0 if is_fine else 1)
 
 

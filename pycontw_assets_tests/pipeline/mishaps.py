@@ -18,13 +18,11 @@ from typing import Any
 from dagster import DagsterInstance
 
 from pycontw_assets.api.client import ServiceError
-from pycontw_assets.definitions import build_definitions
-from pycontw_assets.ledger.locks import lock
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.orchestration.poll import PollReport, poll
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, fused_ledger
-from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline, TestClock, build_services
+from pycontw_assets_tests.pipeline.harness import Pipeline, TestClock, build_root, call, definer
 
 BROKE = 70
 _PARTS = ("kktix", "gather", "klaviyo", "ledger", "vault", "warehouse")
@@ -64,23 +62,18 @@ class Moment(Fuse):
 def poll_with(pipeline: Pipeline, moment: Fuse | None = None, instance: DagsterInstance | None = None) -> PollReport:
     """A poll by clients of its own that does not move the clock; ``moment`` is told of each of its calls."""
     clock = ShortWaits(pipeline.clock.skipped)
-    services = build_services(pipeline.settings, clock)
+    waits = WaitPolicy(sleep=clock.advance, lock=0)  # whoever is waited for may wait for this one: give up at once
+    root = build_root(pipeline.settings, clock, waits=waits)
     if moment is not None:
-        clients = {name: getattr(services, name) for name in _PARTS}
+        clients = {name: getattr(root, name) for name in _PARTS}
         parts: dict[str, Any] = {name: Fused(part, moment) for name, part in clients.items() if part is not None}
-        parts["ledger"] = fused_ledger(services.ledger, moment)
-        services = build_services(pipeline.settings, clock, **parts)
-    _step_aside(services)
-    return poll(build_definitions(services, interval_seconds=INTERVAL_SECONDS), services, instance or pipeline.instance)
+        parts["ledger"] = fused_ledger(root.ledger, moment)
+        root = build_root(pipeline.settings, clock, waits=waits, **parts)
+    return call(root, poll, definer(root), instance or pipeline.instance)
 
 
 def _open_instance(pipeline: Pipeline) -> DagsterInstance:
     return DagsterInstance.from_config(str(pipeline.home / "dagster"))
-
-
-def _step_aside(services: Services) -> None:
-    """Who is waited for may be waiting for this one to end: give up at once instead of after two minutes."""
-    services.exclusive = lambda name: lock(services.ledger, name, wait_seconds=0)  # type: ignore[method-assign]
 
 
 def poll_in_fork(

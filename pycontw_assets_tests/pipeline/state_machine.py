@@ -25,13 +25,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.polls import recorded_holders
 from pycontw_assets.orchestration.poll import PollReport
 from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.sandbox.call_log import CallRecord
-from pycontw_assets.sandbox.kktix import MISSING, HostedEvent, Ticket, TicketFact
+from pycontw_assets.sandbox.kktix.box_office import MISSING, HostedEvent, Ticket, TicketFact
+from pycontw_assets.sandbox.kktix.people import AddressKind
 from pycontw_assets.sandbox.oracle import Finding, entitled, is_mailable, mask, normalise
-from pycontw_assets.sandbox.people import AddressKind
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets_tests.pipeline.harness import EDITION, SERVICES, Pipeline, TestClock, describe
 from pycontw_assets_tests.pipeline.mishaps import (
@@ -353,13 +354,13 @@ class Sale(RuleBasedStateMachine):
         elif what == "cut list":
             self._cut_list(which)
         elif what == "poison":
-            self.world.gather.switches.poison = {_pick(PEOPLE, which)}
+            self.world.gather.switches.rejected_addresses = {_pick(PEOPLE, which)}
         self._bad_weather = True
         self.tally["nuisances"] += 1
 
     def _cut_list(self, shown: int) -> None:
         """So that it can be noticed: two guests or more of those who were there when it last read well."""
-        seen = min(int(self.pipeline.ledger.noted("guest list size") or 0), len(self.world.gather.guests))
+        seen = min(guest_list_state(self.pipeline.ledger).size or 0, len(self.world.gather.guests))
         if seen >= 2:
             self.world.gather.switches.shown_guests = shown % (seen - 1)
             self._cut = True
@@ -368,7 +369,7 @@ class Sale(RuleBasedStateMachine):
         self.world.faults.clear()
         kktix, gather = self.world.kktix.switches, self.world.gather.switches
         kktix.hidden_events, kktix.shown_per_book = set(), {}
-        gather.shown_guests, gather.poison = None, set()
+        gather.shown_guests, gather.rejected_addresses = None, set()
         for attendee_id in self.world.kktix.tickets:
             self.world.kktix.override(attendee_id)
         self._spoilt_before += [(attendee_id, since, self.clock()) for attendee_id, since in self._spoilt]
@@ -481,11 +482,11 @@ class Sale(RuleBasedStateMachine):
 
     def _is_known(self, partition_key: str, event_id: int) -> bool:
         """Whether what the pipeline holds of an event is as it is now."""
-        digest = self.pipeline.services.pseudonymizer.address
+        digest = self.pipeline.root.pseudonymizer.address
         mine = {i: ticket for i, ticket in self.world.kktix.tickets.items() if ticket.event_id == event_id}
         usable = {ticket.address for ticket in mine.values() if ticket.is_usable}
         wanted = {digest(address) for address in usable if is_mailable(normalise(address))}
-        snapshot = self.pipeline.services.vault.read(partition_key)
+        snapshot = self.pipeline.root.vault.read(partition_key)
         present = {i: r.is_usable for i, r in snapshot.records.items() if r.gone_at is None} if snapshot else {}
         listed = {i: ticket.is_usable for i, ticket in mine.items() if ticket.books}
         return present == listed and recorded_holders(self.pipeline.ledger, partition_key) == wanted

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from pycontw_assets.orchestration.poll import PollReport
-from pycontw_assets.sandbox.kktix import Ticket
+from pycontw_assets.sandbox.kktix.box_office import Ticket
 from pycontw_assets.sandbox.oracle import Finding, entitled, is_mailable, normalise
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer
@@ -160,7 +160,7 @@ def test_one_trouble_costs_at_most_one_item_for_one_poll(sale: Sale, trouble: st
 
 
 def test_the_tables_hold_exactly_the_attendees_of_their_family_with_the_right_digests(sale: Sale) -> None:
-    digest = sale.pipeline.services.pseudonymizer.digest
+    digest = sale.pipeline.root.pseudonymizer.digest
     for family, rows in sale.pipeline.tables().items():
         sold = [t for t in sale.world.kktix.tickets.values() if t.event_id == sale.events[family]]
         digests = {t.attendee_id: digest(normalise(t.address)) if t.address else None for t in sold}

@@ -11,7 +11,7 @@ import pytest
 from pycontw_assets.commands.cli import FAILED, FINE, MISCONFIGURED, main
 from pycontw_assets.ledger.batches import update_invitations
 from pycontw_assets.ledger.engine import LedgerError
-from pycontw_assets.pipeline.rebuild import live_edition, mark_people_invited, rebuild_ledger, release_batch
+from pycontw_assets.pipeline.rebuild import find_live_edition, mark_people_invited, rebuild_ledger, release_batch
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
@@ -27,7 +27,7 @@ def batch_keys(pipeline: Pipeline) -> list[str]:
 
 
 def adopted(pipeline: Pipeline, *lines: str) -> tuple[int, int, list[int]]:
-    report = mark_people_invited(pipeline.services, live_edition(pipeline.services), lines)
+    report = pipeline.call(mark_people_invited, pipeline.call(find_live_edition), lines)
     assert report.edition == EDITION
     return report.adopted, report.known, report.invalid_lines
 
@@ -103,7 +103,7 @@ def test_a_lost_ledger_may_be_rebuilt_after_people_were_adopted(pipeline: Pipeli
     adopted(pipeline, BEN)
     with pytest.raises(LedgerError):
         pipeline.later_poll()
-    rebuild_ledger(pipeline.services)
+    pipeline.call(rebuild_ledger)
     pipeline.until_quiet()
     assert pipeline.mailed() == [ANNA]
     assert pipeline.guests() == {ANNA, BEN}
@@ -129,8 +129,8 @@ def test_the_people_of_a_cancelled_campaign_are_invited_by_the_poll_after_their_
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     key = cancelled(pipeline, event)
-    assert release_batch(pipeline.services, key) == 1
-    assert release_batch(pipeline.services, key) == 0
+    assert pipeline.call(release_batch, key) == 1
+    assert pipeline.call(release_batch, key) == 0
     pipeline.until_quiet()
     assert pipeline.mailed() == [ANNA]
     assert pipeline.verdict() == []
@@ -144,7 +144,7 @@ def test_who_of_a_cancelled_campaign_is_adopted_is_not_mailed_after_its_release(
     key = cancelled(pipeline, event)
     assert adopted(pipeline, BEN) == (1, 0, [])
     assert adopted(pipeline, BEN) == (0, 1, [])
-    assert release_batch(pipeline.services, key) == 1
+    assert pipeline.call(release_batch, key) == 1
     pipeline.until_quiet()
     assert pipeline.mailed() == [ANNA]
 
@@ -166,7 +166,7 @@ def test_who_was_refunded_meanwhile_is_released_and_not_invited(pipeline: Pipeli
     world.klaviyo.switches.mail_quota = None
     world.refund(seat)
     pipeline.until_quiet()
-    release_batch(pipeline.services, batch_keys(pipeline)[-1])
+    pipeline.call(release_batch, batch_keys(pipeline)[-1])
     pipeline.until_quiet()
     assert pipeline.mailed() == [BEN]
 
@@ -177,8 +177,8 @@ def test_a_campaign_nobody_could_get_is_released_once_its_people_can_be_reached(
     key = cancelled(pipeline, event)
     [campaign] = world.klaviyo.campaigns.values()
     campaign.outcome = "Cancelled: No Recipients"
-    update_invitations(pipeline.ledger, key, [pipeline.services.pseudonymizer.address(ANNA)], state="unreachable")
-    release_batch(pipeline.services, key)
+    update_invitations(pipeline.ledger, key, [pipeline.root.pseudonymizer.address(ANNA)], state="unreachable")
+    pipeline.call(release_batch, key)
     pipeline.until_quiet()
     assert pipeline.mailed() == [ANNA]
 
@@ -190,7 +190,7 @@ def test_a_batch_that_klaviyo_calls_sent_after_all_is_not_released(
     [campaign] = world.klaviyo.campaigns.values()
     campaign.outcome = "Sent"
     with pytest.raises(LedgerError, match="is Sent"):
-        release_batch(pipeline.services, key)
+        pipeline.call(release_batch, key)
     pipeline.until_quiet()
     assert pipeline.mailed() == []
 
@@ -203,14 +203,14 @@ def test_a_sent_or_scheduled_or_unknown_batch_is_not_released(
     pipeline.poll()
     [sent] = batch_keys(pipeline)
     with pytest.raises(LedgerError, match="it was sent"):
-        release_batch(pipeline.services, sent)
+        pipeline.call(release_batch, sent)
     pipeline.restart(invitation_send_at=clock().replace(year=clock().year + 1))
     world.sell(event, address=BEN)
     pipeline.later_poll()
     with pytest.raises(LedgerError, match="on its way"):
-        release_batch(pipeline.services, batch_keys(pipeline)[-1])
+        pipeline.call(release_batch, batch_keys(pipeline)[-1])
     with pytest.raises(LedgerError, match="no batch has this key"):
-        release_batch(pipeline.services, "000000000000")
+        pipeline.call(release_batch, "000000000000")
 
 
 def test_people_whose_campaign_vanished_with_the_ledger_are_invited_after_their_release(
@@ -224,11 +224,11 @@ def test_people_whose_campaign_vanished_with_the_ledger_are_invited_after_their_
     for file in pipeline.home.glob("ledger.sqlite*"):
         file.unlink()
     pipeline.restart()
-    rebuild_ledger(pipeline.services)
+    pipeline.call(rebuild_ledger)
     mark = pipeline.mark()
     pipeline.until_quiet()
     assert pipeline.mailed(mark) == []
-    assert release_batch(pipeline.services, key) == 1
+    assert pipeline.call(release_batch, key) == 1
     pipeline.until_quiet()
     assert pipeline.mailed(mark) == [ANNA]
 

@@ -43,7 +43,7 @@ def pipeline(install: Install, world: World, notes: Notes) -> Pipeline:
     for name in ("Individual", "Corporate"):
         world.sell(world.add_event(f"PyCon TW 2031 Registration: {name}"))
     pipeline = install()
-    pipeline.restart({"messenger": notes})
+    pipeline.restart({"alerts": notes})
     assert pipeline.until_quiet().ok
     assert notes.sent == []
     return pipeline
@@ -80,13 +80,13 @@ def test_a_service_that_stays_down_is_one_alarm_and_its_return_another_word(
 def test_a_warehouse_that_stays_down_is_one_alarm_and_keeps_nobody_out(
     pipeline: Pipeline, world: World, notes: Notes
 ) -> None:
-    pipeline.restart({"messenger": notes, "warehouse": BrokenWarehouse()})
+    pipeline.restart({"alerts": notes, "warehouse": BrokenWarehouse()})
     sell_everywhere(world)
     mark = pipeline.mark()
     polls(pipeline, 4)
     assert len(pipeline.mailed(mark)) == 2
     assert notes.titles == ["the warehouse fails, 2 events waiting"]
-    pipeline.restart({"messenger": notes})
+    pipeline.restart({"alerts": notes})
     pipeline.until_quiet()
     assert notes.titles[1:] == ["over: the warehouse fails, 2 events waiting"]
 
@@ -133,7 +133,7 @@ def test_an_alarm_names_no_person(pipeline: Pipeline, world: World, notes: Notes
 
 def test_a_sensor_that_cannot_look_tells_so_once(install: Install, world: World, notes: Notes) -> None:
     pipeline = install(on_disk=True)
-    pipeline.restart({"messenger": notes})
+    pipeline.restart({"alerts": notes})
     world.faults.add("kktix", "status", times=None, status=503)
     for _ in range(3):
         pipeline.clock.advance(INTERVAL_SECONDS)

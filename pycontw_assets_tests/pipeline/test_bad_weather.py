@@ -288,11 +288,11 @@ class FullDisk:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._warehouse, name)
 
-    def replace_partition(self, *args: Any) -> Any:
+    def replace_partition(self, *args: Any, **options: Any) -> Any:
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
         try:
-            return self._warehouse.replace_partition(*args)
+            return self._warehouse.replace_partition(*args, **options)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -354,7 +354,7 @@ def test_tables_in_a_read_only_folder_are_named_and_keep_nobody_out(install: Ins
 def test_tables_that_cannot_be_written_are_named_and_keep_nobody_out(install: Install, world: World) -> None:
     pipeline = running_sale(install, world)
     world.sell(*events_of(world, EDITION))
-    pipeline.restart({"warehouse": FullDisk(pipeline.services.warehouse)})
+    pipeline.restart({"warehouse": FullDisk(pipeline.root.warehouse)})
     told = report_of(pipeline)
     assert "DuckDB could not" in told
     assert "disk full" in told
@@ -372,7 +372,7 @@ def set_clock(pipeline: Pipeline, ahead: float) -> None:
     def wrong() -> Any:
         return pipeline.clock() + timedelta(seconds=ahead)
 
-    pipeline.services.clock = pipeline.ledger.clock = wrong
+    pipeline.root.clock = pipeline.ledger.clock = wrong
 
 
 def jump_and_back(pipeline: Pipeline, world: World, ahead: float) -> None:

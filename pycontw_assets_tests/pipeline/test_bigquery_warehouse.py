@@ -98,8 +98,12 @@ def test_a_table_that_is_up_to_date_is_not_touched(engine: BigQueryEngine, gatew
 
 def test_two_processes_that_add_a_column_at_once_both_succeed(engine: BigQueryEngine, gateway: Gateway) -> None:
     put(engine.warehouse, frame(1))
-    newer = attendee_tables([*TABLE.columns[:-2], Column("diet", "STRING", "Diet.", "form: y")])["individual"]
-    newest = attendee_tables([*TABLE.columns[:-2], Column("size", "STRING", "Size.", "form: z")])["individual"]
+    newer = attendee_tables(
+        [*TABLE.columns[:-2], Column(name="diet", type="STRING", description="Diet.", source="form: y")]
+    )["individual"]
+    newest = attendee_tables(
+        [*TABLE.columns[:-2], Column(name="size", type="STRING", description="Size.", source="form: z")]
+    )["individual"]
 
     def other_is_first(request: Received) -> None:
         if request.method == "PATCH":
@@ -364,22 +368,22 @@ def test_a_service_that_cannot_be_reached_is_told_after_a_bounded_wait(engine: B
 
 
 def test_without_credentials_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pycontw_assets.pipeline.composition import Services
+    from pycontw_assets.pipeline.composition import Composition
     from pycontw_assets.settings import load_settings
 
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     settings = load_settings(warehouse="bigquery", bigquery_project="project-of-tests")
     rows = frame(1)
     with pytest.raises(WarehouseError, match="GOOGLE_APPLICATION_CREDENTIALS"):
-        Services(lambda: settings).warehouse.replace_partition(TABLE, KEY, rows, content_digest(rows))
+        Composition(lambda: settings).warehouse.replace_partition(TABLE, KEY, rows, digest=content_digest(rows))
 
 
 def test_moments_numbers_and_odd_texts_arrive_as_they_were(engine: BigQueryEngine) -> None:
     columns = [
         *KEY_COLUMNS,
-        Column("at", "TIMESTAMP", "A moment.", "x"),
-        Column("price", "FLOAT64", "A number.", "x"),
-        Column("text", "STRING", "A text.", "x"),
+        Column(name="at", type="TIMESTAMP", description="A moment.", source="x"),
+        Column(name="price", type="FLOAT64", description="A number.", source="x"),
+        Column(name="text", type="STRING", description="A text.", source="x"),
     ]
     table = attendee_tables(columns)["individual"]
     at = datetime(2031, 6, 1, 18, 0, 0, 123456, tzinfo=timezone(timedelta(hours=8)))
@@ -387,7 +391,7 @@ def test_moments_numbers_and_odd_texts_arrive_as_they_were(engine: BigQueryEngin
     rows = frame(4)[["partition_key", "event_id", "attendee_id"]].assign(
         at=[at, None, at, at], price=[0.1 + 0.2, None, 1e300, -0.0], text=texts
     )
-    engine.warehouse.replace_partition(table, KEY, rows, "digest")
+    engine.warehouse.replace_partition(table, KEY, rows, digest="digest")
     stored = engine.warehouse.read(table).sort_values("attendee_id")[["at", "price", "text"]]
     found = stored.astype(object).where(stored.notna(), None).to_dict("list")
     assert found == {"at": [at, None, at, at], "price": [0.1 + 0.2, None, 1e300, 0.0], "text": texts}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from pycontw_assets.ledger.guest_lists import enter_space
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
@@ -213,7 +214,7 @@ def test_with_the_guest_list_switched_off_buyers_are_invited_without_it(
 
 def enter_another_space(pipeline: Pipeline) -> None:
     """The sandbox has one; as far as the ledger knows, the guests so far were let in to another."""
-    pipeline.ledger.note("guest list of", "another space")
+    enter_space(pipeline.ledger, "2029", "another space")
 
 
 def test_into_another_space_everybody_is_let_in_without_another_invitation(

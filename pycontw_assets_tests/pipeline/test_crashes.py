@@ -85,7 +85,7 @@ def torn(pipeline: Pipeline, tables: dict[Any, list[dict[str, Any]]]) -> Iterato
         yield "torn", "the tables differ from what was sold"
     stored: set[int] = set()
     for event in known_events(pipeline.ledger).values():
-        snapshot = pipeline.services.vault.read(event.key)
+        snapshot = pipeline.root.vault.read(event.key)
         stored |= snapshot.records.keys() if snapshot else set()
     if stored != tickets.keys():
         yield "torn", "the vault differs from what was sold"

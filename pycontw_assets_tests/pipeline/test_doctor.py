@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pycontw_assets.commands.cli import main
-from pycontw_assets.commands.doctor import CHECKS, examine
+from pycontw_assets.commands.doctor import Examination, check_revision
 from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
@@ -17,11 +17,27 @@ from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
 
+def examine(pipeline: Pipeline) -> list[Finding]:
+    root = pipeline.root
+    examination = Examination(
+        settings=root.settings,
+        clock=root.clock,
+        kktix=lambda: root.kktix,
+        gather=lambda: root.gather,
+        klaviyo=lambda: root.klaviyo,
+        ledger=lambda: root.ledger_to_read,
+        vault=lambda: root.vault_to_read,
+        warehouse=lambda: root.warehouse,
+        alerts=lambda: root.alerts,
+    )
+    return list(examination.findings())
+
+
 def findings(pipeline: Pipeline) -> dict[str, Finding]:
     """The worst finding of each name."""
     order = ["ok", "warn", "FAIL"]
     found: dict[str, Finding] = {}
-    for finding in sorted(examine(pipeline.services), key=lambda finding: order.index(finding.level)):
+    for finding in sorted(examine(pipeline), key=lambda finding: order.index(finding.level)):
         found[finding.name] = finding
     return found
 
@@ -74,7 +90,7 @@ def test_keys_that_are_refused_are_named_with_the_service(install: Install, worl
 def test_an_event_that_says_too_little_and_one_without_a_book_are_found(pipeline: Pipeline, world: World) -> None:
     world.add_event("PyCon TW 2031 Registration: Individual", books=0)
     world.add_event("PyCon TW Registration: Individual")
-    told = [finding.what for finding in examine(pipeline.services) if finding.level != "ok"]
+    told = [finding.what for finding in examine(pipeline) if finding.level != "ok"]
     assert "2031-individual-90001 has no attendance book" in told
     assert "event 90002: its name gives no edition" in told
 
@@ -97,7 +113,7 @@ def test_another_pseudonym_key_is_the_ledgers_to_refuse(pipeline: Pipeline, worl
 
 def test_the_retirement_of_the_klaviyo_revision_is_announced(pipeline: Pipeline) -> None:
     pipeline.clock.advance(timedelta(days=365 * 3).total_seconds())
-    [finding] = CHECKS["Klaviyo revision"](pipeline.services)
+    [finding] = check_revision(pipeline.clock())
     assert finding.level == "FAIL"
     assert "newer revision" in finding.fix
 

@@ -7,13 +7,14 @@ from dagster import DagsterInstance, Definitions
 
 from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.trace import trace
+from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.events import known_events
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.erase import Erased, erase, find_person
+from pycontw_assets.pipeline.composition import Composition
+from pycontw_assets.pipeline.erase import Erased, Erasure
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.harness import Pipeline
+from pycontw_assets_tests.pipeline.harness import Pipeline, call
 from pycontw_assets_tests.pipeline.kill_points import KillPoint
 
 ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
@@ -32,13 +33,13 @@ def sold(pipeline: Pipeline, world: World, event: int) -> Pipeline:
 def in_vault(pipeline: Pipeline) -> set[str | None]:
     found: set[str | None] = set()
     for partition in known_events(pipeline.ledger).values():
-        snapshot = pipeline.services.vault.read(partition.key)
-        found |= {record.attendee.contact_address for record in snapshot.records.values()} if snapshot else set()
+        snapshot = pipeline.root.vault.read(partition.key)
+        found |= {contact_address(record.attendee) for record in snapshot.records.values()} if snapshot else set()
     return found
 
 
 def erased(pipeline: Pipeline, address: str = ANNA) -> Erased:
-    return erase(pipeline.services, f" {address.upper()} ")
+    return pipeline.call(Erasure).run(f" {address.upper()} ")
 
 
 def test_who_is_erased_is_gone_at_once_and_for_good(sold: Pipeline, world: World, event: int) -> None:
@@ -88,7 +89,7 @@ def test_erasing_twice_changes_nothing_and_says_what_remains(sold: Pipeline) -> 
     assert again.done == []
     assert sold.writes(mark) == []
     assert {line.split(":")[0] for line in again.remains} >= {"Klaviyo", "ledger", "KKTIX"}
-    assert find_person(sold.services, "nobody@example.org").is_nothing
+    assert sold.call(Erasure).find("nobody@example.org").is_nothing
 
 
 @pytest.mark.slow
@@ -150,8 +151,8 @@ def test_the_command_asks_first_and_never_names_anybody(
     assert in_vault(sold) == {BEN, CARA}
 
 
-def _erase_anna(_definitions: Definitions, services: Services, _instance: DagsterInstance) -> bool:
-    return not erase(services, ANNA).problems
+def _erase_anna(_definitions: Definitions, root: Composition, _instance: DagsterInstance) -> bool:
+    return not call(root, Erasure).run(ANNA).problems
 
 
 def _points(pipeline: Pipeline) -> list[KillPoint]:
@@ -197,7 +198,7 @@ def test_orders_leave_the_vault_long_after_their_event_and_nothing_else_changes(
     assert sold.guests() == sold.ticket_holders(event) == {ANNA, BEN, CARA}
     assert len(sold.tables()["individual"]) == 3
     assert sold.writes(mark) == []
-    assert trace(sold.services, ANNA).passages[0].guest_list.startswith("on it, by us")
+    assert sold.call(trace, ANNA, klaviyo=None).passages[0].guest_list.startswith("on it, by us")
 
 
 @pytest.mark.slow

@@ -127,7 +127,7 @@ def test_nobody_is_mailed_before_the_guest_list_shows_the_guest(pipeline: Pipeli
 
 
 def test_a_poison_address_costs_only_itself_at_gather(pipeline: Pipeline, world: World, event: int) -> None:
-    world.gather.switches.poison = {BEN}
+    world.gather.switches.rejected_addresses = {BEN}
     for address in (ANNA, BEN, CARA):
         world.sell(event, address=address)
     report = pipeline.poll()

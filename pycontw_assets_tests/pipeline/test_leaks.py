@@ -23,9 +23,9 @@ from pycontw_assets.ledger.events import known_events
 from pycontw_assets.pseudonyms import normalise_phone
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.faults import Kind
-from pycontw_assets.sandbox.kktix import Ticket
+from pycontw_assets.sandbox.kktix.box_office import Ticket
+from pycontw_assets.sandbox.kktix.people import ADDRESS_KINDS
 from pycontw_assets.sandbox.oracle import normalise
-from pycontw_assets.sandbox.people import ADDRESS_KINDS
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
@@ -109,7 +109,7 @@ def storm(pipeline: Pipeline, event: int, seats: list[int], services: Iterable[s
     world.refund(seats[3])
     for address in ("poison.potoo@example.org", "refused.takin@example.org"):
         sell(world, event, address=address)
-    world.gather.switches.poison = {"poison.potoo@example.org"}
+    world.gather.switches.rejected_addresses = {"poison.potoo@example.org"}
     world.klaviyo.switches.refused_addresses = {"refused.takin@example.org"}
     kinds: tuple[tuple[Kind, dict[str, Any]], ...] = (
         ("status", {"status": 500, "acts": True}),

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import SERVICES, Pipeline, describe
@@ -143,7 +143,7 @@ def test_the_tables_are_of_the_kind_of_the_warehouse_that_is_configured(pipeline
     assert specs(pipeline)[TABLE].kinds == {pipeline.settings.warehouse, "table"}
     changes = {"warehouse": "bigquery", "bigquery_project": "a-project", "bigquery_dataset": "ods"}
     cloud = pipeline.settings.model_copy(update=changes)
-    definitions = build_definitions(Services(lambda: cloud))
+    definitions = build_definitions(Composition(lambda: cloud))
     spec = next(spec for spec in definitions.resolve_all_asset_specs() if spec.key.to_user_string() == TABLE)
     assert spec.kinds == {"bigquery", "table"}
     assert spec.metadata["dagster/table_name"] == f"a-project.ods.{TABLE}"
@@ -169,7 +169,7 @@ def test_an_event_nobody_decided_about_fails_a_check_of_the_shop_once_until_some
     failed = check_of(pipeline, "kktix", "events_are_matched")
     assert not failed.passed
     assert "map it in KKTIX_EVENTS" in failed.metadata["problems"].value
-    assert list(changed_kktix_verdicts(pipeline.services, pipeline.instance, pipeline.later_poll().tick)) == []
+    assert list(pipeline.call(changed_kktix_verdicts, pipeline.instance, pipeline.later_poll().tick)) == []
     pipeline.restart(kktix_events={"90002": None})
     pipeline.later_poll()
     assert check_of(pipeline, "kktix", "events_are_matched").passed

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 import yaml
 from dagster import AssetKey, DagsterEventType, RunsFilter
 
-from pycontw_assets.ledger.locks import lock
+from pycontw_assets.ledger.locks import LockName, lock
 from pycontw_assets.orchestration.prune_dagster_storage import KEPT, Kept, prune_dagster_storage
-from pycontw_assets.pipeline.expiry import REVISION_ENDS
+from pycontw_assets.orchestration.run_history import read_run_history
+from pycontw_assets.pipeline.maintenance import REVISION_ENDS
 from pycontw_assets.pipeline.observe import observe
 from pycontw_assets.pipeline.reconcile import pause_after, pause_base
 from pycontw_assets.sandbox.world import World
@@ -52,7 +53,7 @@ def pipeline(install: Install, world: World, event: int, channel: Channel) -> Pi
     """A buyer let in and invited, and today's sales known."""
     world.sell(event)
     pipeline = install()
-    pipeline.restart({"messenger": channel})
+    pipeline.restart({"alerts": channel})
     pipeline.poll()
     pipeline.later_poll()
     return pipeline
@@ -148,7 +149,7 @@ def test_the_newest_failures_of_an_event_stay_to_be_counted(pipeline: Pipeline, 
     for _ in range(4):
         pipeline.later_poll()
     prune_dagster_storage(pipeline.instance, FEW)
-    [facts] = observe(pipeline.services, pipeline.instance).facts.values()
+    [facts] = pipeline.call(observe, history=read_run_history(pipeline.instance)).facts.values()
     assert facts.access.failures >= FEW.runs
 
 
@@ -218,7 +219,7 @@ def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipe
 @pytest.mark.thorough
 def test_who_finds_another_process_telling_leaves_it_to_that(pipeline: Pipeline, channel: Channel) -> None:
     pipeline.clock.advance(DAY_SECONDS)
-    with lock(pipeline.ledger, "sales report"):
+    with lock(pipeline.ledger, LockName.SALES_REPORT):
         assert pipeline.poll().ok
     assert channel.sent == []
 
@@ -260,7 +261,7 @@ class LockedVault:
 
 
 def test_a_report_that_fails_stops_no_tick_and_is_told(pipeline: Pipeline, channel: Channel) -> None:
-    pipeline.restart({"messenger": channel, "vault": LockedVault()})
+    pipeline.restart({"alerts": channel, "vault": LockedVault()})
     pipeline.clock.advance(DAY_SECONDS)
     for _ in range(2):
         report = pipeline.later_poll()

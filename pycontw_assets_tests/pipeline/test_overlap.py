@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance, Definitions
 
-from pycontw_assets.ledger.locks import TTL, lock_owner, take_lock
+from pycontw_assets.ledger.locks import TTL, LockName, lock_owner, take_lock
 from pycontw_assets.orchestration.poll import PollReport
 from pycontw_assets.orchestration.run_recording import observe_and_record
 from pycontw_assets.orchestration.sensors import missing_partitions
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.crash_scenarios import make_swift
-from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Child, Command, Pipeline, describe
+from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Child, Command, Pipeline, call, describe
 from pycontw_assets_tests.postgres import age_leases
 
 pytestmark = pytest.mark.thorough
@@ -54,8 +54,8 @@ def start(pipeline: Pipeline, command: Command | None = None) -> Child:
 def grant_access(key: str) -> Command:
     """The access run of one event, as a person materialises it in the UI meanwhile."""
 
-    def run(definitions: Definitions, services: Services, instance: DagsterInstance) -> bool:
-        for name, keys in missing_partitions(observe_and_record(services, instance), instance).items():
+    def run(definitions: Definitions, root: Composition, instance: DagsterInstance) -> bool:
+        for name, keys in missing_partitions(call(root, observe_and_record, instance), instance).items():
             instance.add_dynamic_partitions(name, keys)
         job = definitions.resolve_job_def("grant_access_job")
         return bool(job.execute_in_process(instance=instance, partition_key=key, raise_on_error=False).success)
@@ -164,7 +164,7 @@ def test_what_a_killed_process_held_is_free_at_once(shared: Callable[..., Pipeli
     child.go()
     assert child.join() == -9
     key = f"{EDITION}-individual-{event}"
-    assert lock_owner(pipeline.ledger, f"invitations of {key}")
+    assert lock_owner(pipeline.ledger, LockName.INVITATIONS, key)
     before = pipeline.clock.skipped
     assert STEPS_ASIDE not in describe(pipeline.poll())
     assert pipeline.clock.skipped - before < 60
@@ -180,8 +180,9 @@ def test_what_a_machine_held_that_is_gone_is_free_when_it_expires(
     make_swift(world)
     pipeline = shared()
     world.sell(event)
-    name = f"invitations of {EDITION}-individual-{event}"
-    assert take_lock(pipeline.ledger, name, "elsewhere~1~1/4711/1/a", 100 * TTL, lambda _owner: False) is None
+    key = f"{EDITION}-individual-{event}"
+    owner = "elsewhere~1~1/4711/1/a"
+    assert take_lock(pipeline.ledger, LockName.INVITATIONS, key, owner=owner, ttl=100 * TTL) is None
     assert "process 4711 on elsewhere is at work on it" in describe(pipeline.poll())
     assert pipeline.mailed() == []
     pass_time(pipeline, 100 * TTL.total_seconds())

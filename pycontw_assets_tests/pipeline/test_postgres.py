@@ -12,12 +12,12 @@ import yaml
 from dagster import DagsterInstance, DagsterRunStatus, Definitions, RunsFilter
 
 from pycontw_assets.orchestration.poll import poll
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.crash_scenarios import changes, make_swift
-from pycontw_assets_tests.pipeline.harness import EDITION, Child, Command, Pipeline, describe
+from pycontw_assets_tests.pipeline.harness import EDITION, Child, Command, Pipeline, call, definer, describe
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints, Kind
 from pycontw_assets_tests.postgres import PostgresServer, age_leases
 
@@ -49,9 +49,9 @@ def served(install: Install, postgres: PostgresServer) -> Callable[..., Pipeline
 
 
 def dying(pipeline: Pipeline, points: KillPoints) -> Command:
-    def run(definitions: Definitions, services: Services, instance: DagsterInstance) -> bool:
-        points.watch(vault=f"{services.settings.home}/vault", ledger=str(pipeline.ledger.engine.url.database))
-        return poll(definitions, services, instance).ok
+    def run(definitions: Definitions, root: Composition, instance: DagsterInstance) -> bool:
+        points.watch(vault=f"{root.settings.home}/vault", ledger=str(pipeline.ledger.engine.url.database))
+        return call(root, poll, definer(root), instance).ok
 
     return run
 

@@ -33,7 +33,7 @@ def lose(pipeline: Pipeline, *, vault: bool = False) -> None:
 
 
 def rebuild(pipeline: Pipeline) -> RebuildReport:
-    report = rebuild_ledger(pipeline.services)
+    report = pipeline.call(rebuild_ledger)
     assert pipeline.verdict(settled=False) == []
     return report
 
@@ -211,7 +211,7 @@ def test_a_draft_whose_sending_was_taken_over_counts_as_sent(pipeline: Pipeline,
     """The status of a campaign may lag behind its send job."""
     world.sell(event, address=ANNA)
     pipeline.poll()
-    klaviyo, waits = pipeline.services.klaviyo, pipeline.services.waits
+    klaviyo, waits = pipeline.root.klaviyo, pipeline.root.waits
     stale = [replace(found, status="Draft") for found in find_invitations(klaviyo, EDITION)]
     assert [campaign.status for campaign in look_twice(klaviyo, waits, stale)] == ["Unknown"]
 
@@ -329,7 +329,7 @@ def test_a_ledger_at_work_is_not_rebuilt(pipeline: Pipeline, world: World, event
     world.sell(event, address=ANNA)
     pipeline.poll()
     with pytest.raises(LedgerError, match="not lost"):
-        rebuild_ledger(pipeline.services)
+        pipeline.call(rebuild_ledger)
     settle(pipeline)
 
 
@@ -342,7 +342,7 @@ def test_an_interrupted_rebuilding_leaves_the_ledger_lost_and_may_be_run_again(
     lose(pipeline)
     world.faults.add(service, "status", times=None, status=503)
     with pytest.raises(Unavailable):
-        rebuild_ledger(pipeline.services)
+        pipeline.call(rebuild_ledger)
     world.faults.clear()
     with pytest.raises(LedgerError, match="rebuild-ledger"):
         pipeline.later_poll()

@@ -18,6 +18,7 @@ from dagster import (
 )
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
+from pycontw_assets.orchestration.resources import resources_of
 from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
@@ -47,7 +48,7 @@ def evaluate(pipeline: Pipeline) -> SensorExecutionData:
         instance=pipeline.instance,
         instance_ref=pipeline.instance.get_ref(),
         definitions=pipeline.definitions,
-        resources={"services": pipeline.services},
+        resources=resources_of(pipeline.root, pipeline.settings),
     ) as context:
         return sensor.evaluate_tick(context)
 

@@ -8,6 +8,7 @@ import pytest
 
 from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.status import Status, describe_status, look_up
+from pycontw_assets.orchestration.run_history import read_run_history
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
@@ -17,7 +18,7 @@ ANNA = "anna@example.org"
 
 
 def status(pipeline: Pipeline) -> Status:
-    return look_up(pipeline.services, pipeline.instance)
+    return pipeline.call(look_up, history=read_run_history(pipeline.instance))
 
 
 def test_everybody_is_counted_where_they_stand(pipeline: Pipeline, world: World, event: int) -> None:

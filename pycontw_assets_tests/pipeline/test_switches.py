@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pycontw_assets.sandbox.kktix import MISSING
+from pycontw_assets.sandbox.kktix.box_office import MISSING
 from pycontw_assets.sandbox.klaviyo.account import MailList
 from pycontw_assets.sandbox.oracle import entitled, normalise
 from pycontw_assets.sandbox.world import World
@@ -51,7 +51,7 @@ def test_what_klaviyo_shows_late_is_waited_for_and_not_made_twice(
     world.sell(event, address=ANNA)
     pipeline.until_quiet()
     assert pipeline.mailed() == [ANNA]
-    if seconds < pipeline.services.waits.second_look:
+    if seconds < pipeline.root.waits.second_look:
         names = [one.name for one in (*world.klaviyo.lists.values(), *world.klaviyo.campaigns.values())]
         names += [one.name for one in world.klaviyo.templates.values() if not one.is_copy]
         assert len(names) == len(set(names)) == 4
@@ -160,7 +160,7 @@ def test_a_status_on_the_way_ends_no_batch_whether_it_is_known_or_not(
 ) -> None:
     """``Queued without Recipients`` reads like an end and is none; tomorrow's statuses are not known today."""
     world.klaviyo.switches.status_step = 120
-    world.klaviyo.switches.told_status = {"Preparing to send": "Warming up"}
+    world.klaviyo.switches.renamed_statuses = {"Preparing to send": "Warming up"}
     world.sell(event, address=ANNA)
     seen = []
     for _ in range(3):
@@ -177,14 +177,14 @@ def test_a_status_on_the_way_ends_no_batch_whether_it_is_known_or_not(
 
 @pytest.mark.slow
 def test_an_end_by_an_unknown_name_mails_nobody_again(pipeline: Pipeline, world: World, event: int) -> None:
-    world.klaviyo.switches.told_status = {"Sent": "Delivered"}
+    world.klaviyo.switches.renamed_statuses = {"Sent": "Delivered"}
     world.sell(event, address=ANNA)
     for _ in range(2):
         assert "release" not in describe(pipeline.later_poll()), "nor are its people said to have got no mail"
     world.sell(event, address=BEN)
     pipeline.later_poll()
     assert pipeline.mailed() == [ANNA, BEN]
-    world.klaviyo.switches.told_status = {}
+    world.klaviyo.switches.renamed_statuses = {}
     pipeline.until_quiet()
     assert pipeline.mailed() == [ANNA, BEN]
     assert pipeline.verdict() == []
@@ -249,7 +249,7 @@ def test_letter_case_replies_and_merging_matter_neither_to_letting_in_nor_to_tak
 
 @pytest.mark.slow
 def test_one_bad_address_in_a_call_too_large_costs_only_itself(pipeline: Pipeline, world: World, event: int) -> None:
-    world.gather.switches.poison, world.gather.switches.most_guests = {BEN}, 2
+    world.gather.switches.rejected_addresses, world.gather.switches.most_guests = {BEN}, 2
     for address in (ANNA, BEN, CARA, DORA):
         world.sell(event, address=address)
     assert "1 guests" in describe(pipeline.poll())

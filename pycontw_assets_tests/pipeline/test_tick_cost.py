@@ -30,7 +30,7 @@ def test_an_idle_poll_opens_no_orders_and_asks_for_three_answers(install: Instal
         world.sell(event, kind="missing")
     for _ in range(2):
         pipeline.later_poll()
-    vault = CountingVault(pipeline.services.vault)
+    vault = CountingVault(pipeline.root.vault)
     pipeline.restart(overrides={"vault": vault})
     mark = pipeline.mark()
     assert pipeline.later_poll().runs == ()

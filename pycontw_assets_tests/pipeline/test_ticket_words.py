@@ -7,6 +7,7 @@ from pycontw_assets.commands.poll import describe_poll
 from pycontw_assets.commands.status import describe_status, look_up
 from pycontw_assets.commands.trace import trace
 from pycontw_assets.extract.orders import TICKET_STATES, ticket_state
+from pycontw_assets.orchestration.run_history import read_run_history
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
@@ -25,19 +26,19 @@ def sell_one_of_each_state(pipeline: Pipeline, world: World, event: int) -> dict
 def test_every_view_calls_a_ticket_by_the_same_word(pipeline: Pipeline, world: World, event: int) -> None:
     ids = sell_one_of_each_state(pipeline, world, event)
     report = pipeline.later_poll()
-    snapshot = pipeline.services.vault.read(f"2031-individual-{event}")
+    snapshot = pipeline.root.vault.read(f"2031-individual-{event}")
     assert snapshot
     assert {state: ticket_state(snapshot.records[number]) for state, number in ids.items()} == {s: s for s in ids}
 
     for state, number in ids.items():
-        [passage] = trace(pipeline.services, str(number)).passages
+        [passage] = pipeline.call(trace, str(number), klaviyo=None).passages
         [ticket] = passage.tickets
         assert (ticket.condition, ticket.text.split(":")[0]) == (state, state)
 
     [line] = [line for line in describe_poll(report) if f"2031-individual-{event}:" in line]
     assert "usable 1, unpaid 1, not activated 1, missing 1, unclear 1, cancelled 1," in line
 
-    status = look_up(pipeline.services, pipeline.instance)
+    status = pipeline.call(look_up, history=read_run_history(pipeline.instance))
     [counted] = status.events
     assert [counted.counts[state] for state in TICKET_STATES] == [1] * len(TICKET_STATES)
     head = list(describe_status(status))[1]
@@ -52,16 +53,16 @@ def test_a_ticket_that_is_not_activated_waits_for_kktix(pipeline: Pipeline, worl
     [number] = world.sell(event)
     world.kktix.override(number, state="registered")
     pipeline.poll()
-    [passage] = trace(pipeline.services, str(number)).passages
+    [passage] = pipeline.call(trace, str(number), klaviyo=None).passages
     assert passage.next.startswith("every poll looks; once KKTIX says activated")
     world.kktix.tickets[number].overrides.clear()
     pipeline.later_poll()
-    [passage] = trace(pipeline.services, str(number)).passages
+    [passage] = pipeline.call(trace, str(number), klaviyo=None).passages
     assert passage.next == "nothing: they may enter, and were invited"
 
 
 def test_rare_states_get_a_column_only_where_there_are_some(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event)
     pipeline.poll()
-    head = list(describe_status(look_up(pipeline.services, pipeline.instance)))[1]
+    head = list(describe_status(pipeline.call(look_up, history=read_run_history(pipeline.instance))))[1]
     assert "usable  unpaid  quarantined  let in" in head

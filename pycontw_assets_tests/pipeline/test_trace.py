@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pycontw_assets.commands.cli import main
-from pycontw_assets.commands.trace import Passage, describe_trace, trace
+from pycontw_assets.commands.trace import Passage, Trace, describe_trace, trace
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
@@ -17,8 +17,12 @@ from pycontw_assets_tests.pipeline.harness import Pipeline
 ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 
 
-def passage(pipeline: Pipeline, who: str) -> Passage:
-    [found] = trace(pipeline.services, who).passages
+def trace_of(pipeline: Pipeline, buyer: str) -> Trace:
+    return pipeline.call(trace, buyer, klaviyo=None)
+
+
+def passage(pipeline: Pipeline, buyer: str) -> Passage:
+    [found] = trace_of(pipeline, buyer).passages
     return found
 
 
@@ -66,11 +70,11 @@ def test_the_answers_after_a_first_poll(pipeline: Pipeline, world: World, event:
     assert [ticket.condition for ticket in quarantined.tickets] == ["quarantined"]
     assert quarantined.next.startswith("every poll tries")
 
-    unknown = trace(pipeline.services, CARA)
+    unknown = trace_of(pipeline, CARA)
     assert unknown.passages == ()
     assert any("1 attendees of" in hint for hint in unknown.hints)
 
-    lines = list(describe_trace(trace(pipeline.services, ANNA)))
+    lines = list(describe_trace(trace_of(pipeline, ANNA)))
     assert [line.split()[0] for line in lines] == ["a…@example.org,", "ticket", "table", "guest", "invitation", "next"]
     assert_live_asks_what_the_services_say_now(pipeline)
 
@@ -79,9 +83,9 @@ def assert_live_asks_what_the_services_say_now(pipeline: Pipeline) -> None:
     pipeline.world.remove_guest(ANNA)
     pipeline.world.klaviyo.unsubscribe(ANNA)
     mark = pipeline.mark()
-    trace(pipeline.services, ANNA)
+    trace_of(pipeline, ANNA)
     assert pipeline.requests(mark) == 0
-    found = trace(pipeline.services, ANNA, live=True)
+    found = pipeline.call(trace, ANNA)
     assert found.live == ("Gather: not on the guest list", "Klaviyo: mail is not delivered (UNSUBSCRIBE)")
     assert pipeline.writes(mark) == []
 

@@ -94,7 +94,7 @@ def test_an_event_without_attendees_empties_its_partition(warehouse: Warehouse) 
 @pytest.mark.parametrize("key", ["' OR 1=1 --", "x'; DROP TABLE t; --", "%", ""])
 def test_a_hostile_key_touches_no_row(warehouse: Warehouse, key: str) -> None:
     put(warehouse, frame(3))
-    warehouse.replace_partition(TABLE, key, frame(0), "digest")
+    warehouse.replace_partition(TABLE, key, frame(0), digest="digest")
     assert warehouse.partition_rows(TABLE, key) == 0
     assert warehouse.partition_rows(TABLE, KEY) == 3
 
@@ -124,7 +124,9 @@ def test_a_frame_that_does_not_fit_the_table_is_refused_naming_the_columns(wareh
 
 def test_a_new_question_becomes_a_column_and_old_rows_have_no_answer(warehouse: Warehouse) -> None:
     put(warehouse, frame(2, key=OTHER_KEY), OTHER_KEY)
-    newer = attendee_tables([*TABLE.columns[:-2], Column("diet", "STRING", "Diet.", "form: y")])["individual"]
+    newer = attendee_tables(
+        [*TABLE.columns[:-2], Column(name="diet", type="STRING", description="Diet.", source="form: y")]
+    )["individual"]
     put(warehouse, frame(1).assign(diet="vegan"), table=newer)
     diets = warehouse.read(newer).set_index("partition_key")["diet"]
     assert diets[KEY] == "vegan"
@@ -142,7 +144,9 @@ def test_a_column_of_another_type_is_refused_saying_so_and_the_old_rows_stay(
     warehouse: Warehouse, engine: Engine
 ) -> None:
     put(warehouse, frame(2))
-    other = attendee_tables([*KEY_COLUMNS, Column("answer", "INT64", "A number.", "form: x")])["individual"]
+    other = attendee_tables(
+        [*KEY_COLUMNS, Column(name="answer", type="INT64", description="A number.", source="form: x")]
+    )["individual"]
     with pytest.raises(WarehouseError, match=engine.clash):
         put(warehouse, frame(2).assign(answer=1), table=other)
     assert list(warehouse.read(TABLE)["answer"]) == ["x", "x"]
@@ -158,7 +162,9 @@ def test_an_all_null_column_and_a_first_null_row_load(warehouse: Warehouse) -> N
 
 def test_the_table_describes_itself_and_follows_a_new_description(warehouse: Warehouse, engine: Engine) -> None:
     put(warehouse, frame(1))
-    reworded = attendee_tables([*KEY_COLUMNS, Column("answer", "STRING", "What it's about.", "form: x")])["individual"]
+    reworded = attendee_tables(
+        [*KEY_COLUMNS, Column(name="answer", type="STRING", description="What it's about.", source="form: x")]
+    )["individual"]
     put(warehouse, frame(1), table=reworded)
     assert engine.descriptions(TABLE.name) == {column.name: column.description for column in reworded.columns}
 
@@ -169,7 +175,9 @@ def test_no_staging_table_is_left(warehouse: Warehouse, engine: Engine) -> None:
 
 
 def test_an_error_of_the_engine_quotes_no_value(warehouse: Warehouse) -> None:
-    numbers = attendee_tables([*KEY_COLUMNS, Column("answer", "INT64", "A number.", "form: x")])["individual"]
+    numbers = attendee_tables(
+        [*KEY_COLUMNS, Column(name="answer", type="INT64", description="A number.", source="form: x")]
+    )["individual"]
     with pytest.raises(WarehouseError) as failure:
         put(warehouse, frame(1, "Zebulon Quokkaworth"), table=numbers)
     assert "Quokkaworth" not in f"{failure.value!r} {failure.value.__context__ and failure.value.__suppress_context__}"
@@ -188,7 +196,9 @@ def test_the_digest_depends_on_the_content_and_not_on_the_order() -> None:
 
 def test_deidentified_attendees_come_back_as_they_were_loaded(warehouse: Warehouse) -> None:
     answers = (("聯絡人 Email", "a@example.org"), ("Gender / 性別", "女"), ("New question?", "x"))
-    attendee = Attendee(1, True, "activated", answers, price=0, updated_at=1930000123.4567)
+    attendee = Attendee(
+        attendee_id=1, is_paid=True, state="activated", answers=answers, price=0, updated_at=1930000123.4567
+    )
     records = [AttendeeRecord(attendee, NOW)]
     rows = deidentify(records, EventPartition(90001, "2031", "individual"), Pseudonymizer()).frame
     table = attendee_tables(load_policy().columns)["individual"]

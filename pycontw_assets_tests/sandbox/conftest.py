@@ -1,4 +1,4 @@
-"""One sandbox server for all tests of this folder; every test starts with an empty world and a clock that stands."""
+"""One sandbox server for all tests of this folder. Every test starts with an empty world and a stopped clock."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ class Klaviyo:
     def call(self, method: str, path: str, data: Any = None, headers: Any = None, **params: str) -> requests.Response:
         query = {name.replace("__", "[") + "]" if "__" in name else name: value for name, value in params.items()}
         body = None if data is None else json.dumps({"data": data})
-        sent = {"Content-Type": JSON_API} if body else {}
+        content_type = {"Content-Type": JSON_API} if body else {}
         return self.session.request(
-            method, self.url + path, params=query, data=body, headers=sent | (headers or {}), timeout=5
+            method, self.url + path, params=query, data=body, headers=content_type | (headers or {}), timeout=5
         )
 
     def get(self, path: str, **params: str) -> requests.Response:
         return self.call("GET", path, **params)
 
     def good(self, method: str, path: str, data: Any = None, **params: str) -> Any:
-        """The ``data`` of a call that must succeed."""
+        """Return the ``data`` of a call that must succeed."""
         reply = self.call(method, path, data, **params)
         assert reply.ok, (reply.status_code, reply.text)
         return reply.json()["data"] if reply.content else None
@@ -70,10 +70,10 @@ class Klaviyo:
     # -- the steps of an invitation -------------------------------------------------------------------
 
     def a_list(self, name: str = "holders", *addresses: str) -> str:
-        made = self.good("POST", "/lists", {"type": "list", "attributes": {"name": name}})["id"]
+        list_id = self.good("POST", "/lists", {"type": "list", "attributes": {"name": name}})["id"]
         if addresses:
-            self.add(made, *[self.a_profile(address) for address in addresses])
-        return str(made)
+            self.add(list_id, *[self.a_profile(address) for address in addresses])
+        return str(list_id)
 
     def a_profile(self, address: str) -> str:
         return str(self.good("POST", "/profile-import", {"type": "profile", "attributes": {"email": address}})["id"])
@@ -98,10 +98,10 @@ class Klaviyo:
         return {"type": "campaign", "attributes": attributes | more}
 
     def a_campaign(self, list_id: str, name: str = "invite-1", **more: Any) -> str:
-        """A draft with a template, ready to be sent."""
-        made = self.good("POST", "/campaigns", self.campaign_body(list_id, name, **more))
-        self.assign(made, self.a_template())
-        return str(made["id"])
+        """Create a draft with a template, ready to be sent."""
+        campaign = self.good("POST", "/campaigns", self.campaign_body(list_id, name, **more))
+        self.assign(campaign, self.a_template())
+        return str(campaign["id"])
 
     def assign(self, campaign: Any, template_id: str) -> Any:
         message = campaign["relationships"]["campaign-messages"]["data"][0]

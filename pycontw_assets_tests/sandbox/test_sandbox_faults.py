@@ -1,4 +1,4 @@
-"""Every fault really happens on the wire, and the log tells what happened without telling on anybody."""
+"""Every fault happens on the socket, and the call log records it without secrets or personal data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GUEST = {"role": "guest"}
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_a_status_is_sent_as_often_as_ordered(world, kktix, status):
+def test_a_status_is_sent_as_often_as_planned(world, kktix, status):
     world.faults.add("kktix", "status", status=status, times=2)
     assert [kktix.get().status_code for _ in range(3)] == [status, status, 200]
 
@@ -58,7 +58,7 @@ def test_a_time_out_happens_before_or_after_acting(world, klaviyo, acts):
     assert len(world.klaviyo.lists) == acts
 
 
-def test_an_unanswered_call_is_dropped_in_the_end(world, kktix):
+def test_an_unanswered_call_is_dropped_at_last(world, kktix):
     world.faults.add("kktix", "timeout", seconds=0.05)
     with pytest.raises(requests.ConnectionError):
         kktix.get()
@@ -72,13 +72,13 @@ def test_a_body_can_be_cut_short(world, kktix):
     assert "IncompleteRead" in repr(caught.value)
 
 
-def test_a_page_can_come_in_place_of_the_answer(world, kktix):
+def test_a_page_can_replace_the_answer(world, kktix):
     world.faults.add("kktix", "html")
     reply = kktix.get()
     assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
 
 
-def test_a_sign_in_can_be_asked_for(world, kktix, server):
+def test_an_answer_can_redirect_to_a_sign_in(world, kktix, server):
     world.faults.add("kktix", "redirect")
     reply = kktix.get()
     assert (reply.status_code, reply.headers["location"]) == (302, "/sign_in")
@@ -115,15 +115,15 @@ def test_a_status_may_hide_that_the_service_acted(world, klaviyo):
 
 
 @pytest.mark.parametrize("acts", [False, True])
-def test_a_hook_runs_around_the_act(world, gather, acts):
-    seen = []
-    world.faults.add("gather", "hook", method="POST", acts=acts, action=lambda: seen.append(len(world.gather.guests)))
+def test_a_hook_runs_before_or_after_the_act(world, gather, acts):
+    counts = []
+    world.faults.add("gather", "hook", method="POST", acts=acts, action=lambda: counts.append(len(world.gather.guests)))
     gather.write({"one@example.org": GUEST})
-    assert seen == [int(acts)]
+    assert counts == [int(acts)]
 
 
 def test_a_hook_may_wait_for_another_call(world, gather, kktix):
-    """Crash tests stop one caller in mid-call and look around meanwhile."""
+    """Crash tests stop a caller during its call and read the world meanwhile."""
     reached, go_on = threading.Event(), threading.Event()
     world.faults.add("gather", "hook", action=lambda: (reached.set(), go_on.wait(5)))
     caller = threading.Thread(target=gather.read)
@@ -134,12 +134,12 @@ def test_a_hook_may_wait_for_another_call(world, gather, kktix):
     caller.join(5)
 
 
-def test_an_unknown_kind_of_fault_cannot_be_ordered(world):
+def test_an_unknown_kind_of_fault_is_refused(world):
     with pytest.raises(ValueError, match="unknown kind"):
         world.faults.add("kktix", "gremlins")
 
 
-def test_the_log_counts_calls_and_holds_no_secrets(world, gather, klaviyo):
+def test_the_log_counts_calls_without_secrets(world, gather, klaviyo):
     world.faults.add("gather", "reset", method="POST", acts=True)
     gather.read()
     mark = world.calls.mark()
@@ -153,12 +153,12 @@ def test_the_log_counts_calls_and_holds_no_secrets(world, gather, klaviyo):
     assert "sandbox-gather-key" not in repr(world.calls.find())
 
 
-def test_a_stopped_server_lets_go_of_hanging_calls():
+def test_a_stopped_server_drops_hanging_calls():
     world = World(ManualClock())
     world.faults.add("kktix", "timeout", seconds=60)
     started = time.monotonic()
     with SandboxServer(world) as server:
-        caller = threading.Thread(target=_swallow, args=(server.url + "/kktix/",))
+        caller = threading.Thread(target=_get_quietly, args=(server.url + "/kktix/",))
         caller.start()
         while not world.calls.count():
             time.sleep(0.01)
@@ -167,6 +167,6 @@ def test_a_stopped_server_lets_go_of_hanging_calls():
     assert time.monotonic() - started < 5
 
 
-def _swallow(url: str) -> None:
+def _get_quietly(url: str) -> None:
     with contextlib.suppress(requests.ConnectionError):
         requests.get(url, timeout=30)

@@ -1,4 +1,4 @@
-"""The simulated venue behaves as the contract says Gather does, in all the ways it leaves open."""
+"""The simulated venue follows the contract of Gather, in every variant that the contract leaves open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_key_and_space_are_checked(gather):
     assert gather.read().status_code == 200
 
 
-def test_adding_keeps_the_others_and_overwriting_does_not(world, gather):
+def test_only_overwriting_removes_other_guests(world, gather):
     world.add_guest("speaker@example.org", {})
     gather.write({"one@example.org": GUEST})
     assert gather.read().json() == {"speaker@example.org": {}, "one@example.org": GUEST}
@@ -29,7 +29,7 @@ def test_adding_keeps_the_others_and_overwriting_does_not(world, gather):
 
 
 @pytest.mark.parametrize(("merge", "kept"), [(False, {"role": "guest"}), (True, {"role": "guest", "name": "Desk"})])
-def test_whether_entries_are_merged_is_a_switch(world, gather, merge, kept):
+def test_a_switch_merges_entries(world, gather, merge, kept):
     world.gather.switches.merge_entries = merge
     world.add_guest("speaker@example.org", {"name": "Desk"})
     gather.write({"speaker@example.org": {"role": "guest"}})
@@ -44,7 +44,7 @@ def test_a_malformed_list_is_refused(gather, wrong):
 
 
 @pytest.mark.parametrize("quirk", [{"guestlist": '{"one@example.org": {}}'}, {"overwrite": "True"}])
-def test_texts_in_place_of_values_are_accepted_without_effect(world, gather, quirk):
+def test_texts_instead_of_values_have_no_effect(world, gather, quirk):
     assert gather.write({"one@example.org": GUEST} if "overwrite" in quirk else "", **quirk).status_code == 200
     assert world.gather.guests == {}
 
@@ -55,18 +55,18 @@ def test_form_encoded_bodies_are_not_understood(gather):
 
 
 @pytest.mark.parametrize(("mode", "body"), [("empty", b""), ("text", b"OK"), ("array", b"[]")])
-def test_the_reply_to_a_write_is_a_switch(world, gather, mode, body):
+def test_a_switch_sets_the_reply_to_a_write(world, gather, mode, body):
     world.gather.switches.reply = mode
     assert gather.write({"one@example.org": GUEST}).content == body
     assert "one@example.org" in world.gather.guests
 
 
-def test_by_default_a_write_answers_the_whole_list(gather):
+def test_a_write_answers_the_whole_list(gather):
     assert gather.write({"one@example.org": GUEST}).json() == {"one@example.org": GUEST}
 
 
 @pytest.mark.parametrize(("mode", "body"), [("array", []), ("object", {}), ("null", None)])
-def test_an_empty_list_shows_as_switched(world, gather, mode, body):
+def test_a_switch_sets_the_form_of_an_empty_list(world, gather, mode, body):
     world.gather.switches.no_guests = mode
     assert gather.read().json() == body
 
@@ -79,7 +79,7 @@ def test_a_write_may_take_effect_late(world, gather, clock):
     assert gather.read().json() == {"one@example.org": GUEST}
 
 
-def test_a_write_may_have_no_effect_and_an_overwrite_lose_guests(world, gather):
+def test_switches_lose_writes_and_guests(world, gather):
     gather.write({"one@example.org": GUEST, "two@example.org": GUEST})
     world.gather.switches.writes_count = False
     assert gather.write({}, overwrite=True).status_code == 200
@@ -90,8 +90,8 @@ def test_a_write_may_have_no_effect_and_an_overwrite_lose_guests(world, gather):
     assert list(world.gather.guests) == ["one@example.org"]
 
 
-def test_a_poison_address_refuses_the_whole_call(world, gather):
-    world.gather.switches.poison.add("bad@example.org")
+def test_a_rejected_address_refuses_the_whole_call(world, gather):
+    world.gather.switches.rejected_addresses.add("bad@example.org")
     assert gather.write({"good@example.org": GUEST, "bad@example.org": GUEST}).status_code == 400
     assert world.gather.guests == {}
 
@@ -110,11 +110,11 @@ def test_letter_case_can_be_folded(world, gather):
     assert list(gather.read().json()) == ["buyer@example.org"]
 
 
-def test_somebody_can_add_a_guest_between_a_read_and_the_overwrite(world, gather):
+def test_an_overwrite_can_lose_a_late_guest(world, gather):
     gather.write({"one@example.org": GUEST})
     world.gather.add_guest_after_next_read("late@example.org")
-    seen = gather.read().json()
-    assert "late@example.org" not in seen
+    guests = gather.read().json()
+    assert "late@example.org" not in guests
     assert "late@example.org" in world.gather.guests
-    gather.write(seen, overwrite=True)
+    gather.write(guests, overwrite=True)
     assert "late@example.org" not in world.gather.guests

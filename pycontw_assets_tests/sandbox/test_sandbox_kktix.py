@@ -1,4 +1,4 @@
-"""The simulated box office behaves as the contract says KKTIX does."""
+"""The simulated box office follows the contract of KKTIX."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from pycontw_assets.sandbox import keys
-from pycontw_assets.sandbox.kktix import MISSING
+from pycontw_assets.sandbox.kktix.box_office import MISSING
 
 NAME = "PyCon TW 2031 Registration: Individual"
 
@@ -24,14 +24,14 @@ def test_a_wrong_token_is_refused(kktix):
     assert kktix.get(token="wrong").status_code == 401
 
 
-def test_ended_events_are_hidden_only_by_the_flag(world, kktix):
+def test_the_flag_hides_ended_events(world, kktix):
     event = world.add_event(NAME)
     world.end_event(event)
     assert kktix.get("?only_not_ended_event=true").json() == {"data": []}
     assert kktix.get().json() == {"data": [{"id": event, "name": NAME}]}
 
 
-def test_the_union_of_the_books_is_everybody(world, kktix):
+def test_all_books_together_list_every_attendee(world, kktix):
     event = world.add_event(NAME, books=2)
     first, second = world.sell(event, books=[0]) + world.sell(event, books=[1])
     assert listed(kktix, event) == [{first}, {second}]
@@ -43,7 +43,7 @@ def test_an_event_may_have_no_book(world, kktix):
     assert kktix.get(f"/{event}/attendance_books").json() == []
 
 
-def test_an_attendee_shows_the_fields_of_the_contract(world, kktix):
+def test_an_attendee_has_the_fields_of_the_contract(world, kktix):
     event = world.add_event(NAME)
     number = world.sell(event, address="buyer@example.org")[0]
     payload = kktix.get(f"/{event}/attendees/{number}").json()
@@ -56,7 +56,7 @@ def test_an_attendee_shows_the_fields_of_the_contract(world, kktix):
     assert {"kyc", "id_number", "search_string", "slot", "order_no", "reg_no", "ticket_id"} <= payload.keys()
 
 
-def test_forms_hold_the_oddities_of_real_ones(world, kktix):
+def test_forms_are_as_odd_as_real_forms(world, kktix):
     event = world.add_event(NAME)
     answers = [pair for n in world.sell(event, 20) for pair in kktix.get(f"/{event}/attendees/{n}").json()["data"]]
     assert max(len(label) for label, _ in answers) == 200
@@ -68,11 +68,11 @@ def test_forms_hold_the_oddities_of_real_ones(world, kktix):
     assert {"Email", "Contact Email"} <= set(labels)
 
 
-@pytest.mark.parametrize("leave", ["cancel", "refund"])
-def test_who_cancels_leaves_the_book_for_good(world, kktix, leave):
+@pytest.mark.parametrize("action", ["cancel", "refund"])
+def test_a_cancelled_ticket_leaves_its_books(world, kktix, action):
     event = world.add_event(NAME)
     gone, stays = world.sell(event, 2)
-    getattr(world, leave)(gone)
+    getattr(world, action)(gone)
     assert listed(kktix, event) == [{stays}]
     assert kktix.get(f"/{event}/attendees/{gone}").status_code == 404
     world.kktix.switches.vanished_attendee = "payload"
@@ -80,7 +80,7 @@ def test_who_cancels_leaves_the_book_for_good(world, kktix, leave):
 
 
 @pytest.mark.parametrize("moves", [True, False])
-def test_whether_a_payment_moves_updated_at_is_a_switch(world, kktix, clock, moves):
+def test_a_switch_lets_payments_move_updated_at(world, kktix, clock, moves):
     world.kktix.switches.payment_moves_updated_at = moves
     event = world.add_event(NAME)
     number = world.sell(event, paid=False)[0]
@@ -92,7 +92,7 @@ def test_whether_a_payment_moves_updated_at_is_a_switch(world, kktix, clock, mov
     assert (after["updated_at"] > before["updated_at"]) is moves
 
 
-def test_a_transfer_changes_the_contact_address_alone(world, kktix):
+def test_a_transfer_changes_only_the_contact_address(world, kktix):
     event = world.add_event("PyCon TW 2031 Registration: Reserved")
     number = world.sell(event)[0]
     world.transfer(number, "new@example.org")
@@ -101,7 +101,7 @@ def test_a_transfer_changes_the_contact_address_alone(world, kktix):
     assert ["Email", "badge-desk@example.net"] in answers
 
 
-def test_books_and_payloads_can_be_spoilt_without_changing_the_truth(world, kktix):
+def test_false_payloads_do_not_change_the_ticket(world, kktix):
     event = world.add_event(NAME)
     first, second = world.sell(event, 2)
     world.kktix.switches.shown_per_book[event] = 1
@@ -114,7 +114,7 @@ def test_books_and_payloads_can_be_spoilt_without_changing_the_truth(world, kkti
     assert world.kktix.tickets[second].is_usable
 
 
-def test_rows_can_be_doubled_ids_be_texts_and_a_next_page_be_named(world, kktix):
+def test_switches_change_the_form_of_answers(world, kktix):
     event = world.add_event(NAME)
     number = world.sell(event)[0]
     switches = world.kktix.switches
@@ -130,7 +130,7 @@ def test_rows_can_be_doubled_ids_be_texts_and_a_next_page_be_named(world, kktix)
     assert kktix.get(f"/{event}/attendees/{number}").json()["id"] == str(number)
 
 
-def test_unknown_ids_are_not_found_and_nothing_can_be_written(world, kktix):
+def test_unknown_ids_and_writes_are_refused(world, kktix):
     event = world.add_event(NAME)
     paths = ("/1/attendance_books", f"/{event}/attendance_books/1", f"/{event}/attendees/1", f"/{event}/attendees/x")
     assert [kktix.get(path).status_code for path in paths] == [404] * 4
@@ -138,7 +138,7 @@ def test_unknown_ids_are_not_found_and_nothing_can_be_written(world, kktix):
     assert requests.post(kktix.prefix, headers=headers, timeout=5).status_code == 405
 
 
-def test_the_truth_about_edition_and_family_survives_a_rename(world):
+def test_a_rename_keeps_edition_and_family(world):
     event = world.add_event(NAME)
     world.rename_event(event, "Something else")
     assert (world.kktix.events[event].edition, world.kktix.events[event].family) == ("2031", "individual")

@@ -1,15 +1,15 @@
-"""The shared limiter against a service that counts: several pipelines at once meet no 429.
+"""The shared rate limiter against a service that counts calls: several pipelines at once get no 429.
 
-They take turns on one clock, so that how busy the machine is plays no part; that threads and processes share the
-slots is ``test_rate_limits``.
+The clients take turns on one clock, so the load of the machine does not matter. ``test_rate_limits`` covers threads
+and processes.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pycontw_assets.ledger.engine import open_engine
-from pycontw_assets.ledger.rate_limits import SharedRateLimiter
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.rate_slots import SharedRateLimiter
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
@@ -19,7 +19,7 @@ from pycontw_assets_tests.fakes.clock import FakeClock
 CALLS = 60  # each; together more than Klaviyo allows in a minute
 
 
-def test_three_clients_of_one_ledger_meet_no_429(tmp_path: Path) -> None:
+def test_clients_of_one_ledger_get_no_429(tmp_path: Path) -> None:
     clock = FakeClock()
     world = World(clock)
 
@@ -29,8 +29,8 @@ def test_three_clients_of_one_ledger_meet_no_429(tmp_path: Path) -> None:
     with SandboxServer(world) as server:
         clients = []
         for _ in range(3):
-            engine = open_engine(f"sqlite:///{tmp_path}/ledger.sqlite")  # of its own, as in another process
-            limiter = SharedRateLimiter(lambda engine=engine: engine, "Klaviyo", RATE_LIMITS, clock=now)
+            ledger = Ledger(f"sqlite:///{tmp_path}/ledger.sqlite")  # of its own, as in another process
+            limiter = SharedRateLimiter(lambda ledger=ledger: ledger, "Klaviyo", RATE_LIMITS, clock=now)
             url = f"{server.url}/klaviyo"
             clients.append(KlaviyoClient(url, keys.KLAVIYO_KEY, limiter=limiter, clock=now, sleep=clock.sleep))
         for client in CALLS * clients:

@@ -1,4 +1,4 @@
-"""The sale to start with, the control API behind the page, the server itself, and the package's independence."""
+"""The first sale, the control API behind the page, the server, and the independence of the package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import requests
 
 import pycontw_assets.sandbox
 from pycontw_assets.sandbox import oracle
-from pycontw_assets.sandbox.people import ADDRESS_KINDS, People
+from pycontw_assets.sandbox.kktix.people import ADDRESS_KINDS, People
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer, environment
 from pycontw_assets.sandbox.world import World
@@ -23,10 +23,10 @@ PACKAGE = Path(pycontw_assets.sandbox.__file__).parent
 
 @pytest.fixture
 def control(server, world):
-    def press(action, **arguments):
+    def act(action, **arguments):
         return requests.post(f"{server.url}/control/{action}", json=arguments, timeout=5)
 
-    return press
+    return act
 
 
 def state(server):
@@ -36,7 +36,7 @@ def state(server):
 # -- the sale -------------------------------------------------------------------------------------------------
 
 
-def test_the_demo_sale_has_everything_that_makes_trouble(world):
+def test_the_demo_sale_has_every_odd_case(world):
     events = seed_demo(world, edition="2031", seed=7, attendees=100)
     tickets = [t for t in world.kktix.tickets.values() if t.event_id in events.values()]
     assert set(events) == {"individual", "corporate", "reserved"}
@@ -70,12 +70,12 @@ def test_the_same_seed_makes_the_same_sale():
     assert sale(first) == sale(second) != sale(other)
 
 
-def test_everybody_is_invented(world):
+def test_all_buyers_are_invented(world):
     seed_demo(world)
-    people = People(world.ground.random)
-    everybody = [ticket.person for ticket in world.kktix.tickets.values()]
-    everybody += [people.next(kind) for kind in ADDRESS_KINDS for _ in range(5)]
-    for person in everybody:
+    people = People(world.context.random)
+    buyers = [ticket.person for ticket in world.kktix.tickets.values()]
+    buyers += [people.next(kind) for kind in ADDRESS_KINDS for _ in range(5)]
+    for person in buyers:
         address = oracle.normalise(person.address)
         assert "@" not in address or re.search(r"example\.(org|com|net)$", address)
         assert re.fullmatch(r"0900-000-\d{3}", person.phone)
@@ -84,7 +84,7 @@ def test_everybody_is_invented(world):
 # -- the page and its control API -----------------------------------------------------------------------------
 
 
-def test_the_buttons_change_the_world(world, server, control):
+def test_actions_change_the_world(world, server, control):
     event = control("add_event", name="PyCon TW 2031 Registration: Individual", books=2).json()["result"]
     first, second = control("sell", event_id=event, n=2, paid=False).json()["result"]
     control("pay", attendee_id=first)
@@ -94,7 +94,8 @@ def test_the_buttons_change_the_world(world, server, control):
     control("rename_event", event_id=event, name="Renamed")
     control("end_event", event_id=event)
     now = state(server)
-    assert [(one["is_paid"], one["state"], one["address"] == "new@example.org") for one in now["attendees"]] == [
+    attendees = [(x["is_paid"], x["state"], x["address"] == "new@example.org") for x in now["attendees"]]
+    assert attendees == [
         (True, "activated", True),
         (False, "cancelled", False),
     ]
@@ -117,9 +118,9 @@ def test_faults_and_switches_can_be_set(world, server, control, kktix):
     assert state(server)["faults"][0]["times"] == 1
     control("clear_faults")
     assert kktix.get().status_code == 200
-    assert control("set_switch", service="gather", name="poison", value=["bad@example.org"]).ok
-    assert world.gather.switches.poison == {"bad@example.org"}
-    assert state(server)["switches"]["gather"]["poison"] == ["bad@example.org"]
+    assert control("set_switch", service="gather", name="rejected_addresses", value=["bad@example.org"]).ok
+    assert world.gather.switches.rejected_addresses == {"bad@example.org"}
+    assert state(server)["switches"]["gather"]["rejected_addresses"] == ["bad@example.org"]
 
 
 @pytest.mark.parametrize(
@@ -134,13 +135,13 @@ def test_faults_and_switches_can_be_set(world, server, control, kktix):
         ("set_switch", {"service": "gather", "name": "reply", "value": "nonsense"}),
     ],
 )
-def test_a_wrong_order_is_refused_with_a_reason(control, action, arguments):
+def test_a_wrong_action_is_refused_with_a_reason(control, action, arguments):
     reply = control(action, **arguments)
     assert reply.status_code == 400
     assert reply.json()["error"]
 
 
-def test_another_sites_form_cannot_press_the_buttons(server, world):
+def test_another_sites_form_cannot_act(server, world):
     reply = requests.post(f"{server.url}/control/reset", data=json.dumps({}), timeout=5)
     assert reply.status_code == 415
 
@@ -156,7 +157,7 @@ def test_a_reset_refills_the_world():
 # -- the server and the package -------------------------------------------------------------------------------
 
 
-def test_the_environment_points_at_all_three_services(world, server):
+def test_the_environment_names_all_services(world, server):
     variables = environment(server.url)
     assert variables == server.environment
     assert all(value for value in variables.values())
@@ -164,16 +165,16 @@ def test_the_environment_points_at_all_three_services(world, server):
     assert requests.get(variables["KKTIX_API_URL"], headers=headers, timeout=5).ok
 
 
-def test_sales_from_many_threads_lose_nothing_while_the_server_answers(world, kktix):
+def test_concurrent_sales_lose_nothing(world, kktix):
     event = world.add_event("PyCon TW 2031 Registration: Individual")
     book = next(iter(world.kktix.events[event].books))
 
-    def sell_and_look(_):
+    def sell_and_read(_):
         numbers = world.sell(event, 3)
         return numbers, kktix.get(f"/{event}/attendance_books/{book}").status_code
 
     with ThreadPoolExecutor(8) as pool:
-        sold = list(pool.map(sell_and_look, range(40)))
+        sold = list(pool.map(sell_and_read, range(40)))
     assert len({number for numbers, _ in sold for number in numbers}) == len(world.kktix.tickets) == 120
     assert {status for _, status in sold} == {200}
 
@@ -193,6 +194,6 @@ def test_the_sandbox_is_independent_of_the_pipeline():
                 imported.add(node.module or "")
             elif isinstance(node, ast.Import):
                 imported.update(alias.name for alias in node.names)
-    ours = {name for name in imported if name.startswith("pycontw_assets")}
-    assert {name for name in ours if not name.startswith("pycontw_assets.sandbox")} == set()
+    internal = {name for name in imported if name.startswith("pycontw_assets")}
+    assert {name for name in internal if not name.startswith("pycontw_assets.sandbox")} == set()
     assert not any(name.startswith("dagster") for name in imported)

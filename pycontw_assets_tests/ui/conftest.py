@@ -1,6 +1,6 @@
-"""A real Chromium for the tests of this folder; without one they are skipped and say so.
+"""A real Chromium for the tests of this folder; without Chromium they are skipped with the reason.
 
-What the tests start is in ``processes.py``.
+``processes.py`` starts the commands under test.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Playwright
 
-# Nothing is fetched in the background: these tests run offline.
+# These tests run offline, so the browser fetches nothing in the background.
 _QUIET = (
     "--no-sandbox",
     "--disable-gpu",
@@ -30,7 +30,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 class Visitor:
-    """Somebody in front of the browser, who remembers every text and every script error seen on the way."""
+    """A visitor with a browser page; it keeps every text and every script error seen so far."""
 
     def __init__(self, page: Page, screenshots: Path) -> None:
         self.page = page
@@ -40,14 +40,14 @@ class Visitor:
         page.on("pageerror", lambda error: self.errors.append(error.message))
 
     def look(self, name: str) -> str:
-        """The text of the page as it is now; a screenshot is kept with the test run's other temporary files."""
+        """Return the present text of the page, and keep a screenshot with the other temporary files of the test run."""
         self.page.screenshot(path=self._screenshots / f"{name}.png")
         self.seen[name] = self.page.inner_text("body")
         return self.seen[name]
 
 
 # The browser lives as long as a module: while Playwright is up, its event loop counts as running in this thread,
-# and tests of other folders could not start theirs.
+# and tests of other folders could not start their own loops.
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright (extra: dev)")
@@ -68,8 +68,8 @@ def visitor(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Visit
 
 
 def _find_chromium(playwright: Playwright) -> str:
-    found = [path for name in _NAMES if (path := shutil.which(name))]
+    installed = [path for name in _NAMES if (path := shutil.which(name))]
     bundled = playwright.chromium.executable_path
-    if not found and not Path(bundled).exists():
+    if not installed and not Path(bundled).exists():
         pytest.skip("the browser tests need Chromium: install it, or run `playwright install chromium`")
-    return found[0] if found else bundled
+    return installed[0] if installed else bundled

@@ -1,4 +1,4 @@
-"""Commands as a person starts them, with a home of their own, and what is asked of them while they run."""
+"""Commands started as a person starts them, each with its own home, and queries to the running commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 _PATIENCE_SECONDS = 180.0  # a busy machine with two cores took 70
 _STOP_PATIENCE_SECONDS = 30.0
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class Command:
@@ -37,33 +37,33 @@ class Command:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # Where the tests were started in the background, Ctrl-C is ignored, and children inherit that.
-                preexec_fn=_heed_interrupts,
+                # A shell that starts the tests in the background makes them ignore Ctrl-C, and children inherit that.
+                preexec_fn=_accept_interrupts,
             )
 
     @property
     def output(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, look: Callable[[], Found | None], what: str, *, pause: float = 0.5) -> Found:
-        """What ``look`` found, asked again until it finds something; what cannot be reached yet is not found yet."""
+    def wait_for(self, look: Callable[[], Result | None], what: str, *, pause: float = 0.5) -> Result:
+        """Call ``look`` until it returns a result, and return that; a failed connection counts as no result yet."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                if (found := look()) is not None:
-                    return found
+                if (result := look()) is not None:
+                    return result
             except requests.ConnectionError:
                 pass
             time.sleep(pause)
-        raise AssertionError(f"no {what}; the last words were:\n{self.output[-3000:]}")
+        raise AssertionError(f"no {what}; the last output was:\n{self.output[-3000:]}")
 
     def processes(self) -> list[int]:
-        """Every living process of this command, by the home in its environment."""
+        """Return all living processes of this command, by the home in their environment."""
         mark = f"PYCONTW_HOME={self.home}".encode()
-        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _bears(entry, mark)]
+        return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _has_mark(entry, mark)]
 
     def interrupt(self) -> int:
-        """Ctrl-C; the exit code."""
+        """Send Ctrl-C and return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         return self.process.wait(_STOP_PATIENCE_SECONDS)
@@ -79,19 +79,19 @@ class Command:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _heed_interrupts() -> None:
+def _accept_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _bears(entry: Path, mark: bytes) -> bool:
+def _has_mark(entry: Path, mark: bytes) -> bool:
     try:
         return mark in (entry / "environ").read_bytes().split(b"\0")
     except OSError:
-        return False  # it ended meanwhile, or is somebody else's
+        return False  # the process ended, or belongs to another user
 
 
 class Dagster:
-    """What a running Dagster answers to a program."""
+    """The GraphQL API of a running Dagster."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://{HOST}:{port}"
@@ -103,7 +103,7 @@ class Dagster:
         return dict(answer["data"])
 
     def location(self) -> dict[str, Any] | None:
-        """The code location, once it was loaded or could not be."""
+        """Return the code location after Dagster has loaded it or failed to load it."""
         answer = self.ask(
             "{workspaceOrError {... on Workspace {locationEntries {loadStatus locationOrLoadError {__typename"
             " ... on RepositoryLocation {name repositories {name sensors {name sensorState {status}}}}"

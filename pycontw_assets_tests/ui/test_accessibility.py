@@ -1,4 +1,4 @@
-"""What axe-core finds on the box office page and in the mail: by day, by night, on a small phone."""
+"""Accessibility of the box office page and the mail, checked by axe-core: light, dark, and on a small phone."""
 
 from __future__ import annotations
 
@@ -29,15 +29,21 @@ PHONE, DESKTOP = {"width": 320, "height": 640}, {"width": 1280, "height": 900}
 LOOKS = [("light", DESKTOP), ("dark", DESKTOP), ("light", PHONE), ("dark", PHONE)]
 SINCE = datetime(2031, 6, 1, tzinfo=timezone.utc)
 REFUSALS = [
-    Refusal("2031-individual-90001", "gather_guestlist: 12 revocations are due", False, SINCE, 3),
-    Refusal("", "Klaviyo answers 500", True, SINCE, 1),
+    Refusal(
+        partition_key="2031-individual-90001",
+        text="gather_guestlist: 12 revocations are due",
+        is_failure=False,
+        since=SINCE,
+        times=3,
+    ),
+    Refusal(partition_key="", text="Klaviyo answers 500", is_failure=True, since=SINCE, times=1),
 ]
-MAIL = render_invitation("2031", "https://example.org/venue", "https://youtu.be/invented0000")
+MAIL = render_invitation("2031", venue_url="https://example.org/venue", video_url="https://youtu.be/invented0000")
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxServer]:
-    """Every board shows something, and something of every kind."""
+    """Start a sandbox in which every section of the page shows entries of every kind."""
     world = World()
     seed_demo(world, attendees=20)
     with SandboxServer(world, ask_pipeline=lambda: REFUSALS) as running:
@@ -58,9 +64,9 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 def serious(page: Page) -> list[tuple[str, Any]]:
     violations = Axe().run(page).response["violations"]
     return [
-        (found["id"], [node["target"] for node in found["nodes"]][:5])
-        for found in violations
-        if found["impact"] in ("serious", "critical")
+        (violation["id"], [node["target"] for node in violation["nodes"]][:5])
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
     ]
 
 
@@ -69,7 +75,7 @@ def test_the_page(page: Page, sandbox: SandboxServer) -> None:
     expect(page.locator("#letter")).to_be_visible()
     expect(page.locator("#tickets > li")).not_to_have_count(0)
     assert serious(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it must not be scrolled sideways"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page must not scroll sideways"
 
     page.locator("#events").get_by_role("button", name="Rename").first.click()
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -79,4 +85,4 @@ def test_the_page(page: Page, sandbox: SandboxServer) -> None:
 def test_the_mail(page: Page) -> None:
     page.set_content(MAIL.html.replace("{% unsubscribe %}", '<a href="https://example.org">Unsubscribe</a>'))
     assert serious(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it must not be scrolled sideways"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page must not scroll sideways"

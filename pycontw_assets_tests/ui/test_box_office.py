@@ -1,4 +1,4 @@
-"""A ticket sold on the page travels through the real pipeline, and the page shows it arrive and leave again."""
+"""The real pipeline processes a ticket sold on the page; the page shows the access and its end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def page(visitor: Visitor, sandbox: SandboxServer) -> Iterator[Page]:
     sandbox.world.reset(TestClock())
     event = sandbox.world.add_event("PyCon TW 2031 Registration: Individual")
     for _ in range(4):
-        sandbox.world.sell(event, paid=False)  # a book that lost everybody is not believed
+        sandbox.world.sell(event, paid=False)  # the pipeline distrusts a book that loses everybody
     sandbox.world.add_guest("speaker@example.org")
     visitor.page.goto(sandbox.url)
     expect(visitor.page.locator("#guests > li")).to_have_count(1)
@@ -44,19 +44,19 @@ def page(visitor: Visitor, sandbox: SandboxServer) -> Iterator[Page]:
 
 @pytest.fixture
 def poll(page: Page, sandbox: SandboxServer, tmp_path: Path) -> Iterator[Poll]:
-    """A tick of the pipeline, in another thread: while Playwright is up, this one counts as running an event loop."""
-    with ThreadPoolExecutor(1) as elsewhere:
-        clock = sandbox.world.ground.clock
-        pipeline = elsewhere.submit(Pipeline, sandbox, clock, tmp_path / "home").result()
-        yield lambda: elsewhere.submit(pipeline.later_poll).result()
+    """Poll in another thread: while Playwright is up, this thread counts as running an event loop."""
+    with ThreadPoolExecutor(1) as executor:
+        clock = sandbox.world.context.clock
+        pipeline = executor.submit(Pipeline, sandbox, clock, tmp_path / "home").result()
+        yield lambda: executor.submit(pipeline.later_poll).result()
 
 
 def guests(page: Page) -> Locator:
-    return page.locator("#guests > li").filter(has_text="ours")
+    return page.locator("#guests > li").filter(has_text="by pipeline")
 
 
 def ticket(page: Page) -> Locator:
-    """The one sold last."""
+    """Return the row of the latest ticket."""
     return page.locator("#tickets > li").first
 
 
@@ -64,7 +64,7 @@ def letter(page: Page) -> FrameLocator:
     return page.frame_locator("#letter-html")
 
 
-def test_a_ticket_sold_lets_its_buyer_in_and_cancelled_takes_them_off(page: Page, poll: Poll, visitor: Visitor) -> None:
+def test_access_follows_the_ticket(page: Page, poll: Poll, visitor: Visitor) -> None:
     page.get_by_role("button", name="Sell 1", exact=True).click()
     expect(ticket(page)).to_have_class("ticket waiting")
     address = ticket(page).locator(".address").inner_text()
@@ -89,7 +89,7 @@ def test_a_ticket_sold_lets_its_buyer_in_and_cancelled_takes_them_off(page: Page
     expect(page.locator("#guests > li")).to_contain_text("by hand")
 
 
-def test_the_same_with_the_keyboard_alone(page: Page, poll: Poll) -> None:
+def test_access_by_keyboard(page: Page, poll: Poll) -> None:
     press(page, "Sell 1")
     expect(ticket(page)).to_have_class("ticket waiting")
     poll()
@@ -104,7 +104,7 @@ def test_the_same_with_the_keyboard_alone(page: Page, poll: Poll) -> None:
 
 
 def press(page: Page, name: str, key: str = "Enter") -> None:
-    """Tab until what has the focus bears the name; whatever has the focus shows it."""
+    """Press Tab until the named element has the focus; every focused element must show its focus."""
     page.evaluate("document.activeElement.blur()")
     for _ in range(MOST_TABS):
         page.keyboard.press("Tab")
@@ -115,13 +115,14 @@ def press(page: Page, name: str, key: str = "Enter") -> None:
     raise AssertionError(f"{name} cannot be reached with the keyboard")
 
 
-# What has the focus, and whether it or what it stands for is outlined. A radio button has the names of its group.
+# The names of the focused element, and whether it is outlined. A radio button has the names of its group, and its
+# label is outlined in its place.
 FOCUS = """() => {
   const focused = document.activeElement;
   const names = focused.name ? [...document.getElementsByName(focused.name)] : [focused];
-  const shown = focused.type === "radio" ? focused.nextElementSibling : focused;
+  const label = focused.type === "radio" ? focused.nextElementSibling : focused;
   return {
-    names: names.map((one) => (one.type === "radio" ? one.parentElement : one).innerText.trim()),
-    shows: focused === document.body || focused.tagName === "IFRAME" || getComputedStyle(shown).outlineStyle !== "none",
+    names: names.map((named) => (named.type === "radio" ? named.parentElement : named).innerText.trim()),
+    shows: focused === document.body || focused.tagName === "IFRAME" || getComputedStyle(label).outlineStyle !== "none",
   };
 }"""

@@ -1,4 +1,4 @@
-"""``dagster dev``, as Dagster's own manual says, in a fresh checkout: nothing of ours is configured but the home."""
+"""``dagster dev``, as in Dagster's own manual, in a fresh checkout: only the home is configured."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pycontw_assets_tests.ui.processes import Command, Dagster, free_port
 pytestmark = pytest.mark.browser
 
 CHECKOUT = Path(__file__).parents[2]
-# Dagster advertises another command, which refuses a project with a setup.py.
-_NOT_OURS = "SupersessionWarning: Function `dev_command`"
+# Dagster recommends another command, which refuses a project with a setup.py.
+_EXPECTED_WARNING = "SupersessionWarning: Function `dev_command`"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dagster_dev(folder: Path) -> Iterator[tuple[Command, Dagster]]:
     port = free_port()
     with (
-        SandboxServer(World()) as shop_without_events,
+        SandboxServer(World()) as empty_sandbox,
         Command(
             "dagster",
             *("dev", "--port", str(port)),
@@ -37,7 +37,7 @@ def dagster_dev(folder: Path) -> Iterator[tuple[Command, Dagster]]:
             folder=CHECKOUT,
             PYCONTW_ENV="sandbox",
             DAGSTER_DISABLE_TELEMETRY="yes",
-            **shop_without_events.environment,
+            **empty_sandbox.environment,
         ) as command,
     ):
         yield command, Dagster(port)
@@ -49,16 +49,16 @@ def location(dagster_dev: tuple[Command, Dagster]) -> dict[str, Any]:
     return command.wait_for(dagster.location, "code location")
 
 
-def test_the_checkout_loads_as_it_is(location: dict[str, Any]) -> None:
+def test_the_checkout_loads_without_changes(location: dict[str, Any]) -> None:
     assert (location["__typename"], location.get("name")) == ("RepositoryLocation", "pycontw_assets.definitions")
 
 
-def test_both_sensors_run_without_being_switched_on(location: dict[str, Any]) -> None:
-    sensors = {one["name"]: one["sensorState"]["status"] for one in location["repositories"][0]["sensors"]}
+def test_both_sensors_run_by_default(location: dict[str, Any]) -> None:
+    sensors = {sensor["name"]: sensor["sensorState"]["status"] for sensor in location["repositories"][0]["sensors"]}
     assert sensors == {"kktix_orders_sensor": "RUNNING", "attendee_tables_sensor": "RUNNING"}
 
 
-def test_a_shop_without_events_is_polled_and_nothing_in_the_output_warns(
+def test_polling_without_events_warns_of_nothing(
     dagster_dev: tuple[Command, Dagster], location: dict[str, Any]
 ) -> None:
     command, dagster = dagster_dev
@@ -69,17 +69,17 @@ def test_a_shop_without_events_is_polled_and_nothing_in_the_output_warns(
 
     tick = command.wait_for(skipped, "tick")
     assert (tick["status"], tick["skipReason"]) == ("SKIPPED", "0 events listed")
-    complaints = [line for line in command.output.splitlines() if re.search("warn|error|traceback", line, re.I)]
-    assert [line for line in complaints if _NOT_OURS not in line] == []
+    warnings = [line for line in command.output.splitlines() if re.search("warn|error|traceback", line, re.I)]
+    assert [line for line in warnings if _EXPECTED_WARNING not in line] == []
 
 
-def test_its_temporary_instance_leaves_the_checkout_with_it(
+def test_the_temporary_instance_is_deleted_at_the_end(
     dagster_dev: tuple[Command, Dagster], location: dict[str, Any]
 ) -> None:
     command, _ = dagster_dev
-    announced = re.search(r"Using temporary directory (\S+)", command.output)
-    assert announced
-    instance = Path(announced[1])
+    match = re.search(r"Using temporary directory (\S+)", command.output)
+    assert match
+    instance = Path(match[1])
     assert (instance.parent, instance.exists()) == (CHECKOUT, True)
     command.interrupt()
     assert not instance.exists()

@@ -1,4 +1,4 @@
-"""``pycontw-assets dev`` as a volunteer sees it: the whole pipeline at work on the sandbox, looked at in a browser."""
+"""``pycontw-assets dev`` as a volunteer sees it in a browser: the whole pipeline at work on the sandbox."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ASSETS = (*PARTITIONS, "klaviyo_template")
 
 @dataclass(frozen=True)
 class Sandbox:
-    """The sandbox of ``dev``, by its control API."""
+    """The control API of the sandbox of ``dev``."""
 
     url: str
 
@@ -38,8 +38,8 @@ class Sandbox:
     def pay_everything(self) -> None:
         for attendee in (self.state() or {})["attendees"]:
             if not attendee["is_paid"] and attendee["state"] == "activated":
-                paid = requests.post(f"{self.url}/control/pay", json={"attendee_id": attendee["id"]}, timeout=5)
-                paid.raise_for_status()
+                reply = requests.post(f"{self.url}/control/pay", json={"attendee_id": attendee["id"]}, timeout=5)
+                reply.raise_for_status()
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Dev:
     sandbox: Sandbox
 
     def is_quiet(self) -> bool | None:
-        """The latest tick had nothing to ask for, and every run has ended well."""
+        """Return whether the latest tick requested no run, and every run has succeeded."""
         states = {run["status"] for run in self.dagster.runs()}
         assert "FAILURE" not in states, self.command.output[-5000:]
         reasons = [tick["skipReason"] or "" for tick in self.dagster.latest_ticks(SENSOR, 1)]
@@ -57,14 +57,14 @@ class Dev:
         return True if is_idle and "behind" not in reasons[0] and states == {"SUCCESS"} else None
 
     def is_looking(self) -> bool | None:
-        """A tick is at work."""
+        """Return whether a tick is running."""
         states = [tick["status"] for tick in self.dagster.latest_ticks(SENSOR, 1)]
         return True if states == ["STARTED"] else None
 
 
 @pytest.fixture(scope="module")
 def dev(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
-    """After its first polls. ``browser`` first: without one there is nothing to start."""
+    """Start ``dev`` and wait for its first polls. ``browser`` comes first: without a browser nothing is started."""
     folder = tmp_path_factory.mktemp("dev")
     port, sandbox_port = free_port(), free_port()
     arguments = ("dev", "--port", str(port), "--sandbox-port", str(sandbox_port))
@@ -73,17 +73,17 @@ def dev(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
     ) as command:
         running = Dev(command, Dagster(port), Sandbox(f"http://{HOST}:{sandbox_port}"))
         command.wait_for(running.sandbox.state, "sandbox")
-        running.sandbox.pay_everything()  # unpaid tickets are looked at by every tick: it would never be quiet
+        running.sandbox.pay_everything()  # every tick reads unpaid tickets again
         command.wait_for(running.is_quiet, "quiet")
         yield running
 
 
 @pytest.fixture(scope="module")
 def people(dev: Dev) -> set[str]:
-    """Addresses and nicknames of all invented buyers, and what their names and phones have in common."""
+    """Return the addresses and nicknames of all invented buyers, and the common part of their names and phones."""
     attendees = (dev.sandbox.state() or {})["attendees"]
-    known = {attendee[name].strip() for attendee in attendees for name in ("address", "nickname")}
-    return (known | {"測試", "0900-000-"}) - {""}
+    names = {attendee[name].strip() for attendee in attendees for name in ("address", "nickname")}
+    return (names | {"測試", "0900-000-"}) - {""}
 
 
 def open_page(visitor: Visitor, dev: Dev, path: str, awaited: str) -> None:
@@ -91,14 +91,14 @@ def open_page(visitor: Visitor, dev: Dev, path: str, awaited: str) -> None:
     visitor.page.get_by_text(awaited).first.wait_for()
 
 
-def test_the_lineage_shows_every_asset_stage_by_stage(dev: Dev, visitor: Visitor) -> None:
-    """Left to right; loading and access hang on the orders side by side."""
+def test_the_lineage_shows_the_assets_by_stage(dev: Dev, visitor: Visitor) -> None:
+    """The stages run from left to right; load and authorize both depend on the orders."""
     page = visitor.page
     open_page(visitor, dev, "/asset-groups", "send_email")
     for stage in ("send_email", "authorize", "load", "extract"):
         page.locator(f'[data-tooltip="{stage}"]').click()
         page.wait_for_url(f"**expanded=*{stage}*")
-    page.reload()  # what is expanded is in the address; now all of it fits the window
+    page.reload()  # the URL keeps the expanded groups; after a reload all of them fit the window
     page.get_by_text("100% filled").nth(len(PARTITIONS) - 1).wait_for()
     visitor.look("lineage")
 
@@ -123,7 +123,7 @@ def test_every_partition_is_materialized(dev: Dev, visitor: Visitor, asset: str,
     assert [key for key in keys if key not in text] == []
 
 
-def test_an_asset_page_tells_what_was_read_and_whose_it_is(dev: Dev, visitor: Visitor) -> None:
+def test_an_asset_page_shows_counts_and_owner(dev: Dev, visitor: Visitor) -> None:
     open_page(visitor, dev, "/assets/raw_kktix_orders", "tickets_without_usable_address")
     text = visitor.look("raw_kktix_orders_overview")
     expected = ("Every attendee of one KKTIX event", "pycontw-registration", "grant_access_job", "kktix_orders_sensor")
@@ -135,12 +135,12 @@ def test_a_table_page_describes_its_columns(dev: Dev, visitor: Visitor) -> None:
     assert "In the attendance book, paid and activated: may enter." in visitor.look("individual_overview")
 
 
-def test_events_left_alone_are_shown_with_the_reason(dev: Dev, visitor: Visitor) -> None:
+def test_events_left_alone_show_the_reason(dev: Dev, visitor: Visitor) -> None:
     open_page(visitor, dev, "/assets/kktix", "left_alone")
     assert re.search(r"90007\s+PyCon TW 2031 Volunteer Party\s+\S+", visitor.look("kktix"))
 
 
-def test_the_sensor_runs_and_says_with_numbers_why_it_asks_for_nothing(dev: Dev, visitor: Visitor) -> None:
+def test_the_sensor_explains_why_it_skips(dev: Dev, visitor: Visitor) -> None:
     page = visitor.page
     open_page(visitor, dev, f"/locations/pycontw_assets.definitions/sensors/{SENSOR}", "View logs")
     assert page.get_by_role("row", name="Running").get_by_role("checkbox").is_checked()
@@ -169,12 +169,12 @@ def test_the_log_of_a_run_can_be_read(dev: Dev, visitor: Visitor) -> None:
     assert "klaviyo_campaign" in visitor.look("run")
 
 
-def test_nobody_is_named_on_any_page_in_the_output_or_in_the_home(dev: Dev, visitor: Visitor, people: set[str]) -> None:
-    """The sandbox's own page names them all: the search can find."""
+def test_nobody_is_named(dev: Dev, visitor: Visitor, people: set[str]) -> None:
+    """No page, output or file names a buyer. The sandbox's own page does: so the search works."""
     visitor.page.goto(dev.sandbox.url)
     visitor.page.get_by_text("Saiga").first.wait_for()
-    outside = visitor.page.inner_text("body")
-    assert sum(name in outside for name in people) > len(people) / 2
+    sandbox_page = visitor.page.inner_text("body")
+    assert sum(name in sandbox_page for name in people) > len(people) / 2
     assert [(page, name) for page, text in visitor.seen.items() for name in people if name in text] == []
     assert [name for name in people if name in dev.command.output] == []
 
@@ -188,8 +188,8 @@ def test_no_page_broke(visitor: Visitor) -> None:
     assert visitor.errors == []
 
 
-def test_ctrl_c_ends_every_process_even_in_the_middle_of_a_tick(dev: Dev) -> None:
-    """One command, one interrupt: sandbox, UI, daemon, code server and all they started."""
+def test_ctrl_c_ends_every_process(dev: Dev) -> None:
+    """An interrupt during a tick ends the sandbox, UI, daemon, code server and all their children."""
     assert len(dev.command.processes()) >= len(("dev", "sandbox", "dagster", "webserver", "daemon", "code server"))
     dev.command.wait_for(dev.is_looking, "tick at work", pause=0.05)
     assert dev.command.interrupt() == 0

@@ -1,7 +1,7 @@
-"""``pycontw-assets dev`` while one service after the other is killed: one clear alarm each, and nothing to be done.
+"""``pycontw-assets dev`` during outages of each service: one clear alarm each, and an automatic recovery.
 
-Real processes: sandbox, Dagster's daemon and code server, a process per run. A channel and a dead man's switch listen
-on loopback. Slow, and slower on a busy machine; nothing here counts seconds.
+The processes are real: sandbox, Dagster's daemon and code server, a process per run. A message channel and a heartbeat
+monitor listen on loopback. The tests are slow, and slower on a busy machine; none of them counts seconds.
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ KEY = f"2031-individual-{EVENT}"
 PREFIX = "pycontw-assets: "
 
 
-class Phone:
-    """Who is told: takes what Apprise posts and the fetches of the dead man's switch."""
+class AlertReceiver:
+    """Receives the messages that Apprise posts and the requests of the heartbeat."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, str]] = []
         self.beats = 0
-        phone = self
+        receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                phone.messages.append({"title": told["title"].removeprefix(PREFIX), "body": told["message"]})
-                self._fine()
+                message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver.messages.append({"title": message["title"].removeprefix(PREFIX), "body": message["message"]})
+                self._answer_ok()
 
             def do_GET(self) -> None:
-                phone.beats += 1
-                self._fine()
+                receiver.beats += 1
+                self._answer_ok()
 
-            def _fine(self) -> None:
+            def _answer_ok(self) -> None:
                 self.send_response(200)
                 self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer((HOST, 0), Handler)
         self.address = f"{HOST}:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def titles(self) -> list[str]:
-        """Alarms and their ends; the day's sales are none."""
+        """Return the titles of alarms and recoveries, without the daily sales reports."""
         return [message["title"] for message in self.messages if not message["title"].startswith("sales of")]
 
 
@@ -67,12 +67,12 @@ class Dev:
     command: Command
     dagster: Dagster
     sandbox_url: str
-    phone: Phone
+    alerts: AlertReceiver
 
     def wait(self, look: Callable[[], bool], what: str) -> None:
         self.command.wait_for(lambda: look() or None, what)
 
-    def order(self, action: str, **arguments: Any) -> Any:
+    def act(self, action: str, **arguments: Any) -> Any:
         reply = requests.post(f"{self.sandbox_url}/control/{action}", json=arguments, timeout=10)
         reply.raise_for_status()
         return reply.json()["result"]
@@ -90,17 +90,17 @@ class Dev:
         return self.dagster.latest_ticks(SENSOR, count)
 
     def is_idle(self) -> bool:
-        """The latest tick had nothing to ask for, for three events, and every run has ended."""
+        """Return whether the latest tick requested no run for the three events, and every run has ended."""
         reasons = [tick["skipReason"] or "" for tick in self.ticks(1)]
-        at_rest = [reason.count("nothing new") == 3 and "behind" not in reason for reason in reasons]
-        return at_rest == [True] and {run["status"] for run in self.runs()} <= {"SUCCESS", "FAILURE"}
+        idle = [reason.count("nothing new") == 3 and "behind" not in reason for reason in reasons]
+        return idle == [True] and {run["status"] for run in self.runs()} <= {"SUCCESS", "FAILURE"}
 
     def runs(self) -> list[dict[str, Any]]:
         query = "{runsOrError {... on Runs {results {runId jobName status tags {key value}}}}}"
         return list(self.dagster.ask(query)["runsOrError"]["results"])
 
     def failed_runs(self) -> dict[str, str]:
-        """Run id -> partition."""
+        """Return the partition of each failed run, by run id."""
         return {
             run["runId"]: {tag["key"]: tag["value"] for tag in run["tags"]}.get("dagster/partition", "")
             for run in self.runs()
@@ -108,7 +108,7 @@ class Dev:
         }
 
     def failure_metadata(self, run_id: str) -> dict[str, str]:
-        """What the page of a failed run shows beside the error."""
+        """Return the metadata that the page of a failed run shows with the error."""
         answer = self.dagster.ask(
             f'{{logsForRun(runId: "{run_id}") {{... on EventConnection {{events {{... on ExecutionStepFailureEvent '
             "{failureMetadata {metadataEntries {label ... on TextMetadataEntry {text}}}}}}}}"
@@ -119,95 +119,99 @@ class Dev:
 
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
-    """After its first polls, with nothing open."""
-    folder, phone = tmp_path_factory.mktemp("outages"), Phone()
+    """Start ``dev``, and wait until its first polls have left no open work."""
+    folder, alerts = tmp_path_factory.mktemp("outages"), AlertReceiver()
     port, sandbox_port = free_port(), free_port()
     variables = {
         "POLL_INTERVAL_SECONDS": "3",
-        "ALERT_URLS": f"json://{phone.address}/alarms",
-        "HEARTBEAT_URL": f"http://{phone.address}/beat",
+        "ALERT_URLS": f"json://{alerts.address}/alarms",
+        "HEARTBEAT_URL": f"http://{alerts.address}/beat",
     }
     arguments = ("dev", "--port", str(port), "--sandbox-port", str(sandbox_port))
     with (
-        closing_server(phone),
+        closing_server(alerts),
         Command("pycontw_assets", *arguments, home=folder / "home", folder=folder, **variables) as run,
     ):
-        running = Dev(run, Dagster(port), f"http://{HOST}:{sandbox_port}", phone)
+        running = Dev(run, Dagster(port), sandbox_url=f"http://{HOST}:{sandbox_port}", alerts=alerts)
         running.wait(running.is_up, "sandbox")
         for attendee in running.state()["attendees"]:
             if not attendee["is_paid"] and attendee["state"] == "activated":
-                running.order("pay", attendee_id=attendee["id"])
+                running.act("pay", attendee_id=attendee["id"])
         running.wait(running.is_idle, "quiet")
         yield running
 
 
 @contextmanager
-def closing_server(phone: Phone) -> Iterator[None]:
+def closing_server(alerts: AlertReceiver) -> Iterator[None]:
     try:
         yield
     finally:
-        phone.server.shutdown()
-        phone.server.server_close()
+        alerts.server.shutdown()
+        alerts.server.server_close()
 
 
 @contextmanager
 def killed(dev: Dev, service: str) -> Iterator[None]:
-    """Every call to it is cut off."""
-    dev.order("set_weather", service=service, weather="down")
+    """Cut off every call to the service."""
+    dev.act("set_faults", service=service, preset="down")
     try:
         yield
     finally:
-        dev.order("set_weather", service=service, weather="fine")
+        dev.act("set_faults", service=service, preset="fine")
 
 
 @contextmanager
-def warehouse_taken(dev: Dev) -> Iterator[None]:
-    """Somebody opened the file in another program and went for lunch."""
+def warehouse_locked(dev: Dev) -> Iterator[None]:
+    """Hold the warehouse file open, as another program would."""
     import duckdb
 
     def take() -> duckdb.DuckDBPyConnection | None:
         try:
             return duckdb.connect(str(Path(dev.command.home) / "warehouse.duckdb"))
         except duckdb.IOException:
-            return None  # a run has it just now
+            return None  # a run is using the file
 
     with closing(dev.command.wait_for(take, "moment when the warehouse is free")):
         yield
 
 
 def outage(dev: Dev, service: str) -> AbstractContextManager[None]:
-    return warehouse_taken(dev) if service == "the warehouse" else killed(dev, service.lower())
+    return warehouse_locked(dev) if service == "the warehouse" else killed(dev, service.lower())
 
 
 @pytest.mark.parametrize("service", ["Gather", "Klaviyo", "the warehouse"])
-def test_an_outage_is_one_alarm_touches_no_other_event_and_heals_by_itself(dev: Dev, service: str) -> None:
-    told, failed, buyer = len(dev.phone.titles()), set(dev.failed_runs()), f"{service.split()[-1].lower()}@example.org"
+def test_an_outage_is_one_alarm_and_heals(dev: Dev, service: str) -> None:
+    earlier, failed = len(dev.alerts.titles()), set(dev.failed_runs())
+    buyer = f"{service.split()[-1].lower()}@example.org"
     with outage(dev, service):
-        dev.order("sell", event_id=EVENT, address=buyer)
-        dev.wait(lambda: len(dev.phone.titles()) > told, "alarm")
+        dev.act("sell", event_id=EVENT, address=buyer)
+        dev.wait(lambda: len(dev.alerts.titles()) > earlier, "alarm")
         if service == "the warehouse":
-            dev.wait(lambda: buyer in dev.mailed(), "invitation: tables are nothing a buyer waits for")
+            dev.wait(lambda: buyer in dev.mailed(), "invitation, which does not wait for the tables")
         new = {run_id: key for run_id, key in dev.failed_runs().items() if run_id not in failed}
         assert set(new.values()) == {KEY}
         shown = dev.failure_metadata(next(iter(new)))
         assert shown["next_attempt"].startswith("by itself, with the first poll after ")
-    dev.wait(lambda: len(dev.phone.titles()) > told + 1, "word that it is over")
+    dev.wait(lambda: len(dev.alerts.titles()) > earlier + 1, "recovery message")
     dev.wait(dev.is_idle, "quiet")
-    assert dev.phone.titles()[told:] == [f"{service} fails, 1 event waiting", f"over: {service} fails, 1 event waiting"]
+    assert dev.alerts.titles()[earlier:] == [
+        f"{service} fails, 1 event waiting",
+        f"over: {service} fails, 1 event waiting",
+    ]
     assert dev.mailed().count(buyer) == 1
     assert not set(dev.failed_runs().values()) & set(OTHERS)
 
 
-def test_while_kktix_is_down_nothing_is_asked_for_and_the_heartbeat_stops(dev: Dev) -> None:
-    told, runs = len(dev.phone.titles()), len(dev.runs())
+def test_without_kktix_the_heartbeat_stops(dev: Dev) -> None:
+    earlier, runs = len(dev.alerts.titles()), len(dev.runs())
     with killed(dev, "KKTIX".lower()):
-        dev.wait(lambda: len(dev.phone.titles()) > told, "alarm")
-        beats = dev.phone.beats
+        dev.wait(lambda: len(dev.alerts.titles()) > earlier, "alarm")
+        beats = dev.alerts.beats
         dev.wait(lambda: {tick["status"] for tick in dev.ticks(4)} <= {"FAILURE", "STARTED"}, "row of failed ticks")
-        assert dev.phone.beats == beats
+        assert dev.alerts.beats == beats
         assert len(dev.runs()) == runs
-    dev.wait(lambda: len(dev.phone.titles()) > told + 1, "word that it is over")
-    dev.wait(lambda: dev.phone.beats > beats, "heartbeat")
-    assert dev.phone.titles()[told:] == ["KKTIX fails", "over: KKTIX fails"]
+    dev.wait(lambda: len(dev.alerts.titles()) > earlier + 1, "recovery message")
+    dev.wait(lambda: dev.alerts.beats > beats, "heartbeat")
+    assert dev.alerts.titles()[earlier:] == ["KKTIX fails", "over: KKTIX fails"]
     dev.wait(dev.is_idle, "quiet")
     assert sorted(set(dev.mailed())) == sorted(dev.mailed())

@@ -1,6 +1,6 @@
-"""The pictures of the README and of docs/, taken of the running system; every one must say what it is there to show.
+"""The pictures of README and docs/, taken of the running system; every picture must contain the text it illustrates.
 
-A run looks at the pages and keeps nothing. To take the pictures anew:
+A run reads the pages and keeps nothing. To take new pictures:
 ``PYTEST_PICTURES=docs/pictures .venv/bin/pytest -m browser -n 0 pycontw_assets_tests/ui/test_pictures.py``
 """
 
@@ -21,7 +21,6 @@ from pycontw_assets.commands.sandbox import pipeline_of
 from pycontw_assets.sandbox.context import SkippingClock
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer
-from pycontw_assets.sandbox.weather import set_weather
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.settings import load_settings
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline
@@ -30,23 +29,23 @@ from pycontw_assets_tests.ui.processes import Command, Dagster, free_port
 with suppress(ImportError):  # the fixture ``browser`` skips without it
     from playwright.sync_api import Browser, Page, expect
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]  # run by its own command, not by CI
+pytestmark = [pytest.mark.browser, pytest.mark.slow]  # run by the command above, not by CI
 
 CHECKOUT = Path(__file__).parents[2]
 SENSOR = "kktix_orders_sensor"
 KEY = "2031-individual-90001"
 HOUR = 3600.0
 SALES_AN_HOUR = (5, 9, 3)
-FAILED_POLLS = 5  # then the pauses are longer than the ticks of ``dev`` are apart
+FAILED_POLLS = 5  # after that, the pauses are longer than the time between two ticks of ``dev``
 MOST_BYTES = 250_000
-SETTLING_MILLISECONDS = 1000  # a dialog lets through what lies under it, icons come last
-COLOURING_MILLISECONDS = 4000  # until every box of the lineage shows how its asset is
+SETTLING_MILLISECONDS = 1000  # dialogs fade in, icons load last
+COLOURING_MILLISECONDS = 4000  # until every box of the lineage shows the state of its asset
 STAGES = ("extract", "load", "authorize", "send_email")
 
 
 @dataclass
 class Camera:
-    """A browser window, and where its pictures go."""
+    """A browser window, and the folder for its pictures."""
 
     page: Page
     folder: Path
@@ -54,10 +53,10 @@ class Camera:
     def resize(self, width: int, height: int) -> None:
         self.page.set_viewport_size({"width": width, "height": height})
 
-    def take(self, name: str, *told: str) -> str:
-        """The picture of the page as it is now, which must say all of ``told``."""
+    def take(self, name: str, *expected: str) -> str:
+        """Take a picture of the page, which must contain all ``expected`` texts, and return the text of the page."""
         text = self.page.inner_text("body")
-        assert [words for words in told if words not in text] == []
+        assert [words for words in expected if words not in text] == []
         assert [words for words in ("Loading", "Welcome to Dagster", "Traceback") if words in text] == []
         file = self.folder / f"{name}.png"
         self.page.screenshot(path=file)
@@ -65,46 +64,53 @@ class Camera:
         return text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sale:
-    """A day of an invented sale and the installation that served it, all of it in the past."""
+    """A past day of an invented sale, and the installation that served it."""
 
     server: SandboxServer
     clock: SkippingClock
     home: Path
     pipeline: Pipeline
     events: dict[str, int]
-    _elsewhere: ThreadPoolExecutor
+    executor: ThreadPoolExecutor
 
     @property
     def world(self) -> World:
         return self.server.world
 
     def pay_everything(self) -> None:
-        """Unpaid tickets are looked at by every tick: the sensor would never be quiet."""
+        """Pay all unpaid tickets: every tick reads unpaid tickets again, so the sensor would never be quiet."""
         for ticket in self.world.kktix.tickets.values():
             if not ticket.is_paid and ticket.state == "activated":
                 self.world.pay(ticket.attendee_id)
 
     def poll(self) -> bool:
-        """The next tick, as the history will have it: Dagster stamps what it records with the time of the sale.
+        """Poll at the time of the sale: Dagster writes that time into its history.
 
-        In another thread: while Playwright is up, this one counts as running an event loop.
+        The poll runs in another thread: while Playwright is up, this thread counts as running an event loop.
         """
         self.clock.advance(INTERVAL_SECONDS)
         with freeze_time(self.clock()):
-            return self._elsewhere.submit(self.pipeline.poll).result().ok
+            return self.executor.submit(self.pipeline.poll).result().ok
 
 
 @pytest.fixture(scope="module")
 def sale(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sale]:
-    """``browser`` first: without one there is nothing to picture."""
+    """Play the sale. ``browser`` comes first: without a browser there are no pictures."""
     home = tmp_path_factory.mktemp("pictures") / "home"
     clock = SkippingClock(-(len(SALES_AN_HOUR) + 2) * HOUR)
     ask_pipeline = pipeline_of(load_settings(pycontw_home=home))
-    with SandboxServer(World(clock), ask_pipeline=ask_pipeline) as server, ThreadPoolExecutor(1) as elsewhere:
-        pipeline = elsewhere.submit(Pipeline, server, clock, home, on_disk=True, refresh_seconds=86_400).result()
-        sale = Sale(server, clock, home, pipeline, seed_demo(server.world, attendees=20), elsewhere)
+    with SandboxServer(World(clock), ask_pipeline=ask_pipeline) as server, ThreadPoolExecutor(1) as executor:
+        pipeline = executor.submit(Pipeline, server, clock, home, on_disk=True, refresh_seconds=86_400).result()
+        sale = Sale(
+            server=server,
+            clock=clock,
+            home=home,
+            pipeline=pipeline,
+            events=seed_demo(server.world, attendees=20),
+            executor=executor,
+        )
         sale.pay_everything()
         assert sale.poll()
         for sold in SALES_AN_HOUR:
@@ -118,16 +124,16 @@ def sale(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="module")
 def camera(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Camera:
-    wanted = os.environ.get("PYTEST_PICTURES")
-    folder = CHECKOUT / wanted if wanted else tmp_path_factory.mktemp("taken")
+    pictures = os.environ.get("PYTEST_PICTURES")
+    folder = CHECKOUT / pictures if pictures else tmp_path_factory.mktemp("taken")
     folder.mkdir(parents=True, exist_ok=True)
     context = browser.new_context(timezone_id="Asia/Taipei", locale="en-GB", reduced_motion="reduce")
     context.set_default_timeout(60_000)
     return Camera(context.new_page(), folder)
 
 
-def test_the_box_office_with_a_sale_in_flight(sale: Sale, camera: Camera) -> None:
-    """Two have just paid, one will pay at a machine; the mail of the last one served lies open."""
+def test_the_box_office_during_a_sale(sale: Sale, camera: Camera) -> None:
+    """Two buyers have just paid, another will pay at an ATM, and the latest mail is open."""
     page = camera.page
     camera.resize(1280, 1180)
     page.goto(sale.server.url)
@@ -150,8 +156,8 @@ class Dev:
     command: Command
     dagster: Dagster
 
-    def has_given_up_for_now(self) -> str | None:
-        """Why the latest tick asked for nothing, when it was because an attempt has just failed."""
+    def reason_to_wait(self) -> str | None:
+        """Return why the latest tick requested no run, if the reason is a recent failure."""
         reason = self._skip_reason()
         return reason if "next attempt at" in reason else None
 
@@ -166,10 +172,10 @@ class Dev:
 
 @pytest.fixture(scope="module")
 def dev(sale: Sale, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
-    """``dev`` in the home of the sale, while Gather has been down for some polls and tickets are being sold."""
+    """Start ``dev`` in the home of the sale, after some polls during which Gather was down and tickets were sold."""
     sale.pay_everything()
     sale.world.sell(sale.events["individual"], 3)
-    set_weather(sale.world.faults, "gather", "500")
+    sale.world.faults.set_preset("gather", "500")
     assert [sale.poll() for _ in range(FAILED_POLLS)] == [False] * FAILED_POLLS
     sale.clock.skipped = 0.0
     port = free_port()
@@ -188,19 +194,19 @@ def dev(sale: Sale, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
 
 @pytest.fixture(scope="module")
 def setback(dev: Dev) -> str:
-    """What the tick says that found the latest attempt failed and leaves the event in peace for a while."""
-    return dev.command.wait_for(dev.has_given_up_for_now, "tick that waits")
+    """Return the reason of a tick that waits with an event after a failed attempt."""
+    return dev.command.wait_for(dev.reason_to_wait, "tick that waits")
 
 
 @pytest.fixture(scope="module")
 def recovered(setback: str, sale: Sale, dev: Dev) -> Dev:
-    """Gather is back, and the sensor has done the rest."""
-    set_weather(sale.world.faults, "gather", "fine")
+    """Repair Gather, and wait until the sensor has caught up."""
+    sale.world.faults.set_preset("gather", "fine")
     dev.command.wait_for(dev.is_quiet, "quiet")
     return dev
 
 
-def test_a_tick_says_when_a_failed_event_is_tried_again(setback: str, dev: Dev, camera: Camera) -> None:
+def test_a_tick_names_the_next_attempt(setback: str, dev: Dev, camera: Camera) -> None:
     assert re.search(rf"{KEY}: .*failed \d+ times, next attempt at [\d:]+ UTC", setback)
     camera.resize(1280, 780)
     page = camera.page
@@ -211,7 +217,7 @@ def test_a_tick_says_when_a_failed_event_is_tried_again(setback: str, dev: Dev, 
     camera.take("retry", "Skip reason", "next attempt at", KEY)
 
 
-def test_a_failed_partition_stands_alone(setback: str, dev: Dev, camera: Camera) -> None:
+def test_only_one_partition_fails(setback: str, dev: Dev, camera: Camera) -> None:
     camera.resize(1280, 800)
     page = camera.page
     page.goto(f"{dev.dagster.url}/assets/gather_guestlist?view=partitions&partition={KEY}")
@@ -230,11 +236,11 @@ def test_the_ticks_of_the_sensor(recovered: Dev, camera: Camera) -> None:
 
 
 def test_the_lineage(recovered: Dev, camera: Camera) -> None:
-    """Every stage unfolded and nothing failed."""
+    """Every stage is expanded, and nothing failed."""
     camera.resize(1600, 800)
     page = camera.page
-    unfolded = "%2C".join(f"global%40global%3A{stage}" for stage in STAGES)
-    page.goto(f"{recovered.dagster.url}/asset-groups?expanded={unfolded}")
+    expanded = "%2C".join(f"global%40global%3A{stage}" for stage in STAGES)
+    page.goto(f"{recovered.dagster.url}/asset-groups?expanded={expanded}")
     page.get_by_role("button", name="Hide navigation").click()
     page.get_by_text("klaviyo_campaign").first.wait_for()
     page.wait_for_timeout(COLOURING_MILLISECONDS)

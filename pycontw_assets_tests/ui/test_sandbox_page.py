@@ -1,4 +1,4 @@
-"""The box office page, pressed like a person would: buttons and forms, not the control API."""
+"""The box office page, used as a person uses it: buttons and forms, not the control API."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ pytestmark = pytest.mark.browser
 
 INDIVIDUAL = "PyCon TW 2031 Registration: Individual"
 REFUSAL = Refusal(
-    "2031-individual-90001",
-    "gather_guestlist: 12 revocations are due, more than REVOKE_LIMIT",
-    False,
-    datetime(2031, 6, 1, tzinfo=timezone.utc),
-    3,
+    partition_key="2031-individual-90001",
+    text="gather_guestlist: 12 revocations are due, more than REVOKE_LIMIT",
+    is_failure=False,
+    since=datetime(2031, 6, 1, tzinfo=timezone.utc),
+    times=3,
 )
 
 
 @pytest.fixture(scope="module")
 def refusals() -> list[Refusal]:
-    """What the pipeline says; a test adds to it."""
+    """Return the pipeline's open problems; a test adds to them."""
     return []
 
 
@@ -50,7 +50,7 @@ def world(sandbox: SandboxServer) -> World:
 
 @pytest.fixture
 def page(visitor: Visitor, sandbox: SandboxServer, world: World, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page as it opens; whatever is done on it must not break its script."""
+    """Open the page; no test may cause a script error."""
     visitor.page.goto(sandbox.url)
     expect(rows(visitor.page, "events")).to_have_count(1)
     yield visitor.page
@@ -63,7 +63,7 @@ def rows(page: Page, board: str) -> Locator:
 
 
 def sell(page: Page, amount: str = "Sell 1", *, paid: bool = True) -> Locator:
-    """Tickets sold with the form; the row of the latest."""
+    """Sell tickets with the form, and return the row of the latest."""
     page.get_by_role("radio", name="Paid at once" if paid else "Pays later (ATM)").check()
     page.get_by_role("button", name=amount, exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Sold")
@@ -74,16 +74,16 @@ def buttons(row: Locator) -> list[str]:
     return row.get_by_role("button").all_inner_texts()
 
 
-def test_a_ticket_sold_is_on_its_way(page: Page, world: World) -> None:
+def test_a_sold_ticket_shows_as_in_progress(page: Page, world: World) -> None:
     row = sell(page)
     (ticket,) = world.kktix.tickets.values()
     expect(row).to_contain_text(ticket.address)
-    expect(row.locator(".way li.done")).to_contain_text("Paid")
+    expect(row.locator(".progress li.done")).to_contain_text("Paid")
     assert buttons(row) == ["Cancel", "Transfer"]
     expect(page.locator("#n-people")).to_have_text("0 / 1")
 
 
-def test_a_thousand_tickets_are_counted_and_the_latest_shown(page: Page, world: World) -> None:
+def test_only_the_latest_of_many_are_listed(page: Page, world: World) -> None:
     sell(page, "1,000")
     expect(page.locator("#n-tickets")).to_have_text("1,000")
     expect(rows(page, "tickets")).to_have_count(MOST_SHOWN)
@@ -93,16 +93,16 @@ def test_a_thousand_tickets_are_counted_and_the_latest_shown(page: Page, world: 
     expect(rows(page, "tickets")).to_have_count(1)
 
 
-def test_a_late_payment_is_made_with_one_button_and_the_focus_stays_in_the_row(page: Page) -> None:
+def test_paying_keeps_the_focus_in_the_row(page: Page) -> None:
     row = sell(page, paid=False)
-    expect(row.locator(".way li.waiting")).to_contain_text("not yet")
+    expect(row.locator(".progress li.waiting")).to_contain_text("not yet")
     row.get_by_role("button", name="Pay").click()
-    expect(row.locator(".way li.done")).to_contain_text("Paid")
+    expect(row.locator(".progress li.done")).to_contain_text("Paid")
     assert buttons(row) == ["Cancel", "Transfer"]
     expect(row).to_be_focused()
 
 
-def test_a_ticket_is_cancelled_reinstated_and_passed_on(page: Page, world: World) -> None:
+def test_tickets_can_be_cancelled_and_transferred(page: Page, world: World) -> None:
     row = sell(page)
     row.get_by_role("button", name="Cancel").click()
     expect(row).to_contain_text("cancelled")
@@ -126,7 +126,7 @@ def test_events_are_added_renamed_and_ended(page: Page, world: World) -> None:
     expect(page.locator("#sell-event option")).to_have_count(1)
 
 
-def test_the_weather_of_a_service_lasts_until_it_is_changed(page: Page, sandbox: SandboxServer) -> None:
+def test_weather_lasts_until_changed(page: Page, sandbox: SandboxServer) -> None:
     kktix = page.get_by_role("group", name="KKTIX")
     kktix.get_by_role("radio", name="500").check()
     expect(page.get_by_role("status")).to_have_text("KKTIX: 500.")
@@ -141,7 +141,7 @@ def test_the_weather_of_a_service_lasts_until_it_is_changed(page: Page, sandbox:
 
 
 def test_a_guest_is_added_by_hand_and_removed(page: Page) -> None:
-    page.get_by_label("Add somebody by hand").fill("friend@example.org")
+    page.get_by_label("Add a guest by hand").fill("friend@example.org")
     page.get_by_role("button", name="Add guest").click()
     row = rows(page, "guests").filter(has_text="friend@example.org")
     expect(row).to_contain_text("by hand")
@@ -149,18 +149,18 @@ def test_a_guest_is_added_by_hand_and_removed(page: Page) -> None:
     expect(row).to_have_count(0)
 
 
-def test_what_the_pipeline_could_not_do_is_shown(page: Page, refusals: list[Refusal]) -> None:
-    expect(page.locator("#refused-none")).to_have_text("Nothing was refused.")
+def test_open_problems_are_shown(page: Page, refusals: list[Refusal]) -> None:
+    expect(page.locator("#problems-none")).to_have_text("There are no open problems.")
     refusals.append(REFUSAL)
-    row = rows(page, "refused").first
+    row = rows(page, "problems").first
     expect(row).to_contain_text(REFUSAL.text)
     expect(row).to_contain_text("worth a look")
     refusals.clear()
-    expect(rows(page, "refused")).to_have_count(0)
+    expect(rows(page, "problems")).to_have_count(0)
 
 
-def test_what_the_world_refuses_is_said(page: Page, world: World) -> None:
-    """The event is gone behind the page's back."""
+def test_a_refused_action_is_announced(page: Page, world: World) -> None:
+    """The event disappears without the page noticing."""
     world.kktix.events.clear()
     page.get_by_role("button", name="Sell 1", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Refused")
@@ -170,7 +170,7 @@ def test_what_the_world_refuses_is_said(page: Page, world: World) -> None:
 def test_starting_again_asks_first(page: Page, world: World) -> None:
     sell(page)
     page.get_by_role("button", name="Start again").click()
-    page.get_by_role("dialog").get_by_role("button", name="Leave it").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     assert len(world.kktix.tickets) == 1
     page.get_by_role("button", name="Start again").click()
     page.get_by_role("dialog").get_by_role("button", name="Start again").click()

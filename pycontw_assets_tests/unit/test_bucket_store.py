@@ -13,7 +13,8 @@ from cryptography.fernet import Fernet
 
 from pycontw_assets.records import Attendee, AttendeeRecord, OrderSnapshot
 from pycontw_assets.vault.bucket_store import BucketStore
-from pycontw_assets.vault.vault import Rotation, Vault, VaultError
+from pycontw_assets.vault.object_store import VaultError
+from pycontw_assets.vault.vault import Rotation, Vault
 from pycontw_assets_tests import gcs
 from pycontw_assets_tests.clients.scripted_server import Answer, ScriptedServer
 from pycontw_assets_tests.unit.conftest import PARTITION
@@ -47,7 +48,9 @@ def vault(emulator: str, url: str, monkeypatch: pytest.MonkeyPatch) -> Open:
 
 
 def snapshot(*ids: int, **fields: Any) -> OrderSnapshot:
-    records = {i: AttendeeRecord(Attendee(i, True, "activated", ()), NOW) for i in ids}
+    records = {
+        i: AttendeeRecord(Attendee(attendee_id=i, is_paid=True, state="activated", answers=()), NOW) for i in ids
+    }
     return OrderSnapshot(PARTITION, records, **fields)
 
 

@@ -63,14 +63,23 @@ def klaviyo(clock: FakeClock) -> FakeKlaviyo:
 def let_in(ledger: Any, *addresses: str) -> None:
     """They hold a ticket, and the guest list was seen to hold them."""
     record_holders(ledger, addresses)
-    intend_grants(ledger, EDITION, PARTITION.key, keys(*addresses), ours=True, state="granted")
+    intend_grants(ledger, EDITION, PARTITION.key, keys(*addresses), added_by_us=True, state="granted")
 
 
 def step(klaviyo: Any, ledger: Any, **options: Any) -> CampaignStep:
     waits = WaitPolicy(sleep=ledger.clock.sleep)
     options.setdefault("poll_id", uuid4().hex)
-    template_id = lambda: ensure_template(klaviyo, ledger, waits, Mail())  # noqa: E731
-    return CampaignStep(klaviyo, ledger, waits, nullcontext, SENDER, Mail(), template_id, **options)
+    template_id = lambda: ensure_template(klaviyo, ledger, waits, rendered=Mail())  # noqa: E731
+    return CampaignStep(
+        client=klaviyo,
+        ledger=ledger,
+        waits=waits,
+        exclusive=nullcontext,
+        sender=SENDER,
+        mail=Mail(),
+        template_id=template_id,
+        **options,
+    )
 
 
 def invite(klaviyo: Any, ledger: Any, *addresses: str, **options: Any) -> CampaignOutcome:
@@ -109,7 +118,7 @@ def test_every_newcomer_gets_one_mail_and_the_next_poll_calls_nobody(klaviyo: Fa
 def test_who_was_not_seen_on_the_guest_list_is_not_mailed(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     record_holders(ledger, [ONE])
     for state in ("intended", "revoking"):
-        intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), ours=True)
+        intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), added_by_us=True)
         set_grants(ledger, EDITION, keys(ONE), state)  # type: ignore[arg-type]
         invite(klaviyo, ledger, ONE)
     assert not klaviyo.mailed
@@ -117,7 +126,7 @@ def test_who_was_not_seen_on_the_guest_list_is_not_mailed(klaviyo: FakeKlaviyo, 
 
 def test_who_lost_the_ticket_after_being_claimed_is_not_mailed(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     let_in(ledger, ONE, TWO)
-    klaviyo.troubles.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 503"))
+    klaviyo.faults.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 503"))
     with pytest.raises(Unavailable):
         invite(klaviyo, ledger, ONE, TWO)
     set_grants(ledger, EDITION, keys(ONE), "revoked")
@@ -129,7 +138,7 @@ def test_who_lost_the_ticket_after_being_claimed_is_not_mailed(klaviyo: FakeKlav
 def test_who_buys_again_while_the_first_batch_waits_gets_one_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     """Claimed in one period, revoked, let in again: the invitation of the ended period must not go out too."""
     let_in(ledger, ONE, TWO)
-    klaviyo.troubles.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 503"))
+    klaviyo.faults.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 503"))
     with pytest.raises(Unavailable):
         invite(klaviyo, ledger, ONE, TWO)
     set_grants(ledger, EDITION, keys(ONE), "revoked")
@@ -151,7 +160,7 @@ def test_who_buys_again_after_a_revocation_is_invited_again(klaviyo: FakeKlaviyo
 def test_one_address_in_two_events_gets_one_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     let_in(ledger, ONE, TWO)
     record_holders(ledger, [ONE, THREE], OTHER_PARTITION)
-    intend_grants(ledger, EDITION, OTHER_PARTITION.key, keys(THREE), ours=True, state="granted")
+    intend_grants(ledger, EDITION, OTHER_PARTITION.key, keys(THREE), added_by_us=True, state="granted")
     invite(klaviyo, ledger, ONE, TWO)
     step(klaviyo, ledger).run(OTHER_PARTITION, holders(ONE, THREE))
     assert klaviyo.mailed == {ONE: 1, TWO: 1, THREE: 1}
@@ -199,7 +208,7 @@ def test_after_a_lost_reply_a_thing_is_looked_for_before_it_is_made_again(
     klaviyo: FakeKlaviyo, ledger: Ledger, call: str, acted: bool, lag: int
 ) -> None:
     klaviyo.campaign_lag = lag
-    klaviyo.troubles.lose_reply(call, acted=acted)
+    klaviyo.faults.lose_reply(call, acted=acted)
     let_in(ledger, ONE, TWO)
     invite(klaviyo, ledger, ONE, TWO)
     assert klaviyo.mailed == {ONE: 1, TWO: 1}
@@ -208,7 +217,7 @@ def test_after_a_lost_reply_a_thing_is_looked_for_before_it_is_made_again(
 
 def test_a_campaign_that_is_found_very_late_costs_a_draft_and_no_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     klaviyo.campaign_lag = 5
-    klaviyo.troubles.lose_reply("create_campaign", acted=True, times=2)
+    klaviyo.faults.lose_reply("create_campaign", acted=True, times=2)
     let_in(ledger, ONE)
     with pytest.raises(Unavailable):
         invite(klaviyo, ledger, ONE)
@@ -221,7 +230,7 @@ def test_a_campaign_that_is_found_very_late_costs_a_draft_and_no_mail(klaviyo: F
 def test_a_send_whose_reply_was_lost_is_looked_up_and_never_repeated_blindly(
     klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool
 ) -> None:
-    klaviyo.troubles.lose_reply("send", acted=acted)
+    klaviyo.faults.lose_reply("send", acted=acted)
     let_in(ledger, ONE, TWO)
     outcome = invite(klaviyo, ledger, ONE, TWO)
     assert klaviyo.mailed == {ONE: 1, TWO: 1}
@@ -232,23 +241,23 @@ def test_a_send_whose_reply_was_lost_is_looked_up_and_never_repeated_blindly(
 def test_before_a_send_in_doubt_is_repeated_two_looks_a_minute_apart_say_draft(
     klaviyo: FakeKlaviyo, ledger: Ledger, clock: FakeClock
 ) -> None:
-    klaviyo.troubles.lose_reply("send", acted=False)
+    klaviyo.faults.lose_reply("send", acted=False)
     let_in(ledger, ONE)
     invite(klaviyo, ledger, ONE)
     assert 60 in clock.slept
-    first = klaviyo.troubles.order.index("send")
-    second = klaviyo.troubles.order.index("send", first + 1)
-    assert klaviyo.troubles.order[first:second].count("get_campaign") >= 2
+    first = klaviyo.faults.order.index("send")
+    second = klaviyo.faults.order.index("send", first + 1)
+    assert klaviyo.faults.order[first:second].count("get_campaign") >= 2
 
 
 def test_a_send_that_starts_late_is_not_repeated(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     """The call was lost, the first look still says draft, then it takes effect after all."""
-    klaviyo.troubles.lose_reply("send", acted=False)
+    klaviyo.faults.lose_reply("send", acted=False)
 
     def takes_effect_before_the_next_look() -> None:
-        klaviyo.troubles.before("get_campaign", lambda: klaviyo.send(next(iter(klaviyo.campaigns))))
+        klaviyo.faults.before("get_campaign", lambda: klaviyo.send(next(iter(klaviyo.campaigns))))
 
-    klaviyo.troubles.before("send_job", takes_effect_before_the_next_look)
+    klaviyo.faults.before("send_job", takes_effect_before_the_next_look)
     let_in(ledger, ONE)
     invite(klaviyo, ledger, ONE)
     assert klaviyo.mailed == {ONE: 1}
@@ -257,7 +266,7 @@ def test_a_send_that_starts_late_is_not_repeated(klaviyo: FakeKlaviyo, ledger: L
 def test_sending_lost_again_and_again_neither_mails_twice_nor_goes_on_for_ever(
     klaviyo: FakeKlaviyo, ledger: Ledger
 ) -> None:
-    klaviyo.troubles.lose_reply("send", acted=False, times=5)
+    klaviyo.faults.lose_reply("send", acted=False, times=5)
     let_in(ledger, ONE)
     for _ in range(4):
         invite(klaviyo, ledger, ONE)
@@ -269,16 +278,16 @@ def test_sending_lost_again_and_again_neither_mails_twice_nor_goes_on_for_ever(
     "error",
     [
         Malformed("Klaviyo", "send campaign", "answered 200 with a body that is not JSON"),
-        Misconfigured("Klaviyo", "send campaign", "answered 403", 403),
+        Misconfigured("Klaviyo", "send campaign", "answered 403", status=403),
         Unavailable("Klaviyo", "send campaign", "could not connect"),
-        Refused("Klaviyo", "send campaign", "answered 400", 400),
+        Refused("Klaviyo", "send campaign", "answered 400", status=400),
     ],
 )
 @pytest.mark.parametrize("acted", [True, False])
 def test_whatever_a_send_answers_everybody_is_mailed_once(
     klaviyo: FakeKlaviyo, ledger: Ledger, error: ServiceError, acted: bool
 ) -> None:
-    klaviyo.troubles.fail("send", error, acted=acted)
+    klaviyo.faults.fail("send", error, acted=acted)
     let_in(ledger, ONE, TWO)
     with suppress(ServiceError):
         invite(klaviyo, ledger, ONE, TWO)
@@ -290,7 +299,7 @@ def test_whatever_a_send_answers_everybody_is_mailed_once(
 def test_a_campaign_deleted_while_its_sending_is_in_doubt_waits_for_a_person(
     klaviyo: FakeKlaviyo, ledger: Ledger
 ) -> None:
-    klaviyo.troubles.fail("send", Malformed("Klaviyo", "send campaign", "answered nonsense"))
+    klaviyo.faults.fail("send", Malformed("Klaviyo", "send campaign", "answered nonsense"))
     let_in(ledger, ONE)
     with pytest.raises(Malformed):
         invite(klaviyo, ledger, ONE)
@@ -305,7 +314,7 @@ def test_a_campaign_deleted_while_its_sending_is_in_doubt_waits_for_a_person(
 
 
 def test_a_draft_deleted_by_hand_before_it_was_sent_is_made_again(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    klaviyo.troubles.fail("request_estimate", Unavailable("Klaviyo", "request estimate", "answered 500"))
+    klaviyo.faults.fail("request_estimate", Unavailable("Klaviyo", "request estimate", "answered 500"))
     let_in(ledger, ONE)
     with pytest.raises(Unavailable):
         invite(klaviyo, ledger, ONE)
@@ -315,7 +324,7 @@ def test_a_draft_deleted_by_hand_before_it_was_sent_is_made_again(klaviyo: FakeK
 
 
 def test_a_campaign_that_somebody_else_sent_is_not_sent_again(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    klaviyo.troubles.fail("request_estimate", Unavailable("Klaviyo", "request estimate", "answered 500"))
+    klaviyo.faults.fail("request_estimate", Unavailable("Klaviyo", "request estimate", "answered 500"))
     let_in(ledger, ONE)
     with pytest.raises(Unavailable):
         invite(klaviyo, ledger, ONE)
@@ -330,7 +339,7 @@ def test_a_campaign_deleted_between_the_check_and_the_sending_waits_for_a_person
     klaviyo: FakeKlaviyo, ledger: Ledger
 ) -> None:
     let_in(ledger, ONE)
-    klaviyo.troubles.before("send", klaviyo.campaigns.clear)
+    klaviyo.faults.before("send", klaviyo.campaigns.clear)
     assert "pycontw-assets release" in invite(klaviyo, ledger, ONE).problems[0]
     assert not unfinished_batches(ledger, PARTITION.key)
 
@@ -338,7 +347,7 @@ def test_a_campaign_deleted_between_the_check_and_the_sending_waits_for_a_person
 def test_a_run_that_lost_its_lease_does_not_send_what_another_one_sent(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     """A machine slept for minutes in the middle of a batch; meanwhile another one finished it."""
     let_in(ledger, ONE, TWO)
-    klaviyo.troubles.before("estimate", lambda: invite(klaviyo, ledger, ONE, TWO))
+    klaviyo.faults.before("estimate", lambda: invite(klaviyo, ledger, ONE, TWO))
     outcome = invite(klaviyo, ledger, ONE, TWO)
     assert klaviyo.mailed == {ONE: 1, TWO: 1}
     assert any("another run" in problem for problem in outcome.problems)
@@ -375,9 +384,7 @@ def test_a_member_that_never_shows_does_not_hold_up_the_others_for_ever(klaviyo:
         (members,) = [found.members for found in klaviyo.lists.values()]
         members.update({p: 10**9 for p in members if klaviyo.addresses[p] == ONE})
 
-    klaviyo.troubles.before(
-        "list_member_ids", lambda: klaviyo.troubles.before("list_member_ids", one_of_them_never_shows)
-    )
+    klaviyo.faults.before("list_member_ids", lambda: klaviyo.faults.before("list_member_ids", one_of_them_never_shows))
     assert invite(klaviyo, ledger, ONE, TWO).invited == 0
     ledger.clock.advance(hours=1)  # type: ignore[attr-defined]
     outcome = invite(klaviyo, ledger, ONE, TWO)
@@ -400,7 +407,7 @@ def test_an_estimate_above_the_batch_stops_the_sending(klaviyo: FakeKlaviyo, led
         stranger = klaviyo.upsert_profile("stranger@example.org", {}).profile_id
         klaviyo.add_to_list(next(iter(klaviyo.lists)), [stranger])
 
-    klaviyo.troubles.before("request_estimate", stranger_joins)
+    klaviyo.faults.before("request_estimate", stranger_joins)
     let_in(ledger, ONE)
     outcome = invite(klaviyo, ledger, ONE)
     assert not klaviyo.mailed
@@ -444,7 +451,7 @@ def test_with_every_list_in_use_newcomers_wait_and_it_is_told(klaviyo: FakeKlavi
 
 
 def test_a_list_deleted_by_hand_is_replaced(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    klaviyo.troubles.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 500"))
+    klaviyo.faults.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 500"))
     let_in(ledger, ONE)
     with pytest.raises(Unavailable):
         invite(klaviyo, ledger, ONE)
@@ -455,7 +462,7 @@ def test_a_list_deleted_by_hand_is_replaced(klaviyo: FakeKlaviyo, ledger: Ledger
 
 
 def test_a_template_deleted_by_hand_is_replaced(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    ensure_template(klaviyo, ledger, WaitPolicy(sleep=lambda _: None), Mail())  # type: ignore[arg-type]
+    ensure_template(klaviyo, ledger, WaitPolicy(sleep=lambda _: None), rendered=Mail())  # type: ignore[arg-type]
     klaviyo.templates.clear()
     let_in(ledger, ONE)
     for _ in range(2):
@@ -485,12 +492,12 @@ def test_the_limit_counts_all_events_of_one_poll(klaviyo: FakeKlaviyo, ledger: L
 
 
 def test_a_batch_that_is_refused_does_not_hold_up_the_newcomers_after_it(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    klaviyo.troubles.fail("create_campaign", Refused("Klaviyo", "create campaign", "answered 400", 400))
+    klaviyo.faults.fail("create_campaign", Refused("Klaviyo", "create campaign", "answered 400", status=400))
     let_in(ledger, ONE)
     with pytest.raises(Refused):
         invite(klaviyo, ledger, ONE)
     let_in(ledger, ONE, TWO)
-    klaviyo.troubles.fail("create_campaign", Refused("Klaviyo", "create campaign", "answered 400", 400))
+    klaviyo.faults.fail("create_campaign", Refused("Klaviyo", "create campaign", "answered 400", status=400))
     with pytest.raises(Refused):
         invite(klaviyo, ledger, ONE, TWO)
     assert klaviyo.mailed == {TWO: 1}
@@ -500,7 +507,7 @@ def test_a_batch_that_is_refused_does_not_hold_up_the_newcomers_after_it(klaviyo
 
 def test_while_the_service_is_down_no_new_batches_pile_up(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     down = Unavailable("Klaviyo", "upsert profile", "answered 503")
-    klaviyo.troubles.fail("upsert_profile", down, times=3)
+    klaviyo.faults.fail("upsert_profile", down, times=3)
     for number in range(3):
         let_in(ledger, *(f"buyer-{n}@example.org" for n in range(number + 1)))
         with pytest.raises(Unavailable):
@@ -532,14 +539,14 @@ def test_a_campaign_that_ends_cancelled_is_told_and_not_repeated(
 def test_a_sent_campaign_whose_end_cannot_be_read_is_followed_by_the_next_poll(
     klaviyo: FakeKlaviyo, ledger: Ledger
 ) -> None:
-    klaviyo.troubles.before(
+    klaviyo.faults.before(
         "send",
-        lambda: klaviyo.troubles.fail("get_campaign", Unavailable("Klaviyo", "read campaign", "answered 500"), 3),
+        lambda: klaviyo.faults.fail("get_campaign", Unavailable("Klaviyo", "read campaign", "answered 500"), 3),
     )
     let_in(ledger, ONE)
     outcome = invite(klaviyo, ledger, ONE)
     assert outcome.invited == 1
-    klaviyo.troubles.mend()
+    klaviyo.faults.mend()
     invite(klaviyo, ledger, ONE)
     assert not unfinished_batches(ledger, PARTITION.key)
     assert klaviyo.mailed == {ONE: 1}
@@ -622,7 +629,7 @@ def test_newcomers_before_the_time_do_not_use_up_the_pool(klaviyo: FakeKlaviyo, 
 def test_a_draft_whose_time_passed_unsent_is_sent_at_once(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     """The service was down over the time: a campaign scheduled for the past is refused for ever."""
     send_at = morning(ledger)
-    klaviyo.troubles.fail("assign_template", Unavailable("Klaviyo", "assign template", "answered 500"))
+    klaviyo.faults.fail("assign_template", Unavailable("Klaviyo", "assign template", "answered 500"))
     let_in(ledger, ONE)
     with pytest.raises(Unavailable):
         invite(klaviyo, ledger, ONE, send_at=send_at)
@@ -689,7 +696,9 @@ def test_killed_at_any_moment_while_resolving_a_doubt_nobody_is_mailed_twice() -
 
         def prepare(klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool = acted) -> None:
             let_in(ledger, ONE, TWO)
-            klaviyo.troubles.fail("send", Misconfigured("Klaviyo", "send campaign", "answered 403", 403), acted=acted)
+            klaviyo.faults.fail(
+                "send", Misconfigured("Klaviyo", "send campaign", "answered 403", status=403), acted=acted
+            )
             with pytest.raises(Misconfigured):
                 invite(klaviyo, ledger, ONE, TWO)
 
@@ -797,7 +806,7 @@ def test_a_scheduled_campaign_that_leaves_while_it_is_taken_back_counts_as_sent(
 ) -> None:
     send_at = morning(ledger)
     schedule_and_lose_one(klaviyo, ledger, send_at)
-    klaviyo.troubles.before("revert_send", lambda: ledger.clock.advance(hours=7))  # type: ignore[attr-defined]
+    klaviyo.faults.before("revert_send", lambda: ledger.clock.advance(hours=7))  # type: ignore[attr-defined]
     invite(klaviyo, ledger, TWO, send_at=send_at)
     invite(klaviyo, ledger, TWO, send_at=send_at)
     assert klaviyo.mailed[TWO] == 1

@@ -20,7 +20,7 @@ from pycontw_assets.pipeline.checks import (
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
 
 NOW = datetime(2031, 6, 1, 2, tzinfo=timezone.utc)
-RECORD = AttendeeRecord(Attendee(1, True, "activated", ()), first_seen_at=NOW)
+RECORD = AttendeeRecord(Attendee(attendee_id=1, is_paid=True, state="activated", answers=()), first_seen_at=NOW)
 SNAPSHOT = OrderSnapshot(EventPartition(90001, "2031", "individual"), {1: RECORD})
 
 
@@ -66,8 +66,8 @@ def test_nothing_amiss_is_no_text() -> None:
 
 
 def test_an_event_is_unmatched_until_its_name_or_a_person_decides() -> None:
-    undecided = Unmatched(90007, "A party", "its name gives no edition", is_undecided=True)
-    decided = Unmatched(90008, "Last year", "it belongs to edition 2030, not 2031")
+    undecided = Unmatched(event_id=90007, name="A party", reason="its name gives no edition", is_undecided=True)
+    decided = Unmatched(event_id=90008, name="Last year", reason="it belongs to edition 2030, not 2031")
     [text] = unmatched(Discovery("2031", (), (undecided, decided)))
     assert text == "event 90007 is listed and left alone: its name gives no edition; map it in KKTIX_EVENTS"
 

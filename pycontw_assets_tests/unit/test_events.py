@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pycontw_assets.extract.events import Discovery, discover, suggest
+from pycontw_assets.extract.events import Discovery, discover, live_edition, suggest
 from pycontw_assets.records import Event, EventPartition
 
 INDIVIDUAL = EventPartition(90001, "2031", "individual")
@@ -19,7 +19,9 @@ def find(
     mapped: Mapping[int, EventPartition | None] | None = None,
     edition: str | None = None,
 ) -> Discovery:
-    return discover([Event(event_id, name) for event_id, name in events], known or {}, mapped or {}, edition)
+    return discover(
+        [Event(event_id, name) for event_id, name in events], known=known or {}, mapped=mapped or {}, edition=edition
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,9 +110,17 @@ def test_an_empty_listing_gives_nothing_and_breaks_nothing() -> None:
     assert find() == Discovery(None, (), ())
 
 
+@pytest.mark.parametrize(
+    ("configured", "editions", "live"),
+    [("2030", ["2031"], "2030"), (None, ["2030", "2031"], "2031"), (None, [], None), ("2030", [], "2030")],
+)
+def test_the_live_edition_is_configured_or_the_newest(configured: str | None, editions: list[str], live: str) -> None:
+    assert live_edition(configured, [EventPartition(1, edition, "reserved") for edition in editions]) == live
+
+
 def test_last_years_event_does_not_come_to_life_when_the_listing_loses_this_years() -> None:
     last_year = Event(1, "PyCon TW 2030 Registration: Individual")
     known = {2: EventPartition(2, "2031", "individual")}
-    found = discover([last_year], known, {}, None)
+    found = discover([last_year], known=known, mapped={}, edition=None)
     assert found.edition == "2031"
     assert found.partitions == ()

@@ -162,7 +162,7 @@ def test_several_refused_addresses_are_found_over_a_few_polls(ledger: Ledger) ->
 
 def test_a_wrong_key_stops_the_step_at_once(ledger: Ledger) -> None:
     gather = FakeGather()
-    gather.troubles.fail("add", Misconfigured("Gather", "add guests", "answered 403", 403))
+    gather.faults.fail("add", Misconfigured("Gather", "add guests", "answered 403", status=403))
     with pytest.raises(Misconfigured):
         run(gather, ledger, ONE, TWO)
     assert gather.calls["add"] == 1
@@ -275,7 +275,7 @@ def test_who_buys_again_after_a_real_removal_begins_a_new_span(ledger: Ledger) -
 def test_who_buys_again_before_the_removal_happened_keeps_the_span(ledger: Ledger) -> None:
     gather = FakeGather()
     run(gather, ledger, ONE, TWO)
-    gather.troubles.fail("overwrite", Unavailable("Gather", "overwrite", "could not connect"))
+    gather.faults.fail("overwrite", Unavailable("Gather", "overwrite", "could not connect"))
     with pytest.raises(Unavailable):
         run(gather, ledger, TWO)
     run(gather, ledger, ONE, TWO)
@@ -287,7 +287,7 @@ def test_who_buys_again_before_the_removal_happened_keeps_the_span(ledger: Ledge
 def test_a_lost_reply_to_a_removal_is_looked_up_not_repeated_blindly(ledger: Ledger, acted: bool) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, ONE, TWO)
-    gather.troubles.lose_reply("overwrite", acted=acted)
+    gather.faults.lose_reply("overwrite", acted=acted)
     outcome = run(gather, ledger, TWO)
     assert gather.entries == {**FOREIGN, TWO: entry()}
     assert outcome.revoked == 1
@@ -300,9 +300,9 @@ def test_who_is_added_by_hand_while_we_look_survives(ledger: Ledger) -> None:
     late = {"late@example.org": {"affiliation": "Staff"}}
 
     def second_read() -> None:
-        gather.troubles.before("read", lambda: gather.entries.update(late))
+        gather.faults.before("read", lambda: gather.entries.update(late))
 
-    gather.troubles.before("read", second_read)
+    gather.faults.before("read", second_read)
     run(gather, ledger, TWO)
     assert gather.entries == {**FOREIGN, **late, TWO: entry()}
 
@@ -312,9 +312,9 @@ def test_who_vanishes_while_others_are_removed_is_put_back(ledger: Ledger) -> No
     run(gather, ledger, ONE, TWO)
 
     def somebody_overwrites_too() -> None:
-        gather.troubles.before("read", lambda: gather.entries.pop("speaker@example.org"))
+        gather.faults.before("read", lambda: gather.entries.pop("speaker@example.org"))
 
-    gather.troubles.before("overwrite", somebody_overwrites_too)
+    gather.faults.before("overwrite", somebody_overwrites_too)
     outcome = run(gather, ledger, TWO)
     assert gather.entries["speaker@example.org"] == SPEAKER["speaker@example.org"]
     assert any("put back" in problem for problem in outcome.problems)
@@ -455,9 +455,9 @@ def test_a_removal_that_a_crash_cut_short_does_not_look_like_a_shrunken_list(led
     """The list lost five of ours because we took them off: the next poll must not wait for a person."""
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
-    gather.troubles.lose_reply("overwrite", acted=True)
-    gather.troubles.before(
-        "overwrite", lambda: gather.troubles.fail("read", Unavailable("Gather", "read guest list", "answered 500"))
+    gather.faults.lose_reply("overwrite", acted=True)
+    gather.faults.before(
+        "overwrite", lambda: gather.faults.fail("read", Unavailable("Gather", "read guest list", "answered 500"))
     )
     with pytest.raises(Unavailable):
         run(gather, ledger, *MANY[5:])
@@ -514,7 +514,7 @@ def test_switched_off_holders_count_as_let_in(ledger: Ledger) -> None:
 def test_switched_off_nobody_whose_addition_was_in_doubt_is_forgotten(ledger: Ledger) -> None:
     """The switch is for the day Gather fails: exactly then intents are open."""
     gather = FakeGather()
-    gather.troubles.fail("add", Unavailable("Gather", "add guests", "answered 500"))
+    gather.faults.fail("add", Unavailable("Gather", "add guests", "answered 500"))
     with pytest.raises(Unavailable):
         run(gather, ledger, ONE, TWO)
     run(None, ledger, ONE, TWO)
@@ -552,10 +552,10 @@ def test_the_decision_never_removes_a_foreign_entry_or_a_holder(
     wanted: set[str], states: dict[str, Any], present: dict[str, Any]
 ) -> None:
     grants = {k: Grant(EDITION, k, 1, PARTITION.key, state, ours) for k, (state, ours) in states.items()}
-    without_ticket = {key for key, grant in grants.items() if grant.ours and key not in wanted}
+    without_ticket = {key for key, grant in grants.items() if grant.added_by_us and key not in wanted}
     change = decide(wanted, grants, without_ticket, present)
     for key in change.revoke:
-        assert grants[key].ours
+        assert grants[key].added_by_us
         assert key not in wanted
         assert (
             present[key] is None or not isinstance(present[key], dict) or present[key].get("affiliation") != "Speaker"
@@ -615,7 +615,7 @@ def test_killed_at_any_moment_the_next_polls_bring_the_list_in_line() -> None:
 
 
 def test_pauses_between_attempts_stay_below_a_day(ledger: Ledger) -> None:
-    intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), ours=True)
+    intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), added_by_us=True)
     for _ in range(100):
         postpone_grants(ledger, EDITION, keys(ONE), timedelta(minutes=5), timedelta(days=1))
     (grant,) = current_grants(ledger, EDITION).values()
@@ -630,7 +630,7 @@ def test_a_truncated_list_makes_no_attendee_of_a_speaker_who_bought_a_ticket(led
     run(gather, ledger, *MANY[:10], "speaker@example.org")
     assert gather.entries["speaker@example.org"] == SPEAKER["speaker@example.org"]
     (key,) = keys("speaker@example.org")
-    assert not current_grants(ledger, EDITION)[key].ours
+    assert not current_grants(ledger, EDITION)[key].added_by_us
 
 
 def test_a_write_without_effect_is_tried_again_by_the_next_poll(ledger: Ledger) -> None:

@@ -42,10 +42,10 @@ from pycontw_assets.ledger.grants import (
 )
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import confirm_members, count_list_changes, intend_members, reserve_pool_list
-from pycontw_assets.ledger.locks import drop_lock, lock_owner, renew_lock, take_lock
+from pycontw_assets.ledger.locks import LockName, drop_lock, lock_owner, renew_lock, take_lock
 from pycontw_assets.ledger.polls import Poll, entitled_among, last_poll, record_load, record_poll, recorded_holders
 from pycontw_assets.ledger.remote_ids import creation_intended_at, intend_creation, record_remote_id, remembered_id
-from pycontw_assets.ledger.tables import UtcDateTime, batches, invitations
+from pycontw_assets.ledger.tables import UtcDateTime, batches, invitations, meta
 from pycontw_assets.records import EventPartition
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.postgres import PASSWORD, USER, PostgresServer, age_leases
@@ -54,6 +54,7 @@ from pycontw_assets_tests.unit.conftest import OTHER_PARTITION, PARTITION
 EDITION = PARTITION.edition
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 MINUTE = timedelta(minutes=1)
+ORDERS = LockName.ORDERS
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def hold(ledger: Ledger, *held: str, partition: EventPartition = PARTITION, **fi
 
 
 def grant(ledger: Ledger, *granted: str) -> None:
-    intend_grants(ledger, EDITION, PARTITION.key, granted, ours=True, state="granted")
+    intend_grants(ledger, EDITION, PARTITION.key, granted, added_by_us=True, state="granted")
 
 
 def batch(ledger: Ledger, key: str = "b1", partition: EventPartition = PARTITION) -> Batch:
@@ -94,7 +95,7 @@ def test_only_holders_with_something_to_do_leave_the_database(ledger: Ledger) ->
     hold(ledger, A, B, C, "d" * 64)
     hold(ledger, "e" * 64, partition=OTHER_PARTITION)
     grant(ledger, A, B)
-    intend_grants(ledger, EDITION, PARTITION.key, [C], ours=True)
+    intend_grants(ledger, EDITION, PARTITION.key, [C], added_by_us=True)
     set_grants(ledger, EDITION, [B], "assumed")
     open_grants = current_grants(ledger, EDITION)
     unsettled = {B: open_grants[B], C: open_grants[C], "d" * 64: None}
@@ -133,11 +134,11 @@ def test_another_pseudonym_key_is_refused_with_the_way_out(ledger: Ledger, ledge
     ledger.check_identity("plain")
 
 
-@pytest.mark.parametrize("name", ["schema", "normalisation"])
-def test_another_schema_or_normalisation_is_refused(ledger: Ledger, name: str) -> None:
+def test_another_normalisation_is_refused(ledger: Ledger) -> None:
     ledger.check_identity("plain")
-    ledger.note(name, "0")
-    with pytest.raises(LedgerError, match=name):
+    with ledger.engine.begin() as db:
+        db.execute(sa.update(meta).where(meta.c.name == "normalisation").values(value="0"))
+    with pytest.raises(LedgerError, match=r"normalisation.*mail everybody again"):
         ledger.check_identity("plain")
 
 
@@ -219,7 +220,7 @@ def test_an_address_is_entitled_while_any_event_of_the_edition_has_a_ticket_of_i
 
 def test_an_address_has_one_open_span_at_most(ledger: Ledger) -> None:
     for _ in range(3):
-        intend_grants(ledger, EDITION, PARTITION.key, [A, B], ours=True)
+        intend_grants(ledger, EDITION, PARTITION.key, [A, B], added_by_us=True)
     assert periods(ledger) == {A: 1, B: 1}
 
 
@@ -227,18 +228,19 @@ def test_the_engine_itself_refuses_a_second_open_span(ledger: Ledger) -> None:
     grant(ledger, A)
     with pytest.raises(sa.exc.IntegrityError), ledger.engine.begin() as db:
         db.exec_driver_sql(
-            "insert into grants (edition, address_key, period, partition_key, state, ours, intended_at, attempts)"
-            " select edition, address_key, 2, partition_key, state, ours, intended_at, 0 from grants"
+            "insert into grants"
+            " (edition, address_key, period, partition_key, state, added_by_us, intended_at, attempts)"
+            " select edition, address_key, 2, partition_key, state, added_by_us, intended_at, 0 from grants"
         )
 
 
 def test_a_new_span_begins_only_after_a_real_revocation(ledger: Ledger) -> None:
     grant(ledger, A)
     set_grants(ledger, EDITION, [A], "revoking")
-    intend_grants(ledger, EDITION, PARTITION.key, [A], ours=True)
+    intend_grants(ledger, EDITION, PARTITION.key, [A], added_by_us=True)
     assert periods(ledger) == {A: 1}
     set_grants(ledger, EDITION, [A], "revoked")
-    intend_grants(ledger, EDITION, PARTITION.key, [A], ours=True)
+    intend_grants(ledger, EDITION, PARTITION.key, [A], added_by_us=True)
     assert periods(ledger) == {A: 2}
 
 
@@ -253,7 +255,7 @@ def test_an_ended_span_never_changes_again(ledger: Ledger) -> None:
 def test_only_spans_of_ours_without_any_ticket_lapse(ledger: Ledger) -> None:
     hold(ledger, A, B)
     grant(ledger, A, B)
-    intend_grants(ledger, EDITION, PARTITION.key, [C], ours=False, state="granted")
+    intend_grants(ledger, EDITION, PARTITION.key, [C], added_by_us=False, state="granted")
     hold(ledger, B, partition=OTHER_PARTITION)
     hold(ledger)
     assert grants_without_ticket(ledger, EDITION).keys() == {A}
@@ -262,7 +264,7 @@ def test_only_spans_of_ours_without_any_ticket_lapse(ledger: Ledger) -> None:
 def test_editions_know_nothing_of_each_other(ledger: Ledger) -> None:
     old = EventPartition(80001, "2030", "individual")
     hold(ledger, A, partition=old)
-    intend_grants(ledger, "2030", old.key, [A], ours=True, state="granted")
+    intend_grants(ledger, "2030", old.key, [A], added_by_us=True, state="granted")
     assert current_grants(ledger, EDITION) == {}
     assert find_newcomers(ledger, old.key, EDITION) == {}
 
@@ -287,7 +289,7 @@ def test_thousands_of_people_are_no_trouble(ledger: Ledger) -> None:
 def test_a_newcomer_was_let_in_holds_a_ticket_of_the_event_and_is_in_no_batch(ledger: Ledger) -> None:
     hold(ledger, A, B)
     grant(ledger, A, C)
-    intend_grants(ledger, EDITION, PARTITION.key, [B], ours=True)
+    intend_grants(ledger, EDITION, PARTITION.key, [B], added_by_us=True)
     assert find_newcomers(ledger, PARTITION.key, EDITION) == {A: 1}
     claim_batch(ledger, batch(ledger), {A: 1})
     assert find_newcomers(ledger, PARTITION.key, EDITION) == {}
@@ -395,25 +397,25 @@ def pass_time(ledger: Ledger, clock: FakeClock, period: timedelta) -> None:
 
 
 def test_a_lease_has_one_owner_until_it_is_dropped_expires_or_its_owner_dies(ledger: Ledger, clock: FakeClock) -> None:
-    assert take_lock(ledger, "x", "one", MINUTE, never) is None
-    assert take_lock(ledger, "x", "one", MINUTE, never) is None
-    assert take_lock(ledger, "x", "two", MINUTE, never) == "one"
-    assert take_lock(ledger, "x", "two", MINUTE, lambda owner: owner == "one") is None
+    assert take_lock(ledger, ORDERS, owner="one", ttl=MINUTE, is_dead=never) is None
+    assert take_lock(ledger, ORDERS, owner="one", ttl=MINUTE, is_dead=never) is None
+    assert take_lock(ledger, ORDERS, owner="two", ttl=MINUTE, is_dead=never) == "one"
+    assert take_lock(ledger, ORDERS, owner="two", ttl=MINUTE, is_dead=lambda owner: owner == "one") is None
     pass_time(ledger, clock, 2 * MINUTE)
-    assert lock_owner(ledger, "x") is None
-    assert take_lock(ledger, "x", "three", MINUTE, never) is None
-    drop_lock(ledger, "x", "two")
-    assert lock_owner(ledger, "x") == "three"
-    drop_lock(ledger, "x", "three")
-    assert take_lock(ledger, "x", "two", MINUTE, never) is None
+    assert lock_owner(ledger, ORDERS) is None
+    assert take_lock(ledger, ORDERS, owner="three", ttl=MINUTE, is_dead=never) is None
+    drop_lock(ledger, ORDERS, owner="two")
+    assert lock_owner(ledger, ORDERS) == "three"
+    drop_lock(ledger, ORDERS, owner="three")
+    assert take_lock(ledger, ORDERS, owner="two", ttl=MINUTE, is_dead=never) is None
 
 
 def test_who_lost_a_lease_cannot_renew_it(ledger: Ledger, clock: FakeClock) -> None:
-    take_lock(ledger, "x", "one", MINUTE, never)
+    take_lock(ledger, ORDERS, owner="one", ttl=MINUTE, is_dead=never)
     pass_time(ledger, clock, 2 * MINUTE)
-    take_lock(ledger, "x", "two", MINUTE, never)
-    assert renew_lock(ledger, "x", "one", MINUTE) is False
-    assert renew_lock(ledger, "x", "two", MINUTE) is True
+    take_lock(ledger, ORDERS, owner="two", ttl=MINUTE, is_dead=never)
+    assert renew_lock(ledger, ORDERS, owner="one", ttl=MINUTE) is False
+    assert renew_lock(ledger, ORDERS, owner="two", ttl=MINUTE) is True
 
 
 def test_of_many_who_want_a_lease_at_once_one_gets_it(ledger_url: str, clock: FakeClock) -> None:
@@ -422,7 +424,7 @@ def test_of_many_who_want_a_lease_at_once_one_gets_it(ledger_url: str, clock: Fa
 
     def take(number: int) -> None:
         barrier.wait()
-        if take_lock(ledgers[number], "x", str(number), MINUTE, never) is None:
+        if take_lock(ledgers[number], ORDERS, owner=str(number), ttl=MINUTE, is_dead=never) is None:
             winners.append(number)
 
     threads = [threading.Thread(target=take, args=(number,)) for number in range(len(ledgers))]
@@ -447,8 +449,8 @@ def test_the_usual_spellings_of_a_server_are_understood(
     postgres: PostgresServer, postgres_database: str, spelling: str
 ) -> None:
     ledger = Ledger(postgres.url(postgres_database, driver=spelling))
-    ledger.note("name", "value")
-    assert ledger.noted("name") == "value"
+    record_remote_id(ledger, "list", "name", "value")
+    assert remembered_id(ledger, "list", "name") == "value"
 
 
 def test_of_processes_that_find_an_empty_server_at_once_none_fails(postgres: PostgresServer) -> None:
@@ -457,11 +459,11 @@ def test_of_processes_that_find_an_empty_server_at_once_none_fails(postgres: Pos
 
     def open_it(number: int) -> None:
         barrier.wait()
-        Ledger(postgres.url(database)).note(str(number), "here")
+        record_remote_id(Ledger(postgres.url(database)), "list", str(number), "here")
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(open_it, range(6)))
-    assert {Ledger(postgres.url(database)).noted(str(number)) for number in range(6)} == {"here"}
+    assert {remembered_id(Ledger(postgres.url(database)), "list", str(number)) for number in range(6)} == {"here"}
     postgres.drop_database(database)
 
 
@@ -495,9 +497,9 @@ def test_a_server_out_of_reach_is_told_by_its_variable_and_without_its_secrets(
 
 def test_a_server_that_was_restarted_is_met_with_a_new_connection(postgres: PostgresServer, server_url: str) -> None:
     ledger = Ledger(server_url)
-    ledger.note("name", "value")
+    record_remote_id(ledger, "list", "name", "value")
     postgres.cut_off(ledger.engine.url.database or "")
-    assert ledger.noted("name") == "value"
+    assert remembered_id(ledger, "list", "name") == "value"
 
 
 def test_a_connection_lost_inside_a_transaction_leaves_nothing_and_is_told(
@@ -507,30 +509,30 @@ def test_a_connection_lost_inside_a_transaction_leaves_nothing_and_is_told(
 
     def write() -> None:
         with ledger.engine.begin() as db:
-            db.exec_driver_sql("insert into meta values ('name', 'value')")
+            db.exec_driver_sql("insert into remote_ids values ('list', 'name', 'value', null)")
             postgres.cut_off(ledger.engine.url.database or "")
-            db.exec_driver_sql("insert into meta values ('another', 'value')")
+            db.exec_driver_sql("insert into remote_ids values ('list', 'another', 'value', null)")
 
     with pytest.raises(LedgerError, match="LEDGER_URL"):
         write()
-    assert ledger.noted("name") is None
+    assert remembered_id(ledger, "list", "name") is None
 
 
 def test_what_waits_for_a_stuck_transaction_gives_up_and_says_so(server_url: str) -> None:
     ledger, impatient = Ledger(server_url), Ledger(f"{server_url}?options=-c%20lock_timeout%3D50ms")
-    ledger.note("name", "value")
+    record_remote_id(ledger, "list", "name", "value")
     with ledger.engine.begin() as db:
-        db.exec_driver_sql("update meta set value = 'new'")
+        db.exec_driver_sql("update remote_ids set remote_id = 'new'")
         with pytest.raises(LedgerError, match=r"LockNotAvailable.*LEDGER_URL"):
-            impatient.note("name", "other")
-    impatient.note("name", "other")
+            record_remote_id(impatient, "list", "name", "other")
+    record_remote_id(impatient, "list", "name", "other")
 
 
 def test_a_server_that_only_lets_read_is_told(postgres: PostgresServer, postgres_database: str) -> None:
     Ledger(postgres.url(postgres_database))
     read_only = Ledger(f"{postgres.url(postgres_database)}?options=-c%20default_transaction_read_only%3Don")
     with pytest.raises(LedgerError, match="ReadOnlySqlTransaction"):
-        read_only.note("name", "value")
+        record_remote_id(read_only, "list", "name", "value")
 
 
 def test_a_forked_child_leaves_the_connections_of_its_parent_alone(server_url: str) -> None:
@@ -550,24 +552,24 @@ def _backend(ledger: Ledger) -> int:
 
 def test_machines_whose_clocks_differ_by_minutes_still_exclude_each_other(server_url: str, clock: FakeClock) -> None:
     slow, fast = Ledger(server_url, clock=clock), Ledger(server_url, clock=FakeClock(clock() + 9 * MINUTE))
-    assert take_lock(slow, "x", "slow", MINUTE, never) is None
-    assert take_lock(fast, "x", "fast", MINUTE, never) == "slow"
-    assert lock_owner(fast, "x") == "slow"
-    drop_lock(slow, "x", "slow")
-    assert take_lock(fast, "x", "fast", MINUTE, never) is None
+    assert take_lock(slow, ORDERS, owner="slow", ttl=MINUTE, is_dead=never) is None
+    assert take_lock(fast, ORDERS, owner="fast", ttl=MINUTE, is_dead=never) == "slow"
+    assert lock_owner(fast, ORDERS) == "slow"
+    drop_lock(slow, ORDERS, owner="slow")
+    assert take_lock(fast, ORDERS, owner="fast", ttl=MINUTE, is_dead=never) is None
     age_leases(fast.engine, 61)
-    assert take_lock(slow, "x", "slow", MINUTE, never) is None
+    assert take_lock(slow, ORDERS, owner="slow", ttl=MINUTE, is_dead=never) is None
 
 
 def test_a_lease_renewed_at_the_last_moment_is_not_taken(server_url: str) -> None:
     """Who found it expired waits for the renewal that is being written, and looks again."""
     ledger, owner = Ledger(server_url), Ledger(server_url)
-    take_lock(owner, "x", "one", MINUTE, never)
+    take_lock(owner, ORDERS, owner="one", ttl=MINUTE, is_dead=never)
     age_leases(owner.engine, 61)
     with ThreadPoolExecutor(1) as pool:
         with owner.engine.begin() as db:
             db.exec_driver_sql("update locks set expires_at = expires_at + 120")
-            taken = pool.submit(take_lock, ledger, "x", "two", MINUTE, never)
+            taken = pool.submit(take_lock, ledger, ORDERS, owner="two", ttl=MINUTE, is_dead=never)
             _wait_until(lambda: _waiting(owner) == 1)
         assert taken.result() == "one"
 

@@ -25,9 +25,9 @@ def waits(clock: FakeClock) -> WaitPolicy:
 
 
 def test_a_name_is_made_once_and_then_remembered(klaviyo: FakeKlaviyo, ledger: Ledger, waits: WaitPolicy) -> None:
-    first = ensure_list(klaviyo, ledger, waits, "x")  # type: ignore[arg-type]
+    first = ensure_list(klaviyo, ledger, waits, name="x")  # type: ignore[arg-type]
     klaviyo.calls.clear()
-    assert ensure_list(klaviyo, ledger, waits, "x") == first  # type: ignore[arg-type]
+    assert ensure_list(klaviyo, ledger, waits, name="x") == first  # type: ignore[arg-type]
     assert not klaviyo.calls
 
 
@@ -36,31 +36,31 @@ def test_of_several_things_of_one_name_the_oldest_is_taken(
 ) -> None:
     oldest = klaviyo.create_list("x").list_id
     klaviyo.create_list("x")
-    assert ensure_list(klaviyo, ledger, waits, "x") == oldest  # type: ignore[arg-type]
+    assert ensure_list(klaviyo, ledger, waits, name="x") == oldest  # type: ignore[arg-type]
     assert klaviyo.calls["create_list"] == 2
 
 
 def test_a_name_that_only_begins_alike_is_another_one(klaviyo: FakeKlaviyo, ledger: Ledger, waits: WaitPolicy) -> None:
-    longer = klaviyo.create_template("x-old", "<p>", "").template_id
-    assert ensure_template(klaviyo, ledger, waits, Mail("x")) != longer  # type: ignore[arg-type]
+    longer = klaviyo.create_template("x-old", html="<p>", text="").template_id
+    assert ensure_template(klaviyo, ledger, waits, rendered=Mail("x")) != longer  # type: ignore[arg-type]
 
 
 def test_a_remembered_id_of_a_person_is_taken_without_a_look(
     klaviyo: FakeKlaviyo, ledger: Ledger, waits: WaitPolicy
 ) -> None:
     record_remote_id(ledger, "list", "x", "ByHand")
-    assert ensure_list(klaviyo, ledger, waits, "x") == "ByHand"  # type: ignore[arg-type]
+    assert ensure_list(klaviyo, ledger, waits, name="x") == "ByHand"  # type: ignore[arg-type]
     assert not klaviyo.calls
 
 
 def test_after_an_unknown_creation_the_name_is_looked_up_twice(
     klaviyo: FakeKlaviyo, ledger: Ledger, waits: WaitPolicy, clock: FakeClock
 ) -> None:
-    klaviyo.troubles.lose_reply("create_list", acted=False, times=2)
+    klaviyo.faults.lose_reply("create_list", acted=False, times=2)
     with pytest.raises(Unavailable):
-        ensure_list(klaviyo, ledger, waits, "x")  # type: ignore[arg-type]
+        ensure_list(klaviyo, ledger, waits, name="x")  # type: ignore[arg-type]
     assert clock.slept == [waits.second_look]
-    ensure_list(klaviyo, ledger, waits, "x")  # type: ignore[arg-type]
+    ensure_list(klaviyo, ledger, waits, name="x")  # type: ignore[arg-type]
     assert clock.slept == [waits.second_look] * 2
     assert (klaviyo.calls["find_lists"], len(klaviyo.lists)) == (5, 1)
 
@@ -76,10 +76,10 @@ def test_killed_at_any_moment_a_name_is_made_once() -> None:
             Fuse(moment),
         )
         try:
-            ensure_list(Fused(klaviyo, fuse), fused_ledger(ledger, fuse), waits, "x")  # type: ignore[arg-type]
+            ensure_list(Fused(klaviyo, fuse), fused_ledger(ledger, fuse), waits, name="x")  # type: ignore[arg-type]
             is_over = True
         except Killed:
             pass
-        assert ensure_list(klaviyo, ledger, waits, "x") == next(iter(klaviyo.lists))  # type: ignore[arg-type]
+        assert ensure_list(klaviyo, ledger, waits, name="x") == next(iter(klaviyo.lists))  # type: ignore[arg-type]
         assert len(klaviyo.lists) == 1
         moment += 1

@@ -16,7 +16,7 @@ from pycontw_assets.extract.orders import (
     content_digest,
     count_missing,
     count_reread_every_poll,
-    is_watched,
+    is_reread_every_poll,
     next_refresh,
     parse_attendee,
     plan_fetch,
@@ -71,14 +71,14 @@ def poll(
     trust_book: bool = False,
 ) -> tuple[OrderSnapshot, str | None]:
     """A whole poll, as ``take_snapshot`` strings the decisions together."""
-    plan = plan_fetch(snapshot, reading, now, HOUR, trust_book=trust_book)
+    plan = plan_fetch(snapshot, reading, now=now, refresh=HOUR, trust_book=trust_book)
     asked = set(plan.fetch)
     answers = [
         Fetched(i, vanished=True) if i in vanished else Fetched(i, failure="answered 500") if i in unread
         else Fetched(i, attendee(i))
         for i in plan.fetch
     ]  # fmt: skip
-    return settle(absorb(snapshot, answers, now), plan, reading, vanished & asked, now)
+    return settle(absorb(snapshot, answers, now), plan, book=reading, vanished=vanished & asked, now=now)
 
 
 def gone(snapshot: OrderSnapshot) -> set[int]:
@@ -129,7 +129,7 @@ def test_a_newcomer_with_a_defective_answer_is_kept_unusable_and_read_again() ->
     snapshot = absorb(EMPTY, [Fetched(1, attendee(1, is_paid=None), "`is_paid` is missing")], NOW)
     assert not snapshot.records[1].is_usable
     assert count_reread_every_poll(snapshot) > 0
-    assert plan_fetch(snapshot, book(1), NOW + FIVE_MINUTES, HOUR).fetch == (1,)
+    assert plan_fetch(snapshot, book(1), now=NOW + FIVE_MINUTES, refresh=HOUR).fetch == (1,)
 
 
 @pytest.mark.parametrize(
@@ -204,27 +204,27 @@ def test_usable_is_in_the_book_and_paid_and_activated(is_paid: bool, state: str,
 
 def test_an_unpaid_attendee_is_read_by_every_poll_until_it_is_paid() -> None:
     snapshot = known(1, 2, is_paid=False)
-    assert plan_fetch(snapshot, book(1, 2), NOW + FIVE_MINUTES, HOUR).open == {1, 2}
+    assert plan_fetch(snapshot, book(1, 2), now=NOW + FIVE_MINUTES, refresh=HOUR).open == {1, 2}
     snapshot, _ = poll(snapshot, book(1, 2), NOW + FIVE_MINUTES)
-    assert plan_fetch(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, HOUR).fetch == ()
+    assert plan_fetch(snapshot, book(1, 2), now=NOW + 2 * FIVE_MINUTES, refresh=HOUR).fetch == ()
 
 
 @pytest.mark.parametrize("state", ["registered", "", "pending", "ACTIVATED"])
-def test_an_unknown_state_is_watched_and_not_usable(state: str) -> None:
+def test_an_unknown_state_is_reread_every_poll_and_not_usable(state: str) -> None:
     record = AttendeeRecord(attendee(1, state=state), NOW)
     assert not record.is_usable
-    assert is_watched(record)
+    assert is_reread_every_poll(record)
 
 
 def test_newcomers_are_read_before_everybody_else() -> None:
     snapshot = known(8, 9, is_paid=False)
-    assert plan_fetch(snapshot, book(1, 8, 9, 2), NOW + FIVE_MINUTES, HOUR).fetch == (1, 2, 8, 9)
+    assert plan_fetch(snapshot, book(1, 8, 9, 2), now=NOW + FIVE_MINUTES, refresh=HOUR).fetch == (1, 2, 8, 9)
 
 
 def test_between_two_rotations_nobody_known_is_read_again() -> None:
     snapshot = known(*range(1, 500))
-    assert plan_fetch(snapshot, book(*range(1, 500)), NOW + timedelta(minutes=59), HOUR).fetch == ()
-    assert len(plan_fetch(snapshot, book(*range(1, 500)), NOW + HOUR, HOUR).rotation) == 499
+    assert plan_fetch(snapshot, book(*range(1, 500)), now=NOW + timedelta(minutes=59), refresh=HOUR).fetch == ()
+    assert len(plan_fetch(snapshot, book(*range(1, 500)), now=NOW + HOUR, refresh=HOUR).rotation) == 499
 
 
 def test_a_refresh_of_zero_reads_everybody_in_every_poll() -> None:
@@ -232,7 +232,7 @@ def test_a_refresh_of_zero_reads_everybody_in_every_poll() -> None:
     snapshot = known(1, 2)
     quiet = absorb(snapshot, [Fetched(i, attendee(i)) for i in (1, 2)], NOW + timedelta(days=9))
     soon = NOW + timedelta(days=9, minutes=5)
-    assert plan_fetch(quiet, book(1, 2), soon, timedelta(0)).rotation == {1, 2}
+    assert plan_fetch(quiet, book(1, 2), now=soon, refresh=timedelta(0)).rotation == {1, 2}
     due = next_refresh(quiet, timedelta(0))
     assert due is not None
     assert due <= soon
@@ -251,7 +251,7 @@ def test_nobody_is_read_twice_in_a_poll_nor_outside_the_book(
     listed: set[int], before: set[int], unpaid: set[int], is_partial: bool
 ) -> None:
     snapshot = absorb(known(*before - unpaid), [Fetched(i, attendee(i, is_paid=False)) for i in unpaid], NOW)
-    plan = plan_fetch(snapshot, book(*listed, problem="partial" if is_partial else None), NOW + HOUR, HOUR)
+    plan = plan_fetch(snapshot, book(*listed, problem="partial" if is_partial else None), now=NOW + HOUR, refresh=HOUR)
     assert len(plan.fetch) == len(set(plan.fetch))
     assert set(plan.fetch) <= listed
     assert plan.new == listed - snapshot.records.keys()
@@ -380,7 +380,7 @@ def test_nobody_goes_without_being_missing_in_two_good_polls_in_a_row(history: l
     snapshot = known(*range(1, 13))
     missing_before: set[int] = set()
     for number, (listed, problem, vanished, unread) in enumerate(history, 1):
-        plan = plan_fetch(snapshot, book(*listed), NOW + number * HOUR, HOUR)
+        plan = plan_fetch(snapshot, book(*listed), now=NOW + number * HOUR, refresh=HOUR)
         not_found = vanished & set(plan.fetch)
         before = gone(snapshot)
         snapshot, told = poll(
@@ -452,5 +452,5 @@ def test_the_next_rotation_is_neither_forgotten_nor_overdue_at_once() -> None:
 def test_a_cancelled_attendee_in_the_book_is_only_read_in_rotation() -> None:
     snapshot = known(1, state="cancelled")
     assert count_reread_every_poll(snapshot) == 0
-    assert plan_fetch(snapshot, book(1), NOW + FIVE_MINUTES, HOUR).fetch == ()
-    assert plan_fetch(snapshot, book(1), NOW + HOUR, HOUR).fetch == (1,)
+    assert plan_fetch(snapshot, book(1), now=NOW + FIVE_MINUTES, refresh=HOUR).fetch == ()
+    assert plan_fetch(snapshot, book(1), now=NOW + HOUR, refresh=HOUR).fetch == (1,)

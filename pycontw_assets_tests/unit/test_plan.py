@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from contextlib import AbstractContextManager
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,20 @@ from pycontw_assets.commands.poll import describe_poll
 from pycontw_assets.extract.events import Discovery, Unmatched
 from pycontw_assets.ledger.events import known_events, register_events
 from pycontw_assets.ledger.grants import current_grants, intend_grants
-from pycontw_assets.ledger.locks import lock_owner
+from pycontw_assets.ledger.locks import LockName, lock, lock_owner
+from pycontw_assets.ledger.sales import last_report_day, record_report
 from pycontw_assets.orchestration.poll import PollReport, RunReport
-from pycontw_assets.pipeline.composition import Services
-from pycontw_assets.pipeline.dry_run import DryRunGuestList, DryRunVault, dry_run_copy
-from pycontw_assets.pipeline.masking import masked
+from pycontw_assets.pipeline.composition import Composition
+from pycontw_assets.pipeline.dry_run import DryRun, DryRunGuestList, DryRunVault, dry_run
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import Decision
-from pycontw_assets.records import EventPartition, OrderSnapshot
+from pycontw_assets.pseudonyms import masked
+from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.settings import load_settings
+from pycontw_assets.vault.object_store import VaultError
 
 PARTITION = EventPartition(90001, "2031", "individual")
+KEPT = date(2031, 6, 1)
 KEY = "2031-individual-90001"
 
 
@@ -38,13 +43,23 @@ class RealGather:
         return GuestList(self.entries)
 
     def add(self, _entries: Any) -> None:
-        raise AssertionError("a rehearsal wrote")
+        raise AssertionError("a dry run wrote")
 
     overwrite = add
 
 
-def services_in(home: Path) -> Services:
-    return Services(lambda: load_settings(pycontw_home=home))
+def root_in(home: Path) -> Composition:
+    return Composition(lambda: load_settings(pycontw_home=home))
+
+
+def copies_of(root: Composition) -> AbstractContextManager[DryRun]:
+    return dry_run(
+        settings=root.settings,
+        clock=root.clock,
+        pseudonymizer=root.pseudonymizer,
+        gather=None,
+        vault=root.vault_to_read,
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,30 +94,54 @@ def test_rehearsed_orders_hide_the_stored_ones_and_leave_them() -> None:
     assert stored.read(KEY) == OrderSnapshot(PARTITION, generation=1)
 
 
-def test_a_shadow_remembers_what_the_ledger_does_and_forgets_what_it_learns(tmp_path: Path) -> None:
-    services = services_in(tmp_path)
-    register_events(services.ledger, [PARTITION])
-    services.ledger.note("a note", "kept")
-    with dry_run_copy(services) as copy:
-        assert known_events(copy.ledger) == {90001: PARTITION}
-        assert copy.ledger.noted("a note") == "kept"
-        copy.ledger.note("a note", "changed")
-        intend_grants(copy.ledger, "2031", KEY, ["0" * 64], ours=True)
-    assert services.ledger.noted("a note") == "kept"
-    assert current_grants(services.ledger, "2031") == {}
+def test_a_dry_run_streams_its_own_orders_then_the_stored() -> None:
+    record = AttendeeRecord(
+        Attendee(attendee_id=1, is_paid=True, state="activated", answers=()), datetime(2031, 6, 1, tzinfo=timezone.utc)
+    )
+    stored = DryRunVault(None)
+    assert stored.stream(KEY) is None
+    stored.write(OrderSnapshot(PARTITION, {1: record}))
+    dry_run = DryRunVault(stored)
+    opened = dry_run.stream(KEY)
+    assert opened
+    assert list(opened[1]) == [record]
+    dry_run.write(OrderSnapshot(PARTITION, generation=1))
+    newer = dry_run.stream(KEY)
+    assert newer
+    assert list(newer[1]) == []
 
 
-def test_a_lease_on_the_original_does_not_hold_up_its_shadow(tmp_path: Path) -> None:
-    services = services_in(tmp_path)
-    with services.exclusive("gather guest list"), dry_run_copy(services) as copy, copy.exclusive("gather guest list"):
-        assert lock_owner(copy.ledger, "gather guest list")
+def test_a_dry_run_refuses_orders_that_somebody_replaced() -> None:
+    vault = DryRunVault(None)
+    vault.write(OrderSnapshot(PARTITION))
+    with pytest.raises(VaultError, match="changed"):
+        vault.write(OrderSnapshot(PARTITION))
 
 
-def test_a_shadow_of_nothing_makes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_remembers_what_the_ledger_does_and_forgets_what_it_learns(tmp_path: Path) -> None:
+    root = root_in(tmp_path)
+    register_events(root.ledger, [PARTITION])
+    record_report(root.ledger, "sales", KEPT)
+    with copies_of(root) as copies:
+        assert known_events(copies.ledger) == {90001: PARTITION}
+        assert last_report_day(copies.ledger, "sales") == KEPT
+        record_report(copies.ledger, "sales", KEPT + timedelta(days=1))
+        intend_grants(copies.ledger, "2031", KEY, ["0" * 64], added_by_us=True)
+    assert last_report_day(root.ledger, "sales") == KEPT
+    assert current_grants(root.ledger, "2031") == {}
+
+
+def test_a_lock_on_the_original_does_not_hold_up_its_copy(tmp_path: Path) -> None:
+    root, name = root_in(tmp_path), LockName.GUEST_LIST
+    with lock(root.ledger, name), copies_of(root) as copies, lock(copies.ledger, name):
+        assert lock_owner(copies.ledger, name)
+
+
+def test_a_dry_run_of_nothing_makes_nothing(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with dry_run_copy(services_in(home)) as copy:
-        assert copy.vault.read(KEY) is None
-        assert known_events(copy.ledger) == {}
+    with copies_of(root_in(home)) as copies:
+        assert copies.vault.read(KEY) is None
+        assert known_events(copies.ledger) == {}
     assert not home.exists()
 
 
@@ -124,8 +163,9 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_poll_is_told_with_one_line_per_event_and_what_is_wrong_below_it() -> None:
+    dinner = Unmatched(event_id=7, name="A dinner", reason="its name does not say registration")
     tick = Tick(
-        Discovery("2031", (PARTITION,), (Unmatched(7, "A dinner", "its name does not say registration"),)),
+        Discovery("2031", (PARTITION,), (dinner,)),
         ("a warning",),
         {},
         {KEY: Decision((), False, "due"), "2031-reserved-90002": Decision((), False, "3 attendees known, nothing new")},

@@ -20,7 +20,7 @@ def klaviyo(clock: FakeClock) -> FakeKlaviyo:
 
 
 def ensure(klaviyo: FakeKlaviyo, clock: FakeClock, *addresses: str) -> Profiles:
-    return ensure_profiles(klaviyo, WaitPolicy(sleep=clock.sleep), holders(*addresses), {"kind": "x"})  # type: ignore[arg-type]
+    return ensure_profiles(klaviyo, WaitPolicy(sleep=clock.sleep), holders(*addresses), properties={"kind": "x"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("addresses", [FEW, MANY])
@@ -55,7 +55,9 @@ def test_many_are_brought_in_with_few_calls(klaviyo: FakeKlaviyo, clock: FakeClo
 
 
 def test_a_job_that_does_not_end_is_left_to_the_next_poll(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
-    klaviyo.bulk_import_job = lambda job_id: ImportJob(job_id, "processing", 0, 0, 0)  # type: ignore[method-assign]
+    klaviyo.bulk_import_job = lambda job_id: ImportJob(  # type: ignore[method-assign]
+        job_id=job_id, status="processing", total=0, completed=0, failed=0
+    )
     with pytest.raises(Unavailable):
         ensure(klaviyo, clock, *MANY)
     assert sum(clock.slept) < 150
@@ -69,7 +71,9 @@ def test_who_does_not_show_after_a_bulk_import_is_tried_alone(klaviyo: FakeKlavi
 
 
 def test_a_wrong_key_is_no_bad_address(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
-    klaviyo.troubles.fail("upsert_profile", Misconfigured("Klaviyo", "create or update profile", "answered 401", 401))
+    klaviyo.faults.fail(
+        "upsert_profile", Misconfigured("Klaviyo", "create or update profile", "answered 401", status=401)
+    )
     with pytest.raises(Misconfigured):
         ensure(klaviyo, clock, *FEW)
 
@@ -77,20 +81,20 @@ def test_a_wrong_key_is_no_bad_address(klaviyo: FakeKlaviyo, clock: FakeClock) -
 def test_a_refusal_that_points_at_something_else_is_no_bad_address(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
     """Otherwise one wrong property would write off every buyer for good."""
     error = Refused("Klaviyo", "create or update profile", "answered 400", pointers=("/data/attributes/properties",))
-    klaviyo.troubles.fail("upsert_profile", error)
+    klaviyo.faults.fail("upsert_profile", error)
     with pytest.raises(Refused):
         ensure(klaviyo, clock, *FEW)
 
 
 def test_a_refusal_that_points_at_the_address_costs_itself(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
     error = Refused("Klaviyo", "create or update profile", "answered 400", pointers=("/data/attributes/email",))
-    klaviyo.troubles.fail("upsert_profile", error)
+    klaviyo.faults.fail("upsert_profile", error)
     assert len(ensure(klaviyo, clock, *FEW).refused) == 1
 
 
 def test_a_bulk_import_that_is_refused_whole_is_tried_one_by_one(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
     klaviyo.invalid = {MANY[1].lower()}
-    klaviyo.troubles.fail("bulk_import", Refused("Klaviyo", "start bulk import", "answered 400", 400))
+    klaviyo.faults.fail("bulk_import", Refused("Klaviyo", "start bulk import", "answered 400", status=400))
     profiles = ensure(klaviyo, clock, *MANY)
     assert profiles.refused.keys() == keys(MANY[1])
     assert len(profiles.found) == len(MANY) - 1

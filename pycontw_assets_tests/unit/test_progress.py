@@ -29,7 +29,7 @@ def claim(ledger: Ledger, batch_key: str, *addresses: str) -> Batch:
 
 
 def grant(ledger: Ledger, *addresses: str) -> None:
-    intend_grants(ledger, EDITION, KEY, keys(*addresses), ours=True)
+    intend_grants(ledger, EDITION, KEY, keys(*addresses), added_by_us=True)
     set_grants(ledger, EDITION, keys(*addresses), "granted")
 
 
@@ -43,7 +43,7 @@ def test_holders_are_counted_by_how_far_they_are(ledger: Ledger, clock: FakeCloc
     claim(ledger, "second", CLAIMED)
     moment = clock.advance(minutes=5)
     grant(ledger, LATE)
-    intend_grants(ledger, EDITION, KEY, keys(OUTSIDE), ours=True)
+    intend_grants(ledger, EDITION, KEY, keys(OUTSIDE), added_by_us=True)
     count = headcount(ledger, KEY, EDITION, moment)
     assert count == Headcount(entitled=6, let_in=5, invited=1, unreachable=1, claimed=1, late=1)
     assert count.unclaimed == 1
@@ -51,7 +51,7 @@ def test_holders_are_counted_by_how_far_they_are(ledger: Ledger, clock: FakeCloc
 
 def test_access_that_was_taken_as_given_counts_as_access(ledger: Ledger, clock: FakeClock) -> None:
     record_holders(ledger, [NEW])
-    intend_grants(ledger, EDITION, KEY, keys(NEW), ours=True, state="assumed")
+    intend_grants(ledger, EDITION, KEY, keys(NEW), added_by_us=True, state="assumed")
     assert headcount(ledger, KEY, EDITION, clock.advance(minutes=5)).unclaimed == 1
 
 
@@ -75,8 +75,8 @@ def test_an_earlier_span_of_a_person_counts_no_more(ledger: Ledger, clock: FakeC
 
 def test_when_somebody_came_how_far(ledger: Ledger, clock: FakeClock) -> None:
     known = clock()
-    intend_grants(ledger, EDITION, KEY, keys(INVITED, OUTSIDE), ours=True)
-    intend_grants(ledger, EDITION, KEY, keys(NEW), ours=False, state="granted")
+    intend_grants(ledger, EDITION, KEY, keys(INVITED, OUTSIDE), added_by_us=True)
+    intend_grants(ledger, EDITION, KEY, keys(NEW), added_by_us=False, state="granted")
     entered = clock.advance(seconds=20)
     set_grants(ledger, EDITION, keys(INVITED), "granted")
     everybody = keys(INVITED, OUTSIDE, NEW)

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets.ledger.engine import open_engine
-from pycontw_assets.ledger.rate_limits import RateLimiter, SharedRateLimiter, slots
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.rate_slots import SharedRateLimiter
+from pycontw_assets.ledger.tables import rate_slots
 from pycontw_assets.sandbox.klaviyo.limits import windows_of
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS
 
@@ -32,16 +35,16 @@ def clock() -> SettableClock:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-    yield engine
-    engine.dispose()
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    yield ledger
+    ledger.engine.dispose()
 
 
 @pytest.fixture
-def shared(engine: sa.Engine, clock: SettableClock) -> Callable[..., SharedRateLimiter]:
+def shared(ledger: Ledger, clock: SettableClock) -> Callable[..., SharedRateLimiter]:
     """Limiters of as many processes as asked for."""
-    return lambda windows, **options: SharedRateLimiter(lambda: engine, "Shop", windows, clock=clock, **options)
+    return lambda windows, **options: SharedRateLimiter(lambda: ledger, "Shop", windows, clock=clock, **options)
 
 
 def test_every_window_of_a_group_is_kept(clock: SettableClock) -> None:
@@ -94,12 +97,12 @@ def test_no_stretch_of_time_holds_more_calls_than_its_window_allows(
 
 
 def test_a_bundle_is_taken_in_one_transaction_and_used_up(
-    shared: Callable[..., SharedRateLimiter], engine: sa.Engine
+    shared: Callable[..., SharedRateLimiter], ledger: Ledger
 ) -> None:
     begun: list[object] = []
     limiter = shared({"posts": [(20, 1)]}, bundle=10)
     limiter.reserve("posts", 0)
-    sa.event.listen(engine, "begin", begun.append)
+    sa.event.listen(ledger.engine, "begin", begun.append)
     assert [limiter.reserve("posts", 0) for _ in range(9)] == [0] * 9
     assert begun == []
     assert limiter.reserve("posts", 0) == 0
@@ -116,15 +119,15 @@ def test_slots_of_a_bundle_that_were_not_used_in_time_are_lost(
 
 
 def test_what_no_window_reaches_any_more_is_forgotten(
-    shared: Callable[..., SharedRateLimiter], clock: SettableClock, engine: sa.Engine
+    shared: Callable[..., SharedRateLimiter], clock: SettableClock, ledger: Ledger
 ) -> None:
     limiter = shared({"posts": [(1, 1), (100, 60)]})
     for _ in range(5):
         limiter.reserve("posts", 10)
     clock.now += 3600
     limiter.reserve("posts", 10)
-    with engine.connect() as db:
-        assert db.scalar(sa.select(sa.func.count()).select_from(slots)) == 1
+    with ledger.engine.connect() as db:
+        assert db.scalar(sa.select(sa.func.count()).select_from(rate_slots)) == 1
 
 
 def test_a_clock_that_was_set_back_keeps_nobody_waiting(
@@ -143,15 +146,16 @@ def test_without_a_ledger_a_process_keeps_its_own_pace() -> None:
 
 
 def test_a_ledger_in_trouble_fails_no_call(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/no/such/folder/ledger.sqlite")
-    limiter = SharedRateLimiter(lambda: engine, "Shop", {"posts": [(1, 60)]})
+    ledger = Ledger("sqlite://")
+    ledger.engine = open_engine(f"sqlite:///{tmp_path}/no/such/folder/ledger.sqlite")
+    limiter = SharedRateLimiter(lambda: ledger, "Shop", {"posts": [(1, 60)]})
     assert limiter.reserve("posts", 0) == 0
     assert limiter.reserve("posts", 0) > 59
 
 
 def test_many_threads_on_either_engine_get_what_the_window_allows(ledger_url: str) -> None:
-    engine = open_engine(ledger_url)
-    limiters = [SharedRateLimiter(lambda: engine, "Shop", {"posts": [(10, 3600)]}) for _ in range(3)]
+    ledger = Ledger(ledger_url)
+    limiters = [SharedRateLimiter(lambda: ledger, "Shop", {"posts": [(10, 3600)]}) for _ in range(3)]
     served: Counter[bool] = Counter()
 
     def call(limiter: SharedRateLimiter) -> None:
@@ -163,7 +167,7 @@ def test_many_threads_on_either_engine_get_what_the_window_allows(ledger_url: st
         thread.start()
     for thread in threads:
         thread.join()
-    engine.dispose()
+    ledger.engine.dispose()
     assert served == {True: 10, False: 5}
 
 

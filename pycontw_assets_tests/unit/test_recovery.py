@@ -20,10 +20,10 @@ from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
+from pycontw_assets.send_email.names import ticket_holder_list_partition
 from pycontw_assets.send_email.rebuild_from_klaviyo import (
     HolderList,
     RebuiltInvitations,
-    holder_list_partition,
     rebuild_invitations,
 )
 from pycontw_assets.send_email.release import campaign_status, refusal
@@ -39,8 +39,14 @@ PROFILE = Profile("P1", "a@example.org", True, properties={f"pycontw_{EDITION}_i
 
 
 def campaign(status: str, name: str = NAME, **fields: Any) -> Campaign:
-    made = {"created_at": FakeClock()(), "message_id": "M1", "included_lists": ("L1",), "excluded_lists": ()}
-    return Campaign(f"C-{status}", name, status, uses_smart_sending=False, **{**made, **fields})
+    made: dict[str, Any] = {
+        "created_at": FakeClock()(),
+        "message_id": "M1",
+        "included_lists": ("L1",),
+        "excluded_lists": (),
+    }
+    made |= {"campaign_id": f"C-{status}", "name": name, "status": status, "uses_smart_sending": False}
+    return Campaign(**{**made, **fields})
 
 
 def holders_of(partition: EventPartition, **members: Profile) -> HolderList:
@@ -78,7 +84,7 @@ def test_whoever_is_in_a_campaign_that_left_draft_counts_as_invited(status: str,
 
 
 def test_a_draft_invites_nobody_and_is_named() -> None:
-    assert rebuild(campaign("Draft")) == RebuiltInvitations([], {}, (NAME,), ())
+    assert rebuild(campaign("Draft")) == RebuiltInvitations(unsent=(NAME,))
 
 
 @pytest.mark.parametrize("statuses", [("Draft", "Sent"), ("Sent", "Draft")])
@@ -144,7 +150,7 @@ def test_a_campaign_keeps_what_is_needed_to_follow_it() -> None:
     ],
 )
 def test_the_name_of_a_list_tells_its_event(name: str, partition: EventPartition | None) -> None:
-    assert holder_list_partition(name) == partition
+    assert ticket_holder_list_partition(name) == partition
 
 
 # -- grants -----------------------------------------------------------------------------------------
@@ -159,7 +165,7 @@ def test_the_entry_tells_whose_guest_somebody_is() -> None:
         "stranger": {"affiliation": "Attendee"},
     }
     holders = dict.fromkeys([A, B, C, "d", "e"], PARTITION.key)
-    told = {g.address_key: (g.state, g.ours, g.period) for g in rebuild_grants(EDITION, holders, present)}
+    told = {g.address_key: (g.state, g.added_by_us, g.period) for g in rebuild_grants(EDITION, holders, present)}
     assert told == {
         A: ("granted", True, 1),
         B: ("granted", False, 1),
@@ -182,7 +188,7 @@ def restoration(**fields: Any) -> Restoration:
         "polls": [Poll(PARTITION.key, FakeClock()(), None, 2, 0, None, "", "")],
         "holders": {PARTITION.key: {A, B}},
         "members": {PARTITION.key: {A: "P1"}},
-        "grants": [Grant(EDITION, key, 1, PARTITION.key, "granted", ours=True) for key in (A, B)],
+        "grants": [Grant(EDITION, key, 1, PARTITION.key, "granted", added_by_us=True) for key in (A, B)],
         "batches": rebuild(campaign("Sending")).batches,
         "invitations": {KEY: [Invitation(A, 1, "accepted", "P1")]},
         "list_ids": {"holders": "L9"},
@@ -232,11 +238,11 @@ def test_what_polls_noted_without_klaviyos_word_gives_way_to_what_was_restored(
     renamed = EventPartition(PARTITION.event_id, EDITION, "reserved")
     register_events(ledger, [renamed])
     hold_tickets(["anna@example.org"], renamed)
-    intend_grants(ledger, EDITION, renamed.key, [A], ours=False, state="granted")
+    intend_grants(ledger, EDITION, renamed.key, [A], added_by_us=False, state="granted")
     mark_invited(ledger, EDITION, [C])
     restore(ledger, restoration())
     assert known_events(ledger) == {PARTITION.event_id: PARTITION}
-    assert current_grants(ledger, EDITION)[A].ours
+    assert current_grants(ledger, EDITION)[A].added_by_us
     assert recorded_holders(ledger, renamed.key) == set()
     assert mark_invited(ledger, EDITION, [C]) == 0, "a person's word stays"
 
@@ -252,14 +258,14 @@ def test_a_ledger_begins_by_word_or_by_a_batch_of_its_own_and_for_one_edition_on
 
 
 def test_adoption_takes_the_open_span_or_the_next_one(ledger: Ledger) -> None:
-    intend_grants(ledger, EDITION, PARTITION.key, [A, B], ours=True, state="granted")
+    intend_grants(ledger, EDITION, PARTITION.key, [A, B], added_by_us=True, state="granted")
     set_grants(ledger, EDITION, [B], "revoked")
     assert mark_invited(ledger, EDITION, [A, B, C]) == 3
     assert mark_invited(ledger, EDITION, [A, B, C]) == 0
     with ledger.engine.begin() as db:
         rows = db.execute(sa.text("SELECT address_key, period, state FROM invitations ORDER BY address_key")).all()
         batches = db.scalar(sa.text("SELECT count(*) FROM batches"))
-    assert [tuple(row) for row in rows] == [(A, 1, "adopted"), (B, 2, "adopted"), (C, 1, "adopted")]
+    assert [tuple(row) for row in rows] == [(A, 1, "marked"), (B, 2, "marked"), (C, 1, "marked")]
     assert batches == 1, "adopting nobody leaves nothing behind"
 
 

@@ -119,7 +119,7 @@ def test_a_log_line_about_what_came_out_names_nobody(caplog: pytest.LogCaptureFi
 
 def test_an_unexpected_error_is_told_by_type_and_place() -> None:
     with pytest.raises(Failure) as caught, guarded():
-        render_invitation("2031", "https://example.org", "https://example.org", {PERSON: ""})
+        render_invitation("2031", venue_url="https://example.org", video_url="https://example.org", source={PERSON: ""})
     assert "TypeError" in str(caught.value.description)
     assert "render_invitation" in str(caught.value.description) or "fill" in str(caught.value.description)
 
@@ -144,7 +144,7 @@ def test_our_own_errors_keep_their_text(error: Exception) -> None:
 
 def test_a_wrong_invitation_link_is_told_with_its_text() -> None:
     with pytest.raises(Failure) as caught, guarded():
-        render_invitation("2031", "no link", "https://example.org")
+        render_invitation("2031", venue_url="no link", video_url="https://example.org")
     assert "venue_url must be a web address" in str(caught.value.description)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pycontw_assets.alerts.sales_report import Counts, Figures, Sales, count, report
+from pycontw_assets.alerts.sales_report import count, report
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.sales import Counts, Figures, edition_before, record_sales, sales_by_day
 from pycontw_assets.records import Attendee, AttendeeRecord
 
 SEEN = datetime(2031, 6, 1, tzinfo=timezone.utc)
@@ -25,7 +26,7 @@ def sold(number: int, ticket: str = "Early bird") -> Figures:
 def record(
     *, ticket: str | None = "Early bird", paid: bool | None = True, gone: bool = False, state: str = "activated"
 ) -> AttendeeRecord:
-    attendee = Attendee(700101, paid, state, (), ticket_name=ticket)
+    attendee = Attendee(attendee_id=700101, is_paid=paid, state=state, answers=(), ticket_name=ticket)
     return AttendeeRecord(attendee, SEEN, gone_at=SEEN if gone else None)
 
 
@@ -90,8 +91,8 @@ def test_last_year_is_compared_by_the_day_of_the_sale_not_of_the_year(old_day: i
 
 
 def test_figures_of_a_day_replace_earlier_ones_and_the_edition_before_is_found(tmp_path: Path) -> None:
-    sales = Sales(Ledger(f"sqlite:///{tmp_path}/ledger.sqlite"))
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
     for edition, number in (("2028", 1), ("2030", 2), ("2031", 3), ("2031", 4)):
-        sales.record(edition, day(1), sold(number))
-    assert sales.days("2031") == {day(1): sold(4)}
-    assert (sales.edition_before("2031"), sales.edition_before("2028")) == ("2030", None)
+        record_sales(ledger, edition, day(1), sold(number))
+    assert sales_by_day(ledger, "2031") == {day(1): sold(4)}
+    assert (edition_before(ledger, "2031"), edition_before(ledger, "2028")) == ("2030", None)

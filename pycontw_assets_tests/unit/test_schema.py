@@ -40,14 +40,14 @@ def test_a_name_that_could_change_a_statement_is_refused(name: str) -> None:
 
 
 def test_a_column_with_such_a_name_makes_no_table() -> None:
-    hostile = Column("x) SELECT 1 --", "STRING", "", "")
+    hostile = Column(name="x) SELECT 1 --", type="STRING", description="", source="")
     with pytest.raises(ValueError, match="not a plain name"):
         attendee_tables([*load_policy().columns, hostile])
 
 
 def test_columns_without_a_key_make_no_table() -> None:
     with pytest.raises(ValueError, match="lack attendee_id, event_id"):
-        attendee_tables([Column("partition_key", "STRING", "", "")])
+        attendee_tables([Column(name="partition_key", type="STRING", description="", source="")])
 
 
 def test_one_statement_replaces_a_partition_and_the_key_is_its_only_parameter() -> None:

@@ -13,12 +13,13 @@ from pycontw_assets.extract.kktix_client import BookPage
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import SnapshotOutcome, UntrustedBook, read_books, take_snapshot
 from pycontw_assets.records import OrderSnapshot
-from pycontw_assets.vault.vault import Vault, VaultError
+from pycontw_assets.vault.object_store import VaultError
+from pycontw_assets.vault.vault import Vault
 from pycontw_assets_tests.fakes.store import MemoryStore
 from pycontw_assets_tests.unit.conftest import PARTITION
 
 NOW = datetime(2031, 6, 1, 2, tzinfo=timezone.utc)
-DOWN = Unavailable("KKTIX", "read attendee", "answered 503", 503)
+DOWN = Unavailable("KKTIX", "read attendee", "answered 503", status=503)
 
 
 @dataclass
@@ -66,7 +67,7 @@ def poll(kktix: FakeKktix, vault: Vault, minutes: int = 0, **options: Any) -> Sn
     options.setdefault("known_before", 0)
     book = read_books(kktix, PARTITION.event_id)
     now = NOW + timedelta(minutes=minutes)
-    return take_snapshot(kktix, vault, PARTITION, book, now=now, refresh=timedelta(hours=1), **options)
+    return take_snapshot(kktix, vault, PARTITION, book=book, now=now, refresh=timedelta(hours=1), **options)
 
 
 def usable(snapshot: OrderSnapshot) -> set[int]:
@@ -86,7 +87,7 @@ def test_an_event_without_a_book_tells_nothing_about_its_attendees() -> None:
 
 @pytest.mark.parametrize("question", ["books", ("book", 1), ("book", 2)])
 @pytest.mark.parametrize(
-    "error", [DOWN, NotFound("KKTIX", "read", "answered 404", 404), Malformed("KKTIX", "read", "x")]
+    "error", [DOWN, NotFound("KKTIX", "read", "answered 404", status=404), Malformed("KKTIX", "read", "x")]
 )
 def test_a_book_that_could_not_be_read_is_a_problem_and_withdraws_nobody(
     vault: Vault, question: Any, error: ServiceError
@@ -134,7 +135,7 @@ def test_one_bad_attendee_costs_itself(vault: Vault) -> None:
 def test_an_attendee_that_vanished_between_book_and_details_is_no_failure(vault: Vault) -> None:
     kktix = FakeKktix({1: {1, 2}})
     poll(kktix, vault)
-    kktix.answers[2] = NotFound("KKTIX", "read attendee", "answered 404", 404)
+    kktix.answers[2] = NotFound("KKTIX", "read attendee", "answered 404", status=404)
     outcome = poll(kktix, vault, 60)
     assert not outcome.snapshot.quarantine
     assert usable(outcome.snapshot) == {1, 2}

@@ -21,7 +21,7 @@ SOURCE = (
 
 
 def invitation(source: str = SOURCE, venue: str = VENUE, video: str = VIDEO):
-    return render_invitation("2031", venue, video, source)
+    return render_invitation("2031", venue_url=venue, video_url=video, source=source)
 
 
 class _Page(html.parser.HTMLParser):
@@ -53,7 +53,7 @@ class _Page(html.parser.HTMLParser):
             self.links[data.strip()] = self._link
 
 
-MAIL = render_invitation("2031", VENUE, VIDEO)
+MAIL = render_invitation("2031", venue_url=VENUE, video_url=VIDEO)
 PAGE = _Page(MAIL.html)
 
 
@@ -63,7 +63,7 @@ def test_the_name_carries_the_edition_and_a_digest_of_the_content() -> None:
 
 
 def test_the_same_words_and_links_make_the_same_version() -> None:
-    assert render_invitation("2031", VENUE, VIDEO) == MAIL
+    assert render_invitation("2031", venue_url=VENUE, video_url=VIDEO) == MAIL
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_link_that_is_more_than_a_link_is_refused_without_quoting_it(link: str
 @pytest.mark.parametrize("edition", ["", "31", "next", "20311", "2031\n"])
 def test_an_edition_is_a_year(edition: str) -> None:
     with pytest.raises(InvitationError, match="year"):
-        render_invitation(edition, VENUE, VIDEO)
+        render_invitation(edition, venue_url=VENUE, video_url=VIDEO)
 
 
 @pytest.mark.parametrize(

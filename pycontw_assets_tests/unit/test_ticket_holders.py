@@ -8,7 +8,8 @@ import pytest
 from pycontw_assets.api.client import NotFound, Unavailable
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
-from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, list_name, sync_ticket_holders
+from pycontw_assets.send_email.names import ticket_holder_list
+from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_ticket_holders
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
@@ -16,7 +17,7 @@ from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.unit.conftest import PARTITION, begin_anew, holders, keys, memory_ledger
 
 ONE, TWO, THREE = "buyer-1@example.org", "buyer-2@example.org", "buyer-3@example.org"
-NAME = list_name(PARTITION)
+NAME = ticket_holder_list(PARTITION)
 
 
 @pytest.fixture
@@ -26,7 +27,14 @@ def klaviyo(clock: FakeClock) -> FakeKlaviyo:
 
 def sync(klaviyo: Any, ledger: Any, *addresses: str) -> TicketHolderOutcome:
     waits = WaitPolicy(sleep=ledger.clock.sleep)
-    return sync_ticket_holders(klaviyo, ledger, waits, nullcontext, PARTITION, holders(*addresses))
+    return sync_ticket_holders(
+        client=klaviyo,
+        ledger=ledger,
+        waits=waits,
+        exclusive=nullcontext,
+        partition=PARTITION,
+        holders=holders(*addresses),
+    )
 
 
 def test_the_list_follows_who_holds_a_ticket(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
@@ -57,7 +65,7 @@ def test_a_refused_address_is_counted_once_and_not_tried_for_ever(klaviyo: FakeK
 def test_a_lost_reply_to_the_creation_of_the_list_is_made_good_at_once(
     klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool
 ) -> None:
-    klaviyo.troubles.lose_reply("create_list", acted=acted)
+    klaviyo.faults.lose_reply("create_list", acted=acted)
     sync(klaviyo, ledger, TWO)
     assert klaviyo.members(NAME) == {TWO}
     assert len(klaviyo.lists) == 1
@@ -69,7 +77,7 @@ def test_a_lost_reply_is_made_good_by_the_next_poll(
     klaviyo: FakeKlaviyo, ledger: Ledger, call: str, acted: bool
 ) -> None:
     sync(klaviyo, ledger, ONE)
-    klaviyo.troubles.lose_reply(call, acted=acted)
+    klaviyo.faults.lose_reply(call, acted=acted)
     with pytest.raises(Unavailable):
         sync(klaviyo, ledger, TWO)
     sync(klaviyo, ledger, TWO)

@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.exits import FINE, MISCONFIGURED
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
-from pycontw_assets.vault.vault import FolderStore, Rotation, Vault, VaultError
+from pycontw_assets.vault.folder_store import FolderStore
+from pycontw_assets.vault.object_store import VaultError
+from pycontw_assets.vault.vault import Rotation, Vault
 from pycontw_assets_tests.fakes.store import MemoryStore
 from pycontw_assets_tests.unit.conftest import PARTITION
 
@@ -31,7 +33,9 @@ ADDRESS = "buyer-one@example.org"
 
 
 def snapshot(*ids: int, **fields: Any) -> OrderSnapshot:
-    records = {i: AttendeeRecord(Attendee(i, True, "activated", (("聯絡人 Email", ADDRESS),)), NOW) for i in ids}
+    answers = (("聯絡人 Email", ADDRESS),)
+    attendees = [Attendee(attendee_id=i, is_paid=True, state="activated", answers=answers) for i in ids]
+    records = {attendee.attendee_id: AttendeeRecord(attendee, NOW) for attendee in attendees}
     return OrderSnapshot(PARTITION, records, **fields)
 
 

@@ -23,7 +23,10 @@ KEY = PSEUDONYMIZER.digest(ADDRESS)
 def record(stamp: datetime | None, *, changed_at: datetime = SEEN, attendee_id: int = 1) -> AttendeeRecord:
     """First seen at ``SEEN``, found changed at ``changed_at``; ``stamp`` is what KKTIX calls its last update."""
     updated_at = stamp.timestamp() if stamp else None
-    attendee = Attendee(attendee_id, True, "activated", (("聯絡人 Email", ADDRESS),), updated_at=updated_at)
+    answers = (("聯絡人 Email", ADDRESS),)
+    attendee = Attendee(
+        attendee_id=attendee_id, is_paid=True, state="activated", answers=answers, updated_at=updated_at
+    )
     return AttendeeRecord(attendee, first_seen_at=SEEN, changed_at=changed_at)
 
 
@@ -37,8 +40,8 @@ def snapshot(*records: AttendeeRecord) -> OrderSnapshot:
     ("stamp", "changed_at", "paid"),
     [
         (SEEN - timedelta(minutes=3), SEEN, SEEN - timedelta(minutes=3)),  # paid before we first looked
-        (SEEN + timedelta(minutes=8), LATER, SEEN + timedelta(minutes=8)),  # paid while we record_failures
-        (SEEN - timedelta(minutes=3), LATER, LATER),  # paid while we record_failures, and the stamp did not move
+        (SEEN + timedelta(minutes=8), LATER, SEEN + timedelta(minutes=8)),  # paid while the pipeline watched
+        (SEEN - timedelta(minutes=3), LATER, LATER),  # paid while the pipeline watched, and the stamp did not move
         (LATER + timedelta(minutes=1), LATER, LATER),  # KKTIX's clock is ahead of ours
         (None, LATER, LATER),
     ],

@@ -17,7 +17,7 @@ from pycontw_assets.play.scratch_installation import (
     scratch_installation,
     verdict_lines,
 )
-from pycontw_assets.sandbox.page.view import ways
+from pycontw_assets.sandbox.page.view import ticket_progress
 
 INTERVAL = 300
 # After the last step, so far apart that each reads every ticket again; two without work in a row: everything is done.
@@ -109,7 +109,7 @@ class Drill:
         self._told = len(self._sale.told)
 
     def _standing(self) -> str:
-        paid = [way for way in ways(self._installation.world).values() if way.phase in ("waiting", "done")]
+        paid = [way for way in ticket_progress(self._installation.world).values() if way.phase in ("waiting", "done")]
         let_in = sum(way.access.state == "done" for way in paid)
         invited = sum(way.mail.state == "done" for way in paid)
         return f"{len(paid):4} paid, {let_in:4} let in, {invited:4} invited"
@@ -136,7 +136,7 @@ class Drill:
         """Tickets paid since the opening. Who bought before was not waiting for the next poll."""
         return [
             Waited(way.usable_since, way.access.seconds, way.mail.seconds)
-            for number, way in ways(self._installation.world).items()
+            for number, way in ticket_progress(self._installation.world).items()
             if way.phase in ("waiting", "done") and way.usable_since and way.usable_since > self._sale.opened_at
             if number not in self._sale.transferred
         ]

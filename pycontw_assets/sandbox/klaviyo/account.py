@@ -1,7 +1,7 @@
-"""The account: profiles, lists, templates, campaigns, and what becomes of them as time passes.
+"""The account: profiles, lists, templates and campaigns, and their changes over time.
 
-Knows nothing of HTTP. Everything that takes time is put on an agenda and carried out by ``settle`` in order of its
-due time, whenever somebody looks; so a frozen clock freezes the account, and moving the clock moves it on.
+This module knows nothing of HTTP. Everything that takes time goes on an agenda. ``settle`` carries it out in order of
+due time before every read: a stopped clock stops the account, and moving the clock moves it on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pycontw_assets.sandbox.context import Ground, locked
+from pycontw_assets.sandbox.context import SimulationContext, locked
 from pycontw_assets.sandbox.klaviyo.rendering import BrokenTemplateError, fill_in, render
 
 SMART_SENDING_WINDOW = timedelta(hours=16)
@@ -27,7 +27,7 @@ _SHORT_ID, _LONG_ID = 6, 26
 JobStatus = Literal["queued", "processing", "complete", "cancelled"]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Profile:
     id: str
     created: datetime
@@ -55,7 +55,7 @@ class Membership:
     left_at: datetime | None = None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class MailList:
     id: str
     name: str
@@ -68,9 +68,9 @@ class MailList:
         return {m.profile_id: m for m in self.memberships if m.left_at is None}
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Template:
-    """``is_copy``: made by an assignment, belongs to its message alone."""
+    """A mail template. ``is_copy``: an assignment made it, and it belongs to one message."""
 
     id: str
     name: str
@@ -83,9 +83,9 @@ class Template:
     is_copy: bool = False
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Campaign:
-    """``outcome`` is set once, when the mails have left or the sending was stopped; the status follows from it."""
+    """A campaign. ``outcome`` is set when the mails have left or the sending was stopped; the status follows it."""
 
     id: str
     message_id: str
@@ -108,13 +108,13 @@ class Campaign:
 
     @property
     def send_at(self) -> datetime | None:
-        """When an accepted campaign starts: at once, or at its scheduled time if that is still ahead."""
+        """Return when an accepted campaign starts: at once, or at its scheduled time if that is in the future."""
         if self.accepted_at is None:
             return None
         return max(self.accepted_at, self.starts_no_earlier or self.accepted_at)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ImportJob:
     id: str
     created_at: datetime
@@ -125,7 +125,7 @@ class ImportJob:
     errors: list[dict[str, Any]] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Event:
     id: str
     at: datetime
@@ -134,9 +134,9 @@ class Event:
     properties: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mail:
-    """One mail that really left. ``by_hand``: a newsletter sent by a person, not through the API."""
+    """One mail that was sent. ``by_hand``: a newsletter that a person sent, not the API."""
 
     at: datetime
     address: str = field(repr=False)
@@ -152,18 +152,18 @@ class Mail:
 
 @dataclass
 class KlaviyoSwitches:
-    """What nobody knows about the real service, settings of the account, and delays (in seconds).
+    """Unknown behaviour of the real service, settings of the account, and delays in seconds.
 
-    They are read when something is carried out, that is when somebody next looks: read the outbox before
-    changing a switch if what is already due shall still happen under the old setting.
+    A switch takes effect when the next read carries out due work. To finish due work under the old setting, read the
+    outbox before changing the switch.
     """
 
     rate_limits: bool = True
-    status_step: float = 0.05  # between two statuses of a campaign on its way
+    status_step: float = 0.05  # between two statuses of a campaign that is being sent
     import_delay: float = 0.1
     estimation_delay: float = 0.05
     member_delay: float = 0.0  # until an addition to a list shows, and counts for a sending
-    removal_delay: float = 0.0  # until a removal does
+    removal_delay: float = 0.0  # until a removal from a list shows, and counts for a sending
     list_delay: float = 0.0  # until a new list is found by name
     template_delay: float = 0.0  # until a new template is found by name
     campaign_delay: float = 0.0  # until a new campaign is found by name
@@ -171,17 +171,17 @@ class KlaviyoSwitches:
     recipients_fixed: Literal["acceptance", "sending"] = "sending"
     second_send: Literal["refused", "accepted"] = "refused"
     estimate_error: int = 0  # added to every estimate
-    told_status: dict[str, str] = field(default_factory=dict)  # statuses of campaigns that are told by another name
-    refused_addresses: set[str] = field(default_factory=set)  # look right, are refused all the same
-    mail_quota: int | None = None  # "Cancelled: Billing Limit" for a campaign that would exceed it
+    renamed_statuses: dict[str, str] = field(default_factory=dict)  # true status of a campaign -> status in answers
+    refused_addresses: set[str] = field(default_factory=set)  # refused although they look valid
+    mail_quota: int | None = None  # a campaign above the quota ends as "Cancelled: Billing Limit"
     default_from_email: str = "hello@example.org"
 
 
 class MailAccount:
-    """State of the simulated Klaviyo and the laws by which it changes."""
+    """State of the simulated Klaviyo, and the rules of its changes."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
+    def __init__(self, context: SimulationContext) -> None:
+        self.context = context
         self.reset()
 
     def reset(self) -> None:
@@ -201,105 +201,115 @@ class MailAccount:
         self._order = itertools.count()
         self.metrics = {self.new_id(_SHORT_ID): name for name in ("Received Email", "Opened Email", "Clicked Email")}
 
-    # -- looking in, and what people do by hand -------------------------------------------------------
+    # -- the outbox, and changes by hand --------------------------------------------------------------
 
     @property
     @locked
     def outbox(self) -> list[Mail]:
-        """Every mail that has left until now, oldest first."""
+        """Return every mail sent until now, oldest first."""
         self.settle()
         return list(self._outbox)
 
     @locked
     def suppress(self, address: str, reason: str = "HARD_BOUNCE") -> None:
         profile = self._profile_by_hand(address)
-        profile.suppressions.append((reason, self.ground.now()))
+        profile.suppressions.append((reason, self.context.now()))
 
     @locked
     def unsubscribe(self, address: str) -> None:
         profile = self._profile_by_hand(address)
-        profile.consent, profile.consent_at = "UNSUBSCRIBED", self.ground.now()
-        profile.suppressions.append(("UNSUBSCRIBE", self.ground.now()))
+        profile.consent, profile.consent_at = "UNSUBSCRIBED", self.context.now()
+        profile.suppressions.append(("UNSUBSCRIBE", self.context.now()))
 
     @locked
     def add_list_by_hand(self, name: str, addresses: Iterable[str] = ()) -> str:
-        """A list that belongs to a person; the oracle remembers who was on it."""
-        made = self.create_list(name, "single_opt_in")
+        """Add a list that belongs to a person; the oracle compares its members later."""
+        mail_list = self.create_list(name, "single_opt_in")
         members = [self._profile_by_hand(address).id for address in addresses]
-        self.add_members(made, members)
-        self.hand_made_lists[made.id] = frozenset(members)
-        return made.id
+        self.add_members(mail_list, members)
+        self.hand_made_lists[mail_list.id] = frozenset(members)
+        return mail_list.id
 
     @locked
     def send_by_hand(self, list_id: str, subject: str = "Newsletter") -> None:
-        """A newsletter to everybody on a list, at once: smart sending will remember it."""
+        """Send a newsletter to all members of a list at once; it counts for smart sending."""
         self.settle()
-        now = self.ground.now()
+        now = self.context.now()
         for profile in self.recipients([list_id], [], now):
             if profile.email and profile.can_receive_mail:
-                self._outbox.append(
-                    Mail(now, profile.email, profile.id, "by-hand", subject, subject, "", "", "", by_hand=True)
+                newsletter = Mail(
+                    at=now,
+                    address=profile.email,
+                    profile_id=profile.id,
+                    campaign_id="by-hand",
+                    campaign_name=subject,
+                    subject=subject,
+                    html="",
+                    text="",
+                    from_email="",
+                    by_hand=True,
                 )
+                self._outbox.append(newsletter)
 
     @locked
     def record_reaction(self, address: str, campaign_id: str, metric: Literal["Opened Email", "Clicked Email"]) -> None:
-        """A recipient opens the mail or follows its link; reports count it."""
+        """Record that a recipient opened the mail or followed its link; reports count it."""
         profile = self.find_profile(address)
         if profile is None:
-            raise ValueError("nobody of that address is known")
-        self._record(metric, profile.id, {"campaign_id": campaign_id}, self.ground.now())
+            raise ValueError("no profile has this address")
+        self._record(metric, profile_id=profile.id, properties={"campaign_id": campaign_id}, at=self.context.now())
 
     def _profile_by_hand(self, address: str) -> Profile:
         self.settle()
-        found = self.find_profile(address)
-        return found or self.upsert_profile({"email": address}, {})[0]
+        profile = self.find_profile(address)
+        return profile or self.upsert_profile({"email": address}, {})[0]
 
     # -- time -----------------------------------------------------------------------------------------
 
     @locked
     def settle(self) -> None:
-        """Carry out everything whose time has come, in order of its due time."""
-        now = self.ground.now()
+        """Carry out everything that is due, in order of due time."""
+        now = self.context.now()
         while self._agenda and self._agenda[0][0] <= now:
             due, _, act = heapq.heappop(self._agenda)
             act(due)
 
     def later(self, seconds: float, act: Callable[[datetime], None], start: datetime | None = None) -> None:
-        due = (start or self.ground.now()) + timedelta(seconds=seconds)
+        due = (start or self.context.now()) + timedelta(seconds=seconds)
         heapq.heappush(self._agenda, (due, next(self._order), act))
 
     def shows(self, since: datetime, delay: float) -> bool:
-        """Whether something of ``since`` shows by now, given a delay of the index."""
-        return since + timedelta(seconds=delay) <= self.ground.now()
+        """Return whether a change made at ``since`` shows by now, with this delay of the index."""
+        return since + timedelta(seconds=delay) <= self.context.now()
 
     def new_id(self, length: int) -> str:
         alphabet = string.ascii_letters + string.digits if length <= _SHORT_ID else _ULID_ALPHABET
-        return "".join(self.ground.random.choices(alphabet, k=length))
+        return "".join(self.context.random.choices(alphabet, k=length))
 
     # -- profiles -------------------------------------------------------------------------------------
 
     def accepts(self, address: str) -> bool:
-        """Klaviyo's opinion of an address; it knows no more than its shape."""
+        """Return whether Klaviyo accepts an address, judging only by its shape."""
         local, at, domain = address.partition("@")
-        shapely = bool(local and at) and "." in domain.strip(".") and not set(address) & set(' \t\n<>,;()"\\')
+        well_formed = bool(local and at) and "." in domain.strip(".") and not set(address) & set(' \t\n<>,;()"\\')
         refused = {refused.lower() for refused in self.switches.refused_addresses}
-        return shapely and "@" not in domain and len(address) <= _LONGEST_ADDRESS and address.lower() not in refused
+        return well_formed and "@" not in domain and len(address) <= _LONGEST_ADDRESS and address.lower() not in refused
 
     def find_profile(self, address: str) -> Profile | None:
-        """Letter case does not tell two addresses apart."""
+        """Find a profile by its address, in any letter case."""
         identity = self._by_address.get(address.strip().lower())
         return self.profiles[identity] if identity else None
 
     def upsert_profile(
         self, attributes: Mapping[str, Any], properties: Mapping[str, Any], identity: str | None = None
     ) -> tuple[Profile, bool]:
-        """The profile and whether it is new. Absent members stay as they are, ``None`` clears them."""
-        now = self.ground.now()
+        """Return the profile and whether it is new. Absent members keep their values, ``None`` clears them."""
+        now = self.context.now()
         address = attributes.get("email")
         profile = self.profiles.get(identity or "") or (self.find_profile(address) if address else None)
         is_new = profile is None
         if profile is None:
-            profile = Profile(self.new_id(_LONG_ID), now, now)
+            profile = Profile(id=self.new_id(_LONG_ID), created=now, updated=now)
             self.profiles[profile.id] = profile
         profile.attributes.update(attributes)
         profile.properties.update(properties)
@@ -311,49 +321,51 @@ class MailAccount:
     # -- lists ----------------------------------------------------------------------------------------
 
     def create_list(self, name: str, opt_in_process: str) -> MailList:
-        now = self.ground.now()
-        made = MailList(self.new_id(_SHORT_ID), name, now, now, opt_in_process)
-        self.lists[made.id] = made
-        return made
+        now = self.context.now()
+        mail_list = MailList(
+            id=self.new_id(_SHORT_ID), name=name, created=now, updated=now, opt_in_process=opt_in_process
+        )
+        self.lists[mail_list.id] = mail_list
+        return mail_list
 
-    def add_members(self, to: MailList, profile_ids: Iterable[str]) -> None:
-        now, present = self.ground.now(), to.current()
+    def add_members(self, mail_list: MailList, profile_ids: Iterable[str]) -> None:
+        now, present = self.context.now(), mail_list.current()
         for profile_id in dict.fromkeys(profile_ids):
             if profile_id not in present:
-                to.memberships.append(Membership(profile_id, now))
-        to.updated = now
+                mail_list.memberships.append(Membership(profile_id, now))
+        mail_list.updated = now
 
-    def remove_members(self, of: MailList, profile_ids: Iterable[str]) -> None:
-        now, present = self.ground.now(), of.current()
+    def remove_members(self, mail_list: MailList, profile_ids: Iterable[str]) -> None:
+        now, present = self.context.now(), mail_list.current()
         for profile_id in set(profile_ids) & present.keys():
             present[profile_id].left_at = now
-        of.updated = now
+        mail_list.updated = now
 
-    def visible_members(self, of: MailList, at: datetime) -> dict[str, Membership]:
-        """Who is on the list as the index sees it at ``at``: additions and removals may lag."""
+    def visible_members(self, mail_list: MailList, at: datetime) -> dict[str, Membership]:
+        """Return the members as the index shows them at ``at``: additions and removals may lag."""
         joined_by = at - timedelta(seconds=self.switches.member_delay)
         left_after = at - timedelta(seconds=self.switches.removal_delay)
         return {
             m.profile_id: m
-            for m in of.memberships
+            for m in mail_list.memberships
             if m.joined_at <= joined_by and (m.left_at is None or m.left_at > left_after)
         }
 
     def recipients(self, included: Iterable[str], excluded: Iterable[str], at: datetime) -> list[Profile]:
-        """The members of the lists, without regard to whether they may be mailed. Deleted lists are empty."""
-        wanted: dict[str, None] = {}
+        """Return the members of the lists, whether they may be mailed or not. Deleted lists are empty."""
+        profile_ids: dict[str, None] = {}
         for list_id in included:
             if list_id in self.lists:
-                wanted.update(dict.fromkeys(self.visible_members(self.lists[list_id], at)))
+                profile_ids.update(dict.fromkeys(self.visible_members(self.lists[list_id], at)))
         for list_id in excluded:
             if list_id in self.lists:
                 for profile_id in self.visible_members(self.lists[list_id], at):
-                    wanted.pop(profile_id, None)
-        return [self.profiles[profile_id] for profile_id in wanted]
+                    profile_ids.pop(profile_id, None)
+        return [self.profiles[profile_id] for profile_id in profile_ids]
 
     def start_import(self, rows: list[tuple[dict[str, Any], dict[str, Any]]], list_ids: list[str]) -> ImportJob:
-        """Queued now, begun after half the delay, done after the whole."""
-        job = ImportJob(self.new_id(_LONG_ID), self.ground.now(), len(rows), list_ids)
+        """Queue an import; it begins after half of the delay and completes after all of it."""
+        job = ImportJob(id=self.new_id(_LONG_ID), created_at=self.context.now(), total=len(rows), list_ids=list_ids)
         self.imports[job.id] = job
 
         def begin(at: datetime) -> None:
@@ -368,34 +380,49 @@ class MailAccount:
         return job
 
     def _import(self, job: ImportJob, rows: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
-        imported = []
+        profile_ids = []
         for attributes, properties in rows:
             address = attributes.get("email")
             if address is not None and not self.accepts(address):
                 job.errors.append({"email": address})
                 continue
-            imported.append(self.upsert_profile(attributes, properties)[0].id)
+            profile_ids.append(self.upsert_profile(attributes, properties)[0].id)
         for list_id in job.list_ids:
             if list_id in self.lists:
-                self.add_members(self.lists[list_id], imported)
+                self.add_members(self.lists[list_id], profile_ids)
 
     # -- templates ------------------------------------------------------------------------------------
 
     def add_template(
-        self, name: str, editor_type: str, html: str | None, text: str | None, amp: str | None = None
+        self, name: str, *, editor_type: str, html: str | None, text: str | None, amp: str | None = None
     ) -> Template:
-        now = self.ground.now()
-        made = Template(self.new_id(_SHORT_ID), name, editor_type, html, text, amp, now, now)
-        self.templates[made.id] = made
-        return made
+        now = self.context.now()
+        template = Template(
+            id=self.new_id(_SHORT_ID),
+            name=name,
+            editor_type=editor_type,
+            html=html,
+            text=text,
+            amp=amp,
+            created=now,
+            updated=now,
+        )
+        self.templates[template.id] = template
+        return template
 
     def assign_template(self, campaign: Campaign, template: Template) -> Template:
-        """The campaign gets a copy of its own; later edits of the original do not reach it."""
-        copied = self.add_template(template.name, template.editor_type, template.html, template.text, template.amp)
-        copied.is_copy = True
-        campaign.template_id = copied.id
-        campaign.updated_at = self.ground.now()
-        return copied
+        """Give the campaign a copy of the template; later edits of the original do not change it."""
+        template_copy = self.add_template(
+            template.name,
+            editor_type=template.editor_type,
+            html=template.html,
+            text=template.text,
+            amp=template.amp,
+        )
+        template_copy.is_copy = True
+        campaign.template_id = template_copy.id
+        campaign.updated_at = self.context.now()
+        return template_copy
 
     # -- campaigns ------------------------------------------------------------------------------------
 
@@ -403,7 +430,7 @@ class MailAccount:
         start = campaign.send_at
         if start is None or campaign.accepted_at is None:
             return campaign.outcome or "Draft"
-        now, step = self.ground.now(), timedelta(seconds=self.switches.status_step)
+        now, step = self.context.now(), timedelta(seconds=self.switches.status_step)
         if campaign.outcome is not None and (campaign.outcome != "Sent" or now >= start + 4 * step):
             return campaign.outcome
         if now < start:
@@ -412,7 +439,7 @@ class MailAccount:
         return _BEFORE_SENDING[passed] if passed < len(_BEFORE_SENDING) else "Sending"
 
     def job_status_of(self, campaign: Campaign) -> JobStatus | None:
-        """``None``: no send job was ever made, or it was taken back."""
+        """Return the status of the send job; ``None`` when there is none or it was reverted."""
         if campaign.accepted_at is None:
             return None
         if campaign.outcome == "Cancelled":
@@ -423,12 +450,12 @@ class MailAccount:
         return "queued" if self.status_of(campaign) in early else "processing"
 
     def accept_sending(self, campaign: Campaign) -> None:
-        """The point of no return: from here on the mails leave by themselves."""
-        now = self.ground.now()
+        """Accept a send job: from here on, the mails leave without further calls."""
+        now = self.context.now()
         campaign.accepted_at, campaign.outcome, campaign.updated_at = now, None, now
         if self.switches.recipients_fixed == "acceptance":
-            fixed = self.recipients(campaign.included, campaign.excluded, now)
-            campaign.fixed_recipients = [profile.id for profile in fixed]
+            recipients = self.recipients(campaign.included, campaign.excluded, now)
+            campaign.fixed_recipients = [profile.id for profile in recipients]
         self.later(
             self.switches.status_step * len(_BEFORE_SENDING),
             lambda at: self._send(campaign, accepted_at=now, at=at),
@@ -450,36 +477,36 @@ class MailAccount:
         campaign.updated_at = at
 
     def _deliver(self, campaign: Campaign, at: datetime) -> str:
-        """Mail whoever may be mailed, and say how it ended. Nobody is told who was left out."""
+        """Mail every member that may be mailed, and return the outcome. No answer ever shows the skipped members."""
         template = self.templates.get(campaign.template_id or "")
         if template is None or not campaign.content.get("subject"):
             return "Cancelled: Misconfigured"
         if campaign.fixed_recipients is not None:
-            chosen = [self.profiles[profile_id] for profile_id in campaign.fixed_recipients]
+            members = [self.profiles[profile_id] for profile_id in campaign.fixed_recipients]
         else:
-            chosen = self.recipients(campaign.included, campaign.excluded, at)
-        eligible = [profile for profile in chosen if profile.email and profile.can_receive_mail]
+            members = self.recipients(campaign.included, campaign.excluded, at)
+        eligible = [profile for profile in members if profile.email and profile.can_receive_mail]
         if not eligible:
             return "Cancelled: No Recipients"
         quota = self.switches.mail_quota
         if quota is not None and len(self._outbox) + len(eligible) > quota:
             return "Cancelled: Billing Limit"
-        due = [profile for profile in eligible if not (campaign.smart_sending and self._mailed_lately(profile, at))]
-        if not due:
+        recipients = [p for p in eligible if not (campaign.smart_sending and self._mailed_lately(p, at))]
+        if not recipients:
             return "Cancelled: Smart Sending"
         try:
-            mails = [self._compose(campaign, template, profile, at) for profile in due]
+            mails = [self._compose(campaign, template, profile=profile, at=at) for profile in recipients]
         except BrokenTemplateError:
             return "Cancelled: Misconfigured"
         self._outbox += mails
-        for profile in due:
-            self._record("Received Email", profile.id, {"campaign_id": campaign.id}, at)
+        for profile in recipients:
+            self._record("Received Email", profile_id=profile.id, properties={"campaign_id": campaign.id}, at=at)
         return "Sent"
 
     def _mailed_lately(self, profile: Profile, at: datetime) -> bool:
         return any(mail.profile_id == profile.id and mail.at > at - SMART_SENDING_WINDOW for mail in self._outbox)
 
-    def _compose(self, campaign: Campaign, template: Template, profile: Profile, at: datetime) -> Mail:
+    def _compose(self, campaign: Campaign, template: Template, *, profile: Profile, at: datetime) -> Mail:
         person = {**profile.attributes, **profile.properties}
         return Mail(
             at=at,
@@ -496,21 +523,28 @@ class MailAccount:
     # -- events ---------------------------------------------------------------------------------------
 
     def metric_id(self, name: str) -> str:
-        for identity, known in self.metrics.items():
-            if known == name:
+        for identity, metric in self.metrics.items():
+            if metric == name:
                 return identity
         identity = self.new_id(_SHORT_ID)
         self.metrics[identity] = name
         return identity
 
-    def _record(self, metric: str, profile_id: str, properties: dict[str, Any], at: datetime) -> None:
-        self.events.append(Event(self.new_id(_LONG_ID), at, self.metric_id(metric), profile_id, properties))
+    def _record(self, metric: str, *, profile_id: str, properties: dict[str, Any], at: datetime) -> None:
+        event = Event(
+            id=self.new_id(_LONG_ID),
+            at=at,
+            metric_id=self.metric_id(metric),
+            profile_id=profile_id,
+            properties=properties,
+        )
+        self.events.append(event)
 
     def record_event(
-        self, metric: str, profile: Profile, properties: dict[str, Any], at: datetime, unique_id: str | None
+        self, metric: str, *, profile: Profile, properties: dict[str, Any], at: datetime, unique_id: str | None
     ) -> None:
-        """Counted once per profile, metric and ``unique_id``; without one, once per second."""
+        """Record an event once per profile, metric and ``unique_id``; without ``unique_id``, once per second."""
         mark = (profile.id, metric, unique_id or str(int(at.timestamp())))
         if mark not in self.unique_events:
             self.unique_events.add(mark)
-            self._record(metric, profile.id, properties, at)
+            self._record(metric, profile_id=profile.id, properties=properties, at=at)

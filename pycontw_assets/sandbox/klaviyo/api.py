@@ -1,4 +1,4 @@
-"""The door of the simulated Klaviyo: manners (key, revision, media types), rate limits, and who answers what."""
+"""The entry point of the simulated Klaviyo: required headers, rate limits, and the endpoints behind them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pycontw_assets.sandbox.wire import Call, Reply, Router
 
 
 class KlaviyoApi:
-    """HTTP face of a ``MailAccount``."""
+    """The HTTP interface of a ``MailAccount``."""
 
     def __init__(self, account: MailAccount) -> None:
         self._account = account
@@ -41,11 +41,11 @@ class KlaviyoApi:
         self._account.settle()
         headers: dict[str, str] = {}
         try:
-            _check_manners(call)
-            found = self._router.find(call)
-            if isinstance(found, int):
-                raise ApiError(found, Problem("No such address or method.", code="not_found", title="Not found."))
-            template, endpoint, identities = found
+            _check_headers(call)
+            route = self._router.find(call)
+            if isinstance(route, int):
+                raise ApiError(route, Problem("No such address or method.", code="not_found", title="Not found."))
+            template, endpoint, identities = route
             headers = self._take_from_limits(call, template)
             handler, group, accepts = self._endpoints[endpoint]
             reply = handler(group, Request(self._account, call, accepts.read(call)), *identities)
@@ -61,12 +61,12 @@ class KlaviyoApi:
     def _take_from_limits(self, call: Call, template: str) -> dict[str, str]:
         if not self._account.switches.rate_limits:
             return {}
-        counted = template == "/api/lists/{id}" and "profile_count" in call.query
-        windows = windows_of(call.method, template, counted_list=counted)
-        return self._limiter.take(f"{call.method} {template} {counted}", windows, self._account.ground.now())
+        counts_members = template == "/api/lists/{id}" and "profile_count" in call.query
+        windows = windows_of(call.method, template, counts_members=counts_members)
+        return self._limiter.take(f"{call.method} {template} {counts_members}", windows, self._account.context.now())
 
 
-def _check_manners(call: Call) -> None:
+def _check_headers(call: Call) -> None:
     scheme, _, key = call.headers.get("authorization", "").partition(" ")
     if scheme != "Klaviyo-API-Key" or key != keys.KLAVIYO_KEY:
         _refuse(401, "not_authenticated", "Missing or invalid private key.")

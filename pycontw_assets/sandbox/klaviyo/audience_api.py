@@ -23,139 +23,141 @@ class AudienceApi:
 
     def __init__(self, account: MailAccount) -> None:
         self._account = account
-        self._ground = account.ground
+        self._context = account.context
 
-    def get_lists(self, ask: Request) -> Reply:
-        delay = self._account.switches.list_delay if ask.query.filters_on("name") else 0
-        known = [
-            given
-            for given in self._account.lists.values()
-            if self._account.shows(given.created, delay) and ask.keeps(given)
+    def get_lists(self, request: Request) -> Reply:
+        delay = self._account.switches.list_delay if request.query.filters_on("name") else 0
+        lists = [
+            mail_list
+            for mail_list in self._account.lists.values()
+            if self._account.shows(mail_list.created, delay) and request.keeps(mail_list)
         ]
-        return ask.page_of(known, ask.views.mail_list)
+        return request.page_of(lists, request.views.mail_list)
 
-    def create_list(self, ask: Request) -> Reply:
-        wanted = ask.body(schema.Body[schema.ListCreate]).data.attributes
-        made = self._account.create_list(wanted.name, wanted.opt_in_process or "double_opt_in")
-        return ask.one(ask.views.mail_list(made), 201)
+    def create_list(self, request: Request) -> Reply:
+        attributes = request.body(schema.Body[schema.ListCreate]).data.attributes
+        mail_list = self._account.create_list(attributes.name, attributes.opt_in_process or "double_opt_in")
+        return request.single(request.views.mail_list(mail_list), 201)
 
-    def get_list(self, ask: Request, identity: str) -> Reply:
-        given = self._list(identity)
-        count = len(self._account.visible_members(given, self._ground.now()))
-        wants_count = "profile_count" in ask.query.additional
-        return ask.one(ask.views.mail_list(given, profile_count=count if wants_count else None))
+    def get_list(self, request: Request, identity: str) -> Reply:
+        mail_list = self._list(identity)
+        count = len(self._account.visible_members(mail_list, self._context.now()))
+        wants_count = "profile_count" in request.query.additional
+        return request.single(request.views.mail_list(mail_list, profile_count=count if wants_count else None))
 
-    def delete_list(self, ask: Request, identity: str) -> Reply:
+    def delete_list(self, request: Request, identity: str) -> Reply:
         del self._account.lists[self._list(identity).id]
         return Reply(204)
 
-    def get_list_profiles(self, ask: Request, identity: str) -> Reply:
-        joined = self._members(ask, identity)
+    def get_list_profiles(self, request: Request, identity: str) -> Reply:
+        joined = self._members(request, identity)
         profiles = [self._account.profiles[profile_id] for profile_id in joined]
-        return ask.page_of(
+        return request.page_of(
             profiles,
-            lambda profile: ask.views.profile(profile, joined_at=joined[profile.id]),
+            lambda profile: request.views.profile(profile, joined_at=joined[profile.id]),
             key=lambda profile: (joined[profile.id], profile.id),
         )
 
-    def get_list_profile_ids(self, ask: Request, identity: str) -> Reply:
-        joined = self._members(ask, identity)
-        return ask.page_of(
+    def get_list_profile_ids(self, request: Request, identity: str) -> Reply:
+        joined = self._members(request, identity)
+        return request.page_of(
             list(joined),
             lambda profile_id: {"type": "profile", "id": profile_id},
             key=lambda profile_id: (joined[profile_id], profile_id),
         )
 
-    def _members(self, ask: Request, identity: str) -> dict[str, datetime]:
-        """Who is on the list as far as it shows, with the time of joining."""
-        members = self._account.visible_members(self._list(identity), self._ground.now())
+    def _members(self, request: Request, identity: str) -> dict[str, datetime]:
+        """Return the visible members of the list, with the time of joining."""
+        members = self._account.visible_members(self._list(identity), self._context.now())
 
         def keeps(profile_id: str) -> bool:
             facts = {
                 "email": self._account.profiles[profile_id].email,
                 "joined_group_at": members[profile_id].joined_at,
             }
-            return ask.query.keeps(facts.get)
+            return request.query.keeps(facts.get)
 
         return {profile_id: member.joined_at for profile_id, member in members.items() if keeps(profile_id)}
 
-    def add_members(self, ask: Request, identity: str) -> Reply:
-        given = self._list(identity)
-        wanted = ask.body(schema.Members).data
-        unknown = [position for position, one in enumerate(wanted) if one.id not in self._account.profiles]
+    def add_members(self, request: Request, identity: str) -> Reply:
+        mail_list = self._list(identity)
+        members = request.body(schema.Members).data
+        unknown = [position for position, member in enumerate(members) if member.id not in self._account.profiles]
         if unknown:
             raise ApiError(404, *(Problem("No such profile.", pointer=f"/data/{n}/id") for n in unknown))
-        self._account.add_members(given, [one.id for one in wanted])
+        self._account.add_members(mail_list, [member.id for member in members])
         return Reply(204)
 
-    def remove_members(self, ask: Request, identity: str) -> Reply:
-        given = self._list(identity)
-        self._account.remove_members(given, [one.id for one in ask.body(schema.Members).data])
+    def remove_members(self, request: Request, identity: str) -> Reply:
+        mail_list = self._list(identity)
+        self._account.remove_members(mail_list, [member.id for member in request.body(schema.Members).data])
         return Reply(204)
 
     def _list(self, identity: str) -> MailList:
-        if (given := self._account.lists.get(identity)) is None:
+        if (mail_list := self._account.lists.get(identity)) is None:
             raise not_found("list", identity)
-        return given
+        return mail_list
 
-    def get_profiles(self, ask: Request) -> Reply:
-        delay = self._account.switches.profile_delay if ask.query.filters_on("email") else 0
+    def get_profiles(self, request: Request) -> Reply:
+        delay = self._account.switches.profile_delay if request.query.filters_on("email") else 0
 
         def facts(profile: Profile, subject: str) -> Any:
-            own = {"id": profile.id, "email": profile.email, "created": profile.created, "updated": profile.updated}
-            return own.get(subject, profile.attributes.get(subject))
+            members = {"id": profile.id, "email": profile.email, "created": profile.created, "updated": profile.updated}
+            return members.get(subject, profile.attributes.get(subject))
 
-        known = [
+        profiles = [
             profile
             for profile in self._account.profiles.values()
             if self._account.shows(profile.created, delay)
-            and ask.query.keeps(lambda subject, profile=profile: facts(profile, subject))  # type: ignore[misc]
+            and request.query.keeps(lambda subject, profile=profile: facts(profile, subject))  # type: ignore[misc]
         ]
-        subject = ask.query.sort.removeprefix("-") or "created"
-        return ask.page_of(known, ask.views.profile, key=lambda profile: (facts(profile, subject) or "", profile.id))
+        subject = request.query.sort.removeprefix("-") or "created"
+        return request.page_of(
+            profiles, request.views.profile, key=lambda profile: (facts(profile, subject) or "", profile.id)
+        )
 
-    def upsert_profile(self, ask: Request) -> Reply:
-        wanted = ask.body(schema.Body[schema.ProfileUpsert]).data
-        attributes, properties = checked_profile(self._account, wanted.attributes, wanted.id, "/data")
-        profile, is_new = self._account.upsert_profile(attributes, properties, wanted.id)
-        return ask.one(ask.views.profile(profile), 201 if is_new else 200)
+    def upsert_profile(self, request: Request) -> Reply:
+        data = request.body(schema.Body[schema.ProfileUpsert]).data
+        attributes, properties = checked_profile(self._account, data.attributes, identity=data.id, pointer="/data")
+        profile, is_new = self._account.upsert_profile(attributes, properties, data.id)
+        return request.single(request.views.profile(profile), 201 if is_new else 200)
 
-    def create_import(self, ask: Request) -> Reply:
-        wanted = ask.body(schema.Body[schema.ImportCreate]).data
-        rows = wanted.attributes.profiles.data
+    def create_import(self, request: Request) -> Reply:
+        data = request.body(schema.Body[schema.ImportCreate]).data
+        rows = data.attributes.profiles.data
         if not 1 <= len(rows) <= _MOST_IMPORTED:
             raise bad_body("Between 1 and 10,000 profiles per job.", "/data/attributes/profiles/data")
-        lists = wanted.relationships.lists.data if wanted.relationships and wanted.relationships.lists else []
-        list_ids = [one.id for one in lists]
+        lists = data.relationships.lists.data if data.relationships and data.relationships.lists else []
+        list_ids = [mail_list.id for mail_list in lists]
         check_lists(self._account, list_ids, "/data/relationships/lists/data")
         job = self._account.start_import([split_profile(row.attributes) for row in rows], list_ids)
-        return ask.one(ask.views.import_job(job), 202)
+        return request.single(request.views.import_job(job), 202)
 
-    def get_import(self, ask: Request, identity: str) -> Reply:
+    def get_import(self, request: Request, identity: str) -> Reply:
         if (job := self._account.imports.get(identity)) is None:
             raise not_found("profile-bulk-import-job", identity)
-        return ask.one(ask.views.import_job(job))
+        return request.single(request.views.import_job(job))
 
-    def get_import_errors(self, ask: Request, identity: str) -> Reply:
+    def get_import_errors(self, request: Request, identity: str) -> Reply:
         if (job := self._account.imports.get(identity)) is None:
             raise not_found("profile-bulk-import-job", identity)
-        return ask.page_of(
+        return request.page_of(
             list(range(len(job.errors))),
-            lambda position: ask.views.import_error(job, position),
+            lambda position: request.views.import_error(job, position),
             key=lambda position: (f"{position:06d}", ""),
         )
 
-    def subscribe_profiles(self, ask: Request) -> Reply:
-        """Consent is set, and whatever kept mail away is lifted."""
-        wanted = ask.body(schema.Body[schema.SubscriptionCreate]).data
-        people = wanted.attributes.profiles.data
+    def subscribe_profiles(self, request: Request) -> Reply:
+        """Set consent, and remove all suppressions."""
+        data = request.body(schema.Body[schema.SubscriptionCreate]).data
+        people = data.attributes.profiles.data
         if len(people) > _MOST_SUBSCRIPTIONS:
             raise bad_body("At most 1000 profiles per job.", "/data/attributes/profiles/data")
-        list_ids = [wanted.relationships.list.data.id] if wanted.relationships and wanted.relationships.list else []
+        list_ids = [data.relationships.list.data.id] if data.relationships and data.relationships.list else []
         check_lists(self._account, list_ids, "/data/relationships/list/data")
-        profiles = [self._account.upsert_profile({"email": one.attributes.email}, {})[0] for one in people]
+        profiles = [self._account.upsert_profile({"email": person.attributes.email}, {})[0] for person in people]
         for profile in profiles:
-            profile.consent, profile.consent_at = "SUBSCRIBED", self._ground.now()
+            profile.consent, profile.consent_at = "SUBSCRIBED", self._context.now()
             profile.suppressions.clear()
         for list_id in list_ids:
             self._account.add_members(self._account.lists[list_id], [profile.id for profile in profiles])
@@ -163,21 +165,21 @@ class AudienceApi:
 
 
 def checked_profile(
-    account: MailAccount, given: schema.ProfileAttributes, identity: str | None, pointer: str
+    account: MailAccount, attributes: schema.ProfileAttributes, *, identity: str | None, pointer: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Attributes and properties of a profile that may be stored; else a 400 or 404."""
-    if given.email is not None and not account.accepts(given.email):
+    """Return attributes and properties of a profile that may be stored, or raise a 400 or 404."""
+    if attributes.email is not None and not account.accepts(attributes.email):
         raise bad_body("Invalid email address", f"{pointer}/attributes/email")
     if identity is not None and identity not in account.profiles:
         raise not_found("profile", identity)
-    if not (given.email or given.phone_number or given.external_id or identity):
+    if not (attributes.email or attributes.phone_number or attributes.external_id or identity):
         raise bad_body("One of email, phone_number, external_id or id is required.", f"{pointer}/attributes")
-    return split_profile(given)
+    return split_profile(attributes)
 
 
-def split_profile(given: schema.ProfileAttributes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Standard attributes that were given (also as null), and custom properties."""
-    attributes = given.model_dump(exclude_unset=True)
+def split_profile(profile: schema.ProfileAttributes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the standard attributes in the body, null included, and the custom properties."""
+    attributes = profile.model_dump(exclude_unset=True)
     return attributes, attributes.pop("properties", None) or {}
 
 

@@ -22,43 +22,43 @@ class CampaignApi:
 
     def __init__(self, account: MailAccount) -> None:
         self._account = account
-        self._ground = account.ground
+        self._context = account.context
 
-    def get_campaigns(self, ask: Request) -> Reply:
-        if not ask.query.filters_on("messages.channel"):
+    def get_campaigns(self, request: Request) -> Reply:
+        if not request.query.filters_on("messages.channel"):
             raise bad_query("A filter on messages.channel is required.", "filter")
-        delay = self._account.switches.campaign_delay if ask.query.filters_on("name") else 0
+        delay = self._account.switches.campaign_delay if request.query.filters_on("name") else 0
 
-        def facts(given: Campaign) -> Callable[[str], Any]:
-            own = {
+        def facts(campaign: Campaign) -> Callable[[str], Any]:
+            computed = {
                 "messages.channel": "email",
-                "status": self._account.status_of(given),
+                "status": self._account.status_of(campaign),
                 "archived": False,
-                "scheduled_at": given.accepted_at,
+                "scheduled_at": campaign.accepted_at,
             }
-            return lambda subject: own.get(subject, getattr(given, subject, None))
+            return lambda subject: computed.get(subject, getattr(campaign, subject, None))
 
-        known = [
-            given
-            for given in self._account.campaigns.values()
-            if self._account.shows(given.created_at, delay) and ask.query.keeps(facts(given))
+        campaigns = [
+            campaign
+            for campaign in self._account.campaigns.values()
+            if self._account.shows(campaign.created_at, delay) and request.query.keeps(facts(campaign))
         ]
-        subject = ask.query.sort.removeprefix("-") or "created_at"
-        return ask.page_of(
-            known,
-            ask.views.campaign,
-            key=lambda given: (facts(given)(subject) or "", given.id),
-            include=ask.views.message if ask.query.include else None,
+        subject = request.query.sort.removeprefix("-") or "created_at"
+        return request.page_of(
+            campaigns,
+            request.views.campaign,
+            key=lambda campaign: (facts(campaign)(subject) or "", campaign.id),
+            include=request.views.message if request.query.include else None,
         )
 
-    def create_campaign(self, ask: Request) -> Reply:
-        wanted = ask.body(schema.Body[schema.CampaignCreate]).data.attributes
-        definition = wanted.messages.data[0].attributes.definition
-        now = self._ground.now()
+    def create_campaign(self, request: Request) -> Reply:
+        attributes = request.body(schema.Body[schema.CampaignCreate]).data.attributes
+        definition = attributes.messages.data[0].attributes.definition
+        now = self._context.now()
         campaign = Campaign(
             id=self._account.new_id(26),
             message_id=self._account.new_id(26),
-            name=wanted.name,
+            name=attributes.name,
             included=[],
             excluded=[],
             smart_sending=True,
@@ -70,31 +70,31 @@ class CampaignApi:
             updated_at=now,
         )
         self._set_content(campaign, definition, "/data/attributes/campaign-messages/data/0")
-        self._change(campaign, wanted)
+        self._change(campaign, attributes)
         self._account.campaigns[campaign.id] = campaign
-        return ask.one(ask.views.campaign(campaign), 201)
+        return request.single(request.views.campaign(campaign), 201)
 
-    def _change(self, campaign: Campaign, wanted: schema.CampaignAttributes | schema.CampaignChanges) -> None:
-        """Set what is given; what is absent or null keeps its value (or its default)."""
-        audiences, options = wanted.audiences, wanted.send_options
+    def _change(self, campaign: Campaign, changes: schema.CampaignAttributes | schema.CampaignChanges) -> None:
+        """Set the given members; absent and null members keep their values or defaults."""
+        audiences, options = changes.audiences, changes.send_options
         included = audiences.included if audiences and audiences.included is not None else campaign.included
         excluded = audiences.excluded if audiences and audiences.excluded is not None else campaign.excluded
         check_lists(self._account, included, "/data/attributes/audiences/included")
         check_lists(self._account, excluded, "/data/attributes/audiences/excluded")
         if len(included) + len(excluded) > _MOST_LISTS:
             raise bad_body("At most 15 lists per campaign.", "/data/attributes/audiences")
-        if wanted.send_strategy is not None:
-            self._schedule(campaign, wanted.send_strategy)
+        if changes.send_strategy is not None:
+            self._schedule(campaign, changes.send_strategy)
         campaign.included, campaign.excluded = included, excluded
-        campaign.name = wanted.name or campaign.name
+        campaign.name = changes.name or campaign.name
         if options is not None:
             campaign.smart_sending = options.use_smart_sending is not False
-        if wanted.tracking_options is not None:
-            campaign.tracking |= wanted.tracking_options.model_dump(exclude_unset=True)
+        if changes.tracking_options is not None:
+            campaign.tracking |= changes.tracking_options.model_dump(exclude_unset=True)
 
     def _schedule(self, campaign: Campaign, strategy: Any) -> None:
         start = _start_of(strategy)
-        if start is not None and start <= self._ground.now():
+        if start is not None and start <= self._context.now():
             raise bad_body("The time must lie in the future.", "/data/attributes/send_strategy/datetime")
         campaign.strategy = strategy.model_dump(mode="json", exclude_unset=True)
         campaign.starts_no_earlier = start
@@ -107,30 +107,30 @@ class CampaignApi:
         campaign.content |= content
         campaign.label = definition.label or campaign.label
 
-    def get_campaign(self, ask: Request, identity: str) -> Reply:
+    def get_campaign(self, request: Request, identity: str) -> Reply:
         campaign = self._campaign(identity)
-        included = [ask.views.message(campaign)] if ask.query.include else None
-        return ask.one(ask.views.campaign(campaign), included=included)
+        included = [request.views.message(campaign)] if request.query.include else None
+        return request.single(request.views.campaign(campaign), included=included)
 
-    def update_campaign(self, ask: Request, identity: str) -> Reply:
+    def update_campaign(self, request: Request, identity: str) -> Reply:
         campaign = self._draft(self._campaign(identity))
-        self._change(campaign, ask.body(schema.Body[schema.CampaignUpdate], identity).data.attributes)
-        campaign.updated_at = self._ground.now()
-        return ask.one(ask.views.campaign(campaign))
+        self._change(campaign, request.body(schema.Body[schema.CampaignUpdate], identity).data.attributes)
+        campaign.updated_at = self._context.now()
+        return request.single(request.views.campaign(campaign))
 
-    def delete_campaign(self, ask: Request, identity: str) -> Reply:
+    def delete_campaign(self, request: Request, identity: str) -> Reply:
         del self._account.campaigns[self._draft(self._campaign(identity)).id]
         return Reply(204)
 
     def _campaign(self, identity: str) -> Campaign:
-        if (given := self._account.campaigns.get(identity)) is None:
+        if (campaign := self._account.campaigns.get(identity)) is None:
             raise not_found("campaign", identity)
-        return given
+        return campaign
 
     def _campaign_of_message(self, identity: str) -> Campaign:
-        for given in self._account.campaigns.values():
-            if given.message_id == identity:
-                return given
+        for campaign in self._account.campaigns.values():
+            if campaign.message_id == identity:
+                return campaign
         raise not_found("campaign-message", identity)
 
     def _draft(self, campaign: Campaign) -> Campaign:
@@ -138,85 +138,85 @@ class CampaignApi:
             raise bad_body("This is possible only while the campaign is a draft.", "/data", 409)
         return campaign
 
-    def get_messages(self, ask: Request, identity: str) -> Reply:
+    def get_messages(self, request: Request, identity: str) -> Reply:
         campaign = self._campaign(identity)
-        reply = {"data": [ask.views.message(campaign)], "links": {"self": ask.here, "next": None, "prev": None}}
-        return ask.document(reply, included=self._included_template(ask, campaign))
+        reply = {"data": [request.views.message(campaign)], "links": {"self": request.here, "next": None, "prev": None}}
+        return request.document(reply, included=self._included_template(request, campaign))
 
-    def get_message(self, ask: Request, identity: str) -> Reply:
+    def get_message(self, request: Request, identity: str) -> Reply:
         campaign = self._campaign_of_message(identity)
-        return ask.one(ask.views.message(campaign), included=self._included_template(ask, campaign))
+        return request.single(request.views.message(campaign), included=self._included_template(request, campaign))
 
-    def _included_template(self, ask: Request, campaign: Campaign) -> list[dict[str, Any]] | None:
-        if not ask.query.include:
+    def _included_template(self, request: Request, campaign: Campaign) -> list[dict[str, Any]] | None:
+        if not request.query.include:
             return None
         template = self._account.templates.get(campaign.template_id or "")
-        return [ask.views.template(template)] if template else []
+        return [request.views.template(template)] if template else []
 
-    def update_message(self, ask: Request, identity: str) -> Reply:
+    def update_message(self, request: Request, identity: str) -> Reply:
         campaign = self._draft(self._campaign_of_message(identity))
-        definition = ask.body(schema.Body[schema.MessageUpdate], identity).data.attributes.definition
+        definition = request.body(schema.Body[schema.MessageUpdate], identity).data.attributes.definition
         if definition is not None:
             self._set_content(campaign, definition, "/data")
-            campaign.updated_at = self._ground.now()
-        return ask.one(ask.views.message(campaign))
+            campaign.updated_at = self._context.now()
+        return request.single(request.views.message(campaign))
 
-    def get_message_template(self, ask: Request, identity: str) -> Reply:
+    def get_message_template(self, request: Request, identity: str) -> Reply:
         campaign = self._campaign_of_message(identity)
         template = self._account.templates.get(campaign.template_id or "")
-        return ask.one(ask.views.template(template) if template else None)
+        return request.single(request.views.template(template) if template else None)
 
-    def assign_template(self, ask: Request) -> Reply:
-        wanted = ask.body(schema.Body[schema.TemplateAssignment]).data
-        campaign = self._draft(self._campaign_of_message(wanted.id))
-        self._account.assign_template(campaign, find_template(self._account, wanted.relationships.template.data.id))
-        return ask.one(ask.views.assigned_message(campaign))
+    def assign_template(self, request: Request) -> Reply:
+        data = request.body(schema.Body[schema.TemplateAssignment]).data
+        campaign = self._draft(self._campaign_of_message(data.id))
+        self._account.assign_template(campaign, find_template(self._account, data.relationships.template.data.id))
+        return request.single(request.views.assigned_message(campaign))
 
-    def create_estimation(self, ask: Request) -> Reply:
-        campaign = self._campaign(ask.body(schema.Body[schema.EstimationCreate]).data.id)
-        self._account.estimations[campaign.id] = self._ground.now()
-        return self._estimation_job(ask, campaign.id, 202)
+    def create_estimation(self, request: Request) -> Reply:
+        campaign = self._campaign(request.body(schema.Body[schema.EstimationCreate]).data.id)
+        self._account.estimations[campaign.id] = self._context.now()
+        return self._estimation_job(request, campaign.id, 202)
 
-    def get_estimation_job(self, ask: Request, identity: str) -> Reply:
+    def get_estimation_job(self, request: Request, identity: str) -> Reply:
         if identity not in self._account.estimations:
             raise not_found("campaign-recipient-estimation-job", identity)
-        return self._estimation_job(ask, identity, 200)
+        return self._estimation_job(request, identity, 200)
 
-    def _estimation_job(self, ask: Request, identity: str, status: int) -> Reply:
+    def _estimation_job(self, request: Request, identity: str, status: int) -> Reply:
         started = self._account.estimations[identity]
         is_done = self._account.shows(started, self._account.switches.estimation_delay)
         attributes = {"status": "complete" if is_done else "queued"}
-        return ask.one(ask.views.resource("campaign-recipient-estimation-job", identity, attributes), status)
+        return request.single(request.views.resource("campaign-recipient-estimation-job", identity, attributes), status)
 
-    def get_estimation(self, ask: Request, identity: str) -> Reply:
-        """How many would get it: people who may not be mailed are not counted."""
+    def get_estimation(self, request: Request, identity: str) -> Reply:
+        """Answer the number of recipients, without members that may not be mailed."""
         campaign = self._campaign(identity)
         started = self._account.estimations.get(identity)
         if started is None or not self._account.shows(started, self._account.switches.estimation_delay):
             raise not_found("campaign-recipient-estimation", identity)
-        chosen = self._account.recipients(campaign.included, campaign.excluded, self._ground.now())
-        count = sum(profile.can_receive_mail for profile in chosen)
+        members = self._account.recipients(campaign.included, campaign.excluded, self._context.now())
+        count = sum(profile.can_receive_mail for profile in members)
         attributes = {"estimated_recipient_count": max(0, count + self._account.switches.estimate_error)}
-        return ask.one(ask.views.resource("campaign-recipient-estimation", identity, attributes))
+        return request.single(request.views.resource("campaign-recipient-estimation", identity, attributes))
 
-    def create_send_job(self, ask: Request) -> Reply:
-        campaign = self._campaign(ask.body(schema.Body[schema.SendJobCreate]).data.id)
+    def create_send_job(self, request: Request) -> Reply:
+        campaign = self._campaign(request.body(schema.Body[schema.SendJobCreate]).data.id)
         if self._account.switches.second_send == "refused":
             self._draft(campaign)
         if campaign.template_id is None:
             raise bad_body("The campaign's message has no template.", "/data/id")
         self._account.accept_sending(campaign)
-        return ask.one(ask.views.resource("campaign-send-job", campaign.id, {"status": "queued"}), 202)
+        return request.single(request.views.resource("campaign-send-job", campaign.id, {"status": "queued"}), 202)
 
-    def get_send_job(self, ask: Request, identity: str) -> Reply:
+    def get_send_job(self, request: Request, identity: str) -> Reply:
         status = self._account.job_status_of(self._campaign(identity))
         if status is None:
             raise not_found("campaign-send-job", identity)
-        return ask.one(ask.views.resource("campaign-send-job", identity, {"status": status}))
+        return request.single(request.views.resource("campaign-send-job", identity, {"status": status}))
 
-    def update_send_job(self, ask: Request, identity: str) -> Reply:
+    def update_send_job(self, request: Request, identity: str) -> Reply:
         campaign = self._campaign(identity)
-        action = ask.body(schema.Body[schema.SendJobUpdate], identity).data.attributes.action
+        action = request.body(schema.Body[schema.SendJobUpdate], identity).data.attributes.action
         if campaign.accepted_at is None or campaign.outcome is not None:
             raise bad_body("There is nothing to stop.", "/data/attributes/action", 409)
         self._account.stop_sending(campaign, revert=action == "revert")

@@ -13,7 +13,7 @@ MEDIA_TYPE = "application/vnd.api+json"
 
 @dataclass(frozen=True)
 class Problem:
-    """One entry of ``errors``. ``pointer`` into the body or ``parameter`` of the query says where."""
+    """One entry of ``errors``, located by a ``pointer`` into the body or a ``parameter`` of the query."""
 
     detail: str
     pointer: str | None = None
@@ -38,7 +38,7 @@ class Problem:
 
 
 class ApiError(Exception):
-    """Ends the call with this status and these problems."""
+    """End the call with this status and these problems."""
 
     def __init__(self, status: int, *problems: Problem) -> None:
         super().__init__(status)

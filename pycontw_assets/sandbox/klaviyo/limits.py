@@ -24,7 +24,7 @@ _WIDE_ENDPOINTS = frozenset(
         ("POST", "/api/profile-subscription-bulk-create-jobs"),
     }
 )
-_OWN: dict[tuple[str, str], _Windows] = {
+_ENDPOINT_WINDOWS: dict[tuple[str, str], _Windows] = {
     ("GET", "/api/accounts"): _SLOW,
     ("POST", "/api/lists"): _NARROW | {_DAY: 150},
     ("POST", "/api/campaign-values-reports"): {_SECOND: 1, _MINUTE: 2, _DAY: 225},
@@ -33,24 +33,24 @@ _OWN: dict[tuple[str, str], _Windows] = {
 }
 
 
-def windows_of(method: str, template: str, *, counted_list: bool = False) -> _Windows:
-    """``counted_list``: a list is read with its ``profile_count``, which is limited much more narrowly."""
-    if counted_list:
+def windows_of(method: str, template: str, *, counts_members: bool = False) -> _Windows:
+    """Return the windows of an endpoint. ``counts_members``: reading a list's ``profile_count`` is limited more."""
+    if counts_members:
         return _SLOW
-    if (method, template) in _OWN:
-        return _OWN[method, template]
+    if (method, template) in _ENDPOINT_WINDOWS:
+        return _ENDPOINT_WINDOWS[method, template]
     is_wide = (method, template) in _WIDE_ENDPOINTS or template.startswith("/api/templates")
     return _WIDE if is_wide else _NARROW
 
 
 class Limiter:
-    """Counts calls per endpoint and window."""
+    """Count calls per endpoint and window."""
 
     def __init__(self) -> None:
         self._used: dict[tuple[str, int], tuple[int, int]] = {}  # endpoint, width -> window number, calls in it
 
     def take(self, endpoint: str, windows: _Windows, now: datetime) -> dict[str, str]:
-        """Count one call and describe what is left; a 429 when a window is full (the call then counts nowhere)."""
+        """Count one call and return the headers with the rest; a full window raises a 429 and counts nothing."""
         seconds = now.timestamp()
         used = {width: self._used_in(endpoint, width, int(seconds // width)) for width in windows}
         full = [width for width, allowed in windows.items() if used[width] >= allowed]

@@ -1,4 +1,4 @@
-"""Query strings: the filter grammar, sorting, paging, sparse fields, includes. Anything not allowed is a 400."""
+"""Query strings: the filter grammar, sorting, paging, sparse fields, includes. Everything else is a 400."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PROFILE_FIELDS = (
     "created email external_id first_name id image last_event_date last_name locale location organization "
     "phone_number predictive_analytics properties subscriptions title updated joined_group_at"
 )
-_KNOWN_FIELDS: dict[str, frozenset[str]] = {
+_FIELDS: dict[str, frozenset[str]] = {
     kind: frozenset(names.split())
     for kind, names in {
         "account": "contact_information id industry locale preferred_currency public_api_key test_account timezone",
@@ -45,8 +45,8 @@ _KNOWN_FIELDS: dict[str, frozenset[str]] = {
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "equals": operator.eq,
-    "any": lambda have, values: have in values,
-    "contains": lambda have, part: part in (have or ""),
+    "any": lambda value, choices: value in choices,
+    "contains": lambda value, part: part in (value or ""),
     "greater-than": operator.gt,
     "greater-or-equal": operator.ge,
     "less-than": operator.lt,
@@ -62,16 +62,16 @@ class Condition:
     operator: str
     value: Any
 
-    def holds(self, have: Any) -> bool:
+    def holds(self, value: Any) -> bool:
         if self.field in _CASELESS:
-            have = str(have or "").lower()
-        if have is None:
+            value = str(value or "").lower()
+        if value is None:
             return False
-        return _COMPARE[self.operator](have, self.value)
+        return _COMPARE[self.operator](value, self.value)
 
 
 class _FilterReader:
-    """``op(field,value)`` joined by commas or ``and(...)``; nothing else is supported by these endpoints."""
+    """Read ``op(field,value)``, joined by commas or ``and(...)``: the only filters of these endpoints."""
 
     def __init__(self, text: str, allowed: Mapping[str, Sequence[str]]) -> None:
         self._allowed = allowed
@@ -136,7 +136,7 @@ class _FilterReader:
 
 
 def _literal(word: str, is_range: bool) -> Any:
-    """A quoted text, a boolean, or for ranges an unquoted time with its zone."""
+    """Read a quoted text, a boolean, or for ranges an unquoted time with its zone."""
     if word[0] in "\"'":
         if is_range:
             raise bad_query("A time is written without quotes.", "filter")
@@ -154,9 +154,9 @@ def _literal(word: str, is_range: bool) -> Any:
     raise bad_query("A text is written in quotes.", "filter")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Query:
-    """A query string, understood."""
+    """A parsed query string."""
 
     fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
     include: frozenset[str] = frozenset()
@@ -170,13 +170,13 @@ class Query:
     def filters_on(self, subject: str) -> bool:
         return any(condition.field == subject for condition in self.conditions)
 
-    def keeps(self, have: Callable[[str], Any]) -> bool:
-        return all(condition.holds(have(condition.field)) for condition in self.conditions)
+    def keeps(self, value_of: Callable[[str], Any]) -> bool:
+        return all(condition.holds(value_of(condition.field)) for condition in self.conditions)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Accepts:
-    """What an endpoint understands in its query string."""
+    """The query parameters that an endpoint accepts."""
 
     fields: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
@@ -189,67 +189,69 @@ class Accepts:
 
     def read(self, call: Call) -> Query:
         pairs = parse_qsl(call.query, keep_blank_values=True)
-        given = dict(pairs)
-        if len(given) != len(pairs):
+        parameters = dict(pairs)
+        if len(parameters) != len(pairs):
             raise bad_query("A parameter is given twice.", "query")
-        known = self._known_parameters()
-        if unknown := sorted(given.keys() - known):
+        if unknown := sorted(parameters.keys() - self._parameter_names()):
             raise bad_query(f"{unknown[0]} is not a parameter of this endpoint.", unknown[0])
+        conditions = _FilterReader(parameters["filter"], self.filters or {}).read() if "filter" in parameters else []
         return Query(
-            fields={kind: self._read_fields(kind, given) for kind in self.fields if f"fields[{kind}]" in given},
-            include=_choices(given, "include", self.include),
+            fields={
+                kind: self._read_fields(kind, parameters) for kind in self.fields if f"fields[{kind}]" in parameters
+            },
+            include=_choices(parameters, "include", self.include),
             additional=frozenset().union(
-                *(_choices(given, f"additional-fields[{kind}]", names) for kind, names in self.additional.items())
+                *(_choices(parameters, f"additional-fields[{kind}]", names) for kind, names in self.additional.items())
             ),
-            conditions=tuple(_FilterReader(given["filter"], self.filters or {}).read()) if "filter" in given else (),
-            sort=self._read_sort(given),
-            size=self._read_size(given),
-            cursor=given.get("page[cursor]", ""),
+            conditions=tuple(conditions),
+            sort=self._read_sort(parameters),
+            size=self._read_size(parameters),
+            cursor=parameters.get("page[cursor]", ""),
             raw=tuple(pairs),
         )
 
-    def _known_parameters(self) -> set[str]:
-        known = {f"fields[{kind}]" for kind in self.fields}
-        known |= {f"additional-fields[{kind}]" for kind in self.additional}
-        known |= {"include"} if self.include else set()
-        known |= {"filter"} if self.filters is not None else set()
-        known |= {"sort"} if self.sorts else set()
-        known |= {"page[size]"} if self.page_maximum else set()
-        known |= {"page[cursor]"} if self.cursor or self.page_maximum else set()
-        return known
+    def _parameter_names(self) -> set[str]:
+        names = {f"fields[{kind}]" for kind in self.fields}
+        names |= {f"additional-fields[{kind}]" for kind in self.additional}
+        names |= {"include"} if self.include else set()
+        names |= {"filter"} if self.filters is not None else set()
+        names |= {"sort"} if self.sorts else set()
+        names |= {"page[size]"} if self.page_maximum else set()
+        names |= {"page[cursor]"} if self.cursor or self.page_maximum else set()
+        return names
 
-    def _read_fields(self, kind: str, given: Mapping[str, str]) -> frozenset[str]:
-        heads = frozenset(name.partition(".")[0] for name in given[f"fields[{kind}]"].split(","))
-        if unknown := sorted(heads - _KNOWN_FIELDS[kind]):
+    def _read_fields(self, kind: str, parameters: Mapping[str, str]) -> frozenset[str]:
+        fields = frozenset(name.partition(".")[0] for name in parameters[f"fields[{kind}]"].split(","))
+        if unknown := sorted(fields - _FIELDS[kind]):
             raise bad_query(f"{unknown[0]!r} is not a field of {kind}.", f"fields[{kind}]")
-        return heads
+        return fields
 
-    def _read_sort(self, given: Mapping[str, str]) -> str:
-        sort = given.get("sort", "")
+    def _read_sort(self, parameters: Mapping[str, str]) -> str:
+        sort = parameters.get("sort", "")
         if sort and sort.removeprefix("-") not in self.sorts:
             raise bad_query("This sort order is not supported.", "sort")
         return sort
 
-    def _read_size(self, given: Mapping[str, str]) -> int:
-        text = given.get("page[size]", str(self.page_default or self.page_maximum))
+    def _read_size(self, parameters: Mapping[str, str]) -> int:
+        text = parameters.get("page[size]", str(self.page_default or self.page_maximum))
         if self.page_maximum and not (text.isdigit() and 1 <= int(text) <= self.page_maximum):
             raise bad_query(f"Page size must be between 1 and {self.page_maximum}.", "page[size]")
         return int(text)
 
 
-def _choices(given: Mapping[str, str], parameter: str, allowed: tuple[str, ...]) -> frozenset[str]:
-    chosen = frozenset(given[parameter].split(",")) if parameter in given else frozenset()
-    if unknown := sorted(chosen - set(allowed)):
-        raise bad_query(f"{unknown[0]!r} is not available here.", parameter)
-    return chosen
+def _choices(parameters: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> frozenset[str]:
+    choices = frozenset(parameters[name].split(",")) if name in parameters else frozenset()
+    if unknown := sorted(choices - set(allowed)):
+        raise bad_query(f"{unknown[0]!r} is not available here.", name)
+    return choices
 
 
 def page(
-    items: Sequence[T], query: Query, call: Call, key: Callable[[T], tuple[Any, str]]
+    items: Sequence[T], *, query: Query, call: Call, key: Callable[[T], tuple[Any, str]]
 ) -> tuple[list[T], dict[str, str | None]]:
-    """One page of the items sorted by ``key``, and its links.
+    """Return one page of the items, sorted by ``key``, and its links.
 
-    A cursor names the last item shown, not a position: items that come or go meanwhile shift nothing.
+    A cursor names the last shown item, not a position: added or deleted items do not shift the next page.
     """
     ordered = sorted(items, key=key, reverse=query.sort.startswith("-"))
     if query.cursor:
@@ -266,13 +268,13 @@ def page(
     }
     if len(ordered) > len(shown):
         cursor = base64.urlsafe_b64encode(json.dumps(_mark(key(shown[-1]))).encode()).decode()
-        kept = [(name, value) for name, value in query.raw if name != "page[cursor]"]
-        links["next"] = f"{here}?{urlencode([*kept, ('page[cursor]', cursor)])}"
+        others = [(name, value) for name, value in query.raw if name != "page[cursor]"]
+        links["next"] = f"{here}?{urlencode([*others, ('page[cursor]', cursor)])}"
     return shown, links
 
 
 def _mark(key: tuple[Any, str]) -> list[str]:
-    """A sort key as text that sorts alike: aware UTC times in one width, everything else as it is."""
+    """Return a sort key as text in the same order: UTC times at a fixed width, everything else unchanged."""
     first = key[0].strftime("%Y%m%d%H%M%S.%f") if isinstance(key[0], datetime) else str(key[0])
     return [first, key[1]]
 

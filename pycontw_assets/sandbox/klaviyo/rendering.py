@@ -1,6 +1,6 @@
-"""The few template tags an invitation needs, rendered the way Django-like templates are.
+"""Render the few template tags that an invitation needs, as Django templates do.
 
-Known: ``{{ person.x }}`` and ``{{ x }}`` with ``|default:"..."``, quoted literals, ``{% unsubscribe %}``,
+It supports ``{{ person.x }}`` and ``{{ x }}`` with ``|default:"..."``, quoted literals, ``{% unsubscribe %}``,
 ``{% verbatim %}`` and ``{% templatetag %}``. An unknown variable renders as nothing; an unknown tag is an error.
 """
 
@@ -28,13 +28,13 @@ class BrokenTemplateError(ValueError):
 
 
 def render(template: str, person: Mapping[str, Any], *, as_html: bool) -> str:
-    """The body for one person, with an unsubscribe link added when the template has none."""
+    """Return the body for one person; add an unsubscribe link when the template has none."""
     text, has_link = fill_in(template, person, as_html=as_html)
     return text if has_link else f"{text}\n{_unsubscribe(as_html)}"
 
 
 def fill_in(template: str, person: Mapping[str, Any], *, as_html: bool) -> tuple[str, bool]:
-    """The text for one person, and whether it holds an unsubscribe link."""
+    """Return the text for one person, and whether it holds an unsubscribe link."""
     has_link = False
 
     def replace(match: re.Match[str]) -> str:

@@ -15,13 +15,13 @@ from pycontw_assets.sandbox.wire import Reply
 
 
 class ReportApi:
-    """Endpoints that tell about the account and what happened in it."""
+    """Endpoints about the account and its events."""
 
     def __init__(self, account: MailAccount) -> None:
         self._account = account
-        self._ground = account.ground
+        self._context = account.context
 
-    def get_accounts(self, ask: Request) -> Reply:
+    def get_accounts(self, request: Request) -> Reply:
         contact = {
             "default_sender_name": "Sandbox",
             "default_sender_email": self._account.switches.default_from_email,
@@ -38,52 +38,61 @@ class ReportApi:
             "public_api_key": "SaNdBx",
             "locale": "en-US",
         }
-        return ask.collection([ask.views.resource("account", "SaNdBx", attributes)], {"self": ask.here})
+        return request.collection([request.views.resource("account", "SaNdBx", attributes)], {"self": request.here})
 
-    def create_event(self, ask: Request) -> Reply:
-        wanted = ask.body(schema.Body[schema.EventCreate]).data.attributes
-        about = wanted.profile.data
+    def create_event(self, request: Request) -> Reply:
+        event = request.body(schema.Body[schema.EventCreate]).data.attributes
+        profile_data = event.profile.data
         attributes, properties = checked_profile(
-            self._account, about.attributes, about.id, "/data/attributes/profile/data"
+            self._account,
+            profile_data.attributes,
+            identity=profile_data.id,
+            pointer="/data/attributes/profile/data",
         )
-        profile, _ = self._account.upsert_profile(attributes, properties, about.id)
-        at = wanted.time or self._ground.now()
-        name = wanted.metric.data.attributes.name
-        self._account.record_event(name, profile, wanted.properties, at, wanted.unique_id)
+        profile, _ = self._account.upsert_profile(attributes, properties, profile_data.id)
+        at = event.time or self._context.now()
+        name = event.metric.data.attributes.name
+        self._account.record_event(name, profile=profile, properties=event.properties, at=at, unique_id=event.unique_id)
         return Reply(202)
 
-    def get_events(self, ask: Request) -> Reply:
-        known = [
+    def get_events(self, request: Request) -> Reply:
+        events = [
             event
             for event in self._account.events
-            if ask.query.keeps({"metric_id": event.metric_id, "profile_id": event.profile_id, "datetime": event.at}.get)
+            if request.query.keeps(
+                {"metric_id": event.metric_id, "profile_id": event.profile_id, "datetime": event.at}.get
+            )
         ]
-        return ask.page_of(known, ask.views.event, key=lambda event: (event.at, event.id))
+        return request.page_of(events, request.views.event, key=lambda event: (event.at, event.id))
 
-    def get_metrics(self, ask: Request) -> Reply:
+    def get_metrics(self, request: Request) -> Reply:
         resources = [
-            ask.views.resource("metric", identity, {"name": name, "created": None, "updated": None, "integration": {}})
+            request.views.resource(
+                "metric", identity, {"name": name, "created": None, "updated": None, "integration": {}}
+            )
             for identity, name in self._account.metrics.items()
         ]
-        return ask.collection(resources, {"self": ask.here, "next": None, "prev": None})
+        return request.collection(resources, {"self": request.here, "next": None, "prev": None})
 
-    def query_campaign_values(self, ask: Request) -> Reply:
-        wanted = ask.body(schema.Body[schema.ReportCreate]).data.attributes
-        if wanted.conversion_metric_id not in self._account.metrics:
+    def query_campaign_values(self, request: Request) -> Reply:
+        query = request.body(schema.Body[schema.ReportCreate]).data.attributes
+        if query.conversion_metric_id not in self._account.metrics:
             raise bad_body("No such metric.", "/data/attributes/conversion_metric_id")
-        start, end = _timeframe(wanted.timeframe, self._ground.now())
+        start, end = _timeframe(query.timeframe, self._context.now())
         sent = [c for c in self._account.campaigns.values() if c.send_time is not None and start <= c.send_time < end]
-        results = [self._values(campaign, wanted) for campaign in sent]
+        results = [self._values(campaign, query) for campaign in sent]
         references = [{"type": "campaign", "id": campaign.id} for campaign in sent]
-        links = {"self": f"{ask.here}relationships/campaigns/", "related": f"{ask.here}campaigns/"}
+        links = {"self": f"{request.here}relationships/campaigns/", "related": f"{request.here}campaigns/"}
         relations = {"campaigns": {"data": references, "links": links}}
-        report = ask.views.resource("campaign-values-report", "report", {"results": results}, relationships=relations)
+        report = request.views.resource(
+            "campaign-values-report", "report", {"results": results}, relationships=relations
+        )
         del report["id"]
-        return ask.one(report)
+        return request.single(report)
 
-    def _values(self, campaign: Campaign, wanted: schema.ReportAttributes) -> dict[str, Any]:
+    def _values(self, campaign: Campaign, query: schema.ReportAttributes) -> dict[str, Any]:
         groups = {"campaign_id": campaign.id, "campaign_message_id": campaign.message_id, "send_channel": "email"}
-        counted = {
+        profile_ids = {
             "recipients": self._profiles_with(campaign, "Received Email"),
             "delivered": self._profiles_with(campaign, "Received Email"),
             "opens": self._profiles_with(campaign, "Opened Email"),
@@ -92,8 +101,8 @@ class ReportApi:
             "clicks_unique": set(self._profiles_with(campaign, "Clicked Email")),
         }
         return {
-            "groupings": {name: groups[name] for name in wanted.group_by or groups},
-            "statistics": {name: len(counted.get(name, ())) for name in wanted.statistics},
+            "groupings": {name: groups[name] for name in query.group_by or groups},
+            "statistics": {name: len(profile_ids.get(name, ())) for name in query.statistics},
         }
 
     def _profiles_with(self, campaign: Campaign, metric: str) -> list[str]:
@@ -109,11 +118,11 @@ _TIMEFRAME_DAYS = {"today": 1, "yesterday": 2, "last_7_days": 7, "last_week": 14
 _TIMEFRAME_DAYS |= {"last_30_days": 30, "this_month": 31, "last_month": 62, "last_90_days": 90, "last_3_months": 92}
 
 
-def _timeframe(given: schema.NamedTimeframe | schema.CustomTimeframe, now: datetime) -> tuple[datetime, datetime]:
-    """Named timeframes are taken generously, as so many days back from now."""
-    if isinstance(given, schema.CustomTimeframe):
-        return given.start, given.end
-    return now - timedelta(days=_TIMEFRAME_DAYS.get(given.key, 366)), now + timedelta(seconds=1)
+def _timeframe(timeframe: schema.NamedTimeframe | schema.CustomTimeframe, now: datetime) -> tuple[datetime, datetime]:
+    """Return start and end; a named timeframe covers at least its days, counted back from now."""
+    if isinstance(timeframe, schema.CustomTimeframe):
+        return timeframe.start, timeframe.end
+    return now - timedelta(days=_TIMEFRAME_DAYS.get(timeframe.key, 366)), now + timedelta(seconds=1)
 
 
 ROUTES: Routes = {

@@ -1,4 +1,4 @@
-"""One call to an endpoint: the validated body, and the ways to answer."""
+"""One call to an endpoint: the validated body, and the replies to it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pycontw_assets.sandbox.wire import Call, Reply, json_reply
 RANGES = ("greater-than", "greater-or-equal", "less-than", "less-or-equal")
 _BODY_LIMITS = {"/api/profile-import": 100_000, "/api/profile-bulk-import-jobs": 5_000_000}
 
-# Method and path template -> the method of a group that answers, and what its query string may hold.
+# Method and path template -> the answering method of a group, and the query parameters that it accepts.
 Routes = Mapping[tuple[str, str], tuple[Callable[..., Reply], Accepts]]
 
 
 class Request:
-    """One call with what was understood of it, and the ways to answer it."""
+    """One call with its parsed query, and the replies to it."""
 
     def __init__(self, account: MailAccount, call: Call, query: Query) -> None:
         self._call = call
@@ -29,24 +29,24 @@ class Request:
         self.here = f"{call.base_url}{call.path.rstrip('/')}/"
 
     def body(self, model: type[schema.M], identity: str | None = None) -> schema.M:
-        """The validated body, which must name the resource of the path where there is one."""
+        """Return the validated body; it must name the same resource as the path."""
         limit = _BODY_LIMITS.get(self._call.path.rstrip("/"))
         if limit is not None and len(self._call.body) > limit:
             raise bad_body("The body is too large.", "/data", 413)
-        given = schema.read_body(model, self._call.body)
-        if identity is not None and given.data.id != identity:  # type: ignore[attr-defined]
+        body = schema.read_body(model, self._call.body)
+        if identity is not None and body.data.id != identity:  # type: ignore[attr-defined]
             raise bad_body("The id differs from the one in the path.", "/data/id")
-        return given
+        return body
 
-    def keeps(self, given: object) -> bool:
-        return self.query.keeps(lambda subject: getattr(given, subject, None))
+    def keeps(self, record: object) -> bool:
+        return self.query.keeps(lambda subject: getattr(record, subject, None))
 
     def document(self, payload: dict[str, Any], status: int = 200, included: list[Any] | None = None) -> Reply:
         if included is not None:
             payload["included"] = included
         return json_reply(payload, status, MEDIA_TYPE)
 
-    def one(self, resource: Any, status: int = 200, included: list[Any] | None = None) -> Reply:
+    def single(self, resource: Any, status: int = 200, included: list[Any] | None = None) -> Reply:
         return self.document({"data": resource, "links": {"self": self.here}}, status, included)
 
     def collection(self, resources: list[Any], links: Any) -> Reply:
@@ -56,11 +56,13 @@ class Request:
         self,
         items: list[Any],
         view: Callable[[Any], Any],
+        *,
         key: Callable[[Any], tuple[Any, str]] | None = None,
         include: Callable[[Any], Any] | None = None,
     ) -> Reply:
         subject = self.query.sort.removeprefix("-") or "created"
-        shown, links = page(items, self.query, self._call, key or (lambda item: (getattr(item, subject), item.id)))
+        sort_key = key or (lambda item: (getattr(item, subject), item.id))
+        shown, links = page(items, query=self.query, call=self._call, key=sort_key)
         included = [include(item) for item in shown] if include else None
         return self.document({"data": [view(item) for item in shown], "links": links}, included=included)
 

@@ -1,7 +1,7 @@
 """Request bodies, stricter than the official description: misspelt and unknown members are refused.
 
-The description allows unknown members, so a misspelt ``use_smart_sending`` would leave the default in force
-without a word. Members that exist but are not simulated (SMS, push, draggable templates) are refused as well.
+The description allows unknown members, so a misspelt ``use_smart_sending`` would silently keep the default. Members
+that exist but are not simulated (SMS, push, draggable templates) are refused as well.
 """
 
 from __future__ import annotations
@@ -444,7 +444,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def read_body(model: type[M], body: bytes) -> M:
-    """The validated body, or a 400 with a pointer to every member that is wrong."""
+    """Return the validated body, or raise a 400 with a pointer to every wrong member."""
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -461,14 +461,14 @@ def _problem(body: bytes, error: dict[str, Any]) -> Problem:
 
 
 def _pointer(parsed: Any, location: tuple[str | int, ...]) -> str:
-    """Where in the body; names of union members, which pydantic puts into a location, are left out."""
+    """Return the JSON pointer, without the names of union members that pydantic puts into a location."""
     steps: list[str] = []
     here = parsed
     for position, step in enumerate(location):
-        known = (isinstance(here, dict) and step in here) or (
+        exists = (isinstance(here, dict) and step in here) or (
             isinstance(here, list) and isinstance(step, int) and step < len(here)
         )
-        if known:
+        if exists:
             here = here[step]
         elif position < len(location) - 1:
             continue

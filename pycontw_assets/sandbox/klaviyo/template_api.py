@@ -15,44 +15,50 @@ class TemplateApi:
 
     def __init__(self, account: MailAccount) -> None:
         self._account = account
-        self._ground = account.ground
+        self._context = account.context
 
-    def get_templates(self, ask: Request) -> Reply:
-        delay = self._account.switches.template_delay if ask.query.filters_on("name") else 0
-        known = [
-            given
-            for given in self._account.templates.values()
-            if not given.is_copy and self._account.shows(given.created, delay) and ask.keeps(given)
+    def get_templates(self, request: Request) -> Reply:
+        delay = self._account.switches.template_delay if request.query.filters_on("name") else 0
+        templates = [
+            template
+            for template in self._account.templates.values()
+            if not template.is_copy and self._account.shows(template.created, delay) and request.keeps(template)
         ]
-        return ask.page_of(known, ask.views.template)
+        return request.page_of(templates, request.views.template)
 
-    def create_template(self, ask: Request) -> Reply:
-        wanted = ask.body(schema.Body[schema.TemplateCreate]).data.attributes
-        if sum(not given.is_copy for given in self._account.templates.values()) >= MOST_TEMPLATES:
+    def create_template(self, request: Request) -> Reply:
+        attributes = request.body(schema.Body[schema.TemplateCreate]).data.attributes
+        if sum(not template.is_copy for template in self._account.templates.values()) >= MOST_TEMPLATES:
             raise bad_body("The account has reached its limit of 1000 templates.", "/data")
-        made = self._account.add_template(wanted.name, wanted.editor_type, wanted.html, wanted.text, wanted.amp)
-        return ask.one(ask.views.template(made), 201)
+        template = self._account.add_template(
+            attributes.name,
+            editor_type=attributes.editor_type,
+            html=attributes.html,
+            text=attributes.text,
+            amp=attributes.amp,
+        )
+        return request.single(request.views.template(template), 201)
 
-    def get_template(self, ask: Request, identity: str) -> Reply:
-        return ask.one(ask.views.template(find_template(self._account, identity)))
+    def get_template(self, request: Request, identity: str) -> Reply:
+        return request.single(request.views.template(find_template(self._account, identity)))
 
-    def update_template(self, ask: Request, identity: str) -> Reply:
-        given = find_template(self._account, identity)
-        changes = ask.body(schema.Body[schema.TemplateUpdate], identity).data.attributes
+    def update_template(self, request: Request, identity: str) -> Reply:
+        template = find_template(self._account, identity)
+        changes = request.body(schema.Body[schema.TemplateUpdate], identity).data.attributes
         for name, value in changes.model_dump(exclude_unset=True, exclude_none=True).items():
-            setattr(given, name, value)
-        given.updated = self._ground.now()
-        return ask.one(ask.views.template(given))
+            setattr(template, name, value)
+        template.updated = self._context.now()
+        return request.single(request.views.template(template))
 
-    def delete_template(self, ask: Request, identity: str) -> Reply:
+    def delete_template(self, request: Request, identity: str) -> Reply:
         del self._account.templates[find_template(self._account, identity).id]
         return Reply(204)
 
 
 def find_template(account: MailAccount, identity: str) -> Template:
-    if (given := account.templates.get(identity)) is None:
+    if (template := account.templates.get(identity)) is None:
         raise not_found("template", identity)
-    return given
+    return template
 
 
 ROUTES: Routes = {

@@ -44,7 +44,7 @@ def iso(moment: datetime | None) -> str | None:
 
 
 class Views:
-    """Builds resources with links to where the caller reached us, trimmed to the fields asked for."""
+    """Build resources with links to the address that the caller used, limited to the requested fields."""
 
     def __init__(self, account: MailAccount, base_url: str, query: Query) -> None:
         self._account = account
@@ -57,110 +57,110 @@ class Views:
         links = {"self": f"{self._base}/api/{_PATHS[kind]}/{identity}/"}
         return {"type": kind, "id": identity, "attributes": kept, **more, "links": links}
 
-    def _relation(self, owner: str, identity: str, name: str, data: Any = None, *, path: str | None = None) -> Json:
+    def _relation(self, owner: str, identity: str, name: str, *, data: Any = None) -> Json:
         root = f"{self._base}/api/{_PATHS[owner]}/{identity}"
-        links = {"self": f"{root}/relationships/{name}/", "related": f"{root}/{path or name}/"}
+        links = {"self": f"{root}/relationships/{name}/", "related": f"{root}/{name}/"}
         return {"links": links} if data is None else {"data": data, "links": links}
 
-    def mail_list(self, given: MailList, *, profile_count: int | None = None) -> Json:
+    def mail_list(self, mail_list: MailList, *, profile_count: int | None = None) -> Json:
         attributes: Json = {
-            "name": given.name,
-            "created": iso(given.created),
-            "updated": iso(given.updated),
-            "opt_in_process": given.opt_in_process,
+            "name": mail_list.name,
+            "created": iso(mail_list.created),
+            "updated": iso(mail_list.updated),
+            "opt_in_process": mail_list.opt_in_process,
         }
         if profile_count is not None:
             attributes["profile_count"] = profile_count
-        relations = {"profiles": self._relation("list", given.id, "profiles")}
-        return self.resource("list", given.id, attributes, relationships=relations)
+        relations = {"profiles": self._relation("list", mail_list.id, "profiles")}
+        return self.resource("list", mail_list.id, attributes, relationships=relations)
 
-    def profile(self, given: Profile, *, joined_at: datetime | None = None) -> Json:
-        attributes: Json = {name: given.attributes.get(name) for name in _PROFILE_MEMBERS}
+    def profile(self, profile: Profile, *, joined_at: datetime | None = None) -> Json:
+        attributes: Json = {name: profile.attributes.get(name) for name in _PROFILE_MEMBERS}
         attributes |= {
-            "created": iso(given.created),
-            "updated": iso(given.updated),
+            "created": iso(profile.created),
+            "updated": iso(profile.updated),
             "last_event_date": None,
-            "location": given.attributes.get("location") or {},
-            "properties": given.properties,
+            "location": profile.attributes.get("location") or {},
+            "properties": profile.properties,
         }
         if joined_at is not None:
             attributes["joined_group_at"] = iso(joined_at)
         if "subscriptions" in self._query.additional:
-            attributes["subscriptions"] = _subscriptions(given)
-        return self.resource("profile", given.id, attributes)
+            attributes["subscriptions"] = _subscriptions(profile)
+        return self.resource("profile", profile.id, attributes)
 
-    def template(self, given: Template) -> Json:
+    def template(self, template: Template) -> Json:
         attributes = {
-            "name": given.name,
-            "editor_type": given.editor_type,
-            "html": given.html or "",
-            "text": given.text,
-            "amp": given.amp,
-            "created": iso(given.created),
-            "updated": iso(given.updated),
+            "name": template.name,
+            "editor_type": template.editor_type,
+            "html": template.html or "",
+            "text": template.text,
+            "amp": template.amp,
+            "created": iso(template.created),
+            "updated": iso(template.updated),
         }
-        return self.resource("template", given.id, attributes)
+        return self.resource("template", template.id, attributes)
 
-    def campaign(self, given: Campaign) -> Json:
-        status = self._account.status_of(given)
+    def campaign(self, campaign: Campaign) -> Json:
+        status = self._account.status_of(campaign)
         attributes = {
-            "name": given.name,
-            "status": self._account.switches.told_status.get(status, status),
+            "name": campaign.name,
+            "status": self._account.switches.renamed_statuses.get(status, status),
             "archived": False,
-            "audiences": {"included": given.included, "excluded": given.excluded},
-            "send_options": {"use_smart_sending": given.smart_sending},
-            "tracking_options": given.tracking,
-            "send_strategy": given.strategy,
-            "created_at": iso(given.created_at),
-            "scheduled_at": iso(given.accepted_at),
-            "updated_at": iso(given.updated_at),
-            "send_time": iso(given.send_time or given.starts_no_earlier),
+            "audiences": {"included": campaign.included, "excluded": campaign.excluded},
+            "send_options": {"use_smart_sending": campaign.smart_sending},
+            "tracking_options": campaign.tracking,
+            "send_strategy": campaign.strategy,
+            "created_at": iso(campaign.created_at),
+            "scheduled_at": iso(campaign.accepted_at),
+            "updated_at": iso(campaign.updated_at),
+            "send_time": iso(campaign.send_time or campaign.starts_no_earlier),
         }
-        message = [{"type": "campaign-message", "id": given.message_id}]
-        relations = {"campaign-messages": self._relation("campaign", given.id, "campaign-messages", message)}
-        return self.resource("campaign", given.id, attributes, relationships=relations)
+        message = [{"type": "campaign-message", "id": campaign.message_id}]
+        relations = {"campaign-messages": self._relation("campaign", campaign.id, "campaign-messages", data=message)}
+        return self.resource("campaign", campaign.id, attributes, relationships=relations)
 
-    def message(self, given: Campaign) -> Json:
+    def message(self, campaign: Campaign) -> Json:
         attributes = {
-            "definition": {"channel": "email", "label": given.label, "content": given.content},
-            "created_at": iso(given.created_at),
-            "updated_at": iso(given.updated_at),
+            "definition": {"channel": "email", "label": campaign.label, "content": campaign.content},
+            "created_at": iso(campaign.created_at),
+            "updated_at": iso(campaign.updated_at),
         }
-        return self._message(given, attributes)
+        return self._message(campaign, attributes)
 
-    def assigned_message(self, given: Campaign) -> Json:
-        """The reply to an assignment is flat, unlike everywhere else."""
+    def assigned_message(self, campaign: Campaign) -> Json:
+        """Return the flat message that only the reply to an assignment contains."""
         attributes = {
-            "label": given.label,
+            "label": campaign.label,
             "channel": "email",
-            "content": given.content,
-            "created_at": iso(given.created_at),
-            "updated_at": iso(given.updated_at),
+            "content": campaign.content,
+            "created_at": iso(campaign.created_at),
+            "updated_at": iso(campaign.updated_at),
         }
-        return self._message(given, attributes)
+        return self._message(campaign, attributes)
 
-    def _message(self, given: Campaign, attributes: Json) -> Json:
-        campaign = {"type": "campaign", "id": given.id}
-        relations = {"campaign": self._relation("campaign-message", given.message_id, "campaign", campaign)}
-        if given.template_id is not None:
-            template = {"type": "template", "id": given.template_id}
-            relations["template"] = self._relation("campaign-message", given.message_id, "template", template)
-        return self.resource("campaign-message", given.message_id, attributes, relationships=relations)
+    def _message(self, campaign: Campaign, attributes: Json) -> Json:
+        reference = {"type": "campaign", "id": campaign.id}
+        relations = {"campaign": self._relation("campaign-message", campaign.message_id, "campaign", data=reference)}
+        if campaign.template_id is not None:
+            reference = {"type": "template", "id": campaign.template_id}
+            relations["template"] = self._relation("campaign-message", campaign.message_id, "template", data=reference)
+        return self.resource("campaign-message", campaign.message_id, attributes, relationships=relations)
 
-    def import_job(self, given: ImportJob) -> Json:
-        status = "complete" if given.completed_at else "processing" if given.started_at else "queued"
-        failed = len(given.errors)
+    def import_job(self, job: ImportJob) -> Json:
+        status = "complete" if job.completed_at else "processing" if job.started_at else "queued"
+        failed = len(job.errors)
         attributes = {
             "status": status,
-            "created_at": iso(given.created_at),
-            "total_count": given.total,
-            "completed_count": given.total - failed if given.completed_at else 0,
+            "created_at": iso(job.created_at),
+            "total_count": job.total,
+            "completed_count": job.total - failed if job.completed_at else 0,
             "failed_count": failed,
-            "completed_at": iso(given.completed_at),
-            "expires_at": iso(given.created_at + timedelta(days=7)),
-            "started_at": iso(given.started_at),
+            "completed_at": iso(job.completed_at),
+            "expires_at": iso(job.created_at + timedelta(days=7)),
+            "started_at": iso(job.started_at),
         }
-        return self.resource("profile-bulk-import-job", given.id, attributes)
+        return self.resource("profile-bulk-import-job", job.id, attributes)
 
     def import_error(self, job: ImportJob, position: int) -> Json:
         attributes = {
@@ -172,18 +172,18 @@ class Views:
         }
         return self.resource("import-error", f"{job.id}-{position}", attributes)
 
-    def event(self, given: Event) -> Json:
+    def event(self, event: Event) -> Json:
         attributes = {
-            "timestamp": int(given.at.timestamp()),
-            "event_properties": given.properties,
-            "datetime": iso(given.at),
-            "uuid": given.id,
+            "timestamp": int(event.at.timestamp()),
+            "event_properties": event.properties,
+            "datetime": iso(event.at),
+            "uuid": event.id,
         }
         relations = {
-            "profile": self._relation("event", given.id, "profile", {"type": "profile", "id": given.profile_id}),
-            "metric": self._relation("event", given.id, "metric", {"type": "metric", "id": given.metric_id}),
+            "profile": self._relation("event", event.id, "profile", data={"type": "profile", "id": event.profile_id}),
+            "metric": self._relation("event", event.id, "metric", data={"type": "metric", "id": event.metric_id}),
         }
-        return self.resource("event", given.id, attributes, relationships=relations)
+        return self.resource("event", event.id, attributes, relationships=relations)
 
 
 def _subscriptions(profile: Profile) -> Json:

@@ -1,1 +1,1 @@
-"""The box office: one page over the simulated services, and the calls behind its buttons."""
+"""The box office: a page over the simulated services, its view of the world, and its control API."""

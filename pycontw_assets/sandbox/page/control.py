@@ -1,6 +1,6 @@
-"""The control API behind the page: look at the world, and do what an organiser, a buyer or bad luck would do.
+"""The control API behind the page: read the world, and act as an organiser, a buyer or bad luck.
 
-Bodies are JSON objects whose members are the arguments of the Python method of the same name.
+A body is a JSON object. Its members are the arguments of the Python method with the same name.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from pycontw_assets.sandbox.faults import Fault, Kind
+from pycontw_assets.sandbox.faults import Fault, Kind, Preset
+from pycontw_assets.sandbox.kktix.people import AddressKind
 from pycontw_assets.sandbox.klaviyo.account import Mail
 from pycontw_assets.sandbox.page import view
 from pycontw_assets.sandbox.page.guard import MAIL_POLICY
-from pycontw_assets.sandbox.people import AddressKind
-from pycontw_assets.sandbox.weather import Weather, set_weather
 from pycontw_assets.sandbox.world import World
 
 Reseed = Callable[[World], object]
@@ -57,22 +56,22 @@ class Control:
             "unsubscribe": _checked(self._world.klaviyo.unsubscribe),
             "add_fault": _checked(self._add_fault),
             "clear_faults": _checked(self._world.faults.clear),
-            "set_weather": _checked(self._set_weather),
+            "set_faults": _checked(self._set_faults),
             "set_switch": _checked(self._set_switch),
             "reset": _checked(self._reset),
         }
         posts = [Route(f"/{name}", self._endpoint(act), methods=["POST"]) for name, act in actions.items()]
-        looks = [
+        reads = [
             Route("/state", self._state, methods=["GET"]),
-            Route("/desk", self._desk, methods=["GET"]),
+            Route("/view", self._page_view, methods=["GET"]),
             Route("/mails/{number:int}", self._mail, methods=["GET"]),
             Route("/mails/{number:int}/html", self._mail_html, methods=["GET"]),
         ]
-        return [*looks, *posts]
+        return [*reads, *posts]
 
     def _endpoint(self, act: Callable[..., object]) -> Callable[[Request], Any]:
         async def answer(request: Request) -> Response:
-            # Requiring JSON makes a browser ask first before another site's page could press these buttons.
+            # Requiring JSON makes a browser ask first before another site's page could use these actions.
             if request.headers.get("content-type", "").partition(";")[0] != "application/json":
                 return JSONResponse({"error": "send application/json"}, 415)
             try:
@@ -94,6 +93,7 @@ class Control:
         self,
         event_id: int,
         n: int = 1,
+        *,
         address: str | None = None,
         kind: AddressKind = "plain",
         paid: bool = True,
@@ -105,28 +105,30 @@ class Control:
         self,
         event_id: int,
         buyers: Annotated[int, Field(ge=1, le=1000)],
+        *,
         paid: bool = True,
         kind: AddressKind = "plain",
     ) -> int:
-        """One seat each; how many."""
-        with self._world.ground.lock:  # nobody looks in between
+        """Sell one seat to each buyer, and return how many were sold."""
+        with self._world.context.lock:  # no read sees a part of the sale
             for _ in range(buyers):
                 self._world.sell(event_id, kind=kind, paid=paid)
         return buyers
 
     def _transfer(self, attendee_id: int, address: str | None = None) -> str:
-        """Without an address: to somebody invented."""
-        heir = address if address is not None else self._world.kktix.people.next().address
-        self._world.transfer(attendee_id, heir)
-        return heir
+        """Transfer a ticket and return the new address; without an address, transfer it to an invented person."""
+        new_address = address if address is not None else self._world.kktix.people.next().address
+        self._world.transfer(attendee_id, new_address)
+        return new_address
 
-    def _set_weather(self, service: Literal["kktix", "gather", "klaviyo"], weather: Weather) -> None:
-        set_weather(self._world.faults, service, weather)
+    def _set_faults(self, service: Literal["kktix", "gather", "klaviyo"], preset: Preset) -> None:
+        self._world.faults.set_preset(service, preset)
 
     def _add_fault(
         self,
         service: str,
         kind: Kind,
+        *,
         method: str | None = None,
         path: str = "",
         times: int | None = 1,
@@ -151,8 +153,8 @@ class Control:
         switches = self._switches()[service]
         if name not in type(switches).__annotations__:
             raise ValueError(f"{service} has no switch {name}")
-        checked = TypeAdapter(type(switches)).validate_python({**asdict(switches), name: value})
-        setattr(switches, name, getattr(checked, name))
+        validated = TypeAdapter(type(switches)).validate_python({**asdict(switches), name: value})
+        setattr(switches, name, getattr(validated, name))
 
     def _reset(self) -> None:
         self._world.reset()
@@ -163,23 +165,20 @@ class Control:
         world = self._world
         return {"kktix": world.kktix.switches, "gather": world.gather.switches, "klaviyo": world.klaviyo.switches}
 
-    # -- looking --------------------------------------------------------------------------------------
+    # -- reading --------------------------------------------------------------------------------------
 
-    async def _desk(self, request: Request) -> Response:
-        """What the page draws, every second; it stays small however much was sold."""
-        wish = view.Wish(request.query_params.get("text", ""), request.query_params.get("phase", ""))
+    async def _page_view(self, request: Request) -> Response:
+        """Answer what the page draws every second; the answer stays small after large sales."""
+        ticket_filter = view.TicketFilter(request.query_params.get("text", ""), request.query_params.get("phase", ""))
         refusals = await run_in_threadpool(self._ask_pipeline)
-        return JSONResponse(view.look(self._world, wish, refusals))
+        return JSONResponse(view.page_view(self._world, ticket_filter, refusals))
 
     async def _mail(self, request: Request) -> Response:
-        return (
-            JSONResponse({**asdict(mail), "at": mail.at.isoformat()})
-            if (mail := self._find_mail(request))
-            else _no_mail()
-        )
+        mail = self._find_mail(request)
+        return JSONResponse({**asdict(mail), "at": mail.at.isoformat()}) if mail else _no_mail()
 
     async def _mail_html(self, request: Request) -> Response:
-        """As its reader sees it: a document of its own, which may do nothing."""
+        """Answer the mail as its recipient sees it: a separate document without any rights."""
         mail = self._find_mail(request)
         return HTMLResponse(mail.html, headers={"content-security-policy": MAIL_POLICY}) if mail else _no_mail()
 
@@ -189,10 +188,10 @@ class Control:
 
     async def _state(self, request: Request) -> Response:
         world = self._world
-        with world.ground.lock:
+        with world.context.lock:
             world.klaviyo.settle()
             state = {
-                "now": world.ground.now().isoformat(),
+                "now": world.context.now().isoformat(),
                 "events": [_event(world, event_id) for event_id in world.kktix.events],
                 "attendees": [_attendee(world, attendee_id) for attendee_id in world.kktix.tickets],
                 "guests": [
@@ -200,16 +199,16 @@ class Control:
                     for address, entry in world.gather.guests.items()
                 ],
                 "lists": [
-                    {"id": known.id, "name": known.name, "members": len(known.current())}
-                    for known in world.klaviyo.lists.values()
+                    {"id": mail_list.id, "name": mail_list.name, "members": len(mail_list.current())}
+                    for mail_list in world.klaviyo.lists.values()
                 ],
                 "campaigns": [
-                    {"id": known.id, "name": known.name, "status": world.klaviyo.status_of(known)}
-                    for known in world.klaviyo.campaigns.values()
+                    {"id": campaign.id, "name": campaign.name, "status": world.klaviyo.status_of(campaign)}
+                    for campaign in world.klaviyo.campaigns.values()
                 ],
                 "outbox": [{**asdict(mail), "at": mail.at.isoformat()} for mail in world.outbox],
-                "faults": [_fault(fault) for fault in world.faults.standing()],
-                "switches": {service: _plain(asdict(given)) for service, given in self._switches().items()},
+                "faults": [_fault(fault) for fault in world.faults.active()],
+                "switches": {service: _plain(asdict(switches)) for service, switches in self._switches().items()},
                 "calls": {name: world.calls.count(name) for name in ("kktix", "gather", "klaviyo")},
             }
         return JSONResponse(state)
@@ -247,8 +246,8 @@ def _attendee(world: World, attendee_id: int) -> dict[str, Any]:
 
 
 def _fault(fault: Fault) -> dict[str, Any]:
-    shown = ("service", "kind", "method", "path", "times", "skip", "acts", "status", "retry_after", "seconds")
-    return {name: getattr(fault, name) for name in shown}
+    names = ("service", "kind", "method", "path", "times", "skip", "acts", "status", "retry_after", "seconds")
+    return {name: getattr(fault, name) for name in names}
 
 
 def _plain(switches: Mapping[str, Any]) -> dict[str, Any]:

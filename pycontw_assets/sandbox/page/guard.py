@@ -1,7 +1,7 @@
-"""Who may use the page and its control API: this machine's own browser, on this very page.
+"""Access to the page and its control API: only a browser of this machine, only from this page.
 
-Any site open in the same browser can send requests to a loopback port, and a name that suddenly resolves to
-127.0.0.1 makes it "the same origin"; neither may press buttons or read the book.
+Any site open in the same browser can send requests to a loopback port. A domain name that suddenly resolves to
+127.0.0.1 even makes that site "the same origin". Neither may use the control API or read the tickets.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?")
+_LOOPBACK_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?")
 _READING = frozenset({"GET", "HEAD"})
-_OWN_SITE = frozenset({"same-origin", "none"})
+_SAME_SITE = frozenset({"same-origin", "none"})
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; frame-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -35,7 +35,7 @@ _HEADERS = {
 
 
 class Guard:
-    """Around an application: refuses strangers, and tells the browser what a page of ours may load."""
+    """Middleware that refuses requests of other sites and sends the browser the policy of the page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -43,9 +43,9 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = MutableHeaders(scope=message)
+                headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    given.setdefault(name, value)
+                    headers.setdefault(name, value)
             await send(message)
 
         if (refusal := refuse(scope["method"], Headers(scope=scope))) is not None:
@@ -55,13 +55,13 @@ class Guard:
 
 
 def refuse(method: str, headers: Headers) -> str | None:
-    """Why a request is none of ours; ``None``: it is."""
+    """Return why a request is refused; ``None`` when it is allowed."""
     host = headers.get("host", "")
-    if not _OWN_HOST.fullmatch(host):
+    if not _LOOPBACK_HOST.fullmatch(host):
         return "ask for 127.0.0.1 or localhost"
     if method in _READING:
         return None
-    is_foreign = headers.get("origin", f"http://{host}") != f"http://{host}"
-    if is_foreign or headers.get("sec-fetch-site", "none") not in _OWN_SITE:
+    is_cross_origin = headers.get("origin", f"http://{host}") != f"http://{host}"
+    if is_cross_origin or headers.get("sec-fetch-site", "none") not in _SAME_SITE:
         return "only the sandbox's own page may do this"
     return None

@@ -1,41 +1,41 @@
-// Small parts of the page, and lists that change only where the world did: focus and scrolling survive.
+// Small parts of the page, and lists that redraw only changed rows: focus and scroll position survive.
 
 export function make(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
+  const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name === "onclick") made.addEventListener("click", value);
-    else if (value !== false && value != null) made.setAttribute(name, value === true ? "" : value);
+    if (name === "onclick") element.addEventListener("click", value);
+    else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.flat().filter((child) => child != null && child !== ""));
-  return made;
+  element.append(...children.flat().filter((child) => child != null && child !== ""));
+  return element;
 }
 
-// An address that breaks, if it must, before its @.
+// An address; a line may break before its @.
 export function address(text) {
   const [local, ...domain] = text.split(/(?=@)/);
   return make("span", {class: "address"}, local, domain.length ? make("wbr") : null, domain);
 }
 
-// A button that says to a screen reader what it is about.
-export function button(text, about, onclick, kind = "quiet") {
-  return make("button", {type: "button", class: kind, "data-name": text, "aria-label": about ? `${text}: ${about}` : null, onclick}, text);
+// A button; a screen reader also reads the subject.
+export function button(text, subject, onclick, kind = "quiet") {
+  return make("button", {type: "button", class: kind, "data-name": text, "aria-label": subject ? `${text}: ${subject}` : null, onclick}, text);
 }
 
 export function list(element, rows, draw) {
   const old = new Map([...element.children].map((child) => [child.dataset.key, child]));
   const focus = whereFocusIs(element);
-  const wanted = rows.map((row) => {
+  const children = rows.map((row) => {
     const key = String(row.key ?? row.id), mark = JSON.stringify(row), before = old.get(key);
     if (before?.dataset.mark === mark) return before;
-    const made = draw(row);
-    made.dataset.key = key;
-    made.dataset.mark = mark;
-    return made;
+    const child = draw(row);
+    child.dataset.key = key;
+    child.dataset.mark = mark;
+    return child;
   });
-  wanted.forEach((child, position) => {
+  children.forEach((child, position) => {
     if (element.children[position] !== child) element.insertBefore(child, element.children[position] ?? null);
   });
-  while (element.children.length > wanted.length) element.lastElementChild.remove();
+  while (element.children.length > children.length) element.lastElementChild.remove();
   if (focus && !element.contains(document.activeElement)) restore(element, focus);
 }
 
@@ -45,13 +45,13 @@ function whereFocusIs(element) {
   return position < 0 ? null : {position, key: rows[position].dataset.key, name: focused.dataset.name};
 }
 
-// The same button of the same row; the row when that button is gone; what took its place when the row is gone.
+// Focus the same button of the same row. When the button is gone, focus its row; when the row is gone, its successor.
 function restore(element, {position, key, name}) {
   const rows = [...element.children], same = rows.find((row) => row.dataset.key === key);
   const row = same ?? rows[Math.min(position, rows.length - 1)] ?? element.closest("section").querySelector("h2");
-  const again = same && [...row.querySelectorAll("button")].find((one) => one.dataset.name === name);
-  if (!again) row.tabIndex = -1;
-  (again || row).focus();
+  const button = same && [...row.querySelectorAll("button")].find((button) => button.dataset.name === name);
+  if (!button) row.tabIndex = -1;
+  (button || row).focus();
 }
 
 export function set(id, text) {
@@ -61,11 +61,11 @@ export function set(id, text) {
 
 export const count = (number) => number.toLocaleString("en");
 
-export function plural(number, one, many = `${one}s`) {
-  return `${count(number)} ${number === 1 ? one : many}`;
+export function plural(number, noun, nouns = `${noun}s`) {
+  return `${count(number)} ${number === 1 ? noun : nouns}`;
 }
 
-export function lasting(seconds) {
+export function duration(seconds) {
   if (seconds < 10) return `${Math.max(seconds, 0).toFixed(1)} s`;
   if (seconds < 120) return `${Math.round(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;

@@ -1,7 +1,7 @@
-// One mail, as HTML in a frame that may do nothing, and as text.
+// One mail, as HTML in a frame without rights, and as text.
 
 import {make, set} from "./draw.js";
-import {look} from "./talk.js";
+import {read} from "./talk.js";
 
 const CHINESE = /[\u3400-\u9fff]/g;
 const letter = document.getElementById("letter");
@@ -9,7 +9,7 @@ const frame = document.getElementById("letter-html");
 const words = document.getElementById("letter-text");
 let open = null;
 
-// The number of the open mail. The first one opens by itself; a sandbox that started again closes it.
+// The number of the open mail. The first mail opens automatically; a reset of the sandbox closes it.
 export function openLetter(mails) {
   if (!mails.some((mail) => mail.id === open)) {
     if (mails.length) openMail(mails[0].id);
@@ -20,7 +20,7 @@ export function openLetter(mails) {
 
 export async function openMail(id) {
   open = id;
-  const mail = await look(`mails/${id}`);
+  const mail = await read(`mails/${id}`);
   if (open !== id) return;
   letter.hidden = false;
   set("letter-subject", mail.subject);
@@ -38,7 +38,7 @@ function languageOf(text) {
   return (text.match(CHINESE)?.length ?? 0) * 5 > text.length ? "zh-Hant-TW" : "en";
 }
 
-// No link of the mail leads out of the frame, but those within it work.
+// Links that lead out of the mail do nothing; links within it work.
 frame.addEventListener("load", () => {
   const page = frame.contentDocument;
   frame.style.height = `${Math.min(Math.max(page.documentElement.scrollHeight, 200), 720)}px`;
@@ -59,7 +59,7 @@ for (const button of letter.querySelectorAll("[data-lang]")) {
   button.addEventListener("click", () => {
     const place = words.hidden ? frame.contentDocument.body : words;
     const parts = [...place.querySelectorAll(`:is(div, pre)[lang|="${button.dataset.lang}"]`)];
-    const part = parts.sort((one, other) => other.textContent.length - one.textContent.length)[0];
+    const part = parts.sort((left, right) => right.textContent.length - left.textContent.length)[0];
     if (!part) return;
     const scroller = words.hidden ? frame.contentWindow : words;
     const top = words.hidden ? part.getBoundingClientRect().top + scroller.scrollY : part.offsetTop - words.offsetTop;

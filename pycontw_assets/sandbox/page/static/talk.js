@@ -1,4 +1,4 @@
-// The control API, and what the page says to its visitor.
+// Calls to the control API, and messages to the visitor.
 
 const status = document.getElementById("status");
 let fade;
@@ -11,16 +11,16 @@ export function say(text, isBad = false) {
   fade = setTimeout(() => status.classList.remove("shown"), 6000);
 }
 
-export async function look(path) {
+export async function read(path) {
   const reply = await fetch(`control/${path}`);
   if (!reply.ok) throw new Error(`the sandbox answers ${reply.status}`);
   return reply.json();
 }
 
-// One order at a time, in the order they were given.
+// Actions run one at a time, first come, first served.
 let queue = Promise.resolve();
 
-export function order(action, body, done) {
+export function act(action, body, done) {
   queue = queue.then(() => send(action, body, done)).catch(() => say("The sandbox does not answer.", true));
   return queue;
 }
@@ -35,19 +35,19 @@ async function send(action, body, done) {
   document.dispatchEvent(new Event("changed"));
 }
 
-// A question with one answer: resolves to the text, or to null when the visitor leaves it.
+// Ask one question: resolves to the text, or to null when the visitor cancels.
 const dialog = document.getElementById("ask");
 const value = document.getElementById("ask-value");
 dialog.querySelector("[value=no]").addEventListener("click", () => dialog.close("no"));
 
-export function ask({title, hint = "", label = "", given = "", yes}) {
+export function ask({title, hint = "", label = "", text = "", yes}) {
   document.getElementById("ask-title").textContent = title;
   document.getElementById("ask-hint").textContent = hint;
   document.getElementById("ask-label").textContent = label;
   document.getElementById("ask-field").hidden = !label;
   document.getElementById("ask-yes").textContent = yes;
   value.required = Boolean(label);
-  value.value = given;
+  value.value = text;
   dialog.returnValue = "no";
   dialog.showModal();
   if (label) value.select();

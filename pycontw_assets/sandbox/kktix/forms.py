@@ -1,7 +1,7 @@
 """Registration forms as organisers write them: bilingual, different per family, with all the known oddities.
 
-A form is a list of ``[label, answer]`` pairs: labels may repeat or be paragraphs, answers may be numbers, lists,
-booleans or null, labels are cut at 200 characters, KKTIX appends the contact block in one of two languages.
+A form is a list of ``[label, answer]`` pairs. Labels may repeat, may be whole paragraphs and are cut at 200
+characters. Answers may be numbers, lists, booleans or null. KKTIX appends the contact block in one of two languages.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import Any, Literal
 
-from pycontw_assets.sandbox.people import Person
+from pycontw_assets.sandbox.kktix.people import Person
 
 Locale = Literal["zh", "en"]
 LONGEST_LABEL = 200
@@ -77,7 +77,7 @@ def _individual(person: Person, chance: random.Random) -> list[list[Any]]:
 
 
 def _reserved(person: Person, chance: random.Random) -> list[list[Any]]:
-    """Asks for an address of its own besides the contact block: not the one to invite."""
+    """Return a form with a second address question, which must not be used for the invitation."""
     return [
         *_common(person, chance),
         ["Email", "badge-desk@example.net"],
@@ -90,8 +90,8 @@ def _reserved(person: Person, chance: random.Random) -> list[list[Any]]:
 _FORMS = {"corporate": _corporate, "individual": _individual, "reserved": _reserved}
 
 
-def fill_in(family: str | None, person: Person, chance: random.Random, locale: Locale = "zh") -> list[list[Any]]:
-    """The answered form, in form order, contact block and tag field last."""
+def fill_in(family: str | None, person: Person, chance: random.Random, *, locale: Locale = "zh") -> list[list[Any]]:
+    """Return the answered form, in form order, with the contact block and the tag field last."""
     questions = _FORMS.get(family or "individual", _individual)(person, chance)
     name, address, phone = CONTACT_LABELS[locale]
     contact = [[name, person.name], [address, person.address], [phone, person.phone], ["標籤", ""]]
@@ -99,7 +99,7 @@ def fill_in(family: str | None, person: Person, chance: random.Random, locale: L
 
 
 def change_address(answers: list[list[Any]], address: str) -> None:
-    """Correct the contact address in place; other questions about addresses stay."""
+    """Replace the contact address in place; other questions about addresses keep their answers."""
     for pair in answers:
         if pair[0] in ADDRESS_LABELS:
             pair[1] = address

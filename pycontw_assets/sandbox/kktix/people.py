@@ -1,6 +1,6 @@
-"""Invented buyers: reproducible from a seed, recognisably false, with every kind of address that turns up.
+"""Invented buyers: reproducible from a seed, recognisably false, with every kind of address that real sales show.
 
-Addresses are of example.org, example.com and example.net only; phones are 0900-000-xxx.
+All addresses end in example.org, example.com or example.net; all phones are 0900-000-xxx.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def _wide(character: str) -> str:
     return chr(ord(character) + 0xFEE0) if "!" <= character <= "~" else character
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Person:
-    """A buyer who does not exist."""
+    """An invented buyer."""
 
     name: str
     nickname: str
@@ -54,7 +54,7 @@ class Person:
 
 
 class People:
-    """An endless supply of different persons."""
+    """An endless supply of different people."""
 
     def __init__(self, chance: random.Random) -> None:
         self._random = chance

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pycontw_assets.alerts.problems import Message, Problems, alarms_of, message
+from pycontw_assets.alerts.problems import Message, alerts_of, by_cause, message, sent_with
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.problems import open_problems, record_failure, record_findings, record_sent, sent_alerts
 
 NOW = datetime(2031, 6, 1, 10, tzinfo=timezone.utc)
 A, B = "2031-individual-90001", "2031-corporate-90002"
@@ -19,18 +20,22 @@ class Watch:
 
     def __init__(self, home: Path) -> None:
         self.now = NOW
-        self.memory = Problems(Ledger(f"sqlite:///{home}/ledger.sqlite", clock=lambda: self.now))
+        self.ledger = Ledger(f"sqlite:///{home}/ledger.sqlite", clock=lambda: self.now)
 
     def fail(self, key: str, subject: str = "gather_guestlist") -> None:
-        self.memory.failed(key, subject, "Gather", "Gather: read guest list: 503")
+        record_failure(self.ledger, key, subject, cause="Gather", text="Gather: read guest list: 503")
+
+    def finish(self, key: str, subject: str, *findings: str) -> None:
+        record_findings(self.ledger, key, subject, by_cause(subject, findings))
 
     def news(self, *keys: str) -> Message | None:
-        return message(alarms_of(self.memory.standing(), keys or (A, B)), self.memory.told(), self.now)
+        alerts = alerts_of(open_problems(self.ledger), keys or (A, B))
+        return message(alerts, sent_alerts(self.ledger), self.now)
 
     def tell(self) -> Message | None:
         news = self.news()
         if news:
-            self.memory.remember(news)
+            record_sent(self.ledger, sent_with(news, self.now), news.over)
         return news
 
     def later(self, **period: float) -> None:
@@ -87,7 +92,7 @@ def test_the_end_of_a_trouble_is_told_with_how_long_it_lasted(watch: Watch) -> N
     watch.fail(A)
     watch.tell()
     watch.later(minutes=15)
-    watch.memory.finished(A, "gather_guestlist")
+    watch.finish(A, "gather_guestlist")
     news = watch.tell()
     assert news
     assert (news.title, "it lasted 15 min" in news.body) == ("over: Gather fails, 1 event waiting", True)
@@ -95,30 +100,30 @@ def test_the_end_of_a_trouble_is_told_with_how_long_it_lasted(watch: Watch) -> N
 
 
 def test_a_finding_is_told_at_once_and_once_whatever_its_numbers_become(watch: Watch) -> None:
-    watch.memory.finished(A, "raw_kktix_orders", ["attendee 700101: malformed (tried 1 times)"])
+    watch.finish(A, "raw_kktix_orders", "attendee 700101: malformed (tried 1 times)")
     news = watch.tell()
     assert news
     assert news.title == f"{A}: attendee 700101: malformed (tried 1 times)"
     watch.later(days=3)
-    watch.memory.finished(A, "raw_kktix_orders", ["attendee 700101: malformed (tried 9 times)"])
+    watch.finish(A, "raw_kktix_orders", "attendee 700101: malformed (tried 9 times)")
     assert watch.tell() is None
 
 
 def test_findings_of_different_kinds_are_causes_of_their_own(watch: Watch) -> None:
-    watch.memory.finished(A, "gather_guestlist", ["9 revocations wait for consent"])
+    watch.finish(A, "gather_guestlist", "9 revocations wait for consent")
     watch.tell()
-    watch.memory.finished(A, "gather_guestlist", ["9 revocations wait for consent", "1 guest was not confirmed"])
+    watch.finish(A, "gather_guestlist", "9 revocations wait for consent", "1 guest was not confirmed")
     news = watch.tell()
     assert news
     assert (len(news.raised), news.title) == (1, f"{A}: 1 guest was not confirmed")
 
 
 def test_a_failure_keeps_what_was_found_before_it_and_success_clears_both(watch: Watch) -> None:
-    watch.memory.finished(A, "gather_guestlist", ["9 revocations wait for consent"])
+    watch.finish(A, "gather_guestlist", "9 revocations wait for consent")
     watch.fail(A)
-    assert {trouble.is_failure for trouble in watch.memory.standing()} == {True, False}
-    watch.memory.finished(A, "gather_guestlist")
-    assert watch.memory.standing() == []
+    assert {problem.is_failure for problem in open_problems(watch.ledger)} == {True, False}
+    watch.finish(A, "gather_guestlist")
+    assert open_problems(watch.ledger) == []
 
 
 def test_an_event_that_nobody_polls_any_more_raises_no_alarm(watch: Watch) -> None:
@@ -128,7 +133,7 @@ def test_an_event_that_nobody_polls_any_more_raises_no_alarm(watch: Watch) -> No
 
 
 def test_a_long_list_is_cut_and_says_how_much_is_left_out(watch: Watch) -> None:
-    watch.memory.finished(A, "raw_kktix_orders", [f"attendee {number}: malformed" for number in range(700101, 700121)])
+    watch.finish(A, "raw_kktix_orders", *[f"attendee {number}: malformed" for number in range(700101, 700121)])
     news = watch.tell()
     assert news
     assert "- and 15 more" in news.body

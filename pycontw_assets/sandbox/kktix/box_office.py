@@ -1,31 +1,32 @@
 """The box office: events, attendance books and tickets, and the hosting API that shows them.
 
-Sales, payments and cancellations are made here by tests, the demo and the page; the API only reads.
+Tests, the demo and the page sell, pay and cancel here; the API only reads.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-from pycontw_assets.sandbox import forms, keys
-from pycontw_assets.sandbox.context import Ground, locked
-from pycontw_assets.sandbox.people import AddressKind, People, Person
+from pycontw_assets.sandbox import keys
+from pycontw_assets.sandbox.context import SimulationContext, locked
+from pycontw_assets.sandbox.kktix import forms
+from pycontw_assets.sandbox.kktix.people import AddressKind, People, Person
 from pycontw_assets.sandbox.wire import Call, Reply, Router, json_reply
 
 PREFIX = "/api/v2/hosting_events"
-MISSING: Any = object()  # as an override: the member is left out of the payload
+MISSING: Any = object()  # as an override, it leaves the member out of the payload
 _FAMILIES = ("corporate", "individual", "reserved")
 _TICKET_NAMES = {"corporate": "Corporate 企業票", "individual": "Regular 一般票", "reserved": "Reserved 保留票"}
 
 
-@dataclass
+@dataclass(kw_only=True)
 class HostedEvent:
-    """``edition`` and ``family`` are the truth, whatever the organiser renames the event to."""
+    """One event. ``edition`` and ``family`` stay true after the organiser renames the event."""
 
     event_id: int
     name: str
@@ -37,9 +38,9 @@ class HostedEvent:
     sold: int = 0
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Ticket:
-    """One attendee. ``books`` are the attendance books that list it; a cancelled ticket is in none."""
+    """One attendee. ``books`` are the attendance books that list the ticket; a cancelled ticket is in none."""
 
     attendee_id: int
     event_id: int
@@ -65,9 +66,9 @@ class Ticket:
         return bool(self.books) and self.is_paid and self.state == "activated"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TicketFact:
-    """What became true of a ticket at a moment; the oracle replays these."""
+    """The state of a ticket from a moment on. The oracle replays these facts."""
 
     at: datetime
     attendee_id: int
@@ -78,13 +79,13 @@ class TicketFact:
 
 @dataclass
 class KktixSwitches:
-    """What nobody knows about the real service, or what can go wrong with its answers."""
+    """Unknown behaviour of the real service, and faults in its answers."""
 
     payment_moves_updated_at: bool = True
     vanished_attendee: Literal["404", "410", "payload"] = "404"
     hidden_events: set[int] = field(default_factory=set)
-    shown_per_book: dict[int, int] = field(default_factory=dict)  # event id -> only so many ids; 0: an empty book
-    names_next_page: bool = False  # listing and books carry a link to a page that nobody asks for
+    shown_per_book: dict[int, int] = field(default_factory=dict)  # event id -> most ids shown; 0: an empty book
+    names_next_page: bool = False  # listing and books link to a next page
     repeats_rows: bool = False  # listing, books and lists of books hold every row twice
     ids_as_text: bool = False
 
@@ -92,8 +93,8 @@ class KktixSwitches:
 class BoxOffice:
     """State and API of the simulated KKTIX."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
+    def __init__(self, context: SimulationContext) -> None:
+        self.context = context
         self.reset()
 
     def reset(self) -> None:
@@ -101,11 +102,11 @@ class BoxOffice:
         self.events: dict[int, HostedEvent] = {}
         self.tickets: dict[int, Ticket] = {}
         self.history: list[TicketFact] = []
-        self.people = People(self.ground.random)
+        self.people = People(self.context.random)
         self._next_event, self._next_book = 90001, 41001
         self._next_attendee, self._next_order = 700101, 800200301
 
-    # -- what the organiser and the buyers do ---------------------------------------------------------
+    # -- actions of the organiser and the buyers ------------------------------------------------------
 
     @locked
     def add_event(
@@ -118,20 +119,20 @@ class BoxOffice:
         family: str | None = None,
         locale: forms.Locale = "zh",
     ) -> int:
-        """Edition and family are read from the name unless given."""
+        """Add an event and return its id. Without ``edition`` and ``family``, read both from the name."""
         event_id = event_id if event_id is not None else self._next_event
         if event_id in self.events:
             raise ValueError(f"event {event_id} exists already")
         self._next_event = max(self._next_event, event_id) + 1
-        guessed_edition, guessed_family = _read_name(name)
+        edition_in_name, family_in_name = _read_name(name)
         numbers = range(self._next_book, self._next_book + books)
         self._next_book += books
         self.events[event_id] = HostedEvent(
             event_id=event_id,
             name=name,
             books={number: f"Day {day}" for day, number in enumerate(numbers, start=1)},
-            edition=edition or guessed_edition,
-            family=family or guessed_family,
+            edition=edition or edition_in_name,
+            family=family or family_in_name,
             locale=locale,
         )
         return event_id
@@ -142,8 +143,8 @@ class BoxOffice:
 
     @locked
     def end_event(self, event_id: int) -> None:
-        """Its end time has passed: ``only_not_ended_event`` hides it from now on."""
-        self.events[event_id].ended_at = self.ground.now()
+        """End the event now: ``only_not_ended_event`` hides it from this moment on."""
+        self.events[event_id].ended_at = self.context.now()
 
     @locked
     def sell(
@@ -158,20 +159,22 @@ class BoxOffice:
         price: float = 2500,
         books: Iterable[int] | None = None,
     ) -> list[int]:
-        """One order of ``n`` seats by one buyer. ``books`` are positions (0 is the first); default: all of them."""
+        """Sell one order of ``n`` seats to one buyer. ``books`` are positions, 0 is the first; default: all books."""
         event = self.events[event_id]
         buyer = person or self.people.next(kind)
         if address is not None:
-            buyer = Person(buyer.name, buyer.nickname, address, buyer.phone, buyer.company)
+            buyer = replace(buyer, address=address)
         numbers = list(event.books)
         listed = set(numbers) if books is None else {numbers[position] for position in books}
         order_no, self._next_order = self._next_order, self._next_order + 1
-        return [self._issue(event, buyer, order_no, paid, price, set(listed)) for _ in range(n)]
+        return [
+            self._issue(event, buyer, order_no=order_no, paid=paid, price=price, books=set(listed)) for _ in range(n)
+        ]
 
     def _issue(
-        self, event: HostedEvent, buyer: Person, order_no: int, paid: bool, price: float, books: set[int]
+        self, event: HostedEvent, buyer: Person, *, order_no: int, paid: bool, price: float, books: set[int]
     ) -> int:
-        chance = self.ground.random
+        chance = self.context.random
         event.sold += chance.choice((1, 1, 1, 2))  # registration numbers have gaps
         ticket = Ticket(
             attendee_id=self._next_attendee,
@@ -179,33 +182,33 @@ class BoxOffice:
             order_no=order_no,
             reg_no=event.sold,
             person=buyer,
-            answers=forms.fill_in(event.family, buyer, chance, event.locale),
+            answers=forms.fill_in(event.family, buyer, chance, locale=event.locale),
             books=books,
             is_paid=paid,
             price=price,
-            updated_at=self.ground.now(),
+            updated_at=self.context.now(),
             checkin_code=f"{chance.getrandbits(16):04X}",
             qrcode=f"{chance.getrandbits(128):032x}",
         )
         self._next_attendee += chance.randint(1, 3)
         self.tickets[ticket.attendee_id] = ticket
-        self._remember(ticket)
+        self._record(ticket)
         return ticket.attendee_id
 
     @locked
     def pay(self, attendee_id: int) -> None:
-        """The outstanding payment arrives."""
+        """Record the outstanding payment."""
         ticket = self.tickets[attendee_id]
         ticket.is_paid = True
-        self._remember(ticket, moved=self.switches.payment_moves_updated_at)
+        self._record(ticket, moved=self.switches.payment_moves_updated_at)
 
     @locked
     def cancel(self, attendee_id: int) -> None:
-        """Leaves the book for good; still called paid, as cancelled free orders are."""
+        """Take the ticket out of its books for good; it still counts as paid, as cancelled free orders do."""
         ticket = self.tickets[attendee_id]
         ticket.state = "cancelled"
         ticket.books = set()
-        self._remember(ticket)
+        self._record(ticket)
 
     @locked
     def refund(self, attendee_id: int) -> None:
@@ -214,49 +217,56 @@ class BoxOffice:
 
     @locked
     def reinstate(self, attendee_id: int) -> None:
-        """A cancellation that was a mistake: paid, valid, back in every book."""
+        """Undo a cancellation: the ticket is paid, valid and back in every book."""
         ticket = self.tickets[attendee_id]
         ticket.state = "activated"
         ticket.is_paid = True
         ticket.books = set(self.events[ticket.event_id].books)
-        self._remember(ticket)
+        self._record(ticket)
 
     @locked
     def transfer(self, attendee_id: int, address: str) -> None:
-        """The contact address is corrected, or the seat passes to somebody else."""
+        """Correct the contact address, or pass the seat to another person."""
         ticket = self.tickets[attendee_id]
         forms.change_address(ticket.answers, address)
-        self._remember(ticket)
+        self._record(ticket)
 
     @locked
     def set_state(self, attendee_id: int, state: str) -> None:
-        """Any state, known or not; the ticket stays in its books."""
+        """Set any state, documented or not; the ticket stays in its books."""
         self.tickets[attendee_id].state = state
-        self._remember(self.tickets[attendee_id])
+        self._record(self.tickets[attendee_id])
 
     @locked
     def override(self, attendee_id: int, /, **members: Any) -> None:
-        """Spoil the payload of one attendee (``MISSING`` leaves a member out); no arguments: heal it.
+        """Falsify the payload of one attendee (``MISSING`` leaves a member out); without arguments, repair it.
 
-        The truth of the ticket is unchanged: a spoilt payload is a fault of the service, not of the buyer.
+        The ticket itself does not change: a false payload is a fault of the service, not of the buyer.
         """
         self.tickets[attendee_id].overrides = members
 
-    def _remember(self, ticket: Ticket, *, moved: bool = True) -> None:
-        now = self.ground.now()
+    def _record(self, ticket: Ticket, *, moved: bool = True) -> None:
+        now = self.context.now()
         if moved:
             ticket.updated_at = now
-        self.history.append(TicketFact(now, ticket.attendee_id, ticket.event_id, ticket.address, ticket.is_usable))
+        fact = TicketFact(
+            at=now,
+            attendee_id=ticket.attendee_id,
+            event_id=ticket.event_id,
+            address=ticket.address,
+            is_usable=ticket.is_usable,
+        )
+        self.history.append(fact)
 
     # -- the hosting API ------------------------------------------------------------------------------
 
     def answer(self, call: Call) -> Reply:
         if call.headers.get("authorization", "").lower() != f"bearer {keys.KKTIX_TOKEN}":
             return json_reply({"error": "unauthorized"}, 401)
-        found = _ROUTES.find(call)
-        if isinstance(found, int):
-            return json_reply({"error": "no such address or method"}, found)
-        _, handler, parameters = found
+        route = _ROUTES.find(call)
+        if isinstance(route, int):
+            return json_reply({"error": "no such address or method"}, route)
+        _, handler, parameters = route
         if not all(parameter.isdigit() for parameter in parameters):
             return _not_found()
         reply: Reply = getattr(self, handler)(call, *map(int, parameters))
@@ -264,7 +274,7 @@ class BoxOffice:
 
     def _list_events(self, call: Call) -> Reply:
         only_current = parse_qs(call.query).get("only_not_ended_event") == ["true"]
-        now = self.ground.now()
+        now = self.context.now()
         shown = [
             {"id": event.event_id, "name": event.name}
             for event in self.events.values()
@@ -317,7 +327,7 @@ _ROUTES = Router(
 
 
 def _with_text_ids(payload: Any) -> Any:
-    """The same with every member called ``id`` as a string, at any depth."""
+    """Return the payload with every member called ``id`` as a string, at any depth."""
     if isinstance(payload, list):
         return [_with_text_ids(item) for item in payload]
     if not isinstance(payload, dict):
@@ -333,7 +343,7 @@ def _not_found(status: int = 404) -> Reply:
 
 
 def _read_name(name: str) -> tuple[str | None, str | None]:
-    """Edition and family if the name gives exactly one of each and speaks of registration."""
+    """Return edition and family if the name holds exactly one of each and the word registration."""
     lowered = name.lower()
     editions = set(re.findall(r"(?<!\d)(?:20|21)\d\d(?!\d)", name))
     families = [family for family in _FAMILIES if family in lowered]

@@ -16,6 +16,7 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import (
     TTL,
     Busy,
+    LockName,
     drop_lock,
     is_dead,
     keep,
@@ -27,6 +28,8 @@ from pycontw_assets.ledger.locks import (
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.postgres import age_leases
 
+ORDERS = LockName.ORDERS
+
 
 @pytest.fixture
 def ledger(ledger_url: str, clock: FakeClock) -> Ledger:
@@ -35,46 +38,46 @@ def ledger(ledger_url: str, clock: FakeClock) -> Ledger:
 
 
 def test_a_lease_is_held_for_the_block_and_free_after_it(ledger: Ledger) -> None:
-    with lock(ledger, "x"):
-        assert str(lock_owner(ledger, "x")).startswith(process_identity())
-    assert lock_owner(ledger, "x") is None
+    with lock(ledger, ORDERS):
+        assert str(lock_owner(ledger, ORDERS)).startswith(process_identity())
+    assert lock_owner(ledger, ORDERS) is None
 
 
 def test_a_lease_is_free_again_after_a_failure(ledger: Ledger) -> None:
-    with pytest.raises(RuntimeError), lock(ledger, "x"):
+    with pytest.raises(RuntimeError), lock(ledger, ORDERS):
         raise RuntimeError
-    assert lock_owner(ledger, "x") is None
+    assert lock_owner(ledger, ORDERS) is None
 
 
 def test_who_waits_too_long_is_told_who_is_at_work(ledger: Ledger, clock: FakeClock) -> None:
-    take_lock(ledger, "x", "elsewhere/1/1/a", timedelta(hours=9), is_dead)
-    told = r"x: process 1 on elsewhere is at work on it for over 1\d s; the next poll tries again"
-    with pytest.raises(Busy, match=told), lock(ledger, "x", wait_seconds=10, sleep=clock.sleep):
+    take_lock(ledger, ORDERS, owner="elsewhere/1/1/a", ttl=timedelta(hours=9))
+    told = r"orders: process 1 on elsewhere is at work on it for over 1\d s; the next poll tries again"
+    with pytest.raises(Busy, match=told), lock(ledger, ORDERS, wait_seconds=10, sleep=clock.sleep):
         pytest.fail("two owners at once")
     assert 10 <= sum(clock.slept) < 11
 
 
 def test_who_waits_gets_the_lease_when_it_comes_free(ledger: Ledger) -> None:
-    take_lock(ledger, "x", "elsewhere/1/1/a", timedelta(hours=9), is_dead)
-    with lock(ledger, "x", sleep=lambda _: drop_lock(ledger, "x", "elsewhere/1/1/a")):
-        assert str(lock_owner(ledger, "x")).startswith(process_identity())
+    take_lock(ledger, ORDERS, owner="elsewhere/1/1/a", ttl=timedelta(hours=9))
+    with lock(ledger, ORDERS, sleep=lambda _: drop_lock(ledger, ORDERS, owner="elsewhere/1/1/a")):
+        assert str(lock_owner(ledger, ORDERS)).startswith(process_identity())
 
 
 def test_two_threads_of_one_process_do_not_share_a_lease(ledger: Ledger) -> None:
-    with lock(ledger, "x"), pytest.raises(Busy), lock(ledger, "x", wait_seconds=0):
+    with lock(ledger, ORDERS), pytest.raises(Busy), lock(ledger, ORDERS, wait_seconds=0):
         pytest.fail("two owners at once")
 
 
 def test_the_lease_of_a_dead_process_is_free_at_once(ledger: Ledger) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         identity = process_identity(child.pid)
-        take_lock(ledger, "x", f"{identity}/a", TTL, is_dead)
+        take_lock(ledger, ORDERS, owner=f"{identity}/a")
         assert not is_dead(f"{identity}/a")
-        with pytest.raises(Busy), lock(ledger, "x", wait_seconds=0):
+        with pytest.raises(Busy), lock(ledger, ORDERS, wait_seconds=0):
             pytest.fail("its owner lives")
         child.kill()
     assert is_dead(f"{identity}/a")
-    with lock(ledger, "x", wait_seconds=0):
+    with lock(ledger, ORDERS, wait_seconds=0):
         pass
 
 
@@ -103,11 +106,11 @@ def test_of_another_host_nobody_is_declared_dead() -> None:
 
 
 def test_an_owner_that_stopped_renewing_loses_the_lease(ledger: Ledger, clock: FakeClock) -> None:
-    take_lock(ledger, "x", "elsewhere/1/1/a", TTL, is_dead)
+    take_lock(ledger, ORDERS, owner="elsewhere/1/1/a")
     clock.advance(seconds=TTL.total_seconds() + 1)
     if ledger.engine.dialect.name == "postgresql":
         age_leases(ledger.engine, TTL.total_seconds() + 1)
-    with lock(ledger, "x", wait_seconds=0):
+    with lock(ledger, ORDERS, wait_seconds=0):
         pass
 
 
@@ -115,10 +118,10 @@ def test_work_that_was_done_does_not_fail_for_a_lease_that_cannot_be_dropped(led
     def refuse(*_: object) -> None:
         raise LedgerError("the server is away")
 
-    with lock(ledger, "x"):
+    with lock(ledger, ORDERS):
         sa.event.listen(ledger.engine, "begin", refuse)
     sa.event.remove(ledger.engine, "begin", refuse)
-    assert str(lock_owner(ledger, "x")).startswith(process_identity())
+    assert str(lock_owner(ledger, ORDERS)).startswith(process_identity())
 
 
 class _ThreeRenewals:
@@ -141,13 +144,13 @@ def test_one_renewal_that_fails_does_not_end_the_renewing(ledger: Ledger) -> Non
             raise LedgerError("the database is locked")
 
     sa.event.listen(ledger.engine, "begin", refuse_the_first)
-    keep(ledger, "x", "me", _ThreeRenewals())  # type: ignore[arg-type]
+    keep(ledger, ORDERS, "", owner="me", stop=_ThreeRenewals())  # type: ignore[arg-type]
     assert len(begun) == 3
 
 
 def test_no_thread_is_left_behind(ledger: Ledger) -> None:
     before = threading.active_count()
-    with lock(ledger, "x"):
+    with lock(ledger, ORDERS):
         assert threading.active_count() == before + 1
     assert threading.active_count() == before
 

@@ -1,4 +1,4 @@
-"""Replies that get lost, before or after the service acted: one kind of trouble for both fakes."""
+"""Planned failures of calls, before or after the service acted, for both fakes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _T = TypeVar("_T")
 
 
 @dataclass
-class Problems:
-    """Calls are counted by name; the next ones can be made to fail, or to be record_failures."""
+class CallFaults:
+    """Count calls by name; make the next calls fail, or run a hook before them."""
 
     service: str
     calls: Counter[str] = field(default_factory=Counter)
@@ -23,7 +23,7 @@ class Problems:
     _hooks: dict[str, list[Callable[[], Any]]] = field(default_factory=dict)
 
     def lose_reply(self, call: str, *, acted: bool, times: int = 1) -> None:
-        """Its outcome stays unknown to the caller; ``acted`` says what really happened."""
+        """Lose the reply, so the caller cannot know the outcome; ``acted``: the service did its work."""
         error = Unavailable(self.service, call, "no answer within the time allowed", outcome_unknown=True)
         self._planned.setdefault(call, []).extend([(error, acted)] * times)
 
@@ -31,11 +31,11 @@ class Problems:
         self._planned.setdefault(call, []).extend([(error, acted)] * times)
 
     def mend(self) -> None:
-        """Whatever was still planned does not happen."""
+        """Cancel all planned failures."""
         self._planned.clear()
 
     def before(self, call: str, hook: Callable[[], Any]) -> None:
-        """Something that happens in the world right before the next such call."""
+        """Run a hook right before the next such call."""
         self._hooks.setdefault(call, []).append(hook)
 
     def run(self, call: str, action: Callable[[], _T]) -> _T:

@@ -1,4 +1,4 @@
-"""The simulated Klaviyo refuses what the real one refuses, and what the real one would silently ignore."""
+"""The simulated Klaviyo refuses all requests that the real service refuses or silently ignores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def problems(reply, status=400):
     return [source.get("pointer") or source.get("parameter") for source in sources]
 
 
-# -- manners --------------------------------------------------------------------------------------------------
+# -- headers --------------------------------------------------------------------------------------------------
 
 
 def test_the_key_is_checked(klaviyo):
@@ -119,10 +119,10 @@ def test_a_wrong_body_is_refused_with_a_pointer(klaviyo, path, data, pointer):
     assert pointer in problems(klaviyo.call("POST", path, data))
 
 
-def test_every_mistake_of_a_body_is_told(klaviyo):
+def test_all_errors_of_a_body_are_listed(klaviyo):
     data = {"type": "template", "attributes": {"name": 1, "editor_type": "CODE", "htm": ""}}
-    found = problems(klaviyo.call("POST", "/templates", data))
-    assert found == ["/data/attributes/name", "/data/attributes/htm"]
+    pointers = problems(klaviyo.call("POST", "/templates", data))
+    assert pointers == ["/data/attributes/name", "/data/attributes/htm"]
 
 
 def test_broken_json_is_refused(klaviyo):
@@ -138,21 +138,21 @@ def test_the_id_of_body_and_path_must_agree(klaviyo):
 
 
 def test_at_most_a_thousand_members_per_call(klaviyo):
-    made = klaviyo.a_list()
+    list_id = klaviyo.a_list()
     members = [{"type": "profile", "id": "x"}] * 1001
     for method in ("POST", "DELETE"):
-        assert klaviyo.call(method, f"/lists/{made}/relationships/profiles", members).status_code == 400
+        assert klaviyo.call(method, f"/lists/{list_id}/relationships/profiles", members).status_code == 400
 
 
 def test_an_unknown_member_refuses_the_whole_call(klaviyo):
-    made, known = klaviyo.a_list(), klaviyo.a_profile("a@example.org")
-    members = [{"type": "profile", "id": known}, {"type": "profile", "id": "unknown"}]
-    reply = klaviyo.call("POST", f"/lists/{made}/relationships/profiles", members)
+    list_id, profile_id = klaviyo.a_list(), klaviyo.a_profile("a@example.org")
+    members = [{"type": "profile", "id": profile_id}, {"type": "profile", "id": "unknown"}]
+    reply = klaviyo.call("POST", f"/lists/{list_id}/relationships/profiles", members)
     assert problems(reply, 404) == ["/data/1/id"]
-    assert klaviyo.good("GET", f"/lists/{made}/profiles") == []
+    assert klaviyo.good("GET", f"/lists/{list_id}/profiles") == []
 
 
-def test_bodies_have_a_largest_size(klaviyo):
+def test_bodies_have_a_maximum_size(klaviyo):
     attributes = {"email": "a@example.org", "properties": {"x": "x" * 100_000}}
     assert klaviyo.call("POST", "/profile-import", {"type": "profile", "attributes": attributes}).status_code == 413
 
@@ -184,27 +184,27 @@ def test_bodies_have_a_largest_size(klaviyo):
         ("/profiles", {"additional-fields__profile": "consent"}, "additional-fields[profile]"),
     ],
 )
-def test_a_wrong_query_is_refused_naming_the_parameter(klaviyo, path, params, parameter):
+def test_a_wrong_query_names_the_parameter(klaviyo, path, params, parameter):
     assert problems(klaviyo.get(path, **params)) == [parameter]
 
 
-def test_pages_follow_links_and_miss_nobody(klaviyo, clock):
+def test_pages_miss_nothing(klaviyo, clock):
     for number in range(25):
         klaviyo.a_list(f"list {number % 3}")
         clock.advance(1)
-    seen, url, pages = [], klaviyo.url + "/lists?sort=-created&fields[list]=name", 0
+    ids, url, pages = [], klaviyo.url + "/lists?sort=-created&fields[list]=name", 0
     while url:
         reply = klaviyo.session.get(url, timeout=5).json()
-        seen += [entry["id"] for entry in reply["data"]]
+        ids += [entry["id"] for entry in reply["data"]]
         assert all(entry["attributes"].keys() == {"name"} for entry in reply["data"])
         url, pages = reply["links"]["next"], pages + 1
-    assert (len(set(seen)), len(seen), pages) == (25, 25, 3)
+    assert (len(set(ids)), len(ids), pages) == (25, 25, 3)
 
 
-def test_what_leaves_between_two_pages_hides_nobody(klaviyo):
-    made = klaviyo.a_list("holders", *[f"p{number}@example.org" for number in range(5)])
-    first = klaviyo.get(f"/lists/{made}/relationships/profiles", page__size="2").json()
-    klaviyo.good("DELETE", f"/lists/{made}/relationships/profiles", first["data"][:1])
+def test_removals_between_pages_hide_nothing(klaviyo):
+    list_id = klaviyo.a_list("holders", *[f"p{number}@example.org" for number in range(5)])
+    first = klaviyo.get(f"/lists/{list_id}/relationships/profiles", page__size="2").json()
+    klaviyo.good("DELETE", f"/lists/{list_id}/relationships/profiles", first["data"][:1])
     rest, url = [], first["links"]["next"]
     while url:
         reply = klaviyo.session.get(url, timeout=5).json()
@@ -217,23 +217,23 @@ def test_filters_join_and_compare(klaviyo, clock):
     clock.advance(60)
     new = klaviyo.a_campaign(klaviyo.a_list(), "invite new, again")
 
-    def found(extra):
+    def campaigns(extra):
         query = f'and(equals(messages.channel,"email"),{extra})'
         return [entry["id"] for entry in klaviyo.get("/campaigns", filter=query).json()["data"]]
 
-    assert found('contains(name,"invite")') == [old, new]
-    assert found('contains(name,"new, again")') == [new]
-    assert found("greater-than(created_at,2031-06-01T02:00:30Z)") == [new]
-    assert found("less-or-equal(created_at,2031-06-01T10:00:00+08:00)") == [old]
-    assert found(f'any(id,["{old}","nothing"])') == [old]
-    assert found('equals(status,"Sent")') == []
-    assert found('any(status,["Draft","Sent"]),equals(archived,false)') == [old, new]
+    assert campaigns('contains(name,"invite")') == [old, new]
+    assert campaigns('contains(name,"new, again")') == [new]
+    assert campaigns("greater-than(created_at,2031-06-01T02:00:30Z)") == [new]
+    assert campaigns("less-or-equal(created_at,2031-06-01T10:00:00+08:00)") == [old]
+    assert campaigns(f'any(id,["{old}","nothing"])') == [old]
+    assert campaigns('equals(status,"Sent")') == []
+    assert campaigns('any(status,["Draft","Sent"]),equals(archived,false)') == [old, new]
 
 
 # -- limits ---------------------------------------------------------------------------------------------------
 
 
-def test_windows_are_counted_and_a_429_says_how_long(world, klaviyo, clock):
+def test_a_429_says_how_long_to_wait(world, klaviyo, clock):
     world.klaviyo.switches.rate_limits = True
     reply = klaviyo.get("/metrics")
     assert reply.headers["ratelimit-limit"] == "10, 10;w=1, 150;w=60"

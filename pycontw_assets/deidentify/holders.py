@@ -1,0 +1,52 @@
+"""Who holds a ticket of an event: from attendees to contact addresses and their pseudonyms. Pure.
+
+The policy says which labels ask for the contact address: those of its rule for ``email_sha256``. So whoever has a
+digest in that column is invited, and the other way round.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.deidentify.pseudonymize import answer_text
+from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
+from pycontw_assets.records import Attendee, Holder, OrderSnapshot
+
+
+def contact_address(attendee: Attendee) -> str | None:
+    """Return the buyer's address in the buyer's spelling (NFKC, trimmed); ``None`` where none was given.
+
+    KKTIX appends a contact block to every form. Only text counts as an address; another JSON value invites nobody.
+    """
+    for label, value in attendee.answers:
+        if _asks_for_contact_address(label) and isinstance(value, str) and (spelled := answer_text(value)):
+            return spelled
+    return None
+
+
+@functools.lru_cache(maxsize=10_000)
+def _asks_for_contact_address(label: str) -> bool:
+    """Remember the policy's answer: every answer of every attendee is asked about, and labels are few."""
+    return load_policy().asks_for_contact_address(label)
+
+
+def holders_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
+    """Return pseudonym -> holder, one entry per mailable address with a usable ticket."""
+    holders: dict[str, Holder] = {}
+    for spelled in _usable_addresses(snapshot):
+        address = normalise_address(spelled or "")
+        if spelled is not None and is_mailable(address):
+            key = pseudonymizer.digest(address)
+            holders.setdefault(key, Holder(key, address, spelled))
+    return holders
+
+
+def count_unmailable(snapshot: OrderSnapshot) -> int:
+    """Count the usable tickets without a contact address of the shape of one."""
+    return sum(not is_mailable(normalise_address(spelled or "")) for spelled in _usable_addresses(snapshot))
+
+
+def _usable_addresses(snapshot: OrderSnapshot) -> Iterator[str | None]:
+    return (contact_address(record.attendee) for record in snapshot.records.values() if record.is_usable)

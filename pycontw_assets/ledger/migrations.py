@@ -1,0 +1,227 @@
+"""Bring a ledger that an older version wrote to the schema of today, in one transaction, keeping all that it knows.
+
+Statements are spelled so that SQLite and PostgreSQL understand them alike. A step does not use today's tables: those
+change, and the step stays.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
+
+import sqlalchemy as sa
+
+from pycontw_assets.ledger.engine import LedgerError, schema_change
+from pycontw_assets.ledger.tables import insert_missing, meta, metadata
+
+SCHEMA_VERSION = 2
+
+
+def prepare(engine: sa.Engine) -> None:
+    """Make the tables of a new ledger, or bring an older one up to date."""
+    with engine.begin() as db:
+        version = stored_version(db)
+    if version == SCHEMA_VERSION:
+        return
+    with schema_change(engine) as db:
+        version = stored_version(db)  # another process may have been faster
+        if version is None:
+            metadata.create_all(db)
+            insert_missing(db, meta, [{"name": "schema", "value": str(SCHEMA_VERSION)}])
+            return
+        migrate(db, version)
+
+
+def stored_version(db: sa.Connection) -> int | None:
+    """Return the schema of the ledger; ``None``: there is none yet. One of a newer version is refused."""
+    tables = set(sa.inspect(db).get_table_names())
+    stored = db.scalar(sa.select(meta.c.value).where(meta.c.name == "schema")) if "meta" in tables else None
+    if stored is None:
+        # Version 1 wrote its number some moments after its tables.
+        return 1 if "holdings" in tables else None
+    version = int(stored)
+    if version > SCHEMA_VERSION:
+        raise LedgerError(
+            f"the ledger has schema {version}, and this version of pycontw-assets knows schemas up to "
+            f"{SCHEMA_VERSION}; nothing was changed. Install the newer version that it was last used with"
+        )
+    return version
+
+
+def migrate(db: sa.Connection, version: int) -> None:
+    """Take every step from ``version`` on, inside the transaction of the caller."""
+    for number in range(version, SCHEMA_VERSION):
+        _STEPS[number](db)
+        db.execute(sa.delete(meta).where(meta.c.name == "schema"))
+        db.execute(sa.insert(meta).values(name="schema", value=str(number + 1)))
+
+
+# -- 1 -> 2: names of the vocabulary; facts out of the key-value table ---------------------------------
+
+# Version 1 made these when they were first used.
+_MADE_WHEN_USED = (
+    """CREATE TABLE IF NOT EXISTS troubles (
+        partition_key VARCHAR NOT NULL, subject VARCHAR NOT NULL, cause VARCHAR NOT NULL, text VARCHAR NOT NULL,
+        is_failure BOOLEAN NOT NULL, since {time} NOT NULL, times INTEGER NOT NULL,
+        PRIMARY KEY (partition_key, subject, cause))""",
+    """CREATE TABLE IF NOT EXISTS alarms (
+        cause VARCHAR NOT NULL, title VARCHAR NOT NULL, size INTEGER NOT NULL,
+        raised_at {time} NOT NULL, told_at {time} NOT NULL, PRIMARY KEY (cause))""",
+    """CREATE TABLE IF NOT EXISTS sales (
+        edition VARCHAR NOT NULL, family VARCHAR NOT NULL, ticket VARCHAR NOT NULL, day DATE NOT NULL,
+        sold INTEGER NOT NULL, usable INTEGER NOT NULL, pending INTEGER NOT NULL, cancelled INTEGER NOT NULL,
+        PRIMARY KEY (edition, family, ticket, day))""",
+    """CREATE TABLE IF NOT EXISTS rate_slots (
+        slot_id {serial} NOT NULL, name VARCHAR NOT NULL, at {time} NOT NULL, PRIMARY KEY (slot_id))""",
+    "CREATE INDEX IF NOT EXISTS rate_slots_by_time ON rate_slots (name, at)",
+)
+_NEW_NAMES = (
+    "ALTER TABLE holdings RENAME TO entitlements",
+    "ALTER TABLE unread RENAME TO stale_events",
+    "ALTER TABLE joining RENAME TO unconfirmed_members",
+    "ALTER TABLE troubles RENAME TO problems",
+    "ALTER TABLE alarms RENAME TO sent_alerts",
+    "ALTER TABLE sent_alerts RENAME COLUMN told_at TO sent_at",
+    "ALTER TABLE grants RENAME COLUMN span TO period",
+    "ALTER TABLE grants RENAME COLUMN ours TO added_by_us",
+    "ALTER TABLE invitations RENAME COLUMN span TO period",
+    "ALTER TABLE polls RENAME COLUMN open_ids TO reread_count",
+)
+_NEW_VALUES = (
+    "UPDATE grants SET state = 'assumed' WHERE state = 'waived'",
+    "UPDATE invitations SET state = 'marked' WHERE state = 'adopted'",
+    "UPDATE batches SET poll_id = 'marked' WHERE poll_id = 'adopted'",
+    "UPDATE batches SET campaign_name = 'marked' WHERE campaign_name = 'adopted'",
+    "UPDATE batches SET partition_key = edition || '-marked' WHERE partition_key = edition || '-adopted'",
+)
+_NEW_TABLES = (
+    """CREATE TABLE locks (
+        name VARCHAR NOT NULL, partition_key VARCHAR NOT NULL, owner VARCHAR NOT NULL, expires_at {time} NOT NULL,
+        PRIMARY KEY (name, partition_key))""",
+    "CREATE TABLE editions (edition VARCHAR NOT NULL, begun VARCHAR NOT NULL, PRIMARY KEY (edition))",
+    """CREATE TABLE erased_attendees (
+        partition_key VARCHAR NOT NULL, attendee_id BIGINT NOT NULL, PRIMARY KEY (partition_key, attendee_id))""",
+    "ALTER TABLE events ADD COLUMN purged_at {time}",
+    "CREATE TABLE waiting_events (partition_key VARCHAR NOT NULL, since {time} NOT NULL, PRIMARY KEY (partition_key))",
+    """CREATE TABLE guest_list_state (
+        id INTEGER NOT NULL, space_digest VARCHAR(64), size INTEGER, lacking INTEGER DEFAULT 0 NOT NULL,
+        doubted_size INTEGER, doubted_in VARCHAR, PRIMARY KEY (id))""",
+    "CREATE TABLE reports (name VARCHAR NOT NULL, day DATE NOT NULL, PRIMARY KEY (name))",
+    """CREATE TABLE unreachable_searches (
+        partition_key VARCHAR NOT NULL, digest VARCHAR(64) NOT NULL, PRIMARY KEY (partition_key))""",
+    """CREATE TABLE unreachable_attendees (
+        partition_key VARCHAR NOT NULL, attendee_id BIGINT NOT NULL, reason VARCHAR,
+        PRIMARY KEY (partition_key, attendee_id))""",
+    "ALTER TABLE polls ADD COLUMN without_address INTEGER DEFAULT 0 NOT NULL",
+)
+_LOCKS = (
+    """INSERT INTO locks SELECT 'orders', substr(name, 11), owner, expires_at
+        FROM leases WHERE name LIKE 'orders of %'""",
+    """INSERT INTO locks SELECT 'invitations', substr(name, 16), owner, expires_at
+        FROM leases WHERE name LIKE 'invitations of %'""",
+    """INSERT INTO locks SELECT name, '', owner, expires_at
+        FROM leases WHERE name IN ('gather guest list', 'klaviyo names', 'sales report')""",
+    "DROP TABLE leases",
+)
+# The count that a poll takes from now on, as far as the last search knows it.
+_COUNT_WITHOUT_ADDRESS = """UPDATE polls SET without_address = (
+    SELECT count(*) FROM unreachable_attendees
+    WHERE unreachable_attendees.partition_key = polls.partition_key AND unreachable_attendees.reason IS NULL)"""
+_IDENTITY = ("schema", "normalisation", "pseudonym key")
+_UNREACHABLE_LINE = re.compile(r"attendee (\d+) (?:cannot be mailed by Klaviyo \((.*)\): ask )?")
+
+
+def _to_2(db: sa.Connection) -> None:
+    is_server = db.dialect.name == "postgresql"
+    types = {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
+    for statement in (*_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS):
+        db.execute(sa.text(statement.format(**types)))
+    notes = {row.name: row.value or "" for row in db.execute(sa.text("SELECT name, value FROM meta"))}
+    for statement, values in _facts(notes):
+        db.execute(sa.text(statement), values)
+    db.execute(sa.text(_COUNT_WITHOUT_ADDRESS))
+    moved = [{"name": name} for name in notes if name not in _IDENTITY]
+    if moved:
+        db.execute(sa.text("DELETE FROM meta WHERE name = :name"), moved)
+
+
+_Fact = tuple[str, dict[str, object]]
+
+
+def _facts(notes: dict[str, str]) -> Iterator[_Fact]:
+    """Return what the notes of version 1 say, as rows of version 2. An empty note said nothing."""
+    yield _guest_list(notes)
+    for name, text in sorted(notes.items()):
+        for beginning, rows_of in _NOTES.items():
+            if text and name.startswith(beginning):
+                yield from rows_of(name.removeprefix(beginning), text)
+
+
+def _guest_list(notes: dict[str, str]) -> _Fact:
+    doubted_size, _, doubted_in = notes.get("guest list doubted", "").partition(" ")
+    return (
+        "INSERT INTO guest_list_state (id, space_digest, size, lacking, doubted_size, doubted_in)"
+        " VALUES (1, :space_digest, :size, :lacking, :doubted_size, :doubted_in)",
+        {
+            "space_digest": notes.get("guest list of") or None,
+            "size": int(notes["guest list size"]) if notes.get("guest list size") else None,
+            "lacking": int(notes.get("guests lacking") or 0),
+            "doubted_size": int(doubted_size) if doubted_size else None,
+            "doubted_in": doubted_in or None,
+        },
+    )
+
+
+def _edition(edition: str, begun: str) -> Iterator[_Fact]:
+    yield "INSERT INTO editions (edition, begun) VALUES (:edition, :begun)", {"edition": edition, "begun": begun}
+
+
+def _erased(partition_key: str, numbers: str) -> Iterator[_Fact]:
+    statement = "INSERT INTO erased_attendees (partition_key, attendee_id) VALUES (:key, :attendee_id)"
+    for number in numbers.split():
+        yield statement, {"key": partition_key, "attendee_id": int(number)}
+
+
+def _purged(partition_key: str, moment: str) -> Iterator[_Fact]:
+    statement = "UPDATE events SET purged_at = :at WHERE partition_key = :key"
+    yield statement, {"key": partition_key, "at": _seconds(moment)}
+
+
+def _news(_name: str, moments: str) -> Iterator[_Fact]:
+    statement = "INSERT INTO waiting_events (partition_key, since) VALUES (:key, :since)"
+    for partition_key, moment in json.loads(moments).items():
+        yield statement, {"key": partition_key, "since": _seconds(moment)}
+
+
+def _report(_name: str, day: str) -> Iterator[_Fact]:
+    yield "INSERT INTO reports (name, day) VALUES ('sales', :day)", {"day": date.fromisoformat(day)}
+
+
+def _unreachable(partition_key: str, found: str) -> Iterator[_Fact]:
+    """Version 1 kept the lines that it sent: one per attendee, with the reason of the mail service or without one."""
+    search = json.loads(found)
+    statement = "INSERT INTO unreachable_searches (partition_key, digest) VALUES (:key, :digest)"
+    yield statement, {"key": partition_key, "digest": search["state"]}
+    statement = "INSERT INTO unreachable_attendees (partition_key, attendee_id, reason) VALUES (:key, :number, :reason)"
+    for line in search["lines"]:
+        if said := _UNREACHABLE_LINE.search(line):
+            yield statement, {"key": partition_key, "number": int(said[1]), "reason": said[2]}
+
+
+_NOTES: dict[str, Callable[[str, str], Iterator[_Fact]]] = {
+    "beginning of ": _edition,
+    "erased ": _erased,
+    "purged ": _purged,
+    "unread since": _news,
+    "sales told": _report,
+    "unreachable ": _unreachable,
+}
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}

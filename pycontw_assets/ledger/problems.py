@@ -1,0 +1,86 @@
+"""Open problems, and the alerts that people were sent about them. Texts are safe to send by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from pycontw_assets.ledger import tables
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import problems, upsert
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an attempt failed, or a finding of one that went through.
+
+    ``subject`` is the asset, or the poll; ``partition_key`` is "" for what concerns no single event. ``text`` holds
+    one line per finding of this cause. ``times`` counts attempts in a row that met it.
+    """
+
+    partition_key: str
+    subject: str
+    cause: str
+    text: str
+    is_failure: bool
+    since: datetime
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class SentAlert:
+    """The last alert about one cause. ``size`` is how much was affected by then."""
+
+    cause: str
+    title: str
+    size: int
+    raised_at: datetime
+    sent_at: datetime
+
+
+def open_problems(ledger: Ledger) -> list[Problem]:
+    """Return them oldest first."""
+    query = sa.select(problems).order_by(problems.c.since, problems.c.partition_key)
+    with ledger.engine.begin() as db:
+        return [Problem(**row._mapping) for row in db.execute(query)]
+
+
+def record_failure(ledger: Ledger, partition_key: str, subject: str, *, cause: str, text: str) -> None:
+    """Remember that an attempt failed. Problems of one ``cause`` become one alert, whichever assets met it."""
+    with ledger.engine.begin() as db:
+        _record(ledger, db, (partition_key, subject, cause), text, is_failure=True)
+
+
+def record_findings(ledger: Ledger, partition_key: str, subject: str, findings: Mapping[str, str]) -> None:
+    """Remember that an attempt went through; its findings (cause -> text) replace the problems of the one before."""
+    of_subject = (problems.c.partition_key == partition_key, problems.c.subject == subject)
+    with ledger.engine.begin() as db:
+        db.execute(sa.delete(problems).where(*of_subject, problems.c.cause.not_in(list(findings))))
+        for cause, text in findings.items():
+            _record(ledger, db, (partition_key, subject, cause), text, is_failure=False)
+
+
+def _record(ledger: Ledger, db: sa.Connection, key: tuple[str, str, str], text: str, *, is_failure: bool) -> None:
+    named = dict(zip(("partition_key", "subject", "cause"), key, strict=True))
+    query = sa.select(problems.c.since, problems.c.times).where(*(problems.c[name] == named[name] for name in named))
+    earlier = db.execute(query).one_or_none()
+    since, times = (earlier.since, earlier.times + 1) if earlier else (ledger.clock(), 1)
+    upsert(db, problems, named, {"text": text, "is_failure": is_failure, "since": since, "times": times})
+
+
+def sent_alerts(ledger: Ledger) -> dict[str, SentAlert]:
+    """Return the alerts about problems that were not reported as over yet, by cause."""
+    with ledger.engine.begin() as db:
+        return {row.cause: SentAlert(**row._mapping) for row in db.execute(sa.select(tables.sent_alerts))}
+
+
+def record_sent(ledger: Ledger, alerts: Iterable[SentAlert], over: Collection[str]) -> None:
+    """Remember one message in one transaction: its alerts, and the causes that it reported as over."""
+    with ledger.engine.begin() as db:
+        db.execute(sa.delete(tables.sent_alerts).where(tables.sent_alerts.c.cause.in_(over)))
+        for alert in alerts:
+            values = asdict(alert)
+            upsert(db, tables.sent_alerts, {"cause": values.pop("cause")}, values)

@@ -1,0 +1,62 @@
+"""Tickets sold by day, and the last day a report of them was sent for. Counts only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, dataclass
+from datetime import date
+
+import sqlalchemy as sa
+
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.tables import reports, sales, upsert
+from pycontw_assets.records import Family
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Attendees. ``sold``: paid and not cancelled; ``usable``: the sold ones that give access; ``pending``: unpaid."""
+
+    sold: int = 0
+    usable: int = 0
+    pending: int = 0
+    cancelled: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(left + right for left, right in zip(astuple(self), astuple(other), strict=True)))
+
+
+Ticket = tuple[Family, str]
+Figures = Mapping[Ticket, Counts]
+
+
+def record_sales(ledger: Ledger, edition: str, day: date, figures: Figures) -> None:
+    with ledger.engine.begin() as db:
+        for (family, ticket), counts in figures.items():
+            key = {"edition": edition, "family": family, "ticket": ticket, "day": day}
+            upsert(db, sales, key, asdict(counts))
+
+
+def sales_by_day(ledger: Ledger, edition: str) -> dict[date, dict[Ticket, Counts]]:
+    """Return every recorded day of an edition, the first one first."""
+    query = sa.select(sales).where(sales.c.edition == edition).order_by(sales.c.day)
+    days: dict[date, dict[Ticket, Counts]] = {}
+    with ledger.engine.begin() as db:
+        for row in db.execute(query):
+            counts = Counts(row.sold, row.usable, row.pending, row.cancelled)
+            days.setdefault(row.day, {})[row.family, row.ticket] = counts
+    return days
+
+
+def edition_before(ledger: Ledger, edition: str) -> str | None:
+    """Return the last edition before this one that has figures."""
+    return ledger.scalar(sa.select(sa.func.max(sales.c.edition)).where(sales.c.edition < edition))
+
+
+def last_report_day(ledger: Ledger, name: str) -> date | None:
+    return ledger.scalar(sa.select(reports.c.day).where(reports.c.name == name))
+
+
+def record_report(ledger: Ledger, name: str, day: date) -> None:
+    with ledger.engine.begin() as db:
+        upsert(db, reports, {"name": name}, {"day": day})

@@ -1,0 +1,62 @@
+"""What a tick shows in Dagster: one observation for the shop and one for each event, and the partitions it found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dagster import AssetMaterialization, AssetObservation, DagsterInstance, DynamicPartitionsDefinition, MetadataValue
+
+from pycontw_assets.orchestration.metadata import bullets
+from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.records import FAMILIES, Family
+
+# As Dagster spells the tag; its constant is not part of the public interface.
+DATA_VERSION_TAG = "dagster/data_version"
+
+kktix_events = DynamicPartitionsDefinition(name="kktix_events")
+family_events: dict[Family, DynamicPartitionsDefinition] = {
+    family: DynamicPartitionsDefinition(name=f"kktix_{family}_events") for family in FAMILIES
+}
+
+
+def observations(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization]:
+    """Yield what this tick saw, so that "polled, nothing new" is visible."""
+    unmatched = [
+        f"| {event.event_id} | {event.name.replace('|', '/')} | {event.reason} |" for event in tick.discovery.unmatched
+    ]
+    yield AssetMaterialization(
+        "kktix",
+        # The shop has no version: a constant one keeps the orders from looking out of date after every tick.
+        tags={DATA_VERSION_TAG: "listed"},
+        metadata={
+            "edition": tick.discovery.edition or "none",
+            "events": len(tick.discovery.partitions),
+            "requests": tick.requests,
+            "unmatched_events": len(unmatched),
+            "left_alone": MetadataValue.md("\n".join(["| id | name | why |", "| --- | --- | --- |", *unmatched])),
+            "problems": bullets((*tick.problems, *tick.warnings)),
+        },
+    )
+    for key, fact in sorted(tick.facts.items()):
+        if fact.book is not None:
+            metadata: dict[str, Any] = {"in_the_book": len(fact.book.ids), "decision": tick.decisions[key].reason}
+            yield AssetObservation("raw_kktix_orders", partition=key, metadata=metadata)
+
+
+def partition_keys(tick: Tick) -> dict[str, list[str]]:
+    """Return, by dynamic partitions definition, the keys that must exist in it."""
+    partitions = [fact.partition for fact in tick.facts.values()]
+    families = {
+        str(family_events[family].name): [p.key for p in partitions if p.family == family] for family in FAMILIES
+    }
+    return {str(kktix_events.name): [p.key for p in partitions], **families}
+
+
+def missing_partitions(tick: Tick, instance: DagsterInstance) -> dict[str, list[str]]:
+    """Return those of the keys that Dagster does not have yet."""
+    missing = {
+        name: sorted(set(keys) - set(instance.get_dynamic_partitions(name)))
+        for name, keys in partition_keys(tick).items()
+    }
+    return {name: keys for name, keys in missing.items() if keys}

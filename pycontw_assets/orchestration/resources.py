@@ -1,0 +1,62 @@
+"""The Dagster resources: one for each system, built by the composition root on first use. The UI shows no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import ResourceDefinition
+
+from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.pipeline.composition import Composition
+from pycontw_assets.settings import Settings
+
+_SYSTEMS = {
+    "kktix": "The ticket shop: lists events, attendance books and attendees.",
+    "gather": "The virtual venue: reads and writes its guest list. Nothing where GATHER_API_URL is `off`.",
+    "klaviyo": "The mail service: profiles, lists, templates and campaigns.",
+    "vault": "The encrypted store of raw orders: the only place where personal data rests.",
+    "ledger": "The memory: access and invitations by pseudonym, with intents and outcomes.",
+    "warehouse": "The de-identified tables.",
+    "alerts": "Who hears of problems and of the day's sales: Discord, Slack, mail.",
+    "pseudonymizer": "Turns addresses and phones into pseudonyms.",
+    "settings": "Every setting, as read from the environment.",
+    "waits": "How long a run waits for the services and for other runs.",
+}
+
+
+def resources_of(
+    root: Composition, settings: Settings, books: Mapping[int, BookReading] | None = None
+) -> dict[str, ResourceDefinition]:
+    """Return one resource per system. ``settings`` say where each points; nothing is opened before a run needs it.
+
+    ``books``: attendance books by event id that this process read a moment ago; runs do not read them again.
+    """
+    where = _where(settings)
+    resources = {
+        name: _resource(root, name, f"{text} {where.get(name, '')}".strip()) for name, text in _SYSTEMS.items()
+    }
+    text = "Attendance books that the poll of this process has read already, by event id."
+    return {**resources, "books": ResourceDefinition(lambda _: dict(books or {}), description=text)}
+
+
+def _resource(root: Composition, name: str, description: str) -> ResourceDefinition:
+    def build(_context: Any) -> Any:
+        return getattr(root, name)
+
+    return ResourceDefinition(build, description=description)
+
+
+def _where(settings: Settings) -> Mapping[str, str]:
+    """Say where each system is, without keys, users and passwords."""
+    warehouse = f"BigQuery, project {settings.bigquery_project}" if settings.warehouse == "bigquery" else "DuckDB"
+    return {
+        "kktix": f"At {settings.kktix_api_url}.",
+        "gather": "Switched off." if settings.gather_is_off else f"At {settings.gather_api_url}.",
+        "klaviyo": f"At {settings.klaviyo_api_url}.",
+        "vault": "In a bucket." if (settings.vault_url or "").startswith("gs://") else "In a folder.",
+        "ledger": "On a server." if settings.ledger_url else "In the data folder.",
+        "warehouse": f"{warehouse}, dataset {settings.bigquery_dataset}.",
+        "alerts": "Set." if settings.alert_urls else "Nobody hears of problems: ALERT_URLS is not set.",
+        "pseudonymizer": "Keyed." if settings.pseudonym_key else "Plain SHA-256: PSEUDONYM_KEY is not set.",
+    }

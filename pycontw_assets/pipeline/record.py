@@ -1,0 +1,61 @@
+"""Write down what a tick saw and how attempts went. Looking at the world leaves no other trace in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from pycontw_assets.alerts.problems import by_cause
+from pycontw_assets.ledger import problems
+from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.events import register_events
+from pycontw_assets.ledger.guest_lists import enter_space
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import news_since, record_news_since, record_stale_events
+from pycontw_assets.ledger.problems import record_findings
+from pycontw_assets.ledger.restoration import begin
+from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.redaction import cause_of, explain
+from pycontw_assets.settings import Settings
+
+
+def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
+    """Record new events (their keys are for good), a begun edition, another guest-list space and stale events."""
+    edition = tick.discovery.edition
+    if tick.begins_edition and edition:
+        begin(ledger, edition)
+    register_events(ledger, tick.discovery.partitions)
+    if edition and not (settings.gather_is_off or settings.pycontw_dry_run):
+        enter_space(ledger, edition, settings.gather_space_id)
+    if edition:
+        record_stale_events(ledger, edition, tick.stale)
+    if dict(tick.news_since) != news_since(ledger):
+        record_news_since(ledger, tick.news_since)
+
+
+@contextmanager
+def record_attempt(partition_key: str, subject: str, *, ledger: Ledger) -> Iterator[list[str]]:
+    """Record how the block went: the findings put into the list, or the failure, which is raised again."""
+    findings: list[str] = []
+    try:
+        yield findings
+    except Exception as error:
+        record_failure(partition_key, subject, error, ledger=ledger)
+        raise
+    record_findings(ledger, partition_key, subject, by_cause(subject, findings))
+
+
+@contextmanager
+def best_effort(subject: str, *, ledger: Ledger) -> Iterator[list[str]]:
+    """Do the same for work that must not fail a tick. A failure that lasts becomes an alarm."""
+    with suppress(Exception), record_attempt("", subject, ledger=ledger) as findings:
+        yield findings
+
+
+def record_failure(partition_key: str, subject: str, error: BaseException, *, ledger: Ledger) -> None:
+    """Record a failed attempt. A ledger that is itself the problem fails visibly all the same."""
+    with suppress(SQLAlchemyError, LedgerError):
+        cause = cause_of(error) or subject
+        problems.record_failure(ledger, partition_key, subject, cause=cause, text=explain(error))

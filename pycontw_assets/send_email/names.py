@@ -1,0 +1,69 @@
+"""The names of everything this pipeline makes in Klaviyo, and how each is read back. Pure.
+
+Names are the only way to find these things again when the ledger is lost. So a name is put together and taken apart
+here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from pycontw_assets.records import FAMILIES, EventPartition
+
+_TICKET_HOLDER_LIST = re.compile(rf"pycontw-(\d{{4}})-({'|'.join(FAMILIES)})-(\d+)-ticket-holders")
+
+
+def ticket_holder_list(partition: EventPartition) -> str:
+    """Return the name of an event's cumulative list of ticket holders."""
+    return f"pycontw-{partition.key}-ticket-holders"
+
+
+def ticket_holder_list_partition(list_name: str) -> EventPartition | None:
+    """Return the event of a ticket-holder list. The name keeps the event's key, whatever the event is called now."""
+    match = _TICKET_HOLDER_LIST.fullmatch(list_name)
+    if match is None:
+        return None
+    family = next(family for family in FAMILIES if family == match[2])
+    return EventPartition(int(match[3]), match[1], family)
+
+
+def pool_list(edition: str, number: int) -> str:
+    """Return the name of one list of the pool, counted from 1. A batch reserves one of them for its campaign."""
+    return f"{_pool_prefix(edition)}{number:02d}"
+
+
+def is_pool_list(list_name: str, edition: str) -> bool:
+    return list_name.startswith(_pool_prefix(edition))
+
+
+def _pool_prefix(edition: str) -> str:
+    return f"pycontw-{edition}-invitations-"
+
+
+def campaign(edition: str, created_at: datetime, batch_key: str) -> str:
+    """Return the name of a batch's campaign. It ends with the batch key, by which the campaign is looked up."""
+    return f"{campaign_prefix(edition)}{created_at:%Y%m%dT%H%MZ}-{batch_key}"
+
+
+def campaign_prefix(edition: str) -> str:
+    return f"pycontw-{edition}-invite-"
+
+
+def campaign_batch_key(campaign_name: str, edition: str) -> str:
+    return campaign_name.removeprefix(campaign_prefix(edition)).rpartition("-")[2]
+
+
+def template(edition: str, version: str) -> str:
+    """Return the name of the template of one version of the invitation."""
+    return f"pycontw-{edition}-invitation-{version}"
+
+
+def batch_key_property(edition: str) -> str:
+    """Return the profile property that holds the batch key of somebody's invitation."""
+    return f"pycontw_{edition}_invite_key"
+
+
+def ticket_property(edition: str) -> str:
+    """Return the profile property that holds the ticket family."""
+    return f"pycontw_{edition}_ticket"

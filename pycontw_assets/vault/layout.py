@@ -1,0 +1,122 @@
+"""How a snapshot becomes bytes and back: the name of its object, its lines of JSON, the compression. No encryption.
+
+Version 2, which is written: one line about the event, then one line per attendee. Line by line, since an event as one
+document of JSON takes several times the memory of the records it is made into.
+Version 1, which is read: one line, with the attendees in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+
+from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
+from pycontw_assets.vault.object_store import SUFFIX, VaultError
+
+_SLUG = re.compile(r"[a-z0-9-]+")
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def object_name(key: str) -> str:
+    if not _SLUG.fullmatch(key):
+        raise VaultError("vault: a partition key may hold a-z, 0-9 and - only")
+    return f"{key}{SUFFIX}"
+
+
+def pack(snapshot: OrderSnapshot) -> bytes:
+    """Return the compressed lines of a snapshot."""
+    packer = zlib.compressobj(3)
+    packed = [packer.compress(_JSON.encode(line).encode() + b"\n") for line in _to_lines(snapshot)]
+    return b"".join([*packed, packer.flush()])
+
+
+def unpack(key: str, packed: bytes) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]]:
+    """Return the snapshot of partition ``key`` without its records, and the records one by one.
+
+    Raises ``zlib.error`` for bytes that nobody packed, ``VaultError`` for lines of another shape or partition.
+    """
+    lines = map(json.loads, BytesIO(zlib.decompress(packed)))
+    with _understood(key):
+        event: dict[str, Any] = next(lines, {})
+        snapshot = _event_from_json(event)
+        records = event["records"] if event["version"] == 1 else lines
+    if snapshot.partition.key != key:
+        raise VaultError(f"vault: what is stored as {key} belongs to {snapshot.partition.key}; restore it anew")
+    return snapshot, _records_from_json(key, records)
+
+
+@contextmanager
+def _understood(key: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise VaultError(f"vault: {key} has another shape; read it with the release that wrote it") from None
+
+
+def _to_lines(snapshot: OrderSnapshot) -> Iterator[dict[str, Any]]:
+    yield {
+        "version": 2,
+        "partition": asdict(snapshot.partition),
+        "generation": snapshot.generation,
+        "rotated_at": _to_text(snapshot.rotated_at),
+        "rebuilding": snapshot.rebuilding,
+        "quarantine": {
+            str(attendee_id): [item.reason, _to_text(item.since), item.attempts]
+            for attendee_id, item in snapshot.quarantine.items()
+        },
+    }
+    yield from map(_record_to_json, snapshot.records.values())
+
+
+def _event_from_json(event: dict[str, Any]) -> OrderSnapshot:
+    return OrderSnapshot(
+        partition=EventPartition(**event["partition"]),
+        quarantine={
+            int(attendee_id): Quarantined(reason, datetime.fromisoformat(since), attempts)
+            for attendee_id, (reason, since, attempts) in event["quarantine"].items()
+        },
+        rotated_at=_from_text(event["rotated_at"]),
+        generation=event["generation"],
+        rebuilding=event["rebuilding"],
+    )
+
+
+def _records_from_json(key: str, items: Iterable[Any]) -> Iterator[AttendeeRecord]:
+    with _understood(key):
+        yield from map(_record_from_json, items)
+
+
+def _record_to_json(record: AttendeeRecord) -> dict[str, Any]:
+    attendee = {name: getattr(record.attendee, name) for name in Attendee.__dataclass_fields__}
+    times = {name: _to_text(getattr(record, name)) for name in ("first_seen_at", "gone_at", "read_at", "changed_at")}
+    return {"attendee": attendee, "missing_polls": record.missing_polls, **times}
+
+
+def _record_from_json(item: dict[str, Any]) -> AttendeeRecord:
+    fields = dict(item["attendee"])
+    # Thousands of attendees answer the same questions: one text for all of them.
+    fields["answers"] = tuple((sys.intern(label), value) for label, value in fields["answers"])
+    return AttendeeRecord(
+        attendee=Attendee(**fields),
+        first_seen_at=datetime.fromisoformat(item["first_seen_at"]),
+        gone_at=_from_text(item["gone_at"]),
+        read_at=_from_text(item["read_at"]),
+        changed_at=_from_text(item["changed_at"]),
+        missing_polls=item["missing_polls"],
+    )
+
+
+def _to_text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _from_text(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

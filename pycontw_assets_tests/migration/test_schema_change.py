@@ -1,0 +1,328 @@
+"""The change of schema itself: whole or not at all, one process at a time, and never where nothing may be written."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pycontw_assets.ledger import ledger as ledger_module
+from pycontw_assets.ledger.copies import reading_engine
+from pycontw_assets.ledger.engine import LedgerError, open_engine
+from pycontw_assets.ledger.grants import current_grants, intend_grants
+from pycontw_assets.ledger.guest_lists import guest_list_state
+from pycontw_assets.ledger.ledger import Ledger, copy_of
+from pycontw_assets.ledger.locks import LockName, lock_owner
+from pycontw_assets.ledger.migrations import SCHEMA_VERSION, prepare
+from pycontw_assets.ledger.people import erased_ids
+from pycontw_assets.ledger.polls import news_since
+from pycontw_assets.ledger.tables import metadata
+from pycontw_assets_tests.migration.fixture import build_ledger, rows_of
+from pycontw_assets_tests.postgres import PostgresServer
+
+EDITION, CORPORATE = "2031", "2031-corporate-90004"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without a table, on either engine."""
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return server.url(server.new_database())
+    return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+
+
+@pytest.fixture
+def old_url(empty_url: str) -> str:
+    build_ledger(empty_url)
+    return empty_url
+
+
+def shape(engine: sa.Engine) -> dict[str, Any]:
+    """Tables, columns, keys and indexes; names of constraints keep the words of their time."""
+    found = sa.inspect(engine)
+    return {
+        name: {
+            "columns": {c["name"]: (str(c["type"]), c["nullable"]) for c in found.get_columns(name)},
+            "key": found.get_pk_constraint(name)["constrained_columns"],
+            "unique": sorted(u["column_names"] for u in found.get_unique_constraints(name)),
+            "indexes": sorted(
+                (i["name"], tuple(i["column_names"]), bool(i["unique"]), str(sorted(i["dialect_options"])))
+                for i in found.get_indexes(name)
+                if not i.get("duplicates_constraint")
+            ),
+            "foreign": [(f["constrained_columns"], f["referred_table"]) for f in found.get_foreign_keys(name)],
+        }
+        for name in found.get_table_names()
+    }
+
+
+def content(engine: sa.Engine, tables: sa.MetaData | None = None) -> dict[str, list[Any]]:
+    """Every row of every table that is there, or of these tables."""
+    with engine.connect() as db:
+        if tables is None:
+            tables = sa.MetaData()
+            tables.reflect(db)
+        return {
+            table.name: sorted((tuple(row) for row in db.execute(sa.select(table))), key=repr)
+            for table in tables.sorted_tables
+        }
+
+
+def checks_a_few_facts(ledger: Ledger) -> None:
+    assert erased_ids(ledger, CORPORATE) == {700121}
+    assert guest_list_state(ledger).size == 29
+    assert CORPORATE in news_since(ledger)
+    open_grants = [row for row in rows_of("grants") if row["edition"] == EDITION and row["state"] != "revoked"]
+    assert len(current_grants(ledger, EDITION)) == len(open_grants)
+
+
+# -- whole or not at all -----------------------------------------------------------------------------
+
+
+def test_a_migrated_ledger_has_the_tables_of_a_new_one(old_url: str) -> None:
+    migrated = Ledger(old_url)
+    fresh = shape(migrated.engine)
+    with migrated.engine.begin() as db:
+        metadata.drop_all(db)
+    assert shape(Ledger(old_url).engine) == fresh
+
+
+class Stopped(Exception):
+    """Stands for whatever ends a process."""
+
+
+def stop() -> None:
+    raise Stopped
+
+
+class Statements:
+    """Counts what a change of schema writes, and stops it at one of them."""
+
+    def __init__(self, engine: sa.Engine, stop_at: int = 0, how: Callable[[], None] = stop) -> None:
+        self.number = 0
+        self._stop_at = stop_at
+        self._how = how
+        sa.event.listen(engine, "before_cursor_execute", self._count)
+
+    def stop_at(self, number: int) -> None:
+        """Begin to count again."""
+        self.number, self._stop_at = 0, number
+
+    def _count(self, _db: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.lstrip().upper().startswith(("SELECT", "PRAGMA", "BEGIN")):
+            return
+        self.number += 1
+        if self.number == self._stop_at:
+            self._how()
+
+
+def statements_of(url: str) -> int:
+    engine = open_engine(url)
+    statements = Statements(engine)
+    prepare(engine)
+    engine.dispose()
+    return statements.number
+
+
+def test_stopped_at_any_statement_it_leaves_the_old_ledger_whole(old_url: str) -> None:
+    engine = open_engine(old_url)
+    statements, tables = Statements(engine), sa.MetaData()
+    with engine.connect() as db:
+        tables.reflect(db)
+    before = content(engine, tables)
+    while True:
+        statements.stop_at(statements.number + 1 if statements.number else 1)
+        try:
+            prepare(engine)
+        except Stopped:
+            assert content(engine, tables) == before, f"statement {statements.number}"
+            assert set(sa.inspect(engine).get_table_names()) == tables.tables.keys()
+            continue
+        break
+    assert statements.number > 50, "hardly a statement was stopped"
+    checks_a_few_facts(Ledger(old_url))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_killed_in_the_middle_the_next_start_takes_up_the_old_ledger(
+    old_url: str, tmp_path: Path, share: float
+) -> None:
+    before = content(open_engine(old_url))
+    build_ledger(f"sqlite:///{tmp_path}/measured.sqlite")
+    number = round(share * statements_of(f"sqlite:///{tmp_path}/measured.sqlite"))
+
+    def die() -> None:
+        engine = open_engine(old_url)
+        Statements(engine, number, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        prepare(engine)
+
+    child = multiprocessing.get_context("fork").Process(target=die)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert content(open_engine(old_url)) == before
+    checks_a_few_facts(Ledger(old_url))
+
+
+def test_of_processes_that_find_an_old_ledger_at_once_each_gets_the_new_one(old_url: str) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        ledgers = list(pool.map(lambda _: Ledger(old_url), range(6)))
+    for ledger in ledgers:
+        checks_a_few_facts(ledger)
+
+
+def test_opened_again_it_changes_nothing(old_url: str) -> None:
+    ledger = Ledger(old_url)
+    before = content(ledger.engine)
+    assert statements_of(old_url) == 0
+    assert content(ledger.engine) == before
+
+
+def test_an_old_ledger_that_never_alerted_or_sold_anything_is_taken_up_too(old_url: str) -> None:
+    """Version 1 made some tables when they were first used, and wrote its number after the tables."""
+    with open_engine(old_url).begin() as db:
+        for table in ("troubles", "alarms", "sales", "rate_slots"):
+            db.exec_driver_sql(f"DROP TABLE {table}")
+        db.exec_driver_sql("DELETE FROM meta")
+    migrated = Ledger(old_url)
+    assert shape(migrated.engine).keys() == metadata.tables.keys()
+    assert guest_list_state(migrated).size is None
+    fresh = shape(migrated.engine)
+    with migrated.engine.begin() as db:
+        metadata.drop_all(db)
+    assert shape(Ledger(old_url).engine) == fresh
+
+
+@pytest.mark.parametrize("open_it", [Ledger, Ledger.reading])
+def test_a_newer_schema_is_refused_with_both_versions_and_the_way_out(
+    empty_url: str, open_it: Callable[[str], Ledger]
+) -> None:
+    ledger = Ledger(empty_url)
+    with ledger.engine.begin() as db:
+        db.exec_driver_sql(f"UPDATE meta SET value = '{SCHEMA_VERSION + 1}' WHERE name = 'schema'")
+    before = content(ledger.engine)
+    with pytest.raises(LedgerError, match=r"schema 3.*up to 2.*Install the newer version"):
+        open_it(empty_url)
+    assert content(ledger.engine) == before
+
+
+# -- where nothing may be written ---------------------------------------------------------------------
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def test_an_old_ledger_can_be_read_without_being_changed(old_url: str, tmp_path: Path) -> None:
+    before, stored = files(tmp_path), content(open_engine(old_url))
+    ledger = Ledger.reading(old_url)
+    ledger.check_identity("plain")
+    checks_a_few_facts(ledger)
+    with pytest.raises((LedgerError, sa.exc.DBAPIError)):
+        intend_grants(ledger, EDITION, CORPORATE, ["0" * 64], added_by_us=True)
+    with pytest.raises(LedgerError, match="pseudonym key"):
+        ledger.check_identity("another")
+    ledger.engine.dispose()
+    assert content(open_engine(old_url)) == stored
+    assert files(tmp_path) == before
+
+
+def test_a_ledger_of_today_is_read_where_it_is_and_never_written(old_url: str, tmp_path: Path) -> None:
+    written = Ledger(old_url)
+    written.check_identity("plain")
+    before, stored = files(tmp_path), content(written.engine)
+    ledger = Ledger.reading(old_url)
+    ledger.check_identity("plain")
+    checks_a_few_facts(ledger)
+    with pytest.raises(LedgerError):
+        intend_grants(ledger, EDITION, CORPORATE, ["0" * 64], added_by_us=True)
+    assert lock_owner(ledger, LockName.GUEST_LIST) is not None
+    assert content(written.engine) == stored
+    assert files(tmp_path) == before
+    intend_grants(written, EDITION, CORPORATE, ["1" * 64], added_by_us=True)
+    assert "1" * 64 in current_grants(ledger, EDITION), "it is no copy"
+
+
+def test_reading_before_there_is_a_ledger_makes_none(tmp_path: Path) -> None:
+    ledger = Ledger.reading(f"sqlite:///{tmp_path}/ledger.sqlite")
+    ledger.check_identity("plain")
+    assert current_grants(ledger, EDITION) == {}
+    with pytest.raises(sa.exc.DBAPIError):
+        intend_grants(ledger, EDITION, CORPORATE, ["0" * 64], added_by_us=True)
+    assert files(tmp_path) == {}
+
+
+def test_reading_an_empty_database_leaves_it_empty(empty_url: str) -> None:
+    ledger = Ledger.reading(empty_url)
+    assert current_grants(ledger, EDITION) == {}
+    assert empty_url.startswith("sqlite") or content(open_engine(empty_url)) == {}
+
+
+def test_what_a_killed_writer_left_in_its_log_is_read_and_stays_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite"
+    Ledger(url)
+
+    def die() -> None:
+        ledger = Ledger(url)
+        with ledger.engine.connect():  # one more connection, so that none is the last that closes
+            intend_grants(ledger, EDITION, CORPORATE, ["0" * 64], added_by_us=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = multiprocessing.get_context("fork").Process(target=die)
+    child.start()
+    child.join()
+    before = {name: found for name, found in files(tmp_path).items() if not name.endswith("-shm")}
+    assert before["ledger.sqlite-wal"], "nothing was left"
+    assert list(current_grants(Ledger.reading(url), EDITION)) == ["0" * 64]
+    assert {name: found for name, found in files(tmp_path).items() if not name.endswith("-shm")} == before
+    assert list(current_grants(Ledger(url), EDITION)) == ["0" * 64]
+
+
+# -- copies ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [1, SCHEMA_VERSION])
+def test_a_copy_knows_the_same_may_be_written_and_holds_no_lock(
+    old_url: str, tmp_path_factory: pytest.TempPathFactory, version: int
+) -> None:
+    if version == SCHEMA_VERSION:
+        Ledger(old_url)
+    folder = tmp_path_factory.mktemp("copy")
+    stored = content(open_engine(old_url))
+    copy = copy_of(old_url, folder)
+    copy.check_identity("plain")
+    checks_a_few_facts(copy)
+    assert lock_owner(copy, LockName.GUEST_LIST) is None
+    known = next(iter(current_grants(copy, EDITION)))
+    intend_grants(copy, EDITION, CORPORATE, [known, "0" * 64], added_by_us=True)
+    assert current_grants(copy, EDITION)[known].period == 1, "its keys are those of the original"
+    assert content(open_engine(old_url)) == stored
+    with pytest.raises(LedgerError, match="pseudonym key"):
+        copy.check_identity("another")
+    everything = {name: rows for name, rows in content(reading_engine(old_url)).items() if name != "grants"}
+    left_out: dict[str, list[Any]] = {"locks": [], "rate_slots": []}
+    assert {name: rows for name, rows in content(copy.engine).items() if name != "grants"} == everything | left_out
+
+
+def test_a_copy_of_nothing_is_an_empty_ledger(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "copy"
+    folder.mkdir()
+    copy = copy_of(f"sqlite:///{home}/ledger.sqlite", folder)
+    copy.check_identity("plain")
+    assert current_grants(copy, EDITION) == {}
+    assert not home.exists()
+
+
+# -- the size of the core ----------------------------------------------------------------------------
+
+
+def test_the_ledger_itself_stays_small() -> None:
+    assert len(Path(ledger_module.__file__).read_text().splitlines()) <= 150

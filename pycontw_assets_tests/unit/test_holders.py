@@ -1,0 +1,112 @@
+"""Holders are the mailable contact addresses with a usable ticket, by the labels of the policy."""
+
+import hashlib
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pycontw_assets.deidentify import holders as module
+from pycontw_assets.deidentify.holders import contact_address, count_unmailable, holders_of
+from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.deidentify.pseudonymize import deidentify
+from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address
+from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, Holder, OrderSnapshot
+from pycontw_assets_tests.unit.test_deidentify_policy import KNOWN
+
+SEEN = datetime(2031, 6, 1, tzinfo=timezone.utc)
+PARTITION = EventPartition(90001, "2031", "individual")
+LABEL = "聯絡人 Email"
+# Each was typed or rendered a little differently from the label that KKTIX has today.
+SPELLINGS = {
+    "as KKTIX writes it": ("聯絡人 Email", "Contact Email"),
+    "two blanks": ("聯絡人  Email", "Contact  Email"),
+    "a full-width colon": ("聯絡人 Email：", "Contact Email："),
+    "a colon": ("聯絡人 Email:", "Contact Email:"),
+    "full-width": ("聯絡人　Ｅｍａｉｌ", "Ｃｏｎｔａｃｔ　Ｅｍａｉｌ"),
+    "lower case and a blank": ("聯絡人 email ", "contact email "),
+}
+
+
+def attendee(*answers: tuple[str, Any], attendee_id: int = 1, is_paid: bool = True) -> Attendee:
+    return Attendee(attendee_id=attendee_id, is_paid=is_paid, state="activated", answers=answers)
+
+
+def record(attendee_id: int, *answers: tuple[str, Any], is_paid: bool = True) -> AttendeeRecord:
+    return AttendeeRecord(attendee(*answers, attendee_id=attendee_id, is_paid=is_paid), SEEN)
+
+
+def snapshot(*records: AttendeeRecord) -> OrderSnapshot:
+    return OrderSnapshot(PARTITION, {item.attendee.attendee_id: item for item in records})
+
+
+def holders(*records: AttendeeRecord) -> dict[str, Holder]:
+    return holders_of(snapshot(*records), Pseudonymizer())
+
+
+def email_sha256(*answers: tuple[str, Any]) -> str | None:
+    digest = deidentify([record(1, *answers)], PARTITION, Pseudonymizer()).frame["email_sha256"].astype(object)[0]
+    return digest if isinstance(digest, str) else None
+
+
+@pytest.mark.parametrize("locale", [0, 1], ids=["Chinese", "English"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_who_has_an_email_digest_is_invited(spelling: str, locale: int) -> None:
+    answer = (SPELLINGS[spelling][locale], " Buyer-One@example.org ")
+    digest = hashlib.sha256(b"buyer-one@example.org").hexdigest()
+    assert email_sha256(answer) == digest
+    assert holders(record(1, answer)) == {digest: Holder(digest, "buyer-one@example.org", "Buyer-One@example.org")}
+    assert count_unmailable(snapshot(record(1, answer))) == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from([label for label, _ in KNOWN]), st.text()), max_size=6))
+def test_the_digest_is_that_of_the_contact_address(answers: list[tuple[str, str]]) -> None:
+    address = contact_address(attendee(*answers))
+    assert email_sha256(*answers) == (address and Pseudonymizer().digest(normalise_address(address) or address))
+
+
+def test_each_label_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(module, "load_policy", lambda: asked.append("") or load_policy())
+    module._asks_for_contact_address.cache_clear()
+    holders(*(record(number, ("Nickname / 暱稱", "Quokka"), (LABEL, f"b{number}@example.org")) for number in range(9)))
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("label", ["Email", "Contact Email Contact Name", "Would you like to receive an email?"])
+def test_another_question_about_an_email_is_not_the_contact(label: str) -> None:
+    form = ((label, "other@example.org"), ("Contact Email", "buyer-one@example.org"))
+    assert contact_address(attendee(*form)) == "buyer-one@example.org"
+    assert contact_address(attendee(form[0])) is None
+
+
+@pytest.mark.parametrize("value", ["", "   ", None, 7, ["a@example.org"], {"a": 1}, True])
+def test_an_empty_or_odd_contact_address_is_none(value: Any) -> None:
+    assert contact_address(attendee((LABEL, value))) is None
+
+
+def test_several_tickets_of_one_address_are_one_holder() -> None:
+    spellings = ("Buyer@example.org", "buyer@example.org", "ｂｕｙｅｒ@example.org")
+    found = holders(*(record(i, (LABEL, spelled)) for i, spelled in enumerate(spellings, 1)))
+    (only,) = found.values()
+    assert only.address == "buyer@example.org"
+    assert only.spelled == "Buyer@example.org"
+    assert found == {only.key: only}
+
+
+def test_unpaid_gone_or_without_address_holds_nothing() -> None:
+    unpaid = record(1, (LABEL, "unpaid@example.org"), is_paid=False)
+    gone = AttendeeRecord(attendee((LABEL, "gone@example.org"), attendee_id=2), SEEN, gone_at=SEEN)
+    assert holders(unpaid, gone, record(3), record(4, (LABEL, "no address"))) == {}
+
+
+def test_usable_tickets_that_mail_cannot_reach_are_counted() -> None:
+    orders = snapshot(
+        record(1, (LABEL, "buyer-one@example.org")),
+        record(2, (LABEL, "no address")),
+        record(3),
+        record(4, (LABEL, "no address"), is_paid=False),
+    )
+    assert count_unmailable(orders) == 2
