@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 
-from pycontw_assets.ledger.sales import Counts, Figures
+from pycontw_assets.ledger.reporting.sales import Counts, Figures
 from pycontw_assets.records import FAMILIES, AttendeeRecord, Family
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Poll
-from pycontw_assets.ledger.unreachable import last_search, record_search, refused_addresses, unreachable_in
+from pycontw_assets.ledger.reporting.unreachable import last_search, record_search, refused_addresses, unreachable_in
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 

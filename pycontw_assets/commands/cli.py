@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.commands import doctor, erase, keys, local, plan, polling, preview, repair, status, trace
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.settings import InvalidSettings
 from pycontw_assets.vault.vault import VaultError
 

@@ -19,8 +19,8 @@ from dagster import AssetKey, DagsterInstance
 from pycontw_assets.api.client import Misconfigured, ServiceError
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.events import discover
+from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION
 from pycontw_assets.ledger.events import known_events
-from pycontw_assets.ledger.migrations import SCHEMA_VERSION
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.pipeline.composition import Services

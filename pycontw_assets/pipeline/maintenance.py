@@ -14,8 +14,8 @@ from pycontw_assets.alerts.sales_report import Report, count, report
 from pycontw_assets.alerts.unreachable import unreachable_buyers
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName, lock
-from pycontw_assets.ledger.problems import open_problems
-from pycontw_assets.ledger.sales import (
+from pycontw_assets.ledger.reporting.problems import open_problems
+from pycontw_assets.ledger.reporting.sales import (
     Counts,
     Figures,
     Ticket,

@@ -8,8 +8,8 @@ from datetime import datetime
 from dagster import DagsterInstance
 
 from pycontw_assets.ledger.events import known_events
-from pycontw_assets.ledger.problems import Problem, open_problems
 from pycontw_assets.ledger.progress import headcount
+from pycontw_assets.ledger.reporting.problems import Problem, open_problems
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.pipeline.doctor import Finding, instance_findings
 from pycontw_assets.pipeline.observe import edition_facts

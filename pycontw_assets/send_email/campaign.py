@@ -34,11 +34,11 @@ from pycontw_assets.ledger.batches import (
     update_batch,
     update_invitations,
 )
+from pycontw_assets.ledger.database.tables import LET_IN
 from pycontw_assets.ledger.grants import current_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import release_pool_list, reserve_pool_list
 from pycontw_assets.ledger.remote_ids import record_remote_id
-from pycontw_assets.ledger.tables import LET_IN
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email import names
 from pycontw_assets.send_email.find_or_create import ensure_list

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pycontw_assets.ledger.batches import Batch, Invitation
-from pycontw_assets.ledger.tables import BatchState
+from pycontw_assets.ledger.database.tables import BatchState
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email import names
 from pycontw_assets.send_email.campaign import SENT

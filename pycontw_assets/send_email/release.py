@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pycontw_assets.api.client import NotFound
 from pycontw_assets.ledger.batches import Batch
-from pycontw_assets.ledger.tables import BatchState
+from pycontw_assets.ledger.database.tables import BatchState
 from pycontw_assets.send_email.campaign import SENT
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 

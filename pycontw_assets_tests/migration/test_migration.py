@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from pycontw_assets.alerts.unreachable import unreachable_buyers
 from pycontw_assets.ledger.batches import cancelled_batches, get_batch, invitations_in, unfinished_batches
+from pycontw_assets.ledger.database.tables import meta, pool_lists, rate_slots, stale_events
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import grants_without_ticket
 from pycontw_assets.ledger.guest_lists import guest_list_state, has_space_changed
@@ -22,12 +23,11 @@ from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.ledger.locks import LockName, lock_owner
 from pycontw_assets.ledger.people import erased_ids, invitations_of, memberships_of, periods_of
 from pycontw_assets.ledger.polls import last_poll, news_since, recorded_holders
-from pycontw_assets.ledger.problems import open_problems, sent_alerts
 from pycontw_assets.ledger.remote_ids import remembered_id
+from pycontw_assets.ledger.reporting.problems import open_problems, sent_alerts
+from pycontw_assets.ledger.reporting.sales import Counts, edition_before, last_report_day, sales_by_day
+from pycontw_assets.ledger.reporting.unreachable import last_search, unreachable_in
 from pycontw_assets.ledger.restoration import beginning, has_begun
-from pycontw_assets.ledger.sales import Counts, edition_before, last_report_day, sales_by_day
-from pycontw_assets.ledger.tables import meta, pool_lists, rate_slots, stale_events
-from pycontw_assets.ledger.unreachable import last_search, unreachable_in
 from pycontw_assets.pipeline.composition import Services
 from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.sandbox.oracle import Finding, verdict

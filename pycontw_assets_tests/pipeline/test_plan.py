@@ -10,7 +10,7 @@ from pycontw_assets.pipeline.access_plan import EventPlan
 
 from pycontw_assets.commands.plan import describe_plan
 from pycontw_assets.commands.polling import describe_poll
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.pipeline.plan import Plan, as_document, make_plan
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

@@ -19,7 +19,7 @@ from pycontw_assets.ledger.batches import (
     release_invitations,
     unfinished_batches,
 )
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.grants import intend_grants, set_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import release_pool_list, reserve_pool_list
@@ -95,7 +95,7 @@ def state_of(ledger: Ledger, address: str) -> str | None:
 
 
 def _all_batches(ledger: Ledger, partition_key: str) -> list[str]:
-    from pycontw_assets.ledger.tables import batches
+    from pycontw_assets.ledger.database.tables import batches
 
     with ledger.engine.begin() as db:
         query = batches.select().where(batches.c.partition_key == partition_key)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
 from pycontw_assets.ledger.batches import Batch, Invitation, claim_batch, find_newcomers, unfinished_batches
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events, register_events
 from pycontw_assets.ledger.grants import Grant, current_grants, grants_without_ticket, intend_grants, set_grants
 from pycontw_assets.ledger.ledger import Ledger

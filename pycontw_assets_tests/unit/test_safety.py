@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from pycontw_assets.api.client import Misconfigured, NotFound, Unavailable
 from pycontw_assets.extract.snapshot import UntrustedBook
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.locks import Busy
 from pycontw_assets.pipeline.composition import UnknownPartition
 from pycontw_assets.pipeline.redaction import explain, guarded

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import (
+from pycontw_assets.ledger.database.tables import (
     LET_IN,
     batches,
     entitlements,
@@ -19,6 +18,7 @@ from pycontw_assets.ledger.tables import (
     unreachable_searches,
     upsert,
 )
+from pycontw_assets.ledger.ledger import Ledger
 
 
 def refused_addresses(ledger: Ledger, edition: str, partition_key: str) -> dict[str, str]:
