@@ -16,11 +16,10 @@ from datetime import datetime, timedelta, timezone
 from operator import attrgetter
 from typing import Any
 
+from pycontw_assets.completeness import ATTENDANCE_BOOK
 from pycontw_assets.records import Attendee, AttendeeRecord, OrderSnapshot, Quarantined
 
 GOOD_POLLS_UNTIL_GONE = 2
-_SHRINK_COUNT = 5
-_SHRINK_SHARE = 0.10
 _LONGEST_INTERVAL = timedelta(days=1)
 _WAY_OUT = "nobody is withdrawn. If they really left, run `pycontw-assets poll --allow book`"
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -181,7 +180,7 @@ def paid_at(record: AttendeeRecord) -> datetime:
 def _shrinkage(present: Collection[int], ids: Collection[int], missing: Collection[int]) -> str | None:
     if present and not ids:
         return f"the attendance book is empty, {len(present)} attendees were known; {_WAY_OUT}"
-    if len(missing) > _SHRINK_COUNT and len(missing) > _SHRINK_SHARE * len(present):
+    if ATTENDANCE_BOOK.is_exceeded(len(missing), len(present)):
         return f"the attendance book lacks {len(missing)} of {len(present)} known attendees; {_WAY_OUT}"
     return None
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from pycontw_assets.api.client import NotFound, ServiceError, Unavailable
+from pycontw_assets.completeness import ATTENDANCE_BOOK
 from pycontw_assets.extract.orders import (
     BookReading,
     Fetched,
@@ -128,7 +129,8 @@ def take_snapshot(
 
 
 def _first(partition: EventPartition, book: BookReading, *, known_before: int, trust_book: bool) -> OrderSnapshot:
-    if known_before and not trust_book and len(book.ids) < known_before * 0.9 - 1:
+    is_cut = not book.ids or ATTENDANCE_BOOK.is_exceeded(known_before - len(book.ids), known_before)
+    if known_before and is_cut and not trust_book:
         raise UntrustedBook(
             f"the vault has lost the orders of {partition.key}, and its attendance book now lists {len(book.ids)} of "
             f"{known_before} attendees; nothing was changed. Restore the vault, or run `poll --allow book`"

@@ -307,6 +307,7 @@ def unreachable_lines(services: Services, partition_key: str) -> Iterator[str]:
         ledger=services.ledger,
         vault=NoOrders(),
         pseudonymizer=services.pseudonymizer,
+        contact_address=contact_address,
     )
 
 

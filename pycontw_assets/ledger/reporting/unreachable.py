@@ -53,7 +53,7 @@ def unreachable_in(ledger: Ledger, partition_key: str) -> dict[int, str | None]:
         return {row.attendee_id: row.reason for row in db.execute(query.order_by(unreachable_attendees.c.attendee_id))}
 
 
-def record_search(ledger: Ledger, partition_key: str, digest: str, attendees: Mapping[int, str | None]) -> None:
+def record_search(ledger: Ledger, partition_key: str, *, digest: str, attendees: Mapping[int, str | None]) -> None:
     """Replace what the search before it found."""
     rows = [
         {"partition_key": partition_key, "attendee_id": number, "reason": reason}
