@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pycontw_assets.authorize.gather_client import GatherClient
-from pycontw_assets.authorize.guest_list import Gather, GuestListStep
+from pycontw_assets.authorize.guest_list_step import Gather, GuestListStep
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
