@@ -21,5 +21,7 @@ class Tolerance:
 
 # Buyers give tickets back by themselves, and a whole group may do so between two polls.
 ATTENDANCE_BOOK = Tolerance(number=5, share=0.10)
+# The vault has lost the orders of an event: one book alone decides, without the second look of the next poll.
+BOOK_OF_LOST_ORDERS = Tolerance(number=1, share=0.10)
 # Guests leave the list through this pipeline, or one at a time by somebody's hand.
 GUEST_LIST = Tolerance(number=1, share=0.01)

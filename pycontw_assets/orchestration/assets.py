@@ -315,7 +315,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
 
 def _show_refusal(context: AssetExecutionContext, refused: RefusedRows) -> None:
     """The run fails, and the check shows why."""
-    shown = {"problems": bullets(refused.found)}
+    shown = {"problems": bullets(refused.problems)}
     context.log_event(
         AssetCheckEvaluation(context.asset_key, refused.check, passed=False, metadata=shown, blocking=True)
     )

@@ -32,8 +32,7 @@ from pycontw_assets.ledger.people import erased_ids
 from pycontw_assets.ledger.polls import Poll, last_poll, record_load, record_poll, recorded_holders
 from pycontw_assets.load.checks import refuse_misleading
 from pycontw_assets.load.schema import attendee_tables
-from pycontw_assets.load.warehouse import Outcome, Warehouse
-from pycontw_assets.load.warehouse import content_digest as table_digest
+from pycontw_assets.load.warehouse import Outcome, Warehouse, replace_rows
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep, Sender
@@ -191,7 +190,7 @@ def load_rows(
     table = attendee_tables(load_policy().columns)[partition.family]
     result = deidentify(digest.passing(records), partition, pseudonymizer)
     refuse_misleading(table.name, result.frame)
-    outcome = warehouse.replace_partition(table, partition.key, result.frame, digest=table_digest(result.frame))
+    outcome = replace_rows(warehouse, table, partition.key, result.frame)
     stored = warehouse.partition_rows(table, partition.key)
     record_load(ledger, partition.key, str(digest))
     return RowsLoaded(result, outcome, digest.records, stored)
