@@ -1,6 +1,6 @@
-"""Every environment variable, once: name, type, default, meaning. The only reader of the environment.
+"""Every environment variable, once: name, type, default, meaning. Nothing else reads the environment.
 
-Secrets are ``SecretStr``; an error names the variable and the fix and never quotes a value.
+Secrets are ``SecretStr``. An error names the variable and the fix, and never quotes a value.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _SANDBOX_URL = f"http://127.0.0.1:{SANDBOX_PORT}"
 
 
 class InvalidSettings(Exception):
-    """One line per variable that is missing or wrong, each with the fix."""
+    """Variables are missing or wrong. The text has one line for each, with the fix."""
 
 
-# Spelled out: \d would also take the digits of other scripts, which no partition key may hold.
+# Not \d: that takes the digits of other scripts, too, which no partition key may hold.
 Edition = Annotated[str, Field(pattern=r"^20[0-9]{2}$")]
 EventId = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
 
 
 class EventMapping(BaseModel):
-    """What a person says an event is, whatever its name suggests."""
+    """Edition and family of an event, whatever its name says."""
 
     edition: Edition
     family: Family
@@ -60,7 +60,7 @@ def _folder_or_bucket(url: str) -> str:
 
 
 class Settings(BaseSettings):
-    """The variables of the README's table. Defaults point at the sandbox on its usual port."""
+    """The variables of ``docs/settings.md``. The defaults point at the sandbox on its usual port."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -72,11 +72,11 @@ class Settings(BaseSettings):
 
     pycontw_env: Literal["sandbox", "production"] = Field(
         "sandbox",
-        description="`sandbox` or `production`; production refuses to start with a missing variable, naming it",
+        description="`sandbox` or `production`; production refuses to start without a required variable, and names it",
     )
     pycontw_home: Path = Field(
         Path("~/.pycontw_assets"),
-        description="data folder: vault, DuckDB, ledger, and the Dagster instance when `DAGSTER_HOME` is unset",
+        description="data folder: vault, DuckDB, ledger, and the Dagster instance when `DAGSTER_HOME` is not set",
     )
     dagster_home: Path | None = Field(
         None, description="Dagster's own variable: folder of its instance; unset: under `PYCONTW_HOME`"
@@ -89,99 +89,123 @@ class Settings(BaseSettings):
     )
 
     kktix_api_url: HttpUrl = Field(
-        f"{_SANDBOX_URL}/kktix/api/v2/hosting_events", description="URL of the KKTIX events endpoint"
+        f"{_SANDBOX_URL}/kktix/api/v2/hosting_events", description="URL of KKTIX's events endpoint"
     )
-    kktix_api_token: SecretStr = Field(SecretStr("sandbox-kktix-token"), description="KKTIX bearer token")
+    kktix_api_token: SecretStr = Field(SecretStr("sandbox-kktix-token"), description="bearer token of KKTIX")
     kktix_requests_per_second: int = Field(
-        150, ge=1, description="most attendees read from KKTIX in a second, by all processes of one ledger together"
+        150, ge=1, description="most attendees read from KKTIX in a second, by all processes that share a ledger"
     )
     edition: Edition | None = Field(
         None,
-        description="the live edition, four digits; unset: the newest edition among the listed events",
+        description="the live edition, four digits; unset: the newest among the listed events",
     )
     kktix_events: dict[EventId, EventMapping | None] = Field(
         default_factory=dict,
-        description='JSON: `{"<event id>": {"edition": "2031", "family": "individual"}}`, or `null` to ignore an '
-        "event; overrides what the name suggests",
+        description='JSON `{"<event id>": {"edition": "2031", "family": "individual"}}`, or `null` to ignore an '
+        "event; it wins over the event's name; unset: the names decide",
     )
 
     gather_api_url: Annotated[str, AfterValidator(_http_url_or_off)] = Field(
         f"{_SANDBOX_URL}/gather",
         description="base URL of Gather, before `/api/…`; `off` switches the guest list off",
     )
-    gather_api_key: SecretStr = Field(SecretStr("sandbox-gather-key"), description="Gather API key")
+    gather_api_key: SecretStr = Field(
+        SecretStr("sandbox-gather-key"), description="key of an admin or builder of the space"
+    )
     gather_space_id: str = Field(
-        "SandboxSpace0001\\Py Venue", description="space id: `<id>\\<space name>`, one backslash"
+        "SandboxSpace0001\\Py Venue",
+        description="`<id>\\<space name>`, with one backslash; with another space the next poll lets everybody in "
+        "there, while the old space's list and the sent mails stay as they are",
     )
 
     klaviyo_api_url: HttpUrl = Field(f"{_SANDBOX_URL}/klaviyo", description="base URL of Klaviyo, before `/api/…`")
-    klaviyo_api_key: SecretStr = Field(SecretStr("sandbox-klaviyo-key"), description="Klaviyo private key")
-    klaviyo_from_email: str = Field("tickets@example.org", description="sender address")
+    klaviyo_api_key: SecretStr = Field(SecretStr("sandbox-klaviyo-key"), description="private key of Klaviyo")
+    klaviyo_from_email: str = Field(
+        "tickets@example.org", description="sender address, on the account's verified domain"
+    )
     klaviyo_from_label: str = Field("PyCon TW sandbox", description="sender name")
-    klaviyo_reply_to: str = Field("help@example.org", description="where answers go")
+    klaviyo_reply_to: str = Field("help@example.org", description="address for answers")
     klaviyo_lists: dict[str, str] = Field(
         default_factory=dict,
-        description="JSON `{list name: id}` of Klaviyo lists made by hand; others are found or made by name",
+        description='JSON `{"<list name>": "<id>"}` of Klaviyo lists made by hand; unset: lists are found or made '
+        "by name",
     )
     invitation_venue_url: HttpUrl = Field(
         "https://app.gather.town/app/SandboxSpace0001/Py%20Venue", description="venue link in the mail"
     )
     invitation_video_url: HttpUrl = Field(
-        "https://www.youtube.com/watch?v=sandbox0000", description="video link in the mail (unlisted YouTube)"
+        "https://www.youtube.com/watch?v=sandbox0000", description="video link in the mail: an unlisted YouTube video"
     )
     invitation_send_at: Annotated[datetime, AfterValidator(_aware)] | None = Field(
         None,
-        description="empty: send at once; ISO time with zone: schedule campaigns for then, at once after it",
+        description="ISO time with zone: campaigns are scheduled for then, and leave at once after it; campaigns "
+        "that Klaviyo already has keep their time, so move those in Klaviyo; unset: campaigns leave at "
+        "once",
     )
 
     warehouse: Literal["duckdb", "bigquery"] = Field("duckdb", description="`duckdb` or `bigquery`")
     bigquery_project: str | None = Field(
         None,
-        description="Google project; credentials the usual Google way, `BIGQUERY_EMULATOR_HOST` honoured",
+        description="Google project; credentials come the usual Google ways, and `BIGQUERY_EMULATOR_HOST` is honoured",
     )
-    bigquery_dataset: str = Field("ods", pattern=r"^[a-z][a-z0-9_]{0,127}$", description="dataset, in small letters")
-    bigquery_location: str | None = Field(None, description="location of the dataset")
+    bigquery_dataset: str = Field(
+        "ods",
+        pattern=r"^[a-z][a-z0-9_]{0,127}$",
+        description="dataset of BigQuery, in small letters, and schema of DuckDB; made when it does not exist",
+    )
+    bigquery_location: str | None = Field(
+        None,
+        description="location of the dataset, for example `asia-east1`; it cannot be changed later; unset: Google's "
+        "choice",
+    )
 
     vault_url: Annotated[str, AfterValidator(_folder_or_bucket)] | None = Field(
-        None, description="folder or `gs://bucket/folder` of the vault; unset: under the home"
+        None, description="folder of the vault, or `gs://bucket/folder`; unset: under `PYCONTW_HOME`"
     )
     vault_key: SecretStr | None = Field(
         None,
-        description="comma-separated Fernet keys, the first encrypts, all decrypt; generated once in sandbox",
+        description="Fernet keys, comma-separated: the first encrypts, all decrypt; without its key the vault is "
+        "lost; unset: made once in the sandbox",
     )
-    ledger_url: SecretStr | None = Field(None, description="SQLAlchemy URL of the ledger; unset: SQLite under the home")
+    ledger_url: SecretStr | None = Field(
+        None, description="SQLAlchemy URL of the ledger; unset: SQLite under `PYCONTW_HOME`"
+    )
     pseudonym_key: SecretStr | None = Field(
-        None, description="secret for keyed hashing (recommended); unset: plain SHA-256"
+        None,
+        description="key for hashing; recommended, because phone numbers can be guessed from plain hashes; set it "
+        "before the first poll, because the ledger refuses another one later; unset: plain SHA-256",
     )
 
     poll_interval_seconds: int = Field(300, ge=1, description="seconds between two ticks of the sensor")
     refresh_seconds: int = Field(
         3600,
         ge=0,
-        description="shortest time between two re-reads of a known, paid attendee; 0: every poll re-reads everyone",
+        description="shortest time between two reads of a known, paid attendee; 0: every poll reads everybody again",
     )
     revoke_limit: int | None = Field(
         None,
         ge=0,
-        description="most revocations one poll may do without a person's consent (`poll --allow revoke`); "
-        "unset: the larger of 5 and 10 % of those granted",
+        description="most revocations of one poll without `poll --allow revoke`; unset: the larger of 5 and 10 % of "
+        "the people let in",
     )
     invite_limit: int = Field(
         2000,
         ge=0,
-        description="most invitations one poll may start without a person's consent (`poll --allow invite`)",
+        description="most invitations that one poll may start without `poll --allow invite`",
     )
     retention_days: int = Field(
         180,
         ge=1,
-        description="days after an event was last listed until its orders leave the vault; its tables stay",
+        description="days after an event was last listed until its orders leave the vault; its table rows stay",
     )
     alert_urls: SecretStr | None = Field(
         None,
-        description="Apprise URLs (Discord: `discord://<webhook id>/<token>`), separated by blanks: "
-        "who is told of troubles",
+        description="where alarms and the day's sales go: Apprise URLs (Discord: `discord://<webhook id>/<token>`), "
+        "separated by blanks; unset: nobody is alerted",
     )
-    heartbeat_url: SecretStr | None = Field(None, description="fetched after every good poll")
+    heartbeat_url: SecretStr | None = Field(
+        None, description="fetched after every good poll, for a dead man's switch; unset: none"
+    )
 
     @property
     def home(self) -> Path:
@@ -197,12 +221,12 @@ class Settings(BaseSettings):
 
     @property
     def ledger_file(self) -> Path | None:
-        """The file of the embedded ledger; ``None``: it is elsewhere."""
+        """The file of the embedded ledger; ``None`` with ``LEDGER_URL``."""
         return None if self.ledger_url else self.home / "ledger.sqlite"
 
     @property
     def ledger_location(self) -> str:
-        """A SQLAlchemy URL, which may hold a password."""
+        """The SQLAlchemy URL of the ledger. It may hold a password."""
         return self.ledger_url.get_secret_value() if self.ledger_url else f"sqlite:///{self.ledger_file}"
 
     @property
@@ -210,7 +234,7 @@ class Settings(BaseSettings):
         return self.gather_api_url == "off"
 
     def missing_in_production(self) -> list[str]:
-        """Names of the variables that production needs and nobody set."""
+        """Return the names of the variables that production needs and that are not set."""
         needed = [
             "kktix_api_url", "kktix_api_token", "gather_api_url", "klaviyo_api_url", "klaviyo_api_key",
             "klaviyo_from_email", "klaviyo_from_label", "klaviyo_reply_to",
@@ -224,13 +248,13 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from the environment (and ``.env``); ``InvalidSettings`` names every variable to mend."""
+    """Read the settings from the environment and ``.env``. Raise ``InvalidSettings`` with every variable to correct."""
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
         raise InvalidSettings("\n".join(_explain(problem) for problem in error.errors())) from None
     except SettingsError as error:
-        raise InvalidSettings(f"{_field_of(error)}: is not valid JSON; see the README's table for its form") from None
+        raise InvalidSettings(f"{_field_of(error)}: is not valid JSON; docs/settings.md shows its form") from None
     if settings.pycontw_env == "production" and (missing := settings.missing_in_production()):
         raise InvalidSettings(
             "\n".join(f"{name}: is not set, and PYCONTW_ENV=production needs it; set it" for name in missing)
@@ -247,5 +271,5 @@ def _explain(problem: Any) -> str:
 
 
 def _field_of(error: SettingsError) -> str:
-    named = [name for name in Settings.model_fields if f'"{name}"' in str(error)]
-    return named[0].upper() if named else "a JSON variable (KKTIX_EVENTS or KLAVIYO_LISTS)"
+    names = [name for name in Settings.model_fields if f'"{name}"' in str(error)]
+    return names[0].upper() if names else "a JSON variable (KKTIX_EVENTS or KLAVIYO_LISTS)"
