@@ -25,7 +25,7 @@ def add_to(commands: Commands) -> None:
 
 def _preview(parsed: argparse.Namespace) -> int:
     from pycontw_assets.play.preview import NoPicture, take_picture, write_words
-    from pycontw_assets.send_email.template import InvitationError, render_invitation
+    from pycontw_assets.send_email.invitation.template import InvitationError, render_invitation
 
     settings = load_settings()
     edition = settings.edition or f"{datetime.now(timezone.utc):%Y}"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pycontw_assets.authorize.gather_client import GatherClient
     from pycontw_assets.extract.kktix_client import KktixClient
     from pycontw_assets.load.warehouse import Warehouse
+    from pycontw_assets.send_email.invitation.template import InvitationTemplate
     from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 
 
@@ -169,7 +170,7 @@ class Composition:
 
     def check(self) -> None:
         """Build everything that can be wrong before anything runs; ``InvalidSettings`` or ``LedgerError`` if it is."""
-        from pycontw_assets.send_email.template import InvitationError, check_video_url
+        from pycontw_assets.send_email.invitation.template import InvitationError, check_video_url
 
         try:
             _ = self.gather, self.klaviyo, self.kktix, invitation("2031", self.settings)

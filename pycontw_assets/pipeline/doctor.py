@@ -28,8 +28,8 @@ from pycontw_assets.pipeline.dry_run import dry_run_copy
 from pycontw_assets.pipeline.expiry import MOVE_UP, REVISION_ENDS, expiring
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.pipeline.retention import expired
+from pycontw_assets.send_email.invitation.template import check_video_url
 from pycontw_assets.send_email.klaviyo_client import REVISION
-from pycontw_assets.send_email.template import check_video_url
 
 Level = Literal["ok", "warn", "FAIL"]
 

@@ -35,10 +35,11 @@ from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Outcome, Warehouse, replace_rows
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
-from pycontw_assets.send_email.campaign import CampaignStep, Sender
+from pycontw_assets.send_email.campaign import CampaignStep
+from pycontw_assets.send_email.campaign_sending import Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-from pycontw_assets.send_email.template import InvitationTemplate, render_invitation
+from pycontw_assets.send_email.invitation.template import InvitationTemplate, render_invitation
 from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_ticket_holders
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings

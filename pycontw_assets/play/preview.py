@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from pycontw_assets.records import Family
 from pycontw_assets.sandbox.klaviyo.rendering import render
-from pycontw_assets.send_email.template import InvitationTemplate
+from pycontw_assets.send_email.invitation.template import InvitationTemplate
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 _FLAGS = ("--headless", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--force-device-scale-factor=2")
