@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pycontw_assets.authorize.gather_client import GatherClient
     from pycontw_assets.extract.kktix_client import KktixClient
     from pycontw_assets.load.warehouse import Warehouse
-    from pycontw_assets.send_email.invitation.template import InvitationTemplate
     from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 
 

@@ -38,8 +38,8 @@ from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.send_email.campaign_sending import Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
-from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.invitation.template import InvitationTemplate, render_invitation
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_ticket_holders
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
