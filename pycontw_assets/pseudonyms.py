@@ -1,7 +1,7 @@
-"""Addresses and phones to pseudonyms: normalise, then SHA-256 (keyed where a key is set).
+"""Addresses and phones to pseudonyms: normalise, then SHA-256, keyed where a key is set.
 
-A pseudonym recognises a returning person without storing who it is. It is still personal data. Changing the
-key or ``NORMALISATION_VERSION`` makes everybody look new; the ledger remembers both and refuses a silent change.
+A pseudonym recognises a returning person without storing who it is. It is still personal data. Another key or
+``NORMALISATION_VERSION`` makes everybody look new. So the ledger remembers both and refuses a silent change.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ import unicodedata
 
 NORMALISATION_VERSION = 1
 
-_LONGEST_ADDRESS = 254  # RFC 5321: 256 octets for the path, less the angle brackets
-# Nearly every buyer's; what the parser makes of it is known, and the parser takes 0.1 ms.
+_LONGEST_ADDRESS = 254  # characters. RFC 5321: 256 octets for the path, less the angle brackets
+# Nearly every phone has this form. Its E.164 is known without the parser, which takes 0.1 ms.
 _MOBILE_OF_TAIWAN = re.compile(r"(?:0|\+886[- ]?)(9[0-9]{2})[- ]?([0-9]{3})[- ]?([0-9]{3})")
 _UNMAILABLE = re.compile(r"[\s\x00-\x1f\x7f<>,;:\"()\[\]\\]")
 
 
 def normalise_text(value: str) -> str:
-    """Trim and NFKC, so that full-width and half-width spellings are one."""
+    """Return a text trimmed and in NFKC, so that full-width and half-width spellings are equal."""
     return unicodedata.normalize("NFKC", value).strip()
 
 
 def normalise_address(address: str) -> str:
-    """The form addresses are compared, granted and digested in: NFKC, trimmed, lower-cased."""
+    """Return the form in which addresses are compared, let in and digested: NFKC, trimmed, lower-case."""
     return normalise_text(normalise_text(address).lower())
 
 
 def is_mailable(address: str) -> bool:
-    """Whether a normalised address has the shape of one: something, one ``@``, a dotted domain.
+    """Whether a normalised address has the shape of one: a local part, one ``@``, a domain with a dot.
 
-    Liberal on purpose (plus tags and international names pass): the services are asked about the rest.
+    Plus tags and international names pass. The services decide about the rest.
     """
     local, at, domain = address.partition("@")
     return (
@@ -48,7 +48,7 @@ def is_mailable(address: str) -> bool:
 
 
 def normalise_phone(phone: str, region: str = "TW") -> str:
-    """E.164 where the number can be read as one of ``region`` or of the world, its bare digits otherwise."""
+    """Return a phone in E.164 if it can be read as one of ``region`` or with a country code; otherwise its digits."""
     if region == "TW" and (mobile := _MOBILE_OF_TAIWAN.fullmatch(phone)):
         return "+886" + "".join(mobile.groups())
     return _parsed_phone(normalise_text(phone), region)
@@ -66,7 +66,7 @@ def _parsed_phone(text: str, region: str) -> str:
 
 
 class Pseudonymizer:
-    """SHA-256 hex of a normalised value; HMAC-SHA-256 when a key is given (``PSEUDONYM_KEY``)."""
+    """Make pseudonyms: SHA-256 of a normalised value, or HMAC-SHA-256 with a key (``PSEUDONYM_KEY``)."""
 
     def __init__(self, key: str | None = None) -> None:
         self._key = key.encode() if key else None
@@ -76,16 +76,17 @@ class Pseudonymizer:
 
     @property
     def fingerprint(self) -> str:
-        """Names the key without revealing it; ``plain`` without a key."""
+        """A name for the key that does not reveal it; ``plain`` without a key."""
         return "plain" if self._key is None else self.digest("fingerprint of this pseudonym key")[:16]
 
     def digest(self, normalised: str) -> str:
-        """64 hex digits. The caller normalises first and never passes an empty value."""
+        """Return 64 hex digits. The caller normalises first and never passes an empty value."""
         if self._key is None:
             return hashlib.sha256(normalised.encode()).hexdigest()
         return hmac.digest(self._key, normalised.encode(), "sha256").hex()
 
     def address(self, address: str) -> str:
+        """Return the pseudonym of an address in any spelling."""
         return self.digest(normalise_address(address))
 
 

@@ -1,4 +1,4 @@
-"""Frozen types that several stages share. They carry small pure properties and nothing else.
+"""Frozen types that several rooms share, with small pure properties and nothing else.
 
 A type that holds contact details hides them from its ``repr``. Printing one by accident shows ids only.
 """
@@ -32,17 +32,18 @@ class EventPartition:
 
     @property
     def key(self) -> str:
+        """The partition key, for example ``2031-individual-90001``."""
         return f"{self.edition}-{self.family}-{self.event_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attendee:
-    """One seat, as KKTIX describes it; an allow-list of the payload's fields.
+    """One seat as KKTIX describes it, with an allow-list of the payload's fields.
 
-    Door credentials (``checkin_code``, ``qrcode``), ``kyc``, ``id_number``, ``search_string`` and ``slot`` are
-    not fields of this type, so they end at the parser. ``answers`` is the form in form order: labels may
-    repeat, values may be of any JSON type. ``is_paid`` and ``state`` are ``None`` where KKTIX did not say:
-    such a ticket is not usable.
+    Door credentials (``checkin_code``, ``qrcode``), ``kyc``, ``id_number``, ``search_string`` and ``slot`` are no
+    fields of this type, so they end at the parser. ``answers`` is the form in form order: labels may repeat, values
+    may have any JSON type. ``is_paid`` and ``state`` are ``None`` where KKTIX did not say. Such a ticket is not usable.
+    ``price`` is in whole units of ``currency``, ``updated_at`` in Unix seconds.
     """
 
     attendee_id: int
@@ -62,11 +63,11 @@ class Attendee:
 
 @dataclass(frozen=True, slots=True)
 class AttendeeRecord:
-    """An attendee and what we know of its presence: one row of the warehouse.
+    """An attendee and its presence in the attendance book: one row of the warehouse.
 
-    ``read_at`` is the last good read of its details, ``changed_at`` the last read that found them different.
-    ``missing_polls`` counts good polls in a row without it; ``gone_at`` is when it was found to have left the
-    attendance book for good (cancelled or refunded), ``None`` while it is there. All times are aware UTC.
+    ``read_at``: the last good read of the details. ``changed_at``: the last read that found them different.
+    ``missing_polls``: good polls in a row without it. ``gone_at``: when a poll found that it had left the book for good
+    (cancelled or refunded), ``None`` while it is there. All times are aware, in UTC.
     """
 
     attendee: Attendee
@@ -78,18 +79,18 @@ class AttendeeRecord:
 
     @property
     def is_usable(self) -> bool:
-        """The one statement of the rule: in the book, paid, and in the one state known to be valid."""
+        """Whether the ticket lets its holder in: in the book, paid, and in the one state that is known to be valid."""
         return self.gone_at is None and self.attendee.is_paid is True and self.attendee.state == "activated"
 
     @property
     def is_defective(self) -> bool:
-        """KKTIX never told what decides about access."""
+        """Whether KKTIX never said what decides about access."""
         return self.attendee.is_paid is None or self.attendee.state is None
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """An attendee id that could not be read or understood; retried by every poll until it can."""
+    """An attendee id that could not be read or understood. Every poll tries it again."""
 
     reason: str
     since: datetime
@@ -98,9 +99,10 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """An address that holds at least one usable ticket of an event.
+    """An address with at least one usable ticket of an event.
 
-    ``address`` is the normalised form (compared, granted); ``spelled`` is the buyer's own spelling (mailed).
+    ``key`` is its pseudonym. ``address`` is normalised, for comparisons and the guest list. ``spelled`` is the buyer's
+    own spelling, for mail.
     """
 
     key: str
@@ -110,10 +112,11 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class OrderSnapshot:
-    """Everything known of one event's attendees after a poll: what the vault keeps, one object per event.
+    """All that is known of the attendees of one event after a poll: the vault's object of that event.
 
-    ``rebuilding`` is set while a lost snapshot is being read again: until every attendee was read, its absence
-    from here says nothing about its holder.
+    ``records`` and ``quarantine`` are by attendee id. ``rotated_at``: the last poll that read attendees by age.
+    ``generation`` grows with every write. ``rebuilding``: a lost snapshot is being read again. Until every attendee was
+    read, an absent one says nothing about its holder.
     """
 
     partition: EventPartition
@@ -125,5 +128,5 @@ class OrderSnapshot:
 
     @property
     def present(self) -> list[AttendeeRecord]:
-        """Those who have not left the attendance book for good."""
+        """The attendees that have not left the attendance book for good."""
         return [record for record in self.records.values() if record.gone_at is None]

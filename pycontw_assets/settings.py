@@ -1,6 +1,6 @@
-"""Every environment variable, once: name, type, default, meaning. The only reader of the environment.
+"""Every environment variable, once: name, type, default, meaning. Nothing else reads the environment.
 
-Secrets are ``SecretStr``; an error names the variable and the fix and never quotes a value.
+Secrets are ``SecretStr``. An error names the variable and the fix, and never quotes a value.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _SANDBOX_URL = f"http://127.0.0.1:{SANDBOX_PORT}"
 
 
 class InvalidSettings(Exception):
-    """One line per variable that is missing or wrong, each with the fix."""
+    """Variables are missing or wrong. The text has one line for each, with the fix."""
 
 
-# Spelled out: \d would also take the digits of other scripts, which no partition key may hold.
+# Not \d: that takes the digits of other scripts, too, which no partition key may hold.
 Edition = Annotated[str, Field(pattern=r"^20[0-9]{2}$")]
 EventId = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
 
 
 class EventMapping(BaseModel):
-    """What a person says an event is, whatever its name suggests."""
+    """Edition and family of an event, whatever its name says."""
 
     edition: Edition
     family: Family
@@ -220,12 +220,12 @@ class Settings(BaseSettings):
 
     @property
     def ledger_file(self) -> Path | None:
-        """The file of the embedded ledger; ``None``: it is elsewhere."""
+        """The file of the embedded ledger; ``None`` with ``LEDGER_URL``."""
         return None if self.ledger_url else self.home / "ledger.sqlite"
 
     @property
     def ledger_location(self) -> str:
-        """A SQLAlchemy URL, which may hold a password."""
+        """The SQLAlchemy URL of the ledger. It may hold a password."""
         return self.ledger_url.get_secret_value() if self.ledger_url else f"sqlite:///{self.ledger_file}"
 
     @property
@@ -233,7 +233,7 @@ class Settings(BaseSettings):
         return self.gather_api_url == "off"
 
     def missing_in_production(self) -> list[str]:
-        """Names of the variables that production needs and nobody set."""
+        """Return the names of the variables that production needs and that are not set."""
         needed = [
             "kktix_api_url", "kktix_api_token", "gather_api_url", "klaviyo_api_url", "klaviyo_api_key",
             "klaviyo_from_email", "klaviyo_from_label", "klaviyo_reply_to",
@@ -247,7 +247,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Settings from the environment (and ``.env``); ``InvalidSettings`` names every variable to mend."""
+    """Read the settings from the environment and ``.env``. Raise ``InvalidSettings`` with every variable to correct."""
     try:
         settings = Settings(**overrides)
     except ValidationError as error:
@@ -270,5 +270,5 @@ def _explain(problem: Any) -> str:
 
 
 def _field_of(error: SettingsError) -> str:
-    named = [name for name in Settings.model_fields if f'"{name}"' in str(error)]
-    return named[0].upper() if named else "a JSON variable (KKTIX_EVENTS or KLAVIYO_LISTS)"
+    names = [name for name in Settings.model_fields if f'"{name}"' in str(error)]
+    return names[0].upper() if names else "a JSON variable (KKTIX_EVENTS or KLAVIYO_LISTS)"

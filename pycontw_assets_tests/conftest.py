@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 
+from pycontw_assets.api import log
 from pycontw_assets_tests.postgres import postgres as postgres
 
 # What the interpreter, the terminal and the test tools need; everything else could be somebody's real setting.
@@ -54,6 +55,13 @@ def empty_environment() -> Iterator[None]:
     """No variable of the person who runs the tests reaches them."""
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
     with mock.patch.dict(os.environ, {**kept, "TZ": "UTC"}, clear=True):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def strict_log_fields() -> Iterator[None]:
+    """A field that no log line may have fails the test that wrote it."""
+    with mock.patch.object(log, "is_strict", True):
         yield
 
 

@@ -22,11 +22,12 @@ PACKAGE = Path(pycontw_assets.__file__).parent
 ROOT = PACKAGE.parent
 STAGES = ("extract", "deidentify", "load", "authorize", "send_email")
 # The rooms and what each may import of the others, lowest first. ``X`` in nobody's list is imported by nobody.
-BASE = ("records", "pseudonyms", "settings", "api")
+BASE = ("records", "pseudonyms", "completeness", "settings", "api")
 MEMORY = (*BASE, "ledger", "vault")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "records": (),
     "pseudonyms": (),
+    "completeness": (),
     "settings": ("records",),
     "api": (),
     "ledger": BASE,

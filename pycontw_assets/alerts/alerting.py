@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.problems import alerts_of, message, sent_with
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.problems import open_problems, record_sent, sent_alerts
+from pycontw_assets.ledger.reporting.problems import open_problems, record_sent, sent_alerts
 
 
 def send_alerts(known_keys: Collection[str], *, ledger: Ledger, alerts: Messenger) -> None:

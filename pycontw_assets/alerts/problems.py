@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pycontw_assets.ledger.problems import Problem, SentAlert
+from pycontw_assets.ledger.reporting.problems import Problem, SentAlert
 
 FAILURES_BEFORE_ALERT = 2  # the next poll repairs a blip; nobody has to be woken for it
 REMINDER = timedelta(days=1)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 
 from pycontw_assets.extract.orders import ticket_state
-from pycontw_assets.ledger.sales import Counts, Figures
+from pycontw_assets.ledger.reporting.sales import Counts, Figures
 from pycontw_assets.records import FAMILIES, AttendeeRecord, Family
 
 _WORDS = {"pending": "unpaid"}

@@ -1,1 +1,1 @@
-"""The client_options of every HTTP client: time-outs, retries, safe errors, rate limits. No database."""
+"""What all HTTP clients share: time-outs, retries, safe errors, rate limits, and log lines. No database."""

@@ -1,6 +1,6 @@
-"""What came back over the wire, before anybody judges it: bodies, waits, objections, broken connections.
+"""The raw answer to a request: its body, waits and objections, and what broke when there is none.
 
-No calls, no retries and no error kinds here; those are ``api_client``'s.
+``client`` makes the calls, repeats them and chooses the kind of error.
 """
 
 from __future__ import annotations
@@ -17,16 +17,21 @@ from typing import Any
 import requests
 import urllib3
 
+from pycontw_assets.api.log import request_id
+
 _BLOCK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
+    """``wait`` is ``Retry-After`` in seconds. ``request_id`` is the service's own id, for its support."""
+
     status: int
     body: bytes
     is_cut_short: bool
     wait: float | None
     has_next_page: bool
+    request_id: str | None = None
 
     @property
     def is_page(self) -> bool:
@@ -34,7 +39,7 @@ class Answer:
 
 
 def read_answer(response: requests.Response, is_overdue: Callable[[], bool]) -> Answer:
-    """The whole answer. A body that ends early is marked, since most statuses need none."""
+    """Read the whole answer. Mark a body that ends early instead of failing: most statuses need no body."""
     body, is_cut_short = bytearray(), False
     try:
         while block := response.raw.read1(_BLOCK, decode_content=True):
@@ -50,11 +55,20 @@ def read_answer(response: requests.Response, is_overdue: Callable[[], bool]) -> 
         is_cut_short=is_cut_short,
         wait=_retry_after(response.headers),
         has_next_page="next" in response.links,
+        request_id=_request_id(response.headers),
     )
 
 
+# Rails, which KKTIX is written in, sets the first by default. Cloudflare sets the last. Assumed, not documented.
+_REQUEST_ID_HEADERS = ("X-Request-Id", "Request-Id", "X-Correlation-Id", "CF-Ray")
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    return next((token for name in _REQUEST_ID_HEADERS if (token := request_id(headers.get(name)))), None)
+
+
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """``Retry-After`` in seconds, or as a date by the service's own clock where it tells it."""
+    """Return the seconds of ``Retry-After``. A date is compared with the service's ``Date``, if it is there."""
     text = headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
         return float(text)
@@ -74,7 +88,7 @@ def _http_date(text: str) -> datetime | None:
 
 
 def parse_json(body: bytes) -> tuple[str | None, Any]:
-    """What is wrong with a body, and what it says."""
+    """Return what is wrong with a body (``None``: nothing), and its content."""
     try:
         return None, json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -86,13 +100,13 @@ def _refuse_constant(_name: str) -> Any:
 
 
 def cannot_be_sent(error: Exception) -> bool:
-    """Whether the URL or a header is at fault. An ``InvalidHeader`` that knows its request is the answer's."""
+    """Whether the URL or a header of the request is wrong. An ``InvalidHeader`` with a request is about the answer."""
     is_answer = isinstance(error, requests.exceptions.InvalidHeader) and error.request is not None
     return isinstance(error, ValueError) and not is_answer
 
 
-def transport_trouble(error: Exception) -> tuple[str, bool]:
-    """What happened, and whether the request may have reached the service."""
+def transport_problem(error: Exception) -> tuple[str, bool]:
+    """Return what happened, and whether the request may have reached the service."""
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return "no connection within the time allowed", False
     if isinstance(error, (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError)):
@@ -108,25 +122,25 @@ def transport_trouble(error: Exception) -> tuple[str, bool]:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """An exception with those it wraps; requests and urllib3 hide them in ``args`` and ``reason``."""
-    found: list[BaseException] = []
+    """Return an exception with all that it wraps. requests and urllib3 hide them in ``args`` and ``reason``."""
+    causes: list[BaseException] = []
     queue: list[Any] = [error]
     while queue:
         item = queue.pop()
-        if isinstance(item, BaseException) and item not in found:
-            found.append(item)
+        if isinstance(item, BaseException) and item not in causes:
+            causes.append(item)
             queue += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
-    return found
+    return causes
 
 
 _SAFE_CODE = re.compile(r"[A-Za-z_.-]{1,60}")
-# No room for an address, and none for a key or a phone: those do not begin with a slash, nor consist of small letters.
+# None of these can hold an address, a key or a phone: they lack the @, the slash, or the small letters only.
 _SAFE_POINTER = re.compile(r"/[A-Za-z0-9_\[\]/.-]{0,119}")
 _SAFE_PARAMETER = re.compile(r"[a-z_.\[\]]{1,40}")
 
 
 def objections(body: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Codes and JSON pointers of a JSON:API error document, as far as they quote nothing that was sent."""
+    """Return codes and JSON pointers of a JSON:API error document, without those that could quote what was sent."""
     document = parse_json(body)[1]
     errors = document.get("errors") if isinstance(document, dict) else None
     codes: list[str] = []

@@ -1,10 +1,10 @@
-"""HTTP client_options for all three services: time-outs, bounded retry by named kinds, safe error texts.
+"""One HTTP call to any of the three services: time-outs, bounded retry, errors of a few kinds with safe texts.
 
-Every error that leaves here is safe to log: it names the service, the operation and the status, never a
-query string, a body, an address or a key. Nothing of ``requests`` escapes (its texts quote full URLs): failures
-are values inside this module and become exceptions only at its edge, so they carry no chain either.
+Every error that leaves here is safe to log. It names the service, the operation and the status, and never a query
+string, a body, an address or a key. The texts of ``requests`` quote full URLs, so nothing of it escapes: failures are
+values inside this module and become exceptions only at its edge. So they carry no chain either.
 
-What a path or a payload means does not belong here; the three clients know that.
+The three clients know what a path or a payload means. This module does not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Protocol
 
@@ -23,7 +23,8 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from pycontw_assets.api.answers import Answer, cannot_be_sent, objections, parse_json, read_answer, transport_trouble
+from pycontw_assets.api.answers import Answer, cannot_be_sent, objections, parse_json, read_answer, transport_problem
+from pycontw_assets.api.log import Outcome, log_request
 
 
 class ServiceError(Exception):
@@ -38,9 +39,9 @@ class ServiceError(Exception):
 
 
 class Unavailable(ServiceError):
-    """Passing trouble (5xx, 429 beyond patience, time-out, reset): try again later.
+    """A problem that passes (5xx, a 429 for longer than the deadline, a time-out, a reset): try again later.
 
-    ``outcome_unknown`` is true when the server may have acted on a write all the same.
+    ``outcome_unknown``: the server may have acted on the write all the same.
     """
 
     def __init__(
@@ -51,13 +52,13 @@ class Unavailable(ServiceError):
 
 
 class Malformed(ServiceError):
-    """A success status with a body that is not what the contract says (HTML, truncated, wrong shape)."""
+    """A success status with a body of another shape than documented (HTML, cut short, other members)."""
 
 
 class Refused(ServiceError):
-    """The service understood and said no (a 4xx about this request); repeating it changes nothing.
+    """The service understood and said no (a 4xx about this request). Repeating it changes nothing.
 
-    ``pointers`` are the JSON pointers of what it objected to, where it gave any.
+    ``pointers`` are the JSON pointers to what the service objected to, where it gave any.
     """
 
     def __init__(
@@ -68,20 +69,20 @@ class Refused(ServiceError):
 
 
 class NotFound(Refused):
-    """404 or 410: no such thing, or no longer."""
+    """404 or 410: there is no such thing, or not any more."""
 
 
 class TooLarge(Refused):
-    """413: the body is too big; halve it."""
+    """413: the body is too big. Half of it may pass."""
 
 
 class Misconfigured(ServiceError):
-    """Credentials, rights or URL are wrong (401, 403, a sign-in page): stop at once and tell a person."""
+    """Credentials, rights or URL are wrong (401, 403, a sign-in page): stop at once and alert a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A success. ``data`` is the parsed JSON, ``None`` where none was expected."""
+    """A success. ``data`` is the parsed JSON, or ``None`` where none was expected."""
 
     status: int
     data: Any = field(default=None, repr=False)
@@ -89,19 +90,22 @@ class Reply:
 
 
 class Limiter(Protocol):
-    """Keeps calls under the service's windows (``rate_limits``)."""
+    """What keeps calls under a service's rate limits (``api.rate_limits``, ``ledger.rate_limits``)."""
 
     def reserve(self, group: str, longest_wait: float) -> float:
-        """Seconds until the reserved slot; nothing is reserved when that is more than ``longest_wait``."""
+        """Reserve a slot for one call and return the seconds until it; reserve none beyond ``longest_wait``."""
 
 
 class ApiClient:
-    """One service over one pool of kept-alive connections; safe to share between threads.
+    """One service over one pool of kept-alive connections. Threads may share it.
 
-    ``attempts`` bounds the tries of one call; being told to wait (429) does not count as one, but everything ends
-    at ``deadline_seconds``. ``throttle_seconds`` is the first wait after a 429 that names none; it doubles.
-    ``edge_pages``: an HTML page, with a success, 403 or 404, comes from the network edge before the API and passes;
-    without it such a page is a sign-in page. ``on_request(method, operation)`` is called before every try.
+    - ``timeouts``: seconds to connect, and seconds between two bytes of the answer.
+    - ``attempts``: most tries of one call. A 429 does not count as a try.
+    - ``deadline_seconds``: most seconds of one call, waits for a 429 included.
+    - ``throttle_seconds``: the first wait after a 429 that names none. It doubles.
+    - ``edge_pages``: an HTML page with a success, 403 or 404 comes from the network in front of the API and passes.
+      Otherwise such a page is a sign-in page.
+    - ``on_request(method, operation)`` is called before every try.
     """
 
     def __init__(
@@ -144,7 +148,7 @@ class ApiClient:
 
     @property
     def requests_sent(self) -> int:
-        """Tries, not calls: what the service was asked."""
+        """The tries so far. A call that was tried three times counts as three."""
         with self._lock:
             return self._requests_sent
 
@@ -163,10 +167,11 @@ class ApiClient:
         expect_json: bool = True,
         group: str | None = None,
     ) -> Reply:
-        """One call, tried again where that is safe. ``query`` is already encoded; ``operation`` goes into errors.
+        """Make one call, try it again where that is safe, and return the reply. Raise a ``ServiceError`` otherwise.
 
-        ``repeatable``: the state after two is the state after one. Other writes are tried again only when the
-        service certainly did nothing; otherwise they end as ``Unavailable`` with ``outcome_unknown``.
+        ``query`` is already encoded. ``operation`` goes into errors and log lines: small letters, digits and blanks.
+        ``repeatable``: the state after two calls is the state after one. Other writes are tried again only when the
+        service certainly did nothing. Otherwise they end as ``Unavailable`` with ``outcome_unknown``.
         """
         url = self._base_url + path + (f"?{query}" if query else "")
         payload = None if body is None else json.dumps(body, allow_nan=False).encode()
@@ -188,19 +193,34 @@ class ApiClient:
                 return outcome
             if outcome.is_throttled:
                 throttled += 1
+                self._log(call, outcome, attempt=throttled, ended="throttled")
                 self._hold(outcome.wait, throttled)
                 continue
             failures += 1
             pause = _backoff(failures) if outcome.wait is None else outcome.wait
             error = outcome.error
-            if isinstance(error, Unavailable):  # a refused connection does not settle what an earlier try did
+            if isinstance(error, Unavailable):  # a refused connection says nothing about an earlier try
                 error.outcome_unknown = in_doubt = in_doubt or error.outcome_unknown
             if not outcome.may_repeat or failures >= self._attempts or pause > patience.left:
+                ended: Outcome = "gave_up" if isinstance(error, Unavailable) else "refused"
+                self._log(call, outcome, attempt=failures, ended=ended)
                 raise error
+            self._log(call, outcome, attempt=failures, ended="retried")
             patience.pause(pause)
 
+    def _log(self, call: _Call, failure: _Failure, *, attempt: int, ended: Outcome) -> None:
+        log_request(
+            "request_failed",
+            service=self.service,
+            operation=call.operation,
+            status=failure.error.status,
+            attempt=attempt,
+            request_id=failure.request_id,
+            outcome=ended,
+        )
+
     def _wait_for_turn(self, call: _Call, patience: _Patience) -> None:
-        """Our own waits first, then whatever wait a 429 has imposed on all threads of this client."""
+        """Wait for this program's own rate limit, then for whatever a 429 has imposed on all threads of this client."""
         if self._limiter and call.group:
             seconds = self._limiter.reserve(call.group, patience.left)
             self._wait(call, patience, seconds, why="our own rate limit")
@@ -229,7 +249,10 @@ class ApiClient:
         if self._on_request:
             self._on_request(call.method, call.operation)
         answer = self._exchange(call, patience)
-        return self._judge(call, answer) if isinstance(answer, Answer) else answer
+        if not isinstance(answer, Answer):
+            return answer
+        judged = self._judge(call, answer)
+        return judged if isinstance(judged, Reply) else replace(judged, request_id=answer.request_id)
 
     def _exchange(self, call: _Call, patience: _Patience) -> Answer | _Failure:
         try:
@@ -245,7 +268,7 @@ class ApiClient:
                 return read_answer(response, lambda: patience.left <= 0)
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             never_left = cannot_be_sent(error)
-            reason, may_have_arrived = transport_trouble(error)
+            reason, may_have_arrived = transport_problem(error)
         if never_left:
             reason = "the URL or the key has a form that cannot be sent"
             return _Failure(Misconfigured(self.service, call.operation, reason))
@@ -273,14 +296,14 @@ class ApiClient:
                 return self._passing(call, reason, status=answer.status)
             reason += ": a sign-in page, or the URL is wrong"
             error = Misconfigured(self.service, call.operation, reason, status=answer.status)
-            # One page among many answers is a hiccup of the network; asking again tells it from a sign-in page.
+            # One page among many answers is a hiccup of the network. Another try tells it from a sign-in page.
             return _Failure(error, may_repeat=call.method == "GET")
         if not call.expect_json:
             return Reply(answer.status)
-        trouble, data = ("a body that was cut short", None) if answer.is_cut_short else parse_json(answer.body)
-        if trouble is None:
+        problem, data = ("a body that was cut short", None) if answer.is_cut_short else parse_json(answer.body)
+        if problem is None:
             return Reply(answer.status, data, answer.has_next_page)
-        reason = f"answered {answer.status} with {trouble}"
+        reason = f"answered {answer.status} with {problem}"
         if not call.repeatable:
             return self._passing(call, reason, status=answer.status)
         return _Failure(Malformed(self.service, call.operation, reason, status=answer.status), may_repeat=True)
@@ -307,8 +330,8 @@ class ApiClient:
             reason = f"answered {status}, a redirect: a sign-in page, or the URL is wrong"
             return Misconfigured(self.service, call.operation, reason, status=status)
         codes, pointers = objections(answer.body)
-        named = (*codes, *pointers)[:_NAMED_OBJECTIONS]
-        reason = f"answered {status}" + (f" ({', '.join(named)})" if named else "")
+        quoted = (*codes, *pointers)[:_QUOTED_OBJECTIONS]
+        reason = f"answered {status}" + (f" ({', '.join(quoted)})" if quoted else "")
         kind = {_NOT_FOUND: NotFound, _GONE: NotFound, _TOO_LARGE: TooLarge}.get(status, Refused)
         return kind(self.service, call.operation, reason, status=status, pointers=pointers)
 
@@ -324,13 +347,13 @@ _TOO_LARGE = 413
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 
-_SHORTEST_HOLD = 0.5  # seconds; a service that keeps saying "wait 0" is not to be hammered until the deadline
-_FIRST_PAUSE = 1.0
-_NAMED_OBJECTIONS = 4  # in the text; a batch can be refused at a thousand places
+_SHORTEST_HOLD = 0.5  # seconds, so that a service that says "wait 0" is not called without end
+_FIRST_PAUSE = 1.0  # seconds
+_QUOTED_OBJECTIONS = 4  # in an error text: a batch can be refused at a thousand places
 
 
 class _NoOtherAuth(requests.auth.AuthBase):
-    """Keeps ``.netrc`` and user names in URLs from replacing our ``Authorization`` header."""
+    """Keep ``.netrc`` and user names in URLs from replacing the ``Authorization`` header of the client."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
@@ -339,7 +362,7 @@ class _NoOtherAuth(requests.auth.AuthBase):
 def _session(base_url: str, headers: Mapping[str, str], pool_size: int) -> requests.Session:
     session = requests.Session()
     session.auth = _NoOtherAuth()
-    # A proxy for the world outside must not swallow calls to the sandbox.
+    # A proxy for the internet must not get the calls to the sandbox.
     session.trust_env = not base_url.startswith(("http://127.0.0.1", "http://localhost", "http://[::1]"))
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     session.headers.update(headers)
@@ -352,8 +375,8 @@ def _drop(_record: logging.LogRecord) -> bool:
     return False
 
 
-# Their lines quote URLs, and with them keys and addresses. A filter outlives a later logging configuration; a level
-# or ``disabled`` does not.
+# The lines of urllib3 quote URLs, and with them keys and addresses. A filter outlives a later logging configuration.
+# A level or ``disabled`` does not.
 for _name in ("connectionpool", "connection", "poolmanager", "response", "util.retry"):
     logging.getLogger(f"urllib3.{_name}").addFilter(_drop)
 
@@ -376,10 +399,11 @@ class _Failure:
     may_repeat: bool = False
     is_throttled: bool = False
     wait: float | None = None
+    request_id: str | None = None
 
 
 class _Patience:
-    """What is left of a call's deadline, by the clock and by the waits already taken."""
+    """The seconds left until a call's deadline, by the clock and by the waits already taken."""
 
     def __init__(self, seconds: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         self._clock = clock

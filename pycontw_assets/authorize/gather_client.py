@@ -1,6 +1,6 @@
 """Talk to Gather: read the guest list of one space and write it.
 
-Whom to add or remove, and when a list is too strange to be overwritten, does not belong here. The API key
+Decisions about guests, and about lists too strange to be overwritten, do not belong here. The API key
 travels in the query string and in the body; neither ever reaches an error text.
 """
 
@@ -78,7 +78,7 @@ class GatherClient:
 
 
 def validate_space_id(text: str) -> str:
-    """The id as it is held in memory: ``<id>\\<space name>`` with one backslash and nothing encoded."""
+    """Return the id as it is kept in memory: ``<id>\\<space name>`` with one backslash and nothing encoded."""
     problem = _space_id_problem(text)
     if problem:
         raise ValueError(f"GATHER_SPACE_ID {problem}; write it as <id>\\<space name>, e.g. AbCdEfGh12345678\\Py Venue")

@@ -1,4 +1,4 @@
-"""Who was let in, told from the guest list alone, for a ledger that was lost. Pure."""
+"""The guest list alone -> the grants of a ledger that was lost. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pycontw_assets.ledger.grants import Grant
 
 
 def rebuild_grants(edition: str, holders: Mapping[str, str], present: Mapping[str, Entry] | None) -> list[Grant]:
-    """A grant for every holder (pseudonym -> partition key) by what the list says of it.
+    """Return a grant for every holder (pseudonym -> partition key) by what the list says about it.
 
     Listed with an entry as we write it: let in by us. Listed otherwise: somebody else's guest, never ours to remove.
     Not listed: to be let in. ``present`` is ``None`` where the step is switched off.

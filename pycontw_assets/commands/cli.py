@@ -9,7 +9,7 @@ from importlib import import_module
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.settings import InvalidSettings
 from pycontw_assets.vault.vault import VaultError
 

@@ -26,9 +26,9 @@ from pycontw_assets.commands.instance import compose
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.events import discover
 from pycontw_assets.extract.kktix_client import KktixClient
+from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Clock, Ledger
-from pycontw_assets.ledger.migrations import SCHEMA_VERSION
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Warehouse
@@ -37,8 +37,8 @@ from pycontw_assets.pipeline.maintenance import MOVE_UP, REVISION_ENDS, expiring
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.pipeline.retention import expired_events
 from pycontw_assets.pipeline.steps import invitation, mapped_events
+from pycontw_assets.send_email.invitation.template import check_video_url
 from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
-from pycontw_assets.send_email.template import check_video_url
 from pycontw_assets.settings import InvalidSettings, Settings
 from pycontw_assets.vault.vault import OrdersStore
 

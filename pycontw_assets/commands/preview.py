@@ -18,7 +18,7 @@ from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.exits import FINE, Commands
 from pycontw_assets.records import FAMILIES, Family
 from pycontw_assets.sandbox.klaviyo.rendering import render
-from pycontw_assets.send_email.template import InvitationError, InvitationTemplate, render_invitation
+from pycontw_assets.send_email.invitation.template import InvitationError, InvitationTemplate, render_invitation
 from pycontw_assets.settings import InvalidSettings, load_settings
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")

@@ -38,9 +38,9 @@ def pipeline_of(settings: Settings) -> AskPipeline:
     """
     import sqlalchemy as sa
 
-    from pycontw_assets.ledger.engine import LedgerError
+    from pycontw_assets.ledger.database.engine import LedgerError
     from pycontw_assets.ledger.ledger import Ledger
-    from pycontw_assets.ledger.problems import open_problems
+    from pycontw_assets.ledger.reporting.problems import open_problems
     from pycontw_assets.sandbox.page.view import Refusal
 
     file = settings.ledger_file

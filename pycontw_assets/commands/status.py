@@ -16,8 +16,8 @@ from pycontw_assets.extract.events import live_edition
 from pycontw_assets.extract.orders import TICKET_STATES, count_states
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.problems import Problem, open_problems
 from pycontw_assets.ledger.progress import headcount
+from pycontw_assets.ledger.reporting.problems import Problem, open_problems
 from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.pipeline.observe import edition_facts
 from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory

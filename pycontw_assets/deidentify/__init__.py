@@ -1,1 +1,1 @@
-"""De-identify: attendees to rows without personal data, by the rules in ``policy.yaml``."""
+"""Stage 2: attendees to rows without personal data and to holders, by the rules in ``policy.yaml``."""

@@ -1,7 +1,7 @@
-"""Who holds a ticket of an event: from attendees to contact addresses and their pseudonyms. Pure.
+"""From attendees to holders: contact addresses with a usable ticket, and their pseudonyms. Pure.
 
-The policy says which labels ask for the contact address: those of its rule for ``email_sha256``. So whoever has a
-digest in that column is invited, and the other way round.
+The policy says which labels ask for the contact address: those of its rule for ``email_sha256``. So a ticket has a
+digest in that column if and only if its address is invited.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def contact_address(attendee: Attendee) -> str | None:
 
 @functools.lru_cache(maxsize=10_000)
 def _asks_for_contact_address(label: str) -> bool:
-    """Remember the policy's answer: every answer of every attendee is asked about, and labels are few."""
+    """Ask the policy once per label. This is called for every answer of every attendee, and labels are few."""
     return load_policy().asks_for_contact_address(label)
 
 
@@ -44,7 +44,7 @@ def holders_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[st
 
 
 def count_unmailable(snapshot: OrderSnapshot) -> int:
-    """Count the usable tickets without a contact address of the shape of one."""
+    """Count the usable tickets whose contact address is missing or has not the shape of an address."""
     return sum(not is_mailable(normalise_address(spelled or "")) for spelled in _usable_addresses(snapshot))
 
 

@@ -1,6 +1,6 @@
-"""Reads ``policy.yaml``: which rule a form label falls under, which choice an answer is, which columns result.
+"""The field policy, read from ``policy.yaml``: the rule of a form label, the choice of an answer, the columns.
 
-No attendee is handled here (``pseudonymize``), and no rule is written here: rules are data.
+Rules are data, so none is written here. ``pseudonymize`` applies them to attendees.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 ColumnType = Literal["BOOL", "FLOAT64", "INT64", "STRING", "TIMESTAMP"]
 
-CONTACT_ADDRESS_COLUMN = "email_sha256"  # the rule that fills it names the labels of the contact address
-CUT_LABEL_LENGTH = 200  # KKTIX cuts longer labels here
-_LEAST_CUT_MATCH = 100  # of a cut label, after its last, possibly broken word is taken away
+CONTACT_ADDRESS_COLUMN = "email_sha256"  # the rule of this column names the labels of the contact address
+CUT_LABEL_LENGTH = 200  # KKTIX cuts longer labels here (seen in exports)
+_LEAST_CUT_MATCH = 100  # characters of a cut label that must match, without its last, possibly broken word
 
 _YEAR = re.compile(r"(?<!\d)20\d\d(?!\d)")
 _URL = re.compile(r"https?://[^\s()]+")
@@ -32,12 +32,12 @@ _SEVERAL = re.compile(r"[,;、\n]")
 
 
 class PolicyError(ValueError):
-    """``policy.yaml`` contradicts itself; the text names the rule."""
+    """``policy.yaml`` contradicts itself. The text names the rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of the result: what it is called, holds and means, and which field or question it comes from."""
+    """A column of the rows: its name, type and meaning, and the field or question it comes from."""
 
     name: str
     type: ColumnType
@@ -46,7 +46,7 @@ class Column:
 
 
 def fold(text: str) -> str:
-    """The form wordings are compared in: width, case, blanks, quotes, dashes and closing punctuation do not count."""
+    """Return the form for comparisons: width, case, blanks, quotes, dashes and closing punctuation do not count."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).translate(_CURLY)
     text = "".join(char for char in text if unicodedata.category(char) != "Cf")
     text = re.sub(r" ?/ ?", "/", " ".join(text.split()))
@@ -54,7 +54,7 @@ def fold(text: str) -> str:
 
 
 def normalise_label(label: str) -> str:
-    """A folded label with years and web addresses as placeholders, since both change every year."""
+    """Return a folded label with placeholders for years and web addresses, which change every year."""
     return _YEAR.sub("{year}", _URL.sub("{url}", fold(label))).strip(_CLOSING)
 
 
@@ -63,7 +63,7 @@ class _Entry(BaseModel):
 
 
 class PipelineField(_Entry):
-    """A column the pipeline adds."""
+    """A column that the pipeline adds."""
 
     type: ColumnType
     description: str
@@ -85,7 +85,7 @@ class PayloadField(_Entry):
 
 
 class FormRule(_Entry):
-    """What becomes of the answers to one question, however it was worded over the years."""
+    """The rule for the answers to one question, in all its wordings over the years."""
 
     action: Literal["keep", "hash", "drop"]
     description: str
@@ -131,7 +131,7 @@ class _Document(_Entry):
 
 
 class Policy:
-    """The policy, indexed for look-up. Immutable once built; ``version`` changes with any of its rules."""
+    """The policy, indexed for look-up. It is immutable. ``version`` changes with any of its rules."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         try:
@@ -154,26 +154,26 @@ class Policy:
         }
 
     def rule_for(self, label: str) -> FormRule | None:
-        """The rule of exactly one question, or ``None``: an unclear label is an unknown one."""
+        """Return the rule of a label; ``None`` when no rule or more than one fits."""
         wording = normalise_label(label)
-        if known := self._by_label.get(wording):
-            return known
+        if rule := self._by_label.get(wording):
+            return rule
         matching = [rule for pattern, rule in self._patterns if pattern.fullmatch(wording)]
         if not matching and len(label) == CUT_LABEL_LENGTH:
             matching = self._rules_starting_with(wording)
-        return matching[0] if all(rule is matching[0] for rule in matching) and matching else None
+        return matching[0] if matching and all(rule is matching[0] for rule in matching) else None
 
     def asks_for_contact_address(self, label: str) -> bool:
-        """Whether the answer is the address that is invited, as it is the one ``email_sha256`` is made of."""
+        """Whether the answer is the address that is invited: the one that ``email_sha256`` is made of."""
         rule = self.rule_for(label)
         return rule is not None and rule.column == CONTACT_ADDRESS_COLUMN
 
     def choices(self, rule: FormRule, answer: str) -> tuple[list[str], list[str]]:
-        """The listed spellings found in an answer, and what of the answer is not listed."""
+        """Return the listed choices in an answer, and the parts of the answer that are not listed."""
         parts = _SEVERAL.split(answer) if rule.multiple else [answer]
-        found = [(part, self._choice(rule, fold(part))) for part in parts if fold(part)]
-        listed = [choice for _, choice in found if choice is not None]
-        return list(dict.fromkeys(listed)), [part.strip() for part, choice in found if choice is None]
+        choices = [(part, self._choice(rule, fold(part))) for part in parts if fold(part)]
+        listed = [choice for _, choice in choices if choice is not None]
+        return list(dict.fromkeys(listed)), [part.strip() for part, choice in choices if choice is None]
 
     def _choice(self, rule: FormRule, folded: str) -> str | None:
         whole = self._one_choice(rule, folded)
@@ -195,11 +195,12 @@ class Policy:
         beginning = wording.rpartition(" ")[0]
         if len(beginning) < _LEAST_CUT_MATCH:
             return []
-        return [rule for known, rule in self._by_label.items() if known.startswith(beginning)]
+        return [rule for label, rule in self._by_label.items() if label.startswith(beginning)]
 
 
 @functools.cache
 def load_policy() -> Policy:
+    """Return the policy of ``policy.yaml``, read once per process."""
     import yaml
 
     text = files(__package__).joinpath("policy.yaml").read_text(encoding="utf-8")
@@ -226,11 +227,11 @@ def _spellings(choices: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, st
 
 
 def _unambiguous(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    meanings: dict[str, Any] = {}
     for wording, meaning in pairs:
-        if found.setdefault(wording, meaning) is not meaning:
+        if meanings.setdefault(wording, meaning) is not meaning:
             raise PolicyError(f"policy: {wording!r} has two meanings")
-    return found
+    return meanings
 
 
 def _refuse_duplicates(names: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Attendees to rows without personal data, by the policy. Pure: no file, no clock, no log, and the input stays as is.
+"""Attendees to rows without personal data, by the policy. Pure: no file, no clock, no log, no change to the input.
 
 Names, addresses and answers exist here only on their way into a digest. Rules belong in ``policy.yaml``.
 """
@@ -35,15 +35,15 @@ _DTYPES: Mapping[ColumnType, str] = {
     "TIMESTAMP": "datetime64[us, UTC]",
 }
 _Cell = Callable[[AttendeeRecord, EventPartition, Mapping[str, Any]], Any]
-_SEVERAL_KEPT = "; "
-_LONGEST_QUESTION = 200
+_SEVERAL_KEPT = "; "  # between the choices of one answer
+_LONGEST_QUESTION = 200  # characters of a question that are stored
 _ADDRESS_LIKE = re.compile(r"\S*@\S*")
 _NUMBER_LIKE = re.compile(r"(?<!\d)(?!20\d\d(?!\d))\d(?:[ -]?\d){3,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deidentified:
-    """The rows of one partition, and counts of the answers that no rule let through."""
+    """The rows of one partition, and counts of the answers that no rule lets through."""
 
     frame: pd.DataFrame
     unknown_questions: Mapping[str, int]  # question text -> answers; a person should add a rule
@@ -58,7 +58,10 @@ def deidentify(
     *,
     policy: Policy | None = None,
 ) -> Deidentified:
-    """One row per attendee, in the given order, with every column of the policy. Each record is looked at once."""
+    """Return one row per attendee, in the given order, with every column of the policy.
+
+    ``records`` may be an iterator: each is used once. ``policy`` is that of ``policy.yaml`` unless given.
+    """
     import pandas as pd
 
     policy = policy or load_policy()
@@ -69,7 +72,7 @@ def deidentify(
         answers = form.answers_of(record)
         for put, value in cells:
             put(value(record, partition, answers))
-    # A column's values go as soon as its series is there.
+    # The values of a column are dropped as soon as its series is there.
     series = {c.name: pd.Series(values.pop(c.name), dtype=_DTYPES[c.type]) for c in policy.columns}
     return Deidentified(
         frame=pd.DataFrame(series),
@@ -80,7 +83,7 @@ def deidentify(
 
 
 def answer_text(value: Any) -> str | None:
-    """Any JSON value as normalised text; ``None`` for what is empty."""
+    """Return any JSON value as normalised text; ``None`` for an empty one."""
     if isinstance(value, str):
         return normalise_text(_encodable(value)) or None
     if value is None or value in ([], {}):
@@ -97,13 +100,13 @@ def answer_text(value: Any) -> str | None:
 
 
 def question_text(label: str) -> str:
-    """A label as it may be stored: addresses and long numbers are taken out, should the organiser have put one in."""
+    """Return a label as it may be stored: without addresses and long numbers, in case the organiser wrote one there."""
     text = " ".join(normalise_text(_encodable(label)).split())
     return _NUMBER_LIKE.sub("#", _ADDRESS_LIKE.sub("@", text))[:_LONGEST_QUESTION]
 
 
 class _Form:
-    """Sorts the answers of many attendees into columns; remembers rules and choices, and counts what is held back."""
+    """Sort the answers of many attendees into columns, and count the answers that are held back."""
 
     def __init__(self, policy: Policy, pseudonymizer: Pseudonymizer) -> None:
         self._pseudonymizer = pseudonymizer
@@ -115,11 +118,11 @@ class _Form:
         self._rules = {rule.column: rule for rule in policy.form}
         self._policy = policy
         self._choices = functools.lru_cache(maxsize=10_000)(self._kept_and_rest)
-        # Many give the same company or job title; what is theirs alone only passes through.
+        # Many give the same company or job title.
         self._digest_of = functools.lru_cache(maxsize=10_000)(self._normalised_digest)
 
     def answers_of(self, record: AttendeeRecord) -> dict[str, Any]:
-        """Column to value for the questions this attendee answered; a repeated question keeps its first answer."""
+        """Return column -> value for the answers of one attendee. A repeated question keeps its first answer."""
         row: dict[str, Any] = {}
         held_back: list[dict[str, str]] = []
         for label, value in record.attendee.answers:
@@ -137,7 +140,7 @@ class _Form:
         return row
 
     def _place(self, row: dict[str, Any], rule: FormRule | None, *, label: str, text: str) -> Sequence[str]:
-        """Puts an answer into its column; what is returned found no place."""
+        """Put an answer into its column, and return the parts of it that have no column."""
         if rule is None or rule.column is None:
             self.unknown[self._question_text(label)] += 1
             return [text]
@@ -163,12 +166,12 @@ class _Form:
         return self._digest_of(text, rule.hash_as if rule and rule.hash_as else "text")
 
     def _normalised_digest(self, text: str, kind: str) -> str:
-        """Normalised as its question asks, as text where that leaves nothing (a "phone" without digits)."""
+        """Normalise by the kind of question, then digest. A "phone" without digits is digested as text."""
         return self._pseudonymizer.digest(_NORMALISERS[kind](text) or text)
 
 
 def _cell(column: Column) -> _Cell:
-    """What takes a column's value out of a record, its event and its answers."""
+    """Return the function that reads a column's value from a record, its event and its answers."""
     name, typed = column.name, _TYPED[column.type]
     if name in _PIPELINE:
         return _PIPELINE[name]
@@ -190,7 +193,7 @@ _PIPELINE: Mapping[str, _Cell] = {
 
 
 def _encodable(text: str) -> str:
-    """JSON can spell half a character (a lone surrogate) and NUL; neither UTF-8 nor a table can hold them."""
+    """Replace lone surrogates and drop NUL. JSON can spell both, but neither UTF-8 nor a table can hold them."""
     if text.isascii() and "\0" not in text:
         return text
     return text.replace("\0", "").encode("utf-8", "replace").decode()
@@ -205,12 +208,12 @@ def _number(value: Any) -> float | None:
 
 
 def _integer(value: Any) -> int | None:
-    """NULL for a number no warehouse integer can hold."""
+    """Return ``None`` (NULL) for a number that no integer of a warehouse can hold."""
     return None if value is None or not -(2**63) <= value < 2**63 else int(value)
 
 
 def _moment(value: Any) -> datetime | None:
-    """From Unix seconds; NULL for a time outside the calendar."""
+    """Return the moment of a Unix time in seconds; ``None`` (NULL) for one outside the calendar."""
     try:
         return None if value is None else datetime.fromtimestamp(value, timezone.utc)
     except (OverflowError, ValueError, OSError):

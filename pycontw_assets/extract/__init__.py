@@ -1,1 +1,1 @@
-"""Stage 1: orders and attendees from KKTIX, kept as one snapshot per event."""
+"""Stage 1, KKTIX: which events to poll, and the orders of each as one snapshot in the vault."""

@@ -1,4 +1,4 @@
-"""Which listed events are ours: edition and family from configuration, memory or the name. Pure.
+"""Which listed events to poll: edition and family come from the settings, the ledger or the event's name. Pure.
 
 An event of another edition, or one whose name gives no edition or family, is reported and left alone.
 """
@@ -16,7 +16,7 @@ _YEAR = re.compile(r"(?<!\d)(20[0-9]{2})(?!\d)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unmatched:
-    """A listed event that is left alone, and why. ``is_undecided``: its name did not say enough, nor did a person."""
+    """A listed event that is left alone, and why. ``is_undecided``: neither name nor ``KKTIX_EVENTS`` says enough."""
 
     event_id: int
     name: str
@@ -26,7 +26,7 @@ class Unmatched:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """The listing, sorted: partitions to poll, and everything else with its reason."""
+    """The listing in two parts: partitions to poll, and the other events, each with its reason."""
 
     edition: str | None
     partitions: tuple[EventPartition, ...]
@@ -34,7 +34,7 @@ class Discovery:
 
 
 def suggest(event: Event) -> EventPartition | str:
-    """What the name says: a partition, or why it says none. Ambiguous names are never guessed."""
+    """Return the partition that the name gives, or the reason why it gives none. Nothing is guessed."""
     years = set(_YEAR.findall(event.name))
     families: list[Family] = [family for family in FAMILIES if family in event.name.lower()]
     if "registration" not in event.name.lower():
@@ -58,27 +58,30 @@ def discover(
     mapped: Mapping[int, EventPartition | None],
     edition: str | None,
 ) -> Discovery:
-    """Sort the listing. ``mapped`` is what a person decided, ``None`` for an event to ignore.
+    """Sort the listing by what is to be polled.
 
-    Precedence: a person's ``None``, then the key an event once got, then a person's mapping, then the name.
-    Without a configured edition the newest one ever listed is live: last year's event, left alone in a listing
-    that lost this year's for a moment, must not come to life.
+    ``known``: the events in the ledger, by id. ``mapped``: ``KKTIX_EVENTS`` by id, with ``None`` for an event to
+    ignore. ``edition``: the configured one, if any.
+    Precedence: a ``None`` in ``mapped``, then ``known``, then ``mapped``, then the name.
+    The newest edition includes the known events. Otherwise last year's event would come to life whenever the listing
+    loses this year's for a moment.
     """
     readings = {event.event_id: _reading(event, known, mapped) for event in listed}
     recognised = [reading for reading in readings.values() if isinstance(reading, EventPartition)]
     live = live_edition(edition, [*recognised, *known.values()])
-    ours: list[EventPartition] = []
-    others: list[Unmatched] = []
+    partitions: list[EventPartition] = []
+    unmatched: list[Unmatched] = []
     for event in listed:
         reading = readings[event.event_id]
         if isinstance(reading, EventPartition) and reading.edition == live:
-            ours.append(reading)
+            partitions.append(reading)
         else:
             reason = reading if isinstance(reading, str) else f"it belongs to edition {reading.edition}, not {live}"
             is_undecided = isinstance(reading, str) and event.event_id not in mapped
-            unmatched = Unmatched(event_id=event.event_id, name=event.name, reason=reason, is_undecided=is_undecided)
-            others.append(unmatched)
-    return Discovery(live, tuple(sorted(ours, key=lambda partition: partition.key)), tuple(others))
+            unmatched.append(
+                Unmatched(event_id=event.event_id, name=event.name, reason=reason, is_undecided=is_undecided)
+            )
+    return Discovery(live, tuple(sorted(partitions, key=lambda partition: partition.key)), tuple(unmatched))
 
 
 def _reading(

@@ -1,7 +1,9 @@
-"""Talk to KKTIX: one method per question. It only reads; nothing can be changed through this interface.
+"""Ask KKTIX: one method per question. This interface only reads.
 
-Payloads leave here as they came, checked in shape only. What an attendee's fields mean, who is usable and what
-a missing id stands for does not belong here.
+Payloads leave here as they came, checked in shape only. ``orders`` says what the fields of an attendee mean, which
+ticket is usable and what a missing id stands for.
+
+The endpoints and shapes are those of KKTIX's organiser API v2. It has no public reference: they were read from answers.
 """
 
 from __future__ import annotations
@@ -15,19 +17,23 @@ from typing import Any
 from pycontw_assets.api.client import ApiClient, Malformed, Misconfigured, NotFound, Reply, ServiceError, Unavailable
 from pycontw_assets.records import Event
 
-_PAGE_SIZES = frozenset({100, 500, 1000})  # a listing of exactly so many rows looks like the first page of several
-_SERVICE_IS_DOWN = 25  # calls failed in a row, each after its retries; fewer could be a few sick attendees
+_PAGE_SIZES = frozenset({100, 500, 1000})  # exactly so many rows look like the first page of several
+_SERVICE_IS_DOWN = 25  # failed calls in a row, each after its retries. Fewer could be a few defective attendees
 _SERVICE_REFUSES = 3  # answers in a row that say the token or URL is wrong
+_LONGEST_ID = 18  # digits that fit a column of 64 bits
 
 
 def rate_limits(per_second: int) -> dict[str, list[tuple[int, float]]]:
-    """KKTIX publishes none. Listing and books are a constant few calls; only attendees come by the thousand."""
+    """Return the limits by group of calls, as (calls, seconds). KKTIX publishes none: this one is chosen here.
+
+    Only attendees are read by the thousand. The listing and the books are a few calls per poll.
+    """
     return {"attendees": [(per_second, 1)]}
 
 
 @dataclass(frozen=True, slots=True)
 class EventListing:
-    """The events that have not ended. ``warnings`` say why it may not be all of them."""
+    """The events that have not ended. ``warnings`` say why some may be missing."""
 
     events: tuple[Event, ...]
     warnings: tuple[str, ...] = ()
@@ -35,7 +41,7 @@ class EventListing:
 
 @dataclass(frozen=True, slots=True)
 class BookPage:
-    """The attendee ids of one attendance book. ``warnings`` say why it may not be all of them.
+    """The attendee ids of one attendance book. ``warnings`` say why some may be missing.
 
     ``is_cut``: the answer itself says that there are more.
     """
@@ -46,7 +52,7 @@ class BookPage:
 
 
 class KktixClient:
-    """``base_url`` is the events endpoint itself; ``options`` are those of ``ApiClient``."""
+    """``base_url`` is the events endpoint itself. ``options`` go to ``ApiClient``."""
 
     def __init__(self, base_url: str, token: str, **options: Any) -> None:
         self.api = ApiClient("KKTIX", base_url, headers={"Authorization": f"bearer {token}"}, **options)
@@ -55,6 +61,7 @@ class KktixClient:
         return f"KktixClient({self.api!r})"
 
     def list_events(self) -> EventListing:
+        """Return the events that have not ended. Raise ``Misconfigured`` where there is no such endpoint."""
         try:
             reply = self._get("list events", "", "only_not_ended_event=true")
         except NotFound as error:
@@ -64,14 +71,14 @@ class KktixClient:
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise _malformed("list events", "the answer holds no list of events")
         events = {event.event_id: event for event in map(_event, rows) if event}
-        what = "the list of events"
-        warnings = _paging_warnings(reply, len(rows), what) + _size_warnings(len(rows), what)
+        subject = "the list of events"
+        warnings = _paging_warnings(reply, len(rows), subject) + _size_warnings(len(rows), subject)
         if unreadable := sum(_event(row) is None for row in rows):
             warnings += (f"{unreadable} of {len(rows)} listed events lack an id or a name",)
         return EventListing(tuple(events.values()), warnings)
 
     def read_book_ids(self, event_id: int) -> tuple[int, ...]:
-        """The attendance books of an event. None at all means "cannot tell", not "no attendees"."""
+        """Return the ids of the event's attendance books. None at all means "unknown", not "no attendees"."""
         operation = f"list attendance books of event {event_id}"
         rows = self._get(operation, f"/{event_id}/attendance_books").data
         if not isinstance(rows, list):
@@ -79,19 +86,19 @@ class KktixClient:
         return tuple(_id(operation, row.get("id") if isinstance(row, dict) else None) for row in rows)
 
     def read_book(self, event_id: int, book_id: int) -> BookPage:
-        """One unreadable row spoils the whole book: a left-out id would look like a refund."""
+        """Read one book. One unreadable row fails the whole book, because a left-out id would look like a refund."""
         operation = f"read attendance book {book_id} of event {event_id}"
         reply = self._get(operation, f"/{event_id}/attendance_books/{book_id}")
         rows = reply.data.get("signin_status") if isinstance(reply.data, dict) else None
         if not isinstance(rows, list):
             raise _malformed(operation, "the answer holds no list of attendees")
         ids = frozenset(_id(operation, row[0] if isinstance(row, list) and row else None) for row in rows)
-        what = f"book {book_id} of event {event_id}"
-        announced = _paging_warnings(reply, len(rows), what)
-        return BookPage(ids, announced + _size_warnings(len(rows), what), is_cut=bool(announced))
+        subject = f"book {book_id} of event {event_id}"
+        announced = _paging_warnings(reply, len(rows), subject)
+        return BookPage(ids, announced + _size_warnings(len(rows), subject), is_cut=bool(announced))
 
     def fetch_attendee(self, event_id: int, attendee_id: int) -> dict[str, Any]:
-        """The raw payload; ``NotFound`` when the attendee has left."""
+        """Return the raw payload. ``NotFound``: the attendee has left."""
         operation = f"read attendee {attendee_id} of event {event_id}"
         payload = self._get(operation, f"/{event_id}/attendees/{attendee_id}", group="attendees").data
         if not isinstance(payload, dict):
@@ -103,11 +110,11 @@ class KktixClient:
     def fetch_attendees(
         self, event_id: int, ids: Iterable[int], concurrency: int = 8
     ) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
-        """Each id once, as its answer arrives; one that fails comes with its error and does not sink the rest.
+        """Yield every id once with its payload or its error, in the order of the answers.
 
-        One ``Misconfigured`` (a stray HTML page) is that attendee's trouble; several in a row are everybody's, and
-        it is raised. When the service is down, the ids still waiting come back ``Unavailable`` without being asked
-        for. ``concurrency`` is bounded by the pool size too.
+        One ``Misconfigured`` (a stray HTML page) concerns that attendee. Several in a row concern the service, and it
+        is raised. When the service is down, the remaining ids come back ``Unavailable`` without a call.
+        ``concurrency``: most calls at once, bounded by the client's pool, too.
         """
         waiting = iter(ids)
         failed_in_row = refused_in_row = 0
@@ -119,7 +126,7 @@ class KktixClient:
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    result = _settle(future)
+                    result = _result_of(future)
                     failed_in_row = failed_in_row + 1 if isinstance(result, Unavailable) else 0
                     refused_in_row = refused_in_row + 1 if isinstance(result, Misconfigured) else 0
                     if isinstance(result, Misconfigured) and refused_in_row >= _SERVICE_REFUSES:
@@ -137,7 +144,7 @@ class KktixClient:
         return self.api.request("GET", operation, path, query=query, repeatable=True, group=group)
 
 
-def _settle(future: Future[dict[str, Any]]) -> dict[str, Any] | ServiceError:
+def _result_of(future: Future[dict[str, Any]]) -> dict[str, Any] | ServiceError:
     error = future.exception()
     if error is None:
         return future.result()
@@ -151,13 +158,10 @@ def _malformed(operation: str, reason: str) -> Malformed:
 
 
 def _number(value: Any) -> int | None:
-    """An id: a positive integer, or a string of digits."""
+    """Return an id: a positive integer, also if it comes as a string of digits."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_ID:
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-_LONGEST_ID = 18  # digits; what fits a 64-bit column
 
 
 def _id(operation: str, value: Any) -> int:
@@ -172,23 +176,23 @@ def _event(row: Mapping[str, Any]) -> Event | None:
     return Event(number, name) if number is not None and isinstance(name, str) and name.strip() else None
 
 
-def _paging_warnings(reply: Reply, rows: int, what: str) -> tuple[str, ...]:
-    """KKTIX has never paged. That it began to must not pass for refunds of everybody on the next page."""
+def _paging_warnings(reply: Reply, rows: int, subject: str) -> tuple[str, ...]:
+    """Return the signs of paging, which KKTIX has never had. Otherwise everybody on page two would look refunded."""
     levels = [reply.data]
     levels += [reply.data.get(key) for key in ("meta", "links", "paging", "pagination")]
-    known = [level for level in levels if isinstance(level, dict)]
-    has_next = reply.has_next_page or any(level.get(key) for level in known for key in _NEXT_KEYS)
-    totals = [number for level in known for key in _TOTAL_KEYS if (number := _number(level.get(key)))]
+    objects = [level for level in levels if isinstance(level, dict)]
+    has_next = reply.has_next_page or any(level.get(key) for level in objects for key in _NEXT_KEYS)
+    totals = [number for level in objects for key in _TOTAL_KEYS if (number := _number(level.get(key)))]
     warnings = []
     if has_next:
-        warnings.append(f"{what} names a next page, which is not read")
+        warnings.append(f"{subject} names a next page, which is not read")
     if any(total > rows for total in totals):
-        warnings.append(f"{what} announces {max(totals)} rows and holds {rows}")
+        warnings.append(f"{subject} announces {max(totals)} rows and holds {rows}")
     return tuple(warnings)
 
 
-def _size_warnings(rows: int, what: str) -> tuple[str, ...]:
-    return (f"{what} holds exactly {rows} rows: perhaps one page of several",) if rows in _PAGE_SIZES else ()
+def _size_warnings(rows: int, subject: str) -> tuple[str, ...]:
+    return (f"{subject} holds exactly {rows} rows: perhaps one page of several",) if rows in _PAGE_SIZES else ()
 
 
 _NEXT_KEYS = ("next", "next_page", "next_url", "next_cursor")

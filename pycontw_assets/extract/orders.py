@@ -1,7 +1,7 @@
-"""From the attendance book and attendee payloads to the next snapshot of an event. Pure.
+"""From the attendance book and the payloads of attendees to the next snapshot of an event. Pure.
 
-Paid and refunded rules live here and in ``AttendeeRecord.is_usable``; talking to KKTIX does not.
-"Could not read" keeps what was known: only a good poll can make an attendee go, and only the second one does.
+The rules for "paid" and "refunded" are here and in ``AttendeeRecord.is_usable``.
+What could not be read keeps what was known. An attendee goes only with the second good poll that misses it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ from datetime import datetime, timedelta, timezone
 from operator import attrgetter
 from typing import Any, Literal, get_args
 
+from pycontw_assets.completeness import ATTENDANCE_BOOK
 from pycontw_assets.records import Attendee, AttendeeRecord, OrderSnapshot, Quarantined
 
 GOOD_POLLS_UNTIL_GONE = 2
-_SHRINK_COUNT = 5
-_SHRINK_SHARE = 0.10
-_LONGEST_INTERVAL = timedelta(days=1)
+_LONGEST_INTERVAL = timedelta(days=1)  # between two reads of an attendee
 _WAY_OUT = "nobody is withdrawn. If they really left, run `pycontw-assets poll --allow book`"
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-_LONGEST_INTEGER = 19  # digits; what fits a 64-bit column
+_LONGEST_INTEGER = 19  # digits that fit a column of 64 bits
 
 
 class MalformedAttendee(Exception):
-    """A payload that is not an attendee. The text names the field, never a value."""
+    """A payload that is no attendee. The text names the field, never a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class BookReading:
-    """The union of an event's attendance books. ``problem`` says why it cannot be trusted to be whole."""
+    """The union of an event's attendance books. ``problem`` says why it may not be whole."""
 
     ids: frozenset[int]
     problem: str | None = None
@@ -42,6 +41,7 @@ class BookReading:
 
     @property
     def digest(self) -> str:
+        """The digest of the ids, as the ledger remembers it."""
         return book_digest(self.ids)
 
 
@@ -51,7 +51,11 @@ def book_digest(ids: Iterable[int]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FetchPlan:
-    """Which attendees to read in this poll, and which known ones the book no longer shows."""
+    """Which attendees this poll reads, and which known ones the book does not show any more.
+
+    ``new``: not in the snapshot. ``open``: read by every poll, quarantined, or back in the book. ``rotation``: due by
+    age. ``problem``: why the book is not believed.
+    """
 
     new: frozenset[int]
     open: frozenset[int]
@@ -62,15 +66,15 @@ class FetchPlan:
 
     @property
     def fetch(self) -> tuple[int, ...]:
-        """In the order that matters to buyers: newcomers first, then late payments, then the rest."""
+        """The ids in the order that matters to buyers: newcomers, then late payments, then the rest."""
         return (*sorted(self.new), *sorted(self.open), *sorted(self.rotation))
 
 
 def parse_attendee(payload: Mapping[str, Any]) -> tuple[Attendee, str | None]:
-    """Payload -> ``Attendee``, and what is wrong with the part that decides about access.
+    """Return the attendee of a payload, and what is wrong with the fields that decide about access.
 
-    What is missing or mistyped there is never guessed: it becomes ``None``. Without an id or a form there is no
-    attendee to speak of: ``MalformedAttendee``.
+    A missing or mistyped field is never guessed: it becomes ``None``. Raise ``MalformedAttendee`` without an id or a
+    form.
     """
     attendee_id, is_paid, state, data = (payload.get(name) for name in ("id", "is_paid", "state", "data"))
     if isinstance(attendee_id, str) and attendee_id.isdecimal():
@@ -106,12 +110,12 @@ def _answers(data: Any) -> tuple[tuple[str, Any], ...]:
         raise MalformedAttendee("`data` holds something that is not a pair of label and value")
     if _HALF_CHARACTER.search(json.dumps(data, ensure_ascii=False)):
         raise MalformedAttendee("`data` holds half a character, which no encoding can write")
-    # Thousands of attendees answer the same questions: one text for all of them.
+    # Thousands of attendees answer the same questions. They share one text.
     return tuple((sys.intern(label), value) for label, value in pairs)
 
 
 def _integer(value: Any) -> int | None:
-    """A whole number, every digit of it, that fits a column of the tables."""
+    """Return a whole number with all its digits, if it fits a column of the tables."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_INTEGER:
         value = int(value)
     number = value if isinstance(value, int) and not isinstance(value, bool) else _number(value)
@@ -135,21 +139,21 @@ def _text(value: Any) -> str | None:
 def plan_fetch(
     snapshot: OrderSnapshot, book: BookReading, *, now: datetime, refresh: timedelta, trust_book: bool = False
 ) -> FetchPlan:
-    """What to read. ``trust_book`` is a person's word that a shrunken book is real."""
-    known = snapshot.records
-    present = {attendee_id for attendee_id, record in known.items() if record.gone_at is None}
+    """Plan what to read. ``trust_book`` is the override for a shrunken book; ``refresh`` is ``REFRESH_SECONDS``."""
+    records = snapshot.records
+    present = {attendee_id for attendee_id, record in records.items() if record.gone_at is None}
     missing = frozenset(present - book.ids)
-    # Who was missing in a good poll before is no news: a person's word for a shrunken book is needed once.
-    expected = {attendee_id for attendee_id in present if not known[attendee_id].missing_polls}
+    # An attendee that a good poll missed before is no news, so a shrunken book needs the override once only.
+    expected = {attendee_id for attendee_id in present if not records[attendee_id].missing_polls}
     problem = book.problem or (None if trust_book else _shrinkage(expected, book.ids, missing & expected))
-    back = {i for i in book.ids & known.keys() if known[i].gone_at is not None or known[i].missing_polls}
-    reread_every_poll = {i for i in book.ids & known.keys() if is_reread_every_poll(known[i])}
+    back = {i for i in book.ids & records.keys() if records[i].gone_at is not None or records[i].missing_polls}
+    reread_every_poll = {i for i in book.ids & records.keys() if is_reread_every_poll(records[i])}
     retried = set(snapshot.quarantine) & (book.ids | present)
-    new = book.ids - known.keys()
+    new = book.ids - records.keys()
     opened = (back | reread_every_poll | retried) - new
     rotation: set[int] = set()
     if snapshot.rotated_at is None or now >= snapshot.rotated_at + refresh:
-        rotation = {i for i in book.ids & present if now >= refresh_due(known[i], refresh)} - opened
+        rotation = {i for i in book.ids & present if now >= refresh_due(records[i], refresh)} - opened
     return FetchPlan(
         new=frozenset(new),
         open=frozenset(opened - missing),
@@ -161,34 +165,39 @@ def plan_fetch(
 
 
 def is_reread_every_poll(record: AttendeeRecord) -> bool:
-    """Not usable yet, and may become so any moment: read again by every poll."""
+    """Whether the ticket is not usable yet and may become so at any moment."""
     return record.gone_at is None and not record.is_usable and record.attendee.state != "cancelled"
 
 
 def paid_at(record: AttendeeRecord) -> datetime:
-    """When a usable ticket was paid, as far as that can be told: KKTIX gives no time of payment.
+    """Estimate when a usable ticket was paid. KKTIX gives no time of payment.
 
-    It is KKTIX's ``updated_at``, the last change of the attendee, which need not move with the payment: where it is
-    older than our first look at an attendee that has changed since, where it is missing or in our future, it is the
-    poll that found the change, at most a poll late. A later edit moves it; who knows an earlier bound uses that.
+    The estimate is KKTIX's ``updated_at``, the last change of the attendee. It need not move with the payment, so the
+    time of the poll that found the change stands in for it, at most a poll late, where ``updated_at``
+
+    - is missing,
+    - is later than that poll, or
+    - is older than the first read of an attendee that has changed since.
+
+    A later edit moves the estimate. A caller with an earlier bound uses that bound.
     """
     found_at = record.changed_at or record.first_seen_at
-    first, found = record.first_seen_at.timestamp(), found_at.timestamp()
-    stamp = record.attendee.updated_at or 0
-    is_telling = 0 < stamp <= found and (found == first or stamp > first)
-    return datetime.fromtimestamp(stamp, timezone.utc) if is_telling else found_at
+    first_seen, changed = record.first_seen_at.timestamp(), found_at.timestamp()
+    updated = record.attendee.updated_at or 0
+    is_plausible = 0 < updated <= changed and (changed == first_seen or updated > first_seen)
+    return datetime.fromtimestamp(updated, timezone.utc) if is_plausible else found_at
 
 
 def _shrinkage(present: Collection[int], ids: Collection[int], missing: Collection[int]) -> str | None:
     if present and not ids:
         return f"the attendance book is empty, {len(present)} attendees were known; {_WAY_OUT}"
-    if len(missing) > _SHRINK_COUNT and len(missing) > _SHRINK_SHARE * len(present):
+    if ATTENDANCE_BOOK.is_exceeded(len(missing), len(present)):
         return f"the attendance book lacks {len(missing)} of {len(present)} known attendees; {_WAY_OUT}"
     return None
 
 
 def refresh_due(record: AttendeeRecord, refresh: timedelta) -> datetime:
-    """When a known attendee is to be read again: half the time it has stayed the same, within bounds.
+    """Return when to read an attendee again: after half the time that it has stayed the same, within bounds.
 
     A ``refresh`` of zero means every poll.
     """
@@ -201,7 +210,7 @@ def refresh_due(record: AttendeeRecord, refresh: timedelta) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What reading one attendee gave: an attendee, or why there is none (``vanished``: 404).
+    """The result of reading one attendee: an attendee, or why there is none (``vanished``: 404).
 
     An attendee with a ``failure`` was read in part: enough for a row, not enough to change what was known.
     """
@@ -213,20 +222,20 @@ class Fetched:
 
 
 def absorb(snapshot: OrderSnapshot, fetched: Iterable[Fetched], now: datetime) -> OrderSnapshot:
-    """Put what was read into the snapshot. Failures are quarantined and leave the known record as it was.
+    """Return the snapshot with what was read. A failure is quarantined and leaves the known record as it was.
 
-    A known attendee that vanished is not a failure: ``count_missing`` deals with it.
+    A known attendee that vanished is no failure: ``count_missing`` deals with it.
     """
     records = dict(snapshot.records)
     quarantine = dict(snapshot.quarantine)
     for item in fetched:
         earlier = quarantine.pop(item.attendee_id, None)
-        known = records.get(item.attendee_id)
+        record = records.get(item.attendee_id)
         failure = item.failure
-        if item.vanished and known is None:
+        if item.vanished and record is None:
             failure = "not found, though the book lists it"
-        if item.attendee is not None and (failure is None or known is None or known.is_defective):
-            records[item.attendee_id] = _seen(known, item.attendee, now)
+        if item.attendee is not None and (failure is None or record is None or record.is_defective):
+            records[item.attendee_id] = _seen(record, item.attendee, now)
         if failure is not None:
             since, attempts = (earlier.since, earlier.attempts + 1) if earlier else (now, 1)
             quarantine[item.attendee_id] = Quarantined(failure, since, attempts)
@@ -242,7 +251,7 @@ def _seen(earlier: AttendeeRecord | None, attendee: Attendee, now: datetime) -> 
 
 
 def count_missing(snapshot: OrderSnapshot, missing: Collection[int], now: datetime) -> OrderSnapshot:
-    """A good poll without them: the first is noted, the second makes them gone."""
+    """Count a good poll without these attendees. The first is noted, the second makes them gone."""
     records = dict(snapshot.records)
     for attendee_id in missing:
         record = records[attendee_id]
@@ -253,20 +262,23 @@ def count_missing(snapshot: OrderSnapshot, missing: Collection[int], now: dateti
 
 
 def _note_listed(snapshot: OrderSnapshot, ids: Collection[int]) -> OrderSnapshot:
-    """Being listed ends a row of misses, also where the details could not be read."""
+    """Set the missed polls of every listed attendee back to 0, also where its details could not be read."""
     missed = {i: record for i, record in snapshot.records.items() if record.missing_polls and record.gone_at is None}
-    seen = {i: replace(record, missing_polls=0) for i, record in missed.items() if i in ids}
-    return replace(snapshot, records={**snapshot.records, **seen})
+    listed = {i: replace(record, missing_polls=0) for i, record in missed.items() if i in ids}
+    return replace(snapshot, records={**snapshot.records, **listed})
 
 
-def settle(
+def end_poll(
     snapshot: OrderSnapshot, plan: FetchPlan, *, book: BookReading, vanished: Collection[int], now: datetime
 ) -> tuple[OrderSnapshot, str | None]:
-    """End a poll: count who is missing if the poll was a good one; also give the problem if it was not."""
+    """Return the snapshot after the poll, and the problem that keeps it from being a good one.
+
+    Only a good poll counts missing attendees. ``vanished``: listed attendees whose details answered 404.
+    """
     present = {i for i, record in snapshot.records.items() if record.gone_at is None}
     missing = plan.missing | (frozenset(vanished) & present)
-    doubtful = vanished and not plan.trust_book
-    problem = plan.problem or (_shrinkage(present, present - missing, missing) if doubtful else None)
+    is_doubtful = vanished and not plan.trust_book
+    problem = plan.problem or (_shrinkage(present, present - missing, missing) if is_doubtful else None)
     rotated_at = now if plan.rotation or snapshot.rotated_at is None else snapshot.rotated_at
     snapshot = _note_listed(snapshot, book.ids - frozenset(vanished))
     if problem:
@@ -278,7 +290,7 @@ def settle(
 
 
 def count_reread_every_poll(snapshot: OrderSnapshot) -> int:
-    """How many attendees the next poll has to look at whatever the book says."""
+    """Count the attendees that the next poll reads, whatever the book says."""
     pending = (
         r for r in snapshot.records.values() if is_reread_every_poll(r) or (r.missing_polls and r.gone_at is None)
     )
@@ -286,7 +298,7 @@ def count_reread_every_poll(snapshot: OrderSnapshot) -> int:
 
 
 def next_refresh(snapshot: OrderSnapshot, refresh: timedelta) -> datetime | None:
-    """When the next rotation is due; ``None`` when nobody is left to re-read."""
+    """Return when the next rotation is due; ``None`` without an attendee to read again."""
     due = [refresh_due(r, refresh) for r in snapshot.records.values() if r.gone_at is None]
     if not due:
         return None
@@ -294,14 +306,16 @@ def next_refresh(snapshot: OrderSnapshot, refresh: timedelta) -> datetime | None
     return max(earliest, snapshot.rotated_at + refresh) if snapshot.rotated_at else earliest
 
 
-_fields_of = attrgetter(*(field.name for field in fields(Attendee)))  # what ``astuple`` gives, without its deep copies
+_fields_of = attrgetter(
+    *(field.name for field in fields(Attendee))
+)  # the content of ``astuple`` without its deep copies
 
 
 class ContentDigest:
-    """Changes when anything the tables show may change; re-reading what stayed the same does not change it.
+    """A digest that changes when the rows of the tables may change, and not when the same orders are read again.
 
-    ``rules`` names the field policy and the pseudonym key: with other ones the same orders give other rows.
-    A sum of digests is the same in whatever order the records come.
+    ``rules`` names the field policy and the pseudonym key, because others give other rows.
+    The digest is a sum, so the order of the records does not matter.
     """
 
     def __init__(self, rules: str) -> None:
@@ -310,7 +324,7 @@ class ContentDigest:
         self.records = 0
 
     def passing(self, records: Iterable[AttendeeRecord]) -> Iterator[AttendeeRecord]:
-        """The same records, counted in as they pass."""
+        """Yield the same records and add each to the digest."""
         for record in records:
             shown = repr((_fields_of(record.attendee), record.first_seen_at, record.gone_at))
             self._sum += int.from_bytes(hashlib.sha256(shown.encode()).digest(), "big")
@@ -322,6 +336,7 @@ class ContentDigest:
 
 
 def content_digest(snapshot: OrderSnapshot, rules: str) -> str:
+    """Return the ``ContentDigest`` of a whole snapshot as text."""
     digest = ContentDigest(rules)
     for _ in digest.passing(snapshot.records.values()):
         pass

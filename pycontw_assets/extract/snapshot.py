@@ -1,6 +1,6 @@
-"""One poll of one event: read the books, read the attendees that are due, keep the result in the vault.
+"""One poll of one event: read the books and the attendees that are due, and keep the result in the vault.
 
-Thin: what to read and what it means is decided in ``orders``. A crash loses at most the last checkpoint.
+``orders`` decides what to read and what it means. A crash loses what was read since the last checkpoint.
 """
 
 from __future__ import annotations
@@ -12,22 +12,27 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from pycontw_assets.api.client import NotFound, ServiceError, Unavailable
+from pycontw_assets.api.log import log_step
+from pycontw_assets.completeness import BOOK_OF_LOST_ORDERS
 from pycontw_assets.extract.orders import (
     BookReading,
     Fetched,
     MalformedAttendee,
     absorb,
+    end_poll,
     parse_attendee,
     plan_fetch,
-    settle,
 )
 from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.vault.vault import OrdersStore
 
-_CHECKPOINT_SECONDS = 20.0
+_CHECKPOINT_SECONDS = 20.0  # between two writes of a long poll to the vault
+_SERVICE_IS_DOWN = 3  # failed reads, if no other read succeeded
 
 
 class BookPage(Protocol):
+    """One attendance book: ids of attendees, and why some may be missing."""
+
     @property
     def ids(self) -> frozenset[int]: ...
 
@@ -39,7 +44,7 @@ class BookPage(Protocol):
 
 
 class Kktix(Protocol):
-    """What this stage asks of KKTIX."""
+    """The part of ``KktixClient`` that this stage uses."""
 
     def read_book_ids(self, event_id: int) -> tuple[int, ...]: ...
 
@@ -51,12 +56,12 @@ class Kktix(Protocol):
 
 
 class UntrustedBook(Exception):
-    """A snapshot was lost and the book is too small to rebuild it from. A person has to look."""
+    """A snapshot was lost, and the book is too small to rebuild it from. A person has to decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotOutcome:
-    """The snapshot as stored, and the counts of the poll that made it."""
+    """The snapshot as stored, and the counts of the poll that made it. ``problem``: why it was not a good poll."""
 
     snapshot: OrderSnapshot
     book: BookReading
@@ -66,13 +71,13 @@ class SnapshotOutcome:
 
 
 def read_books(client: Kktix, event_id: int) -> BookReading:
-    """The union of the event's books. What cannot be read makes the reading partial, never empty."""
+    """Read the union of the event's books. A book that cannot be read makes the reading partial, never empty."""
     try:
         book_ids = client.read_book_ids(event_id)
     except ServiceError as error:
         return BookReading(frozenset(), f"the attendance books could not be read ({error.reason})")
     if not book_ids:
-        return BookReading(frozenset(), "the event has no attendance book, so nothing can be told about its attendees")
+        return BookReading(frozenset(), "the event has no attendance book, so nothing is known about its attendees")
     ids: set[int] = set()
     problems: list[str] = []
     warnings: list[str] = []
@@ -99,10 +104,13 @@ def take_snapshot(
     trust_book: bool = False,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> SnapshotOutcome:
-    """Poll one event, given its books as just read.
+    """Poll one event, given its books as just read, and return the stored snapshot.
 
-    ``known_before`` is how many attendees the ledger remembers, should the vault have lost them.
+    ``refresh``: the shortest time between two reads of an attendee. ``known_before``: the attendees that the ledger
+    remembers, in case the vault has lost them. ``trust_book``: the override for a shrunken book.
+    Raise ``UntrustedBook`` when neither vault nor book can be believed, and ``Unavailable`` when every read failed.
     """
+    begun_at = monotonic()
     snapshot = vault.read(partition.key) or _first(partition, book, known_before=known_before, trust_book=trust_book)
     plan = plan_fetch(snapshot, book, now=now, refresh=refresh, trust_book=trust_book)
     vanished: set[int] = set()
@@ -119,16 +127,30 @@ def take_snapshot(
             snapshot, pending = vault.write(absorb(snapshot, pending, now)), []
             checkpoint = monotonic() + _CHECKPOINT_SECONDS
     before = snapshot
-    snapshot, problem = settle(absorb(snapshot, pending, now), plan, book=book, vanished=vanished, now=now)
+    snapshot, problem = end_poll(absorb(snapshot, pending, now), plan, book=book, vanished=vanished, now=now)
     if snapshot != before or snapshot.generation == 0:
         snapshot = vault.write(snapshot)
+    log_step(
+        "attendees_read",
+        step="extract",
+        partition=partition.key,
+        listed=len(book.ids),
+        new=len(plan.new),
+        reread=len(plan.open) + len(plan.rotation),
+        failed=failures.number,
+        quarantined=len(snapshot.quarantine),
+        missing=len(plan.missing),
+        problems=int(problem is not None),
+        seconds=monotonic() - begun_at,
+    )
     failures.raise_if_all_failed()
     reread = len(plan.open) + len(plan.rotation)
     return SnapshotOutcome(snapshot=snapshot, book=book, new=len(plan.new), reread=reread, problem=problem)
 
 
 def _first(partition: EventPartition, book: BookReading, *, known_before: int, trust_book: bool) -> OrderSnapshot:
-    if known_before and not trust_book and len(book.ids) < known_before * 0.9 - 1:
+    is_cut = BOOK_OF_LOST_ORDERS.is_exceeded(known_before - len(book.ids), known_before)
+    if is_cut and not trust_book:
         raise UntrustedBook(
             f"the vault has lost the orders of {partition.key}, and its attendance book now lists {len(book.ids)} of "
             f"{known_before} attendees; nothing was changed. Restore the vault, or run `poll --allow book`"
@@ -148,7 +170,7 @@ def _understand(attendee_id: int, answer: dict[str, Any] | ServiceError) -> Fetc
 
 
 class _Failures:
-    """Tells one bad attendee from a service that is down: only the latter fails the poll."""
+    """Tell a few defective attendees from a service that is down. Only the latter fails the poll."""
 
     def __init__(self, planned: int) -> None:
         self._planned = planned
@@ -158,7 +180,10 @@ class _Failures:
         if isinstance(answer, Unavailable):
             self._failed.append(answer)
 
+    @property
+    def number(self) -> int:
+        return len(self._failed)
+
     def raise_if_all_failed(self) -> None:
-        some = 3
-        if self._planned >= some and len(self._failed) == self._planned:
+        if self._planned >= _SERVICE_IS_DOWN and len(self._failed) == self._planned:
             raise self._failed[0]

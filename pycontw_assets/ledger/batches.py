@@ -9,9 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.engine import LedgerError
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import (
+from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.ledger.database.tables import (
     LET_IN,
     BatchState,
     InvitationState,
@@ -23,6 +22,7 @@ from pycontw_assets.ledger.tables import (
     pool_lists,
     same_period,
 )
+from pycontw_assets.ledger.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)

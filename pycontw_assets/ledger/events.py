@@ -7,8 +7,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from pycontw_assets.ledger.database.tables import events, insert_missing
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import events, insert_missing
 from pycontw_assets.records import EventPartition, Family
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import (
+from pycontw_assets.ledger.database.tables import (
     GrantState,
     chunks,
     entitlements,
@@ -18,6 +17,7 @@ from pycontw_assets.ledger.tables import (
     insert_missing,
     stale_events,
 )
+from pycontw_assets.ledger.ledger import Ledger
 
 _MOST_DOUBLINGS = 20  # of a pause; further on only the number would grow
 

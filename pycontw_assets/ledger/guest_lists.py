@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger import tables
+from pycontw_assets.ledger.database import tables
+from pycontw_assets.ledger.database.tables import grants, upsert
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import grants, upsert
 
 _ONLY_ROW = 1
 

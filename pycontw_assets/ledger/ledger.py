@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.copies import copy_rows, reading_engine
-from pycontw_assets.ledger.engine import LedgerError, explained, open_engine
-from pycontw_assets.ledger.migrations import prepare
-from pycontw_assets.ledger.tables import insert_missing, meta
+from pycontw_assets.ledger.database.copies import copy_rows, reading_engine
+from pycontw_assets.ledger.database.engine import LedgerError, explained, open_engine
+from pycontw_assets.ledger.database.migrations import prepare
+from pycontw_assets.ledger.database.tables import insert_missing, meta
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION
 
 Clock = Callable[[], datetime]

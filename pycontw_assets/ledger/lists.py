@@ -8,15 +8,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger import tables
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import (
+from pycontw_assets.ledger.database import tables
+from pycontw_assets.ledger.database.tables import (
     chunks,
     entitlements,
     insert_missing,
     members,
     pool_lists,
 )
+from pycontw_assets.ledger.ledger import Ledger
 
 
 def list_members(ledger: Ledger, partition_key: str) -> dict[str, str | None]:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.ledger.database.tables import dialect_insert, locks
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import dialect_insert, locks
 
 TTL = timedelta(minutes=3)
 _POLL_SECONDS = 0.2

@@ -11,8 +11,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import (
+from pycontw_assets.ledger.database.tables import (
     BatchState,
     GrantState,
     InvitationState,
@@ -24,6 +23,7 @@ from pycontw_assets.ledger.tables import (
     invitations,
     members,
 )
+from pycontw_assets.ledger.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import (
+from pycontw_assets.ledger.database.tables import (
     chunks,
     entitlements,
     insert_missing,
@@ -18,6 +17,7 @@ from pycontw_assets.ledger.tables import (
     upsert,
     waiting_events,
 )
+from pycontw_assets.ledger.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,16 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from pycontw_assets.ledger.database.tables import (
+    LET_IN,
+    batches,
+    chunks,
+    entitlements,
+    grants,
+    invitations,
+    same_period,
+)
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import LET_IN, batches, chunks, entitlements, grants, invitations, same_period
 
 _INVITED = ("accepted", "marked")  # by us, or by other means before
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from pycontw_assets.api.rate_limits import RateLimiter, Windows, next_slot
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.ledger.database.tables import rate_slots
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import rate_slots
 
 # A call may reach the service this much later than its slot, so windows are kept longer than they are.
 _LATENESS = 0.25

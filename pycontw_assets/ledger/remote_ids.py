@@ -6,11 +6,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import (
+from pycontw_assets.ledger.database.tables import (
     remote_ids,
     upsert,
 )
+from pycontw_assets.ledger.ledger import Ledger
 
 
 def remembered_id(ledger: Ledger, kind: str, name: str) -> str | None:

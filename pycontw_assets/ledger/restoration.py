@@ -13,11 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.batches import Batch, Invitation
-from pycontw_assets.ledger.engine import LedgerError
-from pycontw_assets.ledger.grants import Grant
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.polls import Poll
-from pycontw_assets.ledger.tables import (
+from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.ledger.database.tables import (
     Beginning,
     InvitationState,
     batches,
@@ -34,6 +31,9 @@ from pycontw_assets.ledger.tables import (
     unconfirmed_members,
     upsert,
 )
+from pycontw_assets.ledger.grants import Grant
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import Poll
 from pycontw_assets.records import EventPartition
 
 _MARKED: InvitationState = "marked"

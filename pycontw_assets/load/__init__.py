@@ -1,1 +1,1 @@
-"""Load: rows without personal data to the three warehouse tables, whole partitions at a time."""
+"""Stage 3: rows without personal data into the three warehouse tables, a whole partition at a time."""

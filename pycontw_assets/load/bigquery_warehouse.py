@@ -1,14 +1,12 @@
 """The warehouse in BigQuery: a dataset, its described tables, one load job and one MERGE per changed partition.
 
-The client is passed in, made when first needed. What is common to all warehouses is in ``warehouse``.
+How a replacement counts against BigQuery's quotas (Google's page "Quotas and limits"):
 
-What a replacement asks of BigQuery's quotas:
-
-- Load jobs: 1,500 per table and day, failed ones too, and 100,000 per project. Each attempt loads a staging table of
-  its own, so the first number is never approached. A poll loads only what changed: ten events that change at
-  every one of the 288 polls of a day are 2,880 load jobs.
-- The MERGE is DML, which counts as no modification of a table and has no daily limit. Of one table, two run at
-  once and twenty wait; two that meet are told so, and the later one is asked for again here.
+- Load jobs: 1,500 per table and day, failed ones included, and 100,000 per project. Each attempt loads a staging table
+  of its own, so the first number is never approached. A poll loads only what changed: ten events that change at every
+  one of the 288 polls of a day are 2,880 load jobs.
+- The MERGE is DML. It does not count as a modification of a table and has no daily limit. Two MERGEs of one table run
+  at once and twenty wait. Of two that conflict, one fails, and it is repeated here.
 - Changes of a table's description: 5 in 10 seconds. They happen when the field policy changed.
 """
 
@@ -49,7 +47,7 @@ LABELS = {"managed_by": "pycontw_assets", "personal_data": "hashed"}
 STAGING_LIFETIME = timedelta(hours=1)
 
 _DATASET_DESCRIPTION = "De-identified KKTIX attendees. Written by pycontw_assets; each table describes itself."
-# How the API spells some of the types it was given.
+# Names by which the API returns some of the types.
 _TYPES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
 _PANDAS_TYPES = {
     "BOOL": "boolean",
@@ -58,9 +56,9 @@ _PANDAS_TYPES = {
     "STRING": "string",
     "TIMESTAMP": "datetime64[us, UTC]",
 }
-_REQUEST_TIMEOUT = 30.0
+_REQUEST_TIMEOUT = 30.0  # seconds
 _EVOLUTION_ATTEMPTS = 3
-# Everything BigQuery says when statements on one table meet; there is no code for it but "invalid query".
+# All that BigQuery says when statements on one table conflict. Its code is that of any invalid query.
 _CONFLICTS = ("could not serialize access", "concurrent update", "too many dml statements outstanding")
 _REMEDIES = {
     401: "its credentials are not accepted; check GOOGLE_APPLICATION_CREDENTIALS",
@@ -75,7 +73,10 @@ _REMEDIES_BY_REASON = {
 
 
 class BigQueryWarehouse:
-    """A ``Warehouse`` in ``dataset``, in the project and location of the client that ``login`` returns."""
+    """A ``Warehouse`` in ``dataset``, in the project and location of the client that ``login`` returns.
+
+    ``login`` is called when the client is first needed. ``patience_seconds`` bounds the retries of one operation.
+    """
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class BigQueryWarehouse:
 
     def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, *, digest: str) -> Outcome:
         check_frame(table, partition_key, frame)
-        with self._told(f"replace {partition_key} in {table.name}"):
+        with self._explained(f"replace {partition_key} in {table.name}"):
             self._bring_up_to_date(table)
             if len(frame) and self._state(table, partition_key) == (len(frame), digest):
                 return "unchanged"
@@ -103,20 +104,20 @@ class BigQueryWarehouse:
             return "written"
 
     def partition_digest(self, table: Table, partition_key: str) -> str | None:
-        with self._told(f"read the digest of {partition_key} in {table.name}"):
+        with self._explained(f"read the digest of {partition_key} in {table.name}"):
             return self._state(table, partition_key)[1]
 
     def partition_rows(self, table: Table, partition_key: str) -> int:
-        with self._told(f"count {partition_key} in {table.name}"):
+        with self._explained(f"count {partition_key} in {table.name}"):
             return self._state(table, partition_key)[0]
 
     def read(self, table: Table) -> pd.DataFrame:
-        """A query, since its result is of one moment; listing rows page by page is not."""
+        """Return the whole table by a query: its result is of one moment. Pages of rows are not."""
         import pandas as pd
 
         names = [column.name for column in table.columns]
         frame: pd.DataFrame = pd.DataFrame(columns=names)
-        with self._told(f"read {table.name}"):
+        with self._explained(f"read {table.name}"):
             if set(names) <= self._existing_columns(table):
                 rows = self._query(f"SELECT {', '.join(names)} FROM {self._target(table)}")  # noqa: S608 - plain names
                 frame = pd.DataFrame([row.values() for row in rows], columns=names)
@@ -140,7 +141,7 @@ class BigQueryWarehouse:
         return f"{self._client.project}.{self._dataset}.{name}"
 
     def _state(self, table: Table, partition_key: str) -> tuple[int, str | None]:
-        """Rows and digest of a partition; rows that disagree on the digest have none."""
+        """Return rows and digest of a partition. Rows with different digests have none."""
         from google.api_core.exceptions import NotFound
 
         try:
@@ -150,7 +151,7 @@ class BigQueryWarehouse:
         return rows, smallest if smallest == largest else None
 
     def _query(self, statement: str, *parameters: str) -> Any:
-        """The rows of a statement. What meets another one on its table is asked for again, later and later."""
+        """Return the rows of a statement. Repeat it, with growing pauses, while it conflicts with another one."""
         from google.api_core.exceptions import BadRequest
         from google.cloud.bigquery import QueryJobConfig, ScalarQueryParameter
         from google.cloud.bigquery.retry import DEFAULT_JOB_RETRY
@@ -158,7 +159,7 @@ class BigQueryWarehouse:
         deadline = time.monotonic() + self._patience_seconds
         pause = 0.5
         while True:
-            # The server gives up, too: a statement nobody waits for must not overwrite what comes after it.
+            # The server gives up, too. A late statement must not overwrite the rows of the next one.
             config = QueryJobConfig(job_timeout_ms=int(self._patience_seconds * 1000), labels=LABELS)
             config.query_parameters = [ScalarQueryParameter(None, "STRING", value) for value in parameters]
             try:
@@ -190,9 +191,9 @@ class BigQueryWarehouse:
         return self._client.get_table(self._path(table.name), retry=self._retry, timeout=_REQUEST_TIMEOUT)
 
     def _bring_up_to_date(self, table: Table) -> None:
-        """Creates the table, adds columns the policy gained, refuses a changed type; repeatable at any point.
+        """Create the table, add new columns of the policy, refuse a changed type. It may be repeated at any point.
 
-        A column the policy lost stays and is empty from then on: deleting it is a decision for a person.
+        A column that the policy does not have any more stays and gets NULL. Only a person deletes it.
         """
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
@@ -210,19 +211,19 @@ class BigQueryWarehouse:
         from google.api_core.exceptions import NotFound
         from google.cloud import bigquery
 
-        wanted = bigquery.Table(self._path(table.name), schema=_fields(table))
-        wanted.description = table.description
-        wanted.labels = LABELS
-        wanted.clustering_fields = [PARTITION_COLUMN]
+        new = bigquery.Table(self._path(table.name), schema=_fields(table))
+        new.description = table.description
+        new.labels = LABELS
+        new.clustering_fields = [PARTITION_COLUMN]
         try:
-            self._make(wanted)
+            self._make(new)
         except NotFound:
-            # Only now: an account that may write a dataset need not be allowed to make one.
+            # Not before: an account that may write a dataset is perhaps not allowed to make one.
             dataset = bigquery.Dataset(f"{self._client.project}.{self._dataset}")
             dataset.description = _DATASET_DESCRIPTION
             dataset.labels = LABELS
             self._client.create_dataset(dataset, exists_ok=True, retry=self._retry, timeout=_REQUEST_TIMEOUT)
-            self._make(wanted)
+            self._make(new)
 
     def _make(self, table: bigquery.Table) -> bigquery.Table:
         return self._client.create_table(table, exists_ok=True, retry=self._retry, timeout=_REQUEST_TIMEOUT)
@@ -239,10 +240,10 @@ class BigQueryWarehouse:
                 f"BigQuery: {table.name} has columns of another type ({'; '.join(clashes)}); "
                 "copy and drop the table, then load its partitions again"
             )
-        wanted = _evolved(table, existing.schema)
-        if (wanted, table.description) == (list(existing.schema), existing.description):
+        schema = _evolved(table, existing.schema)
+        if (schema, table.description) == (list(existing.schema), existing.description):
             return
-        existing.schema = wanted
+        existing.schema = schema
         existing.description = table.description
         self._client.update_table(existing, ["schema", "description"], retry=self._retry, timeout=_REQUEST_TIMEOUT)
 
@@ -250,13 +251,13 @@ class BigQueryWarehouse:
 
     @contextmanager
     def _staged(self, table: Table, partition_key: str, frame: pd.DataFrame, *, digest: str) -> Iterator[str]:
-        """The new rows in a table of this attempt alone, which expires by itself should nobody drop it."""
+        """Put the new rows into a table of this attempt alone, and yield its name. BigQuery deletes forgotten ones."""
         from google.cloud import bigquery
 
         partition = hashlib.sha256(partition_key.encode()).hexdigest()[:8]
         name = identifier(f"{table.name}_staging_{partition}_{secrets.token_hex(4)}")
         staging = bigquery.Table(self._path(name), schema=_fields(table))
-        # Real time, whatever the clock of the test says: it is BigQuery that lets it expire.
+        # Real time, whatever the clock of a test says, because BigQuery deletes the table.
         staging.expires = utc_now() + STAGING_LIFETIME
         staging.description = f"New rows of {partition_key} on their way to {table.name}; expires by itself."
         staging.labels = LABELS
@@ -273,7 +274,7 @@ class BigQueryWarehouse:
             self._drop(staging)
 
     def _load(self, staging: bigquery.Table, rows: list[dict[str, Any]]) -> int | None:
-        """How many rows arrived."""
+        """Load the rows, and return how many arrived."""
         from google.cloud import bigquery
 
         config = bigquery.LoadJobConfig(
@@ -296,8 +297,8 @@ class BigQueryWarehouse:
             self._client.delete_table(staging, not_found_ok=True, retry=once, timeout=_REQUEST_TIMEOUT)
 
     @contextmanager
-    def _told(self, operation: str) -> Iterator[None]:
-        """Google's texts, which can quote values, accounts and statements, stay inside."""
+    def _explained(self, operation: str) -> Iterator[None]:
+        """Replace Google's errors. Their texts can quote values, accounts and statements."""
         from concurrent.futures import TimeoutError as NotDone
 
         from google.api_core.exceptions import GoogleAPIError
@@ -318,11 +319,11 @@ class BigQueryWarehouse:
 
 
 def merge_statement(table: Table, target: str, staging: str) -> str:
-    """Replaces one partition; its key is the only parameter.
+    """Return the statement that replaces one partition. The partition key is its only parameter.
 
-    The join condition is never true (a digest is no partition key), so nothing matches and every old row of the
-    partition goes as every new one comes. ``ON FALSE`` says the same, but an engine that plans it as a join
-    compares every pair of rows: in the emulator 110 s instead of 2 for 100,000 attendees.
+    The join condition is never true, because a digest is no partition key. So nothing matches: all old rows of the
+    partition are deleted and all new ones inserted. ``ON FALSE`` means the same, but an engine that plans it as a join
+    compares every pair of rows: 110 s instead of 2 for 100,000 attendees in the emulator.
     """
     columns = [identifier(column.name) for column in table.columns]
     return (
@@ -365,7 +366,7 @@ def _fields(table: Table) -> list[bigquery.SchemaField]:
 
 
 def _evolved(table: Table, existing: Sequence[bigquery.SchemaField]) -> list[bigquery.SchemaField]:
-    """The columns there are, as they are now described, and then the new ones, which old rows cannot fill."""
+    """Return the existing columns with their present descriptions, then the new ones, which old rows cannot fill."""
     from google.cloud.bigquery import SchemaField
 
     columns = {column.name: column for column in table.columns}
@@ -382,7 +383,7 @@ def _evolved(table: Table, existing: Sequence[bigquery.SchemaField]) -> list[big
 
 
 def _rows(frame: pd.DataFrame, digest: str, loaded_at: datetime) -> Iterator[dict[str, Any]]:
-    """What goes over the wire: one JSON object per row, moments as text."""
+    """Yield one JSON object per row, with moments as text."""
     plain = frame.astype(object).where(frame.notna(), None)
     for record in plain.to_dict("records"):
         content = {

@@ -1,4 +1,4 @@
-"""What is asked of the rows of a partition before they are written. Pure; texts name columns and counts, no value."""
+"""Checks of the rows of a partition before they are written. Pure. Texts name columns and counts, never a value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 DIGEST_SUFFIX = "_sha256"
 _DIGEST = r"[0-9a-f]{64}"
-# What stands between other characters of a number or digest is a part of it, no phone and no id.
+# Digits between other letters or digits are part of a number or digest, no phone and no id.
 _ALONE = r"(?<![0-9A-Za-z]){}(?![0-9A-Za-z])"
 _PERSONAL = {
     "an address": re.compile(r"[^\s@\"<>]+@[^\s@\"<>]+\.[a-zA-Z]{2,}"),
@@ -20,8 +20,7 @@ _PERSONAL = {
     "a national id": re.compile(_ALONE.format(r"[A-Z][1289A-D]\d{8}")),
 }
 
-
-# Checks of rows that decide whether they are written at all -> what a person does about it.
+# Checks that decide whether the rows are written at all -> the fix.
 WAYS_OUT = {
     "holds_no_personal_data": "Make these fields `hash` or `drop` in deidentify/policy.yaml, then materialize the "
     "partition again",
@@ -30,25 +29,28 @@ WAYS_OUT = {
 
 
 class RefusedRows(WarehouseError):
-    """Nothing was written: a table cannot be unread. ``found`` names columns and counts, ``check`` what they failed."""
+    """The rows were not written, because nobody can unread a table.
 
-    def __init__(self, table_name: str, check: str, found: list[str]) -> None:
+    ``problems`` names columns and counts, ``check`` the check that they failed.
+    """
+
+    def __init__(self, table_name: str, check: str, problems: list[str]) -> None:
         self.check = check
-        self.found = found
-        super().__init__(f"{table_name} was not written: {'; '.join(found)}. {WAYS_OUT[check]}")
+        self.problems = problems
+        super().__init__(f"{table_name} was not written: {'; '.join(problems)}. {WAYS_OUT[check]}")
 
 
 def refuse_misleading(table_name: str, frame: pd.DataFrame) -> None:
-    """``RefusedRows`` for values that look personal, or digests that are none."""
-    findings = {"holds_no_personal_data": personal_values, "digests_have_their_shape": malformed_digests}
-    for check, find in findings.items():
-        if found := find(frame):
-            raise RefusedRows(table_name, check, found)
+    """Raise ``RefusedRows`` for values that look personal, and for digests that are none."""
+    checks = {"holds_no_personal_data": personal_values, "digests_have_their_shape": malformed_digests}
+    for check, find_problems in checks.items():
+        if problems := find_problems(frame):
+            raise RefusedRows(table_name, check, problems)
 
 
 def personal_values(frame: pd.DataFrame) -> list[str]:
-    """Columns in clear whose cells look like an address, a phone or a Taiwanese id; empty: none."""
-    found = []
+    """Return one text per column in clear with cells that look like an address, a phone or a Taiwanese id."""
+    problems = []
     for column in _texts(frame):
         if column.endswith(DIGEST_SUFFIX):
             continue
@@ -56,18 +58,19 @@ def personal_values(frame: pd.DataFrame) -> list[str]:
         for kind, pattern in _PERSONAL.items():
             count = sum(pattern.search(text) is not None for text in texts)
             if count:
-                found.append(f"{column}: {count} values look like {kind}")
-    return found
+                problems.append(f"{column}: {count} values look like {kind}")
+    return problems
 
 
 def malformed_digests(frame: pd.DataFrame) -> list[str]:
-    """Hashed columns that hold something other than 64 hexadecimal digits or NULL."""
+    """Return one text per hashed column with cells other than 64 hexadecimal digits or NULL."""
     columns = [column for column in _texts(frame) if column.endswith(DIGEST_SUFFIX)]
     bad = {column: int((~frame[column].dropna().str.fullmatch(_DIGEST)).sum()) for column in columns}
     return [f"{column}: {count} values are no SHA-256" for column, count in bad.items() if count]
 
 
 def doubled_keys(frame: pd.DataFrame) -> list[str]:
+    """Return a text when two rows have the same event and attendee."""
     doubled = doubled_rows(frame)
     return [f"{doubled} rows repeat an (event, attendee) that is there already"] if doubled else []
 

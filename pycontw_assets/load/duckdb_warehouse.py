@@ -1,7 +1,6 @@
-"""The embedded warehouse: one DuckDB file, connected to for one operation at a time under a file lock.
+"""The embedded warehouse: one DuckDB file, opened for one operation at a time under a file lock.
 
-Several processes write to it in turn; DuckDB itself lets only one process in, and refuses the others. What is
-common to all warehouses is in ``warehouse``.
+DuckDB lets one process in and refuses the others, so the lock makes them wait for each other.
 """
 
 from __future__ import annotations
@@ -46,13 +45,16 @@ _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     # Nothing is fetched from the internet.
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
-    # Each thread keeps buffers, and an event's rows are few.
+    # Each thread keeps buffers, and the rows of an event are few.
     "threads": 1,
 }
 
 
 class DuckDBWarehouse:
-    """A ``Warehouse`` in the file ``path``; tables live in the schema ``dataset``."""
+    """A ``Warehouse`` in the file ``path``, with its tables in the schema ``dataset``.
+
+    ``patience_seconds``: the longest wait for another process.
+    """
 
     def __init__(
         self,
@@ -100,14 +102,14 @@ class DuckDBWarehouse:
 
     @contextmanager
     def _connected(self, operation: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection of our own, for one operation; DuckDB's texts, which can quote values, stay inside."""
+        """Open a connection for one operation. Replace DuckDB's errors, because their texts can quote values."""
         import duckdb
 
         try:
             with self._locked(), duckdb.connect(str(self._path), config=_OPTIONS) as connection:
                 yield connection
         except (OSError, duckdb.IOException, duckdb.TransactionException, duckdb.FatalException):
-            # A full disk is found at the COMMIT or the checkpoint, a read-only folder already at the lock.
+            # A full disk fails the COMMIT or the checkpoint, a read-only folder the lock.
             raise WarehouseError(
                 f"DuckDB could not {operation}: {self._path.name} cannot be opened or written; "
                 "is it open in another program, or the disk full or read-only?"
@@ -142,7 +144,7 @@ class DuckDBWarehouse:
         return f"{self._dataset}.{identifier(table.name)}"
 
     def _state(self, connection: duckdb.DuckDBPyConnection, table: Table, partition_key: str) -> tuple[int, str | None]:
-        """Rows and digest of a partition; rows that disagree on the digest have none."""
+        """Return rows and digest of a partition. Rows with different digests have none."""
         if DIGEST_COLUMN not in self._existing(connection, table):
             return 0, None
         statement = partition_state_statement(self._target(table))
@@ -158,9 +160,9 @@ class DuckDBWarehouse:
         return {name: (data_type, comment) for name, data_type, comment in rows}
 
     def _bring_up_to_date(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-        """Creates the table, adds columns the policy gained, refuses a changed type; repeatable at any point.
+        """Create the table, add new columns of the policy, refuse a changed type. It may be repeated at any point.
 
-        A column the policy lost stays and is empty from then on: deleting it is a decision for a person.
+        A column that the policy does not have any more stays and gets NULL. Only a person deletes it.
         """
         existing = self._existing(connection, table)
         clashes = [
@@ -206,15 +208,16 @@ class DuckDBWarehouse:
         frame: pd.DataFrame,
         digest: str,
     ) -> None:
-        """One transaction, straight from the frame: a staging table and a MERGE take 19 MB more for 5,000 rows.
+        """Replace the rows in one transaction, straight from the frame.
 
-        Whatever ends the connection before the COMMIT ends the transaction with it.
+        A staging table and a MERGE would take 19 MB more for 5,000 rows. When the connection ends before the COMMIT,
+        the transaction ends with it.
         """
         target, names = self._target(table), ", ".join(table.content_columns)
         connection.register("frame", frame)
         connection.execute("BEGIN TRANSACTION")
-        leave = f"DELETE FROM {target} WHERE {PARTITION_COLUMN} = ?"  # noqa: S608 - plain names only
-        connection.execute(leave, [partition_key])
+        delete = f"DELETE FROM {target} WHERE {PARTITION_COLUMN} = ?"  # noqa: S608 - plain names only
+        connection.execute(delete, [partition_key])
         connection.execute(
             f"INSERT INTO {target} ({names}, {DIGEST_COLUMN}, {LOADED_AT_COLUMN}) "  # noqa: S608 - plain names only
             f"SELECT {names}, ?, ? FROM frame",

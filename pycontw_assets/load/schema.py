@@ -1,7 +1,7 @@
-"""The three attendee tables: names, columns and what each column is for.
+"""The three attendee tables: their names, columns and descriptions.
 
-What the columns hold is decided by the field policy, which is passed in; only the two columns about the load
-itself are defined here. Nothing here knows an engine: types are BigQuery's names, an engine maps them.
+The field policy, which is passed in, decides what the columns hold. Only the two columns about the load are defined
+here. Types have BigQuery's names, and every engine maps them to its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FAMILY_WORDS: Mapping[Family, str] = {
 
 
 class ColumnLike(Protocol):
-    """What a table has to know of a column; the policy's columns are of this shape."""
+    """A column as the policy describes it."""
 
     @property
     def name(self) -> str: ...
@@ -50,7 +50,7 @@ class TableColumn:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of attendees: one row per (event id, attendee id), replaced one partition at a time."""
+    """A table of attendees: one row per event and attendee, replaced one partition at a time."""
 
     name: str
     description: str
@@ -58,7 +58,7 @@ class Table:
 
     @property
     def content_columns(self) -> tuple[str, ...]:
-        """The columns a frame brings; the load adds the other two."""
+        """The columns of a frame. The load adds the other two."""
         added = (DIGEST_COLUMN, LOADED_AT_COLUMN)
         return tuple(column.name for column in self.columns if column.name not in added)
 
@@ -69,9 +69,9 @@ def attendee_table_name(family: Family) -> str:
 
 
 def attendee_tables(columns: Iterable[ColumnLike]) -> dict[Family, Table]:
-    """The table of each family, with the policy's columns followed by those of the load."""
+    """Return the table of each family: the policy's columns, then the two of the load."""
     required = {PARTITION_COLUMN, *KEY_COLUMNS}
-    described = tuple(
+    policy_columns = tuple(
         TableColumn(
             name=identifier(column.name),
             type=column.type,
@@ -81,21 +81,21 @@ def attendee_tables(columns: Iterable[ColumnLike]) -> dict[Family, Table]:
         )
         for column in columns
     )
-    missing = required - {column.name for column in described}
+    missing = required - {column.name for column in policy_columns}
     if missing:
         raise ValueError(f"the columns of an attendee table lack {', '.join(sorted(missing))}")
     return {
         family: Table(
             attendee_table_name(family),
             f"KKTIX attendees with a {family} ticket ({_FAMILY_WORDS[family]}), without personal data in clear.",
-            described + _LOAD_COLUMNS,
+            policy_columns + _LOAD_COLUMNS,
         )
         for family in FAMILIES
     }
 
 
 def identifier(name: str) -> str:
-    """The name, which is safe to stand in a statement unquoted; anything else is refused."""
+    """Return the name if it is safe in a statement without quotes. Raise ``ValueError`` otherwise."""
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError(f"not a plain name for a table or column: {name!r}")
     return name

@@ -1,16 +1,18 @@
-"""What every warehouse can do, and the statements and checks all of them share. No engine is named here.
+"""The interface of a warehouse, and the statements and checks that all warehouses share. No engine is named here.
 
-A partition is replaced by one statement or transaction, never deleted and then loaded: a reader, and whoever comes
-after a crash, sees the old rows or the new ones.
+A partition is replaced by one statement or transaction, never deleted and then loaded. So readers, also after a crash,
+see the old rows or the new ones.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pycontw_assets.api.log import log_step
 from pycontw_assets.load.schema import (
     DIGEST_COLUMN,
     KEY_COLUMNS,
@@ -30,18 +32,23 @@ class WarehouseError(Exception):
 
 
 class Warehouse(Protocol):
-    """The traffic with a warehouse. Every method is safe to repeat and to call from several processes."""
+    """A warehouse. Every method may be repeated, and called by several processes at once."""
 
     def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, *, digest: str) -> Outcome:
-        """Make the partition hold exactly these rows, creating or extending the table where needed."""
+        """Make the partition hold exactly these rows. Create or extend the table where needed.
+
+        ``frame``: the columns of the table but the two of the load. ``digest``: its ``content_digest``. Return
+        ``unchanged`` when the partition holds as many rows with this digest. Raise ``WarehouseError``.
+        """
 
     def partition_digest(self, table: Table, partition_key: str) -> str | None:
-        """The content digest the partition was written with; ``None`` when it holds no rows."""
+        """Return the content digest that the partition was written with; ``None`` when it holds no rows."""
 
-    def partition_rows(self, table: Table, partition_key: str) -> int: ...
+    def partition_rows(self, table: Table, partition_key: str) -> int:
+        """Count the rows of the partition."""
 
     def read(self, table: Table) -> pd.DataFrame:
-        """The whole table, for checks and people; empty, with all columns, when there is none yet."""
+        """Return the whole table, for checks and people. Without a table: no rows, all columns."""
 
 
 def utc_now() -> datetime:
@@ -49,17 +56,34 @@ def utc_now() -> datetime:
 
 
 def content_digest(frame: pd.DataFrame) -> str:
-    """Names the rows and columns of a frame, whatever their order and whenever they are loaded."""
+    """Return a digest of rows and columns. Their order and the time of the load do not matter."""
     columns = sorted(set(frame.columns) - {DIGEST_COLUMN, LOADED_AT_COLUMN})
     rows = frame.sort_values(list(KEY_COLUMNS))[columns]
-    # What ``orient="split"`` without the index writes, which goes cell by cell through Python.
+    # The text of ``orient="split"`` without the index. Pandas would make that one cell by cell in Python.
     data = rows.to_json(orient="values", date_format="iso", date_unit="us", double_precision=15)
     content = f'{{"columns":{json.dumps(columns, separators=(",", ":"))},"data":{data}}}'
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+def replace_rows(warehouse: Warehouse, table: Table, partition_key: str, frame: pd.DataFrame) -> Outcome:
+    """Replace the rows of a partition, unless it has the same ones, and log that."""
+    begun_at = time.monotonic()
+    outcome = warehouse.replace_partition(table, partition_key, frame, digest=content_digest(frame))
+    seconds = time.monotonic() - begun_at
+    log_step(
+        "table_replaced",
+        step="load",
+        table=table.name,
+        partition=partition_key,
+        rows=len(frame),
+        outcome=outcome,
+        seconds=seconds,
+    )
+    return outcome
+
+
 def check_frame(table: Table, partition_key: str, frame: pd.DataFrame) -> None:
-    """Refuses a frame that would put rows into another partition, double a seat or leave out a column."""
+    """Refuse a frame with rows of another partition, with a seat twice, or without a column."""
     missing = sorted(set(table.content_columns) - set(frame.columns))
     unknown = sorted(set(frame.columns) - set(table.content_columns))
     if missing or unknown:
@@ -72,13 +96,13 @@ def check_frame(table: Table, partition_key: str, frame: pd.DataFrame) -> None:
 
 
 def doubled_rows(frame: pd.DataFrame) -> int:
-    """Rows whose (event, attendee) is there already."""
+    """Count the rows whose event and attendee another row has already."""
     return int(frame.duplicated(list(KEY_COLUMNS)).sum())
 
 
 def partition_state_statement(target: str) -> str:
-    """Rows, and the smallest and largest digest, of the partition given as the only parameter.
+    """Return the query for the rows, the smallest and the largest digest of a partition, its only parameter.
 
-    ``target`` is made of plain names, as are those of every statement of a warehouse.
+    ``target`` is made of plain names (``schema.identifier``), as in every statement of a warehouse.
     """
     return f"SELECT COUNT(*), MIN({DIGEST_COLUMN}), MAX({DIGEST_COLUMN})\nFROM {target} WHERE {PARTITION_COLUMN} = ?"

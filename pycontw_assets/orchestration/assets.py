@@ -34,6 +34,7 @@ from pycontw_assets.extract.events import live_edition
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading, count_states
 from pycontw_assets.ledger.batches import count_invitations
+from pycontw_assets.ledger.database.tables import LET_IN
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import holders_to_let_in
 from pycontw_assets.ledger.guest_lists import guest_list_state
@@ -42,7 +43,6 @@ from pycontw_assets.ledger.lists import count_list_changes, list_members
 from pycontw_assets.ledger.locks import LockName, process_identity
 from pycontw_assets.ledger.progress import headcount, invited_by, let_in
 from pycontw_assets.ledger.remote_ids import remembered_id
-from pycontw_assets.ledger.tables import LET_IN
 from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Warehouse
@@ -312,7 +312,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
 
 def _show_refusal(context: AssetExecutionContext, refused: RefusedRows) -> None:
     """The run fails, and the check shows why."""
-    shown = {"problems": bullets(refused.found)}
+    shown = {"problems": bullets(refused.problems)}
     context.log_event(
         AssetCheckEvaluation(context.asset_key, refused.check, passed=False, metadata=shown, blocking=True)
     )

@@ -12,10 +12,10 @@ from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.problems import by_cause
 from pycontw_assets.extract.kktix_client import KktixClient
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.problems import open_problems, record_findings
+from pycontw_assets.ledger.reporting.problems import open_problems, record_findings
 from pycontw_assets.orchestration.run_history import fail_dead_runs, read_run_history
 from pycontw_assets.pipeline.checks import unmatched
 from pycontw_assets.pipeline.observe import Tick, observe

@@ -174,7 +174,7 @@ class Composition:
 
     def check_settings(self) -> None:
         """Build what the settings alone can break; ``InvalidSettings`` if they do. No store is opened or made."""
-        from pycontw_assets.send_email.template import InvitationError, check_video_url
+        from pycontw_assets.send_email.invitation.template import InvitationError, check_video_url
 
         try:
             _ = self.gather, self.klaviyo, self.kktix, invitation("2031", self.settings)

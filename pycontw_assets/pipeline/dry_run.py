@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pycontw_assets.authorize.gather_client import GuestList
-from pycontw_assets.authorize.guest_list import Gather
+from pycontw_assets.authorize.guest_list_step import Gather
 from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.ledger.batches import Batch, invitations_in, invitations_without_access, unfinished_batches
 from pycontw_assets.ledger.ledger import Clock, Ledger, copy_of

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from pycontw_assets.api.client import NotFound, ServiceError
 from pycontw_assets.authorize.gather_client import GatherClient
-from pycontw_assets.authorize.guest_list import GuestListStep
+from pycontw_assets.authorize.guest_list_step import GuestListStep
 from pycontw_assets.deidentify.holders import contact_address, holders_of
 from pycontw_assets.extract.orders import content_digest, count_reread_every_poll
 from pycontw_assets.ledger.events import is_purged, known_events

@@ -12,10 +12,11 @@ from datetime import date, datetime, timedelta, timezone
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.sales_report import Report, count, report
 from pycontw_assets.alerts.unreachable import unreachable_buyers
+from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName, lock
-from pycontw_assets.ledger.problems import open_problems
-from pycontw_assets.ledger.sales import (
+from pycontw_assets.ledger.reporting.problems import open_problems
+from pycontw_assets.ledger.reporting.sales import (
     Counts,
     Figures,
     Ticket,
@@ -59,7 +60,9 @@ def run_maintenance(
         prune_history()
     with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
         on_sale = [(fact.partition, fact.poll) for _, fact in sorted(tick.facts.items()) if fact.book is not None]
-        findings += unreachable_buyers(on_sale, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
+        findings += unreachable_buyers(
+            on_sale, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer, contact_address=contact_address
+        )
     with best_effort("the sales report", ledger=ledger):
         report_sales(tick, ledger=ledger, vault=vault, alerts=alerts)
 

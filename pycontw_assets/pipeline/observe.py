@@ -17,6 +17,7 @@ from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import read_books
 from pycontw_assets.ledger.batches import find_newcomers, invitations_without_access, unfinished_batches
+from pycontw_assets.ledger.database.tables import LET_IN, GrantState
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import grants_without_ticket, holders_to_let_in
 from pycontw_assets.ledger.guest_lists import has_space_changed
@@ -24,7 +25,6 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes
 from pycontw_assets.ledger.polls import last_poll, news_since
 from pycontw_assets.ledger.remote_ids import remembered_id
-from pycontw_assets.ledger.tables import LET_IN, GrantState
 from pycontw_assets.pipeline.rebuild import is_beginning
 from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory, decide, is_stale, pause_base
 from pycontw_assets.pipeline.steps import invitation, mapped_events, without_erased

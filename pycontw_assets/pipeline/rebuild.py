@@ -19,7 +19,7 @@ from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.batches import Batch, invitations_in, release_invitations
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName

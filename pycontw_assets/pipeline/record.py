@@ -8,13 +8,13 @@ from contextlib import contextmanager, suppress
 from sqlalchemy.exc import SQLAlchemyError
 
 from pycontw_assets.alerts.problems import by_cause
-from pycontw_assets.ledger import problems
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import register_events
 from pycontw_assets.ledger.guest_lists import enter_space
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import news_since, record_news_since, record_stale_events
-from pycontw_assets.ledger.problems import record_findings
+from pycontw_assets.ledger.reporting import problems
+from pycontw_assets.ledger.reporting.problems import record_findings
 from pycontw_assets.ledger.restoration import begin
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.redaction import cause_of, explain

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.extract.snapshot import UntrustedBook
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.locks import Busy
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.pipeline.steps import UnknownPartition
-from pycontw_assets.send_email.template import InvitationError
+from pycontw_assets.send_email.invitation.template import InvitationError
 from pycontw_assets.settings import InvalidSettings
 from pycontw_assets.vault.vault import VaultError
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pycontw_assets.authorize.gather_client import GatherClient
-from pycontw_assets.authorize.guest_list import Gather, GuestListStep
+from pycontw_assets.authorize.guest_list_step import Gather, GuestListStep
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
@@ -32,14 +32,14 @@ from pycontw_assets.ledger.people import erased_ids
 from pycontw_assets.ledger.polls import Poll, last_poll, record_load, record_poll, recorded_holders
 from pycontw_assets.load.checks import refuse_misleading
 from pycontw_assets.load.schema import attendee_tables
-from pycontw_assets.load.warehouse import Outcome, Warehouse
-from pycontw_assets.load.warehouse import content_digest as table_digest
+from pycontw_assets.load.warehouse import Outcome, Warehouse, replace_rows
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
-from pycontw_assets.send_email.campaign import CampaignStep, Sender
+from pycontw_assets.send_email.campaign import CampaignStep
+from pycontw_assets.send_email.campaign_sending import Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
+from pycontw_assets.send_email.invitation.template import InvitationTemplate, render_invitation
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-from pycontw_assets.send_email.template import InvitationTemplate, render_invitation
 from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_ticket_holders
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
@@ -191,7 +191,7 @@ def load_rows(
     table = attendee_tables(load_policy().columns)[partition.family]
     result = deidentify(digest.passing(records), partition, pseudonymizer)
     refuse_misleading(table.name, result.frame)
-    outcome = warehouse.replace_partition(table, partition.key, result.frame, digest=table_digest(result.frame))
+    outcome = replace_rows(warehouse, table, partition.key, result.frame)
     stored = warehouse.partition_rows(table, partition.key)
     record_load(ledger, partition.key, str(digest))
     return RowsLoaded(result, outcome, digest.records, stored)

@@ -1,1 +1,1 @@
-"""Stage 5: Klaviyo, from the template over the ticket-holder list to the campaign that invites newcomers."""
+"""Stage 5, Klaviyo: the template, the ticket-holder list, and the campaigns that invite newcomers."""

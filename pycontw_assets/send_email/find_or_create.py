@@ -1,6 +1,6 @@
-"""Lists and templates by name: found or made once, their ids remembered in the ledger.
+"""Find or create a list or template by its name, and remember its id in the ledger.
 
-Callers hold the lease on names, so that two runs never make the same thing twice.
+Callers hold the lock on names in Klaviyo, so that two runs never create the same thing twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 
 class RenderedTemplate(Protocol):
-    """A template whose name says which text it is."""
+    """A template whose name contains the version of its text."""
 
     @property
     def name(self) -> str: ...
@@ -29,25 +29,25 @@ class RenderedTemplate(Protocol):
 
 
 def ensure_list(client: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, *, name: str) -> str:
-    """The id of a list by its name, made when there is none."""
+    """Return the id of the list of this name. Create the list when there is none."""
 
-    def find(wanted: str) -> list[str]:
-        return [found.list_id for found in client.find_lists(wanted) if found.name == wanted]
+    def find(name: str) -> list[str]:
+        return [item.list_id for item in client.find_lists(name) if item.name == name]
 
-    def create(wanted: str) -> str:
-        return client.create_list(wanted).list_id
+    def create(name: str) -> str:
+        return client.create_list(name).list_id
 
     return find_or_create(ledger, waits, kind="list", name=name, find=find, create=create)
 
 
 def ensure_template(client: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, *, rendered: RenderedTemplate) -> str:
-    """The id of the template of this very text, made when there is none."""
+    """Return the id of the template of this text. Create the template when there is none."""
 
-    def find(wanted: str) -> list[str]:
-        return [found.template_id for found in client.find_templates(wanted) if found.name == wanted]
+    def find(name: str) -> list[str]:
+        return [item.template_id for item in client.find_templates(name) if item.name == name]
 
-    def create(wanted: str) -> str:
-        return client.create_template(wanted, html=rendered.html, text=rendered.text).template_id
+    def create(name: str) -> str:
+        return client.create_template(name, html=rendered.html, text=rendered.text).template_id
 
     return find_or_create(ledger, waits, kind="template", name=rendered.name, find=find, create=create)
 
@@ -61,9 +61,10 @@ def find_or_create(
     find: Callable[[str], Sequence[str]],
     create: Callable[[str], str],
 ) -> str:
-    """The id of a list or template. Names are not unique there, so the oldest wins, and the id is remembered.
+    """Return the id of a list or template, and remember it. Names are not unique in Klaviyo, so the oldest wins.
 
-    When an earlier creation ended unknown, the name is looked up twice before it is created again.
+    ``find`` gives the ids of a name, oldest first. When an earlier creation may have succeeded, the name is looked up
+    twice before it is created again.
     """
     remembered = remembered_id(ledger, kind, name)
     if remembered:
@@ -83,9 +84,9 @@ def find_or_create(
 
 
 def _look(waits: WaitPolicy, name: str, find: Callable[[str], Sequence[str]], *, twice: bool) -> str | None:
-    """The oldest of that name. The name index may be late, so a doubt is worth a second look."""
-    found = find(name)
-    if not found and twice:
+    """Return the oldest id of a name. ``twice``: look again, because Klaviyo's index may be late (assumed)."""
+    ids = find(name)
+    if not ids and twice:
         waits.sleep(waits.second_look)
-        found = find(name)
-    return found[0] if found else None
+        ids = find(name)
+    return ids[0] if ids else None

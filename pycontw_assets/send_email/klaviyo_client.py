@@ -1,8 +1,8 @@
-"""Talk to Klaviyo: lists, profiles, templates, campaigns; one method per question, records at the edge.
+"""Call Klaviyo: lists, profiles, templates, campaigns. One method per question, with records as answers.
 
-Pinned to one revision of the interface: the newer ones shape campaigns differently, and the vendor's own SDK
-repeats calls that must not be repeated. Which batch is sent when, and what to do about an unknown outcome, does
-not belong here; this module only says which calls may be repeated.
+It is pinned to one revision of the interface, because newer ones shape campaigns differently. Klaviyo's own SDK is not
+used, because it repeats calls that must not be repeated. This module knows which calls may be repeated. What to do
+about an unknown outcome is decided by its callers.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from pycontw_assets.send_email.klaviyo_records import (
 Record = TypeVar("Record")
 
 REVISION = "2026-07-15"
-BULK_IMPORT_LIMIT = 10_000  # profiles per job
+BULK_IMPORT_LIMIT = 10_000  # profiles per job (Klaviyo's reference)
 
 _MEMBERS_PER_CALL = 1000
 _ADDRESSES_PER_PAGE = 100
-_LONGEST_FILTER = 4000  # characters once encoded; keeps a URL well under the 8 kB that servers stop at
+_LONGEST_FILTER = 4000  # encoded characters, so that a URL stays well below the 8 kB that servers take
 
 _SECOND, _MINUTE, _DAY = 1, 60, 86_400
 RATE_LIMITS: dict[str, list[tuple[int, float]]] = {
@@ -53,14 +53,11 @@ RATE_LIMITS: dict[str, list[tuple[int, float]]] = {
     "campaigns": [(10, _SECOND), (150, _MINUTE)],
     "account": [(1, _SECOND), (15, _MINUTE)],
 }
-"""What is published per endpoint, kept per family of endpoints: a little stricter, and much easier to follow."""
+"""Calls per seconds. Klaviyo publishes them per endpoint. Here they are per family of endpoints, a little stricter."""
 
 
-class KlaviyoClient:
-    """``base_url`` is what comes before ``/api/``; ``options`` are those of ``ApiClient``.
-
-    The windows of ``RATE_LIMITS`` are per account: clients of one account do well to share a ``limiter``.
-    """
+class _JsonApi:
+    """The calls of Klaviyo's JSON:API that all its endpoints share: pages, creation, look-up."""
 
     def __init__(self, base_url: str, api_key: str, **options: Any) -> None:
         if "limiter" not in options:
@@ -69,268 +66,6 @@ class KlaviyoClient:
         headers = {"Authorization": f"Klaviyo-API-Key {api_key}", "revision": REVISION}
         client_options = {"media_type": "application/vnd.api+json", "edge_pages": True, **options}
         self.api = ApiClient("Klaviyo", base_url, headers=headers, **client_options)
-
-    def __repr__(self) -> str:
-        return f"KlaviyoClient({self.api!r})"
-
-    def is_test_account(self) -> bool:
-        """Also tells whether the key is good for anything."""
-        query = {"fields[account]": "test_account"}
-        rows = list(self._pages("read account", "/api/accounts", query, group="account"))
-        return any(records.attributes(row).get("test_account") is True for row in rows)
-
-    # Lists
-
-    def find_lists(self, name: str | None = None) -> tuple[MailingList, ...]:
-        """Oldest first; names are not unique. Without a name: all lists of the account."""
-        query = {"sort": "created", "fields[list]": "name,created"}
-        if name is not None:
-            query["filter"] = f"equals(name,{_literal(name)})"
-        return tuple(map(records.mailing_list, self._pages("find lists", "/api/lists", query, group="lists")))
-
-    def create_list(self, name: str) -> MailingList:
-        """Not repeatable: the same name twice makes two lists."""
-        attributes = {"name": name, "opt_in_process": "single_opt_in"}
-        return self._create(
-            "create list",
-            "/api/lists",
-            kind="list",
-            attributes=attributes,
-            group="list creation",
-            parse=records.mailing_list,
-        )
-
-    def list_member_ids(self, list_id: str) -> frozenset[str]:
-        path = f"/api/lists/{_segment(list_id)}/relationships/profiles"
-        rows = self._pages("read ids of list members", path, {"page[size]": "100"}, group="lists")
-        return frozenset(records.text(row, "id") for row in rows)
-
-    def list_members(self, list_id: str, *, details: bool = False) -> tuple[Profile, ...]:
-        """``details``: with their properties, and whether mail can reach them."""
-        path = f"/api/lists/{_segment(list_id)}/profiles"
-        query = {"fields[profile]": "email", "page[size]": "100"}
-        if details:
-            query |= {
-                "fields[profile]": "email,properties,subscriptions",
-                "additional-fields[profile]": "subscriptions",
-            }
-        return tuple(map(records.profile, self._pages("read list members", path, query, group="lists")))
-
-    def add_to_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
-        """Changes nobody's consent. One unknown id may refuse its whole chunk of a thousand."""
-        self._change_members("POST", "add profiles to list", list_id=list_id, profile_ids=profile_ids)
-
-    def remove_from_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
-        self._change_members("DELETE", "remove profiles from list", list_id=list_id, profile_ids=profile_ids)
-
-    def _change_members(self, method: str, operation: str, *, list_id: str, profile_ids: Iterable[str]) -> None:
-        path = f"/api/lists/{_segment(list_id)}/relationships/profiles"
-        rows = [{"type": "profile", "id": profile_id} for profile_id in profile_ids]
-        for start in range(0, len(rows), _MEMBERS_PER_CALL):
-            body = {"data": rows[start : start + _MEMBERS_PER_CALL]}
-            self._call(method, operation, path, body=body, group="list membership", expect_json=False)
-
-    # Profiles
-
-    def upsert_profile(self, email: str, properties: Mapping[str, Any]) -> Profile:
-        """``Refused`` for an address the service does not accept. Properties not named stay as they are."""
-        attributes = {"email": email, "properties": dict(properties)}
-        query = urlencode({"additional-fields[profile]": "subscriptions"})
-        body = {"data": {"type": "profile", "attributes": attributes}}
-        operation = "create or update profile"
-        reply = self._call("POST", operation, "/api/profile-import", query=query, body=body, group="profiles")
-        return records.profile(_resource(operation, reply))
-
-    def find_profiles(self, emails: Iterable[str]) -> tuple[Profile, ...]:
-        """Those of the addresses that have a profile, with whether mail can reach them."""
-        found: list[Profile] = []
-        for chunk in _address_chunks(emails):
-            query = {
-                "filter": f"any(email,[{','.join(chunk)}])",
-                "additional-fields[profile]": "subscriptions",
-                "fields[profile]": "email,subscriptions",
-                "page[size]": str(_ADDRESSES_PER_PAGE),
-            }
-            found += map(records.profile, self._pages("find profiles", "/api/profiles", query, group="profiles"))
-        return tuple(found)
-
-    def bulk_import(self, profiles: Mapping[str, Mapping[str, Any]], list_id: str | None = None) -> str:
-        """Start upserting address -> properties, at most ``BULK_IMPORT_LIMIT``; gives the id of the job."""
-        rows = [
-            {"type": "profile", "attributes": {"email": email, "properties": dict(properties)}}
-            for email, properties in profiles.items()
-        ]
-        data: dict[str, Any] = {"type": "profile-bulk-import-job", "attributes": {"profiles": {"data": rows}}}
-        if list_id is not None:
-            data["relationships"] = {"lists": {"data": [{"type": "list", "id": list_id}]}}
-        operation = "start bulk import"
-        reply = self._call("POST", operation, "/api/profile-bulk-import-jobs", body={"data": data}, group="imports")
-        return records.text(_resource(operation, reply), "id")
-
-    def bulk_import_job(self, job_id: str) -> ImportJob:
-        operation = "read bulk import"
-        reply = self._call("GET", operation, f"/api/profile-bulk-import-jobs/{_segment(job_id)}", group="imports")
-        return records.import_job(_resource(operation, reply))
-
-    def bulk_import_errors(self, job_id: str) -> tuple[ImportProblem, ...]:
-        path = f"/api/profile-bulk-import-jobs/{_segment(job_id)}/import-errors"
-        rows = self._pages("read errors of bulk import", path, {"page[size]": "100"}, group="imports")
-        return tuple(map(records.import_problem, rows))
-
-    # Templates
-
-    def find_templates(self, name: str) -> tuple[Template, ...]:
-        """Oldest first; names are not unique."""
-        query = {"filter": f"equals(name,{_literal(name)})", "sort": "created"}
-        return tuple(map(records.template, self._pages("find templates", "/api/templates", query, group="templates")))
-
-    def create_template(self, name: str, *, html: str, text: str) -> Template:
-        """Not repeatable: the same name twice makes two templates."""
-        attributes = {"name": name, "editor_type": "CODE", "html": html, "text": text}
-        return self._create(
-            "create template",
-            "/api/templates",
-            kind="template",
-            attributes=attributes,
-            group="templates",
-            parse=records.template,
-        )
-
-    def get_template(self, template_id: str) -> Template:
-        operation = "read template"
-        reply = self._call("GET", operation, f"/api/templates/{_segment(template_id)}", group="templates")
-        return records.template(_resource(operation, reply))
-
-    # Campaigns
-
-    def create_campaign(
-        self,
-        *,
-        name: str,
-        list_id: str,
-        subject: str,
-        preview_text: str,
-        from_email: str,
-        from_label: str,
-        reply_to: str,
-        send_at: datetime | None = None,
-    ) -> Campaign:
-        """Not repeatable: find it by its name first. Without ``send_at`` the send job sends at once."""
-        content = {
-            "subject": subject,
-            "preview_text": preview_text,
-            "from_email": from_email,
-            "from_label": from_label,
-            "reply_to_email": reply_to,
-        }
-        definition = {"channel": "email", "label": "invitation", "content": content}
-        message = {"type": "campaign-message", "attributes": {"definition": definition}}
-        attributes = {
-            "name": name,
-            "audiences": {"included": [list_id], "excluded": []},
-            "send_strategy": _send_strategy(send_at),
-            # The vendor's default skips, for good, whoever got any mail of this account within hours.
-            "send_options": {"use_smart_sending": False},
-            "tracking_options": {
-                "is_tracking_opens": True,
-                "is_tracking_clicks": True,
-                "add_tracking_params": False,
-            },
-            "campaign-messages": {"data": [message]},
-        }
-        return self._create(
-            "create campaign",
-            "/api/campaigns",
-            kind="campaign",
-            attributes=attributes,
-            group="campaigns",
-            parse=records.campaign,
-        )
-
-    def find_campaigns(self, name_contains: str, *, archived: bool = False) -> tuple[Campaign, ...]:
-        """Oldest first. The vendor only knows "contains": compare the names yourself.
-
-        Whether archived ones are among the others is not known; ``archived`` asks for them only.
-        """
-        conditions = ['equals(messages.channel,"email")', f"contains(name,{_literal(name_contains)})"]
-        query = {
-            "filter": f"and({','.join([*conditions, *(['equals(archived,true)'] if archived else [])])})",
-            "include": "campaign-messages",
-            "sort": "created_at",
-        }
-        rows = self._pages("find campaigns", "/api/campaigns", query, group="campaigns")
-        return tuple(self._with_message(records.campaign(row)) for row in rows)
-
-    def get_campaign(self, campaign_id: str) -> Campaign:
-        operation, path = "read campaign", f"/api/campaigns/{_segment(campaign_id)}"
-        query = urlencode({"include": "campaign-messages"})
-        reply = self._call("GET", operation, path, query=query, group="campaigns")
-        return self._with_message(records.campaign(_resource(operation, reply)))
-
-    def delete_campaign(self, campaign_id: str) -> None:
-        """Drafts only. One that is gone already is fine."""
-        path = f"/api/campaigns/{_segment(campaign_id)}"
-        try:
-            self._call("DELETE", "delete campaign", path, group="campaigns", expect_json=False)
-        except NotFound:
-            return
-
-    def assign_template(self, message_id: str, template_id: str) -> None:
-        """Copies the template into the message; later edits of the original do not reach the campaign."""
-        relationships = {"template": {"data": {"type": "template", "id": template_id}}}
-        data = {"type": "campaign-message", "id": message_id, "relationships": relationships}
-        path = "/api/campaign-message-assign-template"
-        self._act("assign template", path, data)
-
-    def message_template(self, message_id: str) -> Template | None:
-        """The message's own copy; ``None`` while nothing is assigned."""
-        operation, path = "read template of message", f"/api/campaign-messages/{_segment(message_id)}/template"
-        reply = self._call("GET", operation, path, group="campaigns")
-        if isinstance(reply.data, dict) and "data" in reply.data and reply.data["data"] is None:
-            return None
-        return records.template(_resource(operation, reply))
-
-    def request_estimate(self, campaign_id: str) -> None:
-        """Have the recipients counted; see ``estimate_job_done`` and ``estimate``."""
-        data = {"type": "campaign-recipient-estimation-job", "id": campaign_id}
-        self._act("request estimate", "/api/campaign-recipient-estimation-jobs", data)
-
-    def estimate_job_done(self, campaign_id: str) -> bool:
-        path = f"/api/campaign-recipient-estimation-jobs/{_segment(campaign_id)}"
-        resource = self._look_up("read estimation job", path)
-        return resource is not None and records.attributes(resource).get("status") in ("complete", "cancelled")
-
-    def estimate(self, campaign_id: str) -> int | None:
-        path = f"/api/campaign-recipient-estimations/{_segment(campaign_id)}"
-        resource = self._look_up("read estimate", path)
-        return None if resource is None else records.count(records.attributes(resource), "estimated_recipient_count")
-
-    def send(self, campaign_id: str) -> None:
-        """The point of no return. ``Unavailable`` with ``outcome_unknown``: look first, never just call again."""
-        data = {"type": "campaign-send-job", "id": campaign_id}
-        self._act("send campaign", "/api/campaign-send-jobs", data, repeatable=False)
-
-    def send_job(self, campaign_id: str) -> str | None:
-        """Status of the send job; ``None`` when the service knows of none."""
-        resource = self._look_up("read send job", f"/api/campaign-send-jobs/{_segment(campaign_id)}")
-        return None if resource is None else records.text(records.attributes(resource), "status")
-
-    def revert_send(self, campaign_id: str) -> None:
-        """Stops what has not left yet: the campaign is a draft again. ``Refused``: there is nothing to stop."""
-        path = f"/api/campaign-send-jobs/{_segment(campaign_id)}"
-        data = {"type": "campaign-send-job", "id": campaign_id, "attributes": {"action": "revert"}}
-        body = {"data": data}
-        self._call("PATCH", "take sending back", path, body=body, group="campaigns", expect_json=False)
-
-    def _with_message(self, campaign: Campaign) -> Campaign:
-        """Asks for the message where the reply about the campaign does not name it."""
-        if campaign.message_id is not None:
-            return campaign
-        path = f"/api/campaigns/{_segment(campaign.campaign_id)}/campaign-messages"
-        ids = [records.text(row, "id") for row in self._pages("read messages of campaign", path, {}, group="campaigns")]
-        return replace(campaign, message_id=ids[0] if ids else None)
-
-    # What the calls have in common
 
     def _call(
         self,
@@ -362,7 +97,7 @@ class KlaviyoClient:
         raise Misconfigured("Klaviyo", operation, reason, status=_RETIRED)
 
     def _pages(self, operation: str, path: str, query: Mapping[str, str], *, group: str) -> Iterator[dict[str, Any]]:
-        """All rows of a collection. Of the link to the next page only the query is taken, never the host."""
+        """Yield all rows of a collection. Only the query of a link to the next page is used, never the host."""
         following: str | None = urlencode(query, quote_via=quote)
         seen: set[str] = set()
         while following is not None:
@@ -387,7 +122,7 @@ class KlaviyoClient:
         group: str,
         parse: Callable[[dict[str, Any]], Record],
     ) -> Record:
-        """Create, never repeated. A success that cannot be read leaves the outcome as unknown as a lost one."""
+        """Create without repetition. A success that cannot be read leaves the outcome unknown."""
         body = {"data": {"type": kind, "attributes": attributes}}
         reply = self._call("POST", operation, path, body=body, group=group, repeatable=False)
         try:
@@ -397,7 +132,7 @@ class KlaviyoClient:
         raise Unavailable("Klaviyo", operation, reason, status=reply.status, outcome_unknown=True)
 
     def _act(self, operation: str, path: str, data: Mapping[str, Any], *, repeatable: bool = True) -> None:
-        """A command of the campaign family; its answer says nothing that its status does not."""
+        """Make a call of the campaign family whose answer says nothing beyond its status."""
         body = {"data": data}
         self._call("POST", operation, path, body=body, group="campaigns", repeatable=repeatable, expect_json=False)
 
@@ -408,6 +143,277 @@ class KlaviyoClient:
             return None
 
 
+class KlaviyoClient(_JsonApi):
+    """``base_url`` is the part before ``/api/``. ``options`` go to ``ApiClient``.
+
+    The windows of ``RATE_LIMITS`` are per account, so clients of one account should share a ``limiter``.
+    """
+
+    def __repr__(self) -> str:
+        return f"KlaviyoClient({self.api!r})"
+
+    def is_test_account(self) -> bool:
+        """Whether the account is a test account. Raise ``Misconfigured`` for a wrong key."""
+        query = {"fields[account]": "test_account"}
+        rows = list(self._pages("read account", "/api/accounts", query, group="account"))
+        return any(records.attributes(row).get("test_account") is True for row in rows)
+
+    # Lists
+
+    def find_lists(self, name: str | None = None) -> tuple[MailingList, ...]:
+        """Return the lists of this name, oldest first: names are not unique. Without a name: all lists."""
+        query = {"sort": "created", "fields[list]": "name,created"}
+        if name is not None:
+            query["filter"] = f"equals(name,{_literal(name)})"
+        return tuple(map(records.mailing_list, self._pages("find lists", "/api/lists", query, group="lists")))
+
+    def create_list(self, name: str) -> MailingList:
+        """Create a list. Not repeatable: the same name twice makes two lists."""
+        attributes = {"name": name, "opt_in_process": "single_opt_in"}
+        return self._create(
+            "create list",
+            "/api/lists",
+            kind="list",
+            attributes=attributes,
+            group="list creation",
+            parse=records.mailing_list,
+        )
+
+    def list_member_ids(self, list_id: str) -> frozenset[str]:
+        """Return the profile ids on a list. They may show a while after a change."""
+        path = f"/api/lists/{_segment(list_id)}/relationships/profiles"
+        rows = self._pages("read ids of list members", path, {"page[size]": "100"}, group="lists")
+        return frozenset(records.text(row, "id") for row in rows)
+
+    def list_members(self, list_id: str, *, details: bool = False) -> tuple[Profile, ...]:
+        """Return the profiles on a list. ``details``: with their properties, and whether mail can reach them."""
+        path = f"/api/lists/{_segment(list_id)}/profiles"
+        query = {"fields[profile]": "email", "page[size]": "100"}
+        if details:
+            query |= {
+                "fields[profile]": "email,properties,subscriptions",
+                "additional-fields[profile]": "subscriptions",
+            }
+        return tuple(map(records.profile, self._pages("read list members", path, query, group="lists")))
+
+    def add_to_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
+        """Add profiles without a change of their consent. One unknown id may refuse its whole chunk of a thousand."""
+        self._change_members("POST", "add profiles to list", list_id=list_id, profile_ids=profile_ids)
+
+    def remove_from_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
+        self._change_members("DELETE", "remove profiles from list", list_id=list_id, profile_ids=profile_ids)
+
+    def _change_members(self, method: str, operation: str, *, list_id: str, profile_ids: Iterable[str]) -> None:
+        path = f"/api/lists/{_segment(list_id)}/relationships/profiles"
+        rows = [{"type": "profile", "id": profile_id} for profile_id in profile_ids]
+        for start in range(0, len(rows), _MEMBERS_PER_CALL):
+            body = {"data": rows[start : start + _MEMBERS_PER_CALL]}
+            self._call(method, operation, path, body=body, group="list membership", expect_json=False)
+
+    # Profiles
+
+    def upsert_profile(self, email: str, properties: Mapping[str, Any]) -> Profile:
+        """Create or update a profile. Other properties stay. Raise ``Refused`` for an address that is not taken."""
+        attributes = {"email": email, "properties": dict(properties)}
+        query = urlencode({"additional-fields[profile]": "subscriptions"})
+        body = {"data": {"type": "profile", "attributes": attributes}}
+        operation = "create or update profile"
+        reply = self._call("POST", operation, "/api/profile-import", query=query, body=body, group="profiles")
+        return records.profile(_resource(operation, reply))
+
+    def find_profiles(self, emails: Iterable[str]) -> tuple[Profile, ...]:
+        """Return the profiles of these addresses, as far as there are any, and whether mail can reach them."""
+        profiles: list[Profile] = []
+        for chunk in _address_chunks(emails):
+            query = {
+                "filter": f"any(email,[{','.join(chunk)}])",
+                "additional-fields[profile]": "subscriptions",
+                "fields[profile]": "email,subscriptions",
+                "page[size]": str(_ADDRESSES_PER_PAGE),
+            }
+            profiles += map(records.profile, self._pages("find profiles", "/api/profiles", query, group="profiles"))
+        return tuple(profiles)
+
+    def bulk_import(self, profiles: Mapping[str, Mapping[str, Any]], list_id: str | None = None) -> str:
+        """Start to upsert address -> properties, at most ``BULK_IMPORT_LIMIT``. Return the id of the job."""
+        rows = [
+            {"type": "profile", "attributes": {"email": email, "properties": dict(properties)}}
+            for email, properties in profiles.items()
+        ]
+        data: dict[str, Any] = {"type": "profile-bulk-import-job", "attributes": {"profiles": {"data": rows}}}
+        if list_id is not None:
+            data["relationships"] = {"lists": {"data": [{"type": "list", "id": list_id}]}}
+        operation = "start bulk import"
+        reply = self._call("POST", operation, "/api/profile-bulk-import-jobs", body={"data": data}, group="imports")
+        return records.text(_resource(operation, reply), "id")
+
+    def bulk_import_job(self, job_id: str) -> ImportJob:
+        operation = "read bulk import"
+        reply = self._call("GET", operation, f"/api/profile-bulk-import-jobs/{_segment(job_id)}", group="imports")
+        return records.import_job(_resource(operation, reply))
+
+    def bulk_import_errors(self, job_id: str) -> tuple[ImportProblem, ...]:
+        path = f"/api/profile-bulk-import-jobs/{_segment(job_id)}/import-errors"
+        rows = self._pages("read errors of bulk import", path, {"page[size]": "100"}, group="imports")
+        return tuple(map(records.import_problem, rows))
+
+    # Templates
+
+    def find_templates(self, name: str) -> tuple[Template, ...]:
+        """Return the templates of this name, oldest first: names are not unique."""
+        query = {"filter": f"equals(name,{_literal(name)})", "sort": "created"}
+        return tuple(map(records.template, self._pages("find templates", "/api/templates", query, group="templates")))
+
+    def create_template(self, name: str, *, html: str, text: str) -> Template:
+        """Create a template. Not repeatable: the same name twice makes two templates."""
+        attributes = {"name": name, "editor_type": "CODE", "html": html, "text": text}
+        return self._create(
+            "create template",
+            "/api/templates",
+            kind="template",
+            attributes=attributes,
+            group="templates",
+            parse=records.template,
+        )
+
+    def get_template(self, template_id: str) -> Template:
+        operation = "read template"
+        reply = self._call("GET", operation, f"/api/templates/{_segment(template_id)}", group="templates")
+        return records.template(_resource(operation, reply))
+
+    # Campaigns
+
+    def create_campaign(
+        self,
+        *,
+        name: str,
+        list_id: str,
+        subject: str,
+        preview_text: str,
+        from_email: str,
+        from_label: str,
+        reply_to: str,
+        send_at: datetime | None = None,
+    ) -> Campaign:
+        """Create a draft. Not repeatable: find it by its name first. Without ``send_at`` the send job sends at once."""
+        content = {
+            "subject": subject,
+            "preview_text": preview_text,
+            "from_email": from_email,
+            "from_label": from_label,
+            "reply_to_email": reply_to,
+        }
+        definition = {"channel": "email", "label": "invitation", "content": content}
+        message = {"type": "campaign-message", "attributes": {"definition": definition}}
+        attributes = {
+            "name": name,
+            "audiences": {"included": [list_id], "excluded": []},
+            "send_strategy": _send_strategy(send_at),
+            # Klaviyo's default skips for good everybody who got another mail of this account some hours ago.
+            "send_options": {"use_smart_sending": False},
+            "tracking_options": {
+                "is_tracking_opens": True,
+                "is_tracking_clicks": True,
+                "add_tracking_params": False,
+            },
+            "campaign-messages": {"data": [message]},
+        }
+        return self._create(
+            "create campaign",
+            "/api/campaigns",
+            kind="campaign",
+            attributes=attributes,
+            group="campaigns",
+            parse=records.campaign,
+        )
+
+    def find_campaigns(self, name_contains: str, *, archived: bool = False) -> tuple[Campaign, ...]:
+        """Return the campaigns whose name contains a text, oldest first. Klaviyo cannot search for a whole name.
+
+        ``archived``: archived ones only. It is not documented whether they are among the others.
+        """
+        conditions = ['equals(messages.channel,"email")', f"contains(name,{_literal(name_contains)})"]
+        query = {
+            "filter": f"and({','.join([*conditions, *(['equals(archived,true)'] if archived else [])])})",
+            "include": "campaign-messages",
+            "sort": "created_at",
+        }
+        rows = self._pages("find campaigns", "/api/campaigns", query, group="campaigns")
+        return tuple(self._with_message(records.campaign(row)) for row in rows)
+
+    def get_campaign(self, campaign_id: str) -> Campaign:
+        """Return a campaign. Raise ``NotFound`` when it was deleted."""
+        operation, path = "read campaign", f"/api/campaigns/{_segment(campaign_id)}"
+        query = urlencode({"include": "campaign-messages"})
+        reply = self._call("GET", operation, path, query=query, group="campaigns")
+        return self._with_message(records.campaign(_resource(operation, reply)))
+
+    def delete_campaign(self, campaign_id: str) -> None:
+        """Delete a draft. One that is gone already is fine."""
+        path = f"/api/campaigns/{_segment(campaign_id)}"
+        try:
+            self._call("DELETE", "delete campaign", path, group="campaigns", expect_json=False)
+        except NotFound:
+            return
+
+    def assign_template(self, message_id: str, template_id: str) -> None:
+        """Copy the template into the message. Later edits of the template do not reach the campaign."""
+        relationships = {"template": {"data": {"type": "template", "id": template_id}}}
+        data = {"type": "campaign-message", "id": message_id, "relationships": relationships}
+        path = "/api/campaign-message-assign-template"
+        self._act("assign template", path, data)
+
+    def message_template(self, message_id: str) -> Template | None:
+        """Return the message's copy of its template; ``None`` while none is assigned."""
+        operation, path = "read template of message", f"/api/campaign-messages/{_segment(message_id)}/template"
+        reply = self._call("GET", operation, path, group="campaigns")
+        if isinstance(reply.data, dict) and "data" in reply.data and reply.data["data"] is None:
+            return None
+        return records.template(_resource(operation, reply))
+
+    def request_estimate(self, campaign_id: str) -> None:
+        """Ask for a count of the recipients. ``estimate_job_done`` and ``estimate`` give the result."""
+        data = {"type": "campaign-recipient-estimation-job", "id": campaign_id}
+        self._act("request estimate", "/api/campaign-recipient-estimation-jobs", data)
+
+    def estimate_job_done(self, campaign_id: str) -> bool:
+        """Whether the count of the recipients has ended."""
+        path = f"/api/campaign-recipient-estimation-jobs/{_segment(campaign_id)}"
+        resource = self._look_up("read estimation job", path)
+        return resource is not None and records.attributes(resource).get("status") in ("complete", "cancelled")
+
+    def estimate(self, campaign_id: str) -> int | None:
+        """Return the count of the recipients; ``None`` while there is none."""
+        path = f"/api/campaign-recipient-estimations/{_segment(campaign_id)}"
+        resource = self._look_up("read estimate", path)
+        return None if resource is None else records.count(records.attributes(resource), "estimated_recipient_count")
+
+    def send(self, campaign_id: str) -> None:
+        """Send the campaign. After ``Unavailable`` with ``outcome_unknown``, look first, and never just call again."""
+        data = {"type": "campaign-send-job", "id": campaign_id}
+        self._act("send campaign", "/api/campaign-send-jobs", data, repeatable=False)
+
+    def send_job(self, campaign_id: str) -> str | None:
+        """Return the status of the send job; ``None`` when Klaviyo knows of none."""
+        resource = self._look_up("read send job", f"/api/campaign-send-jobs/{_segment(campaign_id)}")
+        return None if resource is None else records.text(records.attributes(resource), "status")
+
+    def revert_send(self, campaign_id: str) -> None:
+        """Stop a campaign that has not left yet: it is a draft again. Raise ``Refused`` if there is nothing to stop."""
+        path = f"/api/campaign-send-jobs/{_segment(campaign_id)}"
+        data = {"type": "campaign-send-job", "id": campaign_id, "attributes": {"action": "revert"}}
+        body = {"data": data}
+        self._call("PATCH", "take sending back", path, body=body, group="campaigns", expect_json=False)
+
+    def _with_message(self, campaign: Campaign) -> Campaign:
+        """Ask for the message where the answer about the campaign does not name it."""
+        if campaign.message_id is not None:
+            return campaign
+        path = f"/api/campaigns/{_segment(campaign.campaign_id)}/campaign-messages"
+        ids = [records.text(row, "id") for row in self._pages("read messages of campaign", path, {}, group="campaigns")]
+        return replace(campaign, message_id=ids[0] if ids else None)
+
+
 _RETIRED = 410
 
 
@@ -416,12 +422,12 @@ def _segment(identifier: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """A string of the filter language: double quotes, backslash escapes; blanks stay."""
+    """Return a string of Klaviyo's filter language: double quotes, backslash escapes, blanks stay."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def _address_chunks(emails: Iterable[str]) -> Iterator[list[str]]:
-    """Filter literals, as many at a time as fit one page and one URL."""
+    """Yield filter literals, as many at a time as fit one page and one URL."""
     chunk: list[str] = []
     length = 0
     for literal in map(_literal, emails):

@@ -1,7 +1,6 @@
-"""What Klaviyo answers, as frozen records, and how each is read from its JSON:API resource.
+"""Klaviyo's answers as frozen records, and how each is read from its JSON:API resource. No calls are made here.
 
-Unknown members are ignored, and ``null`` is met where the description says string. Addresses are hidden from
-every ``repr``. No calls are made here.
+Unknown members are ignored. ``null`` occurs where Klaviyo's reference says string. Every ``repr`` hides addresses.
 """
 
 from __future__ import annotations
@@ -13,6 +12,9 @@ from typing import Any
 
 from pycontw_assets.api.client import Malformed
 
+SENT_STATUSES = ("Sent", "Variations Sent")
+"""The statuses of a campaign whose mails have left."""
+
 
 @dataclass(frozen=True, slots=True)
 class MailingList:
@@ -23,8 +25,10 @@ class MailingList:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One recipient. ``can_receive_email`` and ``consent`` are ``None``, and ``properties`` empty, where the reply
-    does not tell.
+    """One recipient.
+
+    ``consent`` is the person's marketing consent as Klaviyo knows it. It and ``can_receive_email`` are ``None``, and
+    ``properties`` is empty, where the answer does not say.
     """
 
     profile_id: str
@@ -37,7 +41,7 @@ class Profile:
 
     @property
     def unreachable_because(self) -> str | None:
-        """Why a campaign would leave this person out, silently."""
+        """Why a campaign leaves this person out without a word; ``None``: it does not."""
         if self.can_receive_email is not False:
             return None
         return "; ".join(self.suppressions) or self.consent or "suppressed"
@@ -45,7 +49,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportJob:
-    """``status`` goes queued, processing, complete or cancelled."""
+    """A bulk import. ``status`` goes from queued over processing to complete or cancelled. The others are profiles."""
 
     job_id: str
     status: str
@@ -56,7 +60,7 @@ class ImportJob:
 
 @dataclass(frozen=True, slots=True)
 class ImportProblem:
-    """One profile a bulk import refused; ``email`` where the job says which it was."""
+    """A profile that a bulk import refused. ``email`` is ``None`` where the job does not say which it was."""
 
     code: str
     pointer: str | None
@@ -73,7 +77,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """``uses_smart_sending`` true means recipients are skipped for good; ``None`` is the vendor's default: true."""
+    """A campaign. ``uses_smart_sending`` skips recipients for good; ``None`` means Klaviyo's default, which is true."""
 
     campaign_id: str
     name: str
@@ -87,74 +91,74 @@ class Campaign:
 
 
 def mailing_list(resource: Mapping[str, Any]) -> MailingList:
-    own = attributes(resource)
-    return MailingList(text(resource, "id"), _plain(own, "name"), _moment(own.get("created")))
+    fields = attributes(resource)
+    return MailingList(text(resource, "id"), _plain(fields, "name"), _moment(fields.get("created")))
 
 
 def profile(resource: Mapping[str, Any]) -> Profile:
-    own = attributes(resource)
-    marketing = _inside(own, "subscriptions", "email", "marketing")
+    fields = attributes(resource)
+    marketing = _inside(fields, "subscriptions", "email", "marketing")
     can_receive, consent = marketing.get("can_receive_email_marketing"), marketing.get("consent")
     reasons = (row.get("reason") for row in _rows(marketing.get("suppression")))
     return Profile(
         profile_id=text(resource, "id"),
-        email=_text_or_none(own.get("email")),
+        email=_text_or_none(fields.get("email")),
         can_receive_email=can_receive if isinstance(can_receive, bool) else None,
         consent=_text_or_none(consent),
         suppressions=tuple(reason for reason in reasons if isinstance(reason, str)),
-        properties=_inside(own, "properties"),
+        properties=_inside(fields, "properties"),
     )
 
 
 def import_job(resource: Mapping[str, Any]) -> ImportJob:
-    own = attributes(resource)
+    fields = attributes(resource)
     return ImportJob(
         job_id=text(resource, "id"),
-        status=text(own, "status"),
-        total=count(own, "total_count") or 0,
-        completed=count(own, "completed_count") or 0,
-        failed=count(own, "failed_count") or 0,
+        status=text(fields, "status"),
+        total=count(fields, "total_count") or 0,
+        completed=count(fields, "completed_count") or 0,
+        failed=count(fields, "failed_count") or 0,
     )
 
 
 def import_problem(resource: Mapping[str, Any]) -> ImportProblem:
-    """The refused payload comes back in a shape nobody describes: bare, or as the resource that was sent."""
-    own = attributes(resource)
-    payload = _inside(own, "original_payload")
+    """Read a refusal. Its ``original_payload`` has no documented shape: bare, or as the resource that was sent."""
+    fields = attributes(resource)
+    payload = _inside(fields, "original_payload")
     nested = (payload, _inside(payload, "attributes"), _inside(payload, "data", "attributes"))
     emails = [level["email"] for level in nested if isinstance(level.get("email"), str)]
-    pointer = _text_or_none(_inside(own, "source").get("pointer"))
-    return ImportProblem(_plain(own, "code") or "unknown", pointer, emails[0] if emails else None)
+    pointer = _text_or_none(_inside(fields, "source").get("pointer"))
+    return ImportProblem(_plain(fields, "code") or "unknown", pointer, emails[0] if emails else None)
 
 
 def template(resource: Mapping[str, Any]) -> Template:
-    own = attributes(resource)
+    fields = attributes(resource)
     return Template(
         template_id=text(resource, "id"),
-        name=_plain(own, "name"),
-        html=_plain(own, "html"),
-        text=_plain(own, "text"),
+        name=_plain(fields, "name"),
+        html=_plain(fields, "html"),
+        text=_plain(fields, "text"),
     )
 
 
 def campaign(resource: Mapping[str, Any]) -> Campaign:
-    """The message is named under ``relationships``, or, nested as it was sent, under ``attributes``."""
-    own = attributes(resource)
-    audiences = _inside(own, "audiences")
+    """Read a campaign. Its message is named under ``relationships``, or under ``attributes`` as it was sent."""
+    fields = attributes(resource)
+    audiences = _inside(fields, "audiences")
     messages = _rows(_inside(resource, "relationships", "campaign-messages").get("data"))
-    messages += _rows(_inside(own, "campaign-messages").get("data"))
+    messages += _rows(_inside(fields, "campaign-messages").get("data"))
     ids = [row["id"] for row in messages if isinstance(row.get("id"), str)]
-    smart_sending = _inside(own, "send_options").get("use_smart_sending")
+    smart_sending = _inside(fields, "send_options").get("use_smart_sending")
     return Campaign(
         campaign_id=text(resource, "id"),
-        name=_plain(own, "name"),
-        status=_plain(own, "status") or "Unknown",
-        created_at=_moment(own.get("created_at")),
+        name=_plain(fields, "name"),
+        status=_plain(fields, "status") or "Unknown",
+        created_at=_moment(fields.get("created_at")),
         message_id=ids[0] if ids else None,
         included_lists=_texts(audiences.get("included")),
         excluded_lists=_texts(audiences.get("excluded")),
         uses_smart_sending=smart_sending if isinstance(smart_sending, bool) else None,
-        send_at=_moment(_inside(own, "send_strategy").get("datetime")),
+        send_at=_moment(_inside(fields, "send_strategy").get("datetime")),
     )
 
 
@@ -163,6 +167,7 @@ def attributes(resource: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def text(members: Mapping[str, Any], name: str) -> str:
+    """Return a member that must be a text. Raise ``Malformed`` otherwise."""
     value = members.get(name)
     if not isinstance(value, str) or not value:
         raise Malformed("Klaviyo", "read an answer", f"its member {name} is missing or not text")
@@ -170,16 +175,17 @@ def text(members: Mapping[str, Any], name: str) -> str:
 
 
 def count(members: Mapping[str, Any], name: str) -> int | None:
+    """Return a member that is a whole number; ``None`` otherwise."""
     value = members.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _inside(members: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    """The object found along these names; an empty one where the way ends."""
-    found: Any = members
+    """Return the object under nested names; an empty one where a name is missing."""
+    value: Any = members
     for name in names:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, dict) else {}
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def _rows(value: Any) -> list[dict[str, Any]]:

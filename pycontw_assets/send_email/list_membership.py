@@ -1,4 +1,4 @@
-"""Many profiles onto a list or off it, where one that Klaviyo does not know costs only itself."""
+"""Add many profiles to a list or remove them, where an unknown profile does not fail the others."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Callable, Collection, Sequence
 from pycontw_assets.api.client import Refused
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 
-_MOST_REFUSALS = 30  # enough to single out a few; beyond it something else is wrong
+_MOST_REFUSALS = 30  # enough to find a few unknown profiles. More means that something else is wrong
 
 
 def change_members(
     client: KlaviyoClient, change: Callable[[str, Sequence[str]], None], *, list_id: str, profile_ids: Collection[str]
 ) -> set[str]:
-    """Give all of them to ``change``, halving what is refused; the ids that were refused alone.
+    """Pass all profiles to ``change``, halve what is refused, and return the ids that were refused alone.
 
-    A person may have been deleted there on request. ``NotFound`` when it is the list that is gone.
+    ``change`` is ``add_to_list`` or ``remove_from_list``. A profile may have been deleted in Klaviyo on request. Raise
+    ``NotFound`` when the list is gone.
     """
     unknown: set[str] = set()
     waiting = [sorted(profile_ids)] if profile_ids else []

@@ -1,7 +1,7 @@
-"""Who was invited, told from Klaviyo alone, for a ledger that was lost.
+"""Rebuild the invitations of a lost ledger from Klaviyo alone.
 
-Every profile that was ever put into a batch carries the batch's key, and every campaign has it in its name. In
-doubt somebody counts as invited: a mail that is missing can be sent, one that was doubled cannot be taken back.
+Every profile that was ever in a batch has the batch's key, and every campaign has it in its name. In doubt somebody
+counts as invited: a missing mail can be sent, a second one cannot be taken back.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pycontw_assets.ledger.batches import Batch, Invitation
-from pycontw_assets.ledger.tables import BatchState
+from pycontw_assets.ledger.database.tables import BatchState
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email import names
-from pycontw_assets.send_email.campaign import SENT
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
+from pycontw_assets.send_email.klaviyo_records import SENT_STATUSES, Campaign, Profile
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class HolderList:
-    """A ticket-holder list as read: pseudonym -> profile."""
+    """A ticket-holder list as it was read. ``members``: pseudonym -> profile."""
 
     partition: EventPartition
     list_id: str
@@ -32,7 +31,11 @@ class HolderList:
 
 @dataclass(frozen=True, slots=True)
 class RebuiltInvitations:
-    """``unsent``: campaigns still in draft, whose people are not invited; ``unknown``: keys without a campaign."""
+    """The batches and, by batch key, their invitations.
+
+    ``unsent``: names of campaigns that are drafts, whose people are not invited. ``unknown``: batch keys without a
+    campaign.
+    """
 
     batches: list[Batch] = field(default_factory=list)
     invitations: dict[str, list[Invitation]] = field(default_factory=dict)
@@ -41,14 +44,14 @@ class RebuiltInvitations:
 
 
 def find_invitations(client: KlaviyoClient, edition: str) -> list[Campaign]:
-    """Every campaign that ever invited people of the edition, archived ones included, oldest first."""
+    """Return every campaign that ever invited people of the edition, with archived ones, oldest first."""
     prefix = names.campaign_prefix(edition)
-    found = (*client.find_campaigns(prefix), *client.find_campaigns(prefix, archived=True))
-    return list({c.campaign_id: c for c in found if c.name.startswith(prefix)}.values())
+    campaigns = (*client.find_campaigns(prefix), *client.find_campaigns(prefix, archived=True))
+    return list({c.campaign_id: c for c in campaigns if c.name.startswith(prefix)}.values())
 
 
 def look_twice(client: KlaviyoClient, waits: WaitPolicy, campaigns: Sequence[Campaign]) -> Iterator[Campaign]:
-    """Whether a draft really was never sent shows only after a while, as with every send in doubt."""
+    """Yield the campaigns, with the drafts read again after a while. Only then is it sure that a draft was not sent."""
     drafts = {c.campaign_id for c in campaigns if c.status == "Draft"}
     if drafts:
         waits.sleep(waits.draft_apart)
@@ -70,12 +73,13 @@ def rebuild_invitations(
     list_names: Mapping[str, str],
     now: datetime,
 ) -> RebuiltInvitations:
-    """Batches and their people. A batch belongs to the event most of them hold a ticket of.
+    """Return the batches and their invitations. A batch belongs to the event of most of its people.
 
-    ``followed`` are the partition keys that are still polled: only there somebody looks after a campaign on its way.
+    ``followed``: keys of partitions that are still polled. Only there a campaign on its way is followed to its end.
+    ``list_names``: list id -> name.
     """
-    known = _by_batch_key(edition, campaigns)
-    unsent = {key for key, campaign in known.items() if campaign.status == "Draft"}
+    campaign_of = _by_batch_key(edition, campaigns)
+    unsent = {key for key, campaign in campaign_of.items() if campaign.status == "Draft"}
     people: dict[str, dict[str, Profile]] = {}
     homes: dict[str, Counter[str]] = {}
     for held in holder_lists:
@@ -85,17 +89,15 @@ def rebuild_invitations(
                 people.setdefault(batch_key, {}).setdefault(address_key, profile)
                 homes.setdefault(batch_key, Counter())[held.partition.key] += held.partition.key in followed
     fallback = min(followed, default=None) or min((held.partition.key for held in holder_lists), default=edition)
-    blank = {
-        key: _blank(key, edition, home=_most_common(homes.get(key), fallback), now=now) for key in known.keys() | people
-    }
-    batches = [
-        _as_sent(blank[key], known[key], list_names) if key in known else _as_unknown(blank[key], people[key])
-        for key in sorted(blank.keys() - unsent)
-    ]
+    batches = []
+    for key in sorted((campaign_of.keys() | people.keys()) - unsent):
+        batch = _blank(key, edition, home=_most_common(homes.get(key), fallback), now=now)
+        campaign = campaign_of.get(key)
+        batches.append(_as_sent(batch, campaign, list_names) if campaign else _as_unknown(batch, people[key]))
     return RebuiltInvitations(
         batches=batches,
-        invitations={key: _invitations(people[key], known.get(key)) for key in people},
-        unsent=tuple(sorted(known[key].name for key in unsent)),
+        invitations={key: _invitations(people[key], campaign_of.get(key)) for key in people},
+        unsent=tuple(sorted(campaign_of[key].name for key in unsent)),
         unknown=tuple(batch.batch_key for batch in batches if batch.campaign_id is None and batch.state != "empty"),
     )
 
@@ -106,13 +108,13 @@ def _batch_key_of(profile: Profile, edition: str) -> str | None:
 
 
 def _by_batch_key(edition: str, campaigns: Iterable[Campaign]) -> dict[str, Campaign]:
-    """One campaign per key: of several, one that was sent speaks for all."""
-    found: dict[str, Campaign] = {}
+    """Return one campaign per batch key. Of several, one that is no draft counts."""
+    campaign_of: dict[str, Campaign] = {}
     for campaign in campaigns:
         key = names.campaign_batch_key(campaign.name, edition)
-        if key not in found or found[key].status == "Draft":
-            found[key] = campaign
-    return found
+        if key not in campaign_of or campaign_of[key].status == "Draft":
+            campaign_of[key] = campaign
+    return campaign_of
 
 
 def _most_common(homes: Counter[str] | None, fallback: str) -> str:
@@ -154,18 +156,18 @@ def _as_sent(batch: Batch, campaign: Campaign, list_names: Mapping[str, str]) ->
 
 
 def _as_unknown(batch: Batch, people: Mapping[str, Profile]) -> Batch:
-    """Without a campaign only a batch that nobody could be mailed in is clear; the others wait for a person."""
-    nobody = all(profile.can_receive_email is False for profile in people.values())
+    """Complete a batch without a campaign. It is empty if mail reaches nobody of it. Otherwise a person decides."""
+    is_unreachable = all(profile.can_receive_email is False for profile in people.values())
     return replace(
         batch,
-        state="empty" if nobody else "cancelled",
+        state="empty" if is_unreachable else "cancelled",
         ended_at=batch.created_at,
         remote_status="no such campaign",
     )
 
 
 def _state(status: str) -> BatchState:
-    if status in SENT:
+    if status in SENT_STATUSES:
         return "sent"
     return "cancelled" if status.startswith("Cancelled") else "accepted"
 

@@ -1,4 +1,4 @@
-"""The cumulative ticket-holder list of an event, a mirror of its holders: for announcements, never for invitations."""
+"""The ticket-holder list of an event: equal to its holders, for announcements, never for invitations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pycontw_assets.api.client import NotFound
+from pycontw_assets.api.log import log_step
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import (
     confirm_members,
@@ -27,6 +28,8 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketHolderOutcome:
+    """Counts of one step. ``refused``: addresses that Klaviyo does not take."""
+
     list_id: str | None = None
     added: int = 0
     removed: int = 0
@@ -34,11 +37,15 @@ class TicketHolderOutcome:
 
 
 def list_changes(
-    holders: Mapping[str, Holder], known: Mapping[str, str | None], unsure: Collection[str]
+    holders: Mapping[str, Holder], members: Mapping[str, str | None], unconfirmed: Collection[str]
 ) -> tuple[dict[str, Holder], dict[str, str | None]]:
-    """Who joins the list and who leaves it (with the profile ids). ``unsure``: who of the known may not be on it."""
-    joining = {key: holder for key, holder in holders.items() if key not in known or key in unsure}
-    return joining, {key: profile_id for key, profile_id in known.items() if key not in holders}
+    """Return the holders to add, and the members to remove with their profile ids.
+
+    ``members``: pseudonym -> profile id, as the ledger knows them. ``unconfirmed``: members that are perhaps not on the
+    list.
+    """
+    joining = {key: holder for key, holder in holders.items() if key not in members or key in unconfirmed}
+    return joining, {key: profile_id for key, profile_id in members.items() if key not in holders}
 
 
 def sync_ticket_holders(
@@ -51,8 +58,8 @@ def sync_ticket_holders(
     holders: Mapping[str, Holder],
 ) -> TicketHolderOutcome:
     """Make the list equal to the event's holders. Without a difference, Klaviyo is not called."""
-    known = list_members(ledger, partition.key)
-    joining, leaving = list_changes(holders, known, unconfirmed_members(ledger, partition.key))
+    members = list_members(ledger, partition.key)
+    joining, leaving = list_changes(holders, members, unconfirmed_members(ledger, partition.key))
     if not joining and not leaving:
         return TicketHolderOutcome()
     with exclusive():
@@ -60,17 +67,25 @@ def sync_ticket_holders(
     profiles = ensure_profiles(
         client, waits, joining, properties={ticket_property(partition.edition): partition.family}
     )
-    ids = {key: profile.profile_id for key, profile in profiles.found.items()}
+    ids = {key: profile.profile_id for key, profile in profiles.accepted.items()}
     intend_members(ledger, partition.key, {**ids, **dict.fromkeys(profiles.refused)})
     try:
         unknown = change_members(client, client.add_to_list, list_id=list_id, profile_ids=set(ids.values()))
         gone = {profile_id for profile_id in leaving.values() if profile_id}
         change_members(client, client.remove_from_list, list_id=list_id, profile_ids=gone)
-    except NotFound:  # somebody deleted the list: the next poll makes it again, for everybody
+    except NotFound:  # somebody deleted the list: the next poll creates it again and adds everybody
         record_remote_id(ledger, "list", ticket_holder_list(partition), remote_id=None)
         forget_members(ledger, partition.key, list_members(ledger, partition.key))
         raise
     added = {key for key, profile_id in ids.items() if profile_id not in unknown}
     confirm_members(ledger, partition.key, added | set(profiles.refused))
     forget_members(ledger, partition.key, leaving)
+    log_step(
+        "list_changed",
+        step="send_email",
+        partition=partition.key,
+        added=len(added),
+        removed=len(leaving),
+        refused=len(profiles.refused),
+    )
     return TicketHolderOutcome(list_id=list_id, added=len(added), removed=len(leaving), refused=len(profiles.refused))

@@ -1,4 +1,4 @@
-"""How long to wait, within one run, for Klaviyo to catch up with itself."""
+"""How long one run waits for Klaviyo, whose answers may be late."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class WaitPolicy:
-    """Seconds to be patient within one run; what is not done by then goes on in the next poll.
+    """Waits of one run, in seconds. What is not done by then goes on in the next poll. All are assumed to suffice.
 
-    ``draft_apart``: two reads that far apart must both say ``Draft`` before a send in doubt is repeated.
-    ``lock``: how long to wait for another process at the same work.
-    ``hidden``: how long a batch waits for members that do not show on its list.
-    ``pool_rest``: how long a list of the pool stays idle after its campaign ended.
+    - ``step``: the first pause between two looks. It grows.
+    - ``visible``: until changes of lists and profiles show.
+    - ``estimate``: until Klaviyo has counted the recipients.
+    - ``follow``: until a campaign that was sent has ended.
+    - ``second_look``: before a name is looked up again.
+    - ``draft_apart``: between two reads that must both say ``Draft`` before an uncertain send is repeated.
+    - ``lock``: for another process at the same work.
+    - ``hidden``: how long a batch waits for members that do not show on its list, over several polls.
+    - ``pool_rest``: how long a list of the pool stays unused after its campaign ended.
     """
 
     step: float = 0.2
@@ -30,7 +35,7 @@ class WaitPolicy:
     sleep: Callable[[float], None] = time.sleep
 
     def until(self, seconds: float, is_done: Callable[[], bool]) -> bool:
-        """Ask again and again, at growing distance, until done or ``seconds`` of waiting are over."""
+        """Ask with growing pauses. Return whether it was done before ``seconds`` of pauses were over."""
         waited, pause = 0.0, self.step
         while not is_done():
             if waited >= seconds:

@@ -1,1 +1,1 @@
-"""The encrypted store of raw orders, in a folder or a bucket. The only place where personal data rests."""
+"""The encrypted store of orders, in a folder or a bucket. Personal data rests nowhere else."""

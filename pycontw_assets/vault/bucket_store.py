@@ -1,8 +1,8 @@
-"""The vault's objects in a Cloud Storage bucket. What they hold and how it is encrypted is ``vault``.
+"""The vault's objects in a Cloud Storage bucket.
 
-A write names the generation it replaces (``if_generation_match``), so of two writers one is refused by Cloud
-Storage itself and no lock is needed. fsspec's gcsfs can say "only if nothing is there", but not "only over this
-generation": hence Google's own client, which ``dagster-gcp`` brings.
+A write names the generation it replaces (``if_generation_match``), so Cloud Storage itself refuses one of two writers
+and no lock is needed. fsspec's gcsfs knows "only if nothing is there" but not "only over this generation". Hence
+Google's own client, which ``dagster-gcp`` brings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from google.cloud.storage import Bucket, Client  # type: ignore[import-untyped]
 
 _URL = re.compile(r"gs://(?P<bucket>[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(?P<prefix>[^?#]*))?")
-_TIMEOUTS = (10.0, 60.0)
+_TIMEOUTS = (10.0, 60.0)  # seconds to connect, and between two bytes
 _MISSING, _REFUSED, _FORBIDDEN = 404, 401, 403
 
 
@@ -31,7 +31,10 @@ def _login() -> Client:
 
 
 class BucketStore:
-    """An ``ObjectStore`` under ``gs://bucket/prefix``. A version is the object's generation."""
+    """An ``ObjectStore`` under ``gs://bucket/prefix``. A version is the object's generation.
+
+    ``login`` makes the client when it is first needed. ``patience_seconds`` bounds the retries of one call.
+    """
 
     def __init__(self, url: str, *, login: Callable[[], Client] = _login, patience_seconds: float = 60.0) -> None:
         match = _URL.fullmatch(url)
@@ -45,12 +48,12 @@ class BucketStore:
     def read(self, name: str) -> Stored | None:
         from google.api_core.exceptions import NotFound
 
-        with self._told(f"{name} could not be read"):
+        with self._explained(f"{name} could not be read"):
             blob = self._bucket.blob(self._prefix + name)
             try:
                 content = blob.download_as_bytes(timeout=_TIMEOUTS, retry=self._retry)
             except NotFound:
-                # A bucket that is not there answers the same: then this raises.
+                # A missing bucket answers the same. This call raises then.
                 self._list(name)
                 return None
             return Stored(content, str(blob.generation))
@@ -58,7 +61,7 @@ class BucketStore:
     def write(self, name: str, content: bytes, expected: str | None) -> bool:
         from google.api_core.exceptions import PreconditionFailed
 
-        with self._told(f"{name} could not be written"):
+        with self._explained(f"{name} could not be written"):
             try:
                 self._bucket.blob(self._prefix + name).upload_from_string(
                     content,
@@ -68,13 +71,13 @@ class BucketStore:
                     retry=self._retry,
                 )
             except PreconditionFailed:
-                # When the answer to a write is lost, its repetition meets the result of the first.
+                # When the answer to a write is lost, the second try meets the result of the first.
                 current = self.read(name)
                 return current is not None and current.content == content
             return True
 
     def names(self) -> list[str]:
-        with self._told("the bucket could not be listed"):
+        with self._explained("the bucket could not be listed"):
             return [name.removeprefix(self._prefix) for name in self._list("") if name.endswith(SUFFIX)]
 
     def _list(self, name: str) -> list[str]:
@@ -93,8 +96,8 @@ class BucketStore:
         return retry
 
     @contextmanager
-    def _told(self, trouble: str) -> Iterator[None]:
-        """Google's texts, which quote addresses of accounts, stay inside."""
+    def _explained(self, problem: str) -> Iterator[None]:
+        """Replace Google's errors. Their texts quote the addresses of accounts."""
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
         from requests.exceptions import RequestException
@@ -103,11 +106,11 @@ class BucketStore:
             yield
         except GoogleAuthError:
             raise VaultError(
-                f"vault: {trouble}: no valid Google credentials for VAULT_URL; set GOOGLE_APPLICATION_CREDENTIALS, "
+                f"vault: {problem}: no valid Google credentials for VAULT_URL; set GOOGLE_APPLICATION_CREDENTIALS, "
                 "or run where a service account is attached"
             ) from None
         except (GoogleAPIError, RequestException, OSError) as error:
-            raise VaultError(f"vault: {trouble}: {self._reason(getattr(error, 'code', None))}") from None
+            raise VaultError(f"vault: {problem}: {self._reason(getattr(error, 'code', None))}") from None
 
     def _reason(self, status: int | None) -> str:
         if status == _MISSING:

@@ -13,17 +13,17 @@ from pycontw_assets.vault.object_store import SUFFIX, Stored, VaultError
 
 
 class FolderStore:
-    """Objects as files of one folder, readable by their owner only. A version is the digest of the content."""
+    """An ``ObjectStore`` of files that only their owner can read. A version is the digest of the content."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def read(self, name: str) -> Stored | None:
-        with self._told(f"{name} could not be read"):
+        with self._explained(f"{name} could not be read"):
             return self._read(name)
 
     def write(self, name: str, content: bytes, expected: str | None) -> bool:
-        with self._told(f"{name} could not be written"), self._exclusive(name):
+        with self._explained(f"{name} could not be written"), self._exclusive(name):
             current = self._read(name)
             if (current.version if current else None) != expected:
                 return False
@@ -31,7 +31,7 @@ class FolderStore:
             return True
 
     def names(self) -> list[str]:
-        with self._told("the folder could not be listed"):
+        with self._explained("the folder could not be listed"):
             return sorted(path.name for path in self._folder.iterdir() if path.suffix == SUFFIX)
 
     def _read(self, name: str) -> Stored | None:
@@ -59,11 +59,11 @@ class FolderStore:
             yield
 
     @contextmanager
-    def _told(self, trouble: str) -> Iterator[None]:
+    def _explained(self, problem: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise VaultError(f"vault: {trouble} ({error.strerror}); mend the folder of VAULT_URL") from None
+            raise VaultError(f"vault: {problem} ({error.strerror}); mend the folder of VAULT_URL") from None
 
 
 def _owner_only(path: str, flags: int) -> int:

@@ -1,8 +1,8 @@
-"""How a snapshot becomes bytes and back: the name of its object, its lines of JSON, the compression. No encryption.
+"""A snapshot as bytes and back: the name of its object, its lines of JSON, the compression. No encryption.
 
-Version 2, which is written: one line about the event, then one line per attendee. Line by line, since an event as one
-document of JSON takes several times the memory of the records it is made into.
-Version 1, which is read: one line, with the attendees in it.
+Version 2 is written: one line about the event, then one line per attendee. One document of JSON for a whole event
+would take several times the memory of its records.
+Version 1 is read: one line with the attendees in it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def object_name(key: str) -> str:
+    """Return the name of a partition's object. Raise ``VaultError`` for a key that could leave the folder."""
     if not _SLUG.fullmatch(key):
         raise VaultError("vault: a partition key may hold a-z, 0-9 and - only")
     return f"{key}{SUFFIX}"
 
 
 def pack(snapshot: OrderSnapshot) -> bytes:
-    """Return the compressed lines of a snapshot."""
+    """Return a snapshot as compressed lines."""
     packer = zlib.compressobj(3)
     packed = [packer.compress(_JSON.encode(line).encode() + b"\n") for line in _to_lines(snapshot)]
     return b"".join([*packed, packer.flush()])
@@ -41,7 +42,7 @@ def pack(snapshot: OrderSnapshot) -> bytes:
 def unpack(key: str, packed: bytes) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]]:
     """Return the snapshot of partition ``key`` without its records, and the records one by one.
 
-    Raises ``zlib.error`` for bytes that nobody packed, ``VaultError`` for lines of another shape or partition.
+    Raise ``zlib.error`` for bytes that ``pack`` did not write, ``VaultError`` for another shape or partition.
     """
     lines = map(json.loads, BytesIO(zlib.decompress(packed)))
     with _understood(key):
@@ -49,12 +50,13 @@ def unpack(key: str, packed: bytes) -> tuple[OrderSnapshot, Iterator[AttendeeRec
         snapshot = _event_from_json(event)
         records = event["records"] if event["version"] == 1 else lines
     if snapshot.partition.key != key:
-        raise VaultError(f"vault: what is stored as {key} belongs to {snapshot.partition.key}; restore it anew")
+        raise VaultError(f"vault: what is stored as {key} belongs to {snapshot.partition.key}; restore it again")
     return snapshot, _records_from_json(key, records)
 
 
 @contextmanager
 def _understood(key: str) -> Iterator[None]:
+    """Replace the errors of lines that have another shape."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -102,7 +104,7 @@ def _record_to_json(record: AttendeeRecord) -> dict[str, Any]:
 
 def _record_from_json(item: dict[str, Any]) -> AttendeeRecord:
     fields = dict(item["attendee"])
-    # Thousands of attendees answer the same questions: one text for all of them.
+    # Thousands of attendees answer the same questions. They share one text.
     fields["answers"] = tuple((sys.intern(label), value) for label, value in fields["answers"])
     return AttendeeRecord(
         attendee=Attendee(**fields),

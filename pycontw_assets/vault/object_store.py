@@ -1,4 +1,4 @@
-"""What the vault asks of the place that holds its objects, and the one error of all of it."""
+"""The interface of a place that holds the vault's objects, and the one error of the vault."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ SUFFIX = ".orders"  # of every object's name; the rest of the name is a partitio
 
 
 class VaultError(Exception):
-    """The vault could not be read or written. The text names the object and the fix, never its contents."""
+    """The vault could not be read or written. The text names the object and the fix, never its content."""
 
 
 class Stored(NamedTuple):
-    """An object as it was read. ``version`` names exactly this content to a later write."""
+    """An object as it was read. A later write names exactly this content by its ``version``."""
 
     content: bytes
     version: str
 
 
 class ObjectStore(Protocol):
-    """Bytes by name. What differs between a folder and a bucket, and nothing else; trouble is a ``VaultError``."""
+    """Bytes by name: all that differs between a folder and a bucket. Every problem is a ``VaultError``."""
 
     def read(self, name: str) -> Stored | None:
-        """``None``: the store was reached, and the object is not there."""
+        """Return the object; ``None`` when the store was reached and the object is not there."""
 
     def write(self, name: str, content: bytes, expected: str | None) -> bool:
-        """Replace, atomically, the version that is ``expected`` (``None``: no object). False: another one is there."""
+        """Replace the ``expected`` version (``None``: no object) atomically. False: another version is there."""
 
-    def names(self) -> list[str]: ...
+    def names(self) -> list[str]:
+        """Return the names of all objects."""

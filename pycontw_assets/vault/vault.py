@@ -1,8 +1,8 @@
-"""The encrypted store of raw orders: the only place where personal data rests.
+"""The encrypted store of orders: one object per partition, packed by ``layout`` and encrypted by Fernet.
 
-One object per partition, packed by ``layout`` and encrypted by Fernet (the first key encrypts, all decrypt). An object
-is replaced atomically and only over the version that was read, so two writers cannot lose an update.
-"Not there" is ``None``; "could not read" is an error, never an empty snapshot.
+The first key encrypts, all keys decrypt. An object is replaced atomically and only over the version that was read, so
+no update is lost between two writers. An object that is not there is ``None``. One that cannot be read is an error,
+never an empty snapshot.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _ROTATION_ATTEMPTS = 5
 
 
 class OrdersStore(Protocol):
-    """Snapshots by partition key: all that the pipeline asks of a vault. A dry run has one in memory."""
+    """The part of a vault that the pipeline uses: snapshots by partition key. A dry run has one in memory."""
 
     def read(self, key: str) -> OrderSnapshot | None:
         """Return the snapshot of a partition; ``None`` when there never was one."""
 
     def stream(self, key: str) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]] | None:
-        """Return the snapshot without its records, and the records one by one, at a fraction of the memory.
+        """Return the snapshot without its records, and the records one by one, in a fraction of the memory.
 
-        The snapshot may hold its records all the same, where it is in memory anyway.
+        A snapshot that is in memory anyway may come with its records.
         """
 
     def write(self, snapshot: OrderSnapshot) -> OrderSnapshot:
@@ -44,7 +44,7 @@ class OrdersStore(Protocol):
 
 @dataclass(frozen=True)
 class Rotation:
-    """What a rotation of the keys did, object by object."""
+    """The result of a rotation: objects encrypted again, objects with the first key already, and unreadable ones."""
 
     reencrypted: int
     current: int
@@ -52,21 +52,21 @@ class Rotation:
 
 
 class Vault:
-    """Snapshots by partition key, encrypted."""
+    """Snapshots by partition key, encrypted. ``keys`` are Fernet keys, the encrypting one first."""
 
     def __init__(self, store: ObjectStore, keys: Sequence[str]) -> None:
         self._store = store
         self._keys = tuple(keys)
-        # What was opened or written last. One poll needs the same orders several times, and opening takes seconds
-        # where they are many; whether they are still those is asked of the store every time.
+        # The snapshot that was opened or written last, with its partition key and content. One poll needs the same
+        # orders several times, and opening many takes seconds. Every use compares the content with the store's.
         self._latest: tuple[str, bytes, OrderSnapshot] | None = None
 
     def read(self, key: str) -> OrderSnapshot | None:
-        """The snapshot of a partition, ``None`` when there never was one."""
+        """Return the snapshot of a partition; ``None`` when there never was one."""
         return self._current(key)[0]
 
     def stream(self, key: str) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]] | None:
-        """The snapshot without its records, and these one by one: for who looks once, at a fraction of the memory."""
+        """Return the snapshot without its records, and the records one by one, in a fraction of the memory."""
         stored = self._store.read(object_name(key))
         if stored is None:
             return None
@@ -75,7 +75,7 @@ class Vault:
         return self._unpacked(key, stored.content)
 
     def write(self, snapshot: OrderSnapshot) -> OrderSnapshot:
-        """Store the successor of the generation that ``snapshot`` was made from; returns it as stored."""
+        """Store the successor of the generation that ``snapshot`` was made from, and return it as stored."""
         key = snapshot.partition.key
         stored = replace(snapshot, generation=snapshot.generation + 1)
         content = self._encrypt(pack(stored))
@@ -87,7 +87,7 @@ class Vault:
         return stored
 
     def rotate(self) -> Rotation:
-        """Encrypt with the first key whatever another one encrypted. May be interrupted and repeated at any point."""
+        """Encrypt with the first key every object that another key encrypted. It may be interrupted and repeated."""
         counts = Counter[bool]()
         unreadable = []
         for name in self._store.names():
@@ -98,7 +98,7 @@ class Vault:
         return Rotation(counts[True], counts[False], tuple(unreadable))
 
     def _reencrypt(self, name: str) -> bool:
-        """Whether there was something to do. When another writer was faster, look again what it left."""
+        """Return whether the object needed it. When another writer was faster, try with its content."""
         for _ in range(_ROTATION_ATTEMPTS):
             stored = self._store.read(name)
             if stored is None or self._is_current(stored.content):
@@ -164,7 +164,7 @@ class Vault:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """While millions of things are made that all stay, Python would look for garbage among them again and again."""
+    """Pause the collection of garbage while millions of objects are made that all stay."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -11,7 +11,7 @@ from pycontw_assets_tests.clients.scripted_server import ScriptedServer
 
 
 class FakeTime:
-    """``sleep`` returns at once and moves ``clock``; ``slept`` remembers."""
+    """``sleep`` returns at once and moves ``clock``. ``slept`` lists the sleeps."""
 
     def __init__(self) -> None:
         self.now = 1000.0

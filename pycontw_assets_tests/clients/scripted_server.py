@@ -1,7 +1,7 @@
-"""A small HTTP server over real sockets that answers as told and remembers what it was asked.
+"""A small HTTP server over real sockets with scripted answers, which remembers the requests.
 
-It can also misbehave the way networks do: late, cut short, reset. It knows nothing of the three services;
-how they behave over time is the sandbox's business.
+It can also misbehave as networks do: late, cut short, reset. The sandbox, not this server, behaves like the three
+services.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it came over the wire; ``target`` is the raw path with its query."""
+    """One request as it was received. ``target`` is the raw path with its query."""
 
     method: str
     target: str
@@ -101,11 +101,11 @@ class ScriptedServer:
         return len({request.connection for request in self.received})
 
     def will_answer(self, *answers: Answer | dict[str, Any] | list[Any]) -> None:
-        """The next answers; a plain object or list stands for a 200 with it."""
+        """Set the next answers. A plain object or list means a 200 with it."""
         self._script.extend(one if isinstance(one, Answer) else Answer(body=one) for one in answers)
 
     def behave(self, behaviour: Callable[[Received], Answer]) -> None:
-        """What to answer when the script is at its end."""
+        """Set the answer for the time after the script."""
         self._behaviour = behaviour
 
     def answer_to(self, request: Received) -> Answer:
@@ -128,7 +128,7 @@ class _Server(ThreadingHTTPServer):
     scripted: ScriptedServer
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is part of the game."""
+        """Ignore a client that hangs up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -180,4 +180,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def log_message(self, *_: object) -> None:
-        """Nothing on standard error."""
+        """Print nothing."""

@@ -1,4 +1,4 @@
-"""The HTTP client_options that all three services share."""
+"""One HTTP client for all three services: retries, time-outs and safe errors."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_passing_trouble_of_a_read_is_tried_again(server, client, trouble):
 
 
 @pytest.mark.parametrize("trouble", PASSING.values(), ids=PASSING)
-def test_a_write_that_must_not_be_repeated_is_not_and_its_outcome_is_unknown(server, client, trouble):
+def test_an_unrepeatable_write_ends_with_unknown_outcome(server, client, trouble):
     server.will_answer(trouble)
     with pytest.raises(Unavailable) as caught:
         write(client, expect_json=True)
@@ -85,14 +85,14 @@ def test_a_write_that_must_not_be_repeated_is_not_and_its_outcome_is_unknown(ser
     assert len(server.received) == 1
 
 
-def test_an_earlier_try_keeps_the_outcome_of_a_repeatable_write_in_doubt(server, client):
+def test_an_earlier_try_keeps_the_outcome_in_doubt(server, client):
     server.will_answer(Answer(502), Answer(408), Answer(408))
     with pytest.raises(Unavailable) as caught:
         write(client, repeatable=True)
     assert (caught.value.status, caught.value.outcome_unknown) == (408, True)
 
 
-def test_a_success_whose_body_nobody_needs_is_a_success_however_it_ends(server, client):
+def test_a_success_needs_no_body(server, client):
     for answer in (Answer(204), Answer(body=b"done"), Answer(body=b"[1", cut_after=1)):
         server.will_answer(answer)
         assert write(client).status == answer.status
@@ -138,7 +138,7 @@ def test_a_refused_connection_leaves_no_doubt_about_the_outcome(fake_time):
         (422, Refused),
     ],
 )
-def test_a_refusal_is_told_by_its_kind_and_never_repeated(server, client, status, kind):
+def test_a_refusal_has_its_kind_and_is_never_repeated(server, client, status, kind):
     server.will_answer(Answer(status, headers={"Location": "/elsewhere"}))
     with pytest.raises(ServiceError) as caught:
         read(client)
@@ -197,7 +197,7 @@ def test_a_throttled_write_was_not_executed_and_is_sent_again(server, client):
     assert write(client).status == 201
 
 
-def test_the_wait_may_be_named_as_a_date_by_the_services_own_clock(server, client, fake_time):
+def test_the_wait_may_be_a_date_of_the_services_clock(server, client, fake_time):
     now = datetime(2031, 6, 1, tzinfo=timezone.utc)
     dates = {"Date": format_datetime(now, usegmt=True), "Retry-After": format_datetime(now + timedelta(seconds=30))}
     server.will_answer(Answer(503, headers=dates), {})
@@ -243,7 +243,7 @@ def test_a_wait_asked_of_one_thread_holds_for_all(server, fake_time):
 
 
 def test_a_body_that_trickles_ends_at_the_deadline(server):
-    """Each byte is in time for the read time-out, all of them together are not."""
+    """Each byte is in time for the read time-out. All of them together are not."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def trickle() -> None:
@@ -299,7 +299,7 @@ def test_nothing_outside_replaces_our_credentials(server, fake_time, tmp_path, m
         assert server.received[-1].headers["authorization"] == f"bearer {SECRET}"
 
 
-def test_a_proxy_for_the_world_outside_does_not_get_the_sandboxs_calls(server, fake_time, monkeypatch):
+def test_a_proxy_does_not_get_the_sandboxs_calls(server, fake_time, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     assert read(make_client(server.url, fake_time)) == {}
 
@@ -366,6 +366,20 @@ def test_no_error_and_no_log_line_quotes_a_key_an_address_or_a_url(server, clien
     told = "".join(traceback.format_exception(error)) + caplog.text + repr(client) + repr(error.args)
     for quoted in (SECRET, ADDRESS, "buyer-one", "127.0.0.1", "apiKey", "sign-in?"):
         assert quoted not in told
+
+
+def test_a_failed_try_is_one_line_with_its_request_id(server, client, caplog):
+    caplog.set_level(logging.DEBUG, logger="pycontw_assets")
+    ids = [{"X-Request-Id": "8f1c-2031"}, {"CF-Ray": ADDRESS}]
+    server.will_answer(Answer(503, headers=ids[0]), Answer(429, headers=ids[1]), Answer(404))
+    with pytest.raises(NotFound):
+        read(client, query=QUERY)
+    line = "event=request_failed step=request service=Shop operation=read_things"
+    assert caplog.messages == [
+        f"{line} status=503 attempt=1 request_id=8f1c-2031 outcome=retried",
+        f"{line} status=429 attempt=1 outcome=throttled",
+        f"{line} status=404 attempt=2 outcome=refused",
+    ]
 
 
 def test_a_refused_connection_quotes_nothing_either(caplog, fake_time):

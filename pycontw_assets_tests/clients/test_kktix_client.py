@@ -1,4 +1,4 @@
-"""The KKTIX client: one method per question, and no answer taken for more than it says."""
+"""The KKTIX client has one method per question, and takes no answer for more than it says."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_listing_of_another_shape_is_not_an_empty_listing(server, client, body
         client.list_events()
 
 
-def test_single_events_without_id_or_name_are_left_out_and_told(server, client):
+def test_events_without_id_or_name_are_left_out_and_reported(server, client):
     server.will_answer(
         rows({"id": 1, "name": "A"}, {"id": 2}, {"name": "C"}, {"id": True, "name": "D"}, {"id": 5, "name": " "})
     )
@@ -57,7 +57,7 @@ def test_single_events_without_id_or_name_are_left_out_and_told(server, client):
     "extra",
     [{"next": "x"}, {"links": {"next": "x"}}, {"total": 2}, {"meta": {"total_count": "7"}}, {"paging": {"next": 2}}],
 )
-def test_signs_of_paging_are_told(server, client, extra):
+def test_signs_of_paging_are_reported(server, client, extra):
     server.will_answer({**rows({"id": 1, "name": "A"}), **extra})
     assert len(client.list_events().warnings) == 1
     server.will_answer({"signin_status": [[1]], **extra})
@@ -66,7 +66,7 @@ def test_signs_of_paging_are_told(server, client, extra):
     assert page.is_cut
 
 
-def test_a_link_header_to_a_next_page_is_told(server, client):
+def test_a_link_header_to_a_next_page_is_reported(server, client):
     server.will_answer(
         Answer(body={"signin_status": [[1]]}, headers={"Link": '<https://example.org/?page=2>; rel="next"'})
     )
@@ -82,7 +82,7 @@ def test_a_round_number_of_rows_looks_like_a_first_page(server, client, count, i
     assert not page.is_cut, "an event may happen to have so many attendees"
 
 
-def test_a_wrong_address_of_the_events_endpoint_is_a_matter_of_configuration(server, client):
+def test_a_wrong_url_of_the_events_is_misconfigured(server, client):
     server.will_answer(Answer(404))
     with pytest.raises(Misconfigured, match="KKTIX_API_URL"):
         client.list_events()
@@ -117,7 +117,7 @@ def test_an_empty_book_is_an_empty_book(server, client):
     "row", [[], None, 700101, [None], [True], [1.0], ["7x"], [-1], ["٧"], ["9" * 30], [[700101]], {}]
 )
 def test_one_unreadable_row_spoils_the_book(server, client, row):
-    """An id left out would look like a refund."""
+    """A left-out id would look like a refund."""
     server.will_answer({"signin_status": [[700102], row]})
     with pytest.raises(Malformed):
         client.read_book(90001, 41001)
@@ -169,7 +169,7 @@ def test_attendees_are_fetched_a_bounded_number_at_a_time(server: ScriptedServer
     assert server.connections <= 4
 
 
-def test_results_come_as_they_arrive_and_ids_are_taken_as_they_are_needed(server, client):
+def test_results_come_as_they_arrive(server, client):
     taken = []
 
     def ids():

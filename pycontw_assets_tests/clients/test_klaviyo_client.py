@@ -1,4 +1,4 @@
-"""The Klaviyo client: what is asked for word by word, all pages read, and no write repeated that must not be."""
+"""The Klaviyo client sends exact requests, reads all pages, and repeats only what may be repeated."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_only_what_may_be_repeated_is_repeated(server, client, call, trouble):
 
 @pytest.mark.parametrize("body", [b'{"data": ', {"data": None}, {"data": {"type": "list", "id": None}}, []])
 @pytest.mark.parametrize("call", ["create_list", "create_template", "create_campaign"])
-def test_a_creation_whose_success_cannot_be_read_is_looked_up_not_repeated(server, client, call, body):
+def test_an_unreadable_creation_is_not_repeated(server, client, call, body):
     server.will_answer(Answer(201, body))
     with pytest.raises(Unavailable) as caught:
         CALLS[call][0](client)
@@ -197,7 +197,7 @@ def test_a_list_is_created_without_double_opt_in(server, client):
     assert server.received[0].json == {"data": {"type": "list", "attributes": attributes}}
 
 
-def test_all_pages_are_read_and_the_host_of_the_next_link_is_not_followed(server: ScriptedServer, fake_time):
+def test_all_pages_are_read_from_the_same_host(server: ScriptedServer, fake_time):
     client = KlaviyoClient(server.url + "/prefix", KEY, sleep=fake_time.sleep, clock=fake_time.clock)
     path = f"/api/lists/{LIST}/relationships/profiles"
     server.will_answer(
@@ -240,7 +240,7 @@ def test_members_come_with_their_address_which_the_repr_hides(server, client):
     assert ADDRESS not in repr(members)
 
 
-def test_members_bring_their_properties_where_asked_and_the_repr_hides_them(server, client):
+def test_members_have_properties_that_the_repr_hides(server, client):
     marketing = {"can_receive_email_marketing": False, "consent": "UNSUBSCRIBED", "suppression": None}
     told = {"properties": {"invite_key": "9f2c4a7d"}, "subscriptions": {"email": {"marketing": marketing}}}
     server.will_answer(page(resource("profile", "P1", email=ADDRESS, **told)))
@@ -288,7 +288,7 @@ def marketing(**members: Any) -> dict[str, Any]:
     return {"email": {"marketing": members}}
 
 
-def test_an_upsert_tells_whether_mail_can_reach_the_profile(server, client):
+def test_an_upsert_says_whether_mail_reaches_the_profile(server, client):
     suppression = [{"reason": "HARD_BOUNCE", "timestamp": "2031-01-01T00:00:00Z"}, {"reason": "UNSUBSCRIBE"}]
     state = marketing(can_receive_email_marketing=False, consent="UNSUBSCRIBED", suppression=suppression)
     server.will_answer(Answer(201, one("profile", "P1", email=ADDRESS, subscriptions=state)))
@@ -303,12 +303,12 @@ def test_an_upsert_tells_whether_mail_can_reach_the_profile(server, client):
     "subscriptions",
     [None, {}, {"email": None}, marketing(), marketing(can_receive_email_marketing=None, suppression=None), "x"],
 )
-def test_an_untold_consent_is_unknown_not_refused(server, client, subscriptions):
+def test_a_missing_marketing_consent_is_unknown(server, client, subscriptions):
     server.will_answer(one("profile", "P1", email=None, subscriptions=subscriptions))
     assert client.upsert_profile(ADDRESS, {}) == Profile("P1", None)
 
 
-def test_an_address_the_service_refuses_is_refused_without_being_quoted(server, client):
+def test_a_refused_address_is_not_quoted(server, client):
     errors = [{"code": "invalid", "detail": ADDRESS, "source": {"pointer": "/data/attributes/email"}}]
     server.will_answer(Answer(400, {"errors": errors}))
     with pytest.raises(Refused) as caught:
@@ -387,7 +387,7 @@ def test_an_unknown_template_is_not_found(server, client):
 
 
 def test_a_campaign_never_skips_anybody_by_smart_sending(server, client):
-    """Misspelt, the option is ignored and the vendor's default stays: skipped for good."""
+    """Klaviyo ignores a misspelt option, and its default skips people for good."""
     server.will_answer(Answer(201, {"data": campaign_reply()}))
     campaign = client.create_campaign(**DRAFT)
     assert campaign == Campaign(

@@ -14,7 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from pycontw_assets.alerts.unreachable import unreachable_buyers
+from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.batches import cancelled_batches, get_batch, invitations_in, unfinished_batches
+from pycontw_assets.ledger.database.tables import meta, pool_lists, rate_slots, stale_events
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import grants_without_ticket
 from pycontw_assets.ledger.guest_lists import guest_list_state, has_space_changed
@@ -22,13 +24,12 @@ from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.ledger.locks import LockName, lock_owner
 from pycontw_assets.ledger.people import erased_ids, invitations_of, memberships_of, periods_of
 from pycontw_assets.ledger.polls import last_poll, news_since, recorded_holders
-from pycontw_assets.ledger.problems import open_problems, sent_alerts
 from pycontw_assets.ledger.remote_ids import remembered_id
+from pycontw_assets.ledger.reporting.problems import open_problems, sent_alerts
+from pycontw_assets.ledger.reporting.sales import Counts, edition_before, last_report_day, sales_by_day
+from pycontw_assets.ledger.reporting.unreachable import last_search, unreachable_in
 from pycontw_assets.ledger.restoration import beginning, has_begun
-from pycontw_assets.ledger.sales import Counts, edition_before, last_report_day, sales_by_day
-from pycontw_assets.ledger.tables import meta, pool_lists, rate_slots, stale_events
-from pycontw_assets.ledger.unreachable import last_search, unreachable_in
-from pycontw_assets.pipeline.composition import Services
+from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.sandbox.oracle import Finding, verdict
 from pycontw_assets.sandbox.server import SandboxServer
@@ -140,56 +141,54 @@ def addresses(names: Iterable[str]) -> set[str]:
 # Whoever changes how the ledger is asked changes this part, and nothing that it claims.
 
 
-def check_facts(services: Services) -> None:
+def check_facts(root: Composition) -> None:
     """Everything the older version knew is still known. Reads only."""
-    ledger = services.ledger
+    ledger = root.ledger
     assert {partition.key for partition in known_events(ledger).values()} == {
         OLD, OVER, RESERVED, CORPORATE, INDIVIDUAL, EARLY,
     }  # fmt: skip
     assert has_begun(ledger, "2030")
     assert has_begun(ledger, EDITION)
     assert beginning(ledger, "2030") == beginning(ledger, EDITION) == "new"
-    check_people(services)
-    check_lasting_facts(services)
-    check_guest_list(services)
-    check_batches(services)
-    check_polls(services)
-    check_alerts(services)
-    check_identity_alone_is_left(services)
-    check_vault(services)
+    check_people(root)
+    check_lasting_facts(root)
+    check_guest_list(root)
+    check_batches(root)
+    check_polls(root)
+    check_alerts(root)
+    check_identity_alone_is_left(root)
+    check_vault(root)
 
 
-def check_people(services: Services) -> None:
+def check_people(root: Composition) -> None:
     """Grants and invitations of every person, in every state."""
     for name, person in PEOPLE.items():
-        periods = [[p.edition, p.period, p.state, p.added_by_us] for p in periods_of(services.ledger, key_of(name))]
+        periods = [[p.edition, p.period, p.state, p.added_by_us] for p in periods_of(root.ledger, key_of(name))]
         assert periods == renamed(person.grants), name
-        invited = invitations_of(services.ledger, key_of(name))
+        invited = invitations_of(root.ledger, key_of(name))
         assert [[i.edition, i.period, i.state, i.batch_state] for i in invited] == renamed(person.invitations), name
     for row in rows_of("invitations"):
-        [invitation] = [
-            i for i in invitations_in(services.ledger, row["batch_key"]) if i.address_key == row["address_key"]
-        ]
+        [invitation] = [i for i in invitations_in(root.ledger, row["batch_key"]) if i.address_key == row["address_key"]]
         assert (invitation.reason, invitation.profile_id) == (row["reason"], row["profile_id"])
-    [paul] = periods_of(services.ledger, key_of("paul"))
+    [paul] = periods_of(root.ledger, key_of("paul"))
     assert paul.attempts == 2
     assert paul.retry_at is not None
     assert paul.retry_at > taken_at()
-    [lena] = periods_of(services.ledger, key_of("lena"))
+    [lena] = periods_of(root.ledger, key_of("lena"))
     assert lena.attempts == 1
-    reasons = {name: invitations_of(services.ledger, key_of(name))[-1].reason for name in ("xaver", "kim", "zoe")}
+    reasons = {name: invitations_of(root.ledger, key_of(name))[-1].reason for name in ("xaver", "kim", "zoe")}
     assert reasons == {
         "xaver": "HARD_BOUNCE",
         "kim": "Klaviyo refused the address",
         "zoe": "Cancelled: Billing Limit",
     }
-    assert memberships_of(services.ledger, key_of("kim")) == {EARLY: None}
-    assert unconfirmed_members(services.ledger, EARLY) == {key_of("jana")}
+    assert memberships_of(root.ledger, key_of("kim")) == {EARLY: None}
+    assert unconfirmed_members(root.ledger, EARLY) == {key_of("jana")}
 
 
-def check_lasting_facts(services: Services) -> None:
+def check_lasting_facts(root: Composition) -> None:
     """What no poll may change either."""
-    ledger = services.ledger
+    ledger = root.ledger
     assert erased_ids(ledger, CORPORATE) == {700121}
     assert erased_ids(ledger, INDIVIDUAL) == {700128}
     assert [key for key in (OLD, OVER, RESERVED, CORPORATE) if is_purged(ledger, key)] == [OLD, OVER]
@@ -205,12 +204,12 @@ def check_lasting_facts(services: Services) -> None:
         assert remembered_id(ledger, row["kind"], row["name"]) == row["remote_id"]
 
 
-def check_guest_list(services: Services) -> None:
+def check_guest_list(root: Composition) -> None:
     """What is remembered of the list in Gather: its space, size, doubt and what it lacked."""
-    ledger = services.ledger
+    ledger = root.ledger
     state = guest_list_state(ledger)
     assert state.space_digest == "a838fdae631fe4954fa48b20654270e29a0f21acc6ed9a32cab3046ed7d4cbbd"
-    assert not has_space_changed(ledger, services.settings.gather_space_id)
+    assert not has_space_changed(ledger, root.settings.gather_space_id)
     assert state.size == 29
     assert state.doubted_size == 3
     assert state.doubted_in == "20270413T035119.929490"
@@ -223,9 +222,9 @@ def check_guest_list(services: Services) -> None:
     assert lock_owner(ledger, LockName.GUEST_LIST) == "elsewhere~00000000~pid:[1]/4711/00000000-1/0badcafe"
 
 
-def check_batches(services: Services) -> None:
+def check_batches(root: Composition) -> None:
     """The accepted, the open, the one in doubt, the cancelled one; their lists of the pool."""
-    ledger = services.ledger
+    ledger = root.ledger
     accepted, waiting = unfinished_batches(ledger, CORPORATE)
     assert (accepted.state, waiting.state) == ("accepted", "open")
     assert accepted.send_at is not None
@@ -248,9 +247,9 @@ def check_batches(services: Services) -> None:
     assert sum(row.batch_key is None and row.released_at is not None for row in pool.values()) == 2
 
 
-def check_polls(services: Services) -> None:
+def check_polls(root: Composition) -> None:
     """How far every event was read, and since when there is news of one that nobody took in."""
-    ledger = services.ledger
+    ledger = root.ledger
     for row in rows_of("polls"):
         row["reread_count"] = row.pop("open_ids")
         poll = last_poll(ledger, row["partition_key"])
@@ -270,9 +269,9 @@ def check_polls(services: Services) -> None:
     assert news_since(ledger)[CORPORATE].date() == date(2027, 3, 3)
 
 
-def check_alerts(services: Services) -> None:
+def check_alerts(root: Composition) -> None:
     """Open problems, sent alerts, and the buyers that were found unreachable."""
-    ledger = services.ledger
+    ledger = root.ledger
     problems = open_problems(ledger)
     known = [{name: in_seconds(getattr(problem, name)) for name in rows_of("troubles")[0]} for problem in problems]
     assert sorted(known, key=str) == sorted(rows_of("troubles"), key=str)
@@ -296,17 +295,18 @@ def check_alerts(services: Services) -> None:
     for partition_key in (INDIVIDUAL, EARLY):
         assert last_search(ledger, partition_key) == json.loads(note(f"unreachable {partition_key}"))["state"]
     # The orders of the other event changed after the last search, so the next poll searches them again.
-    assert list(unreachable_lines(services, INDIVIDUAL)) == json.loads(note(f"unreachable {INDIVIDUAL}"))["lines"]
+    assert list(unreachable_lines(root, INDIVIDUAL)) == json.loads(note(f"unreachable {INDIVIDUAL}"))["lines"]
 
 
-def unreachable_lines(services: Services, partition_key: str) -> Iterator[str]:
+def unreachable_lines(root: Composition, partition_key: str) -> Iterator[str]:
     """The lines of today, without another look at the orders."""
-    partition = next(p for p in known_events(services.ledger).values() if p.key == partition_key)
+    partition = next(p for p in known_events(root.ledger).values() if p.key == partition_key)
     return unreachable_buyers(
-        [(partition, last_poll(services.ledger, partition_key))],
-        ledger=services.ledger,
+        [(partition, last_poll(root.ledger, partition_key))],
+        ledger=root.ledger,
         vault=NoOrders(),
-        pseudonymizer=services.pseudonymizer,
+        pseudonymizer=root.pseudonymizer,
+        contact_address=contact_address,
     )
 
 
@@ -317,9 +317,9 @@ class NoOrders:
         raise AssertionError(f"the orders of {key} were searched again")
 
 
-def check_identity_alone_is_left(services: Services) -> None:
+def check_identity_alone_is_left(root: Composition) -> None:
     """The key-value table holds no fact about a person or event any more."""
-    with services.ledger.engine.connect() as db:
+    with root.ledger.engine.connect() as db:
         assert {row.name: row.value for row in db.execute(sa.select(meta))} == {
             "schema": "2",
             "normalisation": "1",
@@ -327,11 +327,11 @@ def check_identity_alone_is_left(services: Services) -> None:
         }
 
 
-def check_vault(services: Services) -> None:
+def check_vault(root: Composition) -> None:
     """Every object opens; the purged ones are empty, the erased are in none."""
     held = {}
-    for partition in known_events(services.ledger).values():
-        snapshot = services.vault.read(partition.key)
+    for partition in known_events(root.ledger).values():
+        snapshot = root.vault.read(partition.key)
         assert snapshot is not None, partition.key
         held[partition.key] = {record.attendee.contact_address for record in snapshot.records.values()}
         assert bool(snapshot.quarantine) == (partition.key == INDIVIDUAL)
@@ -342,9 +342,9 @@ def check_vault(services: Services) -> None:
     assert addresses({"victor", "lena", "stina", "ines"}) <= held[INDIVIDUAL]
 
 
-def check_after_polls(services: Services) -> None:
+def check_after_polls(root: Composition) -> None:
     """What the ledger has to have made of it, whatever it is asked by."""
-    ledger = services.ledger
+    ledger = root.ledger
     states = {name: [[p.period, p.state, p.added_by_us] for p in periods_of(ledger, key_of(name))] for name in PEOPLE}
     for name in TO_BE_MAILED | TO_BE_LET_IN | {"hans", "hilda", "hugo", "heidi", "dora"}:
         assert states[name] == [[1, "granted", True]], name
@@ -361,7 +361,7 @@ def check_after_polls(services: Services) -> None:
     assert (guest_list_state(ledger).doubted_size, guest_list_state(ledger).doubted_in) == (None, None)
     assert unconfirmed_members(ledger, EARLY) == set()
     assert memberships_of(ledger, key_of("kim")) == {EARLY: None}
-    check_lasting_facts(services)
+    check_lasting_facts(root)
 
 
 # -- the claims ---------------------------------------------------------------------------------------
@@ -374,8 +374,8 @@ def test_the_fixture_says_who_is_to_be_mailed_and_who_is_not() -> None:
 
 
 def test_every_fact_is_still_known(old: Pipeline) -> None:
-    old.services.check()
-    check_facts(old.services)
+    old.root.check()
+    check_facts(old.root)
     assert Counter(old.mailed()) == {p.address: p.mails for p in PEOPLE.values() if p.mails}
 
 
@@ -390,7 +390,7 @@ def test_nobody_is_mailed_again_and_whoever_waited_is_mailed_once(old: Pipeline)
     assert sorted(fact.address for fact in facts if not fact.listed) == sorted(addresses(TO_BE_REVOKED))
     assert old.guests() == (guests | addresses(TO_BE_LET_IN)) - addresses(TO_BE_REVOKED)
     assert judged(old) == before, "what the older version did on purpose is judged as it was, and nothing came to it"
-    check_after_polls(old.services)
+    check_after_polls(old.root)
     later = old.mark()
     poll(old, 1)
     assert old.mailed(later) == []

@@ -14,16 +14,16 @@ import pytest
 import sqlalchemy as sa
 
 from pycontw_assets.ledger import ledger as ledger_module
-from pycontw_assets.ledger.copies import reading_engine
-from pycontw_assets.ledger.engine import LedgerError, open_engine
+from pycontw_assets.ledger.database.copies import reading_engine
+from pycontw_assets.ledger.database.engine import LedgerError, open_engine
+from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION, prepare
+from pycontw_assets.ledger.database.tables import metadata
 from pycontw_assets.ledger.grants import current_grants, intend_grants
 from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.ledger import Ledger, copy_of
 from pycontw_assets.ledger.locks import LockName, lock_owner
-from pycontw_assets.ledger.migrations import SCHEMA_VERSION, prepare
 from pycontw_assets.ledger.people import erased_ids
 from pycontw_assets.ledger.polls import news_since
-from pycontw_assets.ledger.tables import metadata
 from pycontw_assets_tests.migration.fixture import build_ledger, rows_of
 from pycontw_assets_tests.postgres import PostgresServer
 

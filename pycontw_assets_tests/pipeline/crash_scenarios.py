@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from dagster import DagsterInstance, Definitions
 
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.orchestration.poll import poll
 from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.pipeline.rebuild import rebuild_ledger, release_batch

@@ -10,7 +10,7 @@ import pytest
 
 from pycontw_assets.commands.cli import FAILED, FINE, MISCONFIGURED, main
 from pycontw_assets.ledger.batches import update_invitations
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.pipeline.rebuild import find_live_edition, mark_people_invited, rebuild_ledger, release_batch
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World

@@ -27,7 +27,7 @@ import pytest
 import sqlalchemy as sa
 
 from pycontw_assets.api.client import ServiceError
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.sandbox.oracle import events_of
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.vault.vault import VaultError

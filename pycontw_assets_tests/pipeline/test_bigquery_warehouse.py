@@ -1,4 +1,4 @@
-"""BigQuery's own: tables that explain themselves, writers at once, kill -9 between any two requests, and refusals."""
+"""BigQuery: described tables, writers at once, kill -9 between any two requests, and refusals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def engine(bigquery_emulator: dict[str, str]) -> BigQueryEngine:
 
 
 class Gateway:
-    """Stands before the emulator: knows every request, and may answer or do something else instead."""
+    """A server in front of the emulator. It sees every request, and may answer or do something else instead."""
 
     def __init__(self, server: ScriptedServer, engine: BigQueryEngine) -> None:
         self._server = server
@@ -74,7 +74,7 @@ def answers(engine: BigQueryEngine, key: str = KEY) -> list[str]:
 # -- tables -------------------------------------------------------------------------------------------
 
 
-def test_dataset_and_table_say_what_they_are_and_are_made_for_their_readers(engine: BigQueryEngine) -> None:
+def test_dataset_and_table_describe_themselves(engine: BigQueryEngine) -> None:
     put(engine.warehouse, frame(1))
     dataset, table = engine.client.get_dataset(engine.dataset), engine.table()
     assert dataset.description
@@ -194,7 +194,7 @@ def _load(engine: BigQueryEngine, url: str, gate: Event) -> None:
 
 
 def killed_load(engine: BigQueryEngine, gateway: Gateway, kill_at: int, when: Moment) -> bool:
-    """A load in a process of its own that is killed at its k-th request; False when it has fewer."""
+    """Kill a load in its own process at its k-th request. Return ``False`` when it has fewer."""
     gate = FORK.Event()
     child = FORK.Process(target=_load, args=(engine, gateway.url, gate))
     count = 0
@@ -222,9 +222,7 @@ def killed_load(engine: BigQueryEngine, gateway: Gateway, kill_at: int, when: Mo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_load_killed_at_any_request_leaves_the_old_partition_or_the_new_one(
-    engine: BigQueryEngine, gateway: Gateway, when: Moment
-) -> None:
+def test_a_load_killed_at_any_request_is_all_or_nothing(engine: BigQueryEngine, gateway: Gateway, when: Moment) -> None:
     put(engine.warehouse, frame(5, "other", OTHER_KEY), OTHER_KEY)
 
     def with_old_rows() -> None:
@@ -248,7 +246,7 @@ def test_a_first_load_killed_at_any_request_leaves_nothing_or_all(
 def kills_at_every_request(
     engine: BigQueryEngine, gateway: Gateway, when: Moment, prepare: Callable[[], None], old: list[str]
 ) -> int:
-    """How many points there were. After each, the partition is old or new, and the next load makes it new."""
+    """Kill at every request, and return their number. Each time the partition is old or new, and the next load new."""
     outcomes: Counter[str] = Counter()
     leftovers = 0
     for kill_at in range(1, 100):
@@ -299,7 +297,7 @@ def refusal(status: int, reason: str, message: str = SECRET) -> Answer:
         (503, "backendError", "later polls try again"),
     ],
 )
-def test_a_refusal_names_table_partition_and_the_way_out_and_quotes_nothing(
+def test_a_refusal_names_the_fix_and_quotes_nothing(
     engine: BigQueryEngine, gateway: Gateway, status: int, reason: str, said: str
 ) -> None:
     gateway.instead = lambda request: refusal(status, reason)
@@ -310,9 +308,7 @@ def test_a_refusal_names_table_partition_and_the_way_out_and_quotes_nothing(
     assert caught.value.__suppress_context__
 
 
-def test_a_statement_that_met_another_is_asked_for_again_later_and_later(
-    engine: BigQueryEngine, gateway: Gateway
-) -> None:
+def test_a_conflicting_statement_is_repeated_later(engine: BigQueryEngine, gateway: Gateway) -> None:
     put(engine.warehouse, frame(1))
     conflict = refusal(400, "invalidQuery", "Could not serialize access to table x due to concurrent update")
     pauses: list[float] = []
@@ -337,7 +333,7 @@ def test_a_conflict_without_end_is_told_and_leaves_the_old_rows(engine: BigQuery
 
 
 def test_rows_that_got_lost_on_the_way_are_not_merged(engine: BigQueryEngine, gateway: Gateway) -> None:
-    """Half a partition that says it is whole would be believed until the event changes again."""
+    """Half a partition with the digest of a whole one would stay until the event changes again."""
     put(engine.warehouse, frame(4))
 
     def halve(request: Received) -> Answer | None:

@@ -1,4 +1,4 @@
-"""The whole pipeline with its vault in a bucket: the same promises, and nothing personal left on the machine."""
+"""The whole pipeline with its vault in a bucket leaves nothing personal on the machine."""
 
 from __future__ import annotations
 

@@ -150,7 +150,10 @@ def test_no_byte_of_the_home_or_the_output_tells_who_bought_a_ticket(
     captured = capfd.readouterr()
     output = "\n".join([captured.out, captured.err, caplog.text]).encode()
     assert [word for word in words if any(spelling in output for spelling in spellings(word))] == []
+    lines = [record.getMessage() for record in caplog.records if record.name == "pycontw_assets"]
+    events = {line.partition(" ")[0].removeprefix("event=") for line in lines}
     assert known_events(pipeline.ledger), "there was something to search"
+    assert {"attendees_read", "table_replaced", "batch_sent", "request_failed"} <= events
 
 
 def test_the_search_would_find_a_word_that_leaked(pipeline: Pipeline, world: World, event: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pycontw_assets.commands.plan import Plan, as_document, describe_plan, make_plan
 from pycontw_assets.commands.poll import describe_poll
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.pipeline.dry_run import EventPlan
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install

@@ -10,7 +10,7 @@ import pytest
 
 from pycontw_assets.api.client import Unavailable
 from pycontw_assets.ledger.batches import unfinished_batches
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.pipeline.rebuild import RebuildReport, rebuild_ledger
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World

@@ -1,4 +1,4 @@
-"""Every warehouse: whole partitions or nothing. Then DuckDB's own: other writers, kill -9, a file in other hands."""
+"""Every warehouse replaces whole partitions or nothing; DuckDB also with other writers and after kill -9."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_seat_given_twice_is_refused_and_the_old_rows_stay(warehouse: Warehous
     assert warehouse.partition_rows(TABLE, KEY) == 3
 
 
-def test_a_frame_that_does_not_fit_the_table_is_refused_naming_the_columns(warehouse: Warehouse) -> None:
+def test_a_frame_with_other_columns_is_refused_by_name(warehouse: Warehouse) -> None:
     with pytest.raises(WarehouseError, match=r"missing columns \['answer'\], unknown columns \['reply'\]"):
         put(warehouse, frame(3).rename(columns={"answer": "reply"}))
 
@@ -133,16 +133,14 @@ def test_a_new_question_becomes_a_column_and_old_rows_have_no_answer(warehouse: 
     assert diets[OTHER_KEY].isna().all()
 
 
-def test_a_question_the_policy_lost_keeps_its_column_and_gets_no_more_answers(warehouse: Warehouse) -> None:
+def test_a_question_without_a_rule_keeps_its_old_column(warehouse: Warehouse) -> None:
     put(warehouse, frame(2))
     older = attendee_tables(KEY_COLUMNS)["individual"]
     put(warehouse, frame(2).drop(columns="answer"), table=older)
     assert warehouse.read(TABLE)["answer"].isna().all()
 
 
-def test_a_column_of_another_type_is_refused_saying_so_and_the_old_rows_stay(
-    warehouse: Warehouse, engine: Engine
-) -> None:
+def test_a_column_of_another_type_is_refused(warehouse: Warehouse, engine: Engine) -> None:
     put(warehouse, frame(2))
     other = attendee_tables(
         [*KEY_COLUMNS, Column(name="answer", type="INT64", description="A number.", source="form: x")]
@@ -209,7 +207,7 @@ def test_deidentified_attendees_come_back_as_they_were_loaded(warehouse: Warehou
 # -- DuckDB ------------------------------------------------------------------------------------------
 
 
-def test_a_file_another_process_keeps_locked_is_reported_after_a_bounded_wait(path: Path) -> None:
+def test_a_locked_file_is_reported_after_a_bounded_wait(path: Path) -> None:
     path.parent.mkdir()
     with open(f"{path}.lock", "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -217,7 +215,7 @@ def test_a_file_another_process_keeps_locked_is_reported_after_a_bounded_wait(pa
             put(DuckDBWarehouse(path, patience_seconds=0.05), frame(1))
 
 
-def test_a_file_that_cannot_be_opened_is_reported_with_what_to_look_for(path: Path) -> None:
+def test_an_unusable_file_is_reported_with_the_fix(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"not a database" * 1_000)
     with pytest.raises(WarehouseError, match=r"warehouse\.duckdb cannot be opened"):

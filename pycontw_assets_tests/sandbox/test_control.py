@@ -13,7 +13,7 @@ import requests
 
 from pycontw_assets.commands.sandbox import pipeline_of
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.problems import record_findings
+from pycontw_assets.ledger.reporting.problems import record_findings
 from pycontw_assets.sandbox.faults import PRESETS
 from pycontw_assets.sandbox.page.view import MOST_SHOWN, Refusal
 from pycontw_assets.sandbox.server import SandboxServer

@@ -13,7 +13,7 @@ from pycontw_assets.sandbox.page.view import Refusal
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
-from pycontw_assets.send_email.template import render_invitation
+from pycontw_assets.send_email.invitation.template import render_invitation
 from pycontw_assets_tests.sandbox.conftest import Klaviyo
 
 with suppress(ImportError):  # the fixture ``browser`` skips without it

@@ -1,4 +1,4 @@
-"""Nobody is mailed twice and nobody is forgotten, whatever gets lost, lags, is refused or is killed in between."""
+"""Nobody is mailed twice or forgotten, whatever is lost, late, refused or killed in between."""
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -19,11 +19,12 @@ from pycontw_assets.ledger.batches import (
     release_invitations,
     unfinished_batches,
 )
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.grants import intend_grants, set_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import release_pool_list, reserve_pool_list
-from pycontw_assets.send_email.campaign import POOL_SIZE, CampaignOutcome, CampaignStep, Sender
+from pycontw_assets.send_email.campaign import CampaignStep
+from pycontw_assets.send_email.campaign_sending import POOL_SIZE, CampaignOutcome, Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
 from pycontw_assets.send_email.release import refusal
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -61,7 +62,7 @@ def klaviyo(clock: FakeClock) -> FakeKlaviyo:
 
 
 def let_in(ledger: Any, *addresses: str) -> None:
-    """They hold a ticket, and the guest list was seen to hold them."""
+    """Give them a ticket and confirmed access."""
     record_holders(ledger, addresses)
     intend_grants(ledger, EDITION, PARTITION.key, keys(*addresses), added_by_us=True, state="granted")
 
@@ -83,7 +84,7 @@ def step(klaviyo: Any, ledger: Any, **options: Any) -> CampaignStep:
 
 
 def invite(klaviyo: Any, ledger: Any, *addresses: str, **options: Any) -> CampaignOutcome:
-    """One poll, five minutes after the last."""
+    """Run the step of one poll, five minutes after the last."""
     ledger.clock.advance(minutes=5)
     return step(klaviyo, ledger, **options).run(PARTITION, holders(*addresses))
 
@@ -95,7 +96,7 @@ def state_of(ledger: Ledger, address: str) -> str | None:
 
 
 def _all_batches(ledger: Ledger, partition_key: str) -> list[str]:
-    from pycontw_assets.ledger.tables import batches
+    from pycontw_assets.ledger.database.tables import batches
 
     with ledger.engine.begin() as db:
         query = batches.select().where(batches.c.partition_key == partition_key)
@@ -115,7 +116,7 @@ def test_every_newcomer_gets_one_mail_and_the_next_poll_calls_nobody(klaviyo: Fa
     assert not klaviyo.calls
 
 
-def test_who_was_not_seen_on_the_guest_list_is_not_mailed(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+def test_without_a_confirmed_guest_there_is_no_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     record_holders(ledger, [ONE])
     for state in ("intended", "revoking"):
         intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), added_by_us=True)
@@ -124,7 +125,7 @@ def test_who_was_not_seen_on_the_guest_list_is_not_mailed(klaviyo: FakeKlaviyo, 
     assert not klaviyo.mailed
 
 
-def test_who_lost_the_ticket_after_being_claimed_is_not_mailed(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+def test_a_ticket_lost_after_the_claim_gets_no_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     let_in(ledger, ONE, TWO)
     klaviyo.faults.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 503"))
     with pytest.raises(Unavailable):
@@ -135,8 +136,8 @@ def test_who_lost_the_ticket_after_being_claimed_is_not_mailed(klaviyo: FakeKlav
     assert klaviyo.mailed == {TWO: 1}
 
 
-def test_who_buys_again_while_the_first_batch_waits_gets_one_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    """Claimed in one period, revoked, let in again: the invitation of the ended period must not go out too."""
+def test_buying_again_while_the_batch_waits_brings_one_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    """Claimed in one period, revoked, let in again: the invitation of the ended period must not leave, too."""
     let_in(ledger, ONE, TWO)
     klaviyo.faults.fail("create_campaign", Unavailable("Klaviyo", "create campaign", "answered 503"))
     with pytest.raises(Unavailable):
@@ -148,7 +149,7 @@ def test_who_buys_again_while_the_first_batch_waits_gets_one_mail(klaviyo: FakeK
     assert klaviyo.mailed == {ONE: 1, TWO: 1}
 
 
-def test_who_buys_again_after_a_revocation_is_invited_again(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+def test_buying_again_after_a_revocation_brings_another_mail(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     let_in(ledger, ONE)
     invite(klaviyo, ledger, ONE)
     set_grants(ledger, EDITION, keys(ONE), "revoked")
@@ -180,7 +181,7 @@ def test_two_runs_cannot_claim_the_same_address(ledger: Ledger) -> None:
 # -- who cannot be reached ----------------------------------------------------------------------------
 
 
-def test_one_refused_or_suppressed_address_does_not_hold_up_the_others(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+def test_a_refused_or_suppressed_address_fails_nobody_else(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     klaviyo.invalid, klaviyo.suppressed = {ONE}, {TWO}
     let_in(ledger, ONE, TWO, THREE)
     outcome = invite(klaviyo, ledger, ONE, TWO, THREE)
@@ -204,7 +205,7 @@ def test_a_batch_without_anybody_to_reach_ends_without_a_campaign(klaviyo: FakeK
 @pytest.mark.parametrize("acted", [True, False])
 @pytest.mark.parametrize("call", ["create_campaign", "create_list", "create_template"])
 @pytest.mark.parametrize("lag", [0, 1])
-def test_after_a_lost_reply_a_thing_is_looked_for_before_it_is_made_again(
+def test_after_a_lost_reply_things_are_looked_up_first(
     klaviyo: FakeKlaviyo, ledger: Ledger, call: str, acted: bool, lag: int
 ) -> None:
     klaviyo.campaign_lag = lag
@@ -227,9 +228,7 @@ def test_a_campaign_that_is_found_very_late_costs_a_draft_and_no_mail(klaviyo: F
 
 
 @pytest.mark.parametrize("acted", [True, False])
-def test_a_send_whose_reply_was_lost_is_looked_up_and_never_repeated_blindly(
-    klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool
-) -> None:
+def test_a_send_with_a_lost_reply_is_looked_up_first(klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool) -> None:
     klaviyo.faults.lose_reply("send", acted=acted)
     let_in(ledger, ONE, TWO)
     outcome = invite(klaviyo, ledger, ONE, TWO)
@@ -238,7 +237,7 @@ def test_a_send_whose_reply_was_lost_is_looked_up_and_never_repeated_blindly(
     assert outcome.invited == 2
 
 
-def test_before_a_send_in_doubt_is_repeated_two_looks_a_minute_apart_say_draft(
+def test_a_doubtful_send_is_repeated_after_two_drafts_only(
     klaviyo: FakeKlaviyo, ledger: Ledger, clock: FakeClock
 ) -> None:
     klaviyo.faults.lose_reply("send", acted=False)
@@ -251,7 +250,7 @@ def test_before_a_send_in_doubt_is_repeated_two_looks_a_minute_apart_say_draft(
 
 
 def test_a_send_that_starts_late_is_not_repeated(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    """The call was lost, the first look still says draft, then it takes effect after all."""
+    """The answer was lost, and the first look says draft. Then the send takes effect after all."""
     klaviyo.faults.lose_reply("send", acted=False)
 
     def takes_effect_before_the_next_look() -> None:
@@ -263,9 +262,7 @@ def test_a_send_that_starts_late_is_not_repeated(klaviyo: FakeKlaviyo, ledger: L
     assert klaviyo.mailed == {ONE: 1}
 
 
-def test_sending_lost_again_and_again_neither_mails_twice_nor_goes_on_for_ever(
-    klaviyo: FakeKlaviyo, ledger: Ledger
-) -> None:
+def test_losing_every_reply_neither_mails_twice_nor_hangs(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     klaviyo.faults.lose_reply("send", acted=False, times=5)
     let_in(ledger, ONE)
     for _ in range(4):
@@ -296,9 +293,7 @@ def test_whatever_a_send_answers_everybody_is_mailed_once(
     assert klaviyo.mailed == {ONE: 1, TWO: 1}
 
 
-def test_a_campaign_deleted_while_its_sending_is_in_doubt_waits_for_a_person(
-    klaviyo: FakeKlaviyo, ledger: Ledger
-) -> None:
+def test_a_campaign_deleted_in_doubt_waits_for_a_person(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     klaviyo.faults.fail("send", Malformed("Klaviyo", "send campaign", "answered nonsense"))
     let_in(ledger, ONE)
     with pytest.raises(Malformed):
@@ -335,17 +330,15 @@ def test_a_campaign_that_somebody_else_sent_is_not_sent_again(klaviyo: FakeKlavi
     assert not unfinished_batches(ledger, PARTITION.key)
 
 
-def test_a_campaign_deleted_between_the_check_and_the_sending_waits_for_a_person(
-    klaviyo: FakeKlaviyo, ledger: Ledger
-) -> None:
+def test_a_campaign_deleted_before_sending_waits_for_a_person(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     let_in(ledger, ONE)
     klaviyo.faults.before("send", klaviyo.campaigns.clear)
     assert "pycontw-assets release" in invite(klaviyo, ledger, ONE).problems[0]
     assert not unfinished_batches(ledger, PARTITION.key)
 
 
-def test_a_run_that_lost_its_lease_does_not_send_what_another_one_sent(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    """A machine slept for minutes in the middle of a batch; meanwhile another one finished it."""
+def test_a_run_that_lost_its_lock_sends_nothing_again(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    """A machine slept for minutes in the middle of a batch. Meanwhile another one finished it."""
     let_in(ledger, ONE, TWO)
     klaviyo.faults.before("estimate", lambda: invite(klaviyo, ledger, ONE, TWO))
     outcome = invite(klaviyo, ledger, ONE, TWO)
@@ -363,9 +356,7 @@ def test_members_that_show_late_are_waited_for(klaviyo: FakeKlaviyo, ledger: Led
     assert invite(klaviyo, ledger, ONE, TWO).invited == 2
 
 
-def test_members_that_show_much_later_hold_the_batch_back_for_the_next_poll(
-    klaviyo: FakeKlaviyo, ledger: Ledger
-) -> None:
+def test_members_that_show_much_later_wait_for_the_next_poll(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     klaviyo.member_lag = 30
     let_in(ledger, ONE, TWO)
     outcome = invite(klaviyo, ledger, ONE, TWO)
@@ -376,8 +367,8 @@ def test_members_that_show_much_later_hold_the_batch_back_for_the_next_poll(
     assert klaviyo.mailed == {ONE: 1, TWO: 1}
 
 
-def test_a_member_that_never_shows_does_not_hold_up_the_others_for_ever(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    """Two profiles merged over there, say: the list shows another id than the one that was added."""
+def test_a_member_that_never_shows_is_given_up_in_time(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    """For example, two profiles were merged in Klaviyo: the list shows another id than the added one."""
     let_in(ledger, ONE, TWO)
 
     def one_of_them_never_shows() -> None:
@@ -436,7 +427,7 @@ def test_a_rested_list_is_used_again_before_another_is_made(klaviyo: FakeKlaviyo
     assert set(klaviyo.mailed.values()) == {1}
 
 
-def test_with_every_list_in_use_newcomers_wait_and_it_is_told(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+def test_with_every_list_in_use_newcomers_wait_with_a_problem(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     names = [f"pycontw-{EDITION}-invitations-{number:02d}" for number in range(1, POOL_SIZE + 1)]
     for number in range(POOL_SIZE):
         reserve_pool_list(ledger, f"other-{number}", names, ledger.clock())
@@ -491,7 +482,7 @@ def test_the_limit_counts_all_events_of_one_poll(klaviyo: FakeKlaviyo, ledger: L
     assert invite(klaviyo, ledger, ONE, TWO, THREE, poll_id="two", invite_limit=2).invited == 1
 
 
-def test_a_batch_that_is_refused_does_not_hold_up_the_newcomers_after_it(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+def test_a_refused_batch_does_not_hold_up_later_newcomers(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     klaviyo.faults.fail("create_campaign", Refused("Klaviyo", "create campaign", "answered 400", status=400))
     let_in(ledger, ONE)
     with pytest.raises(Refused):
@@ -536,9 +527,7 @@ def test_a_campaign_that_ends_cancelled_is_told_and_not_repeated(
     assert invite(klaviyo, ledger, ONE).problems == []
 
 
-def test_a_sent_campaign_whose_end_cannot_be_read_is_followed_by_the_next_poll(
-    klaviyo: FakeKlaviyo, ledger: Ledger
-) -> None:
+def test_a_sent_campaign_is_followed_by_the_next_poll(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     klaviyo.faults.before(
         "send",
         lambda: klaviyo.faults.fail("get_campaign", Unavailable("Klaviyo", "read campaign", "answered 500"), 3),
@@ -596,9 +585,7 @@ def test_who_loses_the_ticket_before_the_time_gets_no_mail(
     assert klaviyo.mailed == {TWO: 1}
 
 
-def test_somebody_deleted_in_klaviyo_does_not_keep_the_others_from_being_withdrawn(
-    klaviyo: FakeKlaviyo, ledger: Ledger
-) -> None:
+def test_a_deleted_profile_does_not_hold_up_a_withdrawal(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     send_at = morning(ledger)
     let_in(ledger, ONE, TWO, THREE)
     invite(klaviyo, ledger, ONE, TWO, THREE, send_at=send_at)
@@ -627,7 +614,7 @@ def test_newcomers_before_the_time_do_not_use_up_the_pool(klaviyo: FakeKlaviyo, 
 
 
 def test_a_draft_whose_time_passed_unsent_is_sent_at_once(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    """The service was down over the time: a campaign scheduled for the past is refused for ever."""
+    """Klaviyo was down at that time, and it refuses a campaign that is scheduled for the past."""
     send_at = morning(ledger)
     klaviyo.faults.fail("assign_template", Unavailable("Klaviyo", "assign template", "answered 500"))
     let_in(ledger, ONE)
@@ -656,7 +643,7 @@ def test_neither_problems_nor_ledger_rows_name_anybody(klaviyo: FakeKlaviyo, led
 
 
 def killed_at_every_moment(prepare: Any, act: Any, afterwards: Any) -> int:
-    """Kill ``act`` at each of its moments in turn, each time in a new world; how many there were."""
+    """Kill ``act`` at each of its moments in turn, each time in a new world. Return their number."""
     ledger = memory_ledger(FakeClock())
     moment, is_over = 0, False
     while not is_over:
@@ -691,7 +678,7 @@ def test_killed_at_any_moment_a_first_batch_reaches_everybody_once() -> None:
     assert moments > 50
 
 
-def test_killed_at_any_moment_while_resolving_a_doubt_nobody_is_mailed_twice() -> None:
+def test_killed_while_resolving_a_doubt_nobody_is_mailed_twice() -> None:
     for acted in (True, False):
 
         def prepare(klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool = acted) -> None:
@@ -727,7 +714,7 @@ def test_killed_at_any_moment_a_scheduled_batch_reaches_everybody_once() -> None
 
 
 def schedule_and_lose_one(klaviyo: FakeKlaviyo, ledger: Ledger, send_at: datetime) -> None:
-    """A batch of two is scheduled; then the first one's ticket is gone."""
+    """Schedule a batch of two, then take the ticket of the first."""
     let_in(ledger, ONE, TWO)
     invite(klaviyo, ledger, ONE, TWO, send_at=send_at)
     set_grants(ledger, EDITION, keys(ONE), "revoked")
@@ -735,7 +722,7 @@ def schedule_and_lose_one(klaviyo: FakeKlaviyo, ledger: Ledger, send_at: datetim
 
 
 @pytest.mark.parametrize("fixes_late", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_killed_at_any_moment_while_a_scheduled_batch_loses_somebody_the_others_are_reached_once(
+def test_killed_during_a_withdrawal_the_others_get_one_mail(
     fixes_late: bool,
 ) -> None:
     send_at = FakeClock().now + timedelta(hours=6)
@@ -757,8 +744,8 @@ def test_killed_at_any_moment_while_a_scheduled_batch_loses_somebody_the_others_
     killed_at_every_moment(prepare, lambda k, x: invite(k, x, TWO, send_at=send_at), afterwards)
 
 
-def test_killed_while_a_scheduled_batch_is_taken_back_it_leaves_even_if_nobody_looked_before_its_time() -> None:
-    """A draft that counts as handed over would reach nobody."""
+def test_killed_while_taking_back_the_batch_still_leaves() -> None:
+    """A draft that counts as sent would reach nobody."""
     send_at = FakeClock().now + timedelta(hours=6)
 
     def afterwards(klaviyo: FakeKlaviyo, ledger: Ledger, moment: int) -> None:
@@ -774,9 +761,7 @@ def test_killed_while_a_scheduled_batch_is_taken_back_it_leaves_even_if_nobody_l
     )
 
 
-def test_a_scheduled_campaign_that_somebody_deleted_is_told_when_somebody_is_to_be_taken_out(
-    klaviyo: FakeKlaviyo, ledger: Ledger
-) -> None:
+def test_a_deleted_scheduled_campaign_is_reported(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     send_at = morning(ledger)
     schedule_and_lose_one(klaviyo, ledger, send_at)
     klaviyo.campaigns.clear()
@@ -786,9 +771,7 @@ def test_a_scheduled_campaign_that_somebody_deleted_is_told_when_somebody_is_to_
 
 
 @pytest.mark.parametrize("lag", [4, 12])
-def test_a_campaign_taken_back_that_shows_as_scheduled_for_a_while_is_sent_anew(
-    klaviyo: FakeKlaviyo, ledger: Ledger, lag: int
-) -> None:
+def test_a_campaign_taken_back_may_show_it_late(klaviyo: FakeKlaviyo, ledger: Ledger, lag: int) -> None:
     send_at = morning(ledger)
     schedule_and_lose_one(klaviyo, ledger, send_at)
     klaviyo.draft_lag = lag
@@ -801,9 +784,7 @@ def test_a_campaign_taken_back_that_shows_as_scheduled_for_a_while_is_sent_anew(
     assert klaviyo.mailed == {TWO: 1}
 
 
-def test_a_scheduled_campaign_that_leaves_while_it_is_taken_back_counts_as_sent(
-    klaviyo: FakeKlaviyo, ledger: Ledger
-) -> None:
+def test_a_campaign_that_leaves_while_taken_back_was_sent(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     send_at = morning(ledger)
     schedule_and_lose_one(klaviyo, ledger, send_at)
     klaviyo.faults.before("revert_send", lambda: ledger.clock.advance(hours=7))  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What may be in a row: pseudonyms, listed choices and the organiser's words; never what a person typed."""
+"""Rows hold pseudonyms, listed choices and the organiser's words, never a text that a person typed."""
 
 import copy
 import hashlib
@@ -50,7 +50,7 @@ def everything_in(result: Deidentified) -> str:
     return result.frame.to_csv() + json.dumps(counts, ensure_ascii=False)
 
 
-def test_an_invented_person_typed_into_every_answer_appears_nowhere() -> None:
+def test_a_person_typed_into_every_answer_appears_nowhere() -> None:
     shown = everything_in(result_of(*((label, INVENTED_PERSON) for label in ALL_LABELS))).lower()
     assert not [word for word in INVENTED_PERSON.lower().split() if word in shown]
 
@@ -134,7 +134,7 @@ def test_an_empty_answer_is_null_and_not_the_digest_of_nothing() -> None:
     assert sha256("") not in everything_in(result)
 
 
-def test_the_first_answer_to_a_repeated_question_wins_and_the_second_is_held_back_as_a_digest() -> None:
+def test_a_repeated_question_keeps_its_first_answer() -> None:
     result = result_of(
         ("Nickname / 暱稱", ""), ("Nickname / 暱稱", "Quokka"), ("Nickname / 暱稱 (Shown on Badge)", "Wombat")
     )
@@ -144,7 +144,7 @@ def test_the_first_answer_to_a_repeated_question_wins_and_the_second_is_held_bac
     assert result.repeated_answers == {"nickname_sha256": 1}
 
 
-def test_an_unknown_question_is_stored_as_its_text_with_a_digest_and_counted() -> None:
+def test_an_unknown_question_is_stored_as_text_and_digest() -> None:
     records = [record(("Favourite animal?", "Quokka"), attendee_id=number) for number in (1, 2)]
     result = deidentify(records, PARTITION, Pseudonymizer())
     assert result.unknown_questions == {"Favourite animal?": 2}

@@ -1,4 +1,4 @@
-"""The field policy as rules: every known question has one send_state, and what is unclear counts as unknown."""
+"""The field policy: every known question has one rule, and an unclear label counts as unknown."""
 
 import csv
 import dataclasses
@@ -40,14 +40,12 @@ def hashed(column: str, *labels: str, **more: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("label", "column"), KNOWN)
-def test_every_label_of_every_year_has_the_fate_we_decided(label: str, column: str) -> None:
+def test_every_label_of_every_year_has_its_rule(label: str, column: str) -> None:
     assert column_of(label) == column
 
 
 @pytest.mark.parametrize(("label", "column"), KNOWN)
-def test_a_label_is_found_whatever_its_width_case_blanks_quotes_and_closing_punctuation(
-    label: str, column: str
-) -> None:
+def test_a_label_is_found_in_every_spelling(label: str, column: str) -> None:
     wide = label.replace("?", "？").replace("(", "（").replace(")", "）").replace('"', "“")
     assert column_of(f" \u3000{wide.upper()}  ： ") == column
 

@@ -1,4 +1,4 @@
-"""Which listed events are ours: never a guess, never another edition, a key for good."""
+"""Only events of the live edition are polled: none is guessed, and an event keeps its key."""
 
 import re
 from collections.abc import Mapping
@@ -118,7 +118,7 @@ def test_the_live_edition_is_configured_or_the_newest(configured: str | None, ed
     assert live_edition(configured, [EventPartition(1, edition, "reserved") for edition in editions]) == live
 
 
-def test_last_years_event_does_not_come_to_life_when_the_listing_loses_this_years() -> None:
+def test_a_listing_without_this_years_event_revives_no_other() -> None:
     last_year = Event(1, "PyCon TW 2030 Registration: Individual")
     known = {2: EventPartition(2, "2031", "individual")}
     found = discover([last_year], known=known, mapped={}, edition=None)

@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 
 from pycontw_assets.api.client import Misconfigured, Refused, Unavailable
 from pycontw_assets.authorize.gather_client import GuestList
-from pycontw_assets.authorize.guest_list import (
-    CHUNK,
-    GuestListOutcome,
-    GuestListStep,
-    decide,
-    distrust,
-    entry,
-    revoke_limit,
-)
+from pycontw_assets.authorize.guest_list import decide, distrust, entry, revoke_limit
+from pycontw_assets.authorize.guest_list_step import CHUNK, GuestListOutcome, GuestListStep
 from pycontw_assets.ledger.batches import find_newcomers
 from pycontw_assets.ledger.grants import Grant, current_grants, grants_without_ticket, intend_grants, postpone_grants
 from pycontw_assets.ledger.ledger import Ledger

@@ -30,7 +30,8 @@ from pycontw_assets.ledger.batches import (
     unfinished_batches,
     update_invitations,
 )
-from pycontw_assets.ledger.engine import LedgerError, open_reader
+from pycontw_assets.ledger.database.engine import LedgerError, open_reader
+from pycontw_assets.ledger.database.tables import UtcDateTime, batches, invitations, meta
 from pycontw_assets.ledger.events import known_events, register_events
 from pycontw_assets.ledger.grants import (
     count_revoked,
@@ -45,7 +46,6 @@ from pycontw_assets.ledger.lists import confirm_members, count_list_changes, int
 from pycontw_assets.ledger.locks import LockName, drop_lock, lock_owner, renew_lock, take_lock
 from pycontw_assets.ledger.polls import Poll, entitled_among, last_poll, record_load, record_poll, recorded_holders
 from pycontw_assets.ledger.remote_ids import creation_intended_at, intend_creation, record_remote_id, remembered_id
-from pycontw_assets.ledger.tables import UtcDateTime, batches, invitations, meta
 from pycontw_assets.records import EventPartition
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.postgres import PASSWORD, USER, PostgresServer, age_leases

@@ -1,4 +1,4 @@
-"""What a table may hold is looked at before it is written."""
+"""Rows are checked before a table is written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def frame(**columns: object) -> pd.DataFrame:
         ("A123456789", "a national id"),
     ],
 )
-def test_a_value_that_looks_personal_is_named_by_its_column_and_kind_and_never_shown(value: str, kind: str) -> None:
+def test_a_value_that_looks_personal_is_named_and_not_shown(value: str, kind: str) -> None:
     assert personal_values(frame(ticket_name=value)) == [f"ticket_name: 1 values look like {kind}"]
 
 
@@ -48,6 +48,6 @@ def test_a_hashed_column_holds_digests_only() -> None:
     assert malformed_digests(frame(email_sha256=None)) == []
 
 
-def test_a_seat_that_stands_twice_is_counted() -> None:
+def test_a_seat_with_two_rows_is_counted() -> None:
     rows = pd.DataFrame({"event_id": [1, 1, 2], "attendee_id": [7, 7, 7]})
     assert doubled_keys(rows) == ["1 rows repeat an (event, attendee) that is there already"]

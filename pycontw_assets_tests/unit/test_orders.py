@@ -1,4 +1,4 @@
-"""Who is new, unpaid, missing or gone: only good polls withdraw, and only the second of two in a row."""
+"""An attendee is new, unpaid, missing or gone. Only the second good poll in a row makes it gone."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -16,12 +16,12 @@ from pycontw_assets.extract.orders import (
     content_digest,
     count_missing,
     count_reread_every_poll,
+    end_poll,
     is_reread_every_poll,
     next_refresh,
     parse_attendee,
     plan_fetch,
     refresh_due,
-    settle,
 )
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot
 
@@ -70,7 +70,7 @@ def poll(
     unread: frozenset[int] = frozenset(),
     trust_book: bool = False,
 ) -> tuple[OrderSnapshot, str | None]:
-    """A whole poll, as ``take_snapshot`` strings the decisions together."""
+    """Decide a whole poll as ``take_snapshot`` does."""
     plan = plan_fetch(snapshot, reading, now=now, refresh=HOUR, trust_book=trust_book)
     asked = set(plan.fetch)
     answers = [
@@ -78,7 +78,7 @@ def poll(
         else Fetched(i, attendee(i))
         for i in plan.fetch
     ]  # fmt: skip
-    return settle(absorb(snapshot, answers, now), plan, book=reading, vanished=vanished & asked, now=now)
+    return end_poll(absorb(snapshot, answers, now), plan, book=reading, vanished=vanished & asked, now=now)
 
 
 def gone(snapshot: OrderSnapshot) -> set[int]:
@@ -125,7 +125,7 @@ def test_a_defective_answer_never_changes_what_was_known() -> None:
     assert snapshot.quarantine[1].reason == "`is_paid` is missing"
 
 
-def test_a_newcomer_with_a_defective_answer_is_kept_unusable_and_read_again() -> None:
+def test_a_defective_newcomer_is_kept_unusable_and_read_again() -> None:
     snapshot = absorb(EMPTY, [Fetched(1, attendee(1, is_paid=None), "`is_paid` is missing")], NOW)
     assert not snapshot.records[1].is_usable
     assert count_reread_every_poll(snapshot) > 0
@@ -142,7 +142,7 @@ def test_a_newcomer_with_a_defective_answer_is_kept_unusable_and_read_again() ->
         {"id": True},
     ],
 )
-def test_what_is_wrong_is_told_without_quoting_it(fields: dict[str, Any]) -> None:
+def test_a_defect_is_described_without_quoting_it(fields: dict[str, Any]) -> None:
     with pytest.raises(MalformedAttendee) as caught:
         parse_attendee({**PAYLOAD, **fields})
     assert "@" not in str(caught.value)
@@ -158,7 +158,7 @@ def test_what_is_wrong_is_told_without_quoting_it(fields: dict[str, Any]) -> Non
         },
     )
 )
-def test_a_field_that_does_not_decide_about_access_never_sinks_its_attendee(fields: dict[str, Any]) -> None:
+def test_a_field_without_a_say_in_access_fails_no_attendee(fields: dict[str, Any]) -> None:
     assert parse_attendee({**PAYLOAD, **fields})[0].attendee_id == 700101
 
 
@@ -172,8 +172,8 @@ def test_a_number_too_long_for_a_table_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("data", [[["聯絡人 Email", "\ud800@example.org"]], [["\udfff", ""]], [["q", ["a", "\ud83d"]]]])
-def test_half_a_character_is_malformed_instead_of_sinking_the_whole_event(data: Any) -> None:
-    """JSON can spell a lone surrogate; no encoding can: one such answer would keep the vault from being written."""
+def test_half_a_character_fails_its_attendee_not_the_event(data: Any) -> None:
+    """JSON can spell a lone surrogate, and no encoding can. One such answer would make the vault unwritable."""
     with pytest.raises(MalformedAttendee):
         parse_attendee({**PAYLOAD, "data": data})
     assert parse_attendee({**PAYLOAD, "ticket_name": "Regular\ud83d"})[0].ticket_name == "Regular\ufffd"
@@ -228,7 +228,7 @@ def test_between_two_rotations_nobody_known_is_read_again() -> None:
 
 
 def test_a_refresh_of_zero_reads_everybody_in_every_poll() -> None:
-    """The table of variables promises it; half of a long quiet time must not come on top."""
+    """``docs/settings.md`` promises it. Half of a long quiet time must not come on top."""
     snapshot = known(1, 2)
     quiet = absorb(snapshot, [Fetched(i, attendee(i)) for i in (1, 2)], NOW + timedelta(days=9))
     soon = NOW + timedelta(days=9, minutes=5)
@@ -239,7 +239,7 @@ def test_a_refresh_of_zero_reads_everybody_in_every_poll() -> None:
 
 
 @given(quiet_hours=st.integers(0, 24 * 90))
-def test_the_longer_an_attendee_stays_the_same_the_later_it_is_read_again(quiet_hours: int) -> None:
+def test_an_attendee_that_stays_the_same_is_read_less_often(quiet_hours: int) -> None:
     record = AttendeeRecord(attendee(1), NOW, read_at=NOW + quiet_hours * HOUR, changed_at=NOW)
     interval = refresh_due(record, HOUR) - (NOW + quiet_hours * HOUR)
     assert HOUR <= interval <= timedelta(days=1)
@@ -260,14 +260,14 @@ def test_nobody_is_read_twice_in_a_poll_nor_outside_the_book(
 # -- who is gone --------------------------------------------------------------------------------------
 
 
-def test_the_first_good_poll_without_an_attendee_only_notes_it() -> None:
+def test_the_first_good_poll_only_counts_a_missing_attendee() -> None:
     snapshot, problem = poll(known(1, 2, 3), book(1, 2), NOW + FIVE_MINUTES)
     assert problem is None
     assert gone(snapshot) == set()
     assert snapshot.records[3].is_usable
 
 
-def test_the_second_good_poll_in_a_row_without_an_attendee_makes_it_gone() -> None:
+def test_the_second_good_poll_in_a_row_makes_an_attendee_gone() -> None:
     snapshot, _ = poll(known(1, 2, 3), book(1, 2), NOW + FIVE_MINUTES)
     snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES)
     assert gone(snapshot) == {3}
@@ -288,15 +288,15 @@ def test_somebody_seen_again_in_between_is_not_gone() -> None:
     assert gone(snapshot) == set()
 
 
-def test_being_listed_again_counts_even_when_the_details_could_not_be_read() -> None:
-    """Missing, listed but unreadable, missing: that is not missing twice in a row."""
+def test_being_listed_ends_the_misses_also_if_unreadable() -> None:
+    """Missing, listed but unreadable, missing is not missing twice in a row."""
     snapshot, _ = poll(known(1, 2), book(1), NOW + FIVE_MINUTES)
     snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, unread=frozenset({2}))
     snapshot, _ = poll(snapshot, book(1), NOW + 3 * FIVE_MINUTES)
     assert gone(snapshot) == set()
 
 
-def test_somebody_who_comes_back_becomes_usable_again_and_keeps_the_first_day() -> None:
+def test_an_attendee_that_comes_back_keeps_its_first_day() -> None:
     snapshot = count_missing(count_missing(known(1, 2), {2}, NOW), {2}, NOW)
     assert gone(snapshot) == {2}
     snapshot, _ = poll(snapshot, book(1, 2), NOW + HOUR)
@@ -334,7 +334,7 @@ def test_many_listed_and_not_found_at_once_are_a_problem_too() -> None:
     assert not any(record.missing_polls for record in snapshot.records.values())
 
 
-def test_a_person_can_say_that_a_shrunken_book_is_real() -> None:
+def test_an_override_makes_a_shrunken_book_count() -> None:
     snapshot, problem = poll(known(*range(1, 31)), book(1, 2), NOW + FIVE_MINUTES, trust_book=True)
     assert problem is None
     snapshot, problem = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, trust_book=True)
@@ -342,15 +342,15 @@ def test_a_person_can_say_that_a_shrunken_book_is_real() -> None:
     assert gone(snapshot) == set(range(3, 31))
 
 
-def test_a_persons_word_also_covers_attendees_that_are_listed_and_not_found() -> None:
-    """The alarm tells to run ``--allow book``; one 404 beside a shrunken book must not void that."""
+def test_the_override_covers_listed_attendees_not_found() -> None:
+    """The alarm advises ``--allow book``. One 404 next to a shrunken book must not void it."""
     snapshot, problem = poll(known(*range(1, 31)), book(1, 2, 3), NOW + HOUR, vanished=frozenset({3}), trust_book=True)
     assert problem is None
     assert {i for i, record in snapshot.records.items() if record.missing_polls} == set(range(3, 31))
 
 
-def test_a_persons_word_is_needed_once_not_in_every_poll() -> None:
-    """Who was accepted as missing by one good poll is no news to the next: it completes what was begun."""
+def test_the_override_is_needed_once_not_in_every_poll() -> None:
+    """The next poll completes what the override began: these misses are no news."""
     snapshot, _ = poll(known(*range(1, 31)), book(1, 2), NOW + FIVE_MINUTES, trust_book=True)
     snapshot, problem = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES)
     assert problem is None
@@ -406,7 +406,7 @@ def test_a_bad_poll_withdraws_nobody(history: list[Any]) -> None:
 # -- failures -----------------------------------------------------------------------------------------
 
 
-def test_an_attendee_that_cannot_be_read_is_set_aside_counted_and_tried_again() -> None:
+def test_an_unreadable_attendee_is_quarantined_and_tried_again() -> None:
     snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, unread=frozenset({2}))
     snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, unread=frozenset({2}))
     assert snapshot.quarantine[2].attempts == 2
@@ -423,7 +423,7 @@ def test_a_known_attendee_that_cannot_be_read_stays_as_it_was() -> None:
     assert snapshot.records[2] == before.records[2]
 
 
-def test_an_unreadable_attendee_that_left_the_book_is_not_tried_for_ever() -> None:
+def test_an_unreadable_attendee_outside_the_book_is_dropped() -> None:
     snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, unread=frozenset({2}))
     snapshot, _ = poll(snapshot, book(1), NOW + 2 * FIVE_MINUTES)
     assert count_reread_every_poll(snapshot) == 0

@@ -17,7 +17,7 @@ from pycontw_assets.extract.events import Discovery, Unmatched
 from pycontw_assets.ledger.events import known_events, register_events
 from pycontw_assets.ledger.grants import current_grants, intend_grants
 from pycontw_assets.ledger.locks import LockName, lock, lock_owner
-from pycontw_assets.ledger.sales import last_report_day, record_report
+from pycontw_assets.ledger.reporting.sales import last_report_day, record_report
 from pycontw_assets.orchestration.poll import PollReport, RunReport
 from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.pipeline.dry_run import DryRun, DryRunGuestList, DryRunVault, dry_run

@@ -9,7 +9,13 @@ import pytest
 
 from pycontw_assets.alerts.problems import Message, alerts_of, by_cause, message, sent_with
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.problems import open_problems, record_failure, record_findings, record_sent, sent_alerts
+from pycontw_assets.ledger.reporting.problems import (
+    open_problems,
+    record_failure,
+    record_findings,
+    record_sent,
+    sent_alerts,
+)
 
 NOW = datetime(2031, 6, 1, 10, tzinfo=timezone.utc)
 A, B = "2031-individual-90001", "2031-corporate-90002"

@@ -1,4 +1,4 @@
-"""Everybody gets a profile, few one by one, many in bulk; one bad address costs itself; no name leaves the house."""
+"""Every holder gets a profile without a name, few one by one, many in bulk. A bad address fails nobody else."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_everybody_gets_one_profile_under_the_own_pseudonym(
 ) -> None:
     for _ in range(2):
         profiles = ensure(klaviyo, clock, *addresses)
-        assert profiles.found.keys() == keys(*addresses)
+        assert profiles.accepted.keys() == keys(*addresses)
         assert not profiles.refused
     assert len(klaviyo.addresses) == len(addresses)
 
@@ -44,7 +44,7 @@ def test_one_bad_address_costs_itself(klaviyo: FakeKlaviyo, clock: FakeClock, ad
     klaviyo.invalid = {addresses[1].lower()}
     profiles = ensure(klaviyo, clock, *addresses)
     assert profiles.refused.keys() == keys(addresses[1])
-    assert profiles.found.keys() == keys(*addresses) - keys(addresses[1])
+    assert profiles.accepted.keys() == keys(*addresses) - keys(addresses[1])
     assert "@" not in repr(profiles.refused)
 
 
@@ -63,10 +63,10 @@ def test_a_job_that_does_not_end_is_left_to_the_next_poll(klaviyo: FakeKlaviyo, 
     assert sum(clock.slept) < 150
 
 
-def test_who_does_not_show_after_a_bulk_import_is_tried_alone(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
+def test_profiles_hidden_after_a_bulk_import_are_tried_alone(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
     klaviyo.find_profiles = lambda emails: ()  # type: ignore[method-assign]
     profiles = ensure(klaviyo, clock, *MANY)
-    assert profiles.found.keys() == keys(*MANY)
+    assert profiles.accepted.keys() == keys(*MANY)
     assert klaviyo.calls["upsert_profile"] == len(MANY)
 
 
@@ -78,15 +78,15 @@ def test_a_wrong_key_is_no_bad_address(klaviyo: FakeKlaviyo, clock: FakeClock) -
         ensure(klaviyo, clock, *FEW)
 
 
-def test_a_refusal_that_points_at_something_else_is_no_bad_address(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
-    """Otherwise one wrong property would write off every buyer for good."""
+def test_a_refusal_of_a_property_is_no_bad_address(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
+    """Otherwise one wrong property would make every buyer unreachable for good."""
     error = Refused("Klaviyo", "create or update profile", "answered 400", pointers=("/data/attributes/properties",))
     klaviyo.faults.fail("upsert_profile", error)
     with pytest.raises(Refused):
         ensure(klaviyo, clock, *FEW)
 
 
-def test_a_refusal_that_points_at_the_address_costs_itself(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
+def test_a_refusal_of_an_address_fails_nobody_else(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
     error = Refused("Klaviyo", "create or update profile", "answered 400", pointers=("/data/attributes/email",))
     klaviyo.faults.fail("upsert_profile", error)
     assert len(ensure(klaviyo, clock, *FEW).refused) == 1
@@ -97,7 +97,7 @@ def test_a_bulk_import_that_is_refused_whole_is_tried_one_by_one(klaviyo: FakeKl
     klaviyo.faults.fail("bulk_import", Refused("Klaviyo", "start bulk import", "answered 400", status=400))
     profiles = ensure(klaviyo, clock, *MANY)
     assert profiles.refused.keys() == keys(MANY[1])
-    assert len(profiles.found) == len(MANY) - 1
+    assert len(profiles.accepted) == len(MANY) - 1
 
 
 def test_nobody_at_all_costs_no_call(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:

@@ -1,4 +1,4 @@
-"""One person, one pseudonym; no key in sight, no way back through a careless spelling."""
+"""One address has one pseudonym in every spelling, and no key is shown."""
 
 import hashlib
 import unicodedata
@@ -74,7 +74,7 @@ def test_an_address_in_the_shape_of_one_is_mailable(address: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_not_one_address_is_not_mailable(address: str) -> None:
-    """Digests once went onto the guest list instead of addresses, and the service took them."""
+    """An earlier program put digests on the guest list instead of addresses, and Gather took them."""
     assert not is_mailable(address)
 
 

@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from pycontw_assets.api.rate_limits import RateLimiter
-from pycontw_assets.ledger.engine import open_engine
+from pycontw_assets.ledger.database.engine import open_engine
+from pycontw_assets.ledger.database.tables import rate_slots
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.rate_slots import SharedRateLimiter
-from pycontw_assets.ledger.tables import rate_slots
 from pycontw_assets.sandbox.klaviyo.limits import windows_of
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS
 

@@ -16,11 +16,11 @@ from pydantic import BaseModel
 
 from pycontw_assets.api.client import Misconfigured, NotFound, Unavailable
 from pycontw_assets.extract.snapshot import UntrustedBook
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.locks import Busy
 from pycontw_assets.pipeline.composition import UnknownPartition
 from pycontw_assets.pipeline.redaction import explain, guarded
-from pycontw_assets.send_email.template import render_invitation
+from pycontw_assets.send_email.invitation.template import render_invitation
 from pycontw_assets.settings import InvalidSettings
 from pycontw_assets.vault.vault import VaultError
 

@@ -9,7 +9,7 @@ import pytest
 
 from pycontw_assets.alerts.sales_report import count, report
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.sales import Counts, Figures, edition_before, record_sales, sales_by_day
+from pycontw_assets.ledger.reporting.sales import Counts, Figures, edition_before, record_sales, sales_by_day
 from pycontw_assets.records import Attendee, AttendeeRecord
 
 SEEN = datetime(2031, 6, 1, tzinfo=timezone.utc)

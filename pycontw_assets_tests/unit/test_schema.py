@@ -1,4 +1,4 @@
-"""The tables follow the policy; statements are made of plain names only."""
+"""The tables follow the policy, and statements are made of plain names only."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_columns_without_a_key_make_no_table() -> None:
         attendee_tables([Column(name="partition_key", type="STRING", description="", source="")])
 
 
-def test_one_statement_replaces_a_partition_and_the_key_is_its_only_parameter() -> None:
+def test_one_statement_with_one_parameter_replaces_a_partition() -> None:
     statement = merge_statement(TABLES["individual"], "ods.target", "staging")
     assert statement.count("?") == 1
     assert ";" not in statement

@@ -1,4 +1,4 @@
-"""Every variable is named where it is wrong, no value is ever quoted, production starts with nothing missing."""
+"""A wrong variable is named, no value is quoted, and production starts with nothing missing."""
 
 import json
 from datetime import datetime, timezone
@@ -156,9 +156,7 @@ def test_events_are_mapped_or_ignored_by_id(monkeypatch: pytest.MonkeyPatch) -> 
     assert (mapped["1"].family, mapped["2"]) == ("reserved", None)  # type: ignore[union-attr]
 
 
-def test_an_env_file_beside_the_command_counts_and_the_environment_wins(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_env_file_counts_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("EDITION=2030\nREVOKE_LIMIT=7\nSOMETHING_ELSE=1\n")
     monkeypatch.chdir(tmp_path)
     use(monkeypatch, EDITION="2031")

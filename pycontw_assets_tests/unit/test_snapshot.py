@@ -1,4 +1,4 @@
-"""One poll of one event: partial is never whole, one bad attendee is one bad attendee, a crash costs a checkpoint."""
+"""One poll of one event: a partial book is never whole, and a defective attendee fails nobody else."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ DOWN = Unavailable("KKTIX", "read attendee", "answered 503", status=503)
 
 @dataclass
 class FakeKktix:
-    """Books and attendees; ``answers`` replaces what one attendee, book or the list of books answers."""
+    """Books and attendees. ``answers`` replaces the answer of one attendee, of one book or of the list of books."""
 
     books: dict[int, set[int]] = field(default_factory=lambda: {1: set()})
     answers: dict[Any, Any] = field(default_factory=dict)
@@ -81,7 +81,7 @@ def test_the_book_of_an_event_is_the_union_of_all_its_books() -> None:
     assert read_books(FakeKktix({1: {1, 2}, 2: {2, 3}}), 90001) == BookReading(frozenset({1, 2, 3}))
 
 
-def test_an_event_without_a_book_tells_nothing_about_its_attendees() -> None:
+def test_an_event_without_a_book_has_unknown_attendees() -> None:
     assert read_books(FakeKktix({}), 90001).problem is not None
 
 
@@ -89,9 +89,7 @@ def test_an_event_without_a_book_tells_nothing_about_its_attendees() -> None:
 @pytest.mark.parametrize(
     "error", [DOWN, NotFound("KKTIX", "read", "answered 404", status=404), Malformed("KKTIX", "read", "x")]
 )
-def test_a_book_that_could_not_be_read_is_a_problem_and_withdraws_nobody(
-    vault: Vault, question: Any, error: ServiceError
-) -> None:
+def test_an_unreadable_book_is_a_problem_and_withdraws_nobody(vault: Vault, question: Any, error: ServiceError) -> None:
     kktix = FakeKktix({1: {1, 2}, 2: {3}})
     poll(kktix, vault)
     kktix.answers[question] = error
@@ -132,7 +130,7 @@ def test_one_bad_attendee_costs_itself(vault: Vault) -> None:
     assert usable(poll(kktix, vault, 5).snapshot) == {1, 2, 3, 4}
 
 
-def test_an_attendee_that_vanished_between_book_and_details_is_no_failure(vault: Vault) -> None:
+def test_an_attendee_gone_since_the_book_is_no_failure(vault: Vault) -> None:
     kktix = FakeKktix({1: {1, 2}})
     poll(kktix, vault)
     kktix.answers[2] = NotFound("KKTIX", "read attendee", "answered 404", status=404)
@@ -175,13 +173,13 @@ def test_what_was_read_before_a_crash_is_not_read_again(vault: Vault) -> None:
 # -- a lost vault -------------------------------------------------------------------------------------
 
 
-def test_a_lost_vault_is_not_rebuilt_from_a_book_that_is_too_small(vault: Vault, store: MemoryStore) -> None:
+def test_a_lost_vault_is_not_rebuilt_from_a_small_book(vault: Vault, store: MemoryStore) -> None:
     with pytest.raises(UntrustedBook, match="lists 2 of 100"):
         poll(FakeKktix({1: {1, 2}}), vault, known_before=100)
     assert store.writes == 0
 
 
-def test_a_lost_vault_is_not_rebuilt_from_a_book_that_could_not_be_read(vault: Vault) -> None:
+def test_a_lost_vault_is_not_rebuilt_from_an_unreadable_book(vault: Vault) -> None:
     kktix = FakeKktix({1: {1}})
     kktix.answers["books"] = DOWN
     with pytest.raises(UntrustedBook):

@@ -1,11 +1,11 @@
-"""The invitation: complete in both languages, versioned by its content, safe to send."""
+"""The invitation is complete in both languages, versioned by its content, and safe to send."""
 
 import html.parser
 import re
 
 import pytest
 
-from pycontw_assets.send_email.template import (
+from pycontw_assets.send_email.invitation.template import (
     FILE,
     InvitationError,
     check_video_url,
@@ -98,7 +98,7 @@ def test_the_way_out_of_the_list_is_left_to_klaviyo() -> None:
 
 
 @pytest.mark.parametrize("part", [MAIL.html, MAIL.text])
-def test_the_mail_says_in_both_languages_how_to_sign_in_and_what_to_do_when_it_fails(part: str) -> None:
+def test_the_mail_explains_the_way_in_in_both_languages(part: str) -> None:
     for words in ("購票時填寫的電子郵件地址", "address you bought", "回覆這封信", "reply to this e-mail"):
         assert words in part
 
@@ -114,7 +114,7 @@ def test_subject_and_preview_name_the_conference_in_both_languages() -> None:
     assert MAIL.subject not in MAIL.text
 
 
-def test_a_screen_reader_gets_languages_one_heading_and_links_that_say_where_they_go() -> None:
+def test_the_page_is_readable_by_a_screen_reader() -> None:
     languages = [attributes["lang"] for tag, attributes in PAGE.tags if tag in ("html", "div") and "lang" in attributes]
     assert languages == ["zh-Hant-TW", "zh-Hant-TW", "en"]
     assert [tag for tag, _ in PAGE.tags].count("h1") == 1
@@ -122,7 +122,7 @@ def test_a_screen_reader_gets_languages_one_heading_and_links_that_say_where_the
     assert not [text for text in PAGE.links if text.lower() in ("here", "click here", "link", "這裡")]
 
 
-def test_the_mail_needs_no_image_script_or_foreign_style_sheet() -> None:
+def test_the_mail_needs_no_image_script_or_style_sheet() -> None:
     assert not {"img", "script", "link", "iframe"} & {tag for tag, _ in PAGE.tags}
 
 

@@ -1,4 +1,4 @@
-"""The list for announcements mirrors who holds a ticket, at no cost when nothing changed."""
+"""The list for announcements equals the holders, without a call when nothing changed."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -62,9 +62,7 @@ def test_a_refused_address_is_counted_once_and_not_tried_for_ever(klaviyo: FakeK
 
 
 @pytest.mark.parametrize("acted", [True, False])
-def test_a_lost_reply_to_the_creation_of_the_list_is_made_good_at_once(
-    klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool
-) -> None:
+def test_a_list_with_a_lost_reply_is_found_at_once(klaviyo: FakeKlaviyo, ledger: Ledger, acted: bool) -> None:
     klaviyo.faults.lose_reply("create_list", acted=acted)
     sync(klaviyo, ledger, TWO)
     assert klaviyo.members(NAME) == {TWO}
@@ -94,8 +92,8 @@ def test_a_list_deleted_by_hand_is_made_again_with_everybody_on_it(klaviyo: Fake
     assert klaviyo.members(NAME) == {ONE, TWO, THREE}
 
 
-def test_a_profile_somebody_deleted_does_not_hold_up_the_others(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
-    """A person asked to be forgotten, then the ticket was refunded: an unknown id refuses the whole call."""
+def test_a_deleted_profile_does_not_hold_up_the_others(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    """Somebody asked to be forgotten, then the ticket was refunded. An unknown id fails the whole call."""
     sync(klaviyo, ledger, ONE, TWO)
     klaviyo.deleted_profiles = {profile_id for profile_id, email in klaviyo.addresses.items() if email == ONE}
     sync(klaviyo, ledger, THREE)
@@ -107,7 +105,7 @@ def test_a_profile_somebody_deleted_does_not_hold_up_the_others(klaviyo: FakeKla
 
 
 @pytest.mark.parametrize("later", [(TWO, THREE), (TWO,), (THREE,), ()])
-def test_killed_at_any_moment_the_next_poll_makes_the_list_right_whoever_still_has_a_ticket(
+def test_killed_at_any_moment_the_next_poll_mends_the_list(
     later: tuple[str, ...],
 ) -> None:
     ledger = memory_ledger(FakeClock())

@@ -1,4 +1,4 @@
-"""The vault: encrypted, atomic, one successor per generation; "could not read" is never "nothing there"."""
+"""The vault is encrypted and atomic, and an unreadable object is never an empty one."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_snapshot_comes_back_as_it_was(
     assert written.generation == 1
 
 
-def test_what_was_just_written_or_opened_is_not_opened_again_until_it_changes(tmp_path: Path) -> None:
+def test_an_object_is_not_opened_twice_until_it_changes(tmp_path: Path) -> None:
     one, other = vault(tmp_path), vault(tmp_path)
     written = one.write(snapshot(1))
     assert one.read(PARTITION.key) is written
@@ -110,7 +110,7 @@ def test_records_one_by_one_are_those_of_the_snapshot(tmp_path: Path, is_open: b
     assert reader.stream("2031-individual-1") is None
 
 
-def test_a_record_of_another_shape_stops_who_reads_them_one_by_one() -> None:
+def test_a_record_of_another_shape_ends_the_stream() -> None:
     store = MemoryStore()
     Vault(store, [KEY]).write(snapshot(1))
     [name] = store.objects
@@ -158,7 +158,7 @@ def test_a_damaged_object_is_an_error_and_never_an_empty_snapshot(tmp_path: Path
 
 @pytest.mark.parametrize("document", [b"", b"{}", b"[]", b"{", b"null", b'{"version": 2}', b'{"records": []}'])
 def test_a_document_of_another_shape_is_an_error_with_a_text(tmp_path: Path, document: bytes) -> None:
-    """An older or newer release wrote it: ``KeyError: 'rebuilding'`` helps nobody."""
+    """Another release wrote it. ``KeyError: 'rebuilding'`` helps nobody."""
     store = MemoryStore()
     store.objects[f"{PARTITION.key}.orders"] = Fernet(KEY).encrypt(zlib.compress(document))
     with pytest.raises(VaultError, match=PARTITION.key):
@@ -166,7 +166,7 @@ def test_a_document_of_another_shape_is_an_error_with_a_text(tmp_path: Path, doc
 
 
 def test_what_the_first_release_wrote_is_read(tmp_path: Path) -> None:
-    """It put the attendees into the one document that the event was."""
+    """It wrote one document per event, with the attendees in it."""
     store = MemoryStore()
     written = Vault(store, [KEY]).write(snapshot(1, 2))
     name = f"{PARTITION.key}.orders"
@@ -177,7 +177,7 @@ def test_what_the_first_release_wrote_is_read(tmp_path: Path) -> None:
 
 
 def test_an_object_that_belongs_to_another_partition_is_refused(tmp_path: Path) -> None:
-    """Restored under the wrong name, it would let one event's buyers in with another's tickets."""
+    """Under the wrong name it would let buyers in with another event's tickets."""
     store = MemoryStore()
     Vault(store, [KEY]).write(snapshot(1))
     store.objects["2031-corporate-90002.orders"] = store.objects[f"{PARTITION.key}.orders"]
@@ -204,7 +204,7 @@ def test_a_new_key_first_encrypts_and_the_old_one_still_decrypts(tmp_path: Path)
 
 
 @pytest.mark.parametrize("keys", [[], ["not a key"], [KEY, "x"], ["鑰匙"]])
-def test_a_key_that_is_none_is_told_without_quoting_it(tmp_path: Path, keys: list[str]) -> None:
+def test_a_malformed_key_is_reported_without_quoting_it(tmp_path: Path, keys: list[str]) -> None:
     with pytest.raises(VaultError, match="VAULT_KEY") as caught:
         vault(tmp_path, keys).write(snapshot(1))
     assert KEY not in str(caught.value)
@@ -278,7 +278,7 @@ def filled(folder: Path, keys: Sequence[str] = (KEY,)) -> Vault:
     return stored
 
 
-def test_a_rotation_encrypts_everything_with_the_first_key_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:
+def test_a_second_rotation_has_nothing_to_do(tmp_path: Path) -> None:
     before = filled(tmp_path).read(PARTITION.key)
     both = vault(tmp_path, [NEW_KEY, KEY])
     assert both.rotate() == Rotation(reencrypted=3, current=0, unreadable=())
@@ -316,9 +316,9 @@ def test_an_object_no_key_opens_is_named_and_the_others_are_rotated(tmp_path: Pa
     assert "VAULT_KEY" in problem
 
 
-def test_a_writer_between_the_reading_and_the_writing_of_a_rotation_loses_nothing() -> None:
+def test_a_writer_in_the_middle_of_a_rotation_loses_nothing() -> None:
     class Busy(MemoryStore):
-        """Somebody with the old key alone writes while the rotation has the object in its hands."""
+        """A store where somebody with the old key writes in the middle of a rotation."""
 
         is_armed = False
 
@@ -336,12 +336,12 @@ def test_a_writer_between_the_reading_and_the_writing_of_a_rotation_loses_nothin
     assert Vault(store, [NEW_KEY]).read(PARTITION.key) == written[0]
 
 
-def test_where_no_folder_is_there_is_nothing_to_rotate_and_that_is_an_error(tmp_path: Path) -> None:
+def test_a_rotation_without_a_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(VaultError, match="VAULT_URL"):
         vault(tmp_path).rotate()
 
 
-def test_the_command_counts_what_it_did_and_asks_for_a_key_that_is_missing(
+def test_the_command_counts_and_asks_for_a_missing_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     filled(tmp_path)

@@ -1,4 +1,4 @@
-"""Patience within one run: it asks at growing distance, sleeps a bounded time, and asks once more at the end."""
+"""Waits of one run grow, are bounded, and end with one more look."""
 
 from hypothesis import given
 from hypothesis import strategies as st

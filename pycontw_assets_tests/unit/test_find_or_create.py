@@ -1,4 +1,4 @@
-"""Lists and templates by name: made once, remembered, never made twice after a lost reply."""
+"""A list or template is created once and remembered, also after a lost reply."""
 
 import pytest
 

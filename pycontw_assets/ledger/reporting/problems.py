@@ -8,9 +8,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger import tables
+from pycontw_assets.ledger.database import tables
+from pycontw_assets.ledger.database.tables import problems, upsert
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import problems, upsert
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""The invitation: one file with placeholders to one finished, versioned mail. No network here.
+"""From ``invitation.html`` with its placeholders to a finished, versioned mail. No network.
 
-The words are in ``invitation/``; this module fills them in and refuses what would make a broken or unsafe mail.
+This module fills the placeholders and refuses a text or a link that would make a broken or unsafe mail.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from string import Template
 from urllib.parse import parse_qs, urlsplit
 
 from pycontw_assets.send_email import names
-from pycontw_assets.send_email.plain_text import Words, read_words
+from pycontw_assets.send_email.invitation.plain_text import Words, read_words
 
 FILE = "invitation.html"
 
-_FOLDER = "invitation"
-_NEEDED = ("edition", "venue_url", "video_url", "reference")
+_PLACEHOLDERS = ("edition", "venue_url", "video_url", "reference")
 _UNSUBSCRIBE = "{% unsubscribe %}"
 _KLAVIYO_TAG = re.compile(r"\{[{%#]")
 _WHOLE_KLAVIYO_TAG = re.compile(r"\{([{%#]).*?[}%#]\}", re.DOTALL)
@@ -32,12 +31,12 @@ _YOUTUBE_PATHS = ("/live/", "/embed/", "/playlist")
 
 
 class InvitationError(ValueError):
-    """The invitation cannot be made as its files or links stand; the text says what to change."""
+    """The file or the links make no usable mail. The text says what to change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvitationTemplate:
-    """A finished mail. ``name`` holds the version, and stands in ``html`` and ``text`` as their mark."""
+    """A finished mail. ``name`` contains the version, and ``html`` and ``text`` contain the name."""
 
     name: str
     subject: str
@@ -48,7 +47,7 @@ class InvitationTemplate:
 
 
 def render_invitation(edition: str, *, venue_url: str, video_url: str, source: str | None = None) -> InvitationTemplate:
-    """The invitation of an edition. ``source`` replaces the text of the packaged file."""
+    """Return the invitation of an edition. ``source`` replaces the packaged file. Raise ``InvitationError``."""
     if not re.fullmatch(r"20[0-9]{2}", edition):
         raise InvitationError("an edition is a year of four digits")
     values = {"edition": edition, "venue_url": venue_url, "video_url": video_url}
@@ -72,9 +71,9 @@ def render_invitation(edition: str, *, venue_url: str, video_url: str, source: s
 
 
 def check_video_url(url: str, *, allow_loopback: bool = False) -> None:
-    """Refuses what is not a YouTube video by HTTPS; the sandbox may also use this machine.
+    """Refuse all but a YouTube video by HTTPS. ``allow_loopback``: the sandbox may also use this machine.
 
-    The error names the host at most: whoever has the link of an unlisted video can watch it.
+    The error names the host at most, because everybody with the link of an unlisted video can watch it.
     """
     _check_link("INVITATION_VIDEO_URL", url)
     parts = urlsplit(url)
@@ -92,7 +91,7 @@ def check_video_url(url: str, *, allow_loopback: bool = False) -> None:
 
 
 def _check_link(name: str, url: str) -> None:
-    """Only web links, and nothing Klaviyo or a mail program would read as more than a link."""
+    """Refuse all but web links, and all that Klaviyo or a mail program would read as more than a link."""
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -105,24 +104,23 @@ def _check_link(name: str, url: str) -> None:
 
 
 def _check_placeholders(source: str) -> None:
-    found = Template.pattern.findall(source)
-    used = {named or braced for _, named, braced, _ in found} - {""}
-    for name in sorted(used - set(_NEEDED)):
-        known = ", ".join(f"${{{needed}}}" for needed in _NEEDED)
+    used = {plain or braced for _, plain, braced, _ in Template.pattern.findall(source)} - {""}
+    for name in sorted(used - set(_PLACEHOLDERS)):
+        known = ", ".join(f"${{{placeholder}}}" for placeholder in _PLACEHOLDERS)
         raise InvitationError(f"{FILE} has an unknown placeholder ${{{name}}}; known: {known}")
-    for name in _NEEDED:
+    for name in _PLACEHOLDERS:
         if name not in used:
             raise InvitationError(f"{FILE} lacks the placeholder ${{{name}}}")
     if _UNSUBSCRIBE not in source:
         raise InvitationError(f"{FILE} lacks Klaviyo's tag {_UNSUBSCRIBE}")
-    # Klaviyo fills in nothing for what it does not know, and nobody would see it before the mail has left.
+    # Klaviyo replaces an unknown tag by nothing, and nobody would see it before the mail has left.
     for tag in _WHOLE_KLAVIYO_TAG.finditer(source):
         if tag[0] != _UNSUBSCRIBE:
             raise InvitationError(f"{FILE} has an unknown tag {tag[0]}; the only one of Klaviyo's is {_UNSUBSCRIBE}")
 
 
 def _fill(source: str, values: Mapping[str, str]) -> tuple[str, Words]:
-    """The page and its words."""
+    """Return the page with the values, and its words."""
     try:
         page = Template(source).substitute({name: html.escape(value) for name, value in values.items()})
     except ValueError as error:
@@ -134,7 +132,7 @@ def _fill(source: str, values: Mapping[str, str]) -> tuple[str, Words]:
 
 
 def _packaged() -> str:
-    return (files(__package__) / _FOLDER / FILE).read_text(encoding="utf-8")
+    return (files(__package__) / FILE).read_text(encoding="utf-8")
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import (
+from pycontw_assets.ledger.database.tables import (
     LET_IN,
     batches,
     entitlements,
@@ -19,6 +18,7 @@ from pycontw_assets.ledger.tables import (
     unreachable_searches,
     upsert,
 )
+from pycontw_assets.ledger.ledger import Ledger
 
 
 def refused_addresses(ledger: Ledger, edition: str, partition_key: str) -> dict[str, str]:
@@ -53,7 +53,7 @@ def unreachable_in(ledger: Ledger, partition_key: str) -> dict[int, str | None]:
         return {row.attendee_id: row.reason for row in db.execute(query.order_by(unreachable_attendees.c.attendee_id))}
 
 
-def record_search(ledger: Ledger, partition_key: str, digest: str, attendees: Mapping[int, str | None]) -> None:
+def record_search(ledger: Ledger, partition_key: str, *, digest: str, attendees: Mapping[int, str | None]) -> None:
     """Replace what the search before it found."""
     rows = [
         {"partition_key": partition_key, "attendee_id": number, "reason": reason}

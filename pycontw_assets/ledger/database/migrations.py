@@ -13,8 +13,8 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.engine import LedgerError, schema_change
-from pycontw_assets.ledger.tables import insert_missing, meta, metadata
+from pycontw_assets.ledger.database.engine import LedgerError, schema_change
+from pycontw_assets.ledger.database.tables import insert_missing, meta, metadata
 
 SCHEMA_VERSION = 2
 

@@ -1,4 +1,4 @@
-"""The words of a page as plain text, so that nobody has to write a mail twice. Knows the few elements a mail needs."""
+"""Read the plain text of a page, so that nobody writes a mail twice. It knows the few elements that a mail needs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 
 _BLOCKS = frozenset({"h1", "h2", "h3", "p", "li"})
-_UNREAD = frozenset({"style", "script"})
+_SKIPPED = frozenset({"style", "script"})
 _BETWEEN_PARTS = "\n\n\n- - -\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """``preview`` is what a mail program shows beside the subject."""
+    """The words of a page. A mail program shows ``preview`` next to the subject."""
 
     title: str
     preview: str
@@ -21,7 +21,7 @@ class Words:
 
 
 def read_words(page: str) -> Words:
-    """Title, preview and text of a page. Each ``div`` is a part; addresses of links follow their paragraph."""
+    """Return title, preview and text of a page. Each ``div`` is a part. Links follow their paragraph."""
     reader = _Reader()
     reader.feed(page)
     reader.close()
@@ -36,13 +36,13 @@ class _Reader(HTMLParser):
         self.parts: list[list[str]] = [[]]
         self._words = ""
         self._links: list[str] = []
-        self._unread = 0
+        self._skipped_depth = 0
         self._is_preview = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        if tag in _UNREAD:
-            self._unread += 1
+        if tag in _SKIPPED:
+            self._skipped_depth += 1
         elif tag == "br":
             self._words += "\n"
         elif tag == "a" and (given.get("href") or "").startswith("http"):
@@ -55,8 +55,8 @@ class _Reader(HTMLParser):
             self._end_block()
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in _UNREAD:
-            self._unread -= 1
+        if tag in _SKIPPED:
+            self._skipped_depth -= 1
         elif tag == "title":
             self.title = self._take()
         elif tag == "div" and self._is_preview:
@@ -65,7 +65,7 @@ class _Reader(HTMLParser):
             self._end_block()
 
     def handle_data(self, data: str) -> None:
-        if not self._unread:
+        if not self._skipped_depth:
             self._words += re.sub(r"\s+", " ", data)
 
     def _take(self) -> str:

@@ -1,4 +1,4 @@
-"""What a lost ledger is told from: in doubt somebody counts as invited, and nobody else's guest as ours."""
+"""A lost ledger is rebuilt: in doubt somebody counts as invited, and nobody else's guest as ours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
 from pycontw_assets.ledger.batches import Batch, Invitation, claim_batch, find_newcomers, unfinished_batches
-from pycontw_assets.ledger.engine import LedgerError
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events, register_events
 from pycontw_assets.ledger.grants import Grant, current_grants, grants_without_ticket, intend_grants, set_grants
 from pycontw_assets.ledger.ledger import Ledger
@@ -73,7 +73,7 @@ def rebuild(*campaigns: Campaign, lists: tuple[HolderList, ...] | None = None, *
         ("Cancelled: Billing Limit", "cancelled", "unreachable"),
     ],
 )
-def test_whoever_is_in_a_campaign_that_left_draft_counts_as_invited(status: str, state: str, invitation: str) -> None:
+def test_the_people_of_a_sent_campaign_count_as_invited(status: str, state: str, invitation: str) -> None:
     rebuilt = rebuild(campaign(status))
     [batch] = rebuilt.batches
     assert (batch.batch_key, batch.state, batch.remote_status) == (KEY, state, status)
@@ -88,13 +88,13 @@ def test_a_draft_invites_nobody_and_is_named() -> None:
 
 
 @pytest.mark.parametrize("statuses", [("Draft", "Sent"), ("Sent", "Draft")])
-def test_of_several_campaigns_with_one_key_the_one_that_was_sent_speaks_for_all(statuses: tuple[str, str]) -> None:
+def test_of_campaigns_with_one_key_the_sent_one_counts(statuses: tuple[str, str]) -> None:
     rebuilt = rebuild(*map(campaign, statuses))
     assert [batch.campaign_id for batch in rebuilt.batches] == ["C-Sent"]
     assert rebuilt.unsent == ()
 
 
-def test_a_key_without_a_campaign_counts_as_invited_and_can_be_released() -> None:
+def test_a_key_without_a_campaign_counts_as_invited() -> None:
     rebuilt = rebuild()
     [batch] = rebuilt.batches
     assert rebuilt.unknown == (KEY,)
@@ -117,7 +117,7 @@ def test_a_profile_without_a_readable_key_was_never_invited(value: Any) -> None:
     assert rebuilt == RebuiltInvitations()
 
 
-def test_who_holds_tickets_of_two_events_is_invited_once_by_the_event_of_most() -> None:
+def test_a_holder_of_two_events_has_one_invitation() -> None:
     lists = (
         holders_of(OTHER_PARTITION, **{A: PROFILE}),
         holders_of(PARTITION, **{A: PROFILE, B: PROFILE}),
@@ -127,7 +127,7 @@ def test_who_holds_tickets_of_two_events_is_invited_once_by_the_event_of_most() 
     assert [item.address_key for item in rebuilt.invitations[KEY]] == [A, B]
 
 
-def test_a_campaign_on_its_way_belongs_to_an_event_that_is_still_polled() -> None:
+def test_a_campaign_on_its_way_belongs_to_a_polled_event() -> None:
     ended = (holders_of(OTHER_PARTITION, **{A: PROFILE}),)
     rebuilt = rebuild(campaign("Scheduled"), lists=ended)
     assert [batch.partition_key for batch in rebuilt.batches] == [PARTITION.key]
@@ -149,14 +149,14 @@ def test_a_campaign_keeps_what_is_needed_to_follow_it() -> None:
         (f"pycontw-{PARTITION.key}-ticket-holders (copy)", None),
     ],
 )
-def test_the_name_of_a_list_tells_its_event(name: str, partition: EventPartition | None) -> None:
+def test_the_name_of_a_list_gives_its_event(name: str, partition: EventPartition | None) -> None:
     assert ticket_holder_list_partition(name) == partition
 
 
 # -- grants -----------------------------------------------------------------------------------------
 
 
-def test_the_entry_tells_whose_guest_somebody_is() -> None:
+def test_the_entry_says_who_added_a_guest() -> None:
     present = {
         A: {"affiliation": "Attendee"},
         B: {"affiliation": "Speaker"},
@@ -197,7 +197,7 @@ def restoration(**fields: Any) -> Restoration:
     return Restoration(EDITION, **{**made, **fields})
 
 
-def test_what_was_restored_is_remembered_as_if_it_had_never_been_lost(ledger: Ledger, clock: FakeClock) -> None:
+def test_restored_facts_are_as_if_never_lost(ledger: Ledger, clock: FakeClock) -> None:
     restore(ledger, restoration())
     assert known_events(ledger) == {PARTITION.event_id: PARTITION}
     assert set(current_grants(ledger, EDITION)) == recorded_holders(ledger, PARTITION.key) == {A, B}
@@ -231,10 +231,8 @@ def test_restoring_is_all_or_nothing(ledger: Ledger) -> None:
         restore(ledger, restoration())
 
 
-def test_what_polls_noted_without_klaviyos_word_gives_way_to_what_was_restored(
-    ledger: Ledger, hold_tickets: HoldTickets
-) -> None:
-    """Not knowing anybody, they took our guests for somebody else's, and a renamed event for a new one."""
+def test_the_restored_facts_replace_those_of_blind_polls(ledger: Ledger, hold_tickets: HoldTickets) -> None:
+    """Without a ledger, polls took our guests for somebody else's, and a renamed event for a new one."""
     renamed = EventPartition(PARTITION.event_id, EDITION, "reserved")
     register_events(ledger, [renamed])
     hold_tickets(["anna@example.org"], renamed)
@@ -247,7 +245,7 @@ def test_what_polls_noted_without_klaviyos_word_gives_way_to_what_was_restored(
     assert mark_invited(ledger, EDITION, [C]) == 0, "a person's word stays"
 
 
-def test_a_ledger_begins_by_word_or_by_a_batch_of_its_own_and_for_one_edition_only(ledger: Ledger) -> None:
+def test_a_ledger_begins_one_edition_at_a_time(ledger: Ledger) -> None:
     mark_invited(ledger, EDITION, [A])
     assert not has_begun(ledger, EDITION)
     claim_batch(ledger, batch_in("open"), {B: 1})
@@ -257,7 +255,7 @@ def test_a_ledger_begins_by_word_or_by_a_batch_of_its_own_and_for_one_edition_on
     assert has_begun(ledger, "2032")
 
 
-def test_adoption_takes_the_open_span_or_the_next_one(ledger: Ledger) -> None:
+def test_marking_as_invited_takes_the_open_or_next_period(ledger: Ledger) -> None:
     intend_grants(ledger, EDITION, PARTITION.key, [A, B], added_by_us=True, state="granted")
     set_grants(ledger, EDITION, [B], "revoked")
     assert mark_invited(ledger, EDITION, [A, B, C]) == 3
@@ -290,9 +288,7 @@ def batch_in(state: Any, campaign_id: str | None = "C1") -> Batch:
         ("cancelled", "a status of tomorrow", "may still be sent"),
     ],
 )
-def test_a_batch_is_released_only_when_its_campaign_is_known_to_have_ended_unsent(
-    state: str, remote: str | None, why: str
-) -> None:
+def test_a_batch_is_released_only_if_it_ended_unsent(state: str, remote: str | None, why: str) -> None:
     assert why in (refusal(batch_in(state), remote) or "")
 
 

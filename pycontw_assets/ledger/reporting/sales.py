@@ -8,8 +8,8 @@ from datetime import date
 
 import sqlalchemy as sa
 
+from pycontw_assets.ledger.database.tables import reports, sales, upsert
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.tables import reports, sales, upsert
 from pycontw_assets.records import Family
 
 

@@ -1,0 +1,1 @@
+"""The invitation mail: its words in ``invitation.html``, and how they become a versioned template."""
