@@ -205,7 +205,7 @@ def _dying_with_us() -> list[str]:
     return ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
 
 
-def age_leases(engine: sa.Engine, seconds: float) -> None:
+def age_locks(engine: sa.Engine, seconds: float) -> None:
     """Time passes for the locks: on a server they go by its clock, which no test can move."""
     with engine.begin() as db:
         db.exec_driver_sql(f"UPDATE locks SET expires_at = expires_at - {seconds}")

@@ -1,1 +1,1 @@
-"""Open problems, the people who hear of them, the heartbeat and the daily sales report."""
+"""Messages to organisers: alerts about open problems, the daily sales report; and the heartbeat."""

@@ -1,4 +1,4 @@
-"""The dead man's switch: a page that is fetched after every good poll, and whose owner calls when it is not."""
+"""The dead man's switch: a page that is fetched after every good poll. Its owner calls when it is not."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _TIMEOUTS = (5, 10)
 
 
 def beat(url: SecretStr | None) -> None:
-    """Fetch ``HEARTBEAT_URL``. That it cannot be reached must not fail a good poll: its owner notices."""
+    """Fetch ``HEARTBEAT_URL``. A failure must not fail a good poll: the owner of the page notices."""
     import requests
 
     if url is not None:
-        # ValueError: what urllib3 says of a host name it cannot write, and requests passes on.
+        # ValueError: urllib3 raises it for a host name it cannot write, and requests passes it on.
         with suppress(requests.RequestException, ValueError):
             requests.get(url.get_secret_value(), timeout=_TIMEOUTS)

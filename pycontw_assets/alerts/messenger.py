@@ -1,4 +1,4 @@
-"""Sends a message to where organisers read: Discord, Slack, mail and whatever else Apprise knows."""
+"""Send a message to where organisers read: Discord, Slack, mail and whatever else Apprise knows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Messenger:
         self._urls = urls
 
     def check(self) -> None:
-        """``ValueError`` when nobody would be told because no address can be understood."""
+        """Raise ``ValueError`` when no address can be understood, so that nobody would be alerted."""
         if self._urls and not len(self._channel()):
             raise ValueError("ALERT_URLS: no Apprise URL in it; a Discord one is discord://<webhook id>/<token>")
 
     def send(self, title: str, body: str) -> bool:
-        """Whether every address took it. Never raises: an alarm that cannot be sent is tried again by the next poll."""
+        """Say whether every address took it. It never raises: the next poll tries an unsent alert again."""
         if not self._urls:
             return True
         return bool(self._channel().notify(title=title, body=body))

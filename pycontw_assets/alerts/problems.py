@@ -35,7 +35,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What to send now, and what to remember once it was sent."""
+    """The text to send now, and the facts to remember once it was sent."""
 
     title: str
     body: str
@@ -53,7 +53,7 @@ def by_cause(subject: str, findings: Iterable[str]) -> dict[str, str]:
 
 
 def alerts_of(problems: Iterable[Problem], known_keys: Collection[str]) -> dict[str, Alert]:
-    """Cause -> alert. Single failures are left to the next poll; events that are gone worry nobody."""
+    """Return the alerts by cause. Single failures are left to the next poll; events that are gone are left out."""
     groups: dict[str, list[Problem]] = {}
     for problem in problems:
         if problem.partition_key and problem.partition_key not in known_keys:
@@ -117,5 +117,5 @@ def _lasted(period: timedelta) -> str:
 
 
 def _shape(text: str) -> str:
-    """A finding without its numbers: the same one with other counts is no other cause."""
+    """Return a finding without its numbers: other counts do not make another cause."""
     return re.sub(r"\d+", "#", text)

@@ -23,12 +23,12 @@ class Report:
 
 
 def count(records: Iterable[AttendeeRecord]) -> dict[str, Counts]:
-    """Ticket name -> counts. An attendee is one seat, so nobody is counted twice."""
-    found: dict[str, Counts] = {}
+    """Return the counts by ticket name. An attendee is one seat, so nobody is counted twice."""
+    counts: dict[str, Counts] = {}
     for record in records:
         name = record.attendee.ticket_name or "without a name"
-        found[name] = found.get(name, Counts()) + _counts_of(record)
-    return found
+        counts[name] = counts.get(name, Counts()) + _counts_of(record)
+    return counts
 
 
 def _counts_of(record: AttendeeRecord) -> Counts:
@@ -72,7 +72,7 @@ def _compared(now: Counts, then: Counts) -> str:
 
 
 def _comparison(days: Mapping[date, Figures], before: tuple[str, Mapping[date, Figures]] | None) -> Iterator[str]:
-    """The same day of the sale, counted from the first sold ticket: conferences move within the year."""
+    """Yield the same day of the sale before, counted from the first sold ticket: conferences move within the year."""
     begin, old_begin = _begin(days), _begin(before[1]) if before else None
     if begin is None or before is None or old_begin is None:
         yield "no figures of last year"

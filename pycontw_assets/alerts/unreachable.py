@@ -19,7 +19,7 @@ ContactAddress = Callable[[Attendee], str | None]  # which answer of the form it
 
 
 class Orders(Protocol):
-    """What is asked of the vault."""
+    """The part of the vault that is used here."""
 
     def read(self, key: str) -> OrderSnapshot | None: ...
 

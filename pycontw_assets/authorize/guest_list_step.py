@@ -61,7 +61,7 @@ _VOUCH = (
 
 
 class Gather(Protocol):
-    """What this stage asks of Gather."""
+    """The part of Gather that this stage uses."""
 
     def read(self) -> GuestList: ...
 

@@ -1,4 +1,4 @@
-"""Batches of newcomers and their invitations. One invitation per edition, address and access period."""
+"""Batches of newcomers and their invitations: at most one per edition, address and access period."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Invitation:
 
 
 def find_newcomers(ledger: Ledger, partition_key: str, edition: str) -> dict[str, int]:
-    """Address key -> period of the holders of this event who were let in and are in no batch yet."""
+    """Return address key -> period of the event's holders who were let in and are in no batch yet."""
     query = (
         sa.select(grants.c.address_key, grants.c.period)
         .join(
@@ -77,7 +77,7 @@ def find_newcomers(ledger: Ledger, partition_key: str, edition: str) -> dict[str
 
 
 def claim_batch(ledger: Ledger, batch: Batch, periods: Mapping[str, int]) -> None:
-    """Write a batch and its invitations in one transaction: from now on they belong to it only."""
+    """Write a batch and its invitations in one transaction. From now on they belong to this batch only."""
     rows = [
         {"edition": batch.edition, "address_key": key, "period": period, "batch_key": batch.batch_key}
         for key, period in sorted(periods.items())
@@ -93,7 +93,7 @@ def claim_batch(ledger: Ledger, batch: Batch, periods: Mapping[str, int]) -> Non
 
 
 def count_claimed(ledger: Ledger, poll_id: str) -> int:
-    """How many invitations one poll started so far."""
+    """Return how many invitations one poll started so far."""
     query = (
         sa.select(sa.func.count())
         .select_from(invitations.join(batches, batches.c.batch_key == invitations.c.batch_key))
@@ -103,6 +103,7 @@ def count_claimed(ledger: Ledger, poll_id: str) -> int:
 
 
 def unfinished_batches(ledger: Ledger, partition_key: str) -> list[Batch]:
+    """Return the open batches, and the accepted ones whose end is not known yet; the oldest first."""
     query = (
         sa.select(batches)
         .where(batches.c.partition_key == partition_key, batches.c.state.in_(("open", "accepted")))
@@ -113,14 +114,14 @@ def unfinished_batches(ledger: Ledger, partition_key: str) -> list[Batch]:
 
 
 def cancelled_batches(ledger: Ledger, partition_key: str) -> list[Batch]:
-    """Those with people who are still let in, were not mailed because of it, and were not released yet."""
+    """Return the cancelled batches with people who are still let in, were not mailed and were not released yet."""
     waiting = (
         sa.exists()
         .where(invitations.c.batch_key == batches.c.batch_key, invitations.c.reason == batches.c.remote_status)
         .where(same_period, grants.c.state.in_(LET_IN))
     )
-    mine = (batches.c.partition_key == partition_key, batches.c.state == "cancelled")
-    query = sa.select(batches).where(*mine, waiting).order_by(batches.c.created_at, batches.c.batch_key)
+    cancelled = (batches.c.partition_key == partition_key, batches.c.state == "cancelled")
+    query = sa.select(batches).where(*cancelled, waiting).order_by(batches.c.created_at, batches.c.batch_key)
     with ledger.engine.begin() as db:
         return [Batch(**row._mapping) for row in db.execute(query)]
 
@@ -137,7 +138,7 @@ def update_batch(ledger: Ledger, batch_key: str, **values: Any) -> Batch:
 
 
 def intend_send(ledger: Ledger, batch_key: str) -> bool:
-    """Write "about to send", unless somebody did: of two runs that prepared the same batch, one may go on."""
+    """Write "about to send", unless another run did; ``False``: another run sends this batch."""
     unsent = (batches.c.batch_key == batch_key, batches.c.state == "open", batches.c.send_intended_at.is_(None))
     with ledger.engine.begin() as db:
         written = db.execute(sa.update(batches).where(*unsent).values(send_intended_at=ledger.clock()))
@@ -145,27 +146,27 @@ def intend_send(ledger: Ledger, batch_key: str) -> bool:
 
 
 def accept_batch(ledger: Ledger, batch_key: str) -> Batch:
-    """The service took the sending over: its invitations are out of our hands."""
-    mine = sa.and_(invitations.c.batch_key == batch_key, invitations.c.state == "claimed")
+    """Record that the mail service took the sending over."""
+    claimed = sa.and_(invitations.c.batch_key == batch_key, invitations.c.state == "claimed")
     with ledger.engine.begin() as db:
-        db.execute(sa.update(invitations).where(mine).values(state="accepted"))
+        db.execute(sa.update(invitations).where(claimed).values(state="accepted"))
         now = ledger.clock()
         db.execute(sa.update(batches).where(batches.c.batch_key == batch_key).values(state="accepted", accepted_at=now))
     return get_batch(ledger, batch_key)
 
 
 def reopen_batch(ledger: Ledger, batch_key: str, **values: Any) -> Batch:
-    """Its sending was taken back before anything left: its invitations are claimed again."""
-    mine = sa.and_(invitations.c.batch_key == batch_key, invitations.c.state == "accepted")
+    """Record that the sending was cancelled before any mail left: the invitations are claimed again."""
+    accepted = sa.and_(invitations.c.batch_key == batch_key, invitations.c.state == "accepted")
     with ledger.engine.begin() as db:
-        db.execute(sa.update(invitations).where(mine).values(state="claimed"))
+        db.execute(sa.update(invitations).where(accepted).values(state="claimed"))
         changes = {"state": "open", "accepted_at": None, **values}
         db.execute(sa.update(batches).where(batches.c.batch_key == batch_key).values(**changes))
     return get_batch(ledger, batch_key)
 
 
 def close_batch(ledger: Ledger, batch_key: str, state: BatchState, remote_status: str | None) -> Batch:
-    """The batch ended; its pool list rests before it may be used again. Of a cancelled one nobody was reached."""
+    """Record the end of a batch. Its pool list rests before its next use; a cancelled batch reached nobody."""
     now = ledger.clock()
     waiting = (invitations.c.batch_key == batch_key, invitations.c.state.in_(("claimed", "accepted")))
     with ledger.engine.begin() as db:
@@ -191,7 +192,7 @@ def invitations_in(ledger: Ledger, batch_key: str) -> list[Invitation]:
 
 
 def invitations_without_access(ledger: Ledger, batch: Batch) -> set[str]:
-    """Those of a batch whose access was taken back since, or is being taken back."""
+    """Return the invited people of a batch whose access was revoked since, or is being revoked."""
     query = (
         sa.select(invitations.c.address_key)
         .join(grants, sa.and_(same_period, grants.c.state.in_(("revoking", "revoked"))))
@@ -203,21 +204,22 @@ def invitations_without_access(ledger: Ledger, batch: Batch) -> set[str]:
 def update_invitations(ledger: Ledger, batch_key: str, keys: Iterable[str], **values: Any) -> None:
     with ledger.engine.begin() as db:
         for chunk in chunks(sorted(keys)):
-            mine = (invitations.c.batch_key == batch_key, invitations.c.address_key.in_(chunk))
-            db.execute(sa.update(invitations).where(*mine).values(**values))
+            db.execute(sa.update(invitations).where(*_in_batch(batch_key, chunk)).values(**values))
 
 
 def record_profiles(ledger: Ledger, batch_key: str, profile_ids: Mapping[str, str]) -> None:
+    """Remember the profile ids of people of one batch, by address key."""
     key = [invitations.c[name] for name in ("edition", "address_key", "period")]
     by_key = [column == sa.bindparam(f"its_{column.name}") for column in key]
     update = sa.update(invitations).where(*by_key).values(profile_id=sa.bindparam("its_profile"))
-    mine = sa.select(*(column.label(f"its_{column.name}") for column in key))
+    keys_in_batch = sa.select(*(column.label(f"its_{column.name}") for column in key)).where(
+        invitations.c.batch_key == batch_key
+    )
     with ledger.engine.begin() as db:
-        # By their whole key: by batch and address, SQLite would look through the batch for each of them.
-        found = db.execute(mine.where(invitations.c.batch_key == batch_key)).mappings()
+        # The whole key is used: with batch and address only, SQLite would look through the batch for every row.
         rows = [
             {**row, "its_profile": profile_ids[row["its_address_key"]]}
-            for row in found
+            for row in db.execute(keys_in_batch).mappings()
             if row["its_address_key"] in profile_ids
         ]
         for chunk in chunks(rows):
@@ -228,12 +230,11 @@ def release_invitations(ledger: Ledger, batch_key: str, keys: Iterable[str]) -> 
     """Take addresses out of a batch that was never sent, so that another one may invite them."""
     with ledger.engine.begin() as db:
         for chunk in chunks(sorted(keys)):
-            mine = (invitations.c.batch_key == batch_key, invitations.c.address_key.in_(chunk))
-            db.execute(sa.delete(invitations).where(*mine))
+            db.execute(sa.delete(invitations).where(*_in_batch(batch_key, chunk)))
 
 
 def count_invitations(ledger: Ledger, partition_key: str) -> dict[str, int]:
-    """Invitations of an event's batches by state."""
+    """Count the invitations of an event's batches by state."""
     query = (
         sa.select(invitations.c.state, sa.func.count())
         .join(batches, batches.c.batch_key == invitations.c.batch_key)
@@ -242,3 +243,7 @@ def count_invitations(ledger: Ledger, partition_key: str) -> dict[str, int]:
     )
     with ledger.engine.begin() as db:
         return {row[0]: row[1] for row in db.execute(query)}
+
+
+def _in_batch(batch_key: str, address_keys: list[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    return (invitations.c.batch_key == batch_key, invitations.c.address_key.in_(address_keys))

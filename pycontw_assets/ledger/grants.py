@@ -37,7 +37,7 @@ class Grant:
 
 
 def current_grants(ledger: Ledger, edition: str) -> dict[str, Grant]:
-    """The current period of every address that is, or is about to be, let in."""
+    """Return the current period of every address that is, or is about to be, let in."""
     query = _select_grants().where(grants.c.edition == edition, grants.c.state != "revoked")
     with ledger.engine.begin() as db:
         return {grant.address_key: grant for grant in map(_grant, db.execute(query))}
@@ -46,9 +46,9 @@ def current_grants(ledger: Ledger, edition: str) -> dict[str, Grant]:
 def holders_to_let_in(
     ledger: Ledger, partition_key: str, edition: str, done: Collection[GrantState]
 ) -> dict[str, Grant | None]:
-    """The event's holders whose open period is in none of the ``done`` states, or who have none.
+    """Return the event's holders without an open period, or with one in none of the ``done`` states.
 
-    For every tick: nearly all holders are settled, and those never leave the database.
+    Every tick asks this. Nearly all holders have come that far, and those never leave the database.
     """
     current = sa.and_(
         grants.c.edition == edition, grants.c.address_key == entitlements.c.address_key, grants.c.state != "revoked"
@@ -107,7 +107,7 @@ def set_grants(ledger: Ledger, edition: str, keys: Iterable[str], state: GrantSt
 def postpone_grants(
     ledger: Ledger, edition: str, keys: Iterable[str], base: timedelta, cap: timedelta, *, once_at_once: bool = False
 ) -> None:
-    """A grant that had no effect is tried again after a pause that doubles each time.
+    """Set when a grant without effect is tried again: after a pause that doubles each time.
 
     ``once_at_once``: the first pause is none, so that a blip costs one poll.
     """
@@ -120,9 +120,9 @@ def postpone_grants(
 
 
 def grants_without_ticket(ledger: Ledger, edition: str) -> dict[str, Grant]:
-    """Open periods, opened by us, whose address holds no usable ticket in any event any more.
+    """Return open periods that we added and whose address holds no usable ticket in any event any more.
 
-    None while some event is stale: an address that lost its ticket may have another one there.
+    There are none while some event is stale: an address that lost its ticket may have another one there.
     """
     query = _select_grants().where(
         *_without_ticket(edition), grants.c.state != "revoked", grants.c.added_by_us.is_(True)
@@ -132,20 +132,20 @@ def grants_without_ticket(ledger: Ledger, edition: str) -> dict[str, Grant]:
 
 
 def recheck_preexisting_guests(ledger: Ledger, edition: str) -> None:
-    """Who was on the list before us and holds no ticket any more may leave it unseen: to be looked up again."""
+    """Look preexisting guests without a ticket up again: they may leave the list unseen."""
     seen = (*_without_ticket(edition), grants.c.state == "granted", grants.c.added_by_us.is_(False))
     with ledger.engine.begin() as db:
         db.execute(sa.update(grants).where(*seen).values(state="intended"))
 
 
 def count_revoked(ledger: Ledger, poll_id: str) -> int:
-    """How many periods one poll ended so far."""
+    """Return how many periods one poll ended so far."""
     query = sa.select(sa.func.count()).select_from(grants).where(grants.c.revoked_in == poll_id)
     return int(ledger.scalar(query) or 0)
 
 
 def _select_grants(*others: sa.ColumnElement[Any]) -> sa.Select[Any]:
-    """The columns of a ``Grant`` in its order, then the others: there can be very many rows."""
+    """Select the columns of a ``Grant`` in its order, then the others: there can be very many rows."""
     return sa.select(*(grants.c[name] for name in Grant.__dataclass_fields__), *others)
 
 

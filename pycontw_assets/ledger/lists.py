@@ -20,14 +20,14 @@ from pycontw_assets.ledger.ledger import Ledger
 
 
 def list_members(ledger: Ledger, partition_key: str) -> dict[str, str | None]:
-    """Pseudonym -> profile id of those who are, or may be, on the event's list, and of those Klaviyo refused."""
+    """Return pseudonym -> profile id of the event's members: on its list, perhaps on it, or refused by Klaviyo."""
     query = sa.select(members.c.address_key, members.c.profile_id).where(members.c.partition_key == partition_key)
     with ledger.engine.begin() as db:
         return {row.address_key: row.profile_id for row in db.execute(query)}
 
 
 def unconfirmed_members(ledger: Ledger, partition_key: str) -> set[str]:
-    """Of the members, those of whom only Klaviyo knows whether they are on the list."""
+    """Return the members that Klaviyo was asked to add and has not confirmed."""
     return ledger.column(
         sa.select(tables.unconfirmed_members.c.address_key).where(
             tables.unconfirmed_members.c.partition_key == partition_key
@@ -36,7 +36,7 @@ def unconfirmed_members(ledger: Ledger, partition_key: str) -> set[str]:
 
 
 def count_list_changes(ledger: Ledger, partition_key: str) -> int:
-    """How many holders are not known to be on the event's list, and how many on it hold no ticket of the event."""
+    """Count the holders who are not known to be on the event's list, and the members without a ticket of it."""
     holder = sa.select(entitlements.c.address_key).where(entitlements.c.partition_key == partition_key)
     member = sa.select(members.c.address_key).where(members.c.partition_key == partition_key)
     unsure = sa.select(tables.unconfirmed_members.c.address_key).where(
@@ -54,7 +54,7 @@ def _unconfirmed(partition_key: str) -> sa.Select[Any]:
 
 
 def intend_members(ledger: Ledger, partition_key: str, profile_ids: Mapping[str, str | None]) -> None:
-    """Before the call that adds them: whoever dies in it leaves nobody on the list that is not known here."""
+    """Remember members before the call that adds them, so that a crash leaves nobody unknown on the list."""
     keys = sorted(profile_ids)
     rows: list[dict[str, Any]] = [{"partition_key": partition_key, "address_key": key} for key in keys]
     with ledger.engine.begin() as db:
@@ -64,7 +64,7 @@ def intend_members(ledger: Ledger, partition_key: str, profile_ids: Mapping[str,
 
 
 def confirm_members(ledger: Ledger, partition_key: str, keys: Iterable[str]) -> None:
-    """After the call."""
+    """Remember that the call which added them succeeded."""
     with ledger.engine.begin() as db:
         _strike_off(db, tables.unconfirmed_members, partition_key, keys)
 
@@ -82,9 +82,9 @@ def _forget_members(db: sa.Connection, partition_key: str, keys: Collection[str]
 def reserve_pool_list(ledger: Ledger, batch_key: str, names: Iterable[str], rested_since: datetime) -> str | None:
     """Give a batch a list of the pool that no other batch uses and that rested; ``None``: all are busy."""
     with ledger.engine.begin() as db:
-        held = db.scalar(sa.select(pool_lists.c.list_name).where(pool_lists.c.batch_key == batch_key))
-        if held is not None:
-            return str(held)
+        reserved = db.scalar(sa.select(pool_lists.c.list_name).where(pool_lists.c.batch_key == batch_key))
+        if reserved is not None:
+            return str(reserved)
         insert_missing(db, pool_lists, [{"list_name": name} for name in names])
         unused = pool_lists.c.released_at.is_(None)
         free = sa.select(pool_lists.c.list_name).where(
@@ -92,7 +92,7 @@ def reserve_pool_list(ledger: Ledger, batch_key: str, names: Iterable[str], rest
         )
         # Rested ones first: a list that was never used would have to be made.
         first = free.order_by(unused, pool_lists.c.released_at, pool_lists.c.list_name).limit(1)
-        # One that another process is just taking is not free; SQLite lets one process write at a time anyway.
+        # A list that another process is just taking is not free. SQLite lets one process write at a time anyway.
         name = db.scalar(first.with_for_update(skip_locked=True))
         if name is not None:
             db.execute(sa.update(pool_lists).where(pool_lists.c.list_name == name).values(batch_key=batch_key))
@@ -100,7 +100,7 @@ def reserve_pool_list(ledger: Ledger, batch_key: str, names: Iterable[str], rest
 
 
 def release_pool_list(ledger: Ledger, batch_key: str) -> None:
-    """Hand a list back that was found unfit, so that it rests and another is chosen."""
+    """Hand back a list that turned out unfit, so that it rests and another is chosen."""
     with ledger.engine.begin() as db:
         db.execute(
             sa.update(pool_lists)

@@ -1,6 +1,6 @@
-"""What the ledger holds of one person, by pseudonym: for the help desk, and for taking it out.
+"""The facts about one person, by pseudonym: for the help desk, and for erasing them.
 
-Questions about everybody, or about an event, belong to ``ledger``.
+Questions about everybody, or about an event, belong to the other modules.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Invited:
 
 
 def periods_of(ledger: Ledger, address_key: str) -> list[AccessPeriod]:
-    """Oldest first."""
+    """Return the access periods of an address, the oldest first."""
     columns = [grants.c[name] for name in AccessPeriod.__dataclass_fields__]
     query = sa.select(*columns).where(grants.c.address_key == address_key).order_by(grants.c.edition, grants.c.period)
     with ledger.engine.begin() as db:
@@ -67,9 +67,8 @@ def periods_of(ledger: Ledger, address_key: str) -> list[AccessPeriod]:
 
 
 def invitations_of(ledger: Ledger, address_key: str) -> list[Invited]:
-    """Oldest first."""
-    own = ("edition", "period", "state", "reason", "batch_key", "profile_id")
-    columns = [invitations.c[name] for name in own]
+    """Return the invitations of an address, the oldest first."""
+    columns = [invitations.c[name] for name in ("edition", "period", "state", "reason", "batch_key", "profile_id")]
     columns += [batches.c[name] for name in ("send_at", "accepted_at", "ended_at", "remote_status")]
     query = (
         sa.select(*columns, batches.c.state.label("batch_state"))
@@ -82,13 +81,13 @@ def invitations_of(ledger: Ledger, address_key: str) -> list[Invited]:
 
 
 def entitlements_of(ledger: Ledger, address_key: str) -> set[str]:
-    """Partition keys of the events the person holds a usable ticket of, as of their last good polls."""
+    """Return the events (partition keys) with a usable ticket of the person, as of their last good polls."""
     with ledger.engine.begin() as db:
         return set(db.scalars(sa.select(entitlements.c.partition_key).where(entitlements.c.address_key == address_key)))
 
 
 def memberships_of(ledger: Ledger, address_key: str) -> dict[str, str | None]:
-    """Partition key -> profile id, for the ticket-holder lists the person is on."""
+    """Return partition key -> profile id for the ticket-holder lists that the person is on."""
     query = sa.select(members.c.partition_key, members.c.profile_id).where(members.c.address_key == address_key)
     with ledger.engine.begin() as db:
         return {row.partition_key: row.profile_id for row in db.execute(query)}

@@ -1,6 +1,6 @@
-"""How far everybody of an event is, and since when, as the ledger has it: counts and moments, for checks and figures.
+"""How far the people of an event are, and since when: counts and moments, for checks and figures.
 
-What it holds of one person belongs to ``people``, what the steps work with to ``ledger``.
+Facts about one person belong to ``people``; the steps work with the other modules.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _INVITED = ("accepted", "marked")  # by us, or by other means before
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Somebody came as far as access or the invitation. ``known_at``: when we first knew of the usable ticket."""
+    """A person who came as far as access or the invitation. ``known_at``: when the usable ticket was first known."""
 
     address_key: str
     known_at: datetime
@@ -36,7 +36,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Headcount:
-    """The holders of usable tickets of an event. ``late`` were let in only after the moment that was asked about."""
+    """The holders of an event by how far they came. ``late``: let in only after the moment that was asked about."""
 
     entitled: int = 0
     let_in: int = 0
@@ -47,12 +47,12 @@ class Headcount:
 
     @property
     def unclaimed(self) -> int:
-        """Let in, and nobody set out to invite them."""
+        """Count the holders who were let in and whom no batch has claimed."""
         return self.let_in - self.late - self.invited - self.unreachable - self.claimed
 
 
 def headcount(ledger: Ledger, partition_key: str, edition: str, moment: datetime) -> Headcount:
-    """One query, whatever the number of holders."""
+    """Count the holders of an event, with one query whatever their number."""
     let_in = grants.c.state.in_(LET_IN)
     since = sa.func.coalesce(grants.c.granted_at, grants.c.intended_at)
     counted = {
@@ -76,19 +76,19 @@ def headcount(ledger: Ledger, partition_key: str, edition: str, moment: datetime
 
 
 def let_in(ledger: Ledger, edition: str, keys: Collection[str]) -> list[Reached]:
-    """Those of ``keys`` whom this pipeline put on the guest list."""
-    found: list[Reached] = []
+    """Return those of ``keys`` that this pipeline added to the guest list."""
+    reached: list[Reached] = []
     with ledger.engine.begin() as db:
         for chunk in chunks(sorted(keys)):
-            ours = (grants.c.edition == edition, grants.c.state == "granted", grants.c.added_by_us.is_(True))
+            added_by_us = (grants.c.edition == edition, grants.c.state == "granted", grants.c.added_by_us.is_(True))
             columns = (grants.c.address_key, grants.c.intended_at, grants.c.granted_at)
-            query = sa.select(*columns).where(*ours, grants.c.address_key.in_(chunk))
-            found += [Reached(*row) for row in db.execute(query)]
-    return found
+            query = sa.select(*columns).where(*added_by_us, grants.c.address_key.in_(chunk))
+            reached += [Reached(*row) for row in db.execute(query)]
+    return reached
 
 
 def invited_by(ledger: Ledger, campaign_ids: Collection[str]) -> list[Reached]:
-    """Whose sending the mail service took over with these campaigns."""
+    """Return the people whose mail the service took over with these campaigns."""
     query = (
         sa.select(invitations.c.address_key, grants.c.intended_at, batches.c.accepted_at)
         .select_from(invitations.join(batches).join(grants, same_period))

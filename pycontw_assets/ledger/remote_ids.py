@@ -1,4 +1,4 @@
-"""The ids of lists and templates in the mail service, found or made by name."""
+"""The ids of lists and templates in the mail service, which are found or created by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def remembered_id(ledger: Ledger, kind: str, name: str) -> str | None:
 
 
 def creation_intended_at(ledger: Ledger, kind: str, name: str) -> datetime | None:
-    """When we last set out to create it: a second look is owed before creating it again."""
+    """Return when its creation was last intended: a second look is due before creating it again."""
     chosen = (remote_ids.c.kind == kind, remote_ids.c.name == name)
     return ledger.scalar(sa.select(remote_ids.c.intended_at).where(*chosen))
 

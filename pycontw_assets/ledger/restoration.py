@@ -1,6 +1,6 @@
-"""What enters the ledger from outside its own runs: a lost ledger's content, and people invited by other means.
+"""Facts that do not come from a poll: the content of a lost ledger, and people who were invited by other means.
 
-Each is one transaction. What the services still know, and what it means, is found out elsewhere.
+Each is written in one transaction. Asking the services, and reading their answers, belongs elsewhere.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Restoration:
     """The content of one edition's ledger; keys of people are pseudonyms.
 
     ``holders`` and ``members`` are by partition key, ``invitations`` by batch key, ``list_ids`` by name of the list.
-    ``pool`` says of every list of the pool which batch it is leased to; ``None``: it rests.
+    ``pool`` names the batch that every list of the pool is reserved by; ``None``: the list rests.
     """
 
     edition: str
@@ -60,13 +60,13 @@ class Restoration:
 
 
 def has_begun(ledger: Ledger, edition: str) -> bool:
-    """Whether this ledger is known to be the one that the edition's people are remembered in."""
+    """Say whether this ledger is known to be the one that remembers the people of the edition."""
     with ledger.engine.begin() as db:
         return _has_begun(db, edition)
 
 
 def beginning(ledger: Ledger, edition: str) -> Beginning | None:
-    """How the edition began in this ledger, if that was recorded."""
+    """Return how the edition began in this ledger, if that was recorded."""
     return ledger.scalar(sa.select(editions.c.begun).where(editions.c.edition == edition))
 
 
@@ -76,23 +76,23 @@ def begin(ledger: Ledger, edition: str) -> None:
         _record_beginning(db, edition, "new")
 
 
-def restore(ledger: Ledger, found: Restoration) -> None:
-    """Write everything or nothing. A ledger that is at work is refused: its own memory is better."""
+def restore(ledger: Ledger, restoration: Restoration) -> None:
+    """Write everything or nothing. A ledger that is in use is refused: it knows more."""
     with ledger.engine.begin() as db:
-        if _has_begun(db, found.edition):
-            raise LedgerError(f"the ledger of edition {found.edition} is not lost; nothing was changed")
-        _forget(db, found.edition)
-        for table, rows in _rows(ledger, found):
+        if _has_begun(db, restoration.edition):
+            raise LedgerError(f"the ledger of edition {restoration.edition} is not lost; nothing was changed")
+        _forget(db, restoration.edition)
+        for table, rows in _rows(ledger, restoration):
             insert_missing(db, table, rows)
-        for name, list_id in found.list_ids.items():
+        for name, list_id in restoration.list_ids.items():
             upsert(db, remote_ids, {"kind": "list", "name": name}, {"remote_id": list_id})
-        _record_beginning(db, found.edition, "rebuilt")
+        _record_beginning(db, restoration.edition, "rebuilt")
 
 
 def mark_invited(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
-    """Take the present (or else the next) period of these as invited; how many did not count as that before.
+    """Mark the present (or else the next) period of these as invited, and return how many it changed.
 
-    People of a batch that ended unsent are taken out of it as far as releasing goes: nobody invites them again.
+    People of a batch that ended unsent stay marked when the batch is released: nobody invites them again.
     """
     batch = Batch(
         batch_key=uuid.uuid4().hex[:12],
@@ -111,11 +111,11 @@ def mark_invited(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
         ]
         insert_missing(db, batches, [_values(batch)])
         insert_missing(db, invitations, [{**row, "state": _MARKED} for row in rows])
-        mine = invitations.c.batch_key == batch.batch_key
-        adopted = db.scalar(sa.select(sa.func.count()).select_from(invitations).where(mine)) or 0
-        if not adopted:
+        of_batch = invitations.c.batch_key == batch.batch_key
+        marked = db.scalar(sa.select(sa.func.count()).select_from(invitations).where(of_batch)) or 0
+        if not marked:
             db.execute(sa.delete(batches).where(batches.c.batch_key == batch.batch_key))
-        return int(adopted) + _mark_in_cancelled(db, edition, {key: periods.get(key, 1) for key in keys})
+        return int(marked) + _mark_in_cancelled(db, edition, {key: periods.get(key, 1) for key in keys})
 
 
 def _mark_in_cancelled(db: sa.Connection, edition: str, periods: Mapping[str, int]) -> int:
@@ -124,11 +124,11 @@ def _mark_in_cancelled(db: sa.Connection, edition: str, periods: Mapping[str, in
         .join(batches, batches.c.batch_key == invitations.c.batch_key)
         .where(batches.c.edition == edition, batches.c.state == "cancelled", invitations.c.state != _MARKED)
     )
-    found = [row for row in db.execute(in_cancelled) if periods.get(row.address_key) == row.period]
-    for row in found:
-        mine = (invitations.c[name] == row._mapping[name] for name in row._mapping)
-        db.execute(sa.update(invitations).where(*mine).values(state=_MARKED, reason=None))
-    return len(found)
+    rows = [row for row in db.execute(in_cancelled) if periods.get(row.address_key) == row.period]
+    for row in rows:
+        this = (invitations.c[name] == row._mapping[name] for name in row._mapping)
+        db.execute(sa.update(invitations).where(*this).values(state=_MARKED, reason=None))
+    return len(rows)
 
 
 def find_batch(ledger: Ledger, batch_key: str) -> Batch:
@@ -140,7 +140,7 @@ def find_batch(ledger: Ledger, batch_key: str) -> Batch:
 
 
 def _periods(db: sa.Connection, edition: str) -> dict[str, int]:
-    """The open period of an address, or the one after its last."""
+    """Return the open period of every address, or else the one after its last."""
     query = sa.select(grants.c.address_key, grants.c.period, grants.c.state).where(grants.c.edition == edition)
     periods: dict[str, int] = {}
     for row in db.execute(query.order_by(grants.c.period)):
@@ -153,14 +153,14 @@ def _record_beginning(db: sa.Connection, edition: str, begun: Beginning) -> None
 
 
 def _has_begun(db: sa.Connection, edition: str) -> bool:
-    """By word, or by a batch: without having asked Klaviyo no batch is begun, whatever else was done meanwhile."""
-    noted = sa.select(editions.c.edition).where(editions.c.edition == edition)
+    """Look for the record, or for a batch: none is begun before Klaviyo was asked, whatever else was done meanwhile."""
+    recorded = sa.select(editions.c.edition).where(editions.c.edition == edition)
     claimed = sa.select(batches.c.batch_key).where(batches.c.edition == edition, batches.c.poll_id != _MARKED)
-    return any(db.execute(query.limit(1)).first() is not None for query in (noted, claimed))
+    return any(db.execute(query.limit(1)).first() is not None for query in (recorded, claimed))
 
 
 def _forget(db: sa.Connection, edition: str) -> None:
-    """What a ledger that knows nobody made of the edition while Klaviyo could not tell; adopted people stay."""
+    """Delete what polls wrote about the edition while Klaviyo could not be asked. People marked as invited stay."""
     partitions = sa.select(events.c.partition_key).where(events.c.edition == edition)
     db.execute(sa.delete(polls).where(polls.c.partition_key.in_(partitions)))
     for table in (members, unconfirmed_members):
@@ -170,22 +170,22 @@ def _forget(db: sa.Connection, edition: str) -> None:
     db.execute(sa.delete(events).where(events.c.edition == edition))
 
 
-def _rows(ledger: Ledger, found: Restoration) -> Iterator[tuple[sa.Table, list[dict[str, Any]]]]:
-    """Table by table, in the order of their foreign keys."""
-    edition, now = found.edition, ledger.clock()
+def _rows(ledger: Ledger, restoration: Restoration) -> Iterator[tuple[sa.Table, list[dict[str, Any]]]]:
+    """Yield the rows of every table, in the order of their foreign keys."""
+    edition, now = restoration.edition, ledger.clock()
     yield (
         events,
         [
             {"event_id": p.event_id, "partition_key": p.key, "edition": p.edition, "family": p.family}
-            for p in found.partitions
+            for p in restoration.partitions
         ],
     )
-    yield polls, [_values(poll) for poll in found.polls]
+    yield polls, [_values(poll) for poll in restoration.polls]
     yield (
         entitlements,
         [
             {"partition_key": partition_key, "address_key": key, "edition": edition}
-            for partition_key, keys in found.holders.items()
+            for partition_key, keys in restoration.holders.items()
             for key in sorted(keys)
         ],
     )
@@ -193,7 +193,7 @@ def _rows(ledger: Ledger, found: Restoration) -> Iterator[tuple[sa.Table, list[d
         members,
         [
             {"partition_key": partition_key, "address_key": key, "profile_id": profile_id}
-            for partition_key, profile_ids in found.members.items()
+            for partition_key, profile_ids in restoration.members.items()
             for key, profile_id in sorted(profile_ids.items())
         ],
     )
@@ -201,15 +201,15 @@ def _rows(ledger: Ledger, found: Restoration) -> Iterator[tuple[sa.Table, list[d
         grants,
         [
             {**_values(grant), "intended_at": now, "granted_at": now if grant.state == "granted" else None}
-            for grant in found.grants
+            for grant in restoration.grants
         ],
     )
-    yield batches, [_values(batch) for batch in found.batches]
+    yield batches, [_values(batch) for batch in restoration.batches]
     yield (
         invitations,
         [
             {**_values(invitation), "edition": edition, "batch_key": batch_key}
-            for batch_key, items in found.invitations.items()
+            for batch_key, items in restoration.invitations.items()
             for invitation in items
         ],
     )
@@ -217,7 +217,7 @@ def _rows(ledger: Ledger, found: Restoration) -> Iterator[tuple[sa.Table, list[d
         pool_lists,
         [
             {"list_name": name, "batch_key": batch_key, "released_at": None if batch_key else now}
-            for name, batch_key in sorted(found.pool.items())
+            for name, batch_key in sorted(restoration.pool.items())
         ],
     )
 

@@ -22,7 +22,7 @@ SETTINGS: dict[str, Any] = {"retention_days": 30}  # the rest was the sandbox's 
 
 @dataclass(frozen=True)
 class Person:
-    """What the fixture says of one invented person.
+    """One invented person of the fixture.
 
     ``grants`` are ``[edition, span, state, ours]``, ``invitations`` ``[edition, span, state, state of the batch]``;
     ``mails`` were sent before, ``mails_to_come`` are due after.
@@ -37,7 +37,7 @@ class Person:
 
 
 def people() -> dict[str, Person]:
-    """By the part of the address before the ``@``."""
+    """Return them by the part of the address before the ``@``."""
     found = json.loads((FOLDER / "people_v1.json").read_text(encoding="utf-8"))
     return {address.partition("@")[0]: Person(address, **said) for address, said in found.items()}
 
@@ -48,7 +48,7 @@ def taken_at() -> datetime:
 
 
 def rows_of(table: str) -> list[dict[str, Any]]:
-    """What one table of the dump holds; times in seconds."""
+    """Return the rows of one table of the dump; times in seconds."""
     dumped = _dump()["tables"][table]
     return [dict(zip(dumped["columns"], row, strict=True)) for row in dumped["rows"]]
 
@@ -92,7 +92,7 @@ def _typed(table: sa.Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _as_a_server_has_it(db: sa.Connection) -> None:
-    """Its sequence stands behind the rows, and leases go by its own clock, which no test can set."""
+    """Set the sequence behind the rows, and leases by the clock of the server, which no test can set."""
     db.exec_driver_sql(
         "SELECT setval(pg_get_serial_sequence('rate_slots', 'slot_id'), (SELECT max(slot_id) FROM rate_slots))"
     )

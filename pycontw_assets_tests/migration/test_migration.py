@@ -1,4 +1,4 @@
-"""What an older version left opens without a person's hand, is remembered whole, and mails nobody again."""
+"""An installation of an older version opens without a person's help, is remembered whole, and mails nobody again."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.migration.fixture import SETTINGS, build_ledger, fill_vault, people, rows_of, taken_at
 from pycontw_assets_tests.migration.world import plant
 from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Pipeline, TestClock
-from pycontw_assets_tests.postgres import PostgresServer, age_leases
+from pycontw_assets_tests.postgres import PostgresServer, age_locks
 
 POLLS = 3
 OLD, OVER, RESERVED, CORPORATE, INDIVIDUAL, EARLY = (
@@ -56,11 +56,11 @@ TO_BE_MAILED = {"berta", "bruno", "anna", "anton", "paul", "quentin", "nora", "j
 TO_BE_LET_IN = {"paul", "quentin", "wanda"}
 # Refunded, and the removal had no effect yet.
 TO_BE_REVOKED = {"victor"}
-# Who must not be mailed on the word of an older ledger, one for each reason why somebody could be.
+# People who must not be mailed because of an older ledger, one for each reason why somebody could be.
 NEVER = {
     "dora": "mailed, but the ledger does not know it yet",
-    "emma": "adopted before the first ticket",
-    "zara": "adopted out of a cancelled batch",
+    "emma": "marked as invited before the first ticket",
+    "zara": "marked as invited in a cancelled batch",
     "zoe": "in a cancelled batch, not released",
     "zeno": "in a cancelled batch, not released",
     "flora": "erased",
@@ -75,7 +75,7 @@ NEVER = {
     "xaver": "suppressed at Klaviyo",
     "kim": "refused by Klaviyo",
     "udo": "has not paid",
-    "egon": "adopted, without a ticket",
+    "egon": "marked as invited, without a ticket",
 }
 
 
@@ -90,7 +90,7 @@ def renamed(rows: list[list[Any]]) -> list[list[Any]]:
 
 
 def renamed_batch(row: dict[str, Any]) -> dict[str, Any]:
-    """What the batches of people that were marked as invited are called today."""
+    """Return the names of today for a batch of people who were marked as invited."""
     if row["poll_id"] != "adopted":
         return {}
     return {"poll_id": "marked", "campaign_name": "marked", "partition_key": f"{row['edition']}-marked"}
@@ -138,7 +138,7 @@ def addresses(names: Iterable[str]) -> set[str]:
 
 
 # -- the facts of the dump, by the functions of today -------------------------------------------------
-# Whoever changes how the ledger is asked changes this part, and nothing that it claims.
+# A change of how the ledger is asked changes this part, and nothing that it claims.
 
 
 def check_facts(root: Composition) -> None:
@@ -187,7 +187,7 @@ def check_people(root: Composition) -> None:
 
 
 def check_lasting_facts(root: Composition) -> None:
-    """What no poll may change either."""
+    """Facts that no poll may change either."""
     ledger = root.ledger
     assert erased_ids(ledger, CORPORATE) == {700121}
     assert erased_ids(ledger, INDIVIDUAL) == {700128}
@@ -205,7 +205,7 @@ def check_lasting_facts(root: Composition) -> None:
 
 
 def check_guest_list(root: Composition) -> None:
-    """What is remembered of the list in Gather: its space, size, doubt and what it lacked."""
+    """The state of the list in Gather: its space, size, doubt and the guests it lacked."""
     ledger = root.ledger
     state = guest_list_state(ledger)
     assert state.space_digest == "a838fdae631fe4954fa48b20654270e29a0f21acc6ed9a32cab3046ed7d4cbbd"
@@ -256,8 +256,8 @@ def check_polls(root: Composition) -> None:
         assert {name: in_seconds(getattr(poll, name)) for name in row} == row
     for table, ask in (("holdings", recorded_holders), ("members", list_members)):
         for partition_key in {row["partition_key"] for row in rows_of(table)}:
-            mine = [row for row in rows_of(table) if row["partition_key"] == partition_key]
-            assert set(ask(ledger, partition_key)) == {row["address_key"] for row in mine}
+            keys = {row["address_key"] for row in rows_of(table) if row["partition_key"] == partition_key}
+            assert set(ask(ledger, partition_key)) == keys
     poll = last_poll(ledger, CORPORATE)
     assert poll is not None
     assert (poll.known, poll.reread_count, poll.book_digest) == (12, 1, None)
@@ -333,7 +333,7 @@ def check_vault(root: Composition) -> None:
     for partition in known_events(root.ledger).values():
         snapshot = root.vault.read(partition.key)
         assert snapshot is not None, partition.key
-        held[partition.key] = {record.attendee.contact_address for record in snapshot.records.values()}
+        held[partition.key] = {contact_address(record.attendee) for record in snapshot.records.values()}
         assert bool(snapshot.quarantine) == (partition.key == INDIVIDUAL)
         assert snapshot.rebuilding == (partition.key in (OLD, OVER))
     assert held[OLD] == held[OVER] == set()
@@ -343,7 +343,7 @@ def check_vault(root: Composition) -> None:
 
 
 def check_after_polls(root: Composition) -> None:
-    """What the ledger has to have made of it, whatever it is asked by."""
+    """The facts that the ledger has to know after some polls."""
     ledger = root.ledger
     states = {name: [[p.period, p.state, p.added_by_us] for p in periods_of(ledger, key_of(name))] for name in PEOPLE}
     for name in TO_BE_MAILED | TO_BE_LET_IN | {"hans", "hilda", "hugo", "heidi", "dora"}:
@@ -367,7 +367,7 @@ def check_after_polls(root: Composition) -> None:
 # -- the claims ---------------------------------------------------------------------------------------
 
 
-def test_the_fixture_says_who_is_to_be_mailed_and_who_is_not() -> None:
+def test_the_fixture_lists_the_mails_to_come() -> None:
     assert {name for name, person in PEOPLE.items() if person.mails_to_come} == TO_BE_MAILED
     assert not NEVER.keys() & TO_BE_MAILED
     assert NEVER.keys() < PEOPLE.keys()
@@ -379,7 +379,7 @@ def test_every_fact_is_still_known(old: Pipeline) -> None:
     assert Counter(old.mailed()) == {p.address: p.mails for p in PEOPLE.values() if p.mails}
 
 
-def test_nobody_is_mailed_again_and_whoever_waited_is_mailed_once(old: Pipeline) -> None:
+def test_nobody_is_mailed_again_and_waiting_people_once(old: Pipeline) -> None:
     before = judged(old)
     mark, listed, guests = old.mark(), len(old.world.gather.history), old.guests()
     poll(old, POLLS)
@@ -398,12 +398,12 @@ def test_nobody_is_mailed_again_and_whoever_waited_is_mailed_once(old: Pipeline)
 
 
 def judged(pipeline: Pipeline) -> list[Finding]:
-    """By the whole history of the world, of both editions."""
+    """Judge the whole history of the world, of both editions."""
     return verdict(pipeline.world, EDITION, events=pipeline.world.kktix.events, settled=False)
 
 
 def poll(pipeline: Pipeline, times: int) -> None:
     for _ in range(times):
         if pipeline.ledger.engine.dialect.name == "postgresql":
-            age_leases(pipeline.ledger.engine, INTERVAL_SECONDS)  # that much time passes on the server, too
+            age_locks(pipeline.ledger.engine, INTERVAL_SECONDS)  # that much time passes on the server, too
         pipeline.later_poll()

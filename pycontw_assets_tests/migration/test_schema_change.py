@@ -47,20 +47,20 @@ def old_url(empty_url: str) -> str:
 
 def shape(engine: sa.Engine) -> dict[str, Any]:
     """Tables, columns, keys and indexes; names of constraints keep the words of their time."""
-    found = sa.inspect(engine)
+    tables = sa.inspect(engine)
     return {
         name: {
-            "columns": {c["name"]: (str(c["type"]), c["nullable"]) for c in found.get_columns(name)},
-            "key": found.get_pk_constraint(name)["constrained_columns"],
-            "unique": sorted(u["column_names"] for u in found.get_unique_constraints(name)),
+            "columns": {c["name"]: (str(c["type"]), c["nullable"]) for c in tables.get_columns(name)},
+            "key": tables.get_pk_constraint(name)["constrained_columns"],
+            "unique": sorted(u["column_names"] for u in tables.get_unique_constraints(name)),
             "indexes": sorted(
                 (i["name"], tuple(i["column_names"]), bool(i["unique"]), str(sorted(i["dialect_options"])))
-                for i in found.get_indexes(name)
+                for i in tables.get_indexes(name)
                 if not i.get("duplicates_constraint")
             ),
-            "foreign": [(f["constrained_columns"], f["referred_table"]) for f in found.get_foreign_keys(name)],
+            "foreign": [(f["constrained_columns"], f["referred_table"]) for f in tables.get_foreign_keys(name)],
         }
-        for name in found.get_table_names()
+        for name in tables.get_table_names()
     }
 
 
@@ -76,7 +76,7 @@ def content(engine: sa.Engine, tables: sa.MetaData | None = None) -> dict[str, l
         }
 
 
-def checks_a_few_facts(ledger: Ledger) -> None:
+def check_a_few_facts(ledger: Ledger) -> None:
     assert erased_ids(ledger, CORPORATE) == {700121}
     assert guest_list_state(ledger).size == 29
     assert CORPORATE in news_since(ledger)
@@ -132,7 +132,7 @@ def statements_of(url: str) -> int:
     return statements.number
 
 
-def test_stopped_at_any_statement_it_leaves_the_old_ledger_whole(old_url: str) -> None:
+def test_a_stopped_migration_leaves_the_old_ledger_whole(old_url: str) -> None:
     engine = open_engine(old_url)
     statements, tables = Statements(engine), sa.MetaData()
     with engine.connect() as db:
@@ -148,13 +148,11 @@ def test_stopped_at_any_statement_it_leaves_the_old_ledger_whole(old_url: str) -
             continue
         break
     assert statements.number > 50, "hardly a statement was stopped"
-    checks_a_few_facts(Ledger(old_url))
+    check_a_few_facts(Ledger(old_url))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_killed_in_the_middle_the_next_start_takes_up_the_old_ledger(
-    old_url: str, tmp_path: Path, share: float
-) -> None:
+def test_after_a_kill_the_old_ledger_is_whole(old_url: str, tmp_path: Path, share: float) -> None:
     before = content(open_engine(old_url))
     build_ledger(f"sqlite:///{tmp_path}/measured.sqlite")
     number = round(share * statements_of(f"sqlite:///{tmp_path}/measured.sqlite"))
@@ -169,14 +167,14 @@ def test_killed_in_the_middle_the_next_start_takes_up_the_old_ledger(
     child.join()
     assert child.exitcode == -signal.SIGKILL
     assert content(open_engine(old_url)) == before
-    checks_a_few_facts(Ledger(old_url))
+    check_a_few_facts(Ledger(old_url))
 
 
-def test_of_processes_that_find_an_old_ledger_at_once_each_gets_the_new_one(old_url: str) -> None:
+def test_many_processes_may_open_an_old_ledger_at_once(old_url: str) -> None:
     with ThreadPoolExecutor(6) as pool:
         ledgers = list(pool.map(lambda _: Ledger(old_url), range(6)))
     for ledger in ledgers:
-        checks_a_few_facts(ledger)
+        check_a_few_facts(ledger)
 
 
 def test_opened_again_it_changes_nothing(old_url: str) -> None:
@@ -186,7 +184,7 @@ def test_opened_again_it_changes_nothing(old_url: str) -> None:
     assert content(ledger.engine) == before
 
 
-def test_an_old_ledger_that_never_alerted_or_sold_anything_is_taken_up_too(old_url: str) -> None:
+def test_an_old_ledger_without_its_late_tables_is_migrated(old_url: str) -> None:
     """Version 1 made some tables when they were first used, and wrote its number after the tables."""
     with open_engine(old_url).begin() as db:
         for table in ("troubles", "alarms", "sales", "rate_slots"):
@@ -202,9 +200,7 @@ def test_an_old_ledger_that_never_alerted_or_sold_anything_is_taken_up_too(old_u
 
 
 @pytest.mark.parametrize("open_it", [Ledger, Ledger.reading])
-def test_a_newer_schema_is_refused_with_both_versions_and_the_way_out(
-    empty_url: str, open_it: Callable[[str], Ledger]
-) -> None:
+def test_a_newer_schema_is_refused(empty_url: str, open_it: Callable[[str], Ledger]) -> None:
     ledger = Ledger(empty_url)
     with ledger.engine.begin() as db:
         db.exec_driver_sql(f"UPDATE meta SET value = '{SCHEMA_VERSION + 1}' WHERE name = 'schema'")
@@ -225,7 +221,7 @@ def test_an_old_ledger_can_be_read_without_being_changed(old_url: str, tmp_path:
     before, stored = files(tmp_path), content(open_engine(old_url))
     ledger = Ledger.reading(old_url)
     ledger.check_identity("plain")
-    checks_a_few_facts(ledger)
+    check_a_few_facts(ledger)
     with pytest.raises((LedgerError, sa.exc.DBAPIError)):
         intend_grants(ledger, EDITION, CORPORATE, ["0" * 64], added_by_us=True)
     with pytest.raises(LedgerError, match="pseudonym key"):
@@ -235,13 +231,13 @@ def test_an_old_ledger_can_be_read_without_being_changed(old_url: str, tmp_path:
     assert files(tmp_path) == before
 
 
-def test_a_ledger_of_today_is_read_where_it_is_and_never_written(old_url: str, tmp_path: Path) -> None:
+def test_a_ledger_opened_for_reading_is_never_written(old_url: str, tmp_path: Path) -> None:
     written = Ledger(old_url)
     written.check_identity("plain")
     before, stored = files(tmp_path), content(written.engine)
     ledger = Ledger.reading(old_url)
     ledger.check_identity("plain")
-    checks_a_few_facts(ledger)
+    check_a_few_facts(ledger)
     with pytest.raises(LedgerError):
         intend_grants(ledger, EDITION, CORPORATE, ["0" * 64], added_by_us=True)
     assert lock_owner(ledger, LockName.GUEST_LIST) is not None
@@ -266,7 +262,7 @@ def test_reading_an_empty_database_leaves_it_empty(empty_url: str) -> None:
     assert empty_url.startswith("sqlite") or content(open_engine(empty_url)) == {}
 
 
-def test_what_a_killed_writer_left_in_its_log_is_read_and_stays_there(tmp_path: Path) -> None:
+def test_reading_leaves_the_log_of_a_killed_writer(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     Ledger(url)
 
@@ -279,10 +275,10 @@ def test_what_a_killed_writer_left_in_its_log_is_read_and_stays_there(tmp_path: 
     child = multiprocessing.get_context("fork").Process(target=die)
     child.start()
     child.join()
-    before = {name: found for name, found in files(tmp_path).items() if not name.endswith("-shm")}
+    before = {name: stored for name, stored in files(tmp_path).items() if not name.endswith("-shm")}
     assert before["ledger.sqlite-wal"], "nothing was left"
     assert list(current_grants(Ledger.reading(url), EDITION)) == ["0" * 64]
-    assert {name: found for name, found in files(tmp_path).items() if not name.endswith("-shm")} == before
+    assert {name: stored for name, stored in files(tmp_path).items() if not name.endswith("-shm")} == before
     assert list(current_grants(Ledger(url), EDITION)) == ["0" * 64]
 
 
@@ -290,16 +286,14 @@ def test_what_a_killed_writer_left_in_its_log_is_read_and_stays_there(tmp_path: 
 
 
 @pytest.mark.parametrize("version", [1, SCHEMA_VERSION])
-def test_a_copy_knows_the_same_may_be_written_and_holds_no_lock(
-    old_url: str, tmp_path_factory: pytest.TempPathFactory, version: int
-) -> None:
+def test_a_copy_knows_all_but_the_locks(old_url: str, tmp_path_factory: pytest.TempPathFactory, version: int) -> None:
     if version == SCHEMA_VERSION:
         Ledger(old_url)
     folder = tmp_path_factory.mktemp("copy")
     stored = content(open_engine(old_url))
     copy = copy_of(old_url, folder)
     copy.check_identity("plain")
-    checks_a_few_facts(copy)
+    check_a_few_facts(copy)
     assert lock_owner(copy, LockName.GUEST_LIST) is None
     known = next(iter(current_grants(copy, EDITION)))
     intend_grants(copy, EDITION, CORPORATE, [known, "0" * 64], added_by_us=True)

@@ -81,7 +81,7 @@ def _plant_klaviyo(account: MailAccount, tables: dict[str, Any], texts: list[str
 
 
 def _sending(account: MailAccount, campaign: Campaign, accepted_at: datetime) -> Callable[[datetime], None]:
-    """What was on the account's agenda: a scheduled campaign."""
+    """Send a scheduled campaign, which was on the account's agenda."""
     return lambda at: account._send(campaign, accepted_at=accepted_at, at=at)
 
 

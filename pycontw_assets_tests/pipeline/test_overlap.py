@@ -18,7 +18,7 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.crash_scenarios import make_swift
 from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Child, Command, Pipeline, call, describe
-from pycontw_assets_tests.postgres import age_leases
+from pycontw_assets_tests.postgres import age_locks
 
 pytestmark = pytest.mark.thorough
 
@@ -43,7 +43,7 @@ def on_server(pipeline: Pipeline) -> bool:
 def pass_time(pipeline: Pipeline, seconds: float) -> None:
     pipeline.clock.advance(seconds)
     if on_server(pipeline):
-        age_leases(pipeline.ledger.engine, seconds)
+        age_locks(pipeline.ledger.engine, seconds)
 
 
 def start(pipeline: Pipeline, command: Command | None = None) -> Child:

@@ -19,7 +19,7 @@ from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.crash_scenarios import changes, make_swift
 from pycontw_assets_tests.pipeline.harness import EDITION, Child, Command, Pipeline, call, definer, describe
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints, Kind
-from pycontw_assets_tests.postgres import PostgresServer, age_leases
+from pycontw_assets_tests.postgres import PostgresServer, age_locks
 
 pytestmark = pytest.mark.thorough
 
@@ -29,7 +29,7 @@ MOMENTS = [("kktix", "attendees/", "GET"), ("gather", "", "POST"), ("klaviyo", "
 
 
 def all_is_well(pipeline: Pipeline) -> None:
-    age_leases(pipeline.ledger.engine, 600)  # a server that was away kept somebody from dropping what it held
+    age_locks(pipeline.ledger.engine, 600)  # a server that was away kept somebody from dropping what it held
     pipeline.until_quiet()
     world = pipeline.world
     assert pipeline.verdict() == []
@@ -66,7 +66,7 @@ def run_child(pipeline: Pipeline, point: KillPoint | None) -> tuple[int, dict[Ki
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", IN_TRANSACTIONS)
-def test_a_client_killed_inside_a_transaction_leaves_it_whole_or_undone(
+def test_a_killed_client_leaves_a_transaction_whole_or_undone(
     served: Callable[..., Pipeline], world: World, kind: Kind
 ) -> None:
     """Each killed poll goes on where the last one died, until one comes to its end."""
@@ -90,7 +90,7 @@ def test_a_client_killed_inside_a_transaction_leaves_it_whole_or_undone(
 @pytest.mark.parametrize(
     "is_back_at_once", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["stays away", "is back at once"]
 )
-def test_a_server_that_dies_in_the_middle_of_a_poll_costs_that_poll_only(
+def test_a_server_that_dies_costs_one_poll(
     served: Callable[..., Pipeline],
     world: World,
     postgres: PostgresServer,
@@ -101,8 +101,8 @@ def test_a_server_that_dies_in_the_middle_of_a_poll_costs_that_poll_only(
     service, path, method = moment
     accident = postgres.restart if is_back_at_once else postgres.crash
     world.faults.add(service, "hook", path=path, method=method, acts=True, action=accident)
-    told = describe_even_if_it_fails(pipeline)
-    assert is_back_at_once or "LEDGER_URL" in told
+    text = describe_even_if_it_fails(pipeline)
+    assert is_back_at_once or "LEDGER_URL" in text
     world.faults.clear()
     if not is_back_at_once:
         postgres.start()

@@ -53,7 +53,7 @@ def granted(ledger: Ledger) -> set[str]:
     return {key for key, grant in current_grants(ledger, EDITION).items() if grant.state == "granted"}
 
 
-def span_of(ledger: Ledger, address: str) -> int:
+def period_of(ledger: Ledger, address: str) -> int:
     (key,) = keys(address)
     return current_grants(ledger, EDITION)[key].period
 
@@ -61,7 +61,7 @@ def span_of(ledger: Ledger, address: str) -> int:
 # -- adding -------------------------------------------------------------------------------------------
 
 
-def test_every_holder_is_let_in_and_counted_only_once_seen_there(ledger: Ledger) -> None:
+def test_every_holder_is_let_in_and_counts_once_seen(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     outcome = run(gather, ledger, ONE, TWO, THREE)
     assert gather.entries == {**FOREIGN, ONE: entry(), TWO: entry(), THREE: entry()}
@@ -69,7 +69,7 @@ def test_every_holder_is_let_in_and_counted_only_once_seen_there(ledger: Ledger)
     assert granted(ledger) == keys(ONE, TWO, THREE)
 
 
-def test_what_is_written_about_a_guest_names_nobody() -> None:
+def test_an_entry_names_nobody() -> None:
     assert entry() == {"name": "", "role": "guest", "affiliation": "Attendee"}
 
 
@@ -87,7 +87,7 @@ def test_a_thousand_newcomers_cost_a_handful_of_calls(ledger: Ledger) -> None:
     assert sum(gather.calls.values()) == 4
 
 
-def test_who_is_on_the_list_already_is_left_as_somebody_wrote_it(ledger: Ledger) -> None:
+def test_a_preexisting_entry_stays_as_it_is(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     outcome = run(gather, ledger, "speaker@example.org", "byhand@example.org")
     assert gather.entries == FOREIGN
@@ -95,7 +95,7 @@ def test_who_is_on_the_list_already_is_left_as_somebody_wrote_it(ledger: Ledger)
     assert granted(ledger) == keys("speaker@example.org", "byhand@example.org")
 
 
-def test_who_was_accepted_but_is_not_seen_on_the_list_is_not_let_in(ledger: Ledger) -> None:
+def test_an_addition_counts_once_it_is_seen(ledger: Ledger) -> None:
     """The service once took a list it could not read, answered 200 and let nobody in."""
     gather = FakeGather()
     gather.ignored = {TWO}
@@ -105,7 +105,7 @@ def test_who_was_accepted_but_is_not_seen_on_the_list_is_not_let_in(ledger: Ledg
     assert any("1 guests" in problem for problem in outcome.problems)
 
 
-def test_an_addition_without_effect_is_tried_again_after_growing_pauses_for_ever(ledger: Ledger) -> None:
+def test_an_addition_without_effect_is_tried_again_for_ever(ledger: Ledger) -> None:
     gather = FakeGather()
     gather.ignored = {ONE}
     for attempts in range(1, 61):
@@ -118,7 +118,7 @@ def test_an_addition_without_effect_is_tried_again_after_growing_pauses_for_ever
     assert granted(ledger) == keys(ONE)
 
 
-def test_right_after_an_addition_without_effect_there_is_a_pause(ledger: Ledger) -> None:
+def test_an_addition_without_effect_is_followed_by_a_pause(ledger: Ledger) -> None:
     gather = FakeGather()
     gather.ignored = {ONE}
     for _ in range(12):
@@ -135,7 +135,7 @@ def test_one_refused_address_does_not_keep_the_others_out(ledger: Ledger) -> Non
     assert gather.calls["add"] < 20
 
 
-def test_a_service_that_refuses_everything_is_not_asked_a_thousand_times(ledger: Ledger) -> None:
+def test_refusals_are_bounded(ledger: Ledger) -> None:
     """A 400 may be about the space id; halving down to every single guest would take hours of waiting."""
     gather = FakeGather()
     gather.refused = set(MANY)
@@ -161,16 +161,16 @@ def test_a_wrong_key_stops_the_step_at_once(ledger: Ledger) -> None:
     assert gather.calls["add"] == 1
 
 
-def test_who_fell_off_the_list_is_put_back_without_a_second_span(ledger: Ledger) -> None:
+def test_a_vanished_guest_is_put_back_in_the_same_period(ledger: Ledger) -> None:
     gather = FakeGather()
     run(gather, ledger, ONE, TWO)
     del gather.entries[ONE]
     run(gather, ledger, ONE, TWO, THREE)
     assert gather.entries.keys() == {ONE, TWO, THREE}
-    assert span_of(ledger, ONE) == 1
+    assert period_of(ledger, ONE) == 1
 
 
-def test_who_fell_off_and_could_not_be_put_back_counts_as_not_let_in(ledger: Ledger) -> None:
+def test_a_vanished_guest_counts_as_not_let_in(ledger: Ledger) -> None:
     """Otherwise an invitation that is still open would go to somebody the list does not hold."""
     gather = FakeGather()
     run(gather, ledger, ONE, TWO)
@@ -183,7 +183,7 @@ def test_who_fell_off_and_could_not_be_put_back_counts_as_not_let_in(ledger: Led
     assert granted(ledger) == keys(ONE, TWO, THREE)
 
 
-def test_who_was_there_before_us_and_is_put_back_by_us_is_ours_to_remove(ledger: Ledger) -> None:
+def test_a_preexisting_guest_that_we_put_back_is_ours_to_remove(ledger: Ledger) -> None:
     gather = FakeGather({ONE: {}})
     run(gather, ledger, ONE)
     gather.entries = {}
@@ -195,7 +195,7 @@ def test_who_was_there_before_us_and_is_put_back_by_us_is_ours_to_remove(ledger:
 # -- removing -----------------------------------------------------------------------------------------
 
 
-def test_a_refunded_guest_is_removed_and_everybody_else_stays_verbatim(ledger: Ledger) -> None:
+def test_a_refunded_guest_leaves_and_others_stay_verbatim(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, ONE, TWO)
     gather.entries[TWO]["seat"] = 7
@@ -217,7 +217,7 @@ def test_every_spelling_of_a_removed_address_goes(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["Buyer-1@Example.ORG", " buyer-1@example.org"])
-def test_a_second_entry_that_somebody_else_wrote_keeps_its_guest_in(ledger: Ledger, spelling: str) -> None:
+def test_a_second_entry_by_others_keeps_its_guest(ledger: Ledger, spelling: str) -> None:
     for entries in ({spelling: SPEAKER["speaker@example.org"], ONE: entry()}, None):
         gather = FakeGather(FOREIGN)
         fresh = memory_ledger(ledger.clock)  # type: ignore[arg-type]
@@ -230,7 +230,7 @@ def test_a_second_entry_that_somebody_else_wrote_keeps_its_guest_in(ledger: Ledg
         assert gather.entries[spelling] == SPEAKER["speaker@example.org"]
 
 
-def test_who_was_there_before_us_is_never_removed(ledger: Ledger) -> None:
+def test_a_preexisting_guest_is_never_removed(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, "speaker@example.org", "byhand@example.org", ONE)
     run(gather, ledger, ONE)
@@ -238,7 +238,7 @@ def test_who_was_there_before_us_is_never_removed(ledger: Ledger) -> None:
     assert gather.calls["overwrite"] == 0
 
 
-def test_who_was_made_a_speaker_meanwhile_stays_and_is_told(ledger: Ledger) -> None:
+def test_a_guest_who_became_a_speaker_stays(ledger: Ledger) -> None:
     gather = FakeGather()
     run(gather, ledger, ONE, TWO)
     gather.entries[ONE] = {**entry(), "affiliation": "Speaker"}
@@ -248,7 +248,7 @@ def test_who_was_made_a_speaker_meanwhile_stays_and_is_told(ledger: Ledger) -> N
     assert run(gather, ledger, TWO).problems == ()
 
 
-def test_who_holds_a_ticket_of_another_event_stays(ledger: Ledger) -> None:
+def test_a_holder_of_another_event_stays(ledger: Ledger) -> None:
     gather = FakeGather()
     record_holders(ledger, [ONE], OTHER_PARTITION)
     run(gather, ledger, ONE, TWO)
@@ -256,28 +256,28 @@ def test_who_holds_a_ticket_of_another_event_stays(ledger: Ledger) -> None:
     assert gather.entries.keys() == {ONE, TWO}
 
 
-def test_who_buys_again_after_a_real_removal_begins_a_new_span(ledger: Ledger) -> None:
+def test_buying_again_after_a_removal_begins_a_new_period(ledger: Ledger) -> None:
     gather = FakeGather()
     run(gather, ledger, ONE, TWO)
     run(gather, ledger, TWO)
     run(gather, ledger, ONE, TWO)
     assert ONE in gather.entries
-    assert span_of(ledger, ONE) == 2
+    assert period_of(ledger, ONE) == 2
 
 
-def test_who_buys_again_before_the_removal_happened_keeps_the_span(ledger: Ledger) -> None:
+def test_buying_again_before_the_removal_keeps_the_period(ledger: Ledger) -> None:
     gather = FakeGather()
     run(gather, ledger, ONE, TWO)
     gather.faults.fail("overwrite", Unavailable("Gather", "overwrite", "could not connect"))
     with pytest.raises(Unavailable):
         run(gather, ledger, TWO)
     run(gather, ledger, ONE, TWO)
-    assert span_of(ledger, ONE) == 1
+    assert period_of(ledger, ONE) == 1
     assert granted(ledger) == keys(ONE, TWO)
 
 
 @pytest.mark.parametrize("acted", [True, False])
-def test_a_lost_reply_to_a_removal_is_looked_up_not_repeated_blindly(ledger: Ledger, acted: bool) -> None:
+def test_a_lost_reply_to_a_removal_is_looked_up(ledger: Ledger, acted: bool) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, ONE, TWO)
     gather.faults.lose_reply("overwrite", acted=acted)
@@ -287,7 +287,7 @@ def test_a_lost_reply_to_a_removal_is_looked_up_not_repeated_blindly(ledger: Led
     assert gather.calls["overwrite"] == (1 if acted else 2)
 
 
-def test_who_is_added_by_hand_while_we_look_survives(ledger: Ledger) -> None:
+def test_a_guest_added_by_hand_meanwhile_survives(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, ONE, TWO)
     late = {"late@example.org": {"affiliation": "Staff"}}
@@ -300,7 +300,7 @@ def test_who_is_added_by_hand_while_we_look_survives(ledger: Ledger) -> None:
     assert gather.entries == {**FOREIGN, **late, TWO: entry()}
 
 
-def test_who_vanishes_while_others_are_removed_is_put_back(ledger: Ledger) -> None:
+def test_guests_who_vanish_in_a_removal_are_put_back(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, ONE, TWO)
 
@@ -313,7 +313,7 @@ def test_who_vanishes_while_others_are_removed_is_put_back(ledger: Ledger) -> No
     assert any("put back" in problem for problem in outcome.problems)
 
 
-def test_a_list_that_shows_removals_late_is_overwritten_a_few_times_at_most(ledger: Ledger) -> None:
+def test_a_slow_list_is_overwritten_a_few_times_at_most(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, ONE, TWO)
     gather.stale_reads = 50
@@ -338,7 +338,7 @@ def test_a_list_that_shows_removals_late_is_overwritten_a_few_times_at_most(ledg
     ],
     ids=["array", "empty", "ours are missing", "shrunken"],
 )
-def test_a_list_that_does_not_look_whole_is_not_overwritten_and_says_so(ledger: Ledger, answer: GuestList) -> None:
+def test_a_cut_list_is_not_overwritten(ledger: Ledger, answer: GuestList) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
     before = dict(gather.entries)
@@ -351,7 +351,7 @@ def test_a_list_that_does_not_look_whole_is_not_overwritten_and_says_so(ledger: 
 
 
 @pytest.mark.parametrize("answer", [GuestList({}, was_object=False), GuestList({}), GuestList(dict(FOREIGN))])
-def test_a_list_that_breaks_between_two_looks_is_not_overwritten(ledger: Ledger, answer: GuestList) -> None:
+def test_a_list_cut_between_two_looks_is_not_overwritten(ledger: Ledger, answer: GuestList) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
     before = dict(gather.entries)
@@ -387,7 +387,7 @@ def test_newcomers_are_let_in_whatever_the_list_looks_like(ledger: Ledger) -> No
     assert gather.entries.keys() == {*MANY, "newcomer@example.org"}
 
 
-def test_a_persons_word_lets_a_strange_list_be_overwritten(ledger: Ledger) -> None:
+def test_an_override_lets_a_doubted_list_be_overwritten(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
     for address in MANY[50:60]:
@@ -398,7 +398,7 @@ def test_a_persons_word_lets_a_strange_list_be_overwritten(ledger: Ledger) -> No
     assert gather.entries.keys() == FOREIGN.keys() | set(MANY[1:50])
 
 
-def test_a_persons_word_counts_for_the_list_they_were_asked_about_and_not_for_a_shorter_one(ledger: Ledger) -> None:
+def test_an_override_counts_for_the_doubted_list_and_no_shorter_one(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
     before = dict(gather.entries)
@@ -419,7 +419,7 @@ def test_a_persons_word_counts_for_the_list_they_were_asked_about_and_not_for_a_
     assert run(gather, ledger, *MANY[1:], overrides=word).waiting_revocations == 0
 
 
-def test_who_is_listed_twice_and_leaves_does_not_make_the_list_look_cut(ledger: Ledger) -> None:
+def test_a_guest_with_two_entries_leaves_without_a_doubt(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, ONE, TWO, THREE)
     for address in (ONE, TWO):
@@ -429,7 +429,7 @@ def test_who_is_listed_twice_and_leaves_does_not_make_the_list_look_cut(ledger: 
     assert gather.entries.keys() == {*FOREIGN, THREE, "newcomer@example.org"}
 
 
-def test_the_word_for_a_list_is_spent_when_it_reads_well_again(ledger: Ledger) -> None:
+def test_an_override_is_used_up_when_the_list_reads_well(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
     before = dict(gather.entries)
@@ -444,7 +444,7 @@ def test_the_word_for_a_list_is_spent_when_it_reads_well_again(ledger: Ledger) -
     assert before.items() <= gather.entries.items()
 
 
-def test_a_removal_that_a_crash_cut_short_does_not_look_like_a_shrunken_list(ledger: Ledger) -> None:
+def test_a_crash_in_a_removal_leaves_no_doubt(ledger: Ledger) -> None:
     """The list lost five of ours because we took them off: the next poll must not wait for a person."""
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
@@ -484,16 +484,16 @@ def test_the_default_limit_is_the_larger_of_five_and_a_tenth(count: int) -> None
     assert revoke_limit(0, count) == 0
 
 
-def test_what_is_told_to_people_names_nobody(ledger: Ledger) -> None:
+def test_problems_name_nobody(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     gather.ignored = {TWO}
-    told = [run(gather, ledger, *MANY, TWO)]
+    outcomes = [run(gather, ledger, *MANY, TWO)]
     gather.entries[MANY[0]] = {"affiliation": "Staff"}
-    told += [run(gather, ledger, *MANY[3:]), run(gather, ledger)]
+    outcomes += [run(gather, ledger, *MANY[3:]), run(gather, ledger)]
     gather.reads_as = [GuestList({})] * 2
-    told += [run(gather, ledger, *MANY[50:])]
-    assert all(outcome.problems for outcome in told)
-    assert "@" not in repr(told)
+    outcomes += [run(gather, ledger, *MANY[50:])]
+    assert all(outcome.problems for outcome in outcomes)
+    assert "@" not in repr(outcomes)
 
 
 # -- switched off -------------------------------------------------------------------------------------
@@ -504,7 +504,7 @@ def test_switched_off_holders_count_as_let_in(ledger: Ledger) -> None:
     assert find_newcomers(ledger, PARTITION.key, EDITION).keys() == keys(ONE, TWO)
 
 
-def test_switched_off_nobody_whose_addition_was_in_doubt_is_forgotten(ledger: Ledger) -> None:
+def test_switched_off_additions_in_doubt_are_assumed(ledger: Ledger) -> None:
     """The switch is for the day Gather fails: exactly then intents are open."""
     gather = FakeGather()
     gather.faults.fail("add", Unavailable("Gather", "add guests", "answered 500"))
@@ -514,16 +514,16 @@ def test_switched_off_nobody_whose_addition_was_in_doubt_is_forgotten(ledger: Le
     assert find_newcomers(ledger, PARTITION.key, EDITION).keys() == keys(ONE, TWO)
 
 
-def test_switched_on_again_everybody_goes_on_the_list_within_the_same_span(ledger: Ledger) -> None:
+def test_switched_on_again_everybody_keeps_the_period(ledger: Ledger) -> None:
     run(None, ledger, ONE, "speaker@example.org")
     gather = FakeGather(FOREIGN)
     run(gather, ledger, ONE, "speaker@example.org")
     assert gather.entries == {**FOREIGN, ONE: entry()}
     assert granted(ledger) == keys(ONE, "speaker@example.org")
-    assert span_of(ledger, ONE) == span_of(ledger, "speaker@example.org") == 1
+    assert period_of(ledger, ONE) == period_of(ledger, "speaker@example.org") == 1
 
 
-def test_switched_on_again_a_guest_counts_as_let_in_only_once_seen(ledger: Ledger) -> None:
+def test_switched_on_again_guests_count_once_seen(ledger: Ledger) -> None:
     run(None, ledger, ONE)
     gather = FakeGather()
     gather.ignored = {ONE}
@@ -541,20 +541,20 @@ pool = st.sampled_from("abcdefgh")
 @given(
     st.sets(pool), st.dictionaries(pool, st.tuples(grant_states, st.booleans())), st.dictionaries(pool, listed_entries)
 )
-def test_the_decision_never_removes_a_foreign_entry_or_a_holder(
-    wanted: set[str], states: dict[str, Any], present: dict[str, Any]
+def test_no_decision_removes_a_foreign_entry_or_a_holder(
+    entitled: set[str], states: dict[str, Any], present: dict[str, Any]
 ) -> None:
     grants = {k: Grant(EDITION, k, 1, PARTITION.key, state, ours) for k, (state, ours) in states.items()}
-    without_ticket = {key for key, grant in grants.items() if grant.added_by_us and key not in wanted}
-    change = decide(wanted, grants, without_ticket, present)
+    without_ticket = {key for key, grant in grants.items() if grant.added_by_us and key not in entitled}
+    change = decide(entitled, grants, without_ticket, present)
     for key in change.revoke:
         assert grants[key].added_by_us
-        assert key not in wanted
+        assert key not in entitled
         assert (
             present[key] is None or not isinstance(present[key], dict) or present[key].get("affiliation") != "Speaker"
         )
-    assert change.add == wanted - present.keys()
-    assert change.preexisting | change.confirm == wanted & present.keys()
+    assert change.add == entitled - present.keys()
+    assert change.preexisting | change.confirm == entitled & present.keys()
     parts = [change.add, change.preexisting, change.confirm, change.revoke, change.end, change.cede]
     assert sum(map(len, parts)) == len(frozenset().union(*parts))
 
@@ -580,7 +580,7 @@ def revoked_spans(ledger: Ledger) -> list[tuple[str, int]]:
     return sorted((row.address_key, row.period) for row in rows)
 
 
-def test_killed_at_any_moment_the_next_polls_bring_the_list_in_line() -> None:
+def test_killed_at_any_moment_the_next_polls_repair_the_list() -> None:
     refunded = (ONE, *MANY[50:53])
     ledger = memory_ledger(FakeClock())
     moment, moments = 0, 1
@@ -598,7 +598,7 @@ def test_killed_at_any_moment_the_next_polls_bring_the_list_in_line() -> None:
         outcome = run(gather, ledger, TWO, THREE)
         assert gather.entries == {**FOREIGN, TWO: entry(), THREE: entry()}, moment
         assert granted(ledger) == keys(TWO, THREE)
-        assert span_of(ledger, TWO) == span_of(ledger, THREE) == 1
+        assert period_of(ledger, TWO) == period_of(ledger, THREE) == 1
         # A removal nobody saw through is looked after for some polls.
         looked_for = [(key, 1) for key in grants_without_ticket(ledger, EDITION)]
         assert sorted([*revoked_spans(ledger), *looked_for]) == sorted((key, 1) for key in keys(*refunded))
@@ -616,7 +616,7 @@ def test_pauses_between_attempts_stay_below_a_day(ledger: Ledger) -> None:
     assert grant.retry_at - ledger.clock() == timedelta(days=1)
 
 
-def test_a_truncated_list_makes_no_attendee_of_a_speaker_who_bought_a_ticket(ledger: Ledger) -> None:
+def test_a_cut_list_turns_no_speaker_into_an_attendee(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY[:9], "speaker@example.org")
     gather.reads_as = [GuestList({MANY[0]: entry()})]

@@ -48,7 +48,7 @@ from pycontw_assets.ledger.polls import Poll, entitled_among, last_poll, record_
 from pycontw_assets.ledger.remote_ids import creation_intended_at, intend_creation, record_remote_id, remembered_id
 from pycontw_assets.records import EventPartition
 from pycontw_assets_tests.fakes.clock import FakeClock
-from pycontw_assets_tests.postgres import PASSWORD, USER, PostgresServer, age_leases
+from pycontw_assets_tests.postgres import PASSWORD, USER, PostgresServer, age_locks
 from pycontw_assets_tests.unit.conftest import OTHER_PARTITION, PARTITION
 
 EDITION = PARTITION.edition
@@ -80,7 +80,7 @@ def periods(ledger: Ledger) -> dict[str, int]:
     return {key: found.period for key, found in current_grants(ledger, EDITION).items()}
 
 
-def test_profiles_are_recorded_with_the_invitations_of_their_batch_only(ledger: Ledger) -> None:
+def test_profiles_are_recorded_in_one_batch_only(ledger: Ledger) -> None:
     claim_batch(ledger, batch(ledger, "b1"), {A: 1, B: 1})
     claim_batch(ledger, batch(ledger, "b2"), {A: 2})
     record_profiles(ledger, "b1", {A: "p1", C: "p3"})
@@ -104,7 +104,7 @@ def test_only_holders_with_something_to_do_leave_the_database(ledger: Ledger) ->
     assert holders_to_let_in(ledger, PARTITION.key, EDITION, ("granted", "assumed")) == unsettled
 
 
-def test_a_holder_whose_span_ended_has_something_to_do(ledger: Ledger) -> None:
+def test_a_holder_whose_period_ended_is_to_be_let_in(ledger: Ledger) -> None:
     hold(ledger, A)
     grant(ledger, A)
     set_grants(ledger, EDITION, [A], "revoked")
@@ -126,7 +126,7 @@ def test_changes_of_the_list_are_counted_in_both_directions(ledger: Ledger) -> N
 # -- identity -----------------------------------------------------------------------------------------
 
 
-def test_another_pseudonym_key_is_refused_with_the_way_out(ledger: Ledger, ledger_url: str) -> None:
+def test_another_pseudonym_key_is_refused(ledger: Ledger, ledger_url: str) -> None:
     ledger.check_identity("plain")
     ledger.check_identity("plain")
     with pytest.raises(LedgerError, match=r"pseudonym key.*mail everybody again"):
@@ -142,7 +142,7 @@ def test_another_normalisation_is_refused(ledger: Ledger) -> None:
         ledger.check_identity("plain")
 
 
-def test_a_ledger_that_cannot_be_opened_is_told_without_its_url() -> None:
+def test_an_unusable_ledger_is_explained_without_its_url() -> None:
     with pytest.raises(LedgerError) as caught:
         Ledger("sqlite:////nowhere/with/a/secret/ledger.sqlite")
     assert "secret" not in str(caught.value)
@@ -191,9 +191,9 @@ def test_a_poll_does_not_forget_what_was_loaded(ledger: Ledger) -> None:
     hold(ledger, A)
     record_load(ledger, PARTITION.key, "loaded")
     hold(ledger, A, B)
-    found = last_poll(ledger, PARTITION.key)
-    assert found is not None
-    assert found.loaded_digest == "loaded"
+    poll = last_poll(ledger, PARTITION.key)
+    assert poll is not None
+    assert poll.loaded_digest == "loaded"
 
 
 # -- events and entitlements ------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_an_event_keeps_its_first_key_for_good(ledger: Ledger) -> None:
     assert known_events(ledger) == {90001: PARTITION, 90002: OTHER_PARTITION}
 
 
-def test_an_address_is_entitled_while_any_event_of_the_edition_has_a_ticket_of_it(ledger: Ledger) -> None:
+def test_a_ticket_of_any_event_entitles(ledger: Ledger) -> None:
     hold(ledger, A, B)
     hold(ledger, A, partition=OTHER_PARTITION)
     hold(ledger, B)
@@ -218,13 +218,13 @@ def test_an_address_is_entitled_while_any_event_of_the_edition_has_a_ticket_of_i
 # -- grants -------------------------------------------------------------------------------------------
 
 
-def test_an_address_has_one_open_span_at_most(ledger: Ledger) -> None:
+def test_an_address_has_one_open_period_at_most(ledger: Ledger) -> None:
     for _ in range(3):
         intend_grants(ledger, EDITION, PARTITION.key, [A, B], added_by_us=True)
     assert periods(ledger) == {A: 1, B: 1}
 
 
-def test_the_engine_itself_refuses_a_second_open_span(ledger: Ledger) -> None:
+def test_the_database_refuses_a_second_open_period(ledger: Ledger) -> None:
     grant(ledger, A)
     with pytest.raises(sa.exc.IntegrityError), ledger.engine.begin() as db:
         db.exec_driver_sql(
@@ -234,7 +234,7 @@ def test_the_engine_itself_refuses_a_second_open_span(ledger: Ledger) -> None:
         )
 
 
-def test_a_new_span_begins_only_after_a_real_revocation(ledger: Ledger) -> None:
+def test_a_new_period_begins_only_after_a_revocation(ledger: Ledger) -> None:
     grant(ledger, A)
     set_grants(ledger, EDITION, [A], "revoking")
     intend_grants(ledger, EDITION, PARTITION.key, [A], added_by_us=True)
@@ -244,7 +244,7 @@ def test_a_new_span_begins_only_after_a_real_revocation(ledger: Ledger) -> None:
     assert periods(ledger) == {A: 2}
 
 
-def test_an_ended_span_never_changes_again(ledger: Ledger) -> None:
+def test_an_ended_period_never_changes_again(ledger: Ledger) -> None:
     grant(ledger, A)
     set_grants(ledger, EDITION, [A], "revoked", revoked_in="one")
     set_grants(ledger, EDITION, [A], "granted")
@@ -252,7 +252,7 @@ def test_an_ended_span_never_changes_again(ledger: Ledger) -> None:
     assert count_revoked(ledger, "one") == 1
 
 
-def test_only_spans_of_ours_without_any_ticket_lapse(ledger: Ledger) -> None:
+def test_only_periods_added_by_us_end_without_a_ticket(ledger: Ledger) -> None:
     hold(ledger, A, B)
     grant(ledger, A, B)
     intend_grants(ledger, EDITION, PARTITION.key, [C], added_by_us=False, state="granted")
@@ -269,7 +269,7 @@ def test_editions_know_nothing_of_each_other(ledger: Ledger) -> None:
     assert find_newcomers(ledger, old.key, EDITION) == {}
 
 
-def test_thousands_of_people_are_no_trouble(ledger: Ledger) -> None:
+def test_thousands_of_people_are_handled(ledger: Ledger) -> None:
     many = [f"{number:064d}" for number in range(2500)]
     hold(ledger, *many)
     grant(ledger, *many)
@@ -286,7 +286,7 @@ def test_thousands_of_people_are_no_trouble(ledger: Ledger) -> None:
 # -- invitations --------------------------------------------------------------------------------------
 
 
-def test_a_newcomer_was_let_in_holds_a_ticket_of_the_event_and_is_in_no_batch(ledger: Ledger) -> None:
+def test_newcomers_are_let_in_hold_a_ticket_and_have_no_batch(ledger: Ledger) -> None:
     hold(ledger, A, B)
     grant(ledger, A, C)
     intend_grants(ledger, EDITION, PARTITION.key, [B], added_by_us=True)
@@ -295,7 +295,7 @@ def test_a_newcomer_was_let_in_holds_a_ticket_of_the_event_and_is_in_no_batch(le
     assert find_newcomers(ledger, PARTITION.key, EDITION) == {}
 
 
-def test_an_address_can_be_invited_once_per_span_whatever_the_batch(ledger: Ledger) -> None:
+def test_an_address_is_invited_once_per_period(ledger: Ledger) -> None:
     hold(ledger, A, B)
     grant(ledger, A, B)
     claim_batch(ledger, batch(ledger), {A: 1})
@@ -307,7 +307,7 @@ def test_an_address_can_be_invited_once_per_span_whatever_the_batch(ledger: Ledg
     claim_batch(ledger, batch(ledger, "b3"), {A: 2})
 
 
-def test_of_two_claims_at_the_same_moment_one_wins_whole(ledger: Ledger, ledger_url: str, clock: FakeClock) -> None:
+def test_one_of_two_claims_at_once_wins_whole(ledger: Ledger, ledger_url: str, clock: FakeClock) -> None:
     ledgers = [ledger, *(Ledger(ledger_url, clock=clock) for _ in range(3))]
     barrier, refused = threading.Barrier(len(ledgers)), []
 
@@ -343,7 +343,7 @@ def test_accepting_a_batch_leaves_the_unreachable_as_they_are(ledger: Ledger) ->
     assert count_invitations(ledger, PARTITION.key) == {"accepted": 1, "unreachable": 1}
 
 
-def test_what_one_poll_started_is_counted_over_all_its_batches(ledger: Ledger) -> None:
+def test_invitations_of_a_poll_are_counted_over_its_batches(ledger: Ledger) -> None:
     claim_batch(ledger, batch(ledger, "b1"), {A: 1})
     claim_batch(ledger, batch(ledger, "b2", OTHER_PARTITION), {B: 1, C: 1})
     assert count_claimed(ledger, "poll") == 3
@@ -361,7 +361,7 @@ def test_a_closed_batch_is_not_open_and_an_accepted_one_is(ledger: Ledger) -> No
 # -- the pool of lists --------------------------------------------------------------------------------
 
 
-def test_a_list_is_leased_to_one_batch_until_it_ended_and_rested(ledger: Ledger, clock: FakeClock) -> None:
+def test_a_pool_list_is_reserved_until_it_rested(ledger: Ledger, clock: FakeClock) -> None:
     claim_batch(ledger, batch(ledger, "b1"), {A: 1})
     assert reserve_pool_list(ledger, "b1", ["x"], clock() - MINUTE) == "x"
     assert reserve_pool_list(ledger, "b1", ["x"], clock() - MINUTE) == "x"
@@ -375,7 +375,7 @@ def test_a_list_is_leased_to_one_batch_until_it_ended_and_rested(ledger: Ledger,
 # -- remote names -------------------------------------------------------------------------------------
 
 
-def test_an_intent_to_create_survives_until_the_thing_has_an_id(ledger: Ledger, clock: FakeClock) -> None:
+def test_an_intent_to_create_survives_until_there_is_an_id(ledger: Ledger, clock: FakeClock) -> None:
     intend_creation(ledger, "list", "x")
     assert (remembered_id(ledger, "list", "x"), creation_intended_at(ledger, "list", "x")) == (None, clock())
     record_remote_id(ledger, "list", "x", "L1")
@@ -393,10 +393,10 @@ def pass_time(ledger: Ledger, clock: FakeClock, period: timedelta) -> None:
     """A server's clock cannot be moved, so there the locks are made older instead."""
     clock.advance(seconds=period.total_seconds())
     if ledger.engine.dialect.name == "postgresql":
-        age_leases(ledger.engine, period.total_seconds())
+        age_locks(ledger.engine, period.total_seconds())
 
 
-def test_a_lease_has_one_owner_until_it_is_dropped_expires_or_its_owner_dies(ledger: Ledger, clock: FakeClock) -> None:
+def test_a_lock_has_one_owner_until_dropped_expired_or_dead(ledger: Ledger, clock: FakeClock) -> None:
     assert take_lock(ledger, ORDERS, owner="one", ttl=MINUTE, is_dead=never) is None
     assert take_lock(ledger, ORDERS, owner="one", ttl=MINUTE, is_dead=never) is None
     assert take_lock(ledger, ORDERS, owner="two", ttl=MINUTE, is_dead=never) == "one"
@@ -410,7 +410,7 @@ def test_a_lease_has_one_owner_until_it_is_dropped_expires_or_its_owner_dies(led
     assert take_lock(ledger, ORDERS, owner="two", ttl=MINUTE, is_dead=never) is None
 
 
-def test_who_lost_a_lease_cannot_renew_it(ledger: Ledger, clock: FakeClock) -> None:
+def test_a_lost_lock_cannot_be_renewed(ledger: Ledger, clock: FakeClock) -> None:
     take_lock(ledger, ORDERS, owner="one", ttl=MINUTE, is_dead=never)
     pass_time(ledger, clock, 2 * MINUTE)
     take_lock(ledger, ORDERS, owner="two", ttl=MINUTE, is_dead=never)
@@ -418,7 +418,7 @@ def test_who_lost_a_lease_cannot_renew_it(ledger: Ledger, clock: FakeClock) -> N
     assert renew_lock(ledger, ORDERS, owner="two", ttl=MINUTE) is True
 
 
-def test_of_many_who_want_a_lease_at_once_one_gets_it(ledger_url: str, clock: FakeClock) -> None:
+def test_one_of_many_at_once_gets_a_lock(ledger_url: str, clock: FakeClock) -> None:
     ledgers = [Ledger(ledger_url, clock=clock) for _ in range(6)]
     barrier, winners = threading.Barrier(len(ledgers)), []
 
@@ -453,7 +453,7 @@ def test_the_usual_spellings_of_a_server_are_understood(
     assert remembered_id(ledger, "list", "name") == "value"
 
 
-def test_of_processes_that_find_an_empty_server_at_once_none_fails(postgres: PostgresServer) -> None:
+def test_many_processes_may_open_an_empty_server_at_once(postgres: PostgresServer) -> None:
     database = postgres.new_database()
     barrier = threading.Barrier(6)
 
@@ -467,7 +467,7 @@ def test_of_processes_that_find_an_empty_server_at_once_none_fails(postgres: Pos
     postgres.drop_database(database)
 
 
-def test_without_the_driver_a_server_is_refused_with_the_command_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(LedgerError, match=r"pip install 'pycontw-assets\[production\]'"):
         Ledger("postgresql://somebody:secret@example.org/ledger")
@@ -484,27 +484,23 @@ def test_without_the_driver_a_server_is_refused_with_the_command_that_helps(monk
     ],
     ids=["down", "password", "database", "unknown option", "no such engine"],
 )
-def test_a_server_out_of_reach_is_told_by_its_variable_and_without_its_secrets(
-    server_url: str, change: dict[str, Any], kind: str
-) -> None:
+def test_an_unreachable_server_is_explained_without_secrets(server_url: str, change: dict[str, Any], kind: str) -> None:
     url = sa.make_url(server_url).set(**change).render_as_string(hide_password=False)
     with pytest.raises(LedgerError, match=rf"\(.*{kind}\).*LEDGER_URL") as caught:
         Ledger(url)
-    told = "".join(traceback.format_exception(caught.value))
+    text = "".join(traceback.format_exception(caught.value))
     assert not any(secret in str(caught.value) for secret in ("a-secret", PASSWORD, USER, "127.0.0.1"))
-    assert not any(secret in told for secret in ("a-secret", PASSWORD))
+    assert not any(secret in text for secret in ("a-secret", PASSWORD))
 
 
-def test_a_server_that_was_restarted_is_met_with_a_new_connection(postgres: PostgresServer, server_url: str) -> None:
+def test_a_restarted_server_gets_a_new_connection(postgres: PostgresServer, server_url: str) -> None:
     ledger = Ledger(server_url)
     record_remote_id(ledger, "list", "name", "value")
     postgres.cut_off(ledger.engine.url.database or "")
     assert remembered_id(ledger, "list", "name") == "value"
 
 
-def test_a_connection_lost_inside_a_transaction_leaves_nothing_and_is_told(
-    postgres: PostgresServer, server_url: str
-) -> None:
+def test_a_connection_lost_in_a_transaction_leaves_nothing(postgres: PostgresServer, server_url: str) -> None:
     ledger = Ledger(server_url)
 
     def write() -> None:
@@ -518,7 +514,7 @@ def test_a_connection_lost_inside_a_transaction_leaves_nothing_and_is_told(
     assert remembered_id(ledger, "list", "name") is None
 
 
-def test_what_waits_for_a_stuck_transaction_gives_up_and_says_so(server_url: str) -> None:
+def test_waiting_for_a_stuck_transaction_ends(server_url: str) -> None:
     ledger, impatient = Ledger(server_url), Ledger(f"{server_url}?options=-c%20lock_timeout%3D50ms")
     record_remote_id(ledger, "list", "name", "value")
     with ledger.engine.begin() as db:
@@ -535,14 +531,14 @@ def test_a_server_that_only_lets_read_is_told(postgres: PostgresServer, postgres
         record_remote_id(read_only, "list", "name", "value")
 
 
-def test_a_forked_child_leaves_the_connections_of_its_parent_alone(server_url: str) -> None:
+def test_a_forked_child_uses_no_connection_of_its_parent(server_url: str) -> None:
     ledger = Ledger(server_url)
-    mine = _backend(ledger)
-    child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(_backend(ledger) == mine))
+    backend = _backend(ledger)
+    child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(_backend(ledger) == backend))
     child.start()
     child.join()
     assert child.exitcode == 0
-    assert _backend(ledger) == mine
+    assert _backend(ledger) == backend
 
 
 def _backend(ledger: Ledger) -> int:
@@ -550,22 +546,22 @@ def _backend(ledger: Ledger) -> int:
         return int(db.scalar(sa.text("select pg_backend_pid()")) or 0)
 
 
-def test_machines_whose_clocks_differ_by_minutes_still_exclude_each_other(server_url: str, clock: FakeClock) -> None:
+def test_locks_hold_between_machines_with_other_clocks(server_url: str, clock: FakeClock) -> None:
     slow, fast = Ledger(server_url, clock=clock), Ledger(server_url, clock=FakeClock(clock() + 9 * MINUTE))
     assert take_lock(slow, ORDERS, owner="slow", ttl=MINUTE, is_dead=never) is None
     assert take_lock(fast, ORDERS, owner="fast", ttl=MINUTE, is_dead=never) == "slow"
     assert lock_owner(fast, ORDERS) == "slow"
     drop_lock(slow, ORDERS, owner="slow")
     assert take_lock(fast, ORDERS, owner="fast", ttl=MINUTE, is_dead=never) is None
-    age_leases(fast.engine, 61)
+    age_locks(fast.engine, 61)
     assert take_lock(slow, ORDERS, owner="slow", ttl=MINUTE, is_dead=never) is None
 
 
-def test_a_lease_renewed_at_the_last_moment_is_not_taken(server_url: str) -> None:
-    """Who found it expired waits for the renewal that is being written, and looks again."""
+def test_a_lock_renewed_at_the_last_moment_is_not_taken(server_url: str) -> None:
+    """A process that saw it expired waits for the renewal that is being written, and looks again."""
     ledger, owner = Ledger(server_url), Ledger(server_url)
     take_lock(owner, ORDERS, owner="one", ttl=MINUTE, is_dead=never)
-    age_leases(owner.engine, 61)
+    age_locks(owner.engine, 61)
     with ThreadPoolExecutor(1) as pool:
         with owner.engine.begin() as db:
             db.exec_driver_sql("update locks set expires_at = expires_at + 120")
@@ -579,24 +575,24 @@ def _waiting(ledger: Ledger) -> int:
         return int(db.scalar(sa.text("select count(*) from pg_locks where not granted")) or 0)
 
 
-def _wait_until(found: Callable[[], bool]) -> None:
+def _wait_until(happened: Callable[[], bool]) -> None:
     for _ in range(1000):
-        if found():
+        if happened():
             return
         time.sleep(0.01)
     raise AssertionError("it did not happen")
 
 
-def test_of_batches_at_once_each_gets_a_list_of_its_own(server_url: str, clock: FakeClock) -> None:
+def test_batches_at_once_get_different_lists(server_url: str, clock: FakeClock) -> None:
     names = ["v", "w", "x", "y", "z"]
     for key in names:
         claim_batch(Ledger(server_url, clock=clock), batch(Ledger(server_url), key), {})
     barrier = threading.Barrier(len(names))
 
-    def lease_one(key: str) -> str | None:
+    def reserve_one(key: str) -> str | None:
         ledger = Ledger(server_url, clock=clock)
         barrier.wait()
         return reserve_pool_list(ledger, key, names, clock() - MINUTE)
 
     with ThreadPoolExecutor(len(names)) as pool:
-        assert sorted(filter(None, pool.map(lease_one, names))) == names
+        assert sorted(filter(None, pool.map(reserve_one, names))) == names

@@ -1,4 +1,4 @@
-"""One writer at a time: a lease is waited for within bounds, kept while its owner lives, free once it died."""
+"""One writer at a time: a lock is waited for within bounds, kept while its owner lives, free once it died."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ from pycontw_assets.ledger.locks import (
     take_lock,
 )
 from pycontw_assets_tests.fakes.clock import FakeClock
-from pycontw_assets_tests.postgres import age_leases
+from pycontw_assets_tests.postgres import age_locks
 
 ORDERS = LockName.ORDERS
 
@@ -37,38 +37,38 @@ def ledger(ledger_url: str, clock: FakeClock) -> Ledger:
     return Ledger(ledger_url, clock=clock)
 
 
-def test_a_lease_is_held_for_the_block_and_free_after_it(ledger: Ledger) -> None:
+def test_a_lock_is_held_for_the_block(ledger: Ledger) -> None:
     with lock(ledger, ORDERS):
         assert str(lock_owner(ledger, ORDERS)).startswith(process_identity())
     assert lock_owner(ledger, ORDERS) is None
 
 
-def test_a_lease_is_free_again_after_a_failure(ledger: Ledger) -> None:
+def test_a_lock_is_free_again_after_a_failure(ledger: Ledger) -> None:
     with pytest.raises(RuntimeError), lock(ledger, ORDERS):
         raise RuntimeError
     assert lock_owner(ledger, ORDERS) is None
 
 
-def test_who_waits_too_long_is_told_who_is_at_work(ledger: Ledger, clock: FakeClock) -> None:
+def test_waiting_too_long_names_the_owner(ledger: Ledger, clock: FakeClock) -> None:
     take_lock(ledger, ORDERS, owner="elsewhere/1/1/a", ttl=timedelta(hours=9))
-    told = r"orders: process 1 on elsewhere is at work on it for over 1\d s; the next poll tries again"
-    with pytest.raises(Busy, match=told), lock(ledger, ORDERS, wait_seconds=10, sleep=clock.sleep):
+    message = r"orders: process 1 on elsewhere is at work on it for over 1\d s; the next poll tries again"
+    with pytest.raises(Busy, match=message), lock(ledger, ORDERS, wait_seconds=10, sleep=clock.sleep):
         pytest.fail("two owners at once")
     assert 10 <= sum(clock.slept) < 11
 
 
-def test_who_waits_gets_the_lease_when_it_comes_free(ledger: Ledger) -> None:
+def test_a_waiting_process_gets_the_lock_when_it_comes_free(ledger: Ledger) -> None:
     take_lock(ledger, ORDERS, owner="elsewhere/1/1/a", ttl=timedelta(hours=9))
     with lock(ledger, ORDERS, sleep=lambda _: drop_lock(ledger, ORDERS, owner="elsewhere/1/1/a")):
         assert str(lock_owner(ledger, ORDERS)).startswith(process_identity())
 
 
-def test_two_threads_of_one_process_do_not_share_a_lease(ledger: Ledger) -> None:
+def test_two_threads_of_one_process_do_not_share_a_lock(ledger: Ledger) -> None:
     with lock(ledger, ORDERS), pytest.raises(Busy), lock(ledger, ORDERS, wait_seconds=0):
         pytest.fail("two owners at once")
 
 
-def test_the_lease_of_a_dead_process_is_free_at_once(ledger: Ledger) -> None:
+def test_the_lock_of_a_dead_process_is_free_at_once(ledger: Ledger) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         identity = process_identity(child.pid)
         take_lock(ledger, ORDERS, owner=f"{identity}/a")
@@ -101,20 +101,20 @@ def test_a_process_number_used_again_is_another_process() -> None:
     assert is_dead(f"{host}/{pid}/00000000-{tick}")
 
 
-def test_of_another_host_nobody_is_declared_dead() -> None:
+def test_nobody_on_another_host_is_declared_dead() -> None:
     assert not is_dead(f"not-{socket.gethostname()}/{2**22 + 1}/1/a")
 
 
-def test_an_owner_that_stopped_renewing_loses_the_lease(ledger: Ledger, clock: FakeClock) -> None:
+def test_an_owner_that_stopped_renewing_loses_the_lock(ledger: Ledger, clock: FakeClock) -> None:
     take_lock(ledger, ORDERS, owner="elsewhere/1/1/a")
     clock.advance(seconds=TTL.total_seconds() + 1)
     if ledger.engine.dialect.name == "postgresql":
-        age_leases(ledger.engine, TTL.total_seconds() + 1)
+        age_locks(ledger.engine, TTL.total_seconds() + 1)
     with lock(ledger, ORDERS, wait_seconds=0):
         pass
 
 
-def test_work_that_was_done_does_not_fail_for_a_lease_that_cannot_be_dropped(ledger: Ledger) -> None:
+def test_a_lock_that_cannot_be_dropped_fails_no_work(ledger: Ledger) -> None:
     def refuse(*_: object) -> None:
         raise LedgerError("the server is away")
 

@@ -1,4 +1,4 @@
-"""One alarm per cause, at the right time, and word when it is over."""
+"""One alert per cause, at the right time, and a message when it is over."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_single_failure_is_left_to_the_next_poll(watch: Watch) -> None:
     assert watch.news() is None
 
 
-def test_a_service_that_stays_down_is_one_alarm_however_many_events_and_assets_wait(watch: Watch) -> None:
+def test_an_outage_is_one_alert_however_much_waits(watch: Watch) -> None:
     for _ in range(2):
         watch.fail(A)
         watch.fail(B)
@@ -69,7 +69,7 @@ def test_a_service_that_stays_down_is_one_alarm_however_many_events_and_assets_w
     assert news.body.count("Gather: read guest list: 503") == 3
 
 
-def test_an_alarm_is_not_repeated_while_nothing_changes_but_recalled_after_a_day(watch: Watch) -> None:
+def test_an_unchanged_alert_is_repeated_after_a_day(watch: Watch) -> None:
     watch.fail(A)
     watch.fail(A)
     assert watch.tell()
@@ -80,7 +80,7 @@ def test_an_alarm_is_not_repeated_while_nothing_changes_but_recalled_after_a_day
     assert watch.tell()
 
 
-def test_an_alarm_that_grows_is_told_again_but_not_more_than_once_an_hour(watch: Watch) -> None:
+def test_a_growing_alert_is_sent_once_an_hour_at_most(watch: Watch) -> None:
     for _ in range(2):
         watch.fail(A)
     watch.tell()
@@ -93,7 +93,7 @@ def test_an_alarm_that_grows_is_told_again_but_not_more_than_once_an_hour(watch:
     assert "2 events" in news.title
 
 
-def test_the_end_of_a_trouble_is_told_with_how_long_it_lasted(watch: Watch) -> None:
+def test_the_end_of_a_problem_is_sent_with_its_duration(watch: Watch) -> None:
     watch.fail(A)
     watch.fail(A)
     watch.tell()
@@ -105,7 +105,7 @@ def test_the_end_of_a_trouble_is_told_with_how_long_it_lasted(watch: Watch) -> N
     assert watch.tell() is None
 
 
-def test_a_finding_is_told_at_once_and_once_whatever_its_numbers_become(watch: Watch) -> None:
+def test_a_finding_is_sent_once_whatever_its_numbers(watch: Watch) -> None:
     watch.finish(A, "raw_kktix_orders", "attendee 700101: malformed (tried 1 times)")
     news = watch.tell()
     assert news
@@ -124,7 +124,7 @@ def test_findings_of_different_kinds_are_causes_of_their_own(watch: Watch) -> No
     assert (len(news.raised), news.title) == (1, f"{A}: 1 guest was not confirmed")
 
 
-def test_a_failure_keeps_what_was_found_before_it_and_success_clears_both(watch: Watch) -> None:
+def test_success_clears_failures_and_findings(watch: Watch) -> None:
     watch.finish(A, "gather_guestlist", "9 revocations wait for consent")
     watch.fail(A)
     assert {problem.is_failure for problem in open_problems(watch.ledger)} == {True, False}
@@ -132,7 +132,7 @@ def test_a_failure_keeps_what_was_found_before_it_and_success_clears_both(watch:
     assert open_problems(watch.ledger) == []
 
 
-def test_an_event_that_nobody_polls_any_more_raises_no_alarm(watch: Watch) -> None:
+def test_an_unpolled_event_raises_no_alert(watch: Watch) -> None:
     watch.fail(A)
     watch.fail(A)
     assert watch.news(B) is None

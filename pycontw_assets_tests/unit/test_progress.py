@@ -49,13 +49,13 @@ def test_holders_are_counted_by_how_far_they_are(ledger: Ledger, clock: FakeCloc
     assert count.unclaimed == 1
 
 
-def test_access_that_was_taken_as_given_counts_as_access(ledger: Ledger, clock: FakeClock) -> None:
+def test_assumed_access_counts_as_access(ledger: Ledger, clock: FakeClock) -> None:
     record_holders(ledger, [NEW])
     intend_grants(ledger, EDITION, KEY, keys(NEW), added_by_us=True, state="assumed")
     assert headcount(ledger, KEY, EDITION, clock.advance(minutes=5)).unclaimed == 1
 
 
-def test_who_was_invited_by_other_means_counts_as_invited(ledger: Ledger, clock: FakeClock) -> None:
+def test_people_marked_as_invited_count_as_invited(ledger: Ledger, clock: FakeClock) -> None:
     record_holders(ledger, [INVITED])
     grant(ledger, INVITED)
     mark_invited(ledger, EDITION, keys(INVITED))
@@ -63,7 +63,7 @@ def test_who_was_invited_by_other_means_counts_as_invited(ledger: Ledger, clock:
     assert (count.invited, count.unclaimed) == (1, 0)
 
 
-def test_an_earlier_span_of_a_person_counts_no_more(ledger: Ledger, clock: FakeClock) -> None:
+def test_an_earlier_period_of_a_person_counts_no_more(ledger: Ledger, clock: FakeClock) -> None:
     record_holders(ledger, [INVITED])
     grant(ledger, INVITED)
     claim(ledger, "first", INVITED)

@@ -83,7 +83,7 @@ def test_processes_do_not_take_what_is_beyond_patience(
 
 
 @pytest.mark.parametrize("bundle", [1, 3, 10])
-def test_no_stretch_of_time_holds_more_calls_than_its_window_allows(
+def test_no_stretch_of_time_exceeds_its_window(
     shared: Callable[..., SharedRateLimiter], clock: SettableClock, bundle: int
 ) -> None:
     limiters = [shared({"posts": [(10, 1), (40, 20)]}, bundle=bundle) for _ in range(3)]
@@ -109,16 +109,14 @@ def test_a_bundle_is_taken_in_one_transaction_and_used_up(
     assert len(begun) == 1
 
 
-def test_slots_of_a_bundle_that_were_not_used_in_time_are_lost(
-    shared: Callable[..., SharedRateLimiter], clock: SettableClock
-) -> None:
+def test_unused_slots_of_a_bundle_are_lost(shared: Callable[..., SharedRateLimiter], clock: SettableClock) -> None:
     limiter = shared({"posts": [(10, 1)]}, bundle=10)
     limiter.reserve("posts", 0)
     clock.now += 1
     assert limiter.reserve("posts", 10) == pytest.approx(LATENESS)
 
 
-def test_what_no_window_reaches_any_more_is_forgotten(
+def test_outdated_slots_are_deleted(
     shared: Callable[..., SharedRateLimiter], clock: SettableClock, ledger: Ledger
 ) -> None:
     limiter = shared({"posts": [(1, 1), (100, 60)]})
@@ -139,7 +137,7 @@ def test_a_clock_that_was_set_back_keeps_nobody_waiting(
     assert limiter.reserve("posts", 0) == 0
 
 
-def test_without_a_ledger_a_process_keeps_its_own_pace() -> None:
+def test_without_a_ledger_each_process_has_its_own_limit() -> None:
     limiter = SharedRateLimiter(lambda: None, "Shop", {"posts": [(1, 60)]})
     assert limiter.reserve("posts", 0) == 0
     assert limiter.reserve("posts", 0) > 59
@@ -153,7 +151,7 @@ def test_a_ledger_in_trouble_fails_no_call(tmp_path: Path) -> None:
     assert limiter.reserve("posts", 0) > 59
 
 
-def test_many_threads_on_either_engine_get_what_the_window_allows(ledger_url: str) -> None:
+def test_threads_share_a_window_on_either_engine(ledger_url: str) -> None:
     ledger = Ledger(ledger_url)
     limiters = [SharedRateLimiter(lambda: ledger, "Shop", {"posts": [(10, 3600)]}) for _ in range(3)]
     served: Counter[bool] = Counter()

@@ -1,4 +1,4 @@
-"""A lost ledger is rebuilt: in doubt somebody counts as invited, and nobody else's guest as ours."""
+"""Rebuilding a lost ledger: in doubt a person counts as invited, and a guest as somebody else's."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def rebuild(*campaigns: Campaign, lists: tuple[HolderList, ...] | None = None, *
         ("Cancelled: Billing Limit", "cancelled", "unreachable"),
     ],
 )
-def test_the_people_of_a_sent_campaign_count_as_invited(status: str, state: str, invitation: str) -> None:
+def test_people_of_a_campaign_past_draft_count_as_invited(status: str, state: str, invitation: str) -> None:
     rebuilt = rebuild(campaign(status))
     [batch] = rebuilt.batches
     assert (batch.batch_key, batch.state, batch.remote_status) == (KEY, state, status)
@@ -88,7 +88,7 @@ def test_a_draft_invites_nobody_and_is_named() -> None:
 
 
 @pytest.mark.parametrize("statuses", [("Draft", "Sent"), ("Sent", "Draft")])
-def test_of_campaigns_with_one_key_the_sent_one_counts(statuses: tuple[str, str]) -> None:
+def test_among_campaigns_with_one_key_the_sent_one_counts(statuses: tuple[str, str]) -> None:
     rebuilt = rebuild(*map(campaign, statuses))
     assert [batch.campaign_id for batch in rebuilt.batches] == ["C-Sent"]
     assert rebuilt.unsent == ()
@@ -102,7 +102,7 @@ def test_a_key_without_a_campaign_counts_as_invited() -> None:
     assert refusal(batch, None) is None
 
 
-def test_a_key_of_people_whom_mail_cannot_reach_never_had_a_campaign() -> None:
+def test_a_batch_of_unreachable_people_has_no_campaign() -> None:
     barred = Profile("P1", None, False, suppressions=("HARD_BOUNCE",), properties=PROFILE.properties)
     rebuilt = rebuild(lists=(holders_of(PARTITION, **{A: barred}),))
     assert [batch.state for batch in rebuilt.batches] == ["empty"]
@@ -117,7 +117,7 @@ def test_a_profile_without_a_readable_key_was_never_invited(value: Any) -> None:
     assert rebuilt == RebuiltInvitations()
 
 
-def test_a_holder_of_two_events_has_one_invitation() -> None:
+def test_tickets_of_two_events_make_one_invitation() -> None:
     lists = (
         holders_of(OTHER_PARTITION, **{A: PROFILE}),
         holders_of(PARTITION, **{A: PROFILE, B: PROFILE}),
@@ -165,8 +165,8 @@ def test_the_entry_says_who_added_a_guest() -> None:
         "stranger": {"affiliation": "Attendee"},
     }
     holders = dict.fromkeys([A, B, C, "d", "e"], PARTITION.key)
-    told = {g.address_key: (g.state, g.added_by_us, g.period) for g in rebuild_grants(EDITION, holders, present)}
-    assert told == {
+    grants = {g.address_key: (g.state, g.added_by_us, g.period) for g in rebuild_grants(EDITION, holders, present)}
+    assert grants == {
         A: ("granted", True, 1),
         B: ("granted", False, 1),
         C: ("granted", False, 1),
@@ -175,7 +175,7 @@ def test_the_entry_says_who_added_a_guest() -> None:
     }
 
 
-def test_with_the_guest_list_switched_off_access_is_taken_as_given() -> None:
+def test_with_the_guest_list_off_access_is_assumed() -> None:
     assert [grant.state for grant in rebuild_grants(EDITION, {A: PARTITION.key}, None)] == ["assumed"]
 
 
@@ -197,7 +197,7 @@ def restoration(**fields: Any) -> Restoration:
     return Restoration(EDITION, **{**made, **fields})
 
 
-def test_restored_facts_are_as_if_never_lost(ledger: Ledger, clock: FakeClock) -> None:
+def test_a_restored_ledger_knows_what_the_lost_one_knew(ledger: Ledger, clock: FakeClock) -> None:
     restore(ledger, restoration())
     assert known_events(ledger) == {PARTITION.event_id: PARTITION}
     assert set(current_grants(ledger, EDITION)) == recorded_holders(ledger, PARTITION.key) == {A, B}
@@ -231,8 +231,8 @@ def test_restoring_is_all_or_nothing(ledger: Ledger) -> None:
         restore(ledger, restoration())
 
 
-def test_the_restored_facts_replace_those_of_blind_polls(ledger: Ledger, hold_tickets: HoldTickets) -> None:
-    """Without a ledger, polls took our guests for somebody else's, and a renamed event for a new one."""
+def test_a_restoration_replaces_what_polls_wrote_meanwhile(ledger: Ledger, hold_tickets: HoldTickets) -> None:
+    """Not knowing anybody, they took our guests for somebody else's, and a renamed event for a new one."""
     renamed = EventPartition(PARTITION.event_id, EDITION, "reserved")
     register_events(ledger, [renamed])
     hold_tickets(["anna@example.org"], renamed)
@@ -245,7 +245,7 @@ def test_the_restored_facts_replace_those_of_blind_polls(ledger: Ledger, hold_ti
     assert mark_invited(ledger, EDITION, [C]) == 0, "a person's word stays"
 
 
-def test_a_ledger_begins_one_edition_at_a_time(ledger: Ledger) -> None:
+def test_an_edition_begins_by_record_or_by_a_batch(ledger: Ledger) -> None:
     mark_invited(ledger, EDITION, [A])
     assert not has_begun(ledger, EDITION)
     claim_batch(ledger, batch_in("open"), {B: 1})
@@ -255,7 +255,7 @@ def test_a_ledger_begins_one_edition_at_a_time(ledger: Ledger) -> None:
     assert has_begun(ledger, "2032")
 
 
-def test_marking_as_invited_takes_the_open_or_next_period(ledger: Ledger) -> None:
+def test_marking_takes_the_open_period_or_the_next_one(ledger: Ledger) -> None:
     intend_grants(ledger, EDITION, PARTITION.key, [A, B], added_by_us=True, state="granted")
     set_grants(ledger, EDITION, [B], "revoked")
     assert mark_invited(ledger, EDITION, [A, B, C]) == 3
@@ -264,7 +264,7 @@ def test_marking_as_invited_takes_the_open_or_next_period(ledger: Ledger) -> Non
         rows = db.execute(sa.text("SELECT address_key, period, state FROM invitations ORDER BY address_key")).all()
         batches = db.scalar(sa.text("SELECT count(*) FROM batches"))
     assert [tuple(row) for row in rows] == [(A, 1, "marked"), (B, 2, "marked"), (C, 1, "marked")]
-    assert batches == 1, "adopting nobody leaves nothing behind"
+    assert batches == 1, "marking nobody leaves nothing behind"
 
 
 # -- release ----------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def batch_in(state: Any, campaign_id: str | None = "C1") -> Batch:
         ("cancelled", "a status of tomorrow", "may still be sent"),
     ],
 )
-def test_a_batch_is_released_only_if_it_ended_unsent(state: str, remote: str | None, why: str) -> None:
+def test_only_a_batch_that_ended_unsent_is_released(state: str, remote: str | None, why: str) -> None:
     assert why in (refusal(batch_in(state), remote) or "")
 
 
@@ -308,7 +308,7 @@ class Campaigns(FakeKlaviyo):
         return tuple(c for c in (self.hidden if archived else self.shown) if name_contains in c.name)
 
 
-def test_without_an_id_every_campaign_with_the_batchs_key_is_asked() -> None:
+def test_without_an_id_campaigns_are_found_by_batch_key() -> None:
     nameless = batch_in("cancelled", None)
     assert campaign_status(Campaigns(), nameless) is None  # type: ignore[arg-type]
     assert campaign_status(Campaigns(campaign("Draft")), nameless) == "Draft"  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Reading a ledger without changing it, and copying its rows."""
+"""Read a ledger without changing it, and copy its rows."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The database under the ledger: SQLite in a file or PostgreSQL on a server, opened, waited for and explained alike.
+"""SQLite in a file or PostgreSQL on a server: opening both, waiting for both and explaining their errors alike.
 
-What does not belong here: tables and what they mean.
+Tables and their meaning do not belong here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-# What a URL may say otherwise. A server or a network that is gone without a word is noticed within a minute and not
-# after hours, by either side: a transaction whose client is gone must not keep its locks.
+# A URL may set them otherwise. Both sides notice a lost server or network within a minute and not after hours: a
+# transaction whose client is gone must not keep its locks.
 _POSTGRES_OPTIONS = {
     "connect_timeout": "10",
     "keepalives_idle": "20",
@@ -28,7 +28,7 @@ _POSTGRES_OPTIONS = {
     " -c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
 }
 _POSTGRES_SPELLINGS = ("postgres", "postgresql")
-# What a server, or the way to it, says when it lets nobody in.
+# Words of a server, or of the way to it, that refuses a connection.
 _REASONS = {
     "Connection refused": "nothing answers there",
     "timeout expired": "no answer in time",
@@ -48,7 +48,7 @@ class LedgerError(Exception):
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turns an error about the URL or the connection, which can quote a password, into a line a person can act on."""
+    """Turn an error about the URL or the connection, which can quote a password, into a line a person can act on."""
     try:
         yield
     except LedgerError as error:
@@ -139,7 +139,7 @@ def schema_change(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _parsed(url: str) -> sa.URL:
-    """PostgreSQL may be spelled as its own tools do, without a driver."""
+    """Accept the spellings of PostgreSQL's own tools, which name no driver."""
     parsed = sa.make_url(url)
     if parsed.drivername in _POSTGRES_SPELLINGS:
         parsed = parsed.set(drivername="postgresql+psycopg")
@@ -151,7 +151,7 @@ def _parsed(url: str) -> sa.URL:
 
 
 def _of_this_process(engine: sa.Engine) -> sa.Engine:
-    """A forked child must not talk over the connections of its parent: both would read each other's answers."""
+    """Keep a forked child from using the connections of its parent: both would read each other's answers."""
     reference = weakref.ref(engine)
 
     def leave_them_to_the_parent() -> None:
@@ -163,13 +163,13 @@ def _of_this_process(engine: sa.Engine) -> sa.Engine:
 
 
 def _explaining(engine: sa.Engine) -> sa.Engine:
-    """A full disk, a read-only folder or a server that is away become a line a person can act on."""
+    """Turn a full disk, a read-only folder or a server that is away into a line a person can act on."""
     is_sqlite = engine.dialect.name == "sqlite"
 
     @sa.event.listens_for(engine, "handle_error")
     def _explain(context: sa.engine.ExceptionContext) -> None:
-        found = context.sqlalchemy_exception
-        is_outage = isinstance(found, (sa.exc.OperationalError, sa.exc.InternalError, sa.exc.InterfaceError))
+        error = context.sqlalchemy_exception
+        is_outage = isinstance(error, (sa.exc.OperationalError, sa.exc.InternalError, sa.exc.InterfaceError))
         if context.is_pre_ping or not is_outage:
             return
         if is_sqlite:  # its texts are fixed words
@@ -187,6 +187,6 @@ def _explaining(engine: sa.Engine) -> sa.Engine:
 
 
 def _reason(error: BaseException) -> str:
-    """The texts of a server can quote its address and user: only what they say is told, or else their kind."""
+    """Return what a server's text means, or else its kind. The text itself can quote address and user."""
     said = (reason for words, reason in _REASONS.items() if words in str(error))
     return next(said, type(error).__name__)

@@ -199,15 +199,15 @@ def _report(_name: str, day: str) -> Iterator[_Fact]:
     yield "INSERT INTO reports (name, day) VALUES ('sales', :day)", {"day": date.fromisoformat(day)}
 
 
-def _unreachable(partition_key: str, found: str) -> Iterator[_Fact]:
+def _unreachable(partition_key: str, text: str) -> Iterator[_Fact]:
     """Version 1 kept the lines that it sent: one per attendee, with the reason of the mail service or without one."""
-    search = json.loads(found)
+    search = json.loads(text)
     statement = "INSERT INTO unreachable_searches (partition_key, digest) VALUES (:key, :digest)"
     yield statement, {"key": partition_key, "digest": search["state"]}
     statement = "INSERT INTO unreachable_attendees (partition_key, attendee_id, reason) VALUES (:key, :number, :reason)"
     for line in search["lines"]:
-        if said := _UNREACHABLE_LINE.search(line):
-            yield statement, {"key": partition_key, "number": int(said[1]), "reason": said[2]}
+        if match := _UNREACHABLE_LINE.search(line):
+            yield statement, {"key": partition_key, "number": int(match[1]), "reason": match[2]}
 
 
 _NOTES: dict[str, Callable[[str, str], Iterator[_Fact]]] = {

@@ -25,7 +25,7 @@ Beginning = Literal["new", "rebuilt"]
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
-    """Aware UTC on both engines; SQLite alone would drop the zone."""
+    """Aware UTC times on both engines, as seconds. SQLite alone would drop the zone."""
 
     impl = sa.Double
     cache_ok = True
@@ -313,7 +313,7 @@ reports = sa.Table(
 )
 
 
-# What an event's unreachable attendees were last searched in: a digest of its orders and refusals.
+# A digest of the orders and refusals in which an event's unreachable attendees were last searched.
 unreachable_searches = sa.Table(
     "unreachable_searches",
     metadata,
