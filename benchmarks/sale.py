@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.shop import slow_down
-from pycontw_assets.pipeline.latency import spread
+from pycontw_assets.pipeline.waiting_times import spread
 from pycontw_assets.play.drill.play import Drill
 from pycontw_assets.play.drill.sale import Pay, Sale, Sell
 from pycontw_assets.play.drill.script import write_script

@@ -12,6 +12,8 @@ from typing import Any, Literal, get_args
 
 Family = Literal["corporate", "individual", "reserved"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
+TicketState = Literal["usable", "unpaid", "not activated", "missing", "unclear", "cancelled"]
+TICKET_STATES: tuple[TicketState, ...] = get_args(TicketState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,25 @@ class AttendeeRecord:
     def is_defective(self) -> bool:
         """Whether KKTIX never said what decides about access."""
         return self.attendee.is_paid is None or self.attendee.state is None
+
+    @property
+    def ticket_state(self) -> TicketState:
+        """Return the one word for a ticket that every command, asset and report uses.
+
+        ``missing``: the last good poll did not find it; it is cancelled when the next one misses it, too. ``unclear``:
+        KKTIX does not say whether it is paid and valid. ``not activated``: paid, and not valid for a reason of KKTIX's.
+        """
+        if self.gone_at is not None:
+            return "cancelled"
+        if self.missing_polls:
+            return "missing"
+        if self.is_defective:
+            return "unclear"
+        if self.is_usable:
+            return "usable"
+        if self.attendee.state == "cancelled":
+            return "cancelled"
+        return "unpaid" if self.attendee.is_paid is not True else "not activated"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 
-from pycontw_assets.extract.orders import ticket_state
 from pycontw_assets.ledger.reporting.sales import Counts, Figures
 from pycontw_assets.records import FAMILIES, AttendeeRecord, Family
 
@@ -32,7 +31,7 @@ def count(records: Iterable[AttendeeRecord]) -> dict[str, Counts]:
 
 
 def _counts_of(record: AttendeeRecord) -> Counts:
-    state = ticket_state(record)
+    state = record.ticket_state
     if state == "cancelled":
         return Counts(cancelled=1)
     if record.attendee.is_paid is True:

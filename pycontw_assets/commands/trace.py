@@ -17,13 +17,12 @@ from pycontw_assets.commands.console import paint, read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import compose_to_read
 from pycontw_assets.deidentify.holders import contact_address
-from pycontw_assets.extract.orders import TicketState, ticket_state
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.pipeline.steps import stored_snapshots
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, masked, normalise_address
-from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
+from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, TicketState
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.vault.vault import OrdersStore
 
@@ -178,7 +177,7 @@ def _tickets(
 def _ticket(
     partition: EventPartition, snapshot: OrderSnapshot, record: AttendeeRecord, poll: Poll | None
 ) -> TicketTrace:
-    number, condition = record.attendee.attendee_id, ticket_state(record)
+    number, condition = record.attendee.attendee_id, record.ticket_state
     text = f"{_explain(record)}; seen since {at(record.first_seen_at)}, last read {at(record.read_at)}"
     if number in snapshot.quarantine:
         item = snapshot.quarantine[number]
@@ -200,7 +199,7 @@ def _explain(record: AttendeeRecord) -> str:
         "unclear": "KKTIX does not say whether it is paid and valid",
         "cancelled": f"its state is {attendee.state}",
     }
-    state = ticket_state(record)
+    state = record.ticket_state
     return f"{state}: {reasons[state]}"
 
 

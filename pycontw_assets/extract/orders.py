@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from operator import attrgetter
-from typing import Any, Literal, get_args
+from typing import Any
 
 from pycontw_assets.completeness import ATTENDANCE_BOOK
 from pycontw_assets.records import Attendee, AttendeeRecord, OrderSnapshot, Quarantined
@@ -343,33 +343,7 @@ def content_digest(snapshot: OrderSnapshot, rules: str) -> str:
     return str(digest)
 
 
-# -- what a ticket is called -----------------------------------------------------------------------
-
-TicketState = Literal["usable", "unpaid", "not activated", "missing", "unclear", "cancelled"]
-TICKET_STATES: tuple[TicketState, ...] = get_args(TicketState)
-
-
-def ticket_state(record: AttendeeRecord) -> TicketState:
-    """Return the one word for a ticket that every command, asset and report uses.
-
-    ``missing``: the last good poll did not find it; it is cancelled when the next one misses it, too. ``unclear``:
-    KKTIX does not say whether it is paid and valid. ``not activated``: paid, and not valid for a reason of KKTIX's.
-    """
-    attendee = record.attendee
-    if record.gone_at is not None:
-        return "cancelled"
-    if record.missing_polls:
-        return "missing"
-    if record.is_defective:
-        return "unclear"
-    if record.is_usable:
-        return "usable"
-    if attendee.state == "cancelled":
-        return "cancelled"
-    return "unpaid" if attendee.is_paid is not True else "not activated"
-
-
 def count_states(snapshot: OrderSnapshot) -> dict[str, int]:
     """Count the tickets of an event by their state."""
-    counts = Counter(map(ticket_state, snapshot.records.values()))
+    counts = Counter(record.ticket_state for record in snapshot.records.values())
     return {state: counts[state] for state in TICKET_STATES}

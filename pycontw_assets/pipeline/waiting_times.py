@@ -6,13 +6,14 @@ pipeline knew of the usable ticket, so an edit after that shortens no wait.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.extract.orders import paid_at
 from pycontw_assets.ledger.progress import Reached
-from pycontw_assets.pipeline.latency import spread
 from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address
 from pycontw_assets.records import OrderSnapshot
 
@@ -51,3 +52,27 @@ def figures(name: str, seconds: Iterable[float]) -> dict[str, float]:
         return {}
     values = {"p50": found.median, "p95": found.p95, "max": found.slowest}
     return {f"{name}_{share}": round(value, 1) for share, value in values.items()}
+
+
+# -- percentiles ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    count: int
+    median: float
+    p95: float
+    slowest: float
+
+
+def spread(seconds: Iterable[float | None]) -> Spread | None:
+    """``None`` when nobody waited; who never got what they waited for (``None``) is not counted."""
+    known = sorted(one for one in seconds if one is not None)
+    if not known:
+        return None
+    return Spread(len(known), percentile(known, 50), percentile(known, 95), known[-1])
+
+
+def percentile(ordered: Sequence[float], share: int) -> float:
+    """The smallest value that so many percent do not exceed (nearest rank)."""
+    return ordered[max(0, math.ceil(len(ordered) * share / 100) - 1)]

@@ -6,8 +6,8 @@ from pycontw_assets.alerts.sales_report import count
 from pycontw_assets.commands.poll import describe_poll
 from pycontw_assets.commands.status import describe_status, look_up
 from pycontw_assets.commands.trace import trace
-from pycontw_assets.extract.orders import TICKET_STATES, ticket_state
 from pycontw_assets.orchestration.run_history import read_run_history
+from pycontw_assets.records import TICKET_STATES
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
@@ -28,7 +28,7 @@ def test_every_view_calls_a_ticket_by_the_same_word(pipeline: Pipeline, world: W
     report = pipeline.later_poll()
     snapshot = pipeline.root.vault.read(f"2031-individual-{event}")
     assert snapshot
-    assert {state: ticket_state(snapshot.records[number]) for state, number in ids.items()} == {s: s for s in ids}
+    assert {state: snapshot.records[number].ticket_state for state, number in ids.items()} == {s: s for s in ids}
 
     for state, number in ids.items():
         [passage] = pipeline.call(trace, str(number), klaviyo=None).passages

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pycontw_assets.pipeline.latency import Spread, percentile, spread
+from pycontw_assets.pipeline.waiting_times import Spread, percentile, spread
 
 
 def test_nobody_waited_is_no_number() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pycontw_assets.pipeline.latency import spread
+from pycontw_assets.pipeline.waiting_times import spread
 
 WIDTH = 72
 _BAR = 19
