@@ -11,7 +11,7 @@ from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.commands.console import paint, show_log
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import compose_checked
-from pycontw_assets.extract.orders import TICKET_STATES
+from pycontw_assets.records import TICKET_STATES
 
 if TYPE_CHECKING:
     from pycontw_assets.orchestration.poll import PollReport, RunReport

@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import Any
 
 from pycontw_assets.completeness import ATTENDANCE_BOOK
-from pycontw_assets.records import Attendee, AttendeeRecord, OrderSnapshot, Quarantined
+from pycontw_assets.records import TICKET_STATES, Attendee, AttendeeRecord, OrderSnapshot, Quarantined
 
 GOOD_POLLS_UNTIL_GONE = 2
 _LONGEST_INTERVAL = timedelta(days=1)  # between two reads of an attendee
