@@ -13,7 +13,7 @@ from pycontw_assets.commands.doctor import describe_finding
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import compose_to_read
 from pycontw_assets.extract.events import live_edition
-from pycontw_assets.extract.orders import TICKET_STATES, count_states
+from pycontw_assets.extract.orders import count_states
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.progress import headcount
@@ -21,7 +21,7 @@ from pycontw_assets.ledger.reporting.problems import Problem, open_problems
 from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.pipeline.observe import edition_facts
 from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory
-from pycontw_assets.records import EventPartition, OrderSnapshot
+from pycontw_assets.records import TICKET_STATES, EventPartition, OrderSnapshot
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import OrdersStore, VaultError
 
