@@ -4,10 +4,9 @@
 #   refuses to.
 # What really happens: to_dataframe gives a DATE column the dtype dbdate of the db-dtypes
 #   package. Compared by == with a text it is False for each row, without a warning, so the
-#   filter returns no rows; != returns all of them. isin and merge with texts find nothing or
-#   fail. Ordering comparisons raise TypeError. datetime.date and pandas.Timestamp are compared
-#   as expected; to_dataframe(date_dtype=None) gives plain objects, which never equal a text
-#   either.
+#   filter returns no rows, and != returns all of them. Ordering comparisons with a text raise
+#   TypeError. A pandas.Timestamp works for both kinds of column; a datetime.date works for
+#   dbdate, and is the one that never equals a datetime64.
 # Seen with: db-dtypes 1.9.0, pandas 3.1.1, google-cloud-bigquery 3.47.0
 # Source: google-cloud-bigquery's to_dataframe documents dbdate as the default of date_dtype;
 #   the comparison: this script.
