@@ -50,10 +50,11 @@ at_first=$(state spring)
 dagster sensor stop mailer -w spring.yaml > /dev/null
 stopped=$(state spring)
 renamed=$(state autumn)
+by_file=$(dagster sensor list -f mailing.py | grep -o '\[[A-Z]*\]')
 echo "  location spring: $at_first, after 'sensor stop': $stopped"
-echo "  the same code as location autumn: $renamed"
-if [ "$at_first $stopped $renamed" != "[RUNNING] [STOPPED] [RUNNING]" ]; then
-  echo "changed; it was: [RUNNING] [STOPPED] [RUNNING]"
+echo "  the same code as location autumn: $renamed, by -f mailing.py: $by_file"
+if [ "$at_first $stopped $renamed $by_file" != "[RUNNING] [STOPPED] [RUNNING] [RUNNING]" ]; then
+  echo "changed; it was: [RUNNING] [STOPPED] [RUNNING] [RUNNING]"
   exit 1
 fi
 echo "as described"
