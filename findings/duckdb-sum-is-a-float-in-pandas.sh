@@ -7,8 +7,7 @@
 #   timestamp 'infinity', the usual mark of "no end", becomes 294247-01-10, a value that can be
 #   compared and stored and is wrong; fetchall() gives datetime.max for it.
 # Seen with: duckdb 2.0.1, pandas 3.1.1
-# Source: DuckDB's documentation of aggregate functions and types (sum of integers is a
-#   HUGEINT); the conversions: this script.
+# Source: seen by this script (which prints the type of the sum).
 set -euo pipefail
 
 python=${PYTHON:-python3}
@@ -40,6 +39,7 @@ ask = {
 seen = {}
 with duckdb.connect() as db:
     db.execute("CREATE TABLE big AS SELECT 9007199254740993::BIGINT AS x")
+    print("  typeof(sum(x)):", db.execute("SELECT typeof(sum(x)) FROM big").fetchall()[0][0])
     for name, query in ask.items():
         column = db.sql(query).df().iloc[:, 0]
         exact = db.sql(query).fetchall()[0][0]
