@@ -4,12 +4,13 @@
 # What really happens: the default data version is computed, not observed: a hash of the code
 #   version and the inputs' data versions. Without code_version the run's id stands in for it,
 #   so each run is "new"; with it, and without inputs, the data version is the same for ever,
-#   whatever was returned. Conditions on data_version_changed and the "unsynced" marks
-#   downstream then never fire; eager(), which looks at materializations, does. An asset that
-#   knows better has to return its own DataVersion.
+#   whatever was returned. A condition on data_version_changed then never fires; eager(), which
+#   looks at materializations, does. An asset that knows better has to return its own
+#   DataVersion.
 # Seen with: dagster 1.13.29
-# Source: Dagster's guide "Asset versioning and caching" and the data version tags of the events
-#   (printed below); seen by this script.
+# Source: Dagster's guide "Asset versioning and caching" (the two kinds of version, and that
+#   unchanged code and inputs are taken to mean an unchanged result):
+#   https://docs.dagster.io/guides/dagster/asset-versioning-and-caching
 set -euo pipefail
 
 python=${PYTHON:-python3}

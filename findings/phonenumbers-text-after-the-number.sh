@@ -7,8 +7,8 @@
 #   The same words in Chinese ("mobile", "extension 12" as people in Taiwan write it) raise.
 #   "0912345678; 0987654321" is valid: the second number is an extension, and gone in E.164.
 # Seen with: phonenumbers 9.0.43
-# Source: phonenumbers.parse's docstring (input is taken leniently); the vanity rule is
-#   libphonenumber's VALID_ALPHA_PHONE_PATTERN, three letters or more; seen by this script.
+# Source: the docstring of phonenumbers.parse (lenient; text before the number is ignored,
+#   letters are turned into digits where it seems to be meant); the rest is seen by this script.
 set -euo pipefail
 
 python=${PYTHON:-python3}

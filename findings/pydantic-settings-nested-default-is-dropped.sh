@@ -8,8 +8,9 @@
 #   by default. Arguments: a dict is merged deeply with what the environment says (port 2
 #   stays), a model instance shuts the environment out for all its fields.
 # Seen with: pydantic-settings 2.16.3
-# Source: pydantic-settings' documentation of nested_model_default_partial_update; the
-#   difference between dict and model arguments: this script.
+# Source: the docstring of BaseSettings (nested_model_default_partial_update: partial updates on
+#   nested model default object fields, False by default); the difference between dict and model
+#   arguments: this script.
 set -euo pipefail
 
 python=${PYTHON:-python3}
