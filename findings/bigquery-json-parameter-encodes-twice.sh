@@ -3,9 +3,9 @@
 #   JSON: the type says how the text is to be read, as for DATE or NUMERIC, where a text is sent
 #   as it is.
 # What really happens: the value is passed through json.dumps whatever it is, so a text becomes
-#   a JSON string with quotes in it. BigQuery takes it without an error; the stored value is a
-#   string, not an object, and every field access on it gives NULL. A dict is right. insert_rows
-#   does the same for a JSON column of the table's schema.
+#   a JSON string with quotes in it. That is valid JSON, so nothing refuses it; but it is one
+#   string and no object with fields. A dict is right. insert_rows does the same for a JSON
+#   column of the table's schema.
 # Seen with: google-cloud-bigquery 3.47.0
 # Source: python-bigquery pull request 1757, "support JSON type in insert_rows and as a scalar
 #   query parameter": https://github.com/googleapis/python-bigquery/pull/1757

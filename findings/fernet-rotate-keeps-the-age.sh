@@ -6,8 +6,8 @@
 #   (Neither does decrypt without ttl look at the time: a token dated tomorrow decrypts, and
 #   only a ttl argument makes that an InvalidToken.)
 # Seen with: cryptography 50.0.2
-# Source: cryptography's documentation of MultiFernet.rotate (it preserves the timestamp that
-#   was saved with the token)
+# Source: seen by this script, and in the package's fernet.py (rotate hands the old token's time
+#   on); the page on Fernet, with MultiFernet: https://cryptography.io/fernet.html
 set -euo pipefail
 
 python=${PYTHON:-python3}
