@@ -22,7 +22,7 @@ trap 'rm -rf "$work"' EXIT
 "$work/venv/bin/pip" install -qq --disable-pip-version-check dagster==1.13.29
 cd "$work"
 
-export DAGSTER_DISABLE_TELEMETRY=1
+export DAGSTER_DISABLE_TELEMETRY=1 PYTHONWARNINGS=ignore
 "$work/venv/bin/python" - <<'PY'
 import sys
 import tempfile
@@ -34,6 +34,7 @@ print("dagster", dg.__version__)
 data = {"version": 1}
 read = []
 hold = {"on": False, "started": threading.Event(), "go": threading.Event()}
+no_logs = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -52,7 +53,7 @@ def table() -> None:
 
 definitions = dg.Definitions([orders, table])
 with tempfile.TemporaryDirectory() as folder:
-    instance = dg.DagsterInstance.local_temp(folder)
+    instance = dg.DagsterInstance.local_temp(folder, overrides={"compute_logs": no_logs})
     asked, cursor = [], None
 
     def tick(when):
