@@ -1,4 +1,4 @@
-"""A person's word: who was invited by other means is not mailed, who was in a cancelled campaign is after all."""
+"""People marked as invited are not mailed; people of a cancelled campaign are mailed after their release."""
 
 from __future__ import annotations
 
@@ -26,43 +26,41 @@ def batch_keys(pipeline: Pipeline) -> list[str]:
     return [campaign.name.rpartition("-")[2] for campaign in pipeline.world.klaviyo.campaigns.values()]
 
 
-def adopted(pipeline: Pipeline, *lines: str) -> tuple[int, int, list[int]]:
+def marked(pipeline: Pipeline, *lines: str) -> tuple[int, int, list[int]]:
     report = pipeline.call(mark_people_invited, pipeline.call(find_live_edition), lines)
     assert report.edition == EDITION
-    return report.adopted, report.known, report.invalid_lines
+    return report.marked, report.known, report.invalid_lines
 
 
-# -- adopt ------------------------------------------------------------------------------------------
+# -- mark-invited ------------------------------------------------------------------------------------------
 
 
-def test_who_is_adopted_before_the_first_poll_is_let_in_and_never_mailed(
+def test_people_marked_before_the_first_poll_are_let_in_and_never_mailed(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     for address in (ANNA, BEN):
         world.sell(event, address=address)
-    assert adopted(pipeline, f" {ANNA.upper()} ", "", ANNA) == (1, 0, [])
+    assert marked(pipeline, f" {ANNA.upper()} ", "", ANNA) == (1, 0, [])
     pipeline.until_quiet()
     assert pipeline.guests() == pipeline.ticket_holders(event) == {ANNA, BEN}
     assert pipeline.mailed() == [BEN]
 
 
-def test_who_is_adopted_while_let_in_and_not_yet_mailed_is_not_mailed(
-    install: Install, world: World, event: int
-) -> None:
+def test_people_marked_after_they_were_let_in_are_not_mailed(install: Install, world: World, event: int) -> None:
     pipeline = install(invite_limit=0)
     world.sell(event, address=ANNA)
     pipeline.poll()
-    assert adopted(pipeline, ANNA) == (1, 0, [])
+    assert marked(pipeline, ANNA) == (1, 0, [])
     pipeline.restart(invite_limit=10)
     pipeline.until_quiet()
     assert pipeline.guests() == {ANNA}
     assert pipeline.mailed() == []
 
 
-def test_adoption_counts_for_one_ticket_only(pipeline: Pipeline, world: World, event: int) -> None:
+def test_a_mark_counts_for_one_ticket_only(pipeline: Pipeline, world: World, event: int) -> None:
     [first] = world.sell(event, address=ANNA)
     world.sell(event, address=BEN)
-    adopted(pipeline, ANNA)
+    marked(pipeline, ANNA)
     pipeline.until_quiet()
     world.refund(first)
     pipeline.until_quiet()
@@ -71,7 +69,7 @@ def test_adoption_counts_for_one_ticket_only(pipeline: Pipeline, world: World, e
     assert pipeline.mailed() == [BEN, ANNA]
 
 
-def test_who_lost_access_and_is_adopted_is_not_mailed_for_the_next_ticket(
+def test_people_marked_without_access_are_not_mailed_for_the_next_ticket(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     [first] = world.sell(event, address=ANNA)
@@ -79,28 +77,28 @@ def test_who_lost_access_and_is_adopted_is_not_mailed_for_the_next_ticket(
     pipeline.poll()
     world.refund(first)
     pipeline.until_quiet()
-    assert adopted(pipeline, ANNA) == (1, 0, [])
+    assert marked(pipeline, ANNA) == (1, 0, [])
     world.sell(event, address=ANNA)
     pipeline.until_quiet()
     assert pipeline.guests() == {ANNA, BEN}
     assert sorted(pipeline.mailed()) == [ANNA, BEN]
 
 
-def test_adopting_again_or_whom_a_batch_holds_changes_nothing(pipeline: Pipeline, world: World, event: int) -> None:
+def test_marking_again_or_people_of_a_batch_changes_nothing(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=ANNA)
     pipeline.poll()
-    assert adopted(pipeline, ANNA, BEN) == (1, 1, [])
-    assert adopted(pipeline, ANNA, BEN) == (0, 2, [])
+    assert marked(pipeline, ANNA, BEN) == (1, 1, [])
+    assert marked(pipeline, ANNA, BEN) == (0, 2, [])
 
 
-def test_a_lost_ledger_may_be_rebuilt_after_people_were_adopted(pipeline: Pipeline, world: World, event: int) -> None:
+def test_a_lost_ledger_may_be_rebuilt_after_people_were_marked(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=ANNA)
     pipeline.poll()
     for file in pipeline.home.glob("ledger.sqlite*"):
         file.unlink()
     pipeline.restart()
     world.sell(event, address=BEN)
-    adopted(pipeline, BEN)
+    marked(pipeline, BEN)
     with pytest.raises(LedgerError):
         pipeline.later_poll()
     pipeline.call(rebuild_ledger)
@@ -136,24 +134,24 @@ def test_the_people_of_a_cancelled_campaign_are_invited_by_the_poll_after_their_
     assert pipeline.verdict() == []
 
 
-def test_who_of_a_cancelled_campaign_is_adopted_is_not_mailed_after_its_release(
+def test_marked_people_of_a_cancelled_campaign_are_not_mailed_after_release(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     """Some did get it, or were written to by hand."""
     world.sell(event, address=BEN)
     key = cancelled(pipeline, event)
-    assert adopted(pipeline, BEN) == (1, 0, [])
-    assert adopted(pipeline, BEN) == (0, 1, [])
+    assert marked(pipeline, BEN) == (1, 0, [])
+    assert marked(pipeline, BEN) == (0, 1, [])
     assert pipeline.call(release_batch, key) == 1
     pipeline.until_quiet()
     assert pipeline.mailed() == [ANNA]
 
 
-def test_when_all_of_a_cancelled_campaign_are_adopted_it_is_told_no_more(
+def test_a_cancelled_campaign_whose_people_are_all_marked_raises_no_alarm(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     cancelled(pipeline, event)
-    assert adopted(pipeline, ANNA) == (1, 0, [])
+    assert marked(pipeline, ANNA) == (1, 0, [])
     assert "release" not in describe(pipeline.later_poll())
 
 
@@ -238,41 +236,41 @@ def test_people_whose_campaign_vanished_with_the_ledger_are_invited_after_their_
 
 @pytest.fixture
 def shell(pipeline: Pipeline, server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """The environment of somebody who types commands about this pipeline."""
+    """The environment of a person who runs commands on this pipeline."""
     for name, value in {**server.environment, "PYCONTW_HOME": str(pipeline.home)}.items():
         monkeypatch.setenv(name, value)
     return pipeline
 
 
-def test_adopt_prints_counts_and_line_numbers_and_never_an_address(
+def test_mark_invited_prints_counts_and_line_numbers_and_no_address(
     shell: Pipeline, world: World, event: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "invited.txt"
     file.write_bytes("\ufeffanna@example.org\r\n\r\nno address of ben\r\n".encode() + b"cara\xff@example.net\r\n")
-    assert main(["adopt", str(file)]) == FAILED
+    assert main(["mark-invited", str(file)]) == FAILED
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
-        f"edition {EDITION}: 1 adopted, 0 in a batch before",
+        f"edition {EDITION}: 1 marked as invited, 0 in a batch before",
         "       ! no address in 2 lines: 3, 4",
     ]
     assert not printed.err
 
 
-def test_adopt_reads_standard_input_and_takes_an_edition(
+def test_mark_invited_reads_standard_input_and_takes_an_edition(
     shell: Pipeline, world: World, event: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"anna@example.org\n")))
-    assert main(["adopt", "-", "--edition", "2030"]) == FINE
-    assert capsys.readouterr().out == "edition 2030: 1 adopted, 0 in a batch before\n"
-    assert main(["adopt", "-", "--edition", "next"]) == MISCONFIGURED
-    assert main(["adopt", "no such file", "--edition", "2030"]) == MISCONFIGURED
+    assert main(["mark-invited", "-", "--edition", "2030"]) == FINE
+    assert capsys.readouterr().out == "edition 2030: 1 marked as invited, 0 in a batch before\n"
+    assert main(["mark-invited", "-", "--edition", "next"]) == MISCONFIGURED
+    assert main(["mark-invited", "no such file", "--edition", "2030"]) == MISCONFIGURED
 
 
-def test_adopt_without_a_live_edition_asks_for_one(
+def test_mark_invited_without_a_live_edition_asks_for_one(
     shell: Pipeline, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").touch()
-    assert main(["adopt", str(tmp_path / "empty")]) == MISCONFIGURED
+    assert main(["mark-invited", str(tmp_path / "empty")]) == MISCONFIGURED
     assert "EDITION" in capsys.readouterr().err
 
 
