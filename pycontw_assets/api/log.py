@@ -46,8 +46,8 @@ class Fields(TypedDict, total=False):
     service: str
     operation: str
     request_id: str | None
-    partition: str
-    edition: str
+    partition: str | None
+    edition: str | None
     poll: str
     batch: str
     campaign: str

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from pycontw_assets.api.client import NotFound, Refused, Unavailable
+from pycontw_assets.api.log import log_step
 from pycontw_assets.authorize.guest_list import (
     MOST_LOOKS,
     Entry,
@@ -119,7 +120,19 @@ class GuestListStep:
         if not due and not without_ticket:
             return GuestListOutcome()
         with self.exclusive():
-            return self._sync(self.client, partition, holders)
+            outcome = self._sync(self.client, partition, holders)
+        log_step(
+            "guest_list_written",
+            step="authorize",
+            partition=partition.key,
+            granted=outcome.granted,
+            preexisting=outcome.preexisting,
+            revoked=outcome.revoked,
+            unconfirmed=outcome.unconfirmed,
+            waiting=outcome.waiting_revocations,
+            problems=len(outcome.problems),
+        )
+        return outcome
 
     def _assume(
         self, partition: EventPartition, due: set[str], in_doubt: set[str], without_ticket: set[str]

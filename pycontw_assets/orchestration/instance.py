@@ -25,6 +25,8 @@ concurrency:
       - {key: dagster/partition, limit: 1, value: {applyLimitPerUniqueValue: true}}
 # The runs print nothing, and capturing it costs two processes each; what happened is in the event log.
 compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}
+# The log lines of steps and decisions belong to the run; none of them can name a person (api/log.py).
+python_logs: {managed_python_loggers: [pycontw_assets], python_log_level: INFO}
 retention:
   sensor: {purge_after_days: {skipped: 7, started: 30, success: 30, failure: 30}}
 """

@@ -16,6 +16,7 @@ from dagster import (
 
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.api.log import log_step
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.ledger import Ledger
@@ -123,6 +124,12 @@ def execute(definitions: Definitions, instance: DagsterInstance, request: RunReq
         tags={**request.tags, OWNER_TAG: process_identity(), **({OVERRIDE_TAG: override} if override else {})},
         run_config=_QUIET,
         raise_on_error=False,
+    )
+    log_step(
+        "run_ended",
+        step="poll",
+        partition=request.partition_key,
+        outcome="done" if result.success else "failed",
     )
     return RunReport(
         str(request.job_name),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from dagster import ResourceDefinition
 
@@ -51,12 +52,18 @@ def _where(settings: Settings) -> Mapping[str, str]:
     """Say where each system is, without keys, users and passwords."""
     warehouse = f"BigQuery, project {settings.bigquery_project}" if settings.warehouse == "bigquery" else "DuckDB"
     return {
-        "kktix": f"At {settings.kktix_api_url}.",
-        "gather": "Switched off." if settings.gather_is_off else f"At {settings.gather_api_url}.",
-        "klaviyo": f"At {settings.klaviyo_api_url}.",
+        "kktix": f"At {_public(settings.kktix_api_url)}.",
+        "gather": "Switched off." if settings.gather_is_off else f"At {_public(settings.gather_api_url)}.",
+        "klaviyo": f"At {_public(settings.klaviyo_api_url)}.",
         "vault": "In a bucket." if (settings.vault_url or "").startswith("gs://") else "In a folder.",
         "ledger": "On a server." if settings.ledger_url else "In the data folder.",
         "warehouse": f"{warehouse}, dataset {settings.bigquery_dataset}.",
         "alerts": "Set." if settings.alert_urls else "Nobody hears of problems: ALERT_URLS is not set.",
         "pseudonymizer": "Keyed." if settings.pseudonym_key else "Plain SHA-256: PSEUDONYM_KEY is not set.",
     }
+
+
+def _public(url: str) -> str:
+    """Leave out user, password and query of an address."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

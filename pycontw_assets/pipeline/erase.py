@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from pycontw_assets.api.client import NotFound, ServiceError
+from pycontw_assets.api.log import log_step
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import GuestListStep
 from pycontw_assets.deidentify.holders import contact_address, holders_of
@@ -129,6 +130,7 @@ class Erasure:
             ledger=self.ledger,
             pseudonymizer=self.pseudonymizer,
         )
+        log_step("attendees_erased", step="erase", partition=partition.key, deleted=len(mine))
         result.done.append(f"{partition.key}: {len(mine)} attendees are out of the vault and the table")
 
     def _record_without(self, partition: EventPartition, snapshot: OrderSnapshot, key: str) -> None:

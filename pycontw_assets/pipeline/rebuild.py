@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.api.log import log_step
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import is_our_writing
 from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
@@ -181,6 +182,7 @@ def rebuild_ledger(
     )
     restoration = _restoration(remains, rebuilt, ledger.clock())
     restore(ledger, restoration)
+    log_step("ledger_rebuilt", step="repair", edition=edition, events=len(restoration.partitions))
     return RebuildReport(edition, _counts(restoration), list(_problems(remains, rebuilt, restoration)))
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from sqlalchemy.exc import SQLAlchemyError
 
 from pycontw_assets.alerts.problems import by_cause
+from pycontw_assets.api.log import log_step
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import register_events
 from pycontw_assets.ledger.guest_lists import enter_space
@@ -24,6 +25,16 @@ from pycontw_assets.settings import Settings
 def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
     """Record new events (their keys are for good), a begun edition, another guest-list space and stale events."""
     edition = tick.discovery.edition
+    log_step(
+        "tick_observed",
+        step="poll",
+        edition=edition,
+        events=len(tick.discovery.partitions),
+        runs=sum(bool(decision.access) + decision.load for decision in tick.decisions.values()),
+        waiting=sum(decision.next_attempt_at is not None for decision in tick.decisions.values()),
+        requests=tick.requests,
+        problems=len(tick.problems),
+    )
     if tick.begins_edition and edition:
         begin(ledger, edition)
     register_events(ledger, tick.discovery.partitions)
@@ -42,6 +53,7 @@ def record_attempt(partition_key: str, subject: str, *, ledger: Ledger) -> Itera
     try:
         yield findings
     except Exception as error:
+        log_step("attempt_failed", step="poll", partition=partition_key or None, outcome="failed")
         record_failure(partition_key, subject, error, ledger=ledger)
         raise
     record_findings(ledger, partition_key, subject, by_cause(subject, findings))

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from datetime import timedelta
 
+from pycontw_assets.api.log import log_step
 from pycontw_assets.ledger.events import is_purged, known_events, record_purge
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName
@@ -48,3 +49,4 @@ def _purge(partition: EventPartition, *, ledger: Ledger, vault: OrdersStore, wai
         if snapshot is not None:
             vault.write(OrderSnapshot(partition, rebuilding=True, generation=snapshot.generation))
         record_purge(ledger, partition.key)
+    log_step("orders_purged", step="maintenance", partition=partition.key)

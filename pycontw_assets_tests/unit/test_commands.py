@@ -65,7 +65,9 @@ def test_an_unknown_command_is_refused_with_the_known_ones(capsys: pytest.Captur
     assert "mark-invited" in capsys.readouterr().err
 
 
-def test_the_old_names_work_and_are_not_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_old_names_work_and_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     parsed = _parser("poll").parse_args(["poll", "--consent", "book", "--allow", "revoke"])
     assert parsed.allow == ["book", "revoke"]
     assert "--consent" not in _parser("poll").format_help() + parser_of("poll").format_help()
