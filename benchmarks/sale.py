@@ -20,9 +20,9 @@ def sale(orders: int, latency: float) -> dict[str, Any]:
     Waits for the next poll are skipped, what the pipeline does is real: the clock that measures runs on with both.
     """
     script = [step for step in write_script(orders, seed=0) if isinstance(step, Sell | Pay)]
-    with scratch_installation() as trial:
-        slow_down(trial.world, latency)
-        drill = Drill(trial, Sale(trial, script, seed=0))
+    with scratch_installation() as installation:
+        slow_down(installation.world, latency)
+        drill = Drill(installation, Sale(installation, script, seed=0))
         drill.run()
         drill.judge()
         if not drill.passed:

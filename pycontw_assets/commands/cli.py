@@ -1,4 +1,4 @@
-"""The ``pycontw-assets`` commands: parse, run, turn what was raised into one line and an exit code."""
+"""Run the ``pycontw-assets`` commands: parse, run, turn an error into one line and an exit code."""
 
 from __future__ import annotations
 

@@ -197,18 +197,18 @@ def _check_mail(settings: Settings) -> Iterator[Finding]:
 
 def _check_kktix(kktix: KktixClient, ledger: Ledger, settings: Settings) -> Iterator[Finding]:
     known, listing = known_events(ledger), kktix.list_events()
-    found = discover(listing.events, known=known, mapped=mapped_events(settings), edition=settings.edition)
-    if not found.partitions:
+    discovery = discover(listing.events, known=known, mapped=mapped_events(settings), edition=settings.edition)
+    if not discovery.partitions:
         fix = "wait for the events to be listed, or set EDITION or KKTIX_EVENTS"
         yield Finding("warn", "KKTIX", f"{len(listing.events)} events listed, none of this project", fix)
     else:
-        yield Finding("ok", "KKTIX", f"edition {found.edition}: {len(found.partitions)} events")
-    for event in found.unmatched:
+        yield Finding("ok", "KKTIX", f"edition {discovery.edition}: {len(discovery.partitions)} events")
+    for event in discovery.unmatched:
         if event.is_undecided:
             yield Finding("warn", "KKTIX", f"event {event.event_id}: {event.reason}", "map it in KKTIX_EVENTS")
     for warning in listing.warnings:
         yield Finding("warn", "KKTIX", warning)
-    for partition in found.partitions:
+    for partition in discovery.partitions:
         if not kktix.read_book_ids(partition.event_id):
             fix = "make an attendance book in KKTIX"
             yield Finding("FAIL", "KKTIX", f"{partition.key} has no attendance book", fix)

@@ -121,7 +121,7 @@ class _Command:
 
     @property
     def group(self) -> str:
-        """Return for whom the command is: the parser's default ``group``, empty without one."""
+        """Return the group of the help that names the command; empty without one."""
         return str(self.parser.get_default("group") or "")
 
 

@@ -49,7 +49,7 @@ def add_to(commands: Commands) -> None:
 def _run(parsed: argparse.Namespace) -> int:
     root = compose_to_read()
     buyer = read_argument(parsed.buyer)
-    found = trace(
+    result = trace(
         buyer,
         vault=root.vault_to_read,
         ledger=root.ledger_to_read,
@@ -57,8 +57,8 @@ def _run(parsed: argparse.Namespace) -> int:
         gather=root.gather,
         klaviyo=root.klaviyo if parsed.live else None,
     )
-    print("\n".join(describe_trace(found)))
-    return FINE if found.passages else FAILED
+    print("\n".join(describe_trace(result)))
+    return FINE if result.passages else FAILED
 
 
 # -- the question ----------------------------------------------------------------------------------
@@ -331,14 +331,14 @@ def at(moment: datetime | None) -> str:
 # -- the printing ----------------------------------------------------------------------------------
 
 
-def describe_trace(found: Trace) -> Iterator[str]:
+def describe_trace(result: Trace) -> Iterator[str]:
     """Yield the lines of a trace."""
-    if not found.passages:
-        yield f"{found.who}: unknown"
-    for passage in found.passages:
-        yield from _describe_passage(found.who, passage)
-    yield from (f"  now     {line}" for line in found.live)
-    yield from (f"  hint    {line}" for line in found.hints)
+    if not result.passages:
+        yield f"{result.who}: unknown"
+    for passage in result.passages:
+        yield from _describe_passage(result.who, passage)
+    yield from (f"  now     {line}" for line in result.live)
+    yield from (f"  hint    {line}" for line in result.hints)
 
 
 def _describe_passage(who: str, passage: Passage) -> Iterator[str]:

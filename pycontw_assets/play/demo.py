@@ -1,6 +1,6 @@
-"""``pycontw-assets demo``: the whole main job against a sandbox of invented buyers, act by act, then the verdict.
+"""``pycontw-assets demo``: play the whole main job in the sandbox with invented buyers, then print the verdict.
 
-The installation and the judgement are those of ``trial``.
+Installation and judgement are in ``scratch_installation``.
 """
 
 from __future__ import annotations
@@ -16,59 +16,59 @@ from pycontw_assets.sandbox.world import World
 
 
 def play() -> bool:
-    """Play every act; ``True`` when every invariant held."""
-    with scratch_installation() as trial:
-        stage = _Stage(trial)
-        for act in (_opening, _again, _late_payment, _refund, _transfer, _bad_weather, _crash, _history_deleted):
+    """Play every act; return whether every invariant held."""
+    with scratch_installation() as installation:
+        stage = _Stage(installation)
+        for act in (_opening, _again, _late_payment, _refund, _transfer, _outages, _crash, _history_deleted):
             print(f"\n== {(act.__doc__ or '').strip()}", flush=True)
             act(stage)
-        trial.judge()
-        print("\n== What happened to whom (masked)\n")
-        print("\n".join(_table(trial.world)))
+        installation.judge()
+        print("\n== Every buyer (masked): guest list, mails, tickets\n")
+        print("\n".join(_table(installation.world)))
         print("\n== Invariants\n")
-        print("\n".join(verdict_lines(trial.broken)))
-        return trial.held
+        print("\n".join(verdict_lines(installation.broken)))
+        return installation.held
 
 
 class _Stage:
-    """A trial with a believable sale, whose polls are told run by run."""
+    """A scratch installation with a believable sale. Its polls are printed run by run."""
 
-    def __init__(self, trial: ScratchInstallation) -> None:
-        self.trial = trial
-        self.world = trial.world
-        self.expect = trial.expect
+    def __init__(self, installation: ScratchInstallation) -> None:
+        self.installation = installation
+        self.world = installation.world
+        self.expect = installation.expect
         self.events = seed_demo(self.world, EDITION)
 
     def poll(self, **changes: str) -> PollReport:
-        return self.trial.poll(lambda run: print("  " + describe_run(run)), **changes)
+        return self.installation.poll(lambda run: print("  " + describe_run(run)), **changes)
 
 
 # -- the acts -------------------------------------------------------------------------------------
 
 
 def _opening(stage: _Stage) -> None:
-    """Sales have opened: the first poll lets everybody in who paid, and invites them"""
+    """Sales have opened: the first poll lets in everybody who paid, and invites them"""
     report = stage.poll()
-    stage.expect(2, report.ok, "the first poll reported trouble")
+    stage.expect(2, report.ok, "the first poll reported problems")
 
 
 def _again(stage: _Stage) -> None:
-    """Nothing happened since: the second poll looks, and changes nothing"""
-    print(f"  {stage.trial.poll_without_news()} calls to KKTIX")
+    """Nothing has happened since: the second poll reads, and changes nothing"""
+    print(f"  {stage.installation.poll_without_news()} calls to KKTIX")
 
 
 def _late_payment(stage: _Stage) -> None:
     """A convenience-store payment arrives: that buyer is invited by the next poll"""
-    pending = next(
+    unpaid = next(
         t for t in stage.world.kktix.tickets.values() if t.event_id in stage.events.values() and not t.is_paid
     )
-    stage.world.pay(pending.attendee_id)
+    stage.world.pay(unpaid.attendee_id)
     stage.poll()
-    _expect_mails(stage, pending.address, 1)
+    _expect_mails(stage, unpaid.address, 1)
 
 
 def _refund(stage: _Stage) -> None:
-    """A ticket is refunded: two good polls later its holder has left the guest list"""
+    """A ticket is refunded: two good polls later its holder is off the guest list"""
     refunded = _sole_ticket(stage)
     stage.world.refund(refunded)
     stage.poll()
@@ -78,7 +78,7 @@ def _refund(stage: _Stage) -> None:
 
 
 def _transfer(stage: _Stage) -> None:
-    """A ticket changes hands: the new holder is let in and invited, the old one is not let in any more"""
+    """A ticket changes hands: the new holder is let in and invited, the old one is removed"""
     moved = _sole_ticket(stage)
     old = stage.world.kktix.tickets[moved].address
     stage.world.transfer(moved, "successor@example.org")
@@ -88,12 +88,12 @@ def _transfer(stage: _Stage) -> None:
     stage.expect(3, oracle.normalise(old) not in guests, "the previous holder is still in")
 
 
-def _bad_weather(stage: _Stage) -> None:
-    """Bad weather: a malformed attendee, an empty attendance book, Gather down; then it clears up"""
+def _outages(stage: _Stage) -> None:
+    """Things fail: a malformed attendee, an empty attendance book, Gather down; then all of them recover"""
     world, event = stage.world, stage.events["individual"]
-    (poison,) = world.sell(event)
+    (malformed,) = world.sell(event)
     (fine,) = world.sell(event)
-    world.kktix.override(poison, is_paid="perhaps")
+    world.kktix.override(malformed, is_paid="perhaps")
     stage.poll()
     _expect_mails(stage, world.kktix.tickets[fine].address, 1, invariant=9)
     guests = dict(world.gather.guests)
@@ -102,36 +102,36 @@ def _bad_weather(stage: _Stage) -> None:
     world.sell(event)
     fault = world.faults.add("gather", "status", status=503, times=None)
     failed = stage.poll()
-    stage.expect(9, not failed.ok, "nobody heard of Gather being down")
-    stage.expect(4, guests.items() <= world.gather.guests.items(), "an empty book or a failure withdrew somebody")
+    stage.expect(9, not failed.ok, "the poll did not report that Gather was down")
+    stage.expect(4, guests.items() <= world.gather.guests.items(), "an empty book or a failure removed somebody")
     fault.times = 0
     world.kktix.switches.shown_per_book.clear()
-    world.kktix.tickets[poison].overrides.clear()
+    world.kktix.tickets[malformed].overrides.clear()
     stage.poll()
     stage.poll()
 
 
 def _crash(stage: _Stage) -> None:
-    """The pipeline is killed right after it asked Klaviyo to send; the next poll picks the pieces up"""
+    """The pipeline is killed right after it asked Klaviyo to send; the next poll goes on from there"""
     stage.world.sell(stage.events["reserved"], 2)
-    print("  killed" if stage.trial.killed_poll() else "  came to its end before anybody could kill it")
+    print("  killed" if stage.installation.killed_poll() else "  ended before it could be killed")
     stage.poll()
 
 
 def _history_deleted(stage: _Stage) -> None:
     """All of Dagster's history is deleted: everything is materialized again, and nobody is mailed again"""
-    stage.trial.poll_without_history()
+    stage.installation.poll_without_history()
 
 
 def _expect_mails(stage: _Stage, address: str, count: int, invariant: int = 2) -> None:
     stage.world.klaviyo.settle()
-    wanted = oracle.normalise(address)
-    mails = sum(oracle.normalise(mail.address) == wanted for mail in stage.world.outbox)
+    recipient = oracle.normalise(address)
+    mails = sum(oracle.normalise(mail.address) == recipient for mail in stage.world.outbox)
     stage.expect(invariant, mails == count, f"{oracle.mask(address)} got {mails} mails instead of {count}")
 
 
 def _sole_ticket(stage: _Stage) -> int:
-    """A usable ticket whose holder has no other one."""
+    """Return a usable ticket whose holder has no other one."""
     holders = Counter(oracle.normalise(ticket.address) for ticket in stage.world.kktix.tickets.values())
     entitled = oracle.entitled(stage.world, EDITION)
     for ticket in stage.world.kktix.tickets.values():
@@ -145,7 +145,7 @@ def _sole_ticket(stage: _Stage) -> int:
 
 
 def describe_run(report: RunReport) -> str:
-    """One run, one line, and one more per failure or problem."""
+    """Return a line about a run, and one more per failure or problem."""
     counts = [
         f"{name.replace('_', ' ')} {number}"
         for asset in report.counts.values()
@@ -161,7 +161,7 @@ def describe_run(report: RunReport) -> str:
 
 
 def _table(world: World) -> Iterator[str]:
-    """One line per buyer's address, without saying whose it is."""
+    """Yield a line per buyer, with a masked address."""
     mails = Counter(oracle.normalise(mail.address) for mail in world.outbox if not mail.by_hand)
     guests = set(map(oracle.normalise, world.gather.guests))
     tickets: dict[str, list[str]] = {}
@@ -170,7 +170,7 @@ def _table(world: World) -> Iterator[str]:
         story = (
             "usable"
             if ticket.is_usable
-            else "gone"
+            else "cancelled"
             if not ticket.books
             else "unpaid"
             if not ticket.is_paid

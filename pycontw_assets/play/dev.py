@@ -1,4 +1,4 @@
-"""``pycontw-assets dev``: sandbox page, Dagster UI and daemon in one terminal; Ctrl-C stops all of them."""
+"""``pycontw-assets dev``: run sandbox page, Dagster UI and daemon in one terminal; Ctrl-C stops all of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GRACE_SECONDS = 10.0
 
 
 def serve(settings: Settings, port: int, sandbox_port: int) -> int:
-    """Start what is needed and wait. The sandbox is started only when the settings leave the services to it."""
+    """Start everything and wait. The sandbox is started only when the settings leave the services to it."""
     prepare_instance(settings.dagster_folder)
     variables = {"DAGSTER_HOME": str(settings.dagster_folder), "PYCONTW_HOME": str(settings.home)}
     commands: list[list[str]] = []
@@ -35,8 +35,8 @@ def serve(settings: Settings, port: int, sandbox_port: int) -> int:
 
 
 def _run_all(commands: list[list[str]], variables: Mapping[str, str]) -> int:
-    """Each command in a process group of its own: ``dagster dev`` has children that must not outlive it."""
-    # Bytecode must be cached: every run starts a Python of its own.
+    """Run each command in its own process group: ``dagster dev`` has children that must not outlive it."""
+    # Bytecode must be cached: every run starts another Python.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     # Started with "&" from a script, SIGINT would be ignored here and in every child.
     for sign in (signal.SIGINT, signal.SIGTERM):
@@ -47,7 +47,7 @@ def _run_all(commands: list[list[str]], variables: Mapping[str, str]) -> int:
             started.append(subprocess.Popen(command, env={**inherited, **variables}, start_new_session=True))
         while all(process.poll() is None for process in started):
             time.sleep(0.5)
-        return 1  # one of them ended by itself; its own output says why
+        return 1  # one of them ended; its own output says why
     except KeyboardInterrupt:
         return 0
     finally:
@@ -55,7 +55,7 @@ def _run_all(commands: list[list[str]], variables: Mapping[str, str]) -> int:
 
 
 def _stop(started: list[subprocess.Popen[bytes]]) -> None:
-    """Last started, first stopped: a tick or run that is still at work must not lose the sandbox meanwhile."""
+    """Stop them in reverse order: a tick or run that is still at work must not lose the sandbox."""
     for process in reversed(started):
         for sign in (signal.SIGINT, signal.SIGKILL):
             try:

@@ -1,4 +1,4 @@
-"""A throw-away installation beside a sandbox of its own, and the judgement over it: what ``demo`` and ``drill`` share.
+"""A throw-away installation with its own sandbox, and the judgement over it, for ``demo`` and ``drill``.
 
 Everything goes over real HTTP on loopback and into real files; only waits are skipped. What happens in a sale does
 not belong here.
@@ -41,17 +41,17 @@ INVARIANTS = {
     6: "personal data only in the vault and in memory",
     7: "level-triggered: repairs differences, needs no history",
     8: "idempotent: polling again changes nothing outside",
-    9: "one bad item does not sink the rest",
+    9: "one bad item does not stop the rest",
     10: "cost follows change",
 }
-_MOST_FINDINGS_TOLD = 5
+_MOST_FINDINGS = 5
 _CHILD_PATIENCE_SECONDS = 120
 # The parent has threads and open databases, which a forked child must not inherit.
 _processes = multiprocessing.get_context("spawn")
 
 
 class ScratchInstallation:
-    """The sandbox's world, a pipeline beside it with a data folder of its own, and what broke, by invariant."""
+    """The sandbox's world, a pipeline with its own data folder, and the broken promises by invariant."""
 
     def __init__(self, world: World, clock: SkippingClock, environment: Mapping[str, str], home: Path) -> None:
         self.world = world
@@ -61,7 +61,7 @@ class ScratchInstallation:
         self.broken: dict[int, list[str]] = {number: [] for number in INVARIANTS}
 
     def poll(self, on_run: Callable[[RunReport], None] = lambda run: None, **changes: str) -> PollReport:
-        """One poll as by ``pycontw-assets poll``; ``changes`` are variables of its environment."""
+        """Poll as ``pycontw-assets poll`` does. ``changes`` are variables of its environment."""
         hurry = {
             "waits": WaitPolicy(sleep=self.clock.advance),
             "client_options": {"sleep": self.clock.advance, "clock": self.clock.monotonic},
@@ -69,9 +69,9 @@ class ScratchInstallation:
         return _poll({**self.environment, **changes}, self.clock, on_run, **hurry)
 
     def killed_poll(self) -> bool:
-        """A poll in a process of its own, killed when Klaviyo has accepted a sending and not yet said so.
+        """Poll in another process, which is killed when Klaviyo has accepted a sending and not yet answered.
 
-        ``False``: nothing was to be sent, and it came to its end.
+        Return whether it was killed: a poll with nothing to send comes to its end.
         """
         child = _processes.Process(target=_poll_in_child, args=(self.environment, self.clock.skipped), daemon=True)
         kill = self.world.faults.add(
@@ -87,12 +87,13 @@ class ScratchInstallation:
     # -- what must hold -------------------------------------------------------------------------------
 
     def expect(self, invariant: int, held: bool, otherwise: str) -> None:
+        """Record a broken promise, unless it was kept."""
         if not held:
             self.broken[invariant].append(otherwise)
 
     @contextmanager
     def nothing_changes_outside(self, invariant: int) -> Iterator[None]:
-        """No write to Gather or Klaviyo and no mail within the block."""
+        """Expect no write to Gather or Klaviyo and no mail within the block."""
         mark, mails = self.world.calls.mark(), len(self.world.outbox)
         yield
         writes = self.writes(mark)
@@ -100,11 +101,11 @@ class ScratchInstallation:
         self.expect(invariant, len(self.world.outbox) == mails, f"{len(self.world.outbox) - mails} more mails")
 
     def writes(self, since: int) -> int:
-        """Calls since a mark that may have changed something outside."""
+        """Count the calls since a mark that may have changed something outside."""
         return sum(call.method != "GET" for call in self.world.calls.find(since=since))
 
     def poll_without_news(self) -> int:
-        """A poll when nothing happened must look and change nothing; how often it asked KKTIX."""
+        """Poll when nothing happened, and expect no change. Return how often KKTIX was asked."""
         mark = self.world.calls.mark()
         with self.nothing_changes_outside(8):
             report = self.poll()
@@ -118,13 +119,13 @@ class ScratchInstallation:
         return calls
 
     def poll_without_history(self) -> None:
-        """All of Dagster's history is deleted: everything is materialized again, and nobody is mailed again."""
+        """Delete Dagster's history and poll: everything is materialized again, and nobody is mailed again."""
         shutil.rmtree(self.home / "dagster")
         with self.nothing_changes_outside(7):
             self.poll()
 
     def expect_whole_tables(self) -> None:
-        """Every attendee in a book has a row, and the row says whether the ticket is usable."""
+        """Expect a row for every attendee in a book, and that it says whether the ticket is usable."""
         warehouse, events = DuckDBWarehouse(self.home / "warehouse.duckdb"), oracle.events_of(self.world, EDITION)
         tables = [warehouse.read(table) for table in attendee_tables(load_policy().columns).values()]
         rows = {number: usable for table in tables for number, usable in zip(table.attendee_id, table.is_usable)}  # noqa: B905
@@ -133,7 +134,7 @@ class ScratchInstallation:
         self.expect(7, not missing, f"{missing} of {len(listed)} attendees are missing or outdated in the tables")
 
     def judge(self) -> None:
-        """What the world saw and what the data folder holds."""
+        """Judge what the world saw and what the data folder holds."""
         for finding in oracle.verdict(self.world, EDITION):
             self.broken[finding.invariant].append(finding.text)
         for path, count in _traces(self.home, _words(self.world)).items():
@@ -146,10 +147,10 @@ class ScratchInstallation:
 
 @contextmanager
 def scratch_installation() -> Iterator[ScratchInstallation]:
-    """A trial with an empty world; its folder and its sandbox last as long as the block."""
+    """Yield an installation with an empty world. Its folder and its sandbox last as long as the block."""
     clock = SkippingClock()
     world = World(clock)
-    with tempfile.TemporaryDirectory(prefix="pycontw-trial-") as folder, SandboxServer(world) as server:
+    with tempfile.TemporaryDirectory(prefix="pycontw-scratch-") as folder, SandboxServer(world) as server:
         yield ScratchInstallation(world, clock, server.environment, Path(folder))
 
 
@@ -157,8 +158,8 @@ def _poll(
     variables: Mapping[str, str], clock: SkippingClock, on_run: Callable[[RunReport], None], **parts: Any
 ) -> PollReport:
     values: dict[str, Any] = {name.lower(): value for name, value in variables.items()}
-    # With this prefix no variable of the caller's own installation is read: its ledger is none of ours.
-    settings = Settings(_env_file=None, _env_prefix="not of a trial ", **values)
+    # With this prefix no variable of the caller's real installation is read.
+    settings = Settings(_env_file=None, _env_prefix="not a variable ", **values)
     root = Composition(lambda: settings, clock=clock, **parts)
     with open_instance(settings.dagster_folder) as instance:
         return poll(
@@ -177,7 +178,7 @@ def _poll(
 
 
 def _poll_in_child(variables: Mapping[str, str], skipped: float) -> None:
-    """The clock of another process cannot be moved, so this one waits for real."""
+    """Poll with real waits: the clock of another process cannot be moved."""
     _poll(variables, SkippingClock(skipped), lambda run: None)
 
 
@@ -185,22 +186,22 @@ def _poll_in_child(variables: Mapping[str, str], skipped: float) -> None:
 
 
 def verdict_lines(broken: Mapping[int, Sequence[str]], width: int = 72) -> Iterator[str]:
-    """One line per invariant; with a broken one how often, and below it the first few findings."""
+    """Yield a line per invariant. Below a broken one come its first findings and their number."""
     for number, text in INVARIANTS.items():
         findings = Counter(broken[number])
         if not findings:
             yield f"  held   {number:2} {text}"
             continue
         yield f"  BROKEN {number:2} {text} ({len(broken[number])})"
-        for finding, times in findings.most_common(_MOST_FINDINGS_TOLD):
-            told = f"{times} x {finding}" if times > 1 else finding
-            yield from textwrap.wrap(told, width, initial_indent=" " * 12, subsequent_indent=" " * 14)
-        if len(findings) > _MOST_FINDINGS_TOLD:
-            yield f"{'':12}and {len(findings) - _MOST_FINDINGS_TOLD} more"
+        for finding, times in findings.most_common(_MOST_FINDINGS):
+            line = f"{times} x {finding}" if times > 1 else finding
+            yield from textwrap.wrap(line, width, initial_indent=" " * 12, subsequent_indent=" " * 14)
+        if len(findings) > _MOST_FINDINGS:
+            yield f"{'':12}and {len(findings) - _MOST_FINDINGS} more"
 
 
 def _words(world: World) -> set[bytes]:
-    """Everything about the invented people, and every key, that must not be found outside the vault's encryption."""
+    """Return every text about the invented people, and every key: none may be found outside the encrypted vault."""
     words: set[str] = {keys.KKTIX_TOKEN, keys.GATHER_KEY, keys.KLAVIYO_KEY}
     for ticket in world.kktix.tickets.values():
         person = ticket.person
@@ -209,11 +210,11 @@ def _words(world: World) -> set[bytes]:
 
 
 def _traces(folder: Path, words: set[bytes]) -> dict[str, int]:
-    found = {}
+    traces = {}
     for path in folder.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
             count = sum(word in content for word in words)
             if count:
-                found[str(path.relative_to(folder))] = count
-    return found
+                traces[str(path.relative_to(folder))] = count
+    return traces

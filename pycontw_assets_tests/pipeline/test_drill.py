@@ -1,4 +1,4 @@
-"""The drill: it passes, and it says so when a promise was broken. Demo and drill judge by the same trial."""
+"""The drill passes, and says so when a promise was broken. Demo and drill are judged alike."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class LetInUnpaid(Step):
     order: int
 
     def happen(self, sale: Sale) -> str:
-        values = sale.trial.environment
+        values = sale.installation.environment
         client = GatherClient(values["GATHER_API_URL"], values["GATHER_API_KEY"], values["GATHER_SPACE_ID"])
         client.add({sale.world.kktix.tickets[sale.tickets[self.order][0]].address: {}})
         return ""
 
 
 @pytest.mark.slow
-def test_an_opening_day_with_every_trouble_breaks_no_invariant(
+def test_an_opening_day_with_every_failure_breaks_no_invariant(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / "drill.png"
@@ -49,22 +49,22 @@ def test_an_opening_day_with_every_trouble_breaks_no_invariant(
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("  held ") for line in lines) == len(INVARIANTS)
     assert any("killed (SIGKILL)" in line for line in lines)
-    assert sum("trouble reported" in line for line in lines) >= 5
+    assert sum("problems reported" in line for line in lines) >= 5
     assert max(map(len, lines[:-1])) <= WIDTH
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.thorough
-def test_a_drill_in_which_somebody_is_mailed_twice_and_somebody_unpaid_let_in_names_both(
+def test_a_drill_names_a_second_mail_and_a_guest_who_did_not_pay(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     script = [Sell(10, 1, "individual"), Sell(20, 2, "individual", paid=False), LetInUnpaid(310, 2), MailTwice(320)]
     assert rehearse(script) == 1
-    told = capsys.readouterr().out
-    assert f"BROKEN  1 {INVARIANTS[1]}" in told
-    assert f"BROKEN  3 {INVARIANTS[3]} (2)" in told  # let in, and still in
-    assert " ".join(told.split()).endswith(f"BROKEN: {INVARIANTS[1]}; {INVARIANTS[3]}.")
-    assert "@example" not in told
+    printed = capsys.readouterr().out
+    assert f"BROKEN  1 {INVARIANTS[1]}" in printed
+    assert f"BROKEN  3 {INVARIANTS[3]} (2)" in printed  # let in, and still in
+    assert " ".join(printed.split()).endswith(f"BROKEN: {INVARIANTS[1]}; {INVARIANTS[3]}.")
+    assert "@example" not in printed
 
 
 @pytest.mark.slow
@@ -73,17 +73,17 @@ def test_a_drill_that_could_not_kill_its_poll_has_not_passed(capsys: pytest.Capt
     assert "NOT TRIED: a crash" in capsys.readouterr().out
 
 
-def test_a_trial_in_which_nobody_was_served_is_no_success() -> None:
-    with scratch_installation() as trial:
-        trial.world.sell(trial.world.add_event(f"PyCon TW {EDITION} Registration: Individual"))
-        trial.judge()
-        assert not trial.held
-        lines = list(verdict_lines(trial.broken))
+def test_an_installation_that_served_nobody_has_not_passed() -> None:
+    with scratch_installation() as installation:
+        installation.world.sell(installation.world.add_event(f"PyCon TW {EDITION} Registration: Individual"))
+        installation.judge()
+        assert not installation.held
+        lines = list(verdict_lines(installation.broken))
     assert sum(line.startswith("  held ") for line in lines) == len(INVARIANTS) - 1
     assert f"  BROKEN  2 {INVARIANTS[2]} (2)" in lines
 
 
-def test_the_verdict_tells_how_often_and_the_first_few_in_a_phone_s_width() -> None:
+def test_the_verdict_counts_findings_and_fits_a_phone() -> None:
     findings = ["the same"] * 3 + [f"finding {number} " + "long " * 30 for number in range(9)]
     lines = list(verdict_lines(dict.fromkeys(INVARIANTS, findings)))
     assert lines[0] == f"  BROKEN  1 {INVARIANTS[1]} (12)"
@@ -93,11 +93,11 @@ def test_the_verdict_tells_how_often_and_the_first_few_in_a_phone_s_width() -> N
 
 
 def test_traces_of_people_in_the_data_folder_are_found() -> None:
-    with scratch_installation() as trial:
-        (number,) = trial.world.sell(trial.world.add_event("A party"))
-        (trial.home / "left.log").write_text(trial.world.kktix.tickets[number].address)
-        trial.judge()
-        assert trial.broken[6] == ["1 traces of people or keys in left.log"]
+    with scratch_installation() as installation:
+        (number,) = installation.world.sell(installation.world.add_event("A party"))
+        (installation.home / "left.log").write_text(installation.world.kktix.tickets[number].address)
+        installation.judge()
+        assert installation.broken[6] == ["1 traces of people or keys in left.log"]
 
 
 @pytest.mark.parametrize("orders", ["11", "2001", "many", "-5"])

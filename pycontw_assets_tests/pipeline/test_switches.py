@@ -3,7 +3,7 @@
 Each rule fails when the handling of its switch is taken out of the product; those that the stages' unit tests have
 too, on fakes, are slow here. Plain bad weather (statuses, resets, truncated answers) is ``test_faults``; books and
 lists that do not look whole, and what people do by hand meanwhile, are ``test_guards``; payments are
-``test_changes``; cancelled campaigns and their release are ``test_adopt_release``.
+``test_changes``; cancelled campaigns and their release are ``test_mark_invited_release``.
 """
 
 from __future__ import annotations

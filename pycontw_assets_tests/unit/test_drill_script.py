@@ -1,4 +1,4 @@
-"""What the drill will do is written before it begins: the same for the same seed, with every trouble in it."""
+"""What the drill will do is written before it begins: the same for the same seed, with every failure in it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_every_part_fails_once_for_longer_than_a_poll_s_interval(seed: int) -> N
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_somebody_pays_in_every_trouble_and_before_the_crash(seed: int) -> None:
-    """Otherwise nobody would notice the trouble, and a poll without anything to send is not killed while sending."""
+def test_somebody_pays_during_every_failure_and_before_the_crash(seed: int) -> None:
+    """Otherwise nobody would notice the failure, and a poll without anything to send is not killed while sending."""
     script = write_script(FEWEST_ORDERS, seed)
     paid = [step.at for step in script if isinstance(step, Sell) and step.paid]
-    for trouble in (*of(Fail, script), *of(Crash, script)):
-        next_poll = (trouble.at // INTERVAL + 1) * INTERVAL
-        assert any(trouble.at < at < next_poll for at in paid), trouble
+    for failure in (*of(Fail, script), *of(Crash, script)):
+        next_poll = (failure.at // INTERVAL + 1) * INTERVAL
+        assert any(failure.at < at < next_poll for at in paid), failure
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -57,7 +57,7 @@ def test_nothing_happens_to_an_order_before_it_is_there(seed: int) -> None:
             assert sold[step.order].paid is not isinstance(step, Pay)
 
 
-def test_a_day_has_late_payments_people_who_never_pay_groups_and_every_family() -> None:
+def test_a_day_has_late_payers_groups_and_every_family() -> None:
     script = write_script(200, 1)
     sold = [step for step in script if isinstance(step, Sell)]
     late = {step.order for step in script if isinstance(step, Pay)}

@@ -33,12 +33,12 @@ def test_a_histogram_never_has_more_rows_than_a_screen() -> None:
 def test_every_wait_is_in_one_row_of_the_histogram() -> None:
     rows = list(histogram([waited(10, 20), waited(70, None), waited(700, 710)]))
     assert rows[0].split() == ["seconds", "to", "access", "to", "invitation"]
-    told = [[int(word) for word in row.split()[1:] if word.isdecimal()] for row in rows[1:]]
-    assert sum(number for row in told for number in row) == 5
+    counted = [[int(word) for word in row.split()[1:] if word.isdecimal()] for row in rows[1:]]
+    assert sum(number for row in counted for number in row) == 5
 
 
 def test_the_table_tells_each_group_and_none_where_nobody_waited() -> None:
-    rows = list(table([("all", [waited(10, 20), waited(30, None)]), ("trouble meanwhile", [])]))
+    rows = list(table([("all", [waited(10, 20), waited(30, None)]), ("something failed", [])]))
     assert rows[1].split() == ["all,", "to", "access", "2", "10", "30", "30"]
     assert rows[2].split() == ["all,", "to", "invitation", "1", "20", "20", "20"]
     assert rows[3].split()[-1] == "none"
@@ -46,7 +46,7 @@ def test_the_table_tells_each_group_and_none_where_nobody_waited() -> None:
 
 def test_nothing_is_wider_than_a_phone() -> None:
     many = [waited(float(second), float(second)) for second in range(20_000)]
-    lines = [*histogram(many), *table([("trouble meanwhile", many)])]
+    lines = [*histogram(many), *table([("something failed", many)])]
     assert max(map(len, lines)) <= WIDTH
 
 

@@ -1,4 +1,4 @@
-"""The drill itself: polls every five minutes of a sale's time while the script happens, then the verdict."""
+"""Play a drill: poll every five minutes of the sale's time while the script happens, then judge."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _PROMPT = 2  # intervals: one until the next poll, one for what may go wrong wit
 
 
 def play(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> bool:
-    """Play the script and judge; ``True`` when it could be played and every invariant held."""
-    with scratch_installation() as trial:
-        drill = Drill(trial, Sale(trial, script, seed))
+    """Play the script and judge; return whether it could be played and every invariant held."""
+    with scratch_installation() as installation:
+        drill = Drill(installation, Sale(installation, script, seed))
         drill.run()
         drill.judge()
         for line in drill.report():
@@ -42,15 +42,15 @@ def play(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> boo
 
 
 class Drill:
-    """One sale with its polls, told as they happen."""
+    """One sale with its polls, printed as they happen."""
 
-    def __init__(self, trial: ScratchInstallation, sale: Sale) -> None:
-        self._installation = trial
+    def __init__(self, installation: ScratchInstallation, sale: Sale) -> None:
+        self._installation = installation
         self._sale = sale
         self._poll_seconds: list[float] = []
         self._crashes: list[tuple[datetime, datetime]] = []
         self._is_well = False
-        self._told = 0
+        self._printed = 0
         self._missed_kills = 0
 
     @property
@@ -58,14 +58,14 @@ class Drill:
         return self._installation.held and not self._missed_kills
 
     def run(self) -> None:
-        print("Rehearsal with invented buyers; hours:minutes of a simulated sale.\n")
+        print("A drill with invented buyers. Times are hours:minutes of a simulated sale.\n")
         self._installation.poll()
-        print("presale  polled; now the sale opens", flush=True)
+        print("presale  polled; the sale opens now", flush=True)
         self._sale.open()
         while not self._sale.is_over:
             self._sale.wait_until((len(self._poll_seconds) + 1) * INTERVAL)
             self._poll()
-        print(f"{_clock(self._sale.seconds)}  the sale is over, the pipeline finishes", flush=True)
+        print(f"{_clock(self._sale.seconds)}  the sale is over; the pipeline finishes", flush=True)
         quiet = 0
         for _ in range(_MOST_LATE_POLLS):
             self._sale.wait_until(self._sale.seconds + _LATE_INTERVAL)
@@ -79,8 +79,8 @@ class Drill:
         self._installation.poll_without_history()
 
     def _poll(self) -> None:
-        self._tell_steps()
-        began, standing, start = time.monotonic(), self._sale.standing_outages(), self._installation.clock()
+        self._print_steps()
+        began, outages, start = time.monotonic(), self._sale.outages_now(), self._installation.clock()
         if self._sale.kills_next_poll:
             self._sale.kills_next_poll = False
             was_killed = self._installation.killed_poll()
@@ -89,26 +89,26 @@ class Drill:
             outcome = "killed (SIGKILL)" if was_killed else "not killed"
         else:
             self._is_well = self._poll_is_well()
-            outcome = "" if self._is_well else "trouble reported"
-            for outage in standing:
+            outcome = "" if self._is_well else "problems reported"
+            for outage in outages:
                 outage.was_noticed |= not self._is_well
         self._poll_seconds.append(time.monotonic() - began)
-        self._tell_steps()
+        self._print_steps()
         number = len(self._poll_seconds)
-        print(f"{_clock(self._sale.seconds)}  poll {number:2}: {self._standing()}  {outcome}".rstrip(), flush=True)
+        print(f"{_clock(self._sale.seconds)}  poll {number:2}: {self._progress()}  {outcome}".rstrip(), flush=True)
 
     def _poll_is_well(self) -> bool:
         try:
             return self._installation.poll().ok
-        except ServiceError:  # KKTIX did not even give its list of events
+        except ServiceError:  # KKTIX did not even list its events
             return False
 
-    def _tell_steps(self) -> None:
-        for seconds, line in self._sale.told[self._told :]:
+    def _print_steps(self) -> None:
+        for seconds, line in self._sale.log[self._printed :]:
             print(f"{_clock(seconds)}  {line}", flush=True)
-        self._told = len(self._sale.told)
+        self._printed = len(self._sale.log)
 
-    def _standing(self) -> str:
+    def _progress(self) -> str:
         paid = [way for way in ticket_progress(self._installation.world).values() if way.phase in ("waiting", "done")]
         let_in = sum(way.access.state == "done" for way in paid)
         invited = sum(way.mail.state == "done" for way in paid)
@@ -117,23 +117,23 @@ class Drill:
     # -- afterwards -----------------------------------------------------------------------------------
 
     def judge(self) -> None:
-        """What only the drill knows, then what every trial is judged by."""
+        """Judge what only the drill knows, then what every scratch installation is judged by."""
         expect = self._installation.expect
-        expect(2, self._is_well, "the last poll reported trouble")
+        expect(2, self._is_well, "the last poll reported problems")
         for outage in self._sale.outages:
-            expect(9, outage.was_noticed, f"no poll said that there was trouble with: {outage.part}")
-        for part, start, end in self._troubles():
+            expect(9, outage.was_noticed, f"no poll reported that this failed: {outage.part}")
+        for part, start, end in self._failures():
             if part in ("Klaviyo", "warehouse"):
-                late = sum(self._is_late(one) for one in self.waited() if start <= one.paid_at < end)
+                late = sum(self._is_late(ticket) for ticket in self.waited() if start <= ticket.paid_at < end)
                 expect(9, not late, f"{late} waited for access because of: {part}")
         self._installation.expect_whole_tables()
         self._installation.judge()
 
-    def _is_late(self, one: Waited) -> bool:
-        return one.access is not None and one.access > _PROMPT * INTERVAL
+    def _is_late(self, ticket: Waited) -> bool:
+        return ticket.access is not None and ticket.access > _PROMPT * INTERVAL
 
     def waited(self) -> list[Waited]:
-        """Tickets paid since the opening. Who bought before was not waiting for the next poll."""
+        """Return the tickets paid since the opening. Earlier buyers did not wait for the next poll."""
         return [
             Waited(way.usable_since, way.access.seconds, way.mail.seconds)
             for number, way in ticket_progress(self._installation.world).items()
@@ -141,33 +141,33 @@ class Drill:
             if number not in self._sale.transferred
         ]
 
-    def _troubles(self) -> list[tuple[str, datetime, datetime]]:
+    def _failures(self) -> list[tuple[str, datetime, datetime]]:
         now = self._installation.clock()
         outages = [(outage.part, outage.start, outage.end or now) for outage in self._sale.outages]
         return [*outages, *(("crash", start, end) for start, end in self._crashes)]
 
     def report(self) -> Iterator[str]:
-        waited, troubles = self.waited(), self._troubles()
-        met = [any(one.meets(start, end) for _, start, end in troubles) for one in waited]
-        smooth = [one for one, is_met in zip(waited, met, strict=True) if not is_met]
-        rough = [one for one, is_met in zip(waited, met, strict=True) if is_met]
+        waited, failures = self.waited(), self._failures()
+        delayed = [any(ticket.meets(start, end) for _, start, end in failures) for ticket in waited]
+        smooth = [ticket for ticket, is_delayed in zip(waited, delayed, strict=True) if not is_delayed]
+        rough = [ticket for ticket, is_delayed in zip(waited, delayed, strict=True) if is_delayed]
         yield "\n== How long buyers waited\n"
-        yield from table([("no trouble meanwhile", smooth), ("trouble meanwhile", rough), ("all", waited)])
+        yield from table([("nothing failed", smooth), ("something failed", rough), ("all", waited)])
         yield ""
         yield from histogram(waited)
         yield ""
-        yield from textwrap.wrap(self._what_is_what(), WIDTH)
+        yield from textwrap.wrap(self._explanation(), WIDTH)
         yield "\n== Invariants\n"
         yield from verdict_lines(self._installation.broken, WIDTH)
         yield ""
         yield from textwrap.wrap(self._conclusion(), WIDTH)
 
-    def _what_is_what(self) -> str:
+    def _explanation(self) -> str:
         total, slowest = sum(self._poll_seconds), max(self._poll_seconds, default=0.0)
         return (
-            f"Simulated: buyers, services, their troubles; time between two polls ({INTERVAL} s) and in waits is "
-            "skipped. Measured: what the pipeline does, over HTTP and on disk. "
-            f"{len(self._poll_seconds)} polls took {total:.0f} s on this machine, the slowest {slowest:.1f} s; that is "
+            f"Simulated: buyers, services, failures. The time between two polls ({INTERVAL} s) and in waits is "
+            "skipped. Measured: the work of the pipeline, over HTTP and on disk. "
+            f"{len(self._poll_seconds)} polls took {total:.0f} s on this machine, the slowest {slowest:.1f} s. That is "
             "part of the numbers above. The rest is waiting for the next poll, half an interval on average."
         )
 
@@ -181,8 +181,8 @@ class Drill:
         from pycontw_assets.play.drill.plot import draw
 
         minutes = self._minute_of
-        troubles = [(name, minutes(start), minutes(end)) for name, start, end in self._troubles()]
-        draw(file, "From payment to access and to invitation", self.waited(), troubles, minutes)
+        failures = [(name, minutes(start), minutes(end)) for name, start, end in self._failures()]
+        draw(file, "From payment to access and to invitation", self.waited(), failures, minutes)
 
     def _minute_of(self, moment: datetime) -> float:
         return (moment - self._sale.opened_at) / timedelta(minutes=1)

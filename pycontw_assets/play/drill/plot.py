@@ -1,4 +1,4 @@
-"""The same latencies as a picture. Needs matplotlib, which only this needs: ``pip install pycontw_assets[drill]``."""
+"""Draw the waiting times as a picture. Only this needs matplotlib: ``pip install pycontw_assets[drill]``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _COLOURS = {"access": "tab:blue", "invitation": "tab:orange"}
 
 
 def check_plot(file: Path) -> None:
-    """Before the drill, not after it: ``InvalidSettings`` when there will be no picture."""
+    """Raise ``InvalidSettings`` before the drill when there can be no picture after it."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         raise InvalidSettings(
-            "--plot: needs matplotlib: pip install 'pycontw_assets[drill]'; without --plot the same is drawn as text"
+            "--plot: needs matplotlib: pip install 'pycontw_assets[drill]'; without --plot they are printed as text"
         ) from None
     if not file.parent.is_dir():
         raise InvalidSettings(f"--plot: {file.parent} is no folder")
@@ -31,12 +31,12 @@ def draw(
     outages: Sequence[tuple[str, float, float]],
     minute_of: Callable[[datetime], float],
 ) -> None:
-    """Every ticket by the minute it was paid, troubles shaded; below it how many waited how long."""
+    """Draw every ticket by the minute it was paid, failures shaded; below it how many waited how long."""
     from matplotlib.figure import Figure
 
     series = {
-        "access": [(minute_of(one.paid_at), one.access) for one in waited if one.access is not None],
-        "invitation": [(minute_of(one.paid_at), one.mail) for one in waited if one.mail is not None],
+        "access": [(minute_of(ticket.paid_at), ticket.access) for ticket in waited if ticket.access is not None],
+        "invitation": [(minute_of(ticket.paid_at), ticket.mail) for ticket in waited if ticket.mail is not None],
     }
     figure = Figure(figsize=(9, 7), layout="constrained")
     figure.suptitle(title)
@@ -49,7 +49,7 @@ def draw(
     by_time.set(xlabel="minute of payment", ylabel="seconds until")
     by_time.legend()
     lengths = [[seconds for _, seconds in points] for points in series.values()]
-    slowest = max((one for found in lengths for one in found), default=0.0)
+    slowest = max((seconds for series in lengths for seconds in series), default=0.0)
     step = bucket_seconds(slowest)
     edges = list(range(0, int(slowest) + 2 * step, step))
     by_length.hist(lengths, bins=edges, color=list(_COLOURS.values()), label=list(_COLOURS))

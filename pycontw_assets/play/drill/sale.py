@@ -1,4 +1,4 @@
-"""A sale in progress, and everything that can happen in it. When it happens is said by ``script``."""
+"""A sale in progress, and everything that can happen in it. ``script`` says when it happens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SYMPTOMS: dict[Part, dict[str, Any]] = {
     "Gather": {"kind": "reset"},
     "Klaviyo": {"kind": "status", "status": 503},
 }
-_SAID_OF: dict[Part, str] = {
+_LINES: dict[Part, str] = {
     "KKTIX": "KKTIX answers 500",
     "Gather": "Gather drops every connection",
     "Klaviyo": "Klaviyo answers 503",
@@ -33,7 +33,7 @@ _SAID_OF: dict[Part, str] = {
 
 @dataclass
 class Outage:
-    """``was_noticed``: a poll within it reported trouble."""
+    """A part that does not work. ``was_noticed``: a poll within it reported a problem."""
 
     part: Part
     start: datetime
@@ -48,7 +48,7 @@ class Step:
     at: float
 
     def happen(self, sale: Sale) -> str:
-        """Let it happen; gives the line to tell, empty when it is not worth one."""
+        """Let it happen. Return the line to print, empty when it is not worth one."""
         raise NotImplementedError
 
 
@@ -80,6 +80,8 @@ class Pay(Step):
 
 @dataclass(frozen=True)
 class Refund(Step):
+    """An order is refunded, and its tickets leave the attendance book."""
+
     order: int
 
     def happen(self, sale: Sale) -> str:
@@ -90,6 +92,8 @@ class Refund(Step):
 
 @dataclass(frozen=True)
 class Transfer(Step):
+    """The tickets of an order pass to another person."""
+
     order: int
 
     def happen(self, sale: Sale) -> str:
@@ -102,32 +106,36 @@ class Transfer(Step):
 
 @dataclass(frozen=True)
 class BuyAgain(Step):
-    """Who got the money back buys another ticket."""
+    """A refunded buyer buys another ticket."""
 
     order: int
 
     def happen(self, sale: Sale) -> str:
         old = sale.world.kktix.tickets[sale.tickets[self.order][0]]
         sale.tickets[self.order] = sale.world.sell(old.event_id, address=old.address)
-        return "somebody refunded buys again"
+        return "a refunded buyer buys again"
 
 
 @dataclass(frozen=True)
 class Fail(Step):
+    """A part stops working."""
+
     part: Part
 
     def happen(self, sale: Sale) -> str:
         sale.break_down(self.part)
-        return _SAID_OF[self.part]
+        return _LINES[self.part]
 
 
 @dataclass(frozen=True)
 class Recover(Step):
+    """A part works again."""
+
     part: Part
 
     def happen(self, sale: Sale) -> str:
         sale.mend(self.part)
-        return f"{self.part}: well again"
+        return f"{self.part}: works again"
 
 
 @dataclass(frozen=True)
@@ -141,48 +149,48 @@ class Crash(Step):
 
 @dataclass
 class Sale:
-    """The world of a trial between its opening and the end of the script."""
+    """The world of a scratch installation between the opening of the sale and the end of the script."""
 
-    trial: ScratchInstallation
+    installation: ScratchInstallation
     script: Iterable[Step]
     seed: int
     tickets: dict[int, list[int]] = field(default_factory=dict)
     transferred: set[int] = field(default_factory=set)
     outages: list[Outage] = field(default_factory=list)
     kills_next_poll: bool = False
-    told: list[tuple[float, str]] = field(default_factory=list)
+    log: list[tuple[float, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.world = self.trial.world
+        self.world = self.installation.world
         self.events = seed_demo(self.world, EDITION, self.seed, attendees=0)
         self._to_come = deque(sorted(self.script, key=lambda step: step.at))
         self._lock = threading.Lock()
         self._faults: dict[Part, Fault] = {}
 
     def open(self) -> None:
-        """From now on the script runs; buyers do not wait for a poll to end, so every request is a chance for them."""
-        self.opened_at = self.trial.clock()
+        """Start the script. Buyers do not wait for a poll to end, so each request lets due steps happen."""
+        self.opened_at = self.installation.clock()
         for service in ("kktix", "gather", "klaviyo"):
             self.world.faults.add(service, "hook", times=None, action=self.catch_up)
 
     @property
     def seconds(self) -> float:
-        """Since the opening."""
-        return (self.trial.clock() - self.opened_at).total_seconds()
+        """Return the seconds since the opening."""
+        return (self.installation.clock() - self.opened_at).total_seconds()
 
     @property
     def is_over(self) -> bool:
         return not self._to_come
 
     def catch_up(self) -> None:
-        """Let happen what is due. A step may send requests itself: those must not wait for its end."""
+        """Let due steps happen. The requests that a step sends itself must not wait for its end."""
         if not self._lock.acquire(blocking=False):
             return
         try:
             while self._to_come and self._to_come[0].at <= self.seconds:
                 if line := self._to_come[0].happen(self):
-                    self.told.append((self.seconds, line))
-                # Only now: what broke in the middle of a request breaks again where somebody hears of it.
+                    self.log.append((self.seconds, line))
+                # Only now: a step that failed in the middle of a request fails again where the error is reported.
                 self._to_come.popleft()
         finally:
             self._lock.release()
@@ -190,16 +198,16 @@ class Sale:
     def wait_until(self, at: float) -> None:
         """Skip the time until then, from step to step."""
         while self._to_come and self._to_come[0].at < at:
-            self.trial.clock.advance(max(0.0, self._to_come[0].at - self.seconds))
+            self.installation.clock.advance(max(0.0, self._to_come[0].at - self.seconds))
             self.catch_up()
-        self.trial.clock.advance(max(0.0, at - self.seconds))
+        self.installation.clock.advance(max(0.0, at - self.seconds))
 
-    # -- bad weather ----------------------------------------------------------------------------------
+    # -- outages --------------------------------------------------------------------------------------
 
     def break_down(self, part: Part) -> None:
-        self.outages.append(Outage(part, self.trial.clock()))
+        self.outages.append(Outage(part, self.installation.clock()))
         if part == "warehouse":
-            # A folder in the place of its lock file is as good as a disk that refuses.
+            # A folder in the place of its lock file acts like a disk that refuses to write.
             self._lock_file.unlink(missing_ok=True)
             self._lock_file.mkdir()
         elif part == "books":
@@ -208,9 +216,9 @@ class Sale:
             self._faults[part] = self.world.faults.add(part.lower(), times=None, **_SYMPTOMS[part])
 
     def mend(self, part: Part) -> None:
-        for outage in self.standing_outages():
+        for outage in self.outages_now():
             if outage.part == part:
-                outage.end = self.trial.clock()
+                outage.end = self.installation.clock()
         if part == "warehouse":
             self._lock_file.rmdir()
         elif part == "books":
@@ -218,9 +226,9 @@ class Sale:
         else:
             self._faults.pop(part).times = 0
 
-    def standing_outages(self) -> list[Outage]:
+    def outages_now(self) -> list[Outage]:
         return [outage for outage in self.outages if outage.end is None]
 
     @property
     def _lock_file(self) -> Path:
-        return self.trial.home / "warehouse.duckdb.lock"
+        return self.installation.home / "warehouse.duckdb.lock"

@@ -1,4 +1,4 @@
-"""What happens on an opening day, and when: data, the same for the same seed."""
+"""Write the script of an opening day: data, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pycontw_assets.play.drill.sale import BuyAgain, Crash, Fail, Part, Pay, Recover, Refund, Sell, Step, Transfer
 from pycontw_assets.records import Family
 
-FEWEST_ORDERS, MOST_ORDERS = 12, 2000  # more newcomers in one poll wait for a person's consent (INVITE_LIMIT)
+FEWEST_ORDERS, MOST_ORDERS = 12, 2000  # more newcomers in one poll would need an override (INVITE_LIMIT)
 _MINUTE = 60.0
 _LAST_ORDER = 60 * _MINUTE
 # Longer than a poll's interval, so that each meets at least one poll; far enough apart to tell them from each other.
@@ -20,7 +20,7 @@ _OUTAGES: dict[Part, tuple[float, float]] = {
     "books": (52, 58),
 }
 _CRASH = 26
-_FIRST_IN_LINE = 3  # whose ticket is refunded and bought again, refunded, transferred
+_FIRST_IN_LINE = 3  # their tickets are refunded and bought again, refunded, transferred
 _WAVE_SHARE, _WAVE_MINUTES = 0.6, 4
 _AT_THE_MACHINE_SHARE, _NEVER_PAID_SHARE = 0.3, 0.1
 _GROUP_SHARE = 0.1
@@ -28,9 +28,9 @@ _FAMILIES: tuple[Family, ...] = ("individual", "individual", "corporate", "indiv
 
 
 def write_script(orders: int, seed: int) -> list[Step]:
-    """An opening with so many orders: most of them at once, the rest over an hour, every trouble once."""
+    """Return the steps of an opening: most orders at once, the rest over an hour, every failure once."""
     chance = random.Random(seed)  # noqa: S311  # invented buyers, no secret
-    steps: list[Step] = [Crash(_CRASH * _MINUTE), *_fates()]
+    steps: list[Step] = [Crash(_CRASH * _MINUTE), *_first_in_line()]
     for part, (start, end) in _OUTAGES.items():
         steps += [Fail(start * _MINUTE, part), Recover(end * _MINUTE, part)]
     certain = _certain_moments()
@@ -41,13 +41,13 @@ def write_script(orders: int, seed: int) -> list[Step]:
 
 
 def _certain_moments() -> list[float]:
-    """Orders that are there whatever the seed: the first in line, and one where each trouble would miss it."""
+    """Return the moments of the orders that every seed has: the first in line, and one during each failure."""
     first = [20.0 + 10 * number for number in range(_FIRST_IN_LINE)]
     return [*first, *(start * _MINUTE + 30 for start, _ in _OUTAGES.values()), _CRASH * _MINUTE + 30]
 
 
-def _fates() -> Iterator[Step]:
-    """What becomes of the first in line. Re-buying comes after access was withdrawn."""
+def _first_in_line() -> Iterator[Step]:
+    """Yield what happens to the first in line. The refunded buyer buys again after access was withdrawn."""
     yield Refund(11 * _MINUTE, 0)
     yield BuyAgain(46 * _MINUTE, 0)
     yield Refund(16 * _MINUTE, 1)

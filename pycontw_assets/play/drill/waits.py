@@ -1,8 +1,9 @@
-"""How long buyers waited, as numbers and as text of a phone's width. Pure."""
+"""Describe how long buyers waited: numbers, and text of a phone's width. Pure."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,57 +25,53 @@ class Waited:
     mail: float | None
 
     def meets(self, start: datetime, end: datetime) -> bool:
-        """Whether it was still waiting at some moment of that stretch."""
+        """Return whether it was still waiting at some moment of that period."""
         longest = max((seconds for seconds in (self.access, self.mail) if seconds is not None), default=0.0)
         return self.paid_at < end and start < self.paid_at + timedelta(seconds=longest)
 
 
 def bucket_seconds(slowest: float) -> int:
-    """Width of the histogram's rows, so that there are not too many."""
+    """Return the width of the histogram's rows, so that there are not too many."""
     return next((step for step in _STEPS if slowest < step * _MOST_ROWS), math.ceil(slowest / _MOST_ROWS) + 1)
 
 
 def counts(seconds: Iterable[float | None], step: int) -> dict[int, int]:
-    """Bucket -> how many; buckets are half open, the first begins at zero."""
-    found: dict[int, int] = {}
-    for one in seconds:
-        if one is not None:
-            found[int(one // step)] = found.get(int(one // step), 0) + 1
-    return found
+    """Count by bucket. Buckets are half open, and the first begins at zero."""
+    return dict(Counter(int(wait // step) for wait in seconds if wait is not None))
 
 
 def table(rows: Iterable[tuple[str, Sequence[Waited]]]) -> Iterator[str]:
-    """p50, p95 and max of each group of tickets."""
+    """Yield p50, p95 and max of each group of tickets."""
     yield f"  {'seconds from payment':<38}{'tickets':>8}{'p50':>8}{'p95':>8}{'max':>8}"
     for name, waited in rows:
         for what, seconds in both(waited).items():
-            found = spread(seconds)
+            known = spread(seconds)
             numbers = (
-                f"{found.count:>8}{found.median:>8.0f}{found.p95:>8.0f}{found.slowest:>8.0f}"
-                if found
+                f"{known.count:>8}{known.median:>8.0f}{known.p95:>8.0f}{known.slowest:>8.0f}"
+                if known
                 else f"{'none':>8}"
             )
             yield f"  {f'{name}, to {what}':<38}{numbers}"
 
 
 def histogram(waited: Sequence[Waited]) -> Iterator[str]:
-    """One row per stretch of seconds, a bar for access and one for the invitation."""
+    """Yield a row per bucket of seconds, with a bar for access and one for the invitation."""
     waits = both(waited)
-    known = [one for seconds in waits.values() for one in seconds if one is not None]
+    known = [wait for seconds in waits.values() for wait in seconds if wait is not None]
     if not known:
         return
     step = bucket_seconds(max(known))
     bars = [counts(seconds, step) for seconds in waits.values()]
-    most = max(max(found.values(), default=0) for found in bars)
+    most = max(max(buckets.values(), default=0) for buckets in bars)
     yield f"  {'seconds':>11}  " + "  ".join(f"{f'to {what}':<{_BAR + 6}}" for what in waits).rstrip()
     for bucket in range(int(max(known) // step) + 1):
-        cells = "  ".join(f"{_bar(found.get(bucket, 0), most):<{_BAR + 6}}" for found in bars)
+        cells = "  ".join(f"{_bar(buckets.get(bucket, 0), most):<{_BAR + 6}}" for buckets in bars)
         yield f"  {bucket * step:>5}-{(bucket + 1) * step:<5}  {cells}".rstrip()
 
 
 def both(waited: Sequence[Waited]) -> dict[str, list[float | None]]:
-    """The seconds of everybody, to access and to the invitation."""
-    return {"access": [one.access for one in waited], "invitation": [one.mail for one in waited]}
+    """Return the seconds of all tickets, to access and to the invitation."""
+    return {"access": [ticket.access for ticket in waited], "invitation": [ticket.mail for ticket in waited]}
 
 
 def _bar(count: int, most: int) -> str:
