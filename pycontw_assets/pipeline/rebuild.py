@@ -276,7 +276,10 @@ def _problems(remains: _Remains, rebuilt: RebuiltInvitations, written: Restorati
     granted = {grant.address_key for grant in written.grants}
     strays = [key for key, listed in (remains.present or {}).items() if key not in granted and is_our_writing(listed)]
     if strays:
-        yield f"{len(strays)} guests look as if this pipeline had added them and hold no ticket known here; they stay. Look at them in Gather"
+        yield (
+            f"{len(strays)} guests look as if this pipeline had added them and hold no ticket known here; they stay. "
+            "Look at them in Gather"
+        )
 
 
 def _cancelled(batch: Batch, people: int) -> str:
