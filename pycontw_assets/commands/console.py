@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.api.log import LOGGER
 from pycontw_assets.extract.kktix_client import KktixClient
 
 _COLOURS = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1"}
 _WORTH_A_BAR = 20  # attendees; fewer are read before anybody wonders
-_LOGGER, _HANDLER = "pycontw_assets", "pycontw-assets --verbose"
+_HANDLER = "pycontw-assets --verbose"
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
@@ -57,9 +58,8 @@ def show_log(verbosity: int) -> None:
     """Print the log lines of this package to standard error: none by default, -v INFO, -vv DEBUG."""
     if not verbosity:
         return
-    logger = logging.getLogger(_LOGGER)
     handler = logging.StreamHandler()
     handler.name = _HANDLER
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.handlers = [*(other for other in logger.handlers if other.name != _HANDLER), handler]
-    logger.setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
+    LOGGER.handlers = [*(other for other in LOGGER.handlers if other.name != _HANDLER), handler]
+    LOGGER.setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)

@@ -200,7 +200,7 @@ def _check_kktix(kktix: KktixClient, ledger: Ledger, settings: Settings) -> Iter
     discovery = discover(listing.events, known=known, mapped=mapped_events(settings), edition=settings.edition)
     if not discovery.partitions:
         fix = "wait for the events to be listed, or set EDITION or KKTIX_EVENTS"
-        yield Finding("warn", "KKTIX", f"{len(listing.events)} events listed, none of this project", fix)
+        yield Finding("warn", "KKTIX", f"{len(listing.events)} events listed, none of the conference", fix)
     else:
         yield Finding("ok", "KKTIX", f"edition {discovery.edition}: {len(discovery.partitions)} events")
     for event in discovery.unmatched:

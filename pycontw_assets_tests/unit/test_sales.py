@@ -61,11 +61,11 @@ def test_a_day_is_compared_with_the_one_before() -> None:
     assert news
     assert news.title == "sales of 2031: +11 since 2031-06-01, 317 in total"
     assert news.body.splitlines() == [
-        "corporate: 5 sold (+0), 5 usable (+0), 0 pending (+0), 0 cancelled (+0)",
-        "- Team: 5 sold (+0), 5 usable (+0), 0 pending (+0), 0 cancelled (+0)",
-        "individual: 312 sold (+11), 310 usable (+11), 5 pending (+1), 9 cancelled (+1)",
-        "- Early bird: 300 sold (-1), 298 usable (-1), 4 pending (+0), 9 cancelled (+1)",
-        "- Regular: 12 sold (+12), 12 usable (+12), 1 pending (+1), 0 cancelled (+0)",
+        "corporate: 5 sold (+0), 5 usable (+0), 0 unpaid (+0), 0 cancelled (+0)",
+        "- Team: 5 sold (+0), 5 usable (+0), 0 unpaid (+0), 0 cancelled (+0)",
+        "individual: 312 sold (+11), 310 usable (+11), 5 unpaid (+1), 9 cancelled (+1)",
+        "- Early bird: 300 sold (-1), 298 usable (-1), 4 unpaid (+0), 9 cancelled (+1)",
+        "- Regular: 12 sold (+12), 12 usable (+12), 1 unpaid (+1), 0 cancelled (+0)",
         "no figures of last year",
     ]
 
