@@ -112,7 +112,7 @@ def _anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", sorted(PAGES))
-def test_a_generated_page_is_what_the_code_says_now(page: str) -> None:
+def test_a_generated_page_is_up_to_date_with_the_code(page: str) -> None:
     way_out = f"run python -m pycontw_assets.commands.reference {page} >docs/{page}.md"
     assert DOCS[f"{page}.md"] == PAGES[page](), way_out
 

@@ -220,7 +220,7 @@ def test_the_definitions_load_when_a_private_name_of_dagster_moves(tmp_path: Pat
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_dagster_is_told_the_same_module_everywhere() -> None:
+def test_dagster_gets_the_same_module_everywhere() -> None:
     import yaml
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

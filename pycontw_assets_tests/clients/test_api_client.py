@@ -70,7 +70,7 @@ PASSING = {
 
 
 @pytest.mark.parametrize("trouble", PASSING.values(), ids=PASSING)
-def test_passing_trouble_of_a_read_is_tried_again(server, client, trouble):
+def test_a_read_that_fails_in_passing_is_tried_again(server, client, trouble):
     server.will_answer(trouble, {"a": 1})
     assert read(client) == {"a": 1}
     assert len(server.received) == client.requests_sent == 2
@@ -107,7 +107,7 @@ def test_attempts_are_bounded_and_the_pauses_between_them_grow(server, client, f
     assert 0.5 <= fake_time.slept[0] <= 1.5 <= fake_time.slept[1] + 0.5 <= 3.5
 
 
-def test_what_stays_unreadable_is_malformed(server, client):
+def test_an_answer_that_stays_unreadable_is_malformed(server, client):
     server.behave(lambda request: Answer(body=b"[1, 2"))
     with pytest.raises(Malformed):
         read(client)
@@ -146,7 +146,7 @@ def test_a_refusal_has_its_kind_and_is_never_repeated(server, client, status, ki
     assert len(server.received) == 1
 
 
-def test_a_refusal_names_what_was_objected_to_but_quotes_nothing(server, client):
+def test_a_refusal_names_the_refused_field_but_quotes_nothing(server, client):
     errors = [
         {"code": "invalid", "detail": f"{ADDRESS} is bad", "source": {"pointer": "/data/attributes/email"}},
         {"code": f"bad {ADDRESS}", "source": {"pointer": f"/data/{ADDRESS}"}},
@@ -185,7 +185,7 @@ def test_a_page_from_the_network_edge_passes(server, fake_time, status):
         read(client)
 
 
-def test_being_told_to_wait_is_obeyed_and_is_not_an_attempt(server, client, fake_time):
+def test_a_demand_to_wait_is_obeyed_and_is_not_an_attempt(server, client, fake_time):
     server.will_answer(*[Answer(429, headers={"Retry-After": "7"})] * 5, {"a": 1})
     assert read(client) == {"a": 1}
     assert len(fake_time.slept) == 5

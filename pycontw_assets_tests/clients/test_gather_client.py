@@ -124,7 +124,7 @@ def test_wrong_key_space_or_url_is_a_matter_of_configuration(server, client, ans
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, Refused), (413, TooLarge)])
-def test_what_the_caller_can_halve_is_told_apart(server, client, status, kind):
+def test_refusals_that_halving_can_cure_are_an_error_of_their_own(server, client, status, kind):
     server.will_answer(Answer(status, b"buyer-one@example.org is bad"))
     with pytest.raises(kind) as caught:
         client.add(GUESTS)

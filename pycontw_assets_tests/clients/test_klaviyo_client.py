@@ -133,7 +133,7 @@ def test_every_call_carries_key_revision_and_media_type(server, client, call):
 
 
 @pytest.mark.parametrize("trouble", [Answer(502), RESET, HTML], ids=["502", "reset", "page of the edge"])
-def test_only_what_may_be_repeated_is_repeated(server, client, call, trouble):
+def test_only_repeatable_calls_are_repeated(server, client, call, trouble):
     ask, answer = CALLS[call]
     server.will_answer(trouble, answer)
     if call in NOT_REPEATABLE:
@@ -351,7 +351,7 @@ def test_a_bulk_import_is_followed_by_its_job(server, client):
         ({"email": 7}, None),
     ],
 )
-def test_what_a_bulk_import_refused_names_the_address_where_it_can(server, client, payload, email):
+def test_a_refusal_of_a_bulk_import_names_the_address_if_it_can(server, client, payload, email):
     details = {"code": "invalid", "title": "t", "detail": ADDRESS, "source": {"pointer": "/data/1"}}
     server.will_answer(page(resource("import-error", "E1", **details, original_payload=payload)))
     problems = client.bulk_import_errors("J1")

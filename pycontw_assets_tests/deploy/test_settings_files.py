@@ -39,7 +39,7 @@ def test_the_example_names_every_variable_and_no_other() -> None:
     assert sorted(named_in("env.example")) == sorted(name.upper() for name in Settings.model_fields)
 
 
-def test_what_the_example_sets_is_the_default_or_a_choice_for_production() -> None:
+def test_the_example_sets_defaults_or_choices_for_production() -> None:
     chosen = {"PYCONTW_ENV": "production", "PYCONTW_DRY_RUN": "1"}
     chosen |= {"GATHER_API_URL": "https://api.gather.town", "KLAVIYO_API_URL": "https://a.klaviyo.com"}
     given = {name: value for name, value in compose.read_variables(DEPLOY / "env.example", {}).items() if value}
@@ -65,7 +65,7 @@ def test_shell_compose_and_the_settings_read_a_quoted_backslash_alike(
     assert settings.kktix_events == {"90001": None}
 
 
-def test_the_sandbox_variables_are_as_complete_as_production_but_for_the_keys_made_at_the_start() -> None:
+def test_the_sandbox_sets_all_production_variables_but_generated_keys() -> None:
     given = compose.read_variables(DEPLOY / "sandbox.env", {})
     assert Settings(_env_file=None, **{name.lower(): given[name] for name in given}).missing_in_production() == [
         "VAULT_KEY"
@@ -83,7 +83,7 @@ def test_the_instance_is_the_one_of_the_commands_with_another_storage() -> None:
     assert instance == yaml.safe_load(INSTANCE_CONFIG)
 
 
-def test_dagster_accepts_the_instance_and_takes_every_secret_from_the_environment(
+def test_dagster_accepts_the_instance_with_secrets_in_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(DEPLOY / "dagster.yaml", tmp_path)
@@ -128,7 +128,7 @@ def test_the_chart_gets_the_limits_and_times_of_the_instance() -> None:
     ]
 
 
-def test_every_pod_runs_the_same_image_as_nobody_and_holds_no_secret_in_its_description() -> None:
+def test_every_pod_runs_one_image_without_rights_or_secrets() -> None:
     text = (DEPLOY / "helm-values.yaml").read_text(encoding="utf-8")
     values = document("helm-values.yaml")
     (code,) = values["dagster-user-deployments"]["deployments"]
@@ -147,7 +147,7 @@ def test_every_pod_runs_the_same_image_as_nobody_and_holds_no_secret_in_its_desc
 # -- the image ----------------------------------------------------------------------------------------
 
 
-def test_the_image_holds_exactly_what_is_let_into_its_context_and_the_local_stack_installs() -> None:
+def test_the_image_context_and_the_local_stack_hold_the_same_files() -> None:
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     let_in = {line[1:] for line in lines if line.startswith("!")}
     copied = {source for line in re.findall(r"^COPY (?!--from)(.*)", DOCKERFILE, re.M) for source in line.split()[:-1]}
@@ -208,7 +208,7 @@ def test_timer_cron_and_sensor_have_the_same_interval() -> None:
     assert "flock --nonblock" in line
 
 
-def test_the_command_of_the_cron_line_polls_with_the_variables_of_its_file_and_never_twice_at_once(
+def test_the_cron_line_polls_with_its_file_and_never_twice_at_once(
     tmp_path: Path,
 ) -> None:
     (line,) = re.findall(r"^\*.*", (DEPLOY / "crontab.example").read_text(encoding="utf-8"), re.M)

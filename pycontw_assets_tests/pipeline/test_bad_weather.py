@@ -208,9 +208,7 @@ PATHS = ("first poll", "revocations", "scheduled, then refunded")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
-def test_every_trouble_at_every_kind_of_call_heals_and_nobody_is_mailed_twice(
-    install: Install, world: World, path: str
-) -> None:
+def test_every_fault_at_every_call_heals_and_mails_nobody_twice(install: Install, world: World, path: str) -> None:
     pipeline = SCENARIOS[path].prepare(install, world)
     places = pipeline.branch(kinds_of_calls).result()
     for place in places:
@@ -222,9 +220,7 @@ def test_every_trouble_at_every_kind_of_call_heals_and_nobody_is_mailed_twice(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
-def test_trouble_that_lasts_is_told_with_the_name_of_the_service_and_heals_when_it_ends(
-    install: Install, world: World, path: str
-) -> None:
+def test_a_lasting_fault_names_the_service_and_heals_at_its_end(install: Install, world: World, path: str) -> None:
     pipeline = SCENARIOS[path].prepare(install, world)
     names_told = set()
     for place in pipeline.branch(kinds_of_calls).result():
@@ -241,7 +237,7 @@ def test_trouble_that_lasts_is_told_with_the_name_of_the_service_and_heals_when_
         ("late reply", Place("klaviyo", "POST", "send-jobs$")),
     ],
 )
-def test_trouble_after_a_write_was_done_does_it_no_second_time(
+def test_a_fault_after_a_write_does_not_repeat_the_write(
     pipeline: Pipeline, world: World, event: int, name: str, place: Place
 ) -> None:
     """The calls that cannot be taken back; the whole product is run by the slow test above."""
@@ -418,7 +414,7 @@ def test_a_clock_that_jumps_while_a_failed_event_waits_does_not_keep_it_waiting(
     ],
 )
 @pytest.mark.parametrize("ahead", [pytest.param(HOUR, marks=pytest.mark.slow), DAY])
-def test_a_clock_that_jumps_while_a_lease_is_held_lets_two_at_it_and_still_nobody_is_mailed_twice(
+def test_a_lock_that_expires_too_early_mails_nobody_twice(
     install: Install, world: World, place: Place, ahead: float
 ) -> None:
     """The lease looks expired to another process in the very middle of the sending."""

@@ -221,9 +221,7 @@ def steps_of(pipeline: Pipeline) -> list[str]:
 
 
 @pytest.mark.embedded
-def test_a_poll_killed_at_the_worst_points_mails_nobody_twice_and_forgets_nobody(
-    install: Install, world: World
-) -> None:
+def test_a_poll_killed_at_the_worst_points_loses_and_repeats_no_mail(install: Install, world: World) -> None:
     """A sample; the test above kills at every single point of every scenario."""
     scenario = SCENARIOS["changes of every kind"]
     pipeline = scenario.prepare(install, world)

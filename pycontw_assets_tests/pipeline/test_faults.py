@@ -78,21 +78,21 @@ def running(pipeline: Pipeline, world: World, event: int) -> Pipeline:
     return pipeline
 
 
-def test_trouble_at_gather_costs_at_most_one_poll(running: Pipeline, event: int) -> None:
+def test_a_fault_at_gather_costs_at_most_one_poll(running: Pipeline, event: int) -> None:
     """Each kind once, at a read or at a write; the whole product is run by the slow test below."""
     reads = ("HTML page", "wrong shape", "truncated")
     writes = ("500 after acting", "429", "reset before acting", "reset after acting")
     storm(running, event, [*((READ_GUESTS, name) for name in reads), *((WRITE_GUESTS, name) for name in writes)])
 
 
-def test_trouble_at_klaviyo_costs_at_most_one_poll(running: Pipeline, event: int) -> None:
+def test_a_fault_at_klaviyo_costs_at_most_one_poll(running: Pipeline, event: int) -> None:
     """Each kind once, and each write; the whole product is run by the slow test below."""
     storm(running, event, zip([*KLAVIYO_WRITES, *KLAVIYO_READS], KINDS, strict=False))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
-def test_every_trouble_at_every_call_costs_at_most_one_poll(running: Pipeline, event: int, name: str) -> None:
+def test_every_fault_at_every_call_costs_at_most_one_poll(running: Pipeline, event: int, name: str) -> None:
     places = [READ_GUESTS, WRITE_GUESTS, *KLAVIYO_WRITES, *KLAVIYO_READS]
     storm(running, event, [(place, name) for place in places])
 
@@ -127,9 +127,7 @@ def test_a_malformed_attendee_is_quarantined_and_invited_once_it_can_be_read(
     assert pipeline.verdict() == []
 
 
-def test_a_book_that_cannot_be_read_costs_its_event_one_poll_and_withdraws_nobody(
-    running: Pipeline, world: World, event: int
-) -> None:
+def test_an_unreadable_book_costs_one_poll_and_withdraws_nobody(running: Pipeline, world: World, event: int) -> None:
     other = world.add_event("PyCon TW 2031 Registration: Corporate")
     world.sell(other)
     for name in ("500 before acting", "truncated", "wrong shape"):

@@ -29,9 +29,7 @@ def size(pipeline: Pipeline) -> int:
 
 
 @pytest.mark.slow
-def test_after_two_thousand_polls_the_history_is_within_its_bound_and_grows_no_more(
-    install: Install, world: World, event: int
-) -> None:
+def test_the_history_stays_within_its_bound_for_two_thousand_polls(install: Install, world: World, event: int) -> None:
     pipeline = install(on_disk=True, refresh_seconds=6 * 3600)
     sizes: list[int] = []
     runs = 0

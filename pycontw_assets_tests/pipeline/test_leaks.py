@@ -135,7 +135,7 @@ def storm(pipeline: Pipeline, event: int, seats: list[int], services: Iterable[s
 @pytest.mark.parametrize(
     "services", [("gather", "klaviyo"), pytest.param(("klaviyo", "gather"), marks=pytest.mark.slow)]
 )
-def test_no_byte_of_the_home_or_the_output_tells_who_bought_a_ticket(
+def test_no_byte_of_the_home_or_the_output_names_a_buyer(
     services: tuple[str, str],
     pipeline: Pipeline,
     world: World,

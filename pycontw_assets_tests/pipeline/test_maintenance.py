@@ -85,9 +85,7 @@ def stored(request: pytest.FixtureRequest, install: Install, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_old_runs_leave_with_files_and_checks_and_the_latest_materializations_stay(
-    stored: Pipeline, world: World, event: int
-) -> None:
+def test_old_runs_are_deleted_except_the_latest_materializations(stored: Pipeline, world: World, event: int) -> None:
     pipeline = stored
     for _ in range(5):
         world.sell(event)
@@ -119,7 +117,7 @@ def check_states(pipeline: Pipeline) -> dict[str, object]:
     return {key.name: record.status for key, record in latest.items()}
 
 
-def test_what_ticks_saw_is_bounded_and_the_latest_of_each_stays(pipeline: Pipeline, world: World, event: int) -> None:
+def test_observations_are_bounded_and_the_latest_of_each_stays(pipeline: Pipeline, world: World, event: int) -> None:
     other = world.add_event("PyCon TW 2031 Registration: Corporate")
     pipeline.poll()
     world.kktix.end_event(other)
@@ -154,7 +152,7 @@ def test_the_newest_failures_of_an_event_stay_to_be_counted(pipeline: Pipeline, 
 
 
 @pytest.mark.thorough
-def test_a_failed_run_says_what_kind_of_error_it_was_and_when_it_is_tried_again(
+def test_a_failed_run_shows_the_kind_of_error_and_the_next_attempt(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.sell(event)
@@ -178,7 +176,7 @@ def test_a_failed_run_says_what_kind_of_error_it_was_and_when_it_is_tried_again(
 # -- sales ------------------------------------------------------------------------------------------
 
 
-def test_sales_are_told_once_a_day_also_when_there_were_none(
+def test_sales_are_reported_once_a_day_also_without_any(
     pipeline: Pipeline, world: World, event: int, channel: Channel
 ) -> None:
     assert channel.sent == [], "there is nothing yet to compare with"
@@ -217,7 +215,7 @@ def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipe
 
 
 @pytest.mark.thorough
-def test_who_finds_another_process_telling_leaves_it_to_that(pipeline: Pipeline, channel: Channel) -> None:
+def test_the_sales_report_is_left_to_the_process_with_its_lock(pipeline: Pipeline, channel: Channel) -> None:
     pipeline.clock.advance(DAY_SECONDS)
     with lock(pipeline.ledger, LockName.SALES_REPORT):
         assert pipeline.poll().ok
@@ -227,7 +225,7 @@ def test_who_finds_another_process_telling_leaves_it_to_that(pipeline: Pipeline,
 # -- whom mail cannot reach -------------------------------------------------------------------------
 
 
-def test_buyers_whom_no_mail_can_reach_are_told_by_number_and_no_more_once_it_is_mended(
+def test_unreachable_buyers_are_reported_by_number_until_reachable(
     pipeline: Pipeline, world: World, event: int, channel: Channel
 ) -> None:
     suppressed, invalid = "suppressed@example.org", "not-an-address"
@@ -260,7 +258,7 @@ class LockedVault:
         raise VaultError("the vault: no key fits")
 
 
-def test_a_report_that_fails_stops_no_tick_and_is_told(pipeline: Pipeline, channel: Channel) -> None:
+def test_a_report_that_fails_stops_no_tick_and_raises_an_alert(pipeline: Pipeline, channel: Channel) -> None:
     pipeline.restart({"alerts": channel, "vault": LockedVault()})
     pipeline.clock.advance(DAY_SECONDS)
     for _ in range(2):
@@ -269,9 +267,7 @@ def test_a_report_that_fails_stops_no_tick_and_is_told(pipeline: Pipeline, chann
     assert channel.titles("the vault fails")
 
 
-def test_a_revision_that_runs_out_is_an_alarm_once_and_again_when_it_has_run_out(
-    pipeline: Pipeline, channel: Channel
-) -> None:
+def test_a_revision_alarms_before_its_end_and_again_at_its_end(pipeline: Pipeline, channel: Channel) -> None:
     for moment in (REVISION_ENDS - timedelta(days=100), REVISION_ENDS + timedelta(days=1)):
         channel.sent.clear()
         pipeline.clock.advance((moment - pipeline.clock()).total_seconds())

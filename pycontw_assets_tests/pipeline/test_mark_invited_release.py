@@ -123,9 +123,7 @@ def cancelled(pipeline: Pipeline, event: int) -> str:
     return key
 
 
-def test_the_people_of_a_cancelled_campaign_are_invited_by_the_poll_after_their_release(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_people_of_a_cancelled_campaign_are_invited_after_release(pipeline: Pipeline, world: World, event: int) -> None:
     key = cancelled(pipeline, event)
     assert pipeline.call(release_batch, key) == 1
     assert pipeline.call(release_batch, key) == 0
@@ -155,7 +153,7 @@ def test_a_cancelled_campaign_whose_people_are_all_marked_raises_no_alarm(
     assert "release" not in describe(pipeline.later_poll())
 
 
-def test_who_was_refunded_meanwhile_is_released_and_not_invited(pipeline: Pipeline, world: World, event: int) -> None:
+def test_refunded_buyers_are_released_and_not_invited(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=BEN)
     pipeline.poll()
     world.klaviyo.switches.mail_quota = 0
@@ -211,7 +209,7 @@ def test_a_sent_or_scheduled_or_unknown_batch_is_not_released(
         pipeline.call(release_batch, "000000000000")
 
 
-def test_people_whose_campaign_vanished_with_the_ledger_are_invited_after_their_release(
+def test_people_of_a_campaign_lost_with_the_ledger_wait_for_release(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.sell(event, address=ANNA)

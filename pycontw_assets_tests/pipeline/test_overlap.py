@@ -155,7 +155,7 @@ def test_a_poll_that_shares_only_the_ledger_waits_and_then_steps_aside(
 
 
 @pytest.mark.slow
-def test_what_a_killed_process_held_is_free_at_once(shared: Callable[..., Pipeline], world: World, event: int) -> None:
+def test_locks_of_a_killed_process_are_free_at_once(shared: Callable[..., Pipeline], world: World, event: int) -> None:
     make_swift(world)
     pipeline = shared()
     world.sell(event)
@@ -173,7 +173,7 @@ def test_what_a_killed_process_held_is_free_at_once(shared: Callable[..., Pipeli
 
 
 @pytest.mark.slow
-def test_what_a_machine_held_that_is_gone_is_free_when_it_expires(
+def test_locks_of_a_lost_machine_are_free_when_they_expire(
     shared: Callable[..., Pipeline], world: World, event: int
 ) -> None:
     """Whether a process of another machine lives nobody here can tell."""

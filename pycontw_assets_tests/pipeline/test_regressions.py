@@ -20,7 +20,7 @@ LONGER_THAN_A_ROTATION = 2 * 3600
 ANNA, BEN = "anna@example.org", "ben@example.com"
 
 
-def test_an_empty_book_names_the_consent_that_makes_it_believed(pipeline: Pipeline, world: World, event: int) -> None:
+def test_an_empty_book_names_the_override_that_makes_it_count(pipeline: Pipeline, world: World, event: int) -> None:
     [last] = world.sell(event, address=ANNA)
     pipeline.poll()
     world.cancel(last)
@@ -39,9 +39,7 @@ def a_speaker_without_ticket_is_taken_off_by_staff(pipeline: Pipeline, world: Wo
     world.remove_guest(BEN)
 
 
-def test_a_speaker_who_left_the_list_and_buys_again_is_let_in_and_invited_again(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_speaker_taken_off_who_buys_again_is_invited_again(pipeline: Pipeline, world: World, event: int) -> None:
     """Who was on the list before us is nobody we take off; once staff did, the next ticket is a new beginning."""
     a_speaker_without_ticket_is_taken_off_by_staff(pipeline, world, event)
     world.sell(event, address=BEN)
@@ -51,9 +49,7 @@ def test_a_speaker_who_left_the_list_and_buys_again_is_let_in_and_invited_again(
     assert pipeline.verdict() == []
 
 
-def test_a_speaker_whom_staff_took_off_and_put_back_is_invited_again_with_the_next_ticket(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_speaker_taken_off_and_put_back_is_invited_again(pipeline: Pipeline, world: World, event: int) -> None:
     """Where the next ticket finds them makes no difference; that they had left was seen in between."""
     a_speaker_without_ticket_is_taken_off_by_staff(pipeline, world, event)
     world.sell(event, address="cara@example.net")
@@ -65,9 +61,7 @@ def test_a_speaker_whom_staff_took_off_and_put_back_is_invited_again_with_the_ne
     assert pipeline.verdict() == []
 
 
-def test_whom_staff_added_while_gather_refused_us_stays_when_the_ticket_goes(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_guest_of_staff_added_while_gather_refused_us_stays(pipeline: Pipeline, world: World, event: int) -> None:
     """We meant to add Ben and could not; an entry without anything in it is how a guest added by hand looks."""
     world.sell(event, address=ANNA)
     [seat] = world.sell(event, address=BEN)
@@ -83,9 +77,7 @@ def test_whom_staff_added_while_gather_refused_us_stays_when_the_ticket_goes(
     assert pipeline.verdict() == []
 
 
-def test_who_gives_the_ticket_back_after_a_poll_died_adding_them_leaves_the_announcements(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_refund_after_a_poll_died_leaves_the_announcements(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=ANNA)
     pipeline.until_quiet()
     [seat] = world.sell(event, address=BEN)
@@ -109,9 +101,7 @@ def two_holders_and_another_event(pipeline: Pipeline, world: World, event: int) 
     return other, seat
 
 
-def test_who_bought_for_another_event_before_losing_access_is_not_put_out_for_a_moment(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_buyer_who_changes_events_keeps_access_all_the_time(pipeline: Pipeline, world: World, event: int) -> None:
     """The new ticket is read in the same poll in which the old one is gone for the second time."""
     other, seat = two_holders_and_another_event(pipeline, world, event)
     world.refund(seat)
@@ -123,9 +113,7 @@ def test_who_bought_for_another_event_before_losing_access_is_not_put_out_for_a_
     assert pipeline.verdict() == []
 
 
-def test_a_guest_who_shows_only_after_the_ticket_was_given_back_is_taken_off(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_guest_that_shows_only_after_the_refund_is_removed(pipeline: Pipeline, world: World, event: int) -> None:
     """Gather may take its time: that a guest we sent was never seen does not mean that nobody will come."""
     world.sell(event, address=ANNA)
     pipeline.until_quiet()
@@ -144,9 +132,7 @@ def test_a_guest_who_shows_only_after_the_ticket_was_given_back_is_taken_off(
     assert pipeline.verdict() == []
 
 
-def test_while_an_events_book_cannot_be_read_nobody_is_put_out_who_may_have_bought_there(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_an_unreadable_book_keeps_access_of_its_possible_buyers(pipeline: Pipeline, world: World, event: int) -> None:
     other, seat = two_holders_and_another_event(pipeline, world, event)
     world.faults.add("kktix", "status", path=f"/{other}/attendance_books", times=None, status=503)
     world.refund(seat)
@@ -170,7 +156,7 @@ def only_one_of_two_books(world: World, event: int) -> None:
 
 
 @pytest.mark.parametrize("mishap", [only_an_empty_book, only_one_of_two_books])
-def test_while_an_events_book_is_not_to_be_trusted_nobody_is_put_out_who_may_have_bought_there(
+def test_a_doubtful_book_keeps_access_of_its_possible_buyers(
     pipeline: Pipeline, world: World, event: int, mishap: Callable[[World, int], None]
 ) -> None:
     """It was read, and does not show who bought there since."""
@@ -193,7 +179,7 @@ def test_while_an_events_book_is_not_to_be_trusted_nobody_is_put_out_who_may_hav
     assert pipeline.verdict() == []
 
 
-def test_a_list_that_staff_shortened_keeps_nobody_out_once_a_person_vouched_for_it(
+def test_an_override_for_a_list_that_staff_shortened_lets_buyers_in(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     """Whether the buyer left the list or the list is cut cannot be told; the poll asks."""
@@ -287,7 +273,7 @@ def test_a_list_cut_short_right_after_a_removal_without_effect_does_not_end_it(
     assert pipeline.verdict() == []
 
 
-def test_who_was_taken_off_by_a_poll_that_could_not_see_it_gets_no_mail_that_was_scheduled_before(
+def test_a_guest_removed_by_a_blind_poll_gets_no_scheduled_mail(
     install: Install, world: World, event: int, clock: TestClock
 ) -> None:
     """That the removal is looked after for an hour must not keep the campaign from being taken back."""
@@ -311,9 +297,7 @@ def test_who_was_taken_off_by_a_poll_that_could_not_see_it_gets_no_mail_that_was
     assert pipeline.verdict() == []
 
 
-def test_whom_staff_added_while_gather_could_not_be_read_stays_when_the_ticket_goes(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_guest_of_staff_added_while_gather_was_unreadable_stays(pipeline: Pipeline, world: World, event: int) -> None:
     """We never wrote Ben's entry: our calls were refused, and no poll saw it before he had no ticket any more."""
     world.sell(event, address=ANNA)
     pipeline.until_quiet()
@@ -333,7 +317,7 @@ def test_whom_staff_added_while_gather_could_not_be_read_stays_when_the_ticket_g
     assert pipeline.verdict() == []
 
 
-def test_whom_staff_added_while_the_step_was_off_stays_when_the_ticket_goes(
+def test_a_guest_of_staff_added_while_the_step_was_off_stays(
     install: Install, server: SandboxServer, world: World, event: int
 ) -> None:
     """Access was taken as given; who is on the list was put there by somebody else."""

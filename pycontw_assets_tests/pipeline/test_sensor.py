@@ -73,9 +73,7 @@ def asked_for(data: SensorExecutionData) -> list[tuple[str | None, str | None]]:
     return [(request.job_name, request.partition_key) for request in data.run_requests or []]
 
 
-def test_a_new_event_gets_its_partitions_and_an_access_run_and_then_the_sensor_rests(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_new_event_gets_partitions_and_an_access_run_then_rest(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event)
     data = tick(pipeline)
     assert asked_for(data) == [("klaviyo_template_job", None), ("grant_access_job", key_of(event))]
@@ -93,7 +91,7 @@ def test_a_new_event_gets_its_partitions_and_an_access_run_and_then_the_sensor_r
     assert idle.skip_message == f"{key_of(event)}: 1 attendees known, nothing new"
 
 
-def test_every_tick_leaves_an_observation_of_the_shop_and_of_each_event(
+def test_every_tick_leaves_an_observation_of_kktix_and_of_each_event(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.sell(event, 2)
@@ -119,7 +117,7 @@ def test_an_event_with_a_run_in_flight_is_not_asked_for_again(pipeline: Pipeline
     assert ("grant_access_job", key_of(event)) in asked_for(tick(pipeline))
 
 
-def test_a_tick_costs_the_same_whatever_was_sold(pipeline: Pipeline, world: World, event: int) -> None:
+def test_a_tick_costs_the_same_for_any_number_of_tickets(pipeline: Pipeline, world: World, event: int) -> None:
     other = world.add_event("PyCon TW 2031 Registration: Corporate")
     tick(pipeline)  # the very first one asks Klaviyo too, whether this is the ledger it knows
     costs = []
@@ -141,7 +139,7 @@ def test_without_kktix_the_tick_fails_and_says_why(pipeline: Pipeline, world: Wo
     assert asked_for(tick(pipeline))
 
 
-def test_a_failed_event_is_asked_for_again_after_a_pause_and_only_for_what_is_missing(
+def test_a_failed_event_is_tried_again_later_for_its_missing_steps(
     pipeline: Pipeline, world: World, event: int, clock: TestClock
 ) -> None:
     pipeline.poll()

@@ -51,14 +51,14 @@ def run_sales(server: SandboxServer, profile: settings, chosen_seed: int | None 
     return tally
 
 
-def test_whatever_happens_to_a_few_short_sales_every_promise_is_kept(server: SandboxServer) -> None:
+def test_every_promise_is_kept_in_a_few_short_sales(server: SandboxServer) -> None:
     tally = run_sales(server, settings(max_examples=2, stateful_step_count=12, derandomize=True))
     assert tally["mails"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("half", [0, 1])
-def test_whatever_happens_to_many_long_sales_every_promise_is_kept(server: SandboxServer, half: int) -> None:
+def test_every_promise_is_kept_in_many_long_sales(server: SandboxServer, half: int) -> None:
     print(f"half {half} with PYTEST_SALES_SEED={SEED}")
     # The first step is the installation.
     profile = settings(max_examples=SALES // 2, stateful_step_count=51, phases=PHASES, database=None)

@@ -106,7 +106,7 @@ def test_a_cancelled_ticket_is_followed_off_the_list(pipeline: Pipeline, world: 
 
 
 @pytest.mark.slow
-def test_who_waits_for_a_limit_is_told_so(install: Install, world: World, event: int) -> None:
+def test_a_buyer_who_waits_for_a_limit_sees_it(install: Install, world: World, event: int) -> None:
     pipeline = install(invite_limit=0)
     world.sell(event, address=ANNA)
     pipeline.poll()

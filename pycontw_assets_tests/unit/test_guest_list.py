@@ -183,7 +183,7 @@ def test_a_vanished_guest_counts_as_not_let_in(ledger: Ledger) -> None:
     assert granted(ledger) == keys(ONE, TWO, THREE)
 
 
-def test_a_preexisting_guest_that_we_put_back_is_ours_to_remove(ledger: Ledger) -> None:
+def test_a_preexisting_guest_that_we_put_back_may_be_removed(ledger: Ledger) -> None:
     gather = FakeGather({ONE: {}})
     run(gather, ledger, ONE)
     gather.entries = {}
@@ -238,7 +238,7 @@ def test_a_preexisting_guest_is_never_removed(ledger: Ledger) -> None:
     assert gather.calls["overwrite"] == 0
 
 
-def test_a_guest_who_became_a_speaker_stays(ledger: Ledger) -> None:
+def test_a_guest_made_a_speaker_stays(ledger: Ledger) -> None:
     gather = FakeGather()
     run(gather, ledger, ONE, TWO)
     gather.entries[ONE] = {**entry(), "affiliation": "Speaker"}
@@ -300,7 +300,7 @@ def test_a_guest_added_by_hand_meanwhile_survives(ledger: Ledger) -> None:
     assert gather.entries == {**FOREIGN, **late, TWO: entry()}
 
 
-def test_guests_who_vanish_in_a_removal_are_put_back(ledger: Ledger) -> None:
+def test_guests_that_vanish_in_a_removal_are_put_back(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, ONE, TWO)
 
@@ -379,7 +379,7 @@ def test_a_doubt_survives_an_addition(ledger: Ledger) -> None:
     assert strangers.items() <= gather.entries.items()
 
 
-def test_newcomers_are_let_in_whatever_the_list_looks_like(ledger: Ledger) -> None:
+def test_newcomers_are_let_in_with_any_state_of_the_list(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
     gather.entries = {}
@@ -560,7 +560,7 @@ def test_no_decision_removes_a_foreign_entry_or_a_holder(
 
 
 @given(st.integers(1, 500), st.integers(0, 500))
-def test_a_list_that_lacks_many_of_ours_is_never_trusted(count: int, lacking: int) -> None:
+def test_a_list_that_lacks_many_of_our_guests_is_never_trusted(count: int, lacking: int) -> None:
     grants = {str(i): Grant(EDITION, str(i), 1, PARTITION.key, "granted", True) for i in range(count)}
     shown = [str(i) for i in range(min(lacking, count), count)]
     current = GuestList({f"{key}@example.org": {} for key in shown})

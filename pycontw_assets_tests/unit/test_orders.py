@@ -118,7 +118,7 @@ def test_a_payload_without_an_id_or_a_form_is_no_attendee(missing: str) -> None:
         parse_attendee({name: value for name, value in PAYLOAD.items() if name != missing})
 
 
-def test_a_defective_answer_never_changes_what_was_known() -> None:
+def test_a_defective_answer_never_changes_known_facts() -> None:
     unreadable = [Fetched(1, attendee(1, is_paid=None, state=None), "`is_paid` is missing")]
     snapshot = absorb(known(1), unreadable, NOW + HOUR)
     assert snapshot.records == known(1).records

@@ -105,7 +105,7 @@ def test_the_end_of_a_problem_is_sent_with_its_duration(watch: Watch) -> None:
     assert watch.tell() is None
 
 
-def test_a_finding_is_sent_once_whatever_its_numbers(watch: Watch) -> None:
+def test_a_finding_is_sent_once_even_if_its_numbers_change(watch: Watch) -> None:
     watch.finish(A, "raw_kktix_orders", "attendee 700101: malformed (tried 1 times)")
     news = watch.tell()
     assert news

@@ -98,7 +98,7 @@ ACCIDENTS: list[Callable[[], Any]] = [
 
 
 @pytest.mark.parametrize("accident", ACCIDENTS)
-def test_whatever_breaks_inside_dagster_is_told_nothing_about_a_person(accident: Callable[[], Any]) -> None:
+def test_an_error_inside_dagster_holds_nothing_about_a_person(accident: Callable[[], Any]) -> None:
     try:
         with guarded():
             accident()
@@ -108,7 +108,7 @@ def test_whatever_breaks_inside_dagster_is_told_nothing_about_a_person(accident:
     assert "Failure" in stored
 
 
-def test_a_log_line_about_what_came_out_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_line_about_a_result_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
     try:
         with guarded():
             _in_a_chain()
@@ -117,7 +117,7 @@ def test_a_log_line_about_what_came_out_names_nobody(caplog: pytest.LogCaptureFi
     assert "quokkaworth" not in caplog.text.replace("{PERSON}", "")
 
 
-def test_an_unexpected_error_is_told_by_type_and_place() -> None:
+def test_an_unexpected_error_is_shown_by_type_and_place() -> None:
     with pytest.raises(Failure) as caught, guarded():
         render_invitation("2031", venue_url="https://example.org", video_url="https://example.org", source={PERSON: ""})
     assert "TypeError" in str(caught.value.description)
@@ -142,13 +142,13 @@ def test_our_own_errors_keep_their_text(error: Exception) -> None:
     assert explain(error) == str(error)
 
 
-def test_a_wrong_invitation_link_is_told_with_its_text() -> None:
+def test_a_wrong_invitation_link_keeps_the_text_of_its_error() -> None:
     with pytest.raises(Failure) as caught, guarded():
         render_invitation("2031", venue_url="no link", video_url="https://example.org")
     assert "venue_url must be a web address" in str(caught.value.description)
 
 
-def test_a_failure_is_not_retried_by_dagster_and_passes_a_second_guard_unchanged() -> None:
+def test_a_failure_is_not_retried_and_passes_a_second_guard_unchanged() -> None:
     with pytest.raises(Failure) as caught, guarded(), guarded():
         raise LedgerError("another key")
     assert caught.value.allow_retries is False

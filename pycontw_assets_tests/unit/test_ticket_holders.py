@@ -37,7 +37,7 @@ def sync(klaviyo: Any, ledger: Any, *addresses: str) -> TicketHolderOutcome:
     )
 
 
-def test_the_list_follows_who_holds_a_ticket(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+def test_the_list_follows_the_holders(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     for addresses in ((ONE, TWO), (TWO, THREE), (), (ONE,)):
         sync(klaviyo, ledger, *addresses)
         assert klaviyo.members(NAME) == set(addresses)

@@ -46,7 +46,7 @@ def snapshot(*records: AttendeeRecord) -> OrderSnapshot:
         (None, LATER, LATER),
     ],
 )
-def test_a_ticket_was_paid_when_kktix_last_changed_it_or_else_when_a_poll_saw_it(
+def test_a_ticket_is_paid_at_the_last_update_or_when_a_poll_saw_it(
     stamp: datetime | None, changed_at: datetime, paid: datetime
 ) -> None:
     assert paid_at(record(stamp, changed_at=changed_at)) == paid
@@ -70,7 +70,7 @@ def test_an_edit_after_we_knew_of_the_ticket_shortens_no_wait() -> None:
     assert seconds_from_payment(reached, snapshot(edited), PSEUDONYMIZER) == [601.0]
 
 
-def test_who_has_no_ticket_in_the_event_any_more_waited_since_we_knew() -> None:
+def test_the_wait_of_a_former_holder_begins_when_known() -> None:
     reached = [Reached("0" * 64, known_at=SEEN, reached_at=LATER)]
     assert seconds_from_payment(reached, snapshot(), PSEUDONYMIZER) == [600.0]
 
