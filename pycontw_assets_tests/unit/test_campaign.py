@@ -34,7 +34,7 @@ from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.unit.conftest import (
     OTHER_PARTITION,
     PARTITION,
-    begin_anew,
+    empty_ledger,
     holders,
     keys,
     memory_ledger,
@@ -645,7 +645,7 @@ def killed_at_every_moment(prepare: Any, act: Any, afterwards: Any) -> int:
     ledger = memory_ledger(FakeClock())
     moment, is_over = 0, False
     while not is_over:
-        begin_anew(ledger)
+        empty_ledger(ledger)
         klaviyo = FakeKlaviyo(ledger.clock)
         prepare(klaviyo, ledger)
         fuse = Fuse(moment)

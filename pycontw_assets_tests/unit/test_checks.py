@@ -1,4 +1,4 @@
-"""What must agree: book and vault, entitled and let in and invited, listed and matched, news and polls."""
+"""Checks compare book and vault, entitled people, access and invitations, listed and matched events, news and polls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How waiting is counted and drawn: every wait once, nothing wider than a phone."""
+"""Every wait is counted once, and no drawing is wider than a phone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is let in and who is put out: only holders in, only our own out, and every doubt leaves the list alone."""
+"""Only holders are let in, only our own guests are removed, and every doubt leaves the list alone."""
 
 import copy
 from contextlib import nullcontext
@@ -25,7 +25,7 @@ from pycontw_assets_tests.unit.conftest import (
     OTHER_PARTITION,
     PARTITION,
     PSEUDONYMIZER,
-    begin_anew,
+    empty_ledger,
     holders,
     keys,
     memory_ledger,
@@ -336,7 +336,7 @@ def test_a_slow_list_is_overwritten_a_few_times_at_most(ledger: Ledger) -> None:
         GuestList(dict(FOREIGN)),
         GuestList({address: entry() for address in MANY[:97]}),
     ],
-    ids=["array", "empty", "ours are missing", "shrunken"],
+    ids=["array", "empty", "our guests are missing", "shrunken"],
 )
 def test_a_cut_list_is_not_overwritten(ledger: Ledger, answer: GuestList) -> None:
     gather = FakeGather(FOREIGN)
@@ -445,7 +445,7 @@ def test_an_override_is_used_up_when_the_list_reads_well(ledger: Ledger) -> None
 
 
 def test_a_crash_in_a_removal_leaves_no_doubt(ledger: Ledger) -> None:
-    """The list lost five of ours because we took them off: the next poll must not wait for a person."""
+    """We removed five of our guests ourselves, so the next poll must not wait for a person."""
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
     gather.faults.lose_reply("overwrite", acted=True)
@@ -544,7 +544,9 @@ pool = st.sampled_from("abcdefgh")
 def test_no_decision_removes_a_foreign_entry_or_a_holder(
     entitled: set[str], states: dict[str, Any], present: dict[str, Any]
 ) -> None:
-    grants = {k: Grant(EDITION, k, 1, PARTITION.key, state, ours) for k, (state, ours) in states.items()}
+    grants = {
+        k: Grant(EDITION, k, 1, PARTITION.key, state, is_added_by_us) for k, (state, is_added_by_us) in states.items()
+    }
     without_ticket = {key for key, grant in grants.items() if grant.added_by_us and key not in entitled}
     change = decide(entitled, grants, without_ticket, present)
     for key in change.revoke:
@@ -585,7 +587,7 @@ def test_killed_at_any_moment_the_next_polls_repair_the_list() -> None:
     ledger = memory_ledger(FakeClock())
     moment, moments = 0, 1
     while moment < moments:
-        begin_anew(ledger)
+        empty_ledger(ledger)
         gather = FakeGather(FOREIGN)
         run(gather, ledger, TWO, *refunded)
         fuse = Fuse(moment)

@@ -1,4 +1,4 @@
-"""What the ledger promises whoever writes to it: one open grant, one invitation, one owner, nothing half."""
+"""The ledger keeps one open grant, one invitation and one owner per lock, and writes nothing half."""
 
 import multiprocessing
 import sys
@@ -59,7 +59,7 @@ ORDERS = LockName.ORDERS
 
 @pytest.fixture
 def ledger(ledger_url: str, clock: FakeClock) -> Ledger:
-    """On disk, as it is in earnest: these tests open it twice and from several threads."""
+    """Return a ledger on disk, as in production: these tests open it twice and from several threads."""
     return Ledger(ledger_url, clock=clock)
 
 

@@ -67,14 +67,14 @@ def poll(
     now: datetime,
     *,
     vanished: frozenset[int] = frozenset(),
-    unread: frozenset[int] = frozenset(),
+    failed_reads: frozenset[int] = frozenset(),
     trust_book: bool = False,
 ) -> tuple[OrderSnapshot, str | None]:
     """Decide a whole poll as ``take_snapshot`` does."""
     plan = plan_fetch(snapshot, reading, now=now, refresh=HOUR, trust_book=trust_book)
     asked = set(plan.fetch)
     answers = [
-        Fetched(i, vanished=True) if i in vanished else Fetched(i, failure="answered 500") if i in unread
+        Fetched(i, vanished=True) if i in vanished else Fetched(i, failure="answered 500") if i in failed_reads
         else Fetched(i, attendee(i))
         for i in plan.fetch
     ]  # fmt: skip
@@ -291,7 +291,7 @@ def test_somebody_seen_again_in_between_is_not_gone() -> None:
 def test_being_listed_ends_the_misses_also_if_unreadable() -> None:
     """Missing, listed but unreadable, missing is not missing twice in a row."""
     snapshot, _ = poll(known(1, 2), book(1), NOW + FIVE_MINUTES)
-    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, unread=frozenset({2}))
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, failed_reads=frozenset({2}))
     snapshot, _ = poll(snapshot, book(1), NOW + 3 * FIVE_MINUTES)
     assert gone(snapshot) == set()
 
@@ -318,10 +318,10 @@ def test_an_attendee_that_comes_back_keeps_its_first_day() -> None:
 def test_an_empty_or_much_smaller_book_is_a_problem(before: range, listed: range, problem: str | None) -> None:
     snapshot = known(*before)
     for polls in range(1, 4):
-        snapshot, told = poll(snapshot, book(*listed), NOW + polls * FIVE_MINUTES)
+        snapshot, doubt = poll(snapshot, book(*listed), NOW + polls * FIVE_MINUTES)
         if problem:
-            assert told is not None
-            assert problem in told
+            assert doubt is not None
+            assert problem in doubt
             assert gone(snapshot) == set()
     if not problem:
         assert gone(snapshot) == set(before) - set(listed)
@@ -379,25 +379,33 @@ polls_of_an_event = st.lists(
 def test_nobody_goes_without_being_missing_in_two_good_polls_in_a_row(history: list[Any]) -> None:
     snapshot = known(*range(1, 13))
     missing_before: set[int] = set()
-    for number, (listed, problem, vanished, unread) in enumerate(history, 1):
+    for number, (listed, problem, vanished, failed_reads) in enumerate(history, 1):
         plan = plan_fetch(snapshot, book(*listed), now=NOW + number * HOUR, refresh=HOUR)
         not_found = vanished & set(plan.fetch)
         before = gone(snapshot)
-        snapshot, told = poll(
-            snapshot, book(*listed, problem=problem), NOW + number * HOUR, vanished=vanished, unread=unread - vanished
+        snapshot, doubt = poll(
+            snapshot,
+            book(*listed, problem=problem),
+            NOW + number * HOUR,
+            vanished=vanished,
+            failed_reads=failed_reads - vanished,
         )
         missing = set(range(1, 13)) - listed | not_found
-        assert gone(snapshot) - before <= (missing & missing_before if told is None else set())
+        assert gone(snapshot) - before <= (missing & missing_before if doubt is None else set())
         # A poll that was not good says nothing about who is missing, but whom it lists is there.
-        missing_before = missing if told is None else missing_before & missing
+        missing_before = missing if doubt is None else missing_before & missing
 
 
 @given(polls_of_an_event)
 def test_a_bad_poll_withdraws_nobody(history: list[Any]) -> None:
     snapshot = known(*range(1, 13))
-    for number, (listed, _problem, vanished, unread) in enumerate(history, 1):
+    for number, (listed, _problem, vanished, failed_reads) in enumerate(history, 1):
         snapshot, _ = poll(
-            snapshot, book(*listed, problem="unreadable"), NOW + number * HOUR, vanished=vanished, unread=unread
+            snapshot,
+            book(*listed, problem="unreadable"),
+            NOW + number * HOUR,
+            vanished=vanished,
+            failed_reads=failed_reads,
         )
         assert gone(snapshot) == set()
         assert all(record.is_usable for record in snapshot.records.values())
@@ -407,8 +415,8 @@ def test_a_bad_poll_withdraws_nobody(history: list[Any]) -> None:
 
 
 def test_an_unreadable_attendee_is_quarantined_and_tried_again() -> None:
-    snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, unread=frozenset({2}))
-    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, unread=frozenset({2}))
+    snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, failed_reads=frozenset({2}))
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, failed_reads=frozenset({2}))
     assert snapshot.quarantine[2].attempts == 2
     assert snapshot.quarantine[2].since == NOW + FIVE_MINUTES
     assert count_reread_every_poll(snapshot) == 1
@@ -419,12 +427,12 @@ def test_an_unreadable_attendee_is_quarantined_and_tried_again() -> None:
 
 def test_a_known_attendee_that_cannot_be_read_stays_as_it_was() -> None:
     before = known(1, 2)
-    snapshot, _ = poll(before, book(1, 2), NOW + HOUR, unread=frozenset({2}))
+    snapshot, _ = poll(before, book(1, 2), NOW + HOUR, failed_reads=frozenset({2}))
     assert snapshot.records[2] == before.records[2]
 
 
 def test_an_unreadable_attendee_outside_the_book_is_dropped() -> None:
-    snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, unread=frozenset({2}))
+    snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, failed_reads=frozenset({2}))
     snapshot, _ = poll(snapshot, book(1), NOW + 2 * FIVE_MINUTES)
     assert count_reread_every_poll(snapshot) == 0
 

@@ -77,20 +77,20 @@ def test_a_mask_shows_one_letter_and_the_domain(address: str, shown: str) -> Non
 
 def test_a_dry_run_reads_the_list_once_and_keeps_its_own_writes() -> None:
     real = RealGather(**{"anna_example.org": {}})
-    rehearsed = DryRunGuestList(real)
-    rehearsed.add({"ben@example.com": {}})
-    assert set(rehearsed.read().entries) == {"anna@example.org", "ben@example.com"}
-    rehearsed.overwrite({"ben@example.com": {}})
-    assert set(rehearsed.read().entries) == {"ben@example.com"}
+    dry = DryRunGuestList(real)
+    dry.add({"ben@example.com": {}})
+    assert set(dry.read().entries) == {"anna@example.org", "ben@example.com"}
+    dry.overwrite({"ben@example.com": {}})
+    assert set(dry.read().entries) == {"ben@example.com"}
     assert (real.reads, set(real.entries)) == (1, {"anna@example.org"})
 
 
 def test_orders_of_a_dry_run_hide_the_stored_ones_and_leave_them() -> None:
     stored = DryRunVault(None)
     stored.write(OrderSnapshot(PARTITION))
-    rehearsed = DryRunVault(stored)
-    written = rehearsed.write(OrderSnapshot(PARTITION, rebuilding=True, generation=1))
-    assert rehearsed.read(KEY) == written
+    dry = DryRunVault(stored)
+    written = dry.write(OrderSnapshot(PARTITION, rebuilding=True, generation=1))
+    assert dry.read(KEY) == written
     assert stored.read(KEY) == OrderSnapshot(PARTITION, generation=1)
 
 

@@ -1,4 +1,4 @@
-"""How far everybody of an event is, on both engines."""
+"""The progress of everybody of an event, on both engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is due follows from what is, never from what was decided before; pauses grow and end."""
+"""Due work follows from present facts, never from earlier decisions; pauses grow and end."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Any

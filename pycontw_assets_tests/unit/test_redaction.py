@@ -70,7 +70,7 @@ def _in_a_url() -> None:
     sa.create_engine(f"nothing of a url {PERSON}")
 
 
-def _beside_another() -> None:
+def _while_handling_another() -> None:
     try:
         raise RuntimeError(PERSON)
     except RuntimeError:
@@ -93,7 +93,7 @@ ACCIDENTS: list[Callable[[], Any]] = [
     _in_a_query,
     _in_a_frame,
     _in_a_url,
-    _beside_another,
+    _while_handling_another,
 ]
 
 

@@ -1,4 +1,4 @@
-"""From when a wait counts: KKTIX tells no time of payment, and no later edit may make a wait look shorter."""
+"""A wait counts from the payment, which KKTIX does not date. No later edit may make a wait look shorter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from pycontw_assets.extract.orders import paid_at
 from pycontw_assets.ledger.progress import Reached
-from pycontw_assets.pipeline.waiting_times import figures, seconds_from_payment
+from pycontw_assets.pipeline.waiting_times import Spread, figures, percentile, seconds_from_payment, spread
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot
 
@@ -78,3 +78,21 @@ def test_the_wait_of_a_former_holder_begins_when_known() -> None:
 def test_figures_are_plain_numbers_and_none_when_nobody_waited() -> None:
     assert figures("seconds", []) == {}
     assert figures("seconds", [1.04, 3.0]) == {"seconds_p50": 1.0, "seconds_p95": 3.0, "seconds_max": 3.0}
+
+
+# -- percentiles: always a value that somebody waited, never one between two --------------------------
+
+
+def test_nobody_waited_is_no_number() -> None:
+    assert spread([]) is None
+    assert spread([None]) is None
+
+
+def test_one_wait_is_all_of_them() -> None:
+    assert spread([7.0, None]) == Spread(count=1, median=7.0, p95=7.0, slowest=7.0)
+
+
+def test_of_a_hundred_waits_five_are_longer_than_the_p95() -> None:
+    ordered = [float(number) for number in range(1, 101)]
+    assert spread(reversed(ordered)) == Spread(count=100, median=50.0, p95=95.0, slowest=100.0)
+    assert percentile(ordered, 100) == 100
