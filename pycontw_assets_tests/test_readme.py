@@ -16,7 +16,7 @@ SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 TERMS = re.findall(r"^- \*\*(.+?)\*\*:", GLOSSARY, re.M)
 MOST_WORDS, MOST_TERMS = 1_000, 25
 STAGES = ("extract", "deidentify", "load", "authorize", "send_email")
-# Words that mean more here than elsewhere, and words that this project made up.
+# Words with a special meaning here, and words that this project made up.
 WORDS_OF_THIS_PROJECT = (
     *("access period", "attendee", "batch", "batches", "box office", "claim", "edition", "entitled", "entitlement"),
     *("family", "fate", "grant", "guest", "holder", "holding", "housekeeping", "joining", "lapsed", "lease", "ledger"),

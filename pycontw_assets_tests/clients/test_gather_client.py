@@ -104,11 +104,11 @@ def test_any_success_body_is_fine(server, client, answer):
     client.overwrite(GUESTS)
 
 
-@pytest.mark.parametrize("trouble", [Answer(502), RESET])
-def test_adding_is_repeated_and_overwriting_never(server, client, trouble):
-    server.will_answer(trouble, Answer(204))
+@pytest.mark.parametrize("fault", [Answer(502), RESET])
+def test_adding_is_repeated_and_overwriting_never(server, client, fault):
+    server.will_answer(fault, Answer(204))
     client.add(GUESTS)
-    server.will_answer(trouble)
+    server.will_answer(fault)
     with pytest.raises(Unavailable) as caught:
         client.overwrite(GUESTS)
     assert caught.value.outcome_unknown

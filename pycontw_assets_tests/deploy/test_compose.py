@@ -1,4 +1,4 @@
-"""``compose.yaml`` itself, and the reader by which ``deploy/local-stack`` starts the same services."""
+"""``compose.yaml``, and the reader with which ``deploy/local-stack`` starts the same services."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ FILE = DEPLOY / "compose.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
 SANDBOX = compose.read_variables(DEPLOY / "sandbox.env", {})
-OURS = {name: service for name, service in SERVICES.items() if name != "postgres"}
+OUR_SERVICES = {name: service for name, service in SERVICES.items() if name != "postgres"}
 
 
 def test_the_example_for_the_stack_names_every_required_variable() -> None:
@@ -49,7 +49,7 @@ def test_only_a_read_only_interface_on_loopback_is_published() -> None:
     assert behind_a_proxy[-1].endswith("workspace.yaml")
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", OUR_SERVICES)
 def test_our_services_have_no_rights_and_come_back(name: str) -> None:
     service = SERVICES[name]
     assert (service["read_only"], service["cap_drop"], service["init"]) == (True, ["ALL"], True)

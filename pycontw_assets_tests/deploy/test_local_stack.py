@@ -1,4 +1,4 @@
-"""``deploy/local-stack``: its client_options, and (slow) the whole stack with a sale, as processes."""
+"""``deploy/local-stack``: its behaviour at start and stop, and (slow) the whole stack with a sale, as processes."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """Where another user may pass through: pytest's own folders are closed to PostgreSQL's."""
+    """Return a folder that PostgreSQL's user may enter; pytest's own folders are closed to it."""
     folder = Path(tempfile.mkdtemp(prefix="local-stack-test-", dir="/var/tmp"))
     yield folder
     end_all(folder)
@@ -57,12 +57,12 @@ def test_a_new_folder_is_marked_and_stays_marked(tmp_path: Path) -> None:
 
 def test_a_stack_ends_all_processes_with_its_mark_and_no_others(tmp_path: Path) -> None:
     mine, other = tmp_path / "mine", tmp_path / "other"
-    nap = [sys.executable, "-c", "import time; time.sleep(600)"]  # longer than anybody waits for an end
+    nap = [sys.executable, "-c", "import time; time.sleep(600)"]  # longer than any test waits for the end
     started = [Process("nap", nap, {MARK: str(home)}, folder=tmp_path) for home in (mine, other)]
     try:
-        while len(belonging_to(mine)) + len(belonging_to(other)) < len(started):  # a new process shows its own late
+        while len(belonging_to(mine)) + len(belonging_to(other)) < len(started):  # a new process shows its mark late
             time.sleep(0.01)
-        # As after a kill -9 of the one that started it.
+        # This is the state after a kill -9 of the starting process.
         assert end_all(mine) == 1
         assert belonging_to(mine) == []
         assert started[1].exit_code is None

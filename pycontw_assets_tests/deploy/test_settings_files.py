@@ -1,4 +1,4 @@
-"""The files under ``deploy/`` that configure: each agrees with what it configures."""
+"""The configuration files under ``deploy/`` agree with the programs that they configure."""
 
 import re
 import shutil
@@ -30,12 +30,12 @@ def document(name: str) -> Any:
 
 
 def named_in(name: str) -> list[str]:
-    """Every variable of a file, also those that stand there as a comment."""
+    """Return every variable of a file, also those in comments."""
     return re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (DEPLOY / name).read_text(encoding="utf-8"), re.M)
 
 
 def test_the_example_names_every_variable_and_no_other() -> None:
-    # Ours first, so that what is left is what somebody added and did not describe for production.
+    # Our own first: the rest are variables that somebody added and did not describe for production.
     assert sorted(named_in("env.example")) == sorted(name.upper() for name in Settings.model_fields)
 
 
@@ -77,7 +77,7 @@ def test_the_sandbox_sets_all_production_variables_but_generated_keys() -> None:
 
 def test_the_instance_is_the_one_of_the_commands_with_another_storage() -> None:
     instance = document("dagster.yaml")
-    # Said aloud there, and Dagster's default here.
+    # Explicit there, and Dagster's default here.
     assert instance.pop("run_retries") == {"enabled": False}
     assert instance.pop("storage")
     assert instance == yaml.safe_load(INSTANCE_CONFIG)
@@ -92,7 +92,7 @@ def test_dagster_accepts_the_instance_with_secrets_in_the_environment(
         monkeypatch.setenv(name, "1")
     assert InstanceRef.from_dir(str(tmp_path)).custom_instance_class_data is None
     database = document("dagster.yaml")["storage"]["postgres"]["postgres_db"]
-    # With the driver that newer SQLAlchemy takes by itself Dagster's NOTIFY is a syntax error, and every tick fails.
+    # With the default driver of newer SQLAlchemy, Dagster's NOTIFY is a syntax error, and every tick fails.
     assert database.pop("scheme") == "postgresql+psycopg2"
     assert {value["env"] for value in database.values()} <= set(variables)
 
@@ -178,7 +178,7 @@ def test_hadolint_has_nothing_to_say() -> None:
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for unit in UNITS:
-        # The programs are not in /opt here.
+        # On this machine the programs are not in /opt.
         text = unit.read_text(encoding="utf-8").replace("/opt/pycontw-assets/bin", str(Path(sys.executable).parent))
         (tmp_path / unit.name).write_text(text)
     names = [str(tmp_path / unit.name) for unit in UNITS]
@@ -203,7 +203,7 @@ def test_timer_cron_and_sensor_have_the_same_interval() -> None:
     )
     (line,) = re.findall(r"^\*.*", (DEPLOY / "crontab.example").read_text(encoding="utf-8"), re.M)
     assert line.startswith(f"*/{minutes} * * * * pycontw-assets ")
-    # cron makes a line end of every per cent sign.
+    # cron turns every per cent sign into a line end.
     assert "%" not in line
     assert "flock --nonblock" in line
 
