@@ -1,4 +1,4 @@
-"""Whoever sleeps is woken once per cause, never for a blip, never with a person's name; and told when it is over."""
+"""Each cause sends one alarm and one recovery, a blip sends none, and no alert names a person."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.thorough
 
 
 class Notes:
-    """Stands for the messenger; keeps alarms. ``works`` is false while the channel is down."""
+    """A messenger that keeps alarms. ``works`` is false while the channel is down."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
@@ -39,7 +39,7 @@ def notes() -> Notes:
 
 @pytest.fixture
 def pipeline(install: Install, world: World, notes: Notes) -> Pipeline:
-    """Two events with a holder each, invited, and a messenger that has nothing to say."""
+    """Set up two events with an invited holder each, and a messenger without alerts."""
     for name in ("Individual", "Corporate"):
         world.sell(world.add_event(f"PyCon TW 2031 Registration: {name}"))
     pipeline = install()

@@ -207,7 +207,7 @@ def killed_load(engine: BigQueryEngine, gateway: Gateway, kill_at: int, when: Mo
         if when == "after":
             gateway.forward(request)
         os.kill(child.pid or 0, signal.SIGKILL)
-        # Wait until it is dead, and leave it to be buried by whoever joins it.
+        # Wait until it is dead; ``join`` collects its exit code.
         os.waitid(os.P_PID, child.pid or 0, os.WEXITED | os.WNOWAIT)
         return Answer(503)
 

@@ -1,4 +1,4 @@
-"""What happens to tickets after the first sale: late payments, refunds, transfers, renames, limits, switches."""
+"""Changes after the first sale: late payments, refunds, transfers, renames, limits, switches."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_with_the_guest_list_switched_off_buyers_are_invited_without_it(
 
 
 def enter_another_space(pipeline: Pipeline) -> None:
-    """The sandbox has one; as far as the ledger knows, the guests so far were let in to another."""
+    """Make the ledger believe that the guests so far were let in to another space. The sandbox has only one."""
     enter_space(pipeline.ledger, "2029", "another space")
 
 

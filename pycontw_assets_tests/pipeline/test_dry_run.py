@@ -1,4 +1,4 @@
-"""With ``PYCONTW_DRY_RUN`` polls read and load, and only show whom they would let in and mail."""
+"""With ``PYCONTW_DRY_RUN`` polls read and load, and only show the access and mails they would give."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def test_a_stranger_put_on_the_list_just_before_sending_stops_the_sending(
 
 
 def test_a_sent_campaign_that_is_a_draft_again_waits_for_a_person(pipeline: Pipeline, world: World, event: int) -> None:
-    """Somebody took it back, or the answer to the sending was none of Klaviyo's: nobody can tell which."""
+    """Either somebody took it back, or the answer to the sending was not Klaviyo's. The poll cannot know which."""
     world.sell(event, address=ANNA)
     world.faults.add("klaviyo", "shape", path="send-jobs$")
     for _ in range(2):

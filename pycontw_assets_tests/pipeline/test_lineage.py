@@ -1,4 +1,4 @@
-"""What a person sees in Dagster: where each column comes from, what each materialization counted, what was checked."""
+"""The pages of Dagster show the origin of each column, the counts of each materialization, and the checks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pipeline(install: Install, world: World) -> Pipeline:
 
 
 def metadata_of(pipeline: Pipeline, asset: str) -> dict[str, Any]:
-    """Of the newest materialization."""
+    """Return the metadata of the newest materialization."""
     [record] = pipeline.instance.fetch_materializations(AssetRecordsFilter(AssetKey(asset)), limit=1).records
     assert record.asset_materialization
     return {name: item.value for name, item in record.asset_materialization.metadata.items()}
@@ -64,9 +64,17 @@ def test_every_column_of_a_table_names_the_field_or_question_it_is_made_of(pipel
     [source] = lineage["email_sha256"]
     assert (source.asset_key.to_user_string(), source.column_name) == ("raw_kktix_orders", "聯絡人 Email")
     assert {dep.column_name for deps in lineage.values() for dep in deps} <= known
-    ours = {"partition_key", "edition", "family", "event_id", "unclassified_answers", "content_digest", "loaded_at"}
+    made_here = {
+        "partition_key",
+        "edition",
+        "family",
+        "event_id",
+        "unclassified_answers",
+        "content_digest",
+        "loaded_at",
+    }
     described = {column.name for column in spec.metadata["dagster/column_schema"].columns}
-    assert described - set(lineage) == ours
+    assert described - set(lineage) == made_here
 
 
 def test_a_materialization_carries_counts_and_a_preview_without_a_person(pipeline: Pipeline, world: World) -> None:
@@ -95,7 +103,7 @@ def test_every_check_of_a_good_poll_passes(pipeline: Pipeline) -> None:
 
 
 def check_of(pipeline: Pipeline, asset: str, name: str) -> Any:
-    """Its latest evaluation."""
+    """Return the latest evaluation of a check."""
     key = AssetCheckKey(AssetKey(asset), name)
     return pipeline.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key].evaluation
 
@@ -151,10 +159,12 @@ def test_entitled_people_add_up_to_invited_unreachable_and_waiting_ones(pipeline
     pipeline.restart(invite_limit=0)
     pipeline.poll()
     check = ("klaviyo_campaign", "everybody_entitled_is_accounted_for")
-    told = "2 entitled = 2 let in + 0 waiting for access; 2 let in = {} invited + 0 unreachable + {} waiting for mail"
-    assert (check_of(pipeline, *check).passed, check_of(pipeline, *check).description) == (True, told.format(0, 2))
+    summary = (
+        "2 entitled = 2 let in + 0 waiting for access; 2 let in = {} invited + 0 unreachable + {} waiting for mail"
+    )
+    assert (check_of(pipeline, *check).passed, check_of(pipeline, *check).description) == (True, summary.format(0, 2))
     pipeline.later_poll("invite")
-    assert check_of(pipeline, *check).description == told.format(2, 0)
+    assert check_of(pipeline, *check).description == summary.format(2, 0)
 
 
 def test_an_undecided_event_fails_the_kktix_check_until_it_is_decided(pipeline: Pipeline, world: World) -> None:

@@ -1,4 +1,4 @@
-"""What every tick does best_effort: history stays bounded and nothing is lost by it, sales are told once a day."""
+"""Best-effort work of every tick: history stays bounded without a loss, and sales are reported once a day."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FEW = Kept(runs=3, observations=4, at_once=1)
 
 
 class Channel:
-    """Stands for the messenger."""
+    """A messenger that keeps its messages."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
@@ -50,7 +50,7 @@ def channel() -> Channel:
 
 @pytest.fixture
 def pipeline(install: Install, world: World, event: int, channel: Channel) -> Pipeline:
-    """A buyer let in and invited, and today's sales known."""
+    """Set up an invited buyer and the sales of today."""
     world.sell(event)
     pipeline = install()
     pipeline.restart({"alerts": channel})
@@ -74,7 +74,7 @@ def run_files(pipeline: Pipeline) -> set[str]:
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
 def stored(request: pytest.FixtureRequest, install: Install, tmp_path: Path) -> Pipeline:
-    """A pipeline whose history is kept for real."""
+    """Set up a pipeline whose history is on disk."""
     if request.param == "PostgreSQL":
         server = request.getfixturevalue("postgres")
         url = server.url(server.new_database(), driver="postgresql+psycopg2")
@@ -109,7 +109,7 @@ def test_old_runs_are_deleted_except_the_latest_materializations(stored: Pipelin
 
 
 def check_states(pipeline: Pipeline) -> dict[str, object]:
-    """What the checks of the shop say now."""
+    """Return the present results of the checks of KKTIX."""
     keys = [
         key for key in pipeline.definitions.resolve_asset_graph().asset_check_keys if key.asset_key.path == ["kktix"]
     ]
@@ -134,9 +134,9 @@ def test_observations_are_bounded_and_the_latest_of_each_stays(pipeline: Pipelin
     assert {f"{EDITION}-individual-{event}", f"{EDITION}-corporate-{other}"} == set(latest)
     with pipeline.instance.event_log_storage.index_connection() as db:  # type: ignore[attr-defined]
         left = db.scalar(sa.text("SELECT count(*) FROM event_logs WHERE run_id = ''"))
-        told = db.scalar(sa.text("SELECT count(*) FROM asset_check_executions WHERE run_id = ''"))
+        recorded = db.scalar(sa.text("SELECT count(*) FROM asset_check_executions WHERE run_id = ''"))
     assert FEW.observations < left <= FEW.observations + len(latest)
-    assert told == len(verdicts)
+    assert recorded == len(verdicts)
     assert check_states(pipeline) == verdicts
 
 
@@ -222,7 +222,7 @@ def test_the_sales_report_is_left_to_the_process_with_its_lock(pipeline: Pipelin
     assert channel.sent == []
 
 
-# -- whom mail cannot reach -------------------------------------------------------------------------
+# -- unreachable buyers ----------------------------------------------------------------------------
 
 
 def test_unreachable_buyers_are_reported_by_number_until_reachable(
@@ -248,11 +248,11 @@ def test_unreachable_buyers_are_reported_by_number_until_reachable(
     assert channel.titles("over: ")
 
 
-# -- what fails, and what expires -------------------------------------------------------------------
+# -- failures and expiry ---------------------------------------------------------------------------
 
 
 class LockedVault:
-    """Nothing in it can be read."""
+    """A vault in which nothing can be read."""
 
     def __getattr__(self, name: str) -> Any:
         raise VaultError("the vault: no key fits")

@@ -111,7 +111,7 @@ def test_a_lost_ledger_may_be_rebuilt_after_people_were_marked(pipeline: Pipelin
 
 
 def cancelled(pipeline: Pipeline, event: int) -> str:
-    """The key of a batch whose campaign ended without a mail, for want of quota."""
+    """Return the key of a batch whose campaign ended without a mail because the quota was used up."""
     pipeline.world.sell(event, address=ANNA)
     pipeline.world.klaviyo.switches.mail_quota = 0
     report = pipeline.poll()
@@ -135,7 +135,7 @@ def test_people_of_a_cancelled_campaign_are_invited_after_release(pipeline: Pipe
 def test_marked_people_of_a_cancelled_campaign_are_not_mailed_after_release(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """Some did get it, or were written to by hand."""
+    """Some of them got the mail after all, or a personal mail."""
     world.sell(event, address=BEN)
     key = cancelled(pipeline, event)
     assert marked(pipeline, BEN) == (1, 0, [])
@@ -234,7 +234,7 @@ def test_people_of_a_campaign_lost_with_the_ledger_wait_for_release(
 
 @pytest.fixture
 def shell(pipeline: Pipeline, server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """The environment of a person who runs commands on this pipeline."""
+    """Set the environment of a person who runs commands on this pipeline."""
     for name, value in {**server.environment, "PYCONTW_HOME": str(pipeline.home)}.items():
         monkeypatch.setenv(name, value)
     return pipeline

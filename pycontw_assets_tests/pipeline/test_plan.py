@@ -1,4 +1,4 @@
-"""``plan`` tells what the next poll would change outside, and changes nothing, anywhere."""
+"""``plan`` describes the changes of the next poll, and changes nothing anywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 
 
 def plan_of(pipeline: Pipeline, *overrides: str) -> Plan:
-    """Plan as the command does: what is only read does not have to be there."""
+    """Plan as the command does: stores that are only read need not exist."""
     return pipeline.call(make_plan, overrides, vault=pipeline.root.vault_to_read)
 
 

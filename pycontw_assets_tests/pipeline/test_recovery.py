@@ -25,7 +25,7 @@ SPEAKER = {"name": "", "role": "guest", "affiliation": "Speaker"}
 
 
 def lose(pipeline: Pipeline, *, vault: bool = False) -> None:
-    """The ledger's files are gone, and with ``vault`` everything else under the home too."""
+    """Delete the ledger's files, and with ``vault`` everything else under the home too."""
     for file in pipeline.home.rglob("*"):
         if file.name.startswith("ledger.sqlite") or (vault and file.suffix == ".orders"):
             file.unlink()
@@ -39,7 +39,7 @@ def rebuild(pipeline: Pipeline) -> RebuildReport:
 
 
 def settle(pipeline: Pipeline) -> None:
-    """Polls until quiet; then everybody who is entitled was mailed exactly once and nobody else is inside."""
+    """Poll until quiet. Then every entitled person was mailed exactly once, and nobody else is on the list."""
     pipeline.until_quiet()
     assert pipeline.verdict() == []
     assert max(Counter(pipeline.mailed()).values()) == 1
@@ -93,7 +93,7 @@ def test_orders_unknown_to_the_ledger_wait_for_the_answer_of_klaviyo(
 def test_total_loss_while_klaviyo_is_down_lets_in_and_mails_nobody(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """The tick could not ask, so the step that invites does."""
+    """The tick could not ask Klaviyo, so the invitation step asks."""
     [seat, *_] = world.sell(event, address=ANNA) + world.sell(event, address=BEN)
     pipeline.until_quiet()
     lose(pipeline, vault=True)

@@ -1,4 +1,4 @@
-"""Whatever happens to a sale, in whatever order: the machine of ``state_machine.py``, in few short sales or many long.
+"""Random events of a sale in any order: the machine of ``state_machine.py``, in few short sales or many long ones.
 
     PYTEST_SALES=500 pytest -m slow -n 2 --dist load -rP pycontw_assets_tests/pipeline/test_state_machine.py
 
@@ -20,7 +20,7 @@ from pycontw_assets_tests.pipeline.state_machine import Sale
 SALES = int(os.environ.get("PYTEST_SALES", "500"))
 SEED = int(os.environ.get("PYTEST_SALES_SEED", "0")) or int.from_bytes(os.urandom(4), "big")
 PHASES = (Phase.generate, Phase.shrink) if os.environ.get("PYTEST_SALES_SHRINK") else (Phase.generate,)
-# All of it has to happen, or the sales prove less than they seem to.
+# All of these must happen; otherwise the sales prove less than they seem to.
 INTERESTING = (
     "mails",
     "guests let in",
@@ -46,7 +46,7 @@ def run_sales(server: SandboxServer, profile: settings, chosen_seed: int | None 
     try:
         (test if chosen_seed is None else seed(chosen_seed)(test))()
     finally:
-        # Of sales that end badly, too: how many ended well before.
+        # Count also in sales that end badly: how many ended well before.
         print("\n".join(f"{count:7} {name}" for name, count in sorted(tally.items())))
     return tally
 

@@ -1,9 +1,12 @@
-"""What nobody knows about the three services, one switch of the sandbox each: whatever the answer, all is well.
+"""Unknown behaviour of the three services, one switch of the sandbox each: all is well with every answer.
 
-Each rule fails when the handling of its switch is taken out of the product; those that the stages' unit tests have
-too, on fakes, are slow here. Plain bad weather (statuses, resets, truncated answers) is ``test_faults``; books and
-lists that do not look whole, and what people do by hand meanwhile, are ``test_guards``; payments are
-``test_changes``; cancelled campaigns and their release are ``test_mark_invited_release``.
+Each test fails when the product does not handle its switch. Tests that the stages' unit tests repeat on fakes are
+slow here. Other files cover the rest:
+
+- ``test_faults``: plain bad weather (statuses, resets, truncated answers)
+- ``test_guards``: books and lists that do not look whole, and changes by hand
+- ``test_changes``: payments
+- ``test_mark_invited_release``: cancelled campaigns and their release
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.thorough
 
 ANNA, BEN, CARA, DORA = "anna@example.org", "ben@example.com", "cara@example.net", "dora@example.org"
 
-# Members of an attendee that say nothing about access.
+# Fields of an attendee that do not decide about access.
 NOT_DECIDING = (
     *("ticket_id", "ticket_name", "ticket_type", "reg_no", "order_no", "price", "currency", "payment_method"),
     *("updated_at", "checkin_code", "qrcode", "kyc", "id_number", "search_string", "slot"),
@@ -42,7 +45,7 @@ def pool_lists(world: World) -> list[MailList]:
 def test_things_that_klaviyo_shows_late_are_not_made_twice(
     pipeline: Pipeline, world: World, event: int, seconds: float
 ) -> None:
-    """Lists, templates and campaigns by name, members of a list, profiles; each creation's reply is lost too."""
+    """Hide lists, templates, campaigns, members and profiles, and lose the reply of each creation too."""
     switches = world.klaviyo.switches
     switches.list_delay = switches.member_delay = switches.removal_delay = switches.template_delay = seconds
     switches.campaign_delay = switches.profile_delay = seconds
@@ -154,7 +157,7 @@ def test_unsubscribed_buyers_are_let_in_reported_and_left_alone(pipeline: Pipeli
 def test_a_status_on_the_way_ends_no_batch_whether_it_is_known_or_not(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """``Queued without Recipients`` reads like an end and is none; tomorrow's statuses are not known today."""
+    """``Queued without Recipients`` reads like an end and is not. Klaviyo may add other statuses."""
     world.klaviyo.switches.status_step = 120
     world.klaviyo.switches.renamed_statuses = {"Preparing to send": "Warming up"}
     world.sell(event, address=ANNA)
@@ -290,7 +293,7 @@ def test_guests_lost_during_a_removal_are_put_back_and_reported(pipeline: Pipeli
 def test_a_list_that_others_shrank_is_reported_and_not_overwritten(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """All of ours are there; only others are missing, whom no ledger knows: the size alone tells."""
+    """Only guests of others are missing, whom no ledger knows: only the size shows it."""
     others = [f"speaker-{number}@example.org" for number in range(8)]
     seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN)]
     pipeline.poll()
@@ -347,7 +350,7 @@ def test_one_book_of_several_that_is_empty_or_shrunken_withdraws_nobody_else(pip
 def test_an_event_that_disappears_withdraws_nobody_and_ends_no_invitation(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """The only event of the edition, so that nothing else is listed any more."""
+    """It is the only event of the edition, so nothing else is listed any more."""
     world.sell(event, address=ANNA)
     pipeline.poll()
     world.kktix.switches.hidden_events = {event}
@@ -416,7 +419,7 @@ def test_missing_keys_and_new_states_let_nobody_in_and_take_nobody_off(
 
 
 def test_a_link_to_a_next_page_withdraws_nobody_and_is_reported(pipeline: Pipeline, world: World, event: int) -> None:
-    """Few enough are missing to pass for refunds: only the link tells."""
+    """So few are missing that they could be refunds: only the link shows it."""
     for _ in range(6):
         world.sell(event)
     pipeline.poll()
