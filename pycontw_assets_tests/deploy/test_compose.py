@@ -37,8 +37,8 @@ def test_the_optional_variables_of_the_example_show_their_defaults() -> None:
 def test_only_the_code_server_holds_keys_and_reaches_the_ledger() -> None:
     filled = compose.read(FILE, {**SANDBOX, "LEDGER_PG_PASSWORD": "the-ledger-password"}, "sandbox")
     assert [name for name, service in SERVICES.items() if "env_file" in service] == ["code"]
-    holding = {name for name, service in filled.items() if "the-ledger-password" in str(service.environment)}
-    assert holding == {"postgres", "code"}
+    with_password = {name for name, service in filled.items() if "the-ledger-password" in str(service.environment)}
+    assert with_password == {"postgres", "code"}
 
 
 def test_only_a_read_only_interface_on_loopback_is_published() -> None:

@@ -112,7 +112,7 @@ def changes_with_history(install: Install, world: World) -> Pipeline:
 
 
 def revocations(install: Install, world: World) -> Pipeline:
-    """Refund half the holders, one of whom has another ticket. Strangers are guests too."""
+    """Refund half the holders, one of them with another ticket. Strangers are guests too."""
     pipeline = running_sale(install, world, holders=8)
     [event] = events_of(world, EDITION)
     world.add_guest("speaker@example.org", {"name": "A speaker", "role": "guest", "affiliation": "Speaker"})

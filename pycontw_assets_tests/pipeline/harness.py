@@ -242,7 +242,7 @@ class Pipeline:
             self.world.faults.clear()
         return exit_code
 
-    # -- what happened ----------------------------------------------------------------------------
+    # -- looking back -----------------------------------------------------------------------------
 
     def mark(self) -> Mark:
         return Mark(self.world.calls.mark(), len(self.world.outbox))

@@ -261,7 +261,7 @@ class Sale(RuleBasedStateMachine):
         self._steps_since_quiet += 1
         self.tally["steps"] += 1
 
-    # -- what buyers do ---------------------------------------------------------------------------
+    # -- buyers -----------------------------------------------------------------------------------
 
     def sell(self, event: int, n: int, person: int, spelling: int, paid: int) -> None:
         """Sell a ticket to one of few people."""
@@ -301,7 +301,7 @@ class Sale(RuleBasedStateMachine):
             address = PEOPLE[person] if person < len(PEOPLE) else self.world.kktix.people.next().address
             self.world.transfer(_pick(usable, ticket).attendee_id, address)
 
-    # -- what organisers do -----------------------------------------------------------------------
+    # -- organisers -------------------------------------------------------------------------------
 
     def manage_events(self, deed: str, which: int, books: int) -> None:
         if deed == "new" and len(self.world.kktix.events) < MOST_EVENTS:

@@ -1,4 +1,4 @@
-"""``doctor`` looks at everything, whatever else is broken, and changes nothing."""
+"""``doctor`` checks everything, even if some parts are broken, and changes nothing."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def error_of_a_tick(pipeline: Pipeline) -> str:
     """Return the error text that the daemon would store of a failed tick."""
     try:
         evaluate(pipeline)
-    except Exception:  # noqa: BLE001  # whatever it is, the daemon would store it
+    except Exception:  # noqa: BLE001  # the daemon would store any error
         return serialize_value(serializable_error_info_from_exc_info(sys.exc_info()))
     raise AssertionError("the tick did not fail")
 

@@ -91,7 +91,7 @@ def test_old_runs_are_deleted_except_the_latest_materializations(stored: Pipelin
         world.sell(event)
         pipeline.later_poll()
     pipeline.until_quiet()
-    before, shop = materialized(pipeline), pipeline.instance.get_latest_materialization_event(AssetKey("kktix"))
+    before, latest = materialized(pipeline), pipeline.instance.get_latest_materialization_event(AssetKey("kktix"))
     for _ in range(3):
         prune_dagster_storage(pipeline.instance, FEW)
     left = {record.dagster_run.run_id for record in pipeline.instance.get_run_records()}
@@ -102,7 +102,7 @@ def test_old_runs_are_deleted_except_the_latest_materializations(stored: Pipelin
         assert checked <= left | {""}
         assert db.scalars(sa.text("SELECT event_id FROM asset_event_tags EXCEPT SELECT id FROM event_logs")).all() == []
     assert materialized(pipeline) == before
-    assert pipeline.instance.get_latest_materialization_event(AssetKey("kktix")) == shop
+    assert pipeline.instance.get_latest_materialization_event(AssetKey("kktix")) == latest
     mark = pipeline.mark()
     report = pipeline.later_poll()
     assert (report.ok, report.runs, pipeline.writes(mark)) == (True, (), [])

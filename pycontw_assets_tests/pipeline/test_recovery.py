@@ -316,7 +316,7 @@ def test_a_shrunken_book_after_a_total_loss_withdraws_nobody(pipeline: Pipeline,
     assert pipeline.guests() == everybody
 
 
-# -- what can go wrong while rebuilding -------------------------------------------------------------
+# -- failures while rebuilding ----------------------------------------------------------------------
 
 
 def test_a_ledger_at_work_is_not_rebuilt(pipeline: Pipeline, world: World, event: int) -> None:

@@ -293,7 +293,7 @@ def test_guests_lost_during_a_removal_are_put_back_and_reported(pipeline: Pipeli
 def test_a_list_that_others_shrank_is_reported_and_not_overwritten(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """Only guests of others are missing, whom no ledger knows: only the size shows it."""
+    """Only guests of others are missing, which no ledger knows: only the size shows it."""
     others = [f"speaker-{number}@example.org" for number in range(8)]
     seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN)]
     pipeline.poll()

@@ -1,4 +1,4 @@
-"""Nobody is mailed twice or forgotten, whatever is lost, late, refused or killed in between."""
+"""Nobody is mailed twice or forgotten, even if calls are lost, late, refused or killed in between."""
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -178,7 +178,7 @@ def test_two_runs_cannot_claim_the_same_address(ledger: Ledger) -> None:
     assert [batch.batch_key for batch in unfinished_batches(ledger, PARTITION.key)] == ["a"]
 
 
-# -- who cannot be reached ----------------------------------------------------------------------------
+# -- unreachable people -------------------------------------------------------------------------------
 
 
 def test_a_refused_or_suppressed_address_fails_nobody_else(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:

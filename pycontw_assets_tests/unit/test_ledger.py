@@ -88,7 +88,7 @@ def test_profiles_are_recorded_in_one_batch_only(ledger: Ledger) -> None:
     assert profiles == {"b1": {A: "p1", B: None}, "b2": {A: None}}
 
 
-# -- what a tick asks ----------------------------------------------------------------------------------
+# -- reads of a tick -----------------------------------------------------------------------------------
 
 
 def test_only_holders_with_something_to_do_leave_the_database(ledger: Ledger) -> None:

@@ -180,7 +180,7 @@ def test_half_a_character_fails_its_attendee_not_the_event(data: Any) -> None:
     assert parse_attendee({**PAYLOAD, "state": "activ\ud83dated"})[0].state != "activated"
 
 
-# -- who is usable ------------------------------------------------------------------------------------
+# -- usable tickets -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_usable_is_in_the_book_and_paid_and_activated(is_paid: bool, state: str,
     assert record.is_usable is usable
 
 
-# -- what to read -------------------------------------------------------------------------------------
+# -- due reads ----------------------------------------------------------------------------------------
 
 
 def test_an_unpaid_attendee_is_read_by_every_poll_until_it_is_paid() -> None:
@@ -257,7 +257,7 @@ def test_nobody_is_read_twice_in_a_poll_nor_outside_the_book(
     assert plan.new == listed - snapshot.records.keys()
 
 
-# -- who is gone --------------------------------------------------------------------------------------
+# -- gone attendees -----------------------------------------------------------------------------------
 
 
 def test_the_first_good_poll_only_counts_a_missing_attendee() -> None:
@@ -366,10 +366,10 @@ def test_a_partial_book_still_brings_its_newcomers() -> None:
 
 polls_of_an_event = st.lists(
     st.tuples(
-        st.frozensets(st.integers(1, 12)),  # what the book lists
+        st.frozensets(st.integers(1, 12)),  # listed in the book
         st.sampled_from([None, None, "a book could not be read"]),
-        st.frozensets(st.integers(1, 12)),  # what is not found
-        st.frozensets(st.integers(1, 12)),  # what cannot be read
+        st.frozensets(st.integers(1, 12)),  # not found
+        st.frozensets(st.integers(1, 12)),  # unreadable
     ),
     max_size=8,
 )
@@ -392,7 +392,7 @@ def test_nobody_goes_without_being_missing_in_two_good_polls_in_a_row(history: l
         )
         missing = set(range(1, 13)) - listed | not_found
         assert gone(snapshot) - before <= (missing & missing_before if doubt is None else set())
-        # A poll that was not good says nothing about who is missing, but whom it lists is there.
+        # A poll that was not good says nothing about missing attendees, but listed ones are there.
         missing_before = missing if doubt is None else missing_before & missing
 
 
@@ -437,7 +437,7 @@ def test_an_unreadable_attendee_outside_the_book_is_dropped() -> None:
     assert count_reread_every_poll(snapshot) == 0
 
 
-# -- what a poll leaves behind ------------------------------------------------------------------------
+# -- the state after a poll ---------------------------------------------------------------------------
 
 
 def test_reading_the_same_again_changes_no_content() -> None:

@@ -116,16 +116,16 @@ def test_a_finding_is_sent_once_even_if_its_numbers_change(watch: Watch) -> None
 
 
 def test_findings_of_different_kinds_are_causes_of_their_own(watch: Watch) -> None:
-    watch.finish(A, "gather_guestlist", "9 revocations wait for consent")
+    watch.finish(A, "gather_guestlist", "9 revocations wait for an override")
     watch.send_alerts()
-    watch.finish(A, "gather_guestlist", "9 revocations wait for consent", "1 guest was not confirmed")
+    watch.finish(A, "gather_guestlist", "9 revocations wait for an override", "1 guest was not confirmed")
     news = watch.send_alerts()
     assert news
     assert (len(news.raised), news.title) == (1, f"{A}: 1 guest was not confirmed")
 
 
 def test_success_clears_failures_and_findings(watch: Watch) -> None:
-    watch.finish(A, "gather_guestlist", "9 revocations wait for consent")
+    watch.finish(A, "gather_guestlist", "9 revocations wait for an override")
     watch.fail(A)
     assert {problem.is_failure for problem in open_problems(watch.ledger)} == {True, False}
     watch.finish(A, "gather_guestlist")

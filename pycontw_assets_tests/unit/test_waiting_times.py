@@ -42,7 +42,7 @@ def snapshot(*records: AttendeeRecord) -> OrderSnapshot:
         (SEEN - timedelta(minutes=3), SEEN, SEEN - timedelta(minutes=3)),  # paid before we first looked
         (SEEN + timedelta(minutes=8), LATER, SEEN + timedelta(minutes=8)),  # paid while the pipeline watched
         (SEEN - timedelta(minutes=3), LATER, LATER),  # paid while the pipeline watched, and the stamp did not move
-        (LATER + timedelta(minutes=1), LATER, LATER),  # KKTIX's clock is ahead of ours
+        (LATER + timedelta(minutes=1), LATER, LATER),  # KKTIX's clock is ahead
         (None, LATER, LATER),
     ],
 )
