@@ -189,7 +189,7 @@ def test_scheduled_invitations_leave_at_their_time_later_ones_at_once(
     assert pipeline.mailed() == []
     clock.advance(6 * 3600)
     pipeline.until_quiet()
-    assert pipeline.mailed() == [ANNA], "who lost the ticket meanwhile is not mailed"
+    assert pipeline.mailed() == [ANNA], "refunded buyers are not mailed"
     assert world.outbox[0].at >= opening
     world.sell(event, address=CARA)
     pipeline.later_poll()

@@ -403,7 +403,9 @@ def test_missing_keys_and_new_states_let_nobody_in_and_take_nobody_off(
     [sparse] = world.sell(event, address=ANNA)
     world.kktix.override(sparse, **dict.fromkeys(NOT_DECIDING, MISSING))
     assert not pipeline.poll().ok
-    assert pipeline.guests() == set(pipeline.mailed()) == {ANNA}, "what does not decide about access may be missing"
+    assert pipeline.guests() == set(pipeline.mailed()) == {ANNA}, (
+        "fields that do not decide about access may be missing"
+    )
     for seat, _ in spoilt.values():
         world.kktix.override(seat)
     world.set_state(strange, "activated")
@@ -414,7 +416,7 @@ def test_missing_keys_and_new_states_let_nobody_in_and_take_nobody_off(
         world.kktix.override(seat, **members)
     for _ in range(3):
         assert not pipeline.later_poll().ok
-    assert pipeline.guests() == everybody, "what was known stays known"
+    assert pipeline.guests() == everybody, "known facts stay known"
     assert pipeline.verdict() == []
 
 
