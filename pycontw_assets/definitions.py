@@ -1,4 +1,4 @@
-"""What Dagster loads: the assets, jobs and sensors, wired to real services, or to replacements for tests."""
+"""The definitions that Dagster loads: assets, jobs and sensors, wired to real services or to replacements."""
 
 from __future__ import annotations
 

@@ -18,8 +18,7 @@ _KEPT_PREFIXES = ("PYTEST_", "PYTHON", "LC_", "COV_", "COVERAGE_", "PLAYWRIGHT_"
 
 
 # Tests that cost or need too much for a developer's default.
-_ONLY_WHEN_ASKED = ("browser", "bigquery", "thorough")
-_DEFAULT = "not slow"  # the default of pyproject.toml
+_ONLY_WHEN_ASKED = ("browser", "bigquery")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,8 +40,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     asked = config.option.markexpr
     unasked = [name for name in _ONLY_WHEN_ASKED if name not in asked and not os.environ.get("CI")]
-    if asked != _DEFAULT and "thorough" in unasked:  # ``-m slow`` means all that is slow
-        unasked.remove("thorough")
     if config.getoption("production") or config.getoption("warehouse") != "duckdb":
         unasked.append("embedded")
     left_out = [item for item in items if any(item.get_closest_marker(name) for name in unasked)]

@@ -1,1 +1,1 @@
-"""What all HTTP clients share: time-outs, retries, safe errors, rate limits, and log lines. No database."""
+"""All that HTTP clients share: time-outs, retries, safe errors, rate limits, and log lines. No database."""

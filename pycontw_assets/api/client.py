@@ -90,7 +90,7 @@ class Reply:
 
 
 class Limiter(Protocol):
-    """What keeps calls under a service's rate limits (``api.rate_limits``, ``ledger.rate_limits``)."""
+    """A limiter that keeps calls under a service's rate limits (``api.rate_limits``, ``ledger.rate_slots``)."""
 
     def reserve(self, group: str, longest_wait: float) -> float:
         """Reserve a slot for one call and return the seconds until it; reserve none beyond ``longest_wait``."""

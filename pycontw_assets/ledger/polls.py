@@ -1,4 +1,4 @@
-"""What the last good poll of each event left: its figures, its holders, and the events whose orders may be stale."""
+"""The last good poll of each event: its figures, its holders, and the events whose orders may be stale."""
 
 from __future__ import annotations
 

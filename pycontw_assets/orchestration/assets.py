@@ -319,7 +319,7 @@ def _show_refusal(context: AssetExecutionContext, refused: RefusedRows) -> None:
 
 
 def _table_verdicts(loaded: RowsLoaded) -> list[AssetCheckResult]:
-    """Of ``TABLE_CHECKS``. Whoever comes here wrote a table, so nothing in it was refused."""
+    """Return the verdicts of ``TABLE_CHECKS``. The table was written, so nothing in it was refused."""
     result, stored, expected = loaded.result, loaded.stored, loaded.attendees
     unknown = [f"{count} answers to a question no rule names" for count in result.unknown_questions.values()]
     unlisted = [f"{column}: {count} answers outside its choices" for column, count in result.unlisted_answers.items()]

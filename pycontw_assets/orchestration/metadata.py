@@ -1,4 +1,4 @@
-"""What people see of the assets in Dagster: schemas, lineage of columns, previews, verdicts. Texts and counts only."""
+"""Metadata of the assets in Dagster: schemas, lineage of columns, previews, verdicts. Texts and counts only."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def bullets(texts: Iterable[str]) -> MarkdownMetadataValue:
 
 
 def order_columns(policy: Policy) -> TableSchema:
-    """What the vault holds of an attendee: the allow-listed fields and the form, each with what becomes of it."""
+    """Return the columns of the vault: the allow-listed fields and the form, each with what becomes of it."""
     fields = [
         TableColumn(name, field.type or "form", field.description)
         for name, field in policy.payload.items()

@@ -1,4 +1,4 @@
-"""What a tick shows in Dagster: one observation for the shop and one for each event, and the partitions it found."""
+"""Show in Dagster what a tick saw: one observation for the shop and one for each event, and the partitions it found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Dagster remembers of runs and materializations, read for a tick; and saying that a dead run failed."""
+"""Read for a tick what Dagster remembers of runs and materializations; report dead runs as failed."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What one poll does, without Dagster: composition root, reading the world, deciding, recording, the steps."""
+"""One poll, without Dagster: composition root, reading the world, deciding, recording, the steps."""

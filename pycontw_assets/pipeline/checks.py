@@ -1,4 +1,4 @@
-"""What two sides that must agree do not agree on. Pure: every function gives texts, none when all is well."""
+"""Compare two sides that must agree. Pure: every function gives texts, none when all is well."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def book_gaps(snapshot: OrderSnapshot, book: BookReading) -> list[str]:
 
 
 def access_gaps(count: Headcount, waiting: int) -> list[str]:
-    """Whoever was let in is invited, unreachable, or waits for a reason the step has given (``waiting``)."""
+    """Find people let in who are neither invited, unreachable, nor waiting for a reason the step gave (``waiting``)."""
     forgotten = count.unclaimed - waiting
     return [f"{forgotten} people were let in and are neither invited nor waiting"] if forgotten > 0 else []
 

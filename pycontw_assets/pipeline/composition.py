@@ -218,7 +218,7 @@ def _sandbox_key(path: Path) -> str:
 
 
 def settings_at_load() -> Settings:
-    """What the definitions look at while they load; a wrong environment must not keep them from it."""
+    """Return the settings that the definitions look at while they load; a wrong environment must not stop them."""
     try:
         return load_settings()
     except InvalidSettings:

@@ -1,4 +1,4 @@
-"""What a poll would do outside, found out by running its own steps on copies that are thrown away.
+"""Find out what a poll would do outside: run its own steps on copies that are thrown away.
 
 The copy of the ledger lives in a temporary folder and holds pseudonyms only; orders and the guest list stay in memory.
 The vault, the ledger and the services are read as they are, and none of them is written.
@@ -43,7 +43,7 @@ class PlannedBatch:
 
 @dataclass(frozen=True, slots=True)
 class EventPlan:
-    """What would change outside for one event; addresses are masked."""
+    """The changes outside that a poll would make for one event; addresses are masked."""
 
     partition_key: str
     new_attendees: int = 0

@@ -39,7 +39,7 @@ from pycontw_assets.vault.vault import OrdersStore
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is to erase. ``mentioned`` are attendees of other buyers whose form names the address."""
+    """All there is to erase. ``mentioned`` are attendees of other buyers whose form names the address."""
 
     who: str
     tickets: Mapping[EventPartition, frozenset[int]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Found:
 
 @dataclass(slots=True)
 class Erased:
-    """What was done, what remains where and why, and what could not be done now."""
+    """The result of an erasure: things done, things that remain where and why, and things that failed now."""
 
     done: list[str] = field(default_factory=list)
     remains: list[str] = field(default_factory=list)
@@ -151,7 +151,7 @@ class Erasure:
         record_poll(self.ledger, partition.edition, left, holders)
 
     def _take_off(self, key: str, result: Erased) -> None:
-        """By the step of a poll that has nobody to let in: the same cautions, the same one writer."""
+        """Run the step of a poll that has nobody to let in: the same cautions, the same one writer."""
         if self.settings.pycontw_dry_run:
             result.problems.append("PYCONTW_DRY_RUN is set: the guest list and the mailing lists were left alone")
             return

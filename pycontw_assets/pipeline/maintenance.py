@@ -1,4 +1,4 @@
-"""What every tick does beside the tickets: old things leave, the day's sales are reported. None of it stops a tick.
+"""Maintenance with every tick: old things leave, the day's sales are reported. None of it stops a tick.
 
 Sensor and ``poll`` do the same, so that it happens where no daemon runs too. Each part finds out what is due.
 """

@@ -38,7 +38,7 @@ _TEMPLATE_ASSET = "klaviyo_template"
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one tick saw and decided.
+    """The findings and decisions of one tick.
 
     ``begins_edition``: Klaviyo knows no invitation of the edition, so this ledger may begin it. ``stale`` are partition
     keys whose orders may differ from what the last good poll read. ``news_since`` maps partition keys to the moment

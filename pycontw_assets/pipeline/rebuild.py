@@ -1,4 +1,4 @@
-"""What to do when the ledger does not know: refuse to go on, rebuild it, or take a person's word.
+"""Help a ledger that does not know: refuse to go on, rebuild it, or let a person mark people and release batches.
 
 Composition only: services are asked here, the stages say what their answers mean, ``restoration`` writes it down.
 """
@@ -65,7 +65,7 @@ class MarkInvitedReport:
 
 @dataclass(frozen=True, slots=True)
 class _Remains:
-    """What the outside still holds of a lost ledger."""
+    """All that vault and services still hold of a lost ledger."""
 
     discovery: Discovery
     edition: str
@@ -128,7 +128,7 @@ def _discover(kktix: KktixClient, known: Mapping[int, EventPartition], settings:
 
 def _edition_of(discovery: Discovery) -> str:
     if discovery.edition is None:
-        raise LedgerError("which edition is live cannot be told: KKTIX lists no event of ours. Set EDITION")
+        raise LedgerError("the live edition is not known: KKTIX lists no event of the conference. Set EDITION")
     return discovery.edition
 
 
@@ -269,14 +269,17 @@ def _counts(written: Restoration) -> dict[str, int]:
 
 def _problems(remains: _Remains, rebuilt: RebuiltInvitations, written: Restoration) -> Iterable[str]:
     for name in rebuilt.unsent:
-        yield f"campaign {name} was never sent; its people are invited anew: delete it in Klaviyo, never send it"
+        yield f"campaign {name} was never sent; its people are invited again: delete it in Klaviyo, never send it"
     for batch in rebuilt.batches:
         if batch.state == "cancelled":
             yield _cancelled(batch, len(rebuilt.invitations.get(batch.batch_key, ())))
     granted = {grant.address_key for grant in written.grants}
     strays = [key for key, listed in (remains.present or {}).items() if key not in granted and is_our_writing(listed)]
     if strays:
-        yield f"{len(strays)} guests look like ours and hold no ticket known here; they stay. Look at them in Gather"
+        yield (
+            f"{len(strays)} guests look as if this pipeline had added them and hold no ticket known here; they stay. "
+            "Look at them in Gather"
+        )
 
 
 def _cancelled(batch: Batch, people: int) -> str:

@@ -1,4 +1,4 @@
-"""What is due: the world compared with the ledger and with Dagster's own state. Pure.
+"""Decide what is due: compare the world with the ledger and with Dagster's own state. Pure.
 
 A level, never an edge: nothing here depends on what an earlier tick decided. Deleting all history makes
 assets "missing", which materializes them again without a call that changes anything outside.
@@ -42,7 +42,7 @@ AttemptKind = Literal["access", "load"]
 
 @dataclass(frozen=True, slots=True)
 class RunHistory:
-    """What the run history says, as far as a tick decides by it.
+    """The run history, as far as a tick decides by it.
 
     ``materialized`` maps assets to the partition keys that were ever materialized; ``running`` are the assets that
     unfinished runs work on. ``attempts_by`` holds only partitions with a run at work or a failure. ``dead_runs`` are
@@ -83,7 +83,7 @@ class EventFacts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to ask for. ``access`` is a tail of the chain, possibly empty; ``reason`` always holds a number."""
+    """The assets to ask for. ``access`` is a tail of the chain, possibly empty; ``reason`` always holds a number."""
 
     access: tuple[str, ...]
     load: bool

@@ -21,7 +21,7 @@ from pycontw_assets.records import OrderSnapshot
 def seconds_from_payment(
     reached: Collection[Reached], snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer
 ) -> list[float]:
-    """Of each of them, counted from the first usable ticket of the event."""
+    """Return the seconds each of them waited, counted from the first usable ticket of the event."""
     paid = _paid({item.address_key for item in reached}, snapshot, pseudonymizer)
     return list(_waits(reached, paid))
 

@@ -19,7 +19,7 @@ _BULK_PATIENCE = 120.0  # seconds until a job ends
 
 @dataclass(slots=True)
 class Profiles:
-    """By pseudonym: the profiles, and the reason for every address that Klaviyo refused."""
+    """Profiles by pseudonym, and the reason for every address that Klaviyo refused."""
 
     accepted: dict[str, Profile] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -16,6 +17,10 @@ from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.postgres import PostgresServer
+
+# A busy machine must not fail an example for being slow.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 PSEUDONYMIZER = Pseudonymizer()
 PARTITION = EventPartition(90001, "2031", "individual")

@@ -18,8 +18,9 @@ from pycontw_assets.api.client import Misconfigured, NotFound, Unavailable
 from pycontw_assets.extract.snapshot import UntrustedBook
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.locks import Busy
-from pycontw_assets.pipeline.composition import UnknownPartition
-from pycontw_assets.pipeline.redaction import explain, guarded
+from pycontw_assets.orchestration.run_recording import safe_errors
+from pycontw_assets.pipeline.redaction import explain
+from pycontw_assets.pipeline.steps import UnknownPartition
 from pycontw_assets.send_email.invitation.template import render_invitation
 from pycontw_assets.settings import InvalidSettings
 from pycontw_assets.vault.vault import VaultError
@@ -100,7 +101,7 @@ ACCIDENTS: list[Callable[[], Any]] = [
 @pytest.mark.parametrize("accident", ACCIDENTS)
 def test_an_error_inside_dagster_holds_nothing_about_a_person(accident: Callable[[], Any]) -> None:
     try:
-        with guarded():
+        with safe_errors():
             accident()
     except Failure:
         stored = serialize_value(serializable_error_info_from_exc_info(sys.exc_info()))
@@ -110,7 +111,7 @@ def test_an_error_inside_dagster_holds_nothing_about_a_person(accident: Callable
 
 def test_a_log_line_about_a_result_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
     try:
-        with guarded():
+        with safe_errors():
             _in_a_chain()
     except Failure:
         logging.getLogger("somebody's").exception("it failed")
@@ -118,7 +119,7 @@ def test_a_log_line_about_a_result_names_nobody(caplog: pytest.LogCaptureFixture
 
 
 def test_an_unexpected_error_is_shown_by_type_and_place() -> None:
-    with pytest.raises(Failure) as caught, guarded():
+    with pytest.raises(Failure) as caught, safe_errors():
         render_invitation("2031", venue_url="https://example.org", video_url="https://example.org", source={PERSON: ""})
     assert "TypeError" in str(caught.value.description)
     assert "render_invitation" in str(caught.value.description) or "fill" in str(caught.value.description)
@@ -143,13 +144,13 @@ def test_our_own_errors_keep_their_text(error: Exception) -> None:
 
 
 def test_a_wrong_invitation_link_keeps_the_text_of_its_error() -> None:
-    with pytest.raises(Failure) as caught, guarded():
+    with pytest.raises(Failure) as caught, safe_errors():
         render_invitation("2031", venue_url="no link", video_url="https://example.org")
     assert "venue_url must be a web address" in str(caught.value.description)
 
 
 def test_a_failure_is_not_retried_and_passes_a_second_guard_unchanged() -> None:
-    with pytest.raises(Failure) as caught, guarded(), guarded():
+    with pytest.raises(Failure) as caught, safe_errors(), safe_errors():
         raise LedgerError("another key")
     assert caught.value.allow_retries is False
     assert caught.value.description == "another key"
@@ -157,5 +158,5 @@ def test_a_failure_is_not_retried_and_passes_a_second_guard_unchanged() -> None:
 
 @pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
 def test_being_stopped_is_no_failure(signal: type[BaseException]) -> None:
-    with pytest.raises(signal), guarded():
+    with pytest.raises(signal), safe_errors():
         raise signal

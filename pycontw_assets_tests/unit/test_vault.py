@@ -353,6 +353,6 @@ def test_the_command_counts_and_asks_for_a_missing_key(
     monkeypatch.setenv("VAULT_KEY", f"{NEW_KEY},{KEY}")
     assert [main(["rotate-vault"]) for _ in range(2)] == [FINE, FINE]
     assert capsys.readouterr().out == (
-        "vault: 3 encrypted anew, 0 had the first key already\nvault: 0 encrypted anew, 3 had the first key already\n"
+        "vault: 3 encrypted again, 0 had the first key already\nvault: 0 encrypted again, 3 had the first key already\n"
     )
     assert not (tmp_path / "home").exists(), "nothing but the vault is opened"

@@ -95,6 +95,10 @@ _NEW_VALUES = (
     "UPDATE batches SET poll_id = 'marked' WHERE poll_id = 'adopted'",
     "UPDATE batches SET campaign_name = 'marked' WHERE campaign_name = 'adopted'",
     "UPDATE batches SET partition_key = edition || '-marked' WHERE partition_key = edition || '-adopted'",
+    # A problem ends with the next attempt at its subject: under the old name there will be none.
+    """UPDATE problems SET subject = 'maintenance', cause = replace(cause, 'housekeeping', 'maintenance')
+        WHERE subject = 'housekeeping'""",
+    "UPDATE sent_alerts SET cause = replace(cause, 'housekeeping', 'maintenance') WHERE cause LIKE 'housekeeping%'",
 )
 _NEW_TABLES = (
     """CREATE TABLE locks (

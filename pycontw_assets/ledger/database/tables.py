@@ -250,7 +250,7 @@ pool_lists = sa.Table(
 )
 
 
-# -- the guest list and what people are told ----------------------------------------------------------
+# -- the guest list, and messages to people ----------------------------------------------------------
 
 # One row: which guest list the grants are about, and what the last step saw of it.
 guest_list_state = sa.Table(

@@ -1,1 +1,1 @@
-"""What the ledger keeps for people: open problems and sent alerts, figures of the sale, buyers mail cannot reach."""
+"""Facts kept for people: open problems and sent alerts, figures of the sale, buyers mail cannot reach."""
