@@ -267,7 +267,7 @@ def test_holders_of_an_ended_event_get_no_mail_for_another_ticket(pipeline: Pipe
     assert pipeline.guests() == {ANNA}
 
 
-def test_guests_that_seem_ours_without_a_known_ticket_stay(pipeline: Pipeline, world: World, event: int) -> None:
+def test_guests_with_our_mark_and_no_known_ticket_stay(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=ANNA)
     pipeline.poll()
     world.add_guest(BEN, {**SPEAKER, "affiliation": "Attendee"})
