@@ -1,1 +1,1 @@
-"""What the pipeline costs, measured beside the naive way: ``python -m benchmarks``. Never fails a build on a time."""
+"""Measure the cost of the pipeline and of a naive one: ``python -m benchmarks``. No time fails a build."""

@@ -1,7 +1,7 @@
-"""``python -m benchmarks [--quick]``: one Markdown table of what polls cost, beside the naive way in the same run.
+"""``python -m benchmarks [--quick]``: print the cost of polls and of the naive way as a Markdown table.
 
-Every measurement is a process of its own, start-up included; the services are simulated by another one, with a
-latency of their own. Figures are of this machine and this moment: nothing here fails.
+Every measurement is a separate process, including its start. Another process simulates the services and their latency.
+The figures hold for this machine and this moment, so none of them is an error.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.season import season
-from benchmarks.shop import sell, shop
+from benchmarks.services import running_services, sell
 from pycontw_assets.sandbox.server import environment
 
 NEWCOMERS = 10
 SIZES, QUICK_SIZES = (300, 1500, 5000, 50_000), (300,)
-LARGEST_NAIVE = 5000  # what the naive way is really made to do; beyond, its seconds per call are multiplied
+LARGEST_NAIVE = 5000  # measured up to this size; above it, the seconds per call are multiplied
 SALE_ORDERS = 300
-RUSH_PER_SECOND = 20  # what KKTIX is taken to allow
+RUSH_PER_SECOND = 20  # the limit that KKTIX is assumed to have
 _COLUMNS = (
     "known", "what", "requests", "wall s", "CPU s", "peak MB", "naive: requests", "naive: wall s", "fewer requests",
     "faster", "faster than with a memory",
@@ -36,18 +36,18 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one process. ``told`` is what it printed."""
+    """The cost of one process. ``printed`` is the JSON that it printed."""
 
     requests: int
     wall: float
     cpu: float
     megabytes: float
-    told: Mapping[str, Any] = field(default_factory=dict)
+    printed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Home:
-    """One installation beside one shop."""
+    """One installation and its simulated services."""
 
     url: str
     folder: Path
@@ -57,16 +57,16 @@ class Home:
         command = [sys.executable, "-m", "benchmarks.job", *map(str, job)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, env=self._environment | variables, text=True)
         assert process.stdout is not None
-        printed = process.stdout.read()
+        output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise SystemExit(f"{job} failed")
-        told: dict[str, Any] = json.loads(printed.splitlines()[-1])
-        for problem in told.get("problems", ()):
+        printed: dict[str, Any] = json.loads(output.splitlines()[-1])
+        for problem in printed.get("problems", ()):
             print(f"{job}: {problem}", file=sys.stderr)
         cpu = usage.ru_utime + usage.ru_stime
-        return Cost(told.get("requests", 0), time.monotonic() - started, cpu, usage.ru_maxrss / 1024, told)
+        return Cost(printed.get("requests", 0), time.monotonic() - started, cpu, usage.ru_maxrss / 1024, printed)
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -74,68 +74,72 @@ class Home:
         return {**kept, **environment(self.url), "PYCONTW_HOME": str(self.folder), "INVITE_LIMIT": "1000000"}
 
     def event_log_kilobytes(self) -> list[float]:
-        """Of every run that is over."""
+        """Return the size of the log of every finished run."""
         files = self.folder.glob("dagster/history/runs/????????-*.db")
         return [file.stat().st_size / 1024 for file in files]
 
 
 @dataclass(frozen=True)
 class Naive:
-    """The naive way at one size, by seconds per call. ``is_reckoned``: measured at a smaller size."""
+    """The naive way at one size, in seconds per call. ``is_calculated``: measured at a smaller size."""
 
     read: float
     let_in: float
     profile: float
-    is_reckoned: bool = False
+    is_calculated: bool = False
 
     def requests(self, known: int) -> int:
         return 3 + 3 * known
 
     def wall(self, known: int) -> float:
-        """It does not know whom it let in, so every poll is its first."""
+        """Return the seconds of a poll. It remembers nobody, so every poll is its first."""
         return self.wall_with_memory(known, known)
 
     def wall_with_memory(self, known: int, newcomers: int) -> float:
-        """Of a kinder one, that would only look after newcomers."""
+        """Return the seconds of a variant that lets in and invites newcomers only."""
         return known * self.read + newcomers * (self.let_in + self.profile)
 
 
 class Report:
-    """Tells each row as soon as it is known: a full run takes most of an hour."""
+    """Prints each row at once, because a full run takes most of an hour."""
 
     def __init__(self) -> None:
         print("| " + " | ".join(_COLUMNS) + " |")
         print("|" + " ---: |" * len(_COLUMNS), flush=True)
 
-    def row(self, what: str, ours: Cost, naive: Naive, known: int, newcomers: int) -> None:
-        """``known`` before the poll; at a first load nobody is, and the size is told."""
+    def row(self, what: str, pipeline: Cost, naive: Naive, known: int, newcomers: int) -> None:
+        """Print a row. ``known`` counts attendees before the poll; for a first load it is the size of the event."""
         size, known = known, known if what == "first load" else known + newcomers
         requests, wall = naive.requests(known), naive.wall(known)
         cells = [
-            f"{size:,}", what, f"{ours.requests:,}", f"{ours.wall:,.1f}", f"{ours.cpu:,.1f}", f"{ours.megabytes:,.0f}",
-            f"{requests:,}", f"{wall:,.0f}{' *' if naive.is_reckoned else ''}",
-            f"{requests / ours.requests:,.0f}×", f"{wall / ours.wall:,.1f}×",
-            f"{naive.wall_with_memory(known, newcomers) / ours.wall:,.1f}×",
+            f"{size:,}", what, f"{pipeline.requests:,}", f"{pipeline.wall:,.1f}", f"{pipeline.cpu:,.1f}",
+            f"{pipeline.megabytes:,.0f}",
+            f"{requests:,}", f"{wall:,.0f}{' *' if naive.is_calculated else ''}",
+            f"{requests / pipeline.requests:,.0f}×", f"{wall / pipeline.wall:,.1f}×",
+            f"{naive.wall_with_memory(known, newcomers) / pipeline.wall:,.1f}×",
         ]  # fmt: skip
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def measure_naive(home: Home, known: int, smaller: Naive | None) -> Naive:
-    """Really done up to ``LARGEST_NAIVE``."""
+    """Measure the naive way up to ``LARGEST_NAIVE``, and calculate it above."""
     if known > LARGEST_NAIVE and smaller:
-        return replace(smaller, is_reckoned=True)
-    seconds = home.measure("naive").told["seconds"]
+        return replace(smaller, is_calculated=True)
+    seconds = home.measure("naive").printed["seconds"]
     return Naive(*(seconds[what] / known for what in ("read", "let in", "profile")))
 
 
 @contextmanager
 def installation(attendees: int, latency: float) -> Iterator[Home]:
-    with tempfile.TemporaryDirectory(prefix="pycontw-benchmark-") as folder, shop(attendees, latency) as url:
+    with (
+        tempfile.TemporaryDirectory(prefix="pycontw-benchmark-") as folder,
+        running_services(attendees, latency) as url,
+    ):
         yield Home(url, Path(folder))
 
 
 def measure_size(report: Report, home: Home, known: int, naive: Naive) -> str:
-    """First load, idle poll, poll with newcomers; and what is told below the table."""
+    """Measure first load, idle poll and poll with newcomers. Return the note below the table."""
     report.row("first load", home.measure("poll"), naive, known, known)
     home.measure("poll")
     report.row("idle poll", home.measure("poll"), naive, known, 0)
@@ -146,29 +150,29 @@ def measure_size(report: Report, home: Home, known: int, naive: Naive) -> str:
     access, tables = home.measure("access"), home.measure("tables")
     logs = home.event_log_kilobytes()
     return (
-        f"{known:,} known: an idle tick costs the daemon {ticks.told['cpu']:.2f} CPU s; {NEWCOMERS} new, as runs of "
-        f"their own: access {access.cpu:.1f} CPU s and {access.megabytes:.0f} MB, tables {tables.cpu:.1f} CPU s and "
+        f"{known:,} known: an idle tick costs the daemon {ticks.printed['cpu']:.2f} CPU s; {NEWCOMERS} new, in "
+        f"own runs: access {access.cpu:.1f} CPU s and {access.megabytes:.0f} MB, tables {tables.cpu:.1f} CPU s and "
         f"{tables.megabytes:.0f} MB; the event log of a run {sum(logs) / len(logs):.0f} kB"
     )
 
 
 def measure_sale(home: Home, orders: int, latency: float) -> Iterator[str]:
-    """How long buyers wait when nothing goes wrong."""
+    """Yield the lines about how long buyers wait when nothing goes wrong."""
     yield f"\nSeconds from payment, an hour of sale with {orders:,} orders at accelerated time:\n"
     yield "| until | tickets | p50 | p95 | max |\n| --- | ---: | ---: | ---: | ---: |"
-    for what, found in home.measure("sale", orders, round(latency * 1000)).told.items():
+    for what, found in home.measure("sale", orders, round(latency * 1000)).printed.items():
         yield f"| {what} | {found['count']} | {found['median']:.0f} | {found['p95']:.0f} | {found['slowest']:.0f} |"
 
 
 def measure_rush(report: Report, home: Home, known: int, rush: int, naive: Naive) -> str:
-    """One poll after very many orders, KKTIX answering only so fast."""
+    """Measure one poll after very many orders, with the rate limit of KKTIX."""
     home.measure("poll")
     sell(home.url, rush)
-    ours = home.measure("poll", KKTIX_REQUESTS_PER_SECOND=str(RUSH_PER_SECOND))
-    report.row(f"rush of {rush:,}", ours, replace(naive, is_reckoned=True), known, rush)
+    pipeline = home.measure("poll", KKTIX_REQUESTS_PER_SECOND=str(RUSH_PER_SECOND))
+    report.row(f"rush of {rush:,}", pipeline, replace(naive, is_calculated=True), known, rush)
     return (
-        f"rush of {rush:,} at {RUSH_PER_SECOND} requests/s: {ours.told['granted']:,} let in and "
-        f"{ours.told['invited']:,} invited in one poll of {ours.wall / 60:.1f} minutes"
+        f"rush of {rush:,} at {RUSH_PER_SECOND} requests/s: {pipeline.printed['granted']:,} let in and "
+        f"{pipeline.printed['invited']:,} invited in one poll of {pipeline.wall / 60:.1f} minutes"
     )
 
 
@@ -194,10 +198,10 @@ def _main() -> None:
     with installation(1, asked.latency) as home:
         stages = home.measure("stages", rows)
         latencies = list(measure_sale(home, SALE_ORDERS, asked.latency))
-    print("\n\\* reckoned from the seconds per call measured at a smaller size\n")
+    print("\n\\* calculated from the seconds per call at a smaller size\n")
     print("\n".join(f"- {note}" for note in notes))
     print(f"\nCPU seconds per stage, {rows:,} attendees:\n\n| stage | CPU s |\n| --- | ---: |")
-    print("\n".join(f"| {stage} | {seconds:.2f} |" for stage, seconds in stages.told.items()))
+    print("\n".join(f"| {stage} | {seconds:.2f} |" for stage, seconds in stages.printed.items()))
     print("\n".join(latencies))
     print(_season_table())
 
@@ -206,15 +210,15 @@ def _season_table(attendees: int = 1500, days: int = 120) -> str:
     lines = [
         f"\nRequests to KKTIX on a day of a season ({attendees:,} tickets sold evenly over {days} days, a poll every "
         "five minutes):\n",
-        "| day | known | ours | naive | fewer |",
+        "| day | known | this program | naive | fewer |",
         "| ---: | ---: | ---: | ---: | ---: |",
     ]
     table = season(attendees, days)
     for day in (1, days // 4, days // 2, days):
-        known, ours, naive = table[day - 1]
-        lines.append(f"| {day} | {known:,} | {ours:,} | {naive:,} | {naive / ours:,.0f}× |")
-    ours, naive = (sum(row[column] for row in table) for column in (1, 2))
-    return "\n".join([*lines, f"| all | | {ours:,} | {naive:,} | {naive / ours:,.0f}× |"])
+        known, pipeline, naive = table[day - 1]
+        lines.append(f"| {day} | {known:,} | {pipeline:,} | {naive:,} | {naive / pipeline:,.0f}× |")
+    pipeline, naive = (sum(row[column] for row in table) for column in (1, 2))
+    return "\n".join([*lines, f"| all | | {pipeline:,} | {naive:,} | {naive / pipeline:,.0f}× |"])
 
 
 if __name__ == "__main__":

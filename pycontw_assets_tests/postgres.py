@@ -1,7 +1,7 @@
-"""A PostgreSQL server of the tests' own: real, on loopback, in a temporary folder, gone with whoever started it.
+"""A real PostgreSQL server for the tests: on loopback, in a temporary folder, stopped with its parent process.
 
-It needs the server's programs (Debian: ``apt-get install postgresql``), no running service and no rights. Tests skip
-where they are not to be had, and fail instead where ``CI`` says that they must be.
+It needs the server's programs (Debian: ``apt-get install postgresql``), no running service and no rights. Tests are
+skipped where the programs are missing, and fail instead where ``CI`` requires them.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from pycontw_assets_tests.bigquery import free_ports
 USER = "pipeline"
 PASSWORD = "a-password-of-tests"
 _START_PATIENCE_SECONDS = 60
-# As it was before a test emptied it.
+# The environment before a test emptied it.
 _ENVIRONMENT = dict(os.environ)
-# Small, and without waiting for the disk: what a killed server wrote the system still holds.
+# Small, and without waiting for the disk: the system keeps the writes of a killed server.
 _OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -52,11 +52,11 @@ _EMPTY_TABLES = """DO $$ BEGIN EXECUTE (
 
 
 class NoPostgres(Exception):
-    """Why there is no server on this machine."""
+    """Raised with the reason why there is no server on this machine."""
 
 
 class PostgresServer:
-    """Made when it is built, running between ``start`` and ``stop``, at the same place after every start."""
+    """A server with its files made at once, running between ``start`` and ``stop``, always on the same port."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self._folder = folder
@@ -80,7 +80,7 @@ class PostgresServer:
 
     @cached_property
     def _account(self) -> dict[str, Any]:
-        """The server refuses to be run by root."""
+        """Return the account to run as: the server refuses to run as root."""
         if os.geteuid() != 0:
             return {"cwd": self._folder}
         names = {entry.pw_name for entry in pwd.getpwall()}
@@ -99,7 +99,7 @@ class PostgresServer:
         self._wait_until_it_answers(self._process)
 
     def crash(self) -> None:
-        """An immediate stop: transactions are lost, clients are cut off, and the next start recovers from the log."""
+        """Stop at once: transactions are lost, clients are cut off, and the next start recovers from the log."""
         self._end(signal.SIGQUIT)
 
     def restart(self) -> None:
@@ -138,7 +138,7 @@ class PostgresServer:
         return f"{driver}://{USER}:{password}@127.0.0.1:{self._port}/{database}"
 
     def new_database(self) -> str:
-        """The name of an empty one."""
+        """Make an empty database and return its name."""
         name = f"test_{secrets.token_hex(6)}"
         self.execute(f"CREATE DATABASE {name}")
         return name
@@ -147,11 +147,11 @@ class PostgresServer:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def cut_off(self, database: str) -> None:
-        """End every connection to it, as a restart of the server does."""
+        """End every connection to a database, as a restart of the server does."""
         self.execute(_END_OTHERS, database)
 
     def empty_database(self, name: str) -> None:
-        """Quicker than another one: its tables stay, their rows and who was connected go."""
+        """Delete all rows and end all connections. This is quicker than a new database."""
         self.execute(_END_OTHERS + _EMPTY_TABLES, name)
 
     def execute(self, statement: str, database: str = "postgres") -> list[Any]:
@@ -162,7 +162,7 @@ class PostgresServer:
 
 @contextmanager
 def running_server() -> Iterator[PostgresServer]:
-    """A folder of its own: other accounts may not enter those of pytest."""
+    """Run a server in a separate folder: other accounts may not enter the folders of pytest."""
     programs = _find_programs()
     with tempfile.TemporaryDirectory(prefix="pycontw-postgres-", ignore_cleanup_errors=True) as folder:
         server = PostgresServer(Path(folder), programs)
@@ -187,25 +187,25 @@ def postgres(empty_environment: None) -> Iterator[PostgresServer]:
 def _find_programs() -> Path:
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
     on_path = [Path(found).parent for found in [shutil.which("initdb")] if found]
-    for folder in (*on_path, *_told_by_pg_config(), *versions):
+    for folder in (*on_path, *_folder_of_pg_config(), *versions):
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
     raise NoPostgres("the tests on PostgreSQL need its server's programs (Debian: apt-get install postgresql)")
 
 
-def _told_by_pg_config() -> list[Path]:
+def _folder_of_pg_config() -> list[Path]:
     if shutil.which("pg_config") is None:
         return []
-    told = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True)
-    return [Path(told.stdout.strip())] if told.returncode == 0 else []
+    done = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True)
+    return [Path(done.stdout.strip())] if done.returncode == 0 else []
 
 
 def _dying_with_us() -> list[str]:
-    """Whoever is killed with SIGKILL stops nothing any more; where the system can, it does so for them."""
+    """Let the system stop the server with its parent, where it can: a process killed by SIGKILL stops nothing."""
     return ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
 
 
 def age_locks(engine: sa.Engine, seconds: float) -> None:
-    """Time passes for the locks: on a server they go by its clock, which no test can move."""
+    """Make the locks older: on a server they follow its clock, which no test can move."""
     with engine.begin() as db:
         db.exec_driver_sql(f"UPDATE locks SET expires_at = expires_at - {seconds}")

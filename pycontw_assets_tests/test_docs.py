@@ -1,4 +1,4 @@
-"""The pages: their commands run, their links lead somewhere, and what they say of the code is what the code says."""
+"""The pages: their commands run, their links lead somewhere, and they agree with the code."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ DOCS = {
     path.name: path.read_text(encoding="utf-8")
     for path in (*(ROOT / name for name in AT_ROOT), *(ROOT / "docs").glob("*.md"))
 }
-OURS = ".venv/bin/pycontw-assets"
-# The guides whose commands are run below, in their order; what begins like one of RUN_ELSEWHERE is left to its test.
+PROGRAM = ".venv/bin/pycontw-assets"
+# The commands of these guides are run below, in their order. RUN_ELSEWHERE leaves some to other tests.
 RUN_HERE = ("setup.md", "zh-TW.md")
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install"
 RUN_ELSEWHERE = {
-    f"{OURS} drill": "pycontw_assets_tests/pipeline/test_drill.py",
-    f"POLL_INTERVAL_SECONDS=10 {OURS} dev": "pycontw_assets_tests/ui/test_dagster_ui.py",
-    f"{INSTALL} -e . -c constraints.txt && {OURS} demo": "pycontw_assets_tests/test_docs.py",
+    f"{PROGRAM} drill": "pycontw_assets_tests/pipeline/test_drill.py",
+    f"POLL_INTERVAL_SECONDS=10 {PROGRAM} dev": "pycontw_assets_tests/ui/test_dagster_ui.py",
+    f"{INSTALL} -e . -c constraints.txt && {PROGRAM} demo": "pycontw_assets_tests/test_docs.py",
     INSTALL: ".ci/run",
     "PYTEST_PICTURES=docs/pictures .venv/bin/pytest": "pycontw_assets_tests/ui/test_pictures.py",
     ".venv/bin/pytest -m slow": "pyproject.toml",  # tests themselves; that they are there is tested below
@@ -53,7 +53,7 @@ RUN_BY_NOBODY = {
 
 
 def commands_of(name: str) -> Iterator[str]:
-    """Every line of the bash blocks of a document, without comments; continued lines as one."""
+    """Yield every line of the bash blocks of a document, without comments; continued lines as one."""
     for block in re.findall(r"^```bash\n(.*?)^```", DOCS[name], re.M | re.S):
         for line in block.replace("\\\n", " ").splitlines():
             if command := re.sub(r"(^| )\s*#.*", "", line).strip():
@@ -77,7 +77,7 @@ def test_the_tests_that_run_them_are_there() -> None:
 @pytest.mark.parametrize("name", sorted(DOCS))
 def test_every_command_named_in_the_text_is_one_that_the_program_takes(name: str) -> None:
     named = re.findall(r"`(?:\.venv/bin/)?pycontw-assets ([^`]+)`", DOCS[name])
-    named += [command.partition("pycontw-assets ")[2] for command in commands_of(name) if OURS in command]
+    named += [command.partition("pycontw-assets ")[2] for command in commands_of(name) if PROGRAM in command]
     for command in named:
         words = command.replace(" WORD", " book").split(" && ")[0]
         _parser().parse_args(shlex.split(words))
@@ -103,16 +103,16 @@ def _exists(folder: Path, name: str, target: str) -> bool:
 
 
 def _anchors(text: str) -> set[str]:
-    """As GitHub makes them of headings."""
+    """Return the anchors that GitHub makes of the headings."""
     headings = re.findall(r"^#+ (.*)$", text, re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-# -- what the pages say of the code --------------------------------------------------------------------
+# -- agreement with the code ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", sorted(PAGES))
-def test_a_generated_page_is_what_the_code_says_now(page: str) -> None:
+def test_a_generated_page_is_up_to_date_with_the_code(page: str) -> None:
     way_out = f"run python -m pycontw_assets.commands.reference {page} >docs/{page}.md"
     assert DOCS[f"{page}.md"] == PAGES[page](), way_out
 
@@ -144,8 +144,10 @@ def test_every_message_that_the_runbook_quotes_is_one_of_the_code(page: str) -> 
     for symptom in symptoms(page):
         subject = symptom.removesuffix(" fails")
         pieces = [piece.strip(" :()") for piece in subject.split("…")]
-        telling = [piece for piece in pieces if " " in piece] or [max(pieces, key=len)]
-        is_known = subject in texts if subject != symptom else all(any(p in text for text in texts) for p in telling)
+        pieces_to_find = [piece for piece in pieces if " " in piece] or [max(pieces, key=len)]
+        is_known = (
+            subject in texts if subject != symptom else all(any(p in text for text in texts) for p in pieces_to_find)
+        )
         unknown += [] if is_known else [symptom]
     assert len(symptoms(page)) > 10
     assert unknown == []
@@ -198,7 +200,7 @@ def test_a_page_uses_no_retired_word(name: str) -> None:
 
 
 class Reader:
-    """Somebody who types what the guides say, in a folder like a checkout, with the sandbox for the real services."""
+    """Types the commands of the guides, in a folder like a checkout, with the sandbox for the real services."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -216,12 +218,14 @@ class Reader:
             for name in words[1:]:
                 os.environ.pop(name, None)
             return 0
-        return self._run(words) if OURS in command else subprocess.run(["bash", "-c", command], check=False).returncode
+        return (
+            self._run(words) if PROGRAM in command else subprocess.run(["bash", "-c", command], check=False).returncode
+        )
 
     def _run(self, words: list[str]) -> int:
-        """In this process, which a command leaves as it found it."""
+        """Run a command in this process, and restore the environment."""
         before = dict(os.environ)
-        at = words.index(OURS)
+        at = words.index(PROGRAM)
         os.environ.update(word.split("=", 1) for word in words[:at])
         try:
             return main(words[at + 1 :])
@@ -232,7 +236,7 @@ class Reader:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """One event on sale, a hidden one with a ticket for the organiser, and the variables that ``.env`` would hold."""
+    """Set up an event on sale, a hidden one with a ticket for the organiser, and the variables of ``.env``."""
     with SandboxServer(World()) as server:
         variables = {
             **server.environment,
@@ -259,7 +263,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 def test_the_guides_can_be_followed_to_the_letter(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Set up, one ticket for yourself, people invited before, switch on; then the help desk. Newcomers get mail."""
+    """Follow the set-up with one own ticket, mark people as invited, switch on, then work at the help desk."""
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _question: "yes")
     reader = Reader(tmp_path)

@@ -16,7 +16,7 @@ SETTINGS = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 TERMS = re.findall(r"^- \*\*(.+?)\*\*:", GLOSSARY, re.M)
 MOST_WORDS, MOST_TERMS = 1_000, 25
 STAGES = ("extract", "deidentify", "load", "authorize", "send_email")
-# Words that mean more here than elsewhere, and words that this project made up.
+# Words with a special meaning here, and words that this project made up.
 WORDS_OF_THIS_PROJECT = (
     *("access period", "attendee", "batch", "batches", "box office", "claim", "edition", "entitled", "entitlement"),
     *("family", "fate", "grant", "guest", "holder", "holding", "housekeeping", "joining", "lapsed", "lease", "ledger"),
@@ -50,7 +50,7 @@ def test_the_flow_names_the_five_stages_in_order() -> None:
     assert named == ["extract", "de-identify", "load", "authorize", "e-mail"]
 
 
-def test_the_folders_beside_the_package_are_there() -> None:
+def test_the_folders_next_to_the_package_are_there() -> None:
     named = re.findall(r"`(\w+)/`", section("The tree"))
     assert len(named) > 3
     assert [name for name in named if not (ROOT / name).is_dir()] == []
@@ -66,7 +66,7 @@ def test_the_glossary_is_short_and_sorted_and_each_term_is_used() -> None:
 
 
 @pytest.mark.parametrize("word", WORDS_OF_THIS_PROJECT)
-def test_the_readme_uses_a_word_of_this_project_only_when_the_glossary_has_it(word: str) -> None:
+def test_every_special_word_of_the_readme_is_in_the_glossary(word: str) -> None:
     prose = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", " ", README.lower(), flags=re.S) + section("The tree").lower()
     is_used = re.search(rf"\b{word}s?\b", " ".join(prose.split()))
     assert not is_used or word in TERMS or word.removesuffix("es") in TERMS

@@ -1,4 +1,4 @@
-"""The rules that no linter knows: who may import whom, what loads without secrets, what is never committed."""
+"""Rules that no linter knows: allowed imports, loading without secrets, and texts that are never committed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ else:
 PACKAGE = Path(pycontw_assets.__file__).parent
 ROOT = PACKAGE.parent
 STAGES = ("extract", "deidentify", "load", "authorize", "send_email")
-# The rooms and what each may import of the others, lowest first. ``X`` in nobody's list is imported by nobody.
+# The rooms and their allowed imports, lowest first. A room that is in no list is imported by no other.
 BASE = ("records", "pseudonyms", "completeness", "settings", "api")
 MEMORY = (*BASE, "ledger", "vault")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -58,7 +58,7 @@ def name_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Absolute names of everything a module imports, also inside functions; of our own without the package's name."""
+    """Yield the absolute names of everything a module imports, also inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -68,7 +68,7 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def ours(path: Path) -> set[str]:
+def internal_imports(path: Path) -> set[str]:
     return {name.removeprefix("pycontw_assets.") for name in imports(path) if name.startswith("pycontw_assets.")}
 
 
@@ -86,8 +86,8 @@ def room(path: Path) -> str:
 
 @pytest.mark.parametrize("path", modules(), ids=name_of)
 def test_every_module_is_under_a_rule_and_keeps_it(path: Path) -> None:
-    """A new room needs a line in ``MAY_IMPORT``: a module that no rule covers fails here."""
-    imported = {part(name) for name in ours(path)} - {room(path)}
+    """A new room needs a line in ``MAY_IMPORT``; a module without a rule fails here."""
+    imported = {part(name) for name in internal_imports(path)} - {room(path)}
     assert imported <= set(MAY_IMPORT[room(path)])
 
 
@@ -167,7 +167,7 @@ def test_nobody_but_the_settings_and_the_commands_touches_the_environment() -> N
 
 
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:
-    """Each costs every run a second of start-up, also the runs that never use it."""
+    """Each library costs every run a second of start-up, also runs that never use it."""
     heavy = ("duckdb", "google", "gcsfs", "phonenumbers", "cryptography", "matplotlib")
     for path in modules():
         body = ast.parse(path.read_text(encoding="utf-8")).body
@@ -220,7 +220,7 @@ def test_the_definitions_load_when_a_private_name_of_dagster_moves(tmp_path: Pat
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_dagster_is_told_the_same_module_everywhere() -> None:
+def test_dagster_gets_the_same_module_everywhere() -> None:
     import yaml
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -233,11 +233,11 @@ def test_setup_py_holds_no_metadata() -> None:
     assert (ROOT / "setup.py").read_text(encoding="utf-8") == "from setuptools import setup\n\nsetup()\n"
 
 
-# -- what is committed --------------------------------------------------------------------------------
+# -- committed files ----------------------------------------------------------------------------------
 
 
 def tracked_texts() -> list[tuple[str, str]]:
-    """Every tracked file that is text, by its name."""
+    """Return every tracked text file with its name."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")

@@ -1,4 +1,4 @@
-"""A scripted server and a clock that only sleeping moves."""
+"""A scripted server, and a clock that moves only in sleeps."""
 
 from __future__ import annotations
 

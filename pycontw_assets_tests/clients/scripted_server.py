@@ -71,7 +71,7 @@ RESET = Answer(reset=True)
 
 
 class ScriptedServer:
-    """Answers in the order of ``will_answer``, or by what ``behave`` was given; a bare 200 ``{}`` otherwise."""
+    """Answers in the order of ``will_answer``, then as ``behave`` says, and with a bare 200 ``{}`` otherwise."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []

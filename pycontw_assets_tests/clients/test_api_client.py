@@ -69,16 +69,16 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("trouble", PASSING.values(), ids=PASSING)
-def test_passing_trouble_of_a_read_is_tried_again(server, client, trouble):
-    server.will_answer(trouble, {"a": 1})
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_a_read_that_fails_in_passing_is_tried_again(server, client, fault):
+    server.will_answer(fault, {"a": 1})
     assert read(client) == {"a": 1}
     assert len(server.received) == client.requests_sent == 2
 
 
-@pytest.mark.parametrize("trouble", PASSING.values(), ids=PASSING)
-def test_an_unrepeatable_write_ends_with_unknown_outcome(server, client, trouble):
-    server.will_answer(trouble)
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
+def test_an_unrepeatable_write_ends_with_unknown_outcome(server, client, fault):
+    server.will_answer(fault)
     with pytest.raises(Unavailable) as caught:
         write(client, expect_json=True)
     assert caught.value.outcome_unknown
@@ -107,7 +107,7 @@ def test_attempts_are_bounded_and_the_pauses_between_them_grow(server, client, f
     assert 0.5 <= fake_time.slept[0] <= 1.5 <= fake_time.slept[1] + 0.5 <= 3.5
 
 
-def test_what_stays_unreadable_is_malformed(server, client):
+def test_an_answer_that_stays_unreadable_is_malformed(server, client):
     server.behave(lambda request: Answer(body=b"[1, 2"))
     with pytest.raises(Malformed):
         read(client)
@@ -146,7 +146,7 @@ def test_a_refusal_has_its_kind_and_is_never_repeated(server, client, status, ki
     assert len(server.received) == 1
 
 
-def test_a_refusal_names_what_was_objected_to_but_quotes_nothing(server, client):
+def test_a_refusal_names_the_refused_field_but_quotes_nothing(server, client):
     errors = [
         {"code": "invalid", "detail": f"{ADDRESS} is bad", "source": {"pointer": "/data/attributes/email"}},
         {"code": f"bad {ADDRESS}", "source": {"pointer": f"/data/{ADDRESS}"}},
@@ -185,7 +185,7 @@ def test_a_page_from_the_network_edge_passes(server, fake_time, status):
         read(client)
 
 
-def test_being_told_to_wait_is_obeyed_and_is_not_an_attempt(server, client, fake_time):
+def test_a_demand_to_wait_is_obeyed_and_is_not_an_attempt(server, client, fake_time):
     server.will_answer(*[Answer(429, headers={"Retry-After": "7"})] * 5, {"a": 1})
     assert read(client) == {"a": 1}
     assert len(fake_time.slept) == 5
@@ -363,9 +363,9 @@ def test_no_error_and_no_log_line_quotes_a_key_an_address_or_a_url(server, clien
     error = caught.value
     assert error.__cause__ is None
     assert error.__context__ is None
-    told = "".join(traceback.format_exception(error)) + caplog.text + repr(client) + repr(error.args)
+    shown = "".join(traceback.format_exception(error)) + caplog.text + repr(client) + repr(error.args)
     for quoted in (SECRET, ADDRESS, "buyer-one", "127.0.0.1", "apiKey", "sign-in?"):
-        assert quoted not in told
+        assert quoted not in shown
 
 
 def test_a_failed_try_is_one_line_with_its_request_id(server, client, caplog):
@@ -389,9 +389,9 @@ def test_a_refused_connection_quotes_nothing_either(caplog, fake_time):
         client = make_client(f"http://127.0.0.1:{unused.getsockname()[1]}", fake_time)
         with pytest.raises(Unavailable) as caught:
             read(client, query=QUERY)
-    told = "".join(traceback.format_exception(caught.value)) + caplog.text
-    assert SECRET not in told
-    assert "127.0.0.1" not in told
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert SECRET not in shown
+    assert "127.0.0.1" not in shown
 
 
 def test_calls_of_a_limited_group_wait_for_their_slot(server, fake_time):

@@ -104,11 +104,11 @@ def test_any_success_body_is_fine(server, client, answer):
     client.overwrite(GUESTS)
 
 
-@pytest.mark.parametrize("trouble", [Answer(502), RESET])
-def test_adding_is_repeated_and_overwriting_never(server, client, trouble):
-    server.will_answer(trouble, Answer(204))
+@pytest.mark.parametrize("fault", [Answer(502), RESET])
+def test_adding_is_repeated_and_overwriting_never(server, client, fault):
+    server.will_answer(fault, Answer(204))
     client.add(GUESTS)
-    server.will_answer(trouble)
+    server.will_answer(fault)
     with pytest.raises(Unavailable) as caught:
         client.overwrite(GUESTS)
     assert caught.value.outcome_unknown
@@ -124,7 +124,7 @@ def test_wrong_key_space_or_url_is_a_matter_of_configuration(server, client, ans
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, Refused), (413, TooLarge)])
-def test_what_the_caller_can_halve_is_told_apart(server, client, status, kind):
+def test_refusals_that_halving_can_cure_are_an_error_of_their_own(server, client, status, kind):
     server.will_answer(Answer(status, b"buyer-one@example.org is bad"))
     with pytest.raises(kind) as caught:
         client.add(GUESTS)

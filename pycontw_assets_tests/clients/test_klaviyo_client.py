@@ -132,10 +132,10 @@ def test_every_call_carries_key_revision_and_media_type(server, client, call):
     assert request.headers.get("content-type") == ("application/vnd.api+json" if request.body else None)
 
 
-@pytest.mark.parametrize("trouble", [Answer(502), RESET, HTML], ids=["502", "reset", "page of the edge"])
-def test_only_what_may_be_repeated_is_repeated(server, client, call, trouble):
+@pytest.mark.parametrize("fault", [Answer(502), RESET, HTML], ids=["502", "reset", "page of the edge"])
+def test_only_repeatable_calls_are_repeated(server, client, call, fault):
     ask, answer = CALLS[call]
-    server.will_answer(trouble, answer)
+    server.will_answer(fault, answer)
     if call in NOT_REPEATABLE:
         with pytest.raises(Unavailable) as caught:
             ask(client)
@@ -242,8 +242,8 @@ def test_members_come_with_their_address_which_the_repr_hides(server, client):
 
 def test_members_have_properties_that_the_repr_hides(server, client):
     marketing = {"can_receive_email_marketing": False, "consent": "UNSUBSCRIBED", "suppression": None}
-    told = {"properties": {"invite_key": "9f2c4a7d"}, "subscriptions": {"email": {"marketing": marketing}}}
-    server.will_answer(page(resource("profile", "P1", email=ADDRESS, **told)))
+    shown = {"properties": {"invite_key": "9f2c4a7d"}, "subscriptions": {"email": {"marketing": marketing}}}
+    server.will_answer(page(resource("profile", "P1", email=ADDRESS, **shown)))
     [member] = client.list_members(LIST, details=True)
     assert (member.properties, member.can_receive_email) == ({"invite_key": "9f2c4a7d"}, False)
     assert "9f2c4a7d" not in repr(member)
@@ -351,7 +351,7 @@ def test_a_bulk_import_is_followed_by_its_job(server, client):
         ({"email": 7}, None),
     ],
 )
-def test_what_a_bulk_import_refused_names_the_address_where_it_can(server, client, payload, email):
+def test_a_refusal_of_a_bulk_import_names_the_address_if_it_can(server, client, payload, email):
     details = {"code": "invalid", "title": "t", "detail": ADDRESS, "source": {"pointer": "/data/1"}}
     server.will_answer(page(resource("import-error", "E1", **details, original_payload=payload)))
     problems = client.bulk_import_errors("J1")

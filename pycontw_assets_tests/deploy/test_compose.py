@@ -1,4 +1,4 @@
-"""``compose.yaml`` itself, and the reader by which ``deploy/local-stack`` starts the same services."""
+"""``compose.yaml``, and the reader with which ``deploy/local-stack`` starts the same services."""
 
 import re
 from pathlib import Path
@@ -15,10 +15,10 @@ FILE = DEPLOY / "compose.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
 SANDBOX = compose.read_variables(DEPLOY / "sandbox.env", {})
-OURS = {name: service for name, service in SERVICES.items() if name != "postgres"}
+OUR_SERVICES = {name: service for name, service in SERVICES.items() if name != "postgres"}
 
 
-def test_the_example_for_the_stack_names_what_must_be_set_and_nothing_unknown() -> None:
+def test_the_example_for_the_stack_names_every_required_variable() -> None:
     text = FILE.read_text(encoding="utf-8")
     needed = set(re.findall(r"\$\{(\w+):\?", text))
     known = set(re.findall(r"\$\{(\w+)", text))
@@ -37,11 +37,11 @@ def test_the_optional_variables_of_the_example_show_their_defaults() -> None:
 def test_only_the_code_server_holds_keys_and_reaches_the_ledger() -> None:
     filled = compose.read(FILE, {**SANDBOX, "LEDGER_PG_PASSWORD": "the-ledger-password"}, "sandbox")
     assert [name for name, service in SERVICES.items() if "env_file" in service] == ["code"]
-    holding = {name for name, service in filled.items() if "the-ledger-password" in str(service.environment)}
-    assert holding == {"postgres", "code"}
+    with_password = {name for name, service in filled.items() if "the-ledger-password" in str(service.environment)}
+    assert with_password == {"postgres", "code"}
 
 
-def test_the_interface_is_on_loopback_and_read_only_and_nothing_else_is_published() -> None:
+def test_only_a_read_only_interface_on_loopback_is_published() -> None:
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"webserver"}
     assert all(port.startswith("127.0.0.1:") for port in SERVICES["webserver"]["ports"])
     assert compose.read(FILE, SANDBOX)["webserver"].command[-1] == "--read-only"
@@ -49,15 +49,15 @@ def test_the_interface_is_on_loopback_and_read_only_and_nothing_else_is_publishe
     assert behind_a_proxy[-1].endswith("workspace.yaml")
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_a_service_of_ours_has_no_rights_and_comes_back(name: str) -> None:
+@pytest.mark.parametrize("name", OUR_SERVICES)
+def test_our_services_have_no_rights_and_come_back(name: str) -> None:
     service = SERVICES[name]
     assert (service["read_only"], service["cap_drop"], service["init"]) == (True, ["ALL"], True)
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["restart"] == ("on-failure:5" if name == "migrate" else "unless-stopped")
 
 
-def test_whatever_keeps_running_can_be_asked_for_its_health() -> None:
+def test_every_service_that_keeps_running_has_a_health_check() -> None:
     assert {name for name, service in SERVICES.items() if "healthcheck" not in service} == {"migrate"}
 
 

@@ -1,4 +1,4 @@
-"""``deploy/local-stack``: its client_options, and (slow) the whole stack with a sale, as processes."""
+"""``deploy/local-stack``: its behaviour at start and stop, and (slow) the whole stack with a sale, as processes."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """Where another user may pass through: pytest's own folders are closed to PostgreSQL's."""
+    """Return a folder that PostgreSQL's user may enter; pytest's own folders are closed to it."""
     folder = Path(tempfile.mkdtemp(prefix="local-stack-test-", dir="/var/tmp"))
     yield folder
     end_all(folder)
@@ -42,27 +42,27 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
     assert [entry.name for entry in folder.iterdir()] == ["thesis.txt"]
 
 
-def test_a_link_to_elsewhere_is_no_folder_of_ours(tmp_path: Path) -> None:
+def test_a_link_to_elsewhere_is_not_a_marked_folder(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(Unusable, match="not a folder of yours"):
         bootstrap.own_folder(tmp_path / "link")
 
 
-def test_a_new_folder_becomes_ours_and_stays_it(tmp_path: Path) -> None:
+def test_a_new_folder_is_marked_and_stays_marked(tmp_path: Path) -> None:
     bootstrap.own_folder(tmp_path / "new")
     (tmp_path / "new" / "run").mkdir()
     bootstrap.own_folder(tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o711
 
 
-def test_a_stack_ends_whatever_bears_its_mark_and_nothing_else(tmp_path: Path) -> None:
+def test_a_stack_ends_all_processes_with_its_mark_and_no_others(tmp_path: Path) -> None:
     mine, other = tmp_path / "mine", tmp_path / "other"
-    nap = [sys.executable, "-c", "import time; time.sleep(600)"]  # longer than anybody waits for an end
+    nap = [sys.executable, "-c", "import time; time.sleep(600)"]  # longer than any test waits for the end
     started = [Process("nap", nap, {MARK: str(home)}, folder=tmp_path) for home in (mine, other)]
     try:
-        while len(belonging_to(mine)) + len(belonging_to(other)) < len(started):  # a new process shows its own late
+        while len(belonging_to(mine)) + len(belonging_to(other)) < len(started):  # a new process shows its mark late
             time.sleep(0.01)
-        # As after a kill -9 of the one that started it.
+        # This is the state after a kill -9 of the starting process.
         assert end_all(mine) == 1
         assert belonging_to(mine) == []
         assert started[1].exit_code is None
@@ -71,7 +71,7 @@ def test_a_stack_ends_whatever_bears_its_mark_and_nothing_else(tmp_path: Path) -
             process.stop(signal.SIGKILL)
 
 
-def test_stopping_what_does_not_run_says_so(tmp_path: Path) -> None:
+def test_stopping_a_stack_that_does_not_run_says_so(tmp_path: Path) -> None:
     done = local_stack("down", home=tmp_path)
     assert (done.returncode, done.stdout) == (0, "nothing is running\n")
 
@@ -93,7 +93,7 @@ def server_programs() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("server_programs")
-def test_the_services_of_the_compose_file_let_buyers_in_and_invite_them_and_leave_nothing_running(home: Path) -> None:
+def test_the_local_stack_serves_buyers_and_leaves_nothing_running(home: Path) -> None:
     done = local_stack("check", "--python", sys.executable, home=home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert belonging_to(home) == []
@@ -101,7 +101,7 @@ def test_the_services_of_the_compose_file_let_buyers_in_and_invite_them_and_leav
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("server_programs")
-def test_what_was_started_in_one_terminal_can_be_stopped_from_another(home: Path) -> None:
+def test_a_stack_started_in_one_terminal_is_stopped_from_another(home: Path) -> None:
     environment = {"PATH": os.environ["PATH"], "PYTHON": sys.executable, "HOME": str(home)}
     command = [str(ROOT / "deploy" / "local-stack"), "up", "--python", sys.executable, "--home", str(home)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as started:

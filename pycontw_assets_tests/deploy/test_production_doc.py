@@ -1,4 +1,4 @@
-"""What ``docs/production.md`` names must exist."""
+"""Everything that ``docs/production.md`` names exists."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from pycontw_assets.settings import Settings
 
 DOC = Path(__file__).parents[2] / "docs" / "production.md"
 TEXT = DOC.read_text(encoding="utf-8")
-# Of compose, of Google's libraries, and what Klaviyo and Dagster call things.
+# Names of compose, of Google's libraries, of Klaviyo and of Dagster.
 FOREIGN = {"GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_KEY_FILE", "WEB_ACCESS", "RELEASE", "POSTGRES_RELEASE", "ALSO"}
 SQL = {"MERGE", "ALTER", "ROLE", "PASSWORD"}
 

@@ -1,4 +1,4 @@
-"""The files under ``deploy/`` that configure: each agrees with what it configures."""
+"""The configuration files under ``deploy/`` agree with the programs that they configure."""
 
 import re
 import shutil
@@ -30,16 +30,16 @@ def document(name: str) -> Any:
 
 
 def named_in(name: str) -> list[str]:
-    """Every variable of a file, also those that stand there as a comment."""
+    """Return every variable of a file, also those in comments."""
     return re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (DEPLOY / name).read_text(encoding="utf-8"), re.M)
 
 
 def test_the_example_names_every_variable_and_no_other() -> None:
-    # Ours first, so that what is left is what somebody added and did not describe for production.
+    # Our own first: the rest are variables that somebody added and did not describe for production.
     assert sorted(named_in("env.example")) == sorted(name.upper() for name in Settings.model_fields)
 
 
-def test_what_the_example_sets_is_the_default_or_a_choice_for_production() -> None:
+def test_the_example_sets_defaults_or_choices_for_production() -> None:
     chosen = {"PYCONTW_ENV": "production", "PYCONTW_DRY_RUN": "1"}
     chosen |= {"GATHER_API_URL": "https://api.gather.town", "KLAVIYO_API_URL": "https://a.klaviyo.com"}
     given = {name: value for name, value in compose.read_variables(DEPLOY / "env.example", {}).items() if value}
@@ -65,7 +65,7 @@ def test_shell_compose_and_the_settings_read_a_quoted_backslash_alike(
     assert settings.kktix_events == {"90001": None}
 
 
-def test_the_sandbox_variables_are_as_complete_as_production_but_for_the_keys_made_at_the_start() -> None:
+def test_the_sandbox_sets_all_production_variables_but_generated_keys() -> None:
     given = compose.read_variables(DEPLOY / "sandbox.env", {})
     assert Settings(_env_file=None, **{name.lower(): given[name] for name in given}).missing_in_production() == [
         "VAULT_KEY"
@@ -77,13 +77,13 @@ def test_the_sandbox_variables_are_as_complete_as_production_but_for_the_keys_ma
 
 def test_the_instance_is_the_one_of_the_commands_with_another_storage() -> None:
     instance = document("dagster.yaml")
-    # Said aloud there, and Dagster's default here.
+    # Explicit there, and Dagster's default here.
     assert instance.pop("run_retries") == {"enabled": False}
     assert instance.pop("storage")
     assert instance == yaml.safe_load(INSTANCE_CONFIG)
 
 
-def test_dagster_accepts_the_instance_and_takes_every_secret_from_the_environment(
+def test_dagster_accepts_the_instance_with_secrets_in_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(DEPLOY / "dagster.yaml", tmp_path)
@@ -92,7 +92,7 @@ def test_dagster_accepts_the_instance_and_takes_every_secret_from_the_environmen
         monkeypatch.setenv(name, "1")
     assert InstanceRef.from_dir(str(tmp_path)).custom_instance_class_data is None
     database = document("dagster.yaml")["storage"]["postgres"]["postgres_db"]
-    # With the driver that newer SQLAlchemy takes by itself Dagster's NOTIFY is a syntax error, and every tick fails.
+    # With the default driver of newer SQLAlchemy, Dagster's NOTIFY is a syntax error, and every tick fails.
     assert database.pop("scheme") == "postgresql+psycopg2"
     assert {value["env"] for value in database.values()} <= set(variables)
 
@@ -128,7 +128,7 @@ def test_the_chart_gets_the_limits_and_times_of_the_instance() -> None:
     ]
 
 
-def test_every_pod_runs_the_same_image_as_nobody_and_holds_no_secret_in_its_description() -> None:
+def test_every_pod_runs_one_image_without_rights_or_secrets() -> None:
     text = (DEPLOY / "helm-values.yaml").read_text(encoding="utf-8")
     values = document("helm-values.yaml")
     (code,) = values["dagster-user-deployments"]["deployments"]
@@ -147,7 +147,7 @@ def test_every_pod_runs_the_same_image_as_nobody_and_holds_no_secret_in_its_desc
 # -- the image ----------------------------------------------------------------------------------------
 
 
-def test_the_image_holds_exactly_what_is_let_into_its_context_and_the_local_stack_installs() -> None:
+def test_the_image_context_and_the_local_stack_hold_the_same_files() -> None:
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     let_in = {line[1:] for line in lines if line.startswith("!")}
     copied = {source for line in re.findall(r"^COPY (?!--from)(.*)", DOCKERFILE, re.M) for source in line.split()[:-1]}
@@ -178,7 +178,7 @@ def test_hadolint_has_nothing_to_say() -> None:
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for unit in UNITS:
-        # The programs are not in /opt here.
+        # On this machine the programs are not in /opt.
         text = unit.read_text(encoding="utf-8").replace("/opt/pycontw-assets/bin", str(Path(sys.executable).parent))
         (tmp_path / unit.name).write_text(text)
     names = [str(tmp_path / unit.name) for unit in UNITS]
@@ -203,12 +203,12 @@ def test_timer_cron_and_sensor_have_the_same_interval() -> None:
     )
     (line,) = re.findall(r"^\*.*", (DEPLOY / "crontab.example").read_text(encoding="utf-8"), re.M)
     assert line.startswith(f"*/{minutes} * * * * pycontw-assets ")
-    # cron makes a line end of every per cent sign.
+    # cron turns every per cent sign into a line end.
     assert "%" not in line
     assert "flock --nonblock" in line
 
 
-def test_the_command_of_the_cron_line_polls_with_the_variables_of_its_file_and_never_twice_at_once(
+def test_the_cron_line_polls_with_its_file_and_never_twice_at_once(
     tmp_path: Path,
 ) -> None:
     (line,) = re.findall(r"^\*.*", (DEPLOY / "crontab.example").read_text(encoding="utf-8"), re.M)

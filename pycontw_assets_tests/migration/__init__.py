@@ -1,1 +1,1 @@
-"""A ledger, a vault and the world around them as an older version left them, and what has to become of them."""
+"""A ledger, a vault and their world as an older version left them, and tests of their migration."""

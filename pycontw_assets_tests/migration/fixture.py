@@ -1,6 +1,6 @@
 """The dump of a version 1 ledger -> a real database, and its vault -> files. Knows nothing of today's ledger.
 
-What was in the dump is said by README.md; what becomes of it is said by the test.
+README.md lists the contents of the dump; the tests check the results of the migration.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 FOLDER = Path(__file__).parent
 # Invented for this fixture: 32 readable bytes, so that nobody takes it for a live one.
 VAULT_KEY = base64.urlsafe_b64encode(b"invented key: opens no secrets..").decode()
-SETTINGS: dict[str, Any] = {"retention_days": 30}  # the rest was the sandbox's defaults
+SETTINGS: dict[str, Any] = {"retention_days": 30}  # all other settings were the sandbox's defaults
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Person:
     """One invented person of the fixture.
 
     ``grants`` are ``[edition, span, state, ours]``, ``invitations`` ``[edition, span, state, state of the batch]``;
-    ``mails`` were sent before, ``mails_to_come`` are due after.
+    ``mails`` were sent before the dump, ``mails_to_come`` are due after it.
     """
 
     address: str
-    fate: str
+    situation: str
     mails: int
     mails_to_come: int
     grants: list[list[Any]]
@@ -37,13 +37,13 @@ class Person:
 
 
 def people() -> dict[str, Person]:
-    """Return them by the part of the address before the ``@``."""
+    """Return the people by the part of the address before the ``@``."""
     found = json.loads((FOLDER / "people_v1.json").read_text(encoding="utf-8"))
     return {address.partition("@")[0]: Person(address, **said) for address, said in found.items()}
 
 
 def taken_at() -> datetime:
-    """When the dump was taken, by its own clock."""
+    """Return the time of the dump, by its own clock."""
     return datetime.fromisoformat(_dump()["taken_at"])
 
 
@@ -74,7 +74,7 @@ def build_ledger(url: str) -> None:
 
 
 def fill_vault(home: Path) -> None:
-    """The encrypted orders and their key, where a sandbox installation keeps them."""
+    """Write the encrypted orders and their key where a sandbox installation keeps them."""
     (home / "vault").mkdir(parents=True, exist_ok=True)
     (home / "vault.key").write_text(VAULT_KEY, encoding="utf-8")
     for name, content in json.loads((FOLDER / "vault_v1.json").read_text(encoding="utf-8")).items():
@@ -92,7 +92,7 @@ def _typed(table: sa.Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _as_a_server_has_it(db: sa.Connection) -> None:
-    """Set the sequence behind the rows, and leases by the clock of the server, which no test can set."""
+    """Set the sequence behind the rows, and the locks by the clock of the server, which no test can set."""
     db.exec_driver_sql(
         "SELECT setval(pg_get_serial_sequence('rate_slots', 'slot_id'), (SELECT max(slot_id) FROM rate_slots))"
     )

@@ -50,13 +50,13 @@ OLD, OVER, RESERVED, CORPORATE, INDIVIDUAL, EARLY = (
 )
 PEOPLE = people()
 STATES = {"waived": "assumed", "adopted": "marked"}
-# The open batch, the scheduled one, and those whose way was cut short before anybody set out to invite them.
+# The open batch, the scheduled one, and people who left before any attempt to invite them.
 TO_BE_MAILED = {"berta", "bruno", "anna", "anton", "paul", "quentin", "nora", "jana"}
 # Not on the guest list when the dump was taken: refused, in quarantine, and let in while the step was switched off.
 TO_BE_LET_IN = {"paul", "quentin", "wanda"}
-# Refunded, and the removal had no effect yet.
+# Refunded; the removal had no effect yet.
 TO_BE_REVOKED = {"victor"}
-# People who must not be mailed because of an older ledger, one for each reason why somebody could be.
+# People who must not be mailed, one for each reason why an older ledger could cause a mail.
 NEVER = {
     "dora": "mailed, but the ledger does not know it yet",
     "emma": "marked as invited before the first ticket",
@@ -80,12 +80,12 @@ NEVER = {
 
 
 def key_of(name: str) -> str:
-    """The pseudonym in the dump: plain SHA-256, however it is made today."""
+    """Return the pseudonym of the dump: plain SHA-256, independent of today's function."""
     return hashlib.sha256(PEOPLE[name].address.encode()).hexdigest()
 
 
 def renamed(rows: list[list[Any]]) -> list[list[Any]]:
-    """Grants or invitations as the dump has them, with the states of today."""
+    """Return grants or invitations of the dump with the states of today."""
     return [[STATES.get(value, value) if isinstance(value, str) else value for value in row] for row in rows]
 
 
@@ -97,13 +97,13 @@ def renamed_batch(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def note(name: str) -> str:
-    """A note of the old key-value table."""
+    """Return a note of the old key-value table."""
     [text] = [row["value"] for row in rows_of("meta") if row["name"] == name]
     return str(text)
 
 
 def in_seconds(value: Any) -> Any:
-    """A time as the dump has it."""
+    """Return a time as the dump has it."""
     return value.timestamp() if isinstance(value, datetime) else value
 
 
@@ -112,7 +112,7 @@ def in_seconds(value: Any) -> Any:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the old ledger is."""
+    """Return the URL of the old ledger."""
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
         return server.url(server.new_database())
@@ -121,7 +121,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def old(ledger_url: str, tmp_path: Path) -> Iterator[Pipeline]:
-    """Today's code on the data folder that the older version left, a moment after it stopped."""
+    """Set up today's code on the data folder of the older version, a moment after that stopped."""
     home = tmp_path / "home"
     home.mkdir()
     build_ledger(ledger_url)
@@ -138,11 +138,11 @@ def addresses(names: Iterable[str]) -> set[str]:
 
 
 # -- the facts of the dump, by the functions of today -------------------------------------------------
-# A change of how the ledger is asked changes this part, and nothing that it claims.
+# A change of the ledger's functions changes the calls here, and none of the expected facts.
 
 
 def check_facts(root: Composition) -> None:
-    """Everything the older version knew is still known. Reads only."""
+    """Check that every fact of the older version is still known; reads only."""
     ledger = root.ledger
     assert {partition.key for partition in known_events(ledger).values()} == {
         OLD, OVER, RESERVED, CORPORATE, INDIVIDUAL, EARLY,
@@ -161,7 +161,7 @@ def check_facts(root: Composition) -> None:
 
 
 def check_people(root: Composition) -> None:
-    """Grants and invitations of every person, in every state."""
+    """Check the grants and invitations of every person, in every state."""
     for name, person in PEOPLE.items():
         periods = [[p.edition, p.period, p.state, p.added_by_us] for p in periods_of(root.ledger, key_of(name))]
         assert periods == renamed(person.grants), name
@@ -187,7 +187,7 @@ def check_people(root: Composition) -> None:
 
 
 def check_lasting_facts(root: Composition) -> None:
-    """Facts that no poll may change either."""
+    """Check facts that no poll may change either."""
     ledger = root.ledger
     assert erased_ids(ledger, CORPORATE) == {700121}
     assert erased_ids(ledger, INDIVIDUAL) == {700128}
@@ -205,7 +205,7 @@ def check_lasting_facts(root: Composition) -> None:
 
 
 def check_guest_list(root: Composition) -> None:
-    """The state of the list in Gather: its space, size, doubt and the guests it lacked."""
+    """Check the state of the list in Gather: its space, size, doubt and missing guests."""
     ledger = root.ledger
     state = guest_list_state(ledger)
     assert state.space_digest == "a838fdae631fe4954fa48b20654270e29a0f21acc6ed9a32cab3046ed7d4cbbd"
@@ -223,7 +223,7 @@ def check_guest_list(root: Composition) -> None:
 
 
 def check_batches(root: Composition) -> None:
-    """The accepted, the open, the one in doubt, the cancelled one; their lists of the pool."""
+    """Check the accepted, open, doubtful and cancelled batches, and their pool lists."""
     ledger = root.ledger
     accepted, waiting = unfinished_batches(ledger, CORPORATE)
     assert (accepted.state, waiting.state) == ("accepted", "open")
@@ -248,7 +248,7 @@ def check_batches(root: Composition) -> None:
 
 
 def check_polls(root: Composition) -> None:
-    """How far every event was read, and since when there is news of one that nobody took in."""
+    """Check the reading of every event, and since when an event has news that no poll processed."""
     ledger = root.ledger
     for row in rows_of("polls"):
         row["reread_count"] = row.pop("open_ids")
@@ -270,7 +270,7 @@ def check_polls(root: Composition) -> None:
 
 
 def check_alerts(root: Composition) -> None:
-    """Open problems, sent alerts, and the buyers that were found unreachable."""
+    """Check open problems, sent alerts, and unreachable buyers."""
     ledger = root.ledger
     problems = open_problems(ledger)
     known = [{name: in_seconds(getattr(problem, name)) for name in rows_of("troubles")[0]} for problem in problems]
@@ -299,7 +299,7 @@ def check_alerts(root: Composition) -> None:
 
 
 def unreachable_lines(root: Composition, partition_key: str) -> Iterator[str]:
-    """The lines of today, without another look at the orders."""
+    """Return today's lines about unreachable buyers, without reading the orders."""
     partition = next(p for p in known_events(root.ledger).values() if p.key == partition_key)
     return unreachable_buyers(
         [(partition, last_poll(root.ledger, partition_key))],
@@ -311,14 +311,14 @@ def unreachable_lines(root: Composition, partition_key: str) -> Iterator[str]:
 
 
 class NoOrders:
-    """Stands for a vault that nobody has a reason to open."""
+    """A vault that must not be opened."""
 
     def read(self, key: str) -> OrderSnapshot | None:
         raise AssertionError(f"the orders of {key} were searched again")
 
 
 def check_identity_alone_is_left(root: Composition) -> None:
-    """The key-value table holds no fact about a person or event any more."""
+    """Check that the key-value table holds no fact about a person or event any more."""
     with root.ledger.engine.connect() as db:
         assert {row.name: row.value for row in db.execute(sa.select(meta))} == {
             "schema": "2",
@@ -328,7 +328,7 @@ def check_identity_alone_is_left(root: Composition) -> None:
 
 
 def check_vault(root: Composition) -> None:
-    """Every object opens; the purged ones are empty, the erased are in none."""
+    """Check that every object opens, purged ones are empty, and erased people are in none."""
     held = {}
     for partition in known_events(root.ledger).values():
         snapshot = root.vault.read(partition.key)
@@ -343,7 +343,7 @@ def check_vault(root: Composition) -> None:
 
 
 def check_after_polls(root: Composition) -> None:
-    """The facts that the ledger has to know after some polls."""
+    """Check the facts that the ledger must know after some polls."""
     ledger = root.ledger
     states = {name: [[p.period, p.state, p.added_by_us] for p in periods_of(ledger, key_of(name))] for name in PEOPLE}
     for name in TO_BE_MAILED | TO_BE_LET_IN | {"hans", "hilda", "hugo", "heidi", "dora"}:
@@ -405,5 +405,5 @@ def judged(pipeline: Pipeline) -> list[Finding]:
 def poll(pipeline: Pipeline, times: int) -> None:
     for _ in range(times):
         if pipeline.ledger.engine.dialect.name == "postgresql":
-            age_locks(pipeline.ledger.engine, INTERVAL_SECONDS)  # that much time passes on the server, too
+            age_locks(pipeline.ledger.engine, INTERVAL_SECONDS)  # the same time passes on the server
         pipeline.later_poll()

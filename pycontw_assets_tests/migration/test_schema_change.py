@@ -1,4 +1,4 @@
-"""The change of schema itself: whole or not at all, one process at a time, and never where nothing may be written."""
+"""Schema changes happen whole or not at all, in one process at a time, and never in read-only commands."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EDITION, CORPORATE = "2031", "2031-corporate-90004"
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database without a table, on either engine."""
+    """Return the URL of a database without tables, on either engine."""
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
         return server.url(server.new_database())
@@ -46,7 +46,7 @@ def old_url(empty_url: str) -> str:
 
 
 def shape(engine: sa.Engine) -> dict[str, Any]:
-    """Tables, columns, keys and indexes; names of constraints keep the words of their time."""
+    """Return tables, columns, keys and indexes. Old constraints keep their old names, so names are left out."""
     tables = sa.inspect(engine)
     return {
         name: {
@@ -65,7 +65,7 @@ def shape(engine: sa.Engine) -> dict[str, Any]:
 
 
 def content(engine: sa.Engine, tables: sa.MetaData | None = None) -> dict[str, list[Any]]:
-    """Every row of every table that is there, or of these tables."""
+    """Return every row of all tables, or of the given ones."""
     with engine.connect() as db:
         if tables is None:
             tables = sa.MetaData()
@@ -96,7 +96,7 @@ def test_a_migrated_ledger_has_the_tables_of_a_new_one(old_url: str) -> None:
 
 
 class Stopped(Exception):
-    """Stands for whatever ends a process."""
+    """Raised in place of anything that ends a process."""
 
 
 def stop() -> None:
@@ -104,7 +104,7 @@ def stop() -> None:
 
 
 class Statements:
-    """Counts what a change of schema writes, and stops it at one of them."""
+    """Counts the writing statements of a schema change, and stops the change at one of them."""
 
     def __init__(self, engine: sa.Engine, stop_at: int = 0, how: Callable[[], None] = stop) -> None:
         self.number = 0
@@ -210,7 +210,7 @@ def test_a_newer_schema_is_refused(empty_url: str, open_it: Callable[[str], Ledg
     assert content(ledger.engine) == before
 
 
-# -- where nothing may be written ---------------------------------------------------------------------
+# -- read-only commands -------------------------------------------------------------------------------
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
-"""``world_v1.json`` -> a sandbox whose tickets, guests, profiles, lists and campaigns are those the ledger speaks of.
+"""``world_v1.json`` -> a sandbox with the tickets, guests, profiles, lists and campaigns of the old ledger.
 
-The ids must match, so the objects are planted as they were, past the sandbox's own actions.
+The ids must match, so the objects are planted directly, without the sandbox's actions.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _STATUSES_BEFORE_SENDING = 3  # as the account counts them until the mails of an
 
 
 def plant(world: World) -> None:
-    """Into an empty world whose clock stands at ``taken_at``."""
+    """Plant the objects in an empty world whose clock shows ``taken_at``."""
     file = json.loads(FILE.read_text(encoding="utf-8"))
     texts = file["texts"]
     with world.context.lock:
-        # Another sequence than the one that made the planted ids: no new id may be one of them.
+        # A different sequence from the one of the planted ids: no new id may equal one of them.
         world.context.random.seed("after the fixture")
         _plant_kktix(world, file, texts)
         _plant_gather(world, file["gather"], texts)
@@ -81,7 +81,7 @@ def _plant_klaviyo(account: MailAccount, tables: dict[str, Any], texts: list[str
 
 
 def _sending(account: MailAccount, campaign: Campaign, accepted_at: datetime) -> Callable[[datetime], None]:
-    """Send a scheduled campaign, which was on the account's agenda."""
+    """Send a campaign that was scheduled in the account."""
     return lambda at: account._send(campaign, accepted_at=accepted_at, at=at)
 
 
@@ -91,7 +91,7 @@ def _objects(table: dict[str, Any], texts: list[str]) -> Iterator[dict[str, Any]
 
 
 def _decoded(value: Any, texts: list[str]) -> Any:
-    """``@…`` is a time, ``#…`` the number of a long text."""
+    """Decode a value: ``@…`` is a time, ``#…`` the number of a long text."""
     if isinstance(value, list):
         return [_decoded(item, texts) for item in value]
     if isinstance(value, dict):

@@ -23,7 +23,7 @@ Install = Callable[..., Pipeline]
 
 @pytest.fixture(scope="session")
 def bigquery_emulator(empty_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables that lead Google's client to it."""
+    """Return the variables that point Google's client to the emulator."""
     try:
         with bigquery.emulator(tmp_path_factory.mktemp("bigquery")) as variables:
             yield variables
@@ -48,7 +48,7 @@ def stores_of_every_pipeline(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _on_servers(postgres: PostgresServer) -> Callable[[Path], dict[str, str]]:
-    """A database and a folder of the bucket per home."""
+    """Give each home its own database and its own folder in the bucket."""
 
     @functools.cache
     def settings_of(home: Path) -> dict[str, str]:
@@ -82,7 +82,7 @@ def event(world: World) -> int:
 
 @pytest.fixture
 def install(server: SandboxServer, world: World, clock: TestClock, tmp_path: Path) -> Install:
-    """Makes a pipeline with settings by name, e.g. ``install(invite_limit=2)``."""
+    """Return a function that makes a pipeline with settings by name, e.g. ``install(invite_limit=2)``."""
 
     def make(*, on_disk: bool = False, name: str = "home", **settings: Any) -> Pipeline:
         return Pipeline(server, clock, tmp_path / name, on_disk=on_disk, **settings)

@@ -1,6 +1,6 @@
 """Installations a moment before a poll that will be killed, one per path through the pipeline, and how they recover.
 
-A scenario is made once; every kill is tried on a copy of it. What must hold afterwards belongs to the test.
+A scenario is made once, and every kill is tried on a copy of it. The tests say what must hold afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ REFRESHED_AFTER = 2 * 3600
 HOUR = 3600
 NAMES = {family: f"PyCon TW 2031 Registration: {family}" for family in ("Individual", "Corporate", "Reserved")}
 
-# Between two deeds that last nothing is remembered but by the dead process: these kinds reach every such stretch once.
+# Between two lasting changes only the dead process remembers anything. These kinds reach every such interval once.
 DEEDS: tuple[Kind, ...] = (
     "before a request",
     "request acted, reply unheard",
@@ -49,7 +49,7 @@ EVERYTHING: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind != "after a 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``command`` is what gets killed; ``settle`` what a person and the following polls do."""
+    """``command`` is killed; ``settle`` is the work of a person and the following polls."""
 
     prepare: Callable[[Install, World], Pipeline]
     kinds: tuple[Kind, ...] = DEEDS_AND_TRANSACTIONS
@@ -58,13 +58,13 @@ class Scenario:
 
 
 def make_swift(world: World) -> None:
-    """Children wait for real."""
+    """Shorten the waits, because children wait in real time."""
     world.klaviyo.switches.rate_limits = False
     world.klaviyo.switches.status_step = world.klaviyo.switches.estimation_delay = 0
 
 
 def running_sale(install: Install, world: World, holders: int = 2, **options: object) -> Pipeline:
-    """A sale with holders that were invited."""
+    """Set up a sale with invited holders."""
     make_swift(world)
     event = world.add_event(NAMES["Individual"])
     pipeline = install(revoke_limit=100, **options)
@@ -83,7 +83,7 @@ def _usable(world: World) -> list[int]:
 
 
 def first_poll(install: Install, world: World) -> Pipeline:
-    """Template, lists, tables and campaign are made for the first time."""
+    """Make template, lists, tables and campaign for the first time."""
     make_swift(world)
     event = world.add_event(NAMES["Individual"])
     world.sell(event, 2)
@@ -92,7 +92,7 @@ def first_poll(install: Install, world: World) -> Pipeline:
 
 
 def changes(install: Install, world: World, **options: object) -> Pipeline:
-    """Everything that makes a poll act: a newcomer, a late payment, a transfer, a refund already missed once."""
+    """Prepare everything that makes a poll act: newcomer, late payment, transfer, and a refund already missed once."""
     pipeline = running_sale(install, world, **options)
     [event] = events_of(world, EDITION)
     refunded, moved = _usable(world)
@@ -107,12 +107,12 @@ def changes(install: Install, world: World, **options: object) -> Pipeline:
 
 
 def changes_with_history(install: Install, world: World) -> Pipeline:
-    """The same, and the polls afterwards find the dead run in Dagster's history."""
+    """Prepare the same, with the dead run in Dagster's history for the polls afterwards."""
     return changes(install, world, on_disk=True)
 
 
 def revocations(install: Install, world: World) -> Pipeline:
-    """Half the holders are refunded, one of them bought another ticket; strangers are guests too."""
+    """Refund half the holders, one of them with another ticket. Strangers are guests too."""
     pipeline = running_sale(install, world, holders=8)
     [event] = events_of(world, EDITION)
     world.add_guest("speaker@example.org", {"name": "A speaker", "role": "guest", "affiliation": "Speaker"})
@@ -125,7 +125,7 @@ def revocations(install: Install, world: World) -> Pipeline:
 
 
 def bought_again(install: Install, world: World) -> Pipeline:
-    """Two who lost access buy again: a second period each, begun while another one leaves."""
+    """Let two former guests buy again: each has a second access period, begun while another guest leaves."""
     pipeline = running_sale(install, world, holders=4)
     [event] = events_of(world, EDITION)
     first, second, third, _ = _usable(world)
@@ -140,7 +140,7 @@ def bought_again(install: Install, world: World) -> Pipeline:
 
 
 def scheduled(install: Install, world: World) -> Pipeline:
-    """One is refunded before the scheduled campaign leaves, and a newcomer needs another one."""
+    """Refund one person before the scheduled campaign leaves; a newcomer needs another campaign."""
     opening = world.context.now().replace(microsecond=0) + timedelta(days=1)
     pipeline = running_sale(install, world, holders=3, invitation_send_at=opening)
     [event] = events_of(world, EDITION)
@@ -157,7 +157,7 @@ def settle_after_the_opening(pipeline: Pipeline) -> None:
 
 
 def three_families(install: Install, world: World) -> Pipeline:
-    """Two new events beside a running one; one person holds a ticket of each, one cannot be mailed."""
+    """Add two new events to a running one. One person holds a ticket of each, another cannot be mailed."""
     pipeline = running_sale(install, world)
     [event] = events_of(world, EDITION)
     everywhere, unreachable = world.kktix.people.next(), world.kktix.people.next()
@@ -170,7 +170,7 @@ def three_families(install: Install, world: World) -> Pipeline:
 
 
 def renamed(install: Install, world: World) -> Pipeline:
-    """The event is renamed, and a holder's address corrected, when the tickets are read again."""
+    """Rename the event and correct a holder's address before the tickets are read again."""
     pipeline = running_sale(install, world, holders=3)
     [event] = events_of(world, EDITION)
     first, second, _ = _usable(world)
@@ -182,7 +182,7 @@ def renamed(install: Install, world: World) -> Pipeline:
 
 
 def in_doubt(install: Install, world: World, *, acted: bool) -> Pipeline:
-    """Whether the first batch was sent is not known, and there are newcomers for a second one."""
+    """Leave it unknown whether the first batch was sent, and add newcomers for a second one."""
     pipeline = running_sale(install, world)
     [event] = events_of(world, EDITION)
     world.sell(event)
@@ -204,7 +204,7 @@ def unsent_in_doubt(install: Install, world: World) -> Pipeline:
 
 
 def lost_ledger(install: Install, world: World) -> Pipeline:
-    """The ledger's files are gone; a holder was refunded, another one bought meanwhile."""
+    """Delete the ledger's files. Meanwhile one holder was refunded and another person bought."""
     pipeline = running_sale(install, world, holders=3)
     [event] = events_of(world, EDITION)
     for file in pipeline.home.glob("ledger.sqlite*"):
@@ -221,7 +221,7 @@ def rebuild(_definitions: Definitions, root: Composition, _instance: DagsterInst
 
 
 def rebuild_and_settle(pipeline: Pipeline) -> None:
-    """A person runs the command again; where the killed one had finished it refuses, and rightly."""
+    """Run the command again as a person would. It rightly refuses where the killed one had finished."""
     pipeline.restart()
     with suppress(LedgerError):
         pipeline.call(rebuild_ledger)
@@ -229,7 +229,7 @@ def rebuild_and_settle(pipeline: Pipeline) -> None:
 
 
 def cancelled_campaign(install: Install, world: World) -> Pipeline:
-    """A batch that mailed nobody for want of quota, which is there again."""
+    """Leave a batch that mailed nobody because the quota was used up; there is quota again."""
     pipeline = running_sale(install, world)
     [event] = events_of(world, EDITION)
     world.sell(event, 2)
@@ -255,12 +255,12 @@ def release_and_settle(pipeline: Pipeline) -> None:
 
 
 def without_guest_list(install: Install, world: World) -> Pipeline:
-    """The guest list is switched off: access is taken as given, and given back."""
+    """Switch the guest list off: access is assumed, and withdrawn again."""
     return changes(install, world, gather_api_url="off")
 
 
 def only_tables(install: Install, world: World) -> Pipeline:
-    """The warehouse was broken while three events were served: only the tables are missing."""
+    """Serve three events while the warehouse is broken: only the tables are missing."""
     make_swift(world)
     pipeline = install()
     for name in NAMES.values():

@@ -1,4 +1,4 @@
-"""The warehouses under test, with what a test may do behind their backs, and the table and rows it uses."""
+"""The warehouses under test, direct access to their contents, and the table and rows of the tests."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class DuckDBEngine:
 
 
 class BigQueryEngine:
-    """A dataset of its own in the emulator."""
+    """One dataset in the emulator per test."""
 
     clash = "answer is STRING, not INT64"
 
@@ -91,7 +91,7 @@ class BigQueryEngine:
         self.warehouse = self.open()
 
     def open(self, url: str | None = None, **options: Any) -> BigQueryWarehouse:
-        """Another process's warehouse; with ``url`` it talks to that server."""
+        """Return the warehouse as another process opens it; with ``url`` it calls that server."""
         variables = {**self.variables, **({"BIGQUERY_EMULATOR_HOST": url} if url else {})}
         return BigQueryWarehouse(lambda: bigquery.client(variables), self.dataset, **{"clock": lambda: NOW, **options})
 

@@ -1,8 +1,8 @@
 """A whole pipeline in a test's hands: an invented world on a real socket, a home of its own, polls to run or to kill.
 
 Waits take no time: the world, the ledger and the clients share one clock, and sleeping only moves it. Children
-cannot share it, so they wait for real, but briefly. A branch is a copy of everything, to see what would happen if.
-What a test expects does not belong here.
+cannot share it, so they wait in real time, but briefly. A branch is a copy of everything, for one possible future.
+The expectations of a test do not belong here.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ from pycontw_assets_tests.bigquery import GOOGLE_VARIABLES
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints
 
 EDITION = "2031"
-# Settings of a home's stores by home, as ``--warehouse`` and ``--production`` ask for; none: the embedded ones.
+# Settings of the stores by home, as ``--warehouse`` and ``--production`` ask for. Without any: the embedded stores.
 STORES: list[Callable[[Path], dict[str, Any]]] = []
 INTERVAL_SECONDS = 300
 SERVICES = ("kktix", "gather", "klaviyo")
-_CHILD_PATIENCE_SECONDS = 300  # more than anybody waits for a lease
+_CHILD_PATIENCE_SECONDS = 300  # longer than any process waits for a lock
 
 Moment = Literal["before", "after"]
 Command = Callable[[Definitions, Composition, DagsterInstance], bool]
@@ -63,7 +63,7 @@ _T = TypeVar("_T")
 
 
 class TestClock(SkippingClock):
-    """Dagster stamps its runs with real time, so both go together."""
+    """A clock that runs with real time, because Dagster stamps its runs with real time."""
 
     __test__ = False
 
@@ -71,7 +71,7 @@ class TestClock(SkippingClock):
 def build_root(
     settings: Settings, clock: TestClock, *, timeouts: tuple[float, float] = (5, 5), **overrides: Any
 ) -> Composition:
-    """Real clients whose waits only move the clock; only their time-outs take time."""
+    """Build real clients whose waits only move the clock. Only their time-outs take time."""
     client_options = {"sleep": clock.advance, "clock": clock.monotonic, "timeouts": timeouts}
     return _root(settings, clock, WaitPolicy(sleep=clock.advance), client_options, RATE_LIMITS, **overrides)
 
@@ -145,14 +145,14 @@ class Pipeline:
     def restart(
         self, overrides: dict[str, Any] | None = None, *, timeouts: tuple[float, float] = (5, 5), **settings: Any
     ) -> None:
-        """A new process, as far as it goes: settings read again, every client built anew."""
+        """Imitate a new process: read the settings and build every client again."""
         self._variables |= settings
         self.settings = load_settings(**self._variables)
         self.root = build_root(self.settings, self.clock, timeouts=timeouts, **(overrides or {}))
         self.definitions = build_definitions(self.root, interval_seconds=INTERVAL_SECONDS)
 
     def forget_history(self) -> None:
-        """Every trace of Dagster is gone."""
+        """Delete every trace of Dagster."""
         self.instance.dispose()
         shutil.rmtree(self.home / "dagster", ignore_errors=True)
         self.instance = self._open_instance()
@@ -177,12 +177,12 @@ class Pipeline:
         return call(self.root, poll, definer(self.root), self.instance, overrides=overrides)
 
     def later_poll(self, *overrides: str) -> PollReport:
-        """The poll of the next tick."""
+        """Poll at the time of the next tick."""
         self.clock.advance(INTERVAL_SECONDS)
         return self.poll(*overrides)
 
     def until_quiet(self, most_polls: int = 12) -> PollReport:
-        """Poll, tick by tick, until two polls in a row were fine and changed nothing outside."""
+        """Poll until two polls in a row were fine and changed nothing outside."""
         quiet = 0
         for _ in range(most_polls):
             mark = self.mark()
@@ -196,11 +196,11 @@ class Pipeline:
         raise AssertionError(f"not quiet after {most_polls} polls: {describe(report)}")
 
     def branch(self, action: Callable[[Pipeline], _T]) -> Branch[_T]:
-        """Begin ``action`` on a copy of world, clock and home, in a process of its own; here nothing happens."""
+        """Begin ``action`` in another process, on a copy of world, clock and home. Nothing happens here."""
         return Branch(self, action)
 
     def move(self, server: SandboxServer, home: Path) -> None:
-        """Go on in another home, with the same world behind another door."""
+        """Continue in another home, with the same world behind another URL."""
         self.home = home
         doors = {name.lower(): value for name, value in server.environment.items()}
         chosen = {name: value for name, value in self._variables.items() if value != self._doors.get(name)}
@@ -210,9 +210,9 @@ class Pipeline:
         self.restart()
 
     def run_in_child(self, point: KillPoint | None = None, command: Command | None = None) -> tuple[int, KillPoints]:
-        """Exit code of a command (a poll) in a process of its own that dies at ``point``, and the points it reached.
+        """Run a command (a poll) in a child that dies at ``point``. Return its exit code and the points it reached.
 
-        Where Dagster's history is not on disk the child begins with a copy, and what it adds is lost with it.
+        If Dagster's history is not on disk, the child has a copy of it, and the additions are lost with the child.
         """
         points = KillPoints(point)
         variables = {name: str(value) for name, value in self._variables.items()}
@@ -222,14 +222,14 @@ class Pipeline:
         return child.join(), points
 
     def start_child(self, kill_at: int | None = None) -> Child:
-        """A poll in a process of its own; with ``kill_at`` it kills itself before its k-th request to the outside."""
+        """Start a poll in a child. With ``kill_at`` it kills itself before its k-th request to the outside."""
         variables = {name: str(value) for name, value in self._variables.items()}
         return Child(variables, self.clock.skipped, kill_at)
 
     def poll_in_child(self, kill_at: int | None = None, when: Moment = "before") -> int:
-        """Exit code of a real poll in a process of its own, killed at its k-th request to the outside.
+        """Run a real poll in a child, killed at its k-th request to the outside. Return its exit code.
 
-        ``before``: the request never leaves. ``after``: the service acted and nobody heard its answer.
+        ``before``: the request never leaves. ``after``: the service acted, and its answer is lost.
         """
         child = self.start_child(kill_at if when == "before" else None)
         faults = []
@@ -242,7 +242,7 @@ class Pipeline:
             self.world.faults.clear()
         return exit_code
 
-    # -- what happened ----------------------------------------------------------------------------
+    # -- looking back -----------------------------------------------------------------------------
 
     def mark(self) -> Mark:
         return Mark(self.world.calls.mark(), len(self.world.outbox))
@@ -251,19 +251,19 @@ class Pipeline:
         return self.world.calls.count(service, since=mark.calls)
 
     def writes(self, mark: Mark) -> list[str]:
-        """Calls since ``mark`` that could have changed something outside."""
+        """Return the calls since ``mark`` that could have changed something outside."""
         calls = self.world.calls.find(since=mark.calls)
         return [f"{call.method} {call.path}" for call in calls if call.method != "GET"]
 
     def mailed(self, mark: Mark | None = None) -> list[str]:
-        """Addresses in the order they were mailed."""
+        """Return the addresses in the order they were mailed."""
         return [mail.address for mail in self.world.outbox[mark.mails if mark else 0 :]]
 
     def guests(self) -> set[str]:
         return set(self.world.gather.guests)
 
     def ticket_holders(self, event_id: int) -> set[str | None]:
-        """Addresses on the event's cumulative list in Klaviyo."""
+        """Return the addresses on the event's cumulative list in Klaviyo."""
         klaviyo = self.world.klaviyo
         lists = [one for one in klaviyo.lists.values() if one.name.endswith(f"-{event_id}-ticket-holders")]
         return {klaviyo.profiles[profile_id].email for one in lists for profile_id in one.current()}
@@ -272,7 +272,7 @@ class Pipeline:
         return verdict(self.world, EDITION, guest_list=not self.settings.gather_is_off, settled=settled)
 
     def tables(self) -> dict[Family, list[dict[str, Any]]]:
-        """Rows of the three tables, as a reader of the warehouse sees them."""
+        """Return the rows of the three tables, as a reader of the warehouse sees them."""
         tables = attendee_tables(load_policy().columns)
         return {
             family: json.loads(self.root.warehouse.read(table).sort_values("attendee_id").to_json(orient="records"))
@@ -280,7 +280,7 @@ class Pipeline:
         }
 
     def grep_home(self, words: Iterable[str]) -> list[str]:
-        """Where in home, vault, ledger and tables a word occurs, in any usual spelling of bytes, packed or not."""
+        """Return where a word occurs in home, vault, ledger and tables, in any usual encoding, compressed or not."""
         needles = {needle: word for word in words for needle in spellings(word)}
         return sorted(
             {
@@ -313,7 +313,7 @@ class Pipeline:
 
 
 def spellings(word: str) -> set[bytes]:
-    """A word as plain text, inside JSON, in a URL, and as UTF-16."""
+    """Return a word as plain text, inside JSON, in a URL, and as UTF-16."""
     escaped = json.dumps(word)[1:-1]
     return {
         word.encode(),
@@ -325,7 +325,7 @@ def spellings(word: str) -> set[bytes]:
 
 
 def describe(report: PollReport) -> str:
-    """What a poll said, for messages of failing tests."""
+    """Return the report of a poll, for messages of failing tests."""
     runs = [
         f"{run.job} {run.partition_key}: {[*run.failures, *run.problems]}"
         for run in report.runs
@@ -337,12 +337,12 @@ def describe(report: PollReport) -> str:
 
 # -- children ---------------------------------------------------------------------------------------
 
-# Forked while the sandbox's thread is idle: a child that has everything imported and warm costs a third of a new one.
+# Forked while the sandbox's thread is idle. A child with everything imported and warm costs a third of a new one.
 _processes = multiprocessing.get_context("fork")
 
 
 class Child:
-    """A poll in another process. It waits for ``go``, so that whoever wants its life can get ready."""
+    """A poll in another process. It waits for ``go``, so that the test can prepare the kill."""
 
     def __init__(
         self,
@@ -363,7 +363,7 @@ class Child:
         self._gate.send(True)
 
     def join(self) -> int:
-        """0: fine, 1: it found trouble, -9: it was killed."""
+        """Return the exit code: 0 is fine, 1 is a problem, -9 is a kill."""
         self._process.join(_CHILD_PATIENCE_SECONDS)
         if self._process.exitcode is None:
             self.kill()
@@ -386,7 +386,7 @@ def _is_alive(pid: int) -> bool:
 
 
 class _Executioner:
-    """Counts what the services did, and kills the child between the k-th deed and the answer."""
+    """Counts the actions of the services, and kills the child between the k-th action and its answer."""
 
     def __init__(self, child: Child, kill_at: int) -> None:
         self._child = child
@@ -414,7 +414,7 @@ def _live(
     inherited: DagsterInstance | None,
     command: Command,
 ) -> None:
-    """What a child does."""
+    """Do the work of a child."""
     kept = {name: os.environ[name] for name in GOOGLE_VARIABLES if name in os.environ}
     os.environ.clear()
     os.environ.update(kept)
@@ -455,7 +455,7 @@ def _suicide(kill_at: int | None) -> Callable[[str, str], None]:
 
 
 class Branch(Generic[_T]):
-    """An action on a copy of everything, the sandbox included: forking copies the world, the home is copied."""
+    """An action on a copy of everything, including the sandbox: the fork copies the world."""
 
     def __init__(self, pipeline: Pipeline, action: Callable[[Pipeline], _T]) -> None:
         self.outcome, pipe = _processes.Pipe(duplex=False)
@@ -464,7 +464,7 @@ class Branch(Generic[_T]):
         pipe.close()
 
     def result(self) -> _T:
-        """Waits for it; an error there is an error here. ``outcome`` can be waited for along with others."""
+        """Wait for the result; an error there is an error here. ``outcome`` can be waited for along with others."""
         if not self.outcome.poll(_CHILD_PATIENCE_SECONDS * 2):
             self._process.kill()
             raise AssertionError("a branch did not end")
@@ -486,7 +486,7 @@ def _explore(pipe: Any, pipeline: Pipeline, action: Callable[[Pipeline], _T]) ->
         with SandboxServer(pipeline.world) as server:
             pipeline.move(server, home)
             pipe.send((True, action(pipeline)))
-    except BaseException:  # noqa: BLE001 - whatever it is, it must be told over there
+    except BaseException:  # noqa: BLE001 - every error is sent to the parent
         pipe.send((False, traceback.format_exc()))
     finally:
         shutil.rmtree(home)

@@ -1,8 +1,7 @@
 """Points at which a process may die, counted by kind; at the chosen one it kills itself as ``kill -9`` would.
 
 Everything here runs inside a child. It listens at the borders of the product: requests, statements of the ledger's
-and Dagster's databases, the vault's system calls, DuckDB. Which points are chosen, and what must hold afterwards,
-does not belong here.
+and Dagster's databases, the vault's system calls, DuckDB. The tests choose the points and say what must hold.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class KillPoint:
 
 
 class KillPoints:
-    """Counts in memory that the parent shares, so that the counts survive their process."""
+    """Counters in memory shared with the parent, so that the counts survive the process."""
 
     def __init__(self, chosen: KillPoint | None = None) -> None:
         self._chosen = chosen
@@ -67,7 +66,7 @@ class KillPoints:
         return dict(zip(KINDS, self._counts, strict=True))
 
     def watch(self, vault: str, ledger: str) -> None:
-        """Listen at every border, from now on and for good: this process is to die anyway."""
+        """Listen at every border from now on. Nothing is restored, because this process dies anyway."""
         self._watch_requests()
         self._watch_databases(ledger)
         self._watch_vault(vault)
@@ -114,7 +113,7 @@ class KillPoints:
         self._watch_commits()
 
     def _watch_commits(self) -> None:
-        """After a COMMIT the connection goes back to its pool; SQLAlchemy tells no sooner."""
+        """Count commits when the connection returns to its pool: SQLAlchemy has no earlier event."""
 
         def commit(connection: sa.Connection) -> None:
             if wrote := connection.info.pop("wrote", None):
@@ -148,11 +147,11 @@ class KillPoints:
             sync(handle)
 
         def counted_replace(source: Any, target: Any, **details: Any) -> None:
-            is_ours = str(target).startswith(folder)
-            if is_ours:
+            is_in_vault = str(target).startswith(folder)
+            if is_in_vault:
                 self._reach("vault: before replacing")
             replace(source, target, **details)
-            if is_ours:
+            if is_in_vault:
                 self._reach("vault: replaced, unsynced")
 
         os.open, os.fsync, os.replace = counted_open, counted_sync, counted_replace  # type: ignore[assignment]
@@ -161,10 +160,10 @@ class KillPoints:
 
     def _watch_warehouse(self) -> None:
         connect = duckdb.connect
-        duckdb.connect = lambda *args, **details: _Watched(connect(*args, **details), self)  # type: ignore[assignment]
+        duckdb.connect = lambda *args, **details: _CountedConnection(connect(*args, **details), self)  # type: ignore[assignment]
 
     def statement(self, run: Callable[[], Any], text: str) -> Any:
-        """Reads change nothing: the points around them are those of the statements before and after."""
+        """Run a statement, and count it unless it is a read: a read changes nothing and adds no point."""
         if text.startswith("BEGIN"):
             self._die_later()
             self._reach("before a replacement")
@@ -176,7 +175,7 @@ class KillPoints:
         return result
 
     def _die_later(self) -> None:
-        """Each stands for several points: random moments from its beginning to the end of the connection."""
+        """Die at a random moment between now and the end of the connection. Each call stands for several points."""
         kind: Kind = "somewhere in a replacement"
         for _ in range(TRIES_PER_REPLACEMENT):
             self._counts[KINDS.index(kind)] += 1
@@ -185,14 +184,14 @@ class KillPoints:
                 threading.Timer(moment, _die).start()
 
 
-class _Watched:
+class _CountedConnection:
     """A DuckDB connection whose statements are points."""
 
     def __init__(self, connection: Any, points: KillPoints) -> None:
         self._connection = connection
         self._points = points
 
-    def __enter__(self) -> _Watched:
+    def __enter__(self) -> _CountedConnection:
         return self
 
     def __exit__(self, *_: object) -> None:

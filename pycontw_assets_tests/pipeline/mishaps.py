@@ -1,7 +1,7 @@
 """Polls that do not run undisturbed: killed at a moment of their work, or something else happens just then.
 
 A moment is right before or after any call to KKTIX, Gather, Klaviyo, the ledger, the vault or the warehouse, so
-killing at every moment kills between any two effects. What a test expects does not belong here.
+killing at every moment kills between any two effects. The expectations of a test do not belong here.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _LONGEST_WAIT_SECONDS = 0.01
 
 
 class ShortWaits(TestClock):
-    """For a poll that is not alone: it cannot move everybody's clock, so it waits for real, but briefly."""
+    """Waits of a poll that is not alone: it cannot move the shared clock, so it waits briefly in real time."""
 
     def advance(self, seconds: float) -> None:
         time.sleep(min(seconds, _LONGEST_WAIT_SECONDS))
 
 
 class Moment(Fuse):
-    """Does something once, at the given moment or, if that is another thread's, at the next of the main one.
+    """Acts once, at the given moment, or at the next one of the main thread if that is another thread's.
 
     Dagster's instance in memory is not for several threads.
     """
@@ -60,9 +60,9 @@ class Moment(Fuse):
 
 
 def poll_with(pipeline: Pipeline, moment: Fuse | None = None, instance: DagsterInstance | None = None) -> PollReport:
-    """A poll by clients of its own that does not move the clock; ``moment`` is told of each of its calls."""
+    """Poll with separate clients that do not move the clock. ``moment`` is called at each of their calls."""
     clock = ShortWaits(pipeline.clock.skipped)
-    waits = WaitPolicy(sleep=clock.advance, lock=0)  # whoever is waited for may wait for this one: give up at once
+    waits = WaitPolicy(sleep=clock.advance, lock=0)  # the other process may wait for this one: give up at once
     root = build_root(pipeline.settings, clock, waits=waits)
     if moment is not None:
         clients = {name: getattr(root, name) for name in _PARTS}
@@ -79,13 +79,13 @@ def _open_instance(pipeline: Pipeline) -> DagsterInstance:
 def poll_in_fork(
     pipeline: Pipeline, moment: Fuse | None = None, ready: Callable[[int], None] = lambda pid: None
 ) -> int:
-    """Exit code of a poll in a copy of this process: 0 fine, 1 trouble, negative: killed, ``BROKE``: a bug.
+    """Poll in a copy of this process. Return 0: fine, 1: a problem, negative: killed, ``BROKE``: a bug.
 
-    What it tells an instance in memory is lost with it. ``ready`` learns its number before it begins.
+    Its changes to an instance in memory are lost with it. ``ready`` gets its process id before it begins.
     """
 
     def work() -> int:
-        # Open files of a database are not for two processes; one in memory is a copy anyway.
+        # Two processes must not share open files of a database. A database in memory is a copy anyway.
         instance = None if pipeline.instance.is_ephemeral else _open_instance(pipeline)
         try:
             return 0 if poll_with(pipeline, moment, instance).ok else 1
@@ -123,12 +123,12 @@ def _exit_code(pid: int) -> int:
 
 
 def poll_killed_at(pipeline: Pipeline, at: int) -> int:
-    """Killed right before or after a call of its own."""
+    """Poll in a child that is killed right before or after one of its calls."""
     return poll_in_fork(pipeline, Moment(at, lambda: os.kill(os.getpid(), signal.SIGKILL)))
 
 
 def poll_killed_unheard(pipeline: Pipeline, service: str, request: int) -> int:
-    """Killed between a deed of the service and its answer."""
+    """Poll in a child that is killed between an action of a service and its answer."""
     doomed: list[int] = []
     kill = functools.partial(_kill, doomed)
     fault = pipeline.world.faults.add(service, "hook", acts=True, skip=request, action=kill)
@@ -144,7 +144,7 @@ def _kill(pids: list[int]) -> None:
 
 
 class BrokenWarehouse:
-    """Takes no rows."""
+    """A warehouse that refuses all rows."""
 
     def __getattr__(self, name: str) -> Any:
         raise WarehouseError("the file is locked by another program; close it")

@@ -1,9 +1,9 @@
 """A ticket sale as a state machine: everything people, bad weather and bad luck do, in any order; the oracle judges.
 
-What must hold at every moment is judged after every step. ``settle`` ends the bad weather, lets the pipeline finish
-and judges everything. A person takes part in it only as the documentation says: giving the very consent a poll asked
-for, or taking by hand a guest off the list whose entry staff had made their own. Every poll is a real one, with
-Dagster's own execution; only waits are skipped. One poll in a few is killed by SIGKILL in a process of its own.
+The invariants are judged after every step. ``settle`` ends the bad weather, lets the pipeline finish and judges
+everything. A person takes part only as the documentation says: by the override that a poll asked for, or by removing
+a guest whose entry staff had taken over. Every poll is a real one, executed by Dagster; only waits are skipped. One
+poll in a few runs in a child and is killed by SIGKILL.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MOST_EVENTS = 4
 LONGER_THAN_ANY_ROTATION = 26 * 3600
 MOST_POLLS_UNTIL_QUIET = 30
 
-# Few people, so that they meet themselves again: in other events, in other spellings, on the list by hand.
+# Few people, so that the same person returns: in other events, in other spellings, on the list by hand.
 PEOPLE = ("anna@example.org", "ben@example.com", "cara@example.net", "dora@example.org", "emil@example.com")
 SPELLINGS: tuple[Callable[[str], str], ...] = (
     str,
@@ -68,8 +68,8 @@ ENTRIES: tuple[dict[str, Any], ...] = (
 )
 KINDS: tuple[AddressKind, ...] = ("plain", "plain", "plain", "upper", "plus", "fullwidth", "invalid", "missing")
 
-# What may befall calls to a service. An answer of the wrong shape comes from one that acted: else nobody could tell.
-TROUBLES: dict[str, dict[str, Any]] = {
+# Faults of calls to a service. A service that answers in the wrong shape has acted; otherwise no test could know.
+FAULTS: dict[str, dict[str, Any]] = {
     "503": {"kind": "status", "status": 503},
     "500 after acting": {"kind": "status", "status": 500, "acts": True},
     "429": {"kind": "status", "status": 429, "retry_after": 7},
@@ -105,7 +105,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Deed:
-    """A step of a sale: a method of ``Sale`` and what it is given."""
+    """A step of a sale: a method of ``Sale`` and its arguments."""
 
     name: str
     arguments: dict[str, Any]
@@ -118,7 +118,7 @@ _picks = st.integers(0, 9)
 _moments = st.one_of(st.integers(0, 30), st.integers(0, 100), st.integers(0, 250))
 _one = st.sampled_from
 
-# Deed -> how often, and with what. One rule for all of them keeps the proportions.
+# Deed -> its weight and its arguments. One rule for all of them keeps the proportions.
 _CHOICES: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     "sell": (
         5,
@@ -139,14 +139,14 @@ _CHOICES: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
         {
             "service": _one(SERVICES),
             "place": _picks,
-            "trouble": _one(sorted(TROUBLES)),
+            "fault": _one(sorted(FAULTS)),
             "times": _one([1, 2, 5, None]),
             "skip": st.integers(0, 3),
         },
     ),
     "nuisance_on": (
         2,
-        {"what": _one(["hidden", "empty book", "spoilt", "cut list", "poison"]), "which": _picks},
+        {"what": _one(["hidden", "empty book", "spoilt", "cut list", "rejected address"]), "which": _picks},
     ),
     "weather_clears": (2, {}),
     "poll": (5, {"wait": _one([0, 300, 300, 300, 1200])}),
@@ -170,7 +170,7 @@ DEEDS: st.SearchStrategy[Deed] = st.sampled_from(
 
 
 class Sale(RuleBasedStateMachine):
-    """One world, one ledger, up to two machines that work on it."""
+    """One world and one ledger, with up to two machines at work."""
 
     server: SandboxServer
     tally: Counter[str]
@@ -184,9 +184,9 @@ class Sale(RuleBasedStateMachine):
         self._steps_since_quiet = 0
         self._bad_weather = False
         self._unknowable: set[str] = set()
-        # Whose entry staff once gave another affiliation: the pipeline may have ceded them since, for good.
+        # Guests whose entry once got another affiliation from staff: the pipeline may have ceded them for good.
         self._made_their_own: set[str] = set()
-        # Attendees whose answers look right and cannot be understood: since when, and until when they did.
+        # Attendees whose answers look right and cannot be understood: since when, and until when.
         self._spoilt: list[tuple[int, datetime]] = []
         self._spoilt_before: list[tuple[int, datetime, datetime]] = []
         self._cut = False
@@ -261,10 +261,10 @@ class Sale(RuleBasedStateMachine):
         self._steps_since_quiet += 1
         self.tally["steps"] += 1
 
-    # -- what buyers do ---------------------------------------------------------------------------
+    # -- buyers -----------------------------------------------------------------------------------
 
     def sell(self, event: int, n: int, person: int, spelling: int, paid: int) -> None:
-        """To one of few people."""
+        """Sell a ticket to one of few people."""
         address = _pick(SPELLINGS, spelling)(_pick(PEOPLE, person))
         self.world.sell(self._event(event), n, address=address, paid=bool(paid))
 
@@ -287,7 +287,7 @@ class Sale(RuleBasedStateMachine):
             getattr(self.world, how)(attendee_id)
 
     def come_back(self, ticket: int, reinstated: bool) -> None:
-        """A cancellation that was a mistake, or the same person buys again, here or elsewhere."""
+        """Undo a cancellation, or sell to the same person again, here or in another event."""
         if not (withdrawn := self._withdrawn()):
             return
         found = _pick(withdrawn, ticket)
@@ -301,7 +301,7 @@ class Sale(RuleBasedStateMachine):
             address = PEOPLE[person] if person < len(PEOPLE) else self.world.kktix.people.next().address
             self.world.transfer(_pick(usable, ticket).attendee_id, address)
 
-    # -- what organisers do -----------------------------------------------------------------------
+    # -- organisers -------------------------------------------------------------------------------
 
     def manage_events(self, deed: str, which: int, books: int) -> None:
         if deed == "new" and len(self.world.kktix.events) < MOST_EVENTS:
@@ -313,13 +313,13 @@ class Sale(RuleBasedStateMachine):
             self.tally["events ended"] += 1
 
     def _rename(self, event: HostedEvent) -> None:
-        """Any name once the pipeline knows the event; before that the name has to say what it is."""
+        """Rename an event: freely once the pipeline knows it, before that to a name that says what it is."""
         is_known = event.event_id in known_events(self.pipeline.ledger)
         new = "PyCon TW 2032 Registration: Corporate & Reserved" if is_known else f"{event.name} (new hall)"
         self.world.rename_event(event.event_id, new)
 
     def edit_guest_list(self, person: int, spelling: int, entry: int, removed: bool) -> None:
-        """Staff add a speaker, who may be a buyer too, or change an entry; or remove whom they added."""
+        """Let staff add a speaker, who may be a buyer too, change an entry, or remove a guest they added."""
         if removed and (removable := self._removable_by_hand()):
             self.world.remove_guest(_pick(removable, person))
             return
@@ -334,14 +334,14 @@ class Sale(RuleBasedStateMachine):
 
     # -- weather ----------------------------------------------------------------------------------
 
-    def fault_on(self, service: str, place: int, trouble: str, times: int | None, skip: int) -> None:
-        details = TROUBLES[trouble]
+    def fault_on(self, service: str, place: int, fault: str, times: int | None, skip: int) -> None:
+        details = FAULTS[fault]
         self.world.faults.add(service, path=_pick(PLACES[service], place), times=times, skip=skip, **details)
         self._bad_weather = True
         self.tally["faults"] += 1
 
     def nuisance_on(self, what: str, which: int) -> None:
-        """Answers that look right and are not."""
+        """Switch on answers that look right and are wrong."""
         event = self._event(which)
         if what == "hidden":
             self.world.kktix.switches.hidden_events = {event}
@@ -353,13 +353,13 @@ class Sale(RuleBasedStateMachine):
             self._spoilt.append((attendee_id, self.clock()))
         elif what == "cut list":
             self._cut_list(which)
-        elif what == "poison":
+        elif what == "rejected address":
             self.world.gather.switches.rejected_addresses = {_pick(PEOPLE, which)}
         self._bad_weather = True
         self.tally["nuisances"] += 1
 
     def _cut_list(self, shown: int) -> None:
-        """So that it can be noticed: two guests or more of those who were there when it last read well."""
+        """Cut so much that it can be noticed: at least two guests of the last good reading."""
         seen = min(guest_list_state(self.pipeline.ledger).size or 0, len(self.world.gather.guests))
         if seen >= 2:
             self.world.gather.switches.shown_guests = shown % (seen - 1)
@@ -395,7 +395,7 @@ class Sale(RuleBasedStateMachine):
         self._count_kill(poll_killed_unheard(self.pipeline, service, request))
 
     def disturbed_poll(self, at: int, interlude: Interlude, pick: int) -> None:
-        """In the middle of a poll another one runs, or the world changes."""
+        """Poll while another poll runs or the world changes."""
         self.clock.advance(300)
         meanwhile: list[PollReport] = []
         moment = Moment(at, lambda: self._interlude(interlude, pick, meanwhile))
@@ -407,7 +407,7 @@ class Sale(RuleBasedStateMachine):
             self.tally[f"overlaps: {interlude}"] += 1
 
     def poll_elsewhere(self, what: str) -> None:
-        """By another machine, or by the same one after it lost its memory in part."""
+        """Poll on another machine, or on the same one after it lost part of its memory."""
         self.clock.advance(60)
         if what == "restart":
             self.pipeline.restart()
@@ -423,7 +423,7 @@ class Sale(RuleBasedStateMachine):
             self._settle()
 
     def _settle(self) -> None:
-        """All services well: the pipeline finishes, and everything must be as it should."""
+        """End all faults, let the pipeline finish, and judge everything."""
         self.weather_clears()
         self._until_quiet()
         self.clock.advance(LONGER_THAN_ANY_ROTATION)
@@ -457,7 +457,7 @@ class Sale(RuleBasedStateMachine):
         return [event.event_id for event in self.world.kktix.events.values() if event.ended_at is None]
 
     def _event(self, pick: int) -> int:
-        """An open event; there is always another one."""
+        """Return an open event; there is always one."""
         return _pick(self._open_events() or [self.world.add_event(NAMES[0])], pick)
 
     def _in_open_events(self) -> list[Ticket]:
@@ -465,7 +465,7 @@ class Sale(RuleBasedStateMachine):
         return [ticket for ticket in self.world.kktix.tickets.values() if ticket.event_id in opened]
 
     def _tickets(self, *, usable: bool) -> list[Ticket]:
-        """Usable ones, or those that only lack the payment."""
+        """Return the usable tickets, or those that only lack the payment."""
         wanted = [ticket for ticket in self._in_open_events() if ticket.books and ticket.state == "activated"]
         return [ticket for ticket in wanted if ticket.is_usable == usable]
 
@@ -473,7 +473,7 @@ class Sale(RuleBasedStateMachine):
         return [ticket for ticket in self._in_open_events() if ticket.state != "activated"]
 
     def _may_end(self) -> list[int]:
-        """Events of which the pipeline knows all: what it never saw of an ended event, nobody can tell it."""
+        """Return the events that the pipeline knows completely: it cannot learn more of an ended event."""
         opened = self._open_events()
         if len(opened) == 1 and "edition" not in self._given:
             return []  # without a listed event nothing says which edition is live
@@ -481,7 +481,7 @@ class Sale(RuleBasedStateMachine):
         return [one for one in opened if one in known and self._is_known(known[one].key, one)]
 
     def _is_known(self, partition_key: str, event_id: int) -> bool:
-        """Whether what the pipeline holds of an event is as it is now."""
+        """Return whether the pipeline's facts about an event are up to date."""
         digest = self.pipeline.root.pseudonymizer.address
         mine = {i: ticket for i, ticket in self.world.kktix.tickets.items() if ticket.event_id == event_id}
         usable = {ticket.address for ticket in mine.values() if ticket.is_usable}
@@ -492,20 +492,20 @@ class Sale(RuleBasedStateMachine):
         return present == listed and recorded_holders(self.pipeline.ledger, partition_key) == wanted
 
     def _removable_by_hand(self) -> list[str]:
-        """Guests added by hand, or made their own by staff, who hold no ticket that entitles them."""
+        """Return guests without a usable ticket that staff added, or whose entry staff took over."""
         holders, made = entitled(self.world, EDITION), self.world.gather.hand_made
         return [one for one in self.world.gather.guests if one in made and normalise(one) not in holders]
 
     # -- polls and what they say ------------------------------------------------------------------
 
     def _other(self) -> Pipeline:
-        """A second machine: the same ledger, vault and warehouse, another Dagster."""
+        """Return a second machine: the same ledger, vault and warehouse, another Dagster."""
         if self.second is None:
             self.second = Pipeline(self.server, self.clock, self.pipeline.home, **self._given)
         return self.second
 
     def _poll(self, machine: Pipeline, overrides: Iterable[str] = ()) -> PollReport | None:
-        """``None`` when KKTIX could not even be asked for its events."""
+        """Poll; return ``None`` when KKTIX did not even list its events."""
         self.tally["polls of the second machine" if machine is self.second else "polls"] += 1
         try:
             return self._listen(machine.poll(*overrides))
@@ -568,14 +568,16 @@ class Sale(RuleBasedStateMachine):
         assert not found, found
 
     def _is_excused(self, finding: Finding) -> bool:
-        """What the oracle, who knows everything at once, expects of somebody who cannot.
+        """Return whether the pipeline could not know the facts that the oracle judges by.
 
-        Without a guest list only the pipeline knows when an access period ended: whoever gave a ticket back and bought
-        again before it looked is not invited again. And whoever was taken off for a ticket given back, while holding
-        another one which nobody could read yet, is let in and invited again later. And a buyer whom a list cut short
-        does not show is added, though staff may have done so: who is new must not wait for the list to be whole. And
-        whom staff took off after the ticket was gone, and whom the pipeline put back before it could read that, is not
-        invited again: to all it knows the first ticket was held until the next was bought.
+        - Without a guest list only the pipeline knows when an access period ended. A buyer who gave a ticket back and
+          bought again between two polls is not invited again.
+        - A guest removed for a refunded ticket may hold another ticket that nobody could read yet. That guest is let
+          in and invited again later.
+        - A buyer missing on a list that was cut short is added, although staff may have added the same person:
+          newcomers must not wait until the list is whole.
+        - Staff may remove a guest after the refund, and the pipeline may put the guest back before it reads the
+          refund. That guest is not invited again: for the pipeline, the first ticket was held until the next one.
         """
         whose = _whose(finding)
         was_put_back = "was not invited" in finding.text and self._was_put_back_in_ignorance(whose)
@@ -586,14 +588,14 @@ class Sale(RuleBasedStateMachine):
         return finding.invariant in (1, 4) and whose in self._unknowable
 
     def _note_unknowable(self, finding: Finding) -> None:
-        """Before any excuse: the second mail of who was taken off in ignorance is told before the removal is."""
+        """Note the removals in ignorance before any excuse: the oracle reports the second mail first."""
         whose = _whose(finding)
         if finding.invariant == 4 and not self._could_have_known(whose, finding.text):
             self._unknowable.add(whose)
             self.tally["removals nobody could know better of"] += 1
 
     def _was_put_back_in_ignorance(self, whose: str) -> bool:
-        """Staff's removal was undone while there was no ticket."""
+        """Return whether a removal by staff was undone while there was no ticket."""
         facts = [fact for fact in self.world.gather.history if mask(normalise(fact.address)) == whose]
         if [(fact.listed, fact.by_hand) for fact in facts[-2:]] != [(False, True), (True, False)]:
             return False
@@ -604,7 +606,7 @@ class Sale(RuleBasedStateMachine):
         return any(self._was_readable(facts, at) for facts in self._held_by(whose, at))
 
     def _held_by(self, whose: str, at: datetime) -> list[list[TicketFact]]:
-        """The history, until then, of every usable ticket they held then."""
+        """Return the history, up to a time, of every usable ticket that a person held then."""
         known: dict[int, list[TicketFact]] = {}
         for fact in self.world.kktix.history:
             if fact.at <= at:
@@ -613,23 +615,23 @@ class Sale(RuleBasedStateMachine):
         return [facts for facts in held if mask(normalise(facts[-1].address)) == whose]
 
     def _was_readable(self, facts: list[TicketFact], at: datetime) -> bool:
-        """Its present state was read, or it was seen in the book for the first time and nobody tried to read it."""
+        """Return whether its latest state was read, or it is new, was seen in a book and never asked for."""
         latest = facts[-1]
         reads = self._calls(f"/attendees/{latest.attendee_id}$", latest.at, at)
         spoilt = [*self._spoilt_before, *((attendee_id, since, at) for attendee_id, since in self._spoilt)]
         books = self._calls(f"/{latest.event_id}/attendance_books/", latest.at, at)
-        told = [
+        states = [
             read
             for read in reads
             if not any(who == latest.attendee_id and since <= read.at <= until for who, since, until in spoilt)
         ]
-        return any(map(_is_good, told)) or (len(facts) == 1 and not reads and any(map(_is_good, books)))
+        return any(map(_is_good, states)) or (len(facts) == 1 and not reads and any(map(_is_good, books)))
 
     def _calls(self, path: str, after: datetime, until: datetime) -> list[CallRecord]:
         return [call for call in self.world.calls.find("kktix", path=path) if after <= call.at <= until]
 
     def _remove_ceded_guests(self) -> None:
-        """Whose entry staff made their own is theirs to remove once the ticket is gone: the pipeline keeps off."""
+        """Remove guests that the pipeline ceded, as staff would: it never removes an entry that staff took over."""
         still_in = {f.text.partition(" ")[0] for f in self.pipeline.verdict() if "still on the guest list" in f.text}
         for address in self._removable_by_hand():
             if mask(normalise(address)) in still_in and normalise(address) in self._made_their_own:
@@ -637,17 +639,17 @@ class Sale(RuleBasedStateMachine):
                 self.tally["guests left to people"] += 1
 
     def _tables_are_whole(self) -> None:
-        """Every ticket in a book has a row, every row is right; of who came and left unseen nothing is known."""
+        """Judge that every ticket in a book has a row and every row is right. Unseen tickets have no row."""
         rows = {row["attendee_id"]: row["is_usable"] for table in self.pipeline.tables().values() for row in table}
         tickets = self.world.kktix.tickets
-        ours = {event.event_id for event in self.world.kktix.events.values() if event.family}
-        listed = {i for i, ticket in tickets.items() if ticket.books and ticket.event_id in ours}
+        polled = {event.event_id for event in self.world.kktix.events.values() if event.family}
+        listed = {i for i, ticket in tickets.items() if ticket.books and ticket.event_id in polled}
         assert listed <= rows.keys() <= tickets.keys(), (listed - rows.keys(), rows.keys() - tickets.keys())
         wrong = {attendee_id for attendee_id, is_usable in rows.items() if is_usable != tickets[attendee_id].is_usable}
         assert not wrong, wrong
 
     def _lists_are_right(self) -> None:
-        """The ticket-holder list of every event is its holders, as far as Klaviyo takes them."""
+        """Judge that the ticket-holder list of every event holds its holders, as far as Klaviyo takes them."""
         for event_id in self._open_events():
             if self.world.kktix.events[event_id].family is None:
                 continue

@@ -1,6 +1,6 @@
 """The main job as a whole: a sale of 300 tickets from its first poll through payments, refunds and bad weather.
 
-One story, told in order; each test looks at a chapter. On all production stores at once:
+One story in order; each test checks a chapter. To run it on all production stores at once:
 
     pytest -m slow -n 0 --production pycontw_assets_tests/pipeline/test_acceptance.py
 """
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 ATTENDEES = 300
 NEW_HOLDER = "took.over@example.net"
-# One trouble each, at a call about one attendee, one book, the guest list or the mail.
+# One fault each, at a call about one attendee, one book, the guest list or the mail.
 WEATHER = [
     ("500 after acting", "gather", "setEmailGuestlist"),
     ("429", "klaviyo", "campaigns"),
@@ -35,12 +35,12 @@ WEATHER = [
     ("HTML page", "kktix", "attendees/"),
     ("vanished", "kktix", "attendees/"),
 ]
-TROUBLES = {**KINDS, "vanished": {"kind": "status", "status": 404}}
+FAULTS = {**KINDS, "vanished": {"kind": "status", "status": 404}}
 
 
 @dataclass(frozen=True)
 class Chapter:
-    """What had become true by the end of a poll; ``mailed`` and ``writes`` are of this poll."""
+    """The state at the end of a poll; ``mailed`` and ``writes`` belong to this poll."""
 
     report: PollReport
     broken: list[Finding]
@@ -77,18 +77,18 @@ class Sale:
         return [t for t in self.world.kktix.tickets.values() if t.books and t.is_paid is paid and t.event_id in ids]
 
     def alone(self) -> list[Ticket]:
-        """Usable tickets of people who hold no other."""
+        """Return usable tickets of people who hold no other ticket."""
         usable = self.present(paid=True)
         holders = Counter(normalise(ticket.address) for ticket in usable)
         return [t for t in usable if holders[normalise(t.address)] == 1 and is_mailable(normalise(t.address))]
 
-    def meet(self, trouble: str, service: str, path: str) -> None:
-        """One newcomer and one trouble, then a poll in good weather."""
+    def meet(self, kind: str, service: str, path: str) -> None:
+        """Poll with one newcomer and one fault, then once more in good weather."""
         self.world.sell(self.events["individual"])
-        fault = self.world.faults.add(service, path=path, **TROUBLES[trouble])
-        self.poll(f"{trouble} at {service}")
+        fault = self.world.faults.add(service, path=path, **FAULTS[kind])
+        self.poll(f"{kind} at {service}")
         assert fault.times == 0, "struck nobody"
-        self.poll(f"after {trouble} at {service}")
+        self.poll(f"after {kind} at {service}")
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,8 @@ def sale(server: SandboxServer, tmp_path_factory: pytest.TempPathFactory) -> Sal
     sale.poll("transfer")
     sale.pipeline.restart(refresh_seconds=3600)
     sale.world.add_event(f"PyCon TW {EDITION} Registration: Individual, no book yet", books=0)
-    for trouble, service, path in WEATHER:
-        sale.meet(trouble, service, path)
+    for kind, service, path in WEATHER:
+        sale.meet(kind, service, path)
     return sale
 
 
@@ -151,15 +151,15 @@ def test_a_transfer_invites_the_new_holder_and_revokes_the_old_one(sale: Sale) -
     assert len(before.guests - after.guests) == 1
 
 
-@pytest.mark.parametrize(("trouble", "service", "path"), WEATHER)
-def test_one_trouble_costs_at_most_one_item_for_one_poll(sale: Sale, trouble: str, service: str, path: str) -> None:
-    during, after = sale.chapters[f"{trouble} at {service}"], sale.chapters[f"after {trouble} at {service}"]
+@pytest.mark.parametrize(("kind", "service", "path"), WEATHER)
+def test_one_fault_costs_at_most_one_item_for_one_poll(sale: Sale, kind: str, service: str, path: str) -> None:
+    during, after = sale.chapters[f"{kind} at {service}"], sale.chapters[f"after {kind} at {service}"]
     assert during.broken == after.unfinished == []
     assert len(during.unfinished) <= 2, "let in and invited"
     assert after.guests == after.entitled
 
 
-def test_the_tables_hold_exactly_the_attendees_of_their_family_with_the_right_digests(sale: Sale) -> None:
+def test_the_tables_hold_their_attendees_with_the_right_digests(sale: Sale) -> None:
     digest = sale.pipeline.root.pseudonymizer.digest
     for family, rows in sale.pipeline.tables().items():
         sold = [t for t in sale.world.kktix.tickets.values() if t.event_id == sale.events[family]]
@@ -173,14 +173,14 @@ def test_the_tables_hold_exactly_the_attendees_of_their_family_with_the_right_di
 
 
 def traces(tickets: Iterable[Ticket]) -> set[str]:
-    """What the invented people have in common, so that a search for few words finds any of them."""
+    """Return the common parts of all invented people, so that a search for few words finds any of them."""
     people = [ticket.person for ticket in tickets]
     animals = {person.nickname.partition(" ")[0] for person in people}
     marks = {animal + mark for animal in animals for mark in (" #", "-0", ".0")} | {f"{a.lower()}.0" for a in animals}
     return marks | {person.company for person in people} | {person.name[:2] for person in people}
 
 
-def test_nothing_that_was_stored_tells_who_bought_a_ticket(sale: Sale) -> None:
+def test_nothing_stored_names_a_buyer(sale: Sale) -> None:
     tickets = list(sale.world.kktix.tickets.values())
     words = traces(tickets) | {"0900-000", "+886900000", NEW_HOLDER, VAULT_KEY} | {t.qrcode for t in tickets[::20]}
     assert {person.phone[:8] for person in (t.person for t in tickets)} == {"0900-000"}

@@ -1,4 +1,4 @@
-"""Whoever sleeps is woken once per cause, never for a blip, never with a person's name; and told when it is over."""
+"""Each cause sends one alarm and one recovery, a blip sends none, and no alert names a person."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.thorough
 
 
 class Notes:
-    """Stands for the messenger; keeps alarms. ``works`` is false while the channel is down."""
+    """A messenger that keeps alarms. ``works`` is false while the channel is down."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
@@ -39,7 +39,7 @@ def notes() -> Notes:
 
 @pytest.fixture
 def pipeline(install: Install, world: World, notes: Notes) -> Pipeline:
-    """Two events with a holder each, invited, and a messenger that has nothing to say."""
+    """Set up two events with an invited holder each, and a messenger without alerts."""
     for name in ("Individual", "Corporate"):
         world.sell(world.add_event(f"PyCon TW 2031 Registration: {name}"))
     pipeline = install()
@@ -63,7 +63,7 @@ def polls(pipeline: Pipeline, number: int) -> None:
 
 
 @pytest.mark.parametrize("service", ["kktix", "gather", "klaviyo"])
-def test_a_service_that_stays_down_is_one_alarm_and_its_return_another_word(
+def test_a_service_that_stays_down_is_one_alarm_and_one_recovery(
     pipeline: Pipeline, world: World, notes: Notes, service: str
 ) -> None:
     sell_everywhere(world)
@@ -98,7 +98,7 @@ def test_a_blip_wakes_nobody(pipeline: Pipeline, world: World, notes: Notes) -> 
     assert notes.sent == []
 
 
-def test_what_could_not_be_sent_is_sent_by_the_next_poll(pipeline: Pipeline, world: World, notes: Notes) -> None:
+def test_an_unsent_alert_is_sent_by_the_next_poll(pipeline: Pipeline, world: World, notes: Notes) -> None:
     notes.works = False
     sell_everywhere(world)
     world.faults.add("gather", "status", times=None, status=503)
@@ -108,7 +108,7 @@ def test_what_could_not_be_sent_is_sent_by_the_next_poll(pipeline: Pipeline, wor
     assert len(notes.sent) == 1
 
 
-def test_an_unmatched_event_is_told_at_once_and_once_and_says_what_to_do(
+def test_an_unmatched_event_is_one_alert_at_once_that_says_what_to_do(
     pipeline: Pipeline, world: World, notes: Notes
 ) -> None:
     event = world.add_event("PyCon TW 2031 Registration: Students")
@@ -131,7 +131,7 @@ def test_an_alarm_names_no_person(pipeline: Pipeline, world: World, notes: Notes
     assert not [word for word in people if word and word in str(notes.sent)]
 
 
-def test_a_sensor_that_cannot_look_tells_so_once(install: Install, world: World, notes: Notes) -> None:
+def test_a_sensor_that_cannot_look_alerts_once(install: Install, world: World, notes: Notes) -> None:
     pipeline = install(on_disk=True)
     pipeline.restart({"alerts": notes})
     world.faults.add("kktix", "status", times=None, status=503)

@@ -1,7 +1,7 @@
-"""Weather that ``test_faults`` has not: at every kind of call a poll makes the reply is lost, late or cut after the
-service acted; the disk is full or read-only; the clock jumps.
+"""Faults that ``test_faults`` does not cover: a reply is lost, late or cut after the service acted, at every kind of
+call of a poll; the disk is full or read-only; the clock jumps.
 
-While it lasts, the report names what is wrong; after it, polls until quiet leave nothing wrong.
+During a fault the report names it. After the fault, the following polls repair everything.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Place(NamedTuple):
     path: str
 
 
-def trouble_of(pipeline: Pipeline) -> str:
-    """What a poll says that did not go well."""
+def problems_of(pipeline: Pipeline) -> str:
+    """Poll, and return the problems of the report."""
     try:
         report = pipeline.later_poll()
     except (ServiceError, LedgerError, VaultError) as error:
@@ -60,7 +60,7 @@ def trouble_of(pipeline: Pipeline) -> str:
 
 
 def report_of(pipeline: Pipeline) -> str:
-    """What a poll says, also when it ends with an error."""
+    """Poll, and return the whole report, or the text of the error that ended the poll."""
     try:
         return describe(pipeline.later_poll())
     except (ServiceError, LedgerError, VaultError) as error:
@@ -78,7 +78,7 @@ def all_is_well(pipeline: Pipeline, settle: Settle = Pipeline.until_quiet) -> No
 
 
 def kinds_of_calls(pipeline: Pipeline) -> list[Place]:
-    """Every kind of call that the next poll makes, in order."""
+    """Return every kind of call of the next poll, in order."""
     mark = pipeline.mark()
     assert pipeline.later_poll().ok
     calls = pipeline.world.calls.find(since=mark.calls)
@@ -86,7 +86,7 @@ def kinds_of_calls(pipeline: Pipeline) -> list[Place]:
 
 
 def _template(path: str) -> str:
-    """An id is a part of a path with a digit, or in capitals."""
+    """Replace the ids in a path: parts with a digit, or in capitals."""
     return re.sub(r"/(?!v2/)(?:[^/]*\d[^/]*|[A-Z]+)(?=/|$)", "/[^/]+", path)
 
 
@@ -99,7 +99,7 @@ def lost_reply(pipeline: Pipeline, place: Place) -> Iterator[None]:
 
 @contextmanager
 def late_reply(pipeline: Pipeline, place: Place) -> Iterator[None]:
-    """A real read time-out, after the service acted."""
+    """Cause a real read time-out after the service acted."""
     pipeline.restart(timeouts=(1, 0.3))
     fault = pipeline.world.faults.add(place.service, "timeout", method=place.method, path=place.path, acts=True)
     yield
@@ -108,7 +108,7 @@ def late_reply(pipeline: Pipeline, place: Place) -> Iterator[None]:
 
 @contextmanager
 def torn_reply(pipeline: Pipeline, place: Place) -> Iterator[None]:
-    """The connection is reset half-way through the body, after the service acted."""
+    """Reset the connection half-way through the body, after the service acted."""
     with Cutter(pipeline, place) as cutter:
         pipeline.restart(**cutter.doors)
         yield
@@ -172,7 +172,7 @@ class Cutter:
         self._server.server_close()
 
 
-TROUBLES: dict[str, Callable[[Pipeline, Place], Any]] = {
+FAULTS: dict[str, Callable[[Pipeline, Place], Any]] = {
     "lost reply": lost_reply,
     "late reply": late_reply,
     "torn reply": torn_reply,
@@ -180,16 +180,16 @@ TROUBLES: dict[str, Callable[[Pipeline, Place], Any]] = {
 
 
 def struck_once(name: str, place: Place, pipeline: Pipeline, settle: Settle = Pipeline.until_quiet) -> None:
-    with TROUBLES[name](pipeline, place):
+    with FAULTS[name](pipeline, place):
         report_of(pipeline)
         assert pipeline.verdict(settled=False) == []
         all_is_well(pipeline, settle)
 
 
 def struck_for_long(place: Place, pipeline: Pipeline, settle: Settle) -> str:
-    """Returns what the first poll says of it; nothing where it sees for itself that the call was heard."""
+    """Return the problems that the first poll reports. A poll that can see the effect of the call reports none."""
     pipeline.world.faults.add(place.service, "reset", method=place.method, path=place.path, acts=True, times=None)
-    told = trouble_of(pipeline)
+    described = problems_of(pipeline)
     for _ in range(3):
         pipeline.clock.advance(HOUR)
         report_of(pipeline)
@@ -197,41 +197,37 @@ def struck_for_long(place: Place, pipeline: Pipeline, settle: Settle) -> str:
     pipeline.world.faults.clear()
     pipeline.clock.advance(HOUR)
     all_is_well(pipeline, settle)
-    return told
+    return described
 
 
-# By what a person knows the service.
+# The name that people know a service by.
 NAMES = {"kktix": r"kktix|attendance book|attendee \d", "gather": "gather", "klaviyo": "klaviyo|batch .* was sent"}
-# Between them they make every kind of call but those of emergencies.
+# Together these scenarios make every kind of call, except those of emergencies.
 PATHS = ("first poll", "revocations", "scheduled, then refunded")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
-def test_every_trouble_at_every_kind_of_call_heals_and_nobody_is_mailed_twice(
-    install: Install, world: World, path: str
-) -> None:
+def test_every_fault_at_every_call_heals_and_mails_nobody_twice(install: Install, world: World, path: str) -> None:
     pipeline = SCENARIOS[path].prepare(install, world)
     places = pipeline.branch(kinds_of_calls).result()
     for place in places:
-        for name in TROUBLES:
+        for name in FAULTS:
             print(name, *place)
             pipeline.branch(partial(struck_once, name, place, settle=SCENARIOS[path].settle)).result()
-    print(f"{len(places)} kinds of calls, {len(TROUBLES)} troubles each")
+    print(f"{len(places)} kinds of calls, {len(FAULTS)} faults each")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
-def test_trouble_that_lasts_is_told_with_the_name_of_the_service_and_heals_when_it_ends(
-    install: Install, world: World, path: str
-) -> None:
+def test_a_lasting_fault_names_the_service_and_heals_at_its_end(install: Install, world: World, path: str) -> None:
     pipeline = SCENARIOS[path].prepare(install, world)
-    names_told = set()
+    reported = set()
     for place in pipeline.branch(kinds_of_calls).result():
-        told = pipeline.branch(partial(struck_for_long, place, settle=SCENARIOS[path].settle)).result()
-        assert not told or re.search(NAMES[place.service], told, re.IGNORECASE), f"{place}: {told}"
-        names_told |= {place.service} if told else set()
-    assert names_told == set(SERVICES)
+        described = pipeline.branch(partial(struck_for_long, place, settle=SCENARIOS[path].settle)).result()
+        assert not described or re.search(NAMES[place.service], described, re.IGNORECASE), f"{place}: {described}"
+        reported |= {place.service} if described else set()
+    assert reported == set(SERVICES)
 
 
 @pytest.mark.parametrize(
@@ -241,10 +237,10 @@ def test_trouble_that_lasts_is_told_with_the_name_of_the_service_and_heals_when_
         ("late reply", Place("klaviyo", "POST", "send-jobs$")),
     ],
 )
-def test_trouble_after_a_write_was_done_does_it_no_second_time(
+def test_a_fault_after_a_write_does_not_repeat_the_write(
     pipeline: Pipeline, world: World, event: int, name: str, place: Place
 ) -> None:
-    """The calls that cannot be taken back; the whole product is run by the slow test above."""
+    """Test the calls that cannot be undone; the slow test above runs all combinations."""
     world.sell(event)
     struck_once(name, place, pipeline)
 
@@ -254,7 +250,7 @@ def test_trouble_after_a_write_was_done_does_it_no_second_time(
 
 @contextmanager
 def unwritable(place: Path, number: int) -> Iterator[None]:
-    """What the system answers when a disk is full, or mounted read-only: root may write whatever the mode says."""
+    """Imitate a full or read-only disk. File modes would not do: root may write anyway."""
     open_file = os.open
 
     def refuse(path: Any, flags: int, *args: Any, **details: Any) -> int:
@@ -268,7 +264,7 @@ def unwritable(place: Path, number: int) -> Iterator[None]:
 
 @contextmanager
 def broken_ledger(pipeline: Pipeline, pragma: str) -> Iterator[None]:
-    """SQLite's own: no page more, or no write at all."""
+    """Limit SQLite itself: no further page, or no write at all."""
     engine = pipeline.ledger.engine
 
     def restrict(connection: Any, _record: Any) -> None:
@@ -280,7 +276,7 @@ def broken_ledger(pipeline: Pipeline, pragma: str) -> Iterator[None]:
 
 
 class FullDisk:
-    """A warehouse on a disk with room for a few bytes more. Reads are as ever."""
+    """A warehouse on a disk with room for a few more bytes. Reads work as usual."""
 
     def __init__(self, warehouse: Any) -> None:
         self._warehouse = warehouse
@@ -308,9 +304,9 @@ def test_orders_that_cannot_be_stored_are_named_and_stored_by_a_later_poll(
     world.sell(*events_of(world, EDITION))
     mark = pipeline.mark()
     with unwritable(pipeline.home / "vault", number):
-        told = report_of(pipeline)
-    assert "vault" in told
-    assert text in told
+        described = report_of(pipeline)
+    assert "vault" in described
+    assert text in described
     assert pipeline.writes(mark) == [], "nobody is let in whose orders are not stored"
     all_is_well(pipeline)
 
@@ -330,9 +326,9 @@ def test_a_ledger_that_cannot_be_written_is_named_and_nobody_is_mailed(
         world.sell(*events_of(world, EDITION))
     mark = pipeline.mark()
     with broken_ledger(pipeline, pragma):
-        told = report_of(pipeline)
-    assert "ledger" in told
-    assert text in told
+        described = report_of(pipeline)
+    assert "ledger" in described
+    assert text in described
     assert pipeline.mailed(mark) == []
     all_is_well(pipeline)
 
@@ -343,9 +339,9 @@ def test_tables_in_a_read_only_folder_are_named_and_keep_nobody_out(install: Ins
     pipeline = running_sale(install, world)
     world.sell(*events_of(world, EDITION))
     with unwritable(pipeline.home / "warehouse.duckdb", errno.EROFS):
-        told = report_of(pipeline)
-    assert "warehouse.duckdb cannot be opened or written" in told
-    assert "read-only" in told
+        described = report_of(pipeline)
+    assert "warehouse.duckdb cannot be opened or written" in described
+    assert "read-only" in described
     assert pipeline.verdict() == []
     all_is_well(pipeline)
 
@@ -355,9 +351,9 @@ def test_tables_that_cannot_be_written_are_named_and_keep_nobody_out(install: In
     pipeline = running_sale(install, world)
     world.sell(*events_of(world, EDITION))
     pipeline.restart({"warehouse": FullDisk(pipeline.root.warehouse)})
-    told = report_of(pipeline)
-    assert "DuckDB could not" in told
-    assert "disk full" in told
+    described = report_of(pipeline)
+    assert "DuckDB could not" in described
+    assert "disk full" in described
     assert pipeline.verdict() == []
     pipeline.restart()
     all_is_well(pipeline)
@@ -367,7 +363,7 @@ def test_tables_that_cannot_be_written_are_named_and_keep_nobody_out(install: In
 
 
 def set_clock(pipeline: Pipeline, ahead: float) -> None:
-    """Our machine's clock alone is wrong by so many seconds; the services' are right."""
+    """Set the clock of this machine wrong by so many seconds; the services keep the right time."""
 
     def wrong() -> Any:
         return pipeline.clock() + timedelta(seconds=ahead)
@@ -418,15 +414,15 @@ def test_a_clock_that_jumps_while_a_failed_event_waits_does_not_keep_it_waiting(
     ],
 )
 @pytest.mark.parametrize("ahead", [pytest.param(HOUR, marks=pytest.mark.slow), DAY])
-def test_a_clock_that_jumps_while_a_lease_is_held_lets_two_at_it_and_still_nobody_is_mailed_twice(
+def test_a_lock_that_expires_too_early_mails_nobody_twice(
     install: Install, world: World, place: Place, ahead: float
 ) -> None:
-    """The lease looks expired to another process in the very middle of the sending."""
+    """The lock looks expired to another process in the middle of the sending."""
     pipeline = running_sale(install, world)
     world.sell(*events_of(world, EDITION))
     ended = threading.Event()
     pipeline.clock.advance(ahead)
-    other = pipeline.start_child()  # not in the middle of a request: whoever forks there inherits its locks
+    other = pipeline.start_child()  # not in the middle of a request: a child forked there would inherit its locks
     pipeline.clock.advance(-ahead)
 
     def another() -> None:

@@ -207,7 +207,7 @@ def killed_load(engine: BigQueryEngine, gateway: Gateway, kill_at: int, when: Mo
         if when == "after":
             gateway.forward(request)
         os.kill(child.pid or 0, signal.SIGKILL)
-        # Wait until it is dead, and leave it to be buried by whoever joins it.
+        # Wait until it is dead; ``join`` collects its exit code.
         os.waitid(os.P_PID, child.pid or 0, os.WEXITED | os.WNOWAIT)
         return Answer(503)
 
@@ -322,7 +322,7 @@ def test_a_conflicting_statement_is_repeated_later(engine: BigQueryEngine, gatew
     assert len(answers(engine)) == 9
 
 
-def test_a_conflict_without_end_is_told_and_leaves_the_old_rows(engine: BigQueryEngine, gateway: Gateway) -> None:
+def test_a_conflict_without_end_is_an_error_and_leaves_the_old_rows(engine: BigQueryEngine, gateway: Gateway) -> None:
     put(engine.warehouse, frame(1))
     conflict = refusal(400, "invalidQuery", "Could not serialize access to table x due to concurrent update")
     gateway.instead = lambda request: conflict if b"MERGE" in request.body else None
@@ -358,7 +358,7 @@ def test_rows_that_got_lost_on_the_way_are_not_merged(engine: BigQueryEngine, ga
     assert answers(engine) == ["x"] * 4
 
 
-def test_a_service_that_cannot_be_reached_is_told_after_a_bounded_wait(engine: BigQueryEngine) -> None:
+def test_an_unreachable_service_is_an_error_after_a_bounded_wait(engine: BigQueryEngine) -> None:
     with pytest.raises(WarehouseError, match="later polls try again"):
         engine.open("http://127.0.0.1:9", patience_seconds=0.3).partition_digest(TABLE, KEY)
 

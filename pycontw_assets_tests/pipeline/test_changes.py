@@ -1,4 +1,4 @@
-"""What happens to tickets after the first sale: late payments, refunds, transfers, renames, limits, switches."""
+"""Changes after the first sale: late payments, refunds, transfers, renames, limits, switches."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_known_ticket_is_read_again_in_rotation_and_a_transfer_found(
     assert pipeline.guests() == {BEN}
 
 
-def test_who_buys_again_after_losing_access_is_invited_again(pipeline: Pipeline, world: World, event: int) -> None:
+def test_a_buyer_who_returns_after_losing_access_is_invited_again(pipeline: Pipeline, world: World, event: int) -> None:
     [first] = world.sell(event, address=ANNA)
     world.sell(event, address=BEN)
     pipeline.poll()
@@ -88,7 +88,7 @@ def test_who_buys_again_after_losing_access_is_invited_again(pipeline: Pipeline,
     assert pipeline.verdict() == []
 
 
-def test_who_buys_again_before_losing_access_is_not_mailed_again(pipeline: Pipeline, world: World, event: int) -> None:
+def test_a_buyer_who_returns_before_losing_access_is_not_mailed(pipeline: Pipeline, world: World, event: int) -> None:
     [first] = world.sell(event, address=ANNA)
     pipeline.poll()
     world.refund(first)
@@ -99,7 +99,7 @@ def test_who_buys_again_before_losing_access_is_not_mailed_again(pipeline: Pipel
     assert pipeline.verdict() == []
 
 
-def test_an_address_in_two_events_is_mailed_once_and_stays_until_both_tickets_are_gone(
+def test_a_holder_in_two_events_gets_one_mail_and_stays_for_either_ticket(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     corporate = world.add_event("PyCon TW 2031 Registration: Corporate")
@@ -175,7 +175,7 @@ def test_an_event_without_a_book_waits_and_costs_the_others_nothing(
     assert [problem for problem in report.tick.problems if str(bookless) in problem]
 
 
-def test_a_scheduled_invitation_leaves_at_its_time_and_newcomers_after_it_at_once(
+def test_scheduled_invitations_leave_at_their_time_later_ones_at_once(
     install: Install, world: World, event: int, clock: TestClock
 ) -> None:
     opening = clock().replace(microsecond=0) + timedelta(hours=6)
@@ -189,7 +189,7 @@ def test_a_scheduled_invitation_leaves_at_its_time_and_newcomers_after_it_at_onc
     assert pipeline.mailed() == []
     clock.advance(6 * 3600)
     pipeline.until_quiet()
-    assert pipeline.mailed() == [ANNA], "who lost the ticket meanwhile is not mailed"
+    assert pipeline.mailed() == [ANNA], "refunded buyers are not mailed"
     assert world.outbox[0].at >= opening
     world.sell(event, address=CARA)
     pipeline.later_poll()
@@ -213,7 +213,7 @@ def test_with_the_guest_list_switched_off_buyers_are_invited_without_it(
 
 
 def enter_another_space(pipeline: Pipeline) -> None:
-    """The sandbox has one; as far as the ledger knows, the guests so far were let in to another."""
+    """Make the ledger believe that the guests so far were let in to another space. The sandbox has only one."""
     enter_space(pipeline.ledger, "2029", "another space")
 
 
@@ -253,7 +253,7 @@ def test_a_space_that_is_only_written_in_another_way_changes_nobodys_access(
     assert pipeline.verdict() == []
 
 
-def test_more_invitations_than_the_limit_wait_for_a_persons_consent(install: Install, world: World, event: int) -> None:
+def test_more_invitations_than_the_limit_wait_for_an_override(install: Install, world: World, event: int) -> None:
     pipeline = install(invite_limit=2)
     for address in (ANNA, BEN, CARA):
         world.sell(event, address=address)
@@ -267,7 +267,7 @@ def test_more_invitations_than_the_limit_wait_for_a_persons_consent(install: Ins
     assert pipeline.verdict() == []
 
 
-def test_more_revocations_than_the_limit_wait_for_a_persons_consent(install: Install, world: World, event: int) -> None:
+def test_more_revocations_than_the_limit_wait_for_an_override(install: Install, world: World, event: int) -> None:
     pipeline = install(revoke_limit=1)
     seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN, CARA)]
     pipeline.poll()

@@ -1,8 +1,8 @@
 """Killed at any point, a poll that runs again mails nobody twice, forgets nobody and tears nothing.
 
 A scenario is an installation a moment before a poll. Each of its kill points is tried on a copy of everything: a
-child runs the poll for real and dies there, then ordinary polls run until quiet, and the oracle judges; the outcome
-must equal that of the poll nobody killed.
+child runs the real poll and dies there. Then ordinary polls run until quiet, and the oracle judges. The outcome must
+equal that of a poll without a kill.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from pycontw_assets_tests.pipeline.harness import EDITION, Branch, Pipeline, Tes
 from pycontw_assets_tests.pipeline.kill_points import KINDS, KillPoint, Kind
 
 KILLED = -9
-# What the oracle calls by number, in the words of the report; "torn" and "differs" are found here.
+# The oracle's numbers in the words of the report. "torn" and "differs" are found here.
 FAULTS = {1: "mailed twice", 2: "forgotten", 3: "wrongly kept or let in", 4: "wrongly removed", 5: "mailed too early"}
 STRIDE = int(os.environ.get("PYTEST_CRASH_STRIDE", "1"))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What everything came to; ``tables`` without times, which no two runs share."""
+    """The final state of everything; ``tables`` without times, which differ between runs."""
 
     mails: Counter[str]
     guests: set[str]
@@ -47,7 +47,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``faults`` by name; empty: nothing was wrong. Without a kill the point did not exist."""
+    """``faults`` by name; empty when nothing was wrong. A point that did not exist kills nothing."""
 
     was_killed: bool
     faults: list[tuple[str, str]]
@@ -55,7 +55,7 @@ class Judgement:
 
 
 def try_point(scenario: Scenario, point: KillPoint | None, pipeline: Pipeline) -> Judgement:
-    """Kill, recover, judge. Runs in a branch."""
+    """Kill, recover and judge; runs in a branch."""
     exit_code, _ = pipeline.run_in_child(point, scenario.command)
     assert exit_code in (KILLED, 0), f"exit code {exit_code}"
     faults = list(findings(pipeline, settled=False))
@@ -66,7 +66,7 @@ def try_point(scenario: Scenario, point: KillPoint | None, pipeline: Pipeline) -
 
 
 def count_points(scenario: Scenario, pipeline: Pipeline) -> dict[Kind, int]:
-    """What a run that nobody kills comes by."""
+    """Return the number of points in a run without a kill."""
     exit_code, points = pipeline.run_in_child(command=scenario.command)
     assert exit_code == 0
     return points.counts
@@ -78,7 +78,7 @@ def findings(pipeline: Pipeline, *, settled: bool) -> Iterator[tuple[str, str]]:
 
 
 def torn(pipeline: Pipeline, tables: dict[Any, list[dict[str, Any]]]) -> Iterator[tuple[str, str]]:
-    """Tables that are not what KKTIX sold, orders that cannot be read, a ledger that is not sound."""
+    """Return tables that differ from the sales of KKTIX, unreadable orders, and a corrupt ledger."""
     tickets = pipeline.world.kktix.tickets
     rows = {row["attendee_id"]: row["is_usable"] for table in tables.values() for row in table}
     if rows != {ticket.attendee_id: ticket.is_usable for ticket in tickets.values()}:
@@ -107,7 +107,7 @@ def outcome(pipeline: Pipeline, tables: dict[Any, list[dict[str, Any]]]) -> Outc
 
 @dataclass
 class Matrix:
-    """What was tried so far, for the report at the end."""
+    """The kills so far, for the report at the end."""
 
     tried: dict[str, Counter[Kind]] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
@@ -136,7 +136,7 @@ def matrix() -> Iterator[Matrix]:
 
 @pytest.fixture
 def install(server: SandboxServer, world: World, clock: TestClock, tmp_path: Path) -> Iterator[Install]:
-    """As elsewhere; the homes are in memory where there is room: a kill loses nothing of what was written there."""
+    """Install in memory if there is room: a kill loses nothing that was written there."""
     memory = Path("/dev/shm")
     base = memory / f"pycontw-{os.getpid()}-{tmp_path.name}" if os.access(memory, os.W_OK) else tmp_path / "homes"
     base.mkdir()
@@ -155,7 +155,7 @@ def all_points(counts: dict[Kind, int], kinds: Iterable[Kind]) -> list[KillPoint
 def try_all(
     pipeline: Pipeline, scenario: Scenario, points: list[KillPoint]
 ) -> Iterator[tuple[KillPoint, Judgement | str]]:
-    """One more at a time than there are processors: each sometimes waits. A text is why a branch did not end."""
+    """Run one more branch than there are processors, since each sometimes waits. A text says why one did not end."""
     waiting = list(reversed(points))
     running: dict[Any, tuple[KillPoint, Branch[Judgement]]] = {}
     while waiting or running:
@@ -174,7 +174,7 @@ def try_all(
 def judge_all(
     pipeline: Pipeline, scenario: Scenario, points: list[KillPoint]
 ) -> tuple[Counter[Kind], list[tuple[str, str]]]:
-    """How many were killed, by kind, and everything that was wrong."""
+    """Return the number of kills by kind, and everything that was wrong."""
     killed, faults = Counter[Kind](), []
     expected = pipeline.branch(partial(try_point, scenario, None)).result()
     for point, judgement in try_all(pipeline, scenario, points):
@@ -205,7 +205,7 @@ def test_killed_at_every_point_nobody_is_mailed_twice_forgotten_or_wrongly_kept(
     assert killed.total() > 0.98 * len(points), "a few points depend on how fast Klaviyo and the warehouse are"
 
 
-# What is worst to be interrupted at: requests by what they do, deeds in the stores by their number.
+# The worst points for a kill: requests by their purpose, changes of the stores by their number.
 REQUESTS = [("POST .*setEmailGuestlist$", 1), ("POST .*/api/campaigns$", 0), ("POST .*send-jobs$", 0)]
 DEEDS = [
     KillPoint("after a COMMIT", 20),
@@ -221,10 +221,8 @@ def steps_of(pipeline: Pipeline) -> list[str]:
 
 
 @pytest.mark.embedded
-def test_a_poll_killed_at_the_worst_points_mails_nobody_twice_and_forgets_nobody(
-    install: Install, world: World
-) -> None:
-    """A sample; the test above kills at every single point of every scenario."""
+def test_a_poll_killed_at_the_worst_points_loses_and_repeats_no_mail(install: Install, world: World) -> None:
+    """Test a sample; the test above kills at every single point of every scenario."""
     scenario = SCENARIOS["changes of every kind"]
     pipeline = scenario.prepare(install, world)
     steps = pipeline.branch(steps_of).result()
@@ -248,7 +246,7 @@ def test_a_poll_killed_at_the_worst_points_mails_nobody_twice_and_forgets_nobody
 def test_a_run_whose_process_died_does_not_keep_its_event_waiting(
     install: Install, world: World, point: KillPoint, status: DagsterRunStatus
 ) -> None:
-    """Also when it died before its first step."""
+    """This holds also for a run that died before its first step."""
     pipeline = running_sale(install, world, on_disk=True)
     world.sell(*events_of(world, EDITION))
     assert pipeline.run_in_child(point)[0] == KILLED

@@ -1,4 +1,4 @@
-"""``doctor`` looks at everything, whatever else is broken, and changes nothing."""
+"""``doctor`` checks everything, even if some parts are broken, and changes nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def examine(pipeline: Pipeline) -> list[Finding]:
 
 
 def findings(pipeline: Pipeline) -> dict[str, Finding]:
-    """The worst finding of each name."""
+    """Return the worst finding of each name."""
     order = ["ok", "warn", "FAIL"]
     found: dict[str, Finding] = {}
     for finding in sorted(examine(pipeline), key=lambda finding: order.index(finding.level)):
@@ -90,9 +90,9 @@ def test_keys_that_are_refused_are_named_with_the_service(install: Install, worl
 def test_an_event_that_says_too_little_and_one_without_a_book_are_found(pipeline: Pipeline, world: World) -> None:
     world.add_event("PyCon TW 2031 Registration: Individual", books=0)
     world.add_event("PyCon TW Registration: Individual")
-    told = [finding.what for finding in examine(pipeline) if finding.level != "ok"]
-    assert "2031-individual-90001 has no attendance book" in told
-    assert "event 90002: its name gives no edition" in told
+    findings_shown = [finding.what for finding in examine(pipeline) if finding.level != "ok"]
+    assert "2031-individual-90001 has no attendance book" in findings_shown
+    assert "event 90002: its name gives no edition" in findings_shown
 
 
 @pytest.mark.slow

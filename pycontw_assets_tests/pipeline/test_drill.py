@@ -55,7 +55,7 @@ def test_an_opening_day_with_every_failure_breaks_no_invariant(
 
 
 @pytest.mark.thorough
-def test_a_drill_names_a_second_mail_and_a_guest_who_did_not_pay(
+def test_a_drill_names_a_second_mail_and_an_unpaid_guest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     script = [Sell(10, 1, "individual"), Sell(20, 2, "individual", paid=False), LetInUnpaid(310, 2), MailTwice(320)]

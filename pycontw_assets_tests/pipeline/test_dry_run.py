@@ -1,4 +1,4 @@
-"""With ``PYCONTW_DRY_RUN`` polls read and load, and only show whom they would let in and mail."""
+"""With ``PYCONTW_DRY_RUN`` polls read and load, and only show the access and mails they would give."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def shown(pipeline: Pipeline, asset: str) -> dict[str, Any]:
     return {name: item.value for name, item in event.asset_materialization.metadata.items()}
 
 
-def test_a_dry_run_changes_nothing_outside_and_shows_what_it_would_do(
-    install: Install, world: World, event: int
-) -> None:
+def test_a_dry_run_changes_nothing_outside_and_shows_the_changes(install: Install, world: World, event: int) -> None:
     pipeline = install(pycontw_dry_run=True)
     world.klaviyo.suppress("suppressed@example.org")
     for address in (ANNA, BEN, "suppressed@example.org"):
@@ -46,7 +44,7 @@ def test_a_dry_run_changes_nothing_outside_and_shows_what_it_would_do(
 
 
 @pytest.mark.slow
-def test_what_a_dry_run_left_undone_is_done_once_it_ends(install: Install, world: World, event: int) -> None:
+def test_the_work_a_dry_run_left_is_done_after_it(install: Install, world: World, event: int) -> None:
     pipeline = install(pycontw_dry_run=True)
     world.sell(event, address=ANNA)
     pipeline.poll()

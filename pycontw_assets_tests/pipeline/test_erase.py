@@ -1,4 +1,4 @@
-"""Who asks to be forgotten stays forgotten while KKTIX lists them; old orders leave by themselves."""
+"""An erased person stays erased while KKTIX still lists them, and old orders are deleted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAY = 86_400
 
 @pytest.fixture
 def sold(pipeline: Pipeline, world: World, event: int) -> Pipeline:
-    """Three buyers, all invited."""
+    """Sell to three buyers, and invite them all."""
     for address in (ANNA, BEN, CARA):
         world.sell(event, address=address)
     pipeline.poll()
@@ -42,7 +42,7 @@ def erased(pipeline: Pipeline, address: str = ANNA) -> Erased:
     return pipeline.call(Erasure).run(f" {address.upper()} ")
 
 
-def test_who_is_erased_is_gone_at_once_and_for_good(sold: Pipeline, world: World, event: int) -> None:
+def test_an_erased_person_is_gone_at_once_and_for_good(sold: Pipeline, world: World, event: int) -> None:
     result = erased(sold)
     assert result.problems == []
     assert in_vault(sold) == {BEN, CARA}
@@ -59,10 +59,8 @@ def test_who_is_erased_is_gone_at_once_and_for_good(sold: Pipeline, world: World
     assert sold.writes(mark) == []
 
 
-def test_erasing_somebody_puts_nobody_else_out_who_may_have_bought_where_nobody_can_read(
-    sold: Pipeline, world: World, event: int
-) -> None:
-    """Ben swaps his ticket for one of an event whose book shows nobody; Anna holds one there."""
+def test_erasing_somebody_removes_nobody_with_an_unreadable_ticket(sold: Pipeline, world: World, event: int) -> None:
+    """Ben changes his ticket to an event whose book shows nobody. Anna holds a ticket there."""
     other = world.add_event("PyCon TW 2031 Registration: Reserved")
     world.sell(other, address=ANNA)
     sold.until_quiet()
@@ -103,7 +101,7 @@ def test_a_vault_that_was_lost_does_not_bring_them_back(sold: Pipeline) -> None:
 
 
 @pytest.mark.slow
-def test_who_buys_again_after_it_is_a_new_buyer(sold: Pipeline, world: World, event: int) -> None:
+def test_an_erased_person_who_buys_again_is_a_new_buyer(sold: Pipeline, world: World, event: int) -> None:
     erased(sold)
     mark = sold.mark()
     world.sell(event, address=ANNA)
@@ -113,9 +111,7 @@ def test_who_buys_again_after_it_is_a_new_buyer(sold: Pipeline, world: World, ev
 
 
 @pytest.mark.slow
-def test_what_a_service_that_is_down_left_undone_is_done_by_the_next_try(
-    sold: Pipeline, world: World, event: int
-) -> None:
+def test_an_erasure_cut_short_by_an_outage_is_finished_by_the_next(sold: Pipeline, world: World, event: int) -> None:
     world.faults.add("gather", "status", times=None)
     assert [problem for problem in erased(sold).problems if "Gather" in problem]
     assert in_vault(sold) == {BEN, CARA}
@@ -156,14 +152,14 @@ def _erase_anna(_definitions: Definitions, root: Composition, _instance: Dagster
 
 
 def _points(pipeline: Pipeline) -> list[KillPoint]:
-    """The first and the last of every kind."""
+    """Return the first and the last point of every kind."""
     exit_code, points = pipeline.run_in_child(command=_erase_anna)
     assert exit_code == 0
     return [KillPoint(kind, number) for kind, count in points.counts.items() for number in {1, count} if count]
 
 
 def _die_and_try_again(pipeline: Pipeline, point: KillPoint) -> tuple[set[str | None], set[str], list[str]]:
-    """With a poll in between, which must not bring anybody back."""
+    """Die, poll, and try again. The poll in between must not bring anybody back."""
     pipeline.run_in_child(point, _erase_anna)
     mark = pipeline.mark()
     pipeline.later_poll()

@@ -1,4 +1,4 @@
-"""Bad weather: whatever one service does to a call costs at most one item for one poll, and heals by itself."""
+"""Bad weather: any fault at one call costs at most one item for one poll, and heals without a person."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ KLAVIYO_READS = [
 
 
 def storm(pipeline: Pipeline, event: int, cases: Iterable[tuple[Place, str]]) -> None:
-    """One newcomer and one fault after the other: nothing forbidden at any moment, and all is well in the end."""
+    """Bring one newcomer and one fault after the other. No invariant is broken, and all is well in the end."""
     world = pipeline.world
     for place, name in cases:
         world.sell(event)
@@ -72,40 +72,40 @@ def storm(pipeline: Pipeline, event: int, cases: Iterable[tuple[Place, str]]) ->
 
 @pytest.fixture
 def running(pipeline: Pipeline, world: World, event: int) -> Pipeline:
-    """A sale after its first poll."""
+    """Return a sale after its first poll."""
     world.sell(event)
     assert pipeline.poll().ok
     return pipeline
 
 
-def test_trouble_at_gather_costs_at_most_one_poll(running: Pipeline, event: int) -> None:
-    """Each kind once, at a read or at a write; the whole product is run by the slow test below."""
+def test_a_fault_at_gather_costs_at_most_one_poll(running: Pipeline, event: int) -> None:
+    """Test each kind once, at a read or at a write; the slow test below runs all combinations."""
     reads = ("HTML page", "wrong shape", "truncated")
     writes = ("500 after acting", "429", "reset before acting", "reset after acting")
     storm(running, event, [*((READ_GUESTS, name) for name in reads), *((WRITE_GUESTS, name) for name in writes)])
 
 
-def test_trouble_at_klaviyo_costs_at_most_one_poll(running: Pipeline, event: int) -> None:
-    """Each kind once, and each write; the whole product is run by the slow test below."""
+def test_a_fault_at_klaviyo_costs_at_most_one_poll(running: Pipeline, event: int) -> None:
+    """Test each kind once, and each write once; the slow test below runs all combinations."""
     storm(running, event, zip([*KLAVIYO_WRITES, *KLAVIYO_READS], KINDS, strict=False))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
-def test_every_trouble_at_every_call_costs_at_most_one_poll(running: Pipeline, event: int, name: str) -> None:
+def test_every_fault_at_every_call_costs_at_most_one_poll(running: Pipeline, event: int, name: str) -> None:
     places = [READ_GUESTS, WRITE_GUESTS, *KLAVIYO_WRITES, *KLAVIYO_READS]
     storm(running, event, [(place, name) for place in places])
 
 
 def test_an_attendee_that_cannot_be_read_costs_only_itself(pipeline: Pipeline, world: World, event: int) -> None:
-    """A page for good is a sign-in page and a 429 for good is about everybody: neither is one attendee's."""
+    """Leave out lasting pages (a sign-in page) and lasting 429s: both are about everybody, not one attendee."""
     hit = {name: world.sell(event)[0] for name in KINDS if name not in ("HTML page", "429")}
     world.sell(event, 2)
     for name, attendee_id in hit.items():
         world.faults.add("kktix", path=f"/attendees/{attendee_id}$", times=None, **KINDS[name])
     healthy = {ticket.address for i, ticket in world.kktix.tickets.items() if i not in hit.values()}
     report = pipeline.poll()
-    assert not report.ok, "who could not be read is shown"
+    assert not report.ok, "unreadable attendees are reported"
     assert healthy <= pipeline.guests()
     assert pipeline.verdict(settled=False) == []
     world.faults.clear()
@@ -127,9 +127,7 @@ def test_a_malformed_attendee_is_quarantined_and_invited_once_it_can_be_read(
     assert pipeline.verdict() == []
 
 
-def test_a_book_that_cannot_be_read_costs_its_event_one_poll_and_withdraws_nobody(
-    running: Pipeline, world: World, event: int
-) -> None:
+def test_an_unreadable_book_costs_one_poll_and_withdraws_nobody(running: Pipeline, world: World, event: int) -> None:
     other = world.add_event("PyCon TW 2031 Registration: Corporate")
     world.sell(other)
     for name in ("500 before acting", "truncated", "wrong shape"):
@@ -223,7 +221,7 @@ def test_a_file_that_is_no_database_is_named_and_keeps_nobody_out(pipeline: Pipe
 def test_a_failing_partition_waits_longer_every_time_and_recovers(
     install: Install, world: World, event: int, clock: TestClock
 ) -> None:
-    """300 s, doubled each time, from the end of the last attempt; the first retry comes with the next tick."""
+    """The pause is 300 s from the end of the last attempt, doubled each time. The first retry is in the next tick."""
     pipeline = install(poll_interval_seconds=1500)
     world.sell(event)
     world.faults.add("gather", "status", times=None)

@@ -1,4 +1,4 @@
-"""The first poll of a running sale, and the one after it: whoever is entitled gets in and hears of it, once."""
+"""The first two polls of a running sale: every entitled person is let in and invited exactly once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pycontw_assets_tests.pipeline.harness import EDITION, Mark, Pipeline, TestC
 
 
 class FirstRun:
-    """A believable sale after its first poll. Its tests look and do not touch."""
+    """A realistic sale after its first poll. The tests only read it."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline

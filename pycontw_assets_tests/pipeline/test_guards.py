@@ -34,7 +34,7 @@ def test_a_book_that_shrank_suddenly_withdraws_nobody_until_it_is_whole_again(
     assert pipeline.verdict() == []
 
 
-def test_a_person_may_vouch_for_a_book_that_is_empty_because_the_last_ticket_was_cancelled(
+def test_an_override_accepts_a_book_emptied_by_the_last_cancellation(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     [last] = world.sell(event, address=ANNA)
@@ -63,7 +63,7 @@ def test_an_event_hidden_for_a_while_loses_nobody(pipeline: Pipeline, world: Wor
     assert pipeline.verdict() == []
 
 
-def test_a_truncated_guest_list_removes_nobody_and_needs_a_persons_word(
+def test_a_truncated_guest_list_removes_nobody_without_an_override(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN, CARA, "dora@example.org")]
@@ -106,9 +106,7 @@ def test_an_empty_guest_list_removes_nobody_and_gets_its_guests_back(
 @pytest.mark.parametrize(
     "reply", ["empty", *(pytest.param(form, marks=pytest.mark.slow) for form in ("array", "text"))]
 )
-def test_whatever_gather_says_to_a_write_is_checked_by_reading(
-    pipeline: Pipeline, world: World, event: int, reply: str
-) -> None:
+def test_every_write_to_gather_is_checked_by_reading(pipeline: Pipeline, world: World, event: int, reply: str) -> None:
     world.gather.switches.reply = reply  # type: ignore[assignment]
     world.sell(event)
     assert pipeline.poll().ok
@@ -185,10 +183,8 @@ def test_a_stranger_put_on_the_list_just_before_sending_stops_the_sending(
     assert pipeline.verdict() == []
 
 
-def test_a_campaign_that_is_a_draft_again_after_its_sending_is_shown_and_never_sent_by_itself(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
-    """Somebody took it back, or the answer to the sending was none of Klaviyo's: nobody can tell which."""
+def test_a_sent_campaign_that_is_a_draft_again_waits_for_a_person(pipeline: Pipeline, world: World, event: int) -> None:
+    """Either somebody took it back, or the answer to the sending was not Klaviyo's. The poll cannot know which."""
     world.sell(event, address=ANNA)
     world.faults.add("klaviyo", "shape", path="send-jobs$")
     for _ in range(2):
@@ -212,7 +208,7 @@ def test_guests_added_by_hand_survive_every_removal_verbatim(install: Install, w
         world.add_guest(address, entry)
     seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN, CARA)]
     pipeline.poll()
-    assert sorted(pipeline.mailed()) == [ANNA, BEN, CARA], "who was on the list already is invited all the same"
+    assert sorted(pipeline.mailed()) == [ANNA, BEN, CARA], "preexisting guests are invited too"
     world.cancel(seats[0])
     world.cancel(seats[1])
     pipeline.later_poll()
@@ -225,9 +221,7 @@ def test_guests_added_by_hand_survive_every_removal_verbatim(install: Install, w
     assert pipeline.verdict() == []
 
 
-def test_a_buyer_who_became_a_speaker_by_hand_stays_after_a_refund_and_is_shown(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_buyer_made_a_speaker_by_hand_stays_after_a_refund(pipeline: Pipeline, world: World, event: int) -> None:
     [seat] = world.sell(event, address=ANNA)
     world.sell(event, address=BEN)
     pipeline.poll()

@@ -1,6 +1,6 @@
-"""A week of polls, two thousand of them: what Dagster keeps stays within the bound of docs/maintenance.md.
+"""Two thousand polls, a week's worth: Dagster's history stays within the bound of docs/maintenance.md.
 
-The limits are smaller than those of production, so that a week reaches them; the bytes per run and per observation,
+The limits are smaller than those of production, so that a week reaches them. The bytes per run and per observation,
 which the document multiplies, are the same. ``-s`` shows the figures.
 """
 
@@ -15,13 +15,13 @@ from pycontw_assets_tests.pipeline.harness import Pipeline
 
 POLLS, SALE_EVERY, SAMPLE_EVERY = 2000, 25, 10
 LIMITS = Kept(runs=40, observations=400)
-RUN_BYTES, SIGHTING_BYTES, EMPTY_BYTES = 250_000, 3_000, 1_500_000
+RUN_BYTES, OBSERVATION_BYTES, EMPTY_BYTES = 250_000, 3_000, 1_500_000
 _NEEDED_RUNS = 10  # of one event: those with the latest materialization of an asset, and those of the last tick
 
 
 def bound(kept: Kept) -> int:
     runs, observations = kept.runs + kept.at_once + _NEEDED_RUNS, kept.observations + kept.at_once
-    return EMPTY_BYTES + runs * RUN_BYTES + observations * SIGHTING_BYTES
+    return EMPTY_BYTES + runs * RUN_BYTES + observations * OBSERVATION_BYTES
 
 
 def size(pipeline: Pipeline) -> int:
@@ -29,9 +29,7 @@ def size(pipeline: Pipeline) -> int:
 
 
 @pytest.mark.slow
-def test_after_two_thousand_polls_the_history_is_within_its_bound_and_grows_no_more(
-    install: Install, world: World, event: int
-) -> None:
+def test_the_history_stays_within_its_bound_for_two_thousand_polls(install: Install, world: World, event: int) -> None:
     pipeline = install(on_disk=True, refresh_seconds=6 * 3600)
     sizes: list[int] = []
     runs = 0
@@ -43,7 +41,7 @@ def test_after_two_thousand_polls_the_history_is_within_its_bound_and_grows_no_m
         if number % SAMPLE_EVERY == 0:
             sizes.append(size(pipeline))
             print(f"{number} polls, {runs} runs: {sizes[-1] / 1e6:.2f} MB", flush=True)
-    # It rises with every run and falls when 20 go at once: what counts is how high it comes.
+    # The size rises with every run and falls when 20 are deleted at once: the peak counts.
     half = len(sizes) // 2
     slope = (max(sizes[half:]) - max(sizes[:half])) / (POLLS / 2)
     print(

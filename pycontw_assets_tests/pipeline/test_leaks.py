@@ -1,4 +1,4 @@
-"""Personal data rests in the vault and nowhere else, whatever goes wrong: everything a run leaves is searched."""
+"""Personal data is in the vault and nowhere else, also after failures: everything a run leaves is searched."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ SECRETS = (
     *(keys.KKTIX_TOKEN, keys.GATHER_KEY, keys.KLAVIYO_KEY, VAULT_KEY, PSEUDONYM_KEY),
     *(ALERT_TOKEN, HEARTBEAT_TOKEN, PASSWORD),
 )
-# Answers nobody foresaw, in a question nobody named; the last one stands in the label itself.
+# Unforeseen answers to an unknown question; the last one is in the label itself.
 FRIEND, FRIENDS_ADDRESS, FRIENDS_PHONE = "虛構朋友 Friend Ofquokka", "friend.ofquokka@example.net", "0900-000-987"
 
 
 def personal_words(world: World) -> set[str]:
-    """Everything about an invented person that must be found nowhere."""
+    """Return everything about an invented person that must be found nowhere."""
     words = {FRIEND, FRIENDS_ADDRESS, FRIENDS_PHONE, "dropbear@example.org", "0900000654"}
     for ticket in world.kktix.tickets.values():
         words |= _words_of(ticket)
@@ -75,14 +75,14 @@ def pipeline(install: Install) -> Pipeline:
 
 
 def sell(world: World, event: int, **options: Any) -> int:
-    """With a door code that can be searched for: four digits occur anywhere."""
+    """Sell a ticket with a door code that can be searched for: four digits occur anywhere."""
     [seat] = world.sell(event, **options)
     world.kktix.tickets[seat].checkin_code = f"DOOR-{seat}"
     return seat
 
 
 def sell_to_all_kinds_of_people(world: World, event: int) -> list[int]:
-    """Every kind of address, door codes that can be searched for, and answers to questions that no rule names."""
+    """Sell to every kind of address, with door codes to search for and answers to unknown questions."""
     seats = [sell(world, event, kind=kind) for kind in ADDRESS_KINDS]
     for seat in seats:
         ticket = world.kktix.tickets[seat]
@@ -96,10 +96,10 @@ def sell_to_all_kinds_of_people(world: World, event: int) -> list[int]:
 
 
 def storm(pipeline: Pipeline, event: int, seats: list[int], services: Iterable[str]) -> None:
-    """Problem of every kind, refunds, transfers, poison and malformed payloads: all that makes error texts.
+    """Cause all kinds of error texts: faults, refunds, transfers, rejected and malformed payloads.
 
-    What answers at all quotes the call it answers, credentials and addresses included. Each kind strikes KKTIX and the
-    next of ``services``: where Gather fails, Klaviyo is not reached.
+    Every answer quotes the call, including credentials and addresses. Each kind strikes KKTIX and the next of
+    ``services``: after a failure of Gather, Klaviyo is not reached.
     """
     world = pipeline.world
     pipeline.poll()
@@ -135,7 +135,7 @@ def storm(pipeline: Pipeline, event: int, seats: list[int], services: Iterable[s
 @pytest.mark.parametrize(
     "services", [("gather", "klaviyo"), pytest.param(("klaviyo", "gather"), marks=pytest.mark.slow)]
 )
-def test_no_byte_of_the_home_or_the_output_tells_who_bought_a_ticket(
+def test_no_byte_of_the_home_or_the_output_names_a_buyer(
     services: tuple[str, str],
     pipeline: Pipeline,
     world: World,
@@ -166,7 +166,7 @@ def test_the_search_would_find_a_word_that_leaked(pipeline: Pipeline, world: Wor
 
 
 class Careless:
-    """A library as they are: values in the text of its exceptions, in their cause, their context and their notes."""
+    """A library with values in the text of its exceptions, in their cause, their context and their notes."""
 
     api = SimpleNamespace(requests_sent=0)
 
@@ -203,10 +203,10 @@ def test_an_unexpected_exception_keeps_its_text_to_itself(
 
 
 def error_of_a_tick(pipeline: Pipeline) -> str:
-    """What the daemon would store of a tick that failed."""
+    """Return the error text that the daemon would store of a failed tick."""
     try:
         evaluate(pipeline)
-    except Exception:  # noqa: BLE001  # whatever it is, the daemon would store it
+    except Exception:  # noqa: BLE001  # the daemon would store any error
         return serialize_value(serializable_error_info_from_exc_info(sys.exc_info()))
     raise AssertionError("the tick did not fail")
 
@@ -250,7 +250,7 @@ def _a_ledger_that_is_none(world: World, home: Path) -> dict[str, str]:
 
 
 def _an_instance_of_another_shape(world: World, home: Path) -> dict[str, str]:
-    """Its file may hold the password of a database."""
+    """Write a file of another shape; it may hold the password of a database."""
     (home / "dagster").mkdir()
     url = f"postgresql://pycontw:{PASSWORD}@127.0.0.1:9/dagster"
     (home / "dagster" / "dagster.yaml").write_text(f"storage: {{postgres: {{postgres_url: '{url}'}}, {PASSWORD}: 1}}")
@@ -288,11 +288,11 @@ ACCIDENTS: dict[str, Accident] = {
     "Gather refuses and quotes": _echoes("gather", 403),
     "Klaviyo refuses and quotes": _echoes("klaviyo", 400),
 }
-OF_THEIR_OWN = ("demo", "dev", "drill", "sandbox")  # with invented people and a world of their own
+OF_THEIR_OWN = ("demo", "dev", "drill", "sandbox")  # with invented people in a separate world
 
 
 def commands() -> dict[str, list[str]]:
-    """Every command that ends by itself, with something typed for each argument that it needs."""
+    """Return every command that ends without a signal, with a value for each argument that it needs."""
     (choices,) = [action.choices for action in _parser()._actions if action.choices]
     assert isinstance(choices, dict)
     return {name: _needed(parser) for name, parser in choices.items() if name not in OF_THEIR_OWN}
@@ -303,7 +303,7 @@ def _needed(parser: argparse.ArgumentParser) -> list[str]:
     return ["invited.txt" if action.dest == "file" else FRIENDS_ADDRESS for action in needed]
 
 
-# Whole polls that run to their end, whose answers the storm above crosses too; and more of what others stand for.
+# Whole polls, which the storm above covers too, and further cases of the same kinds.
 LONG = (
     "Gather refuses and quotes",
     "Klaviyo refuses and quotes",

@@ -1,4 +1,4 @@
-"""What a person sees in Dagster: where each column comes from, what each materialization counted, what was checked."""
+"""The pages of Dagster show the origin of each column, the counts of each materialization, and the checks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pipeline(install: Install, world: World) -> Pipeline:
 
 
 def metadata_of(pipeline: Pipeline, asset: str) -> dict[str, Any]:
-    """Of the newest materialization."""
+    """Return the metadata of the newest materialization."""
     [record] = pipeline.instance.fetch_materializations(AssetRecordsFilter(AssetKey(asset)), limit=1).records
     assert record.asset_materialization
     return {name: item.value for name, item in record.asset_materialization.metadata.items()}
@@ -49,7 +49,7 @@ def specs(pipeline: Pipeline) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("asset", ASSETS)
-def test_every_asset_says_what_it_is_whose_it_is_and_where_it_stands(pipeline: Pipeline, asset: str) -> None:
+def test_every_asset_has_a_description_an_owner_and_a_group(pipeline: Pipeline, asset: str) -> None:
     spec = specs(pipeline)[asset]
     assert len(spec.description) > 40
     assert spec.owners
@@ -64,9 +64,17 @@ def test_every_column_of_a_table_names_the_field_or_question_it_is_made_of(pipel
     [source] = lineage["email_sha256"]
     assert (source.asset_key.to_user_string(), source.column_name) == ("raw_kktix_orders", "聯絡人 Email")
     assert {dep.column_name for deps in lineage.values() for dep in deps} <= known
-    ours = {"partition_key", "edition", "family", "event_id", "unclassified_answers", "content_digest", "loaded_at"}
+    made_here = {
+        "partition_key",
+        "edition",
+        "family",
+        "event_id",
+        "unclassified_answers",
+        "content_digest",
+        "loaded_at",
+    }
     described = {column.name for column in spec.metadata["dagster/column_schema"].columns}
-    assert described - set(lineage) == ours
+    assert described - set(lineage) == made_here
 
 
 def test_a_materialization_carries_counts_and_a_preview_without_a_person(pipeline: Pipeline, world: World) -> None:
@@ -95,14 +103,12 @@ def test_every_check_of_a_good_poll_passes(pipeline: Pipeline) -> None:
 
 
 def check_of(pipeline: Pipeline, asset: str, name: str) -> Any:
-    """Its latest evaluation."""
+    """Return the latest evaluation of a check."""
     key = AssetCheckKey(AssetKey(asset), name)
     return pipeline.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key].evaluation
 
 
-def test_each_asset_counts_what_it_asked_its_service_and_a_tick_what_it_asked_the_shop(
-    pipeline: Pipeline, world: World
-) -> None:
+def test_every_asset_and_every_tick_counts_its_requests(pipeline: Pipeline, world: World) -> None:
     pipeline.poll()
     asked = {asset: metadata_of(pipeline, asset)["requests"] for asset in ASSETS[:-2] if asset != TABLE}
     sent = {service: len([call for call in world.calls.find() if call.service == service]) for service in SERVICES}
@@ -113,9 +119,7 @@ def test_each_asset_counts_what_it_asked_its_service_and_a_tick_what_it_asked_th
     assert sent["klaviyo"] == mailing + looked_for_a_lost_ledger
 
 
-def test_seconds_from_payment_count_from_the_payment_to_access_and_to_the_accepted_mail(
-    pipeline: Pipeline, world: World
-) -> None:
+def test_waits_are_counted_from_payment_to_access_and_to_the_mail(pipeline: Pipeline, world: World) -> None:
     [unpaid] = [ticket.attendee_id for ticket in world.kktix.tickets.values() if not ticket.is_paid]
     pipeline.poll()
     pipeline.clock.advance(1000)
@@ -155,15 +159,15 @@ def test_entitled_people_add_up_to_invited_unreachable_and_waiting_ones(pipeline
     pipeline.restart(invite_limit=0)
     pipeline.poll()
     check = ("klaviyo_campaign", "everybody_entitled_is_accounted_for")
-    told = "2 entitled = 2 let in + 0 waiting for access; 2 let in = {} invited + 0 unreachable + {} waiting for mail"
-    assert (check_of(pipeline, *check).passed, check_of(pipeline, *check).description) == (True, told.format(0, 2))
+    summary = (
+        "2 entitled = 2 let in + 0 waiting for access; 2 let in = {} invited + 0 unreachable + {} waiting for mail"
+    )
+    assert (check_of(pipeline, *check).passed, check_of(pipeline, *check).description) == (True, summary.format(0, 2))
     pipeline.later_poll("invite")
-    assert check_of(pipeline, *check).description == told.format(2, 0)
+    assert check_of(pipeline, *check).description == summary.format(2, 0)
 
 
-def test_an_event_nobody_decided_about_fails_a_check_of_the_shop_once_until_somebody_does(
-    pipeline: Pipeline, world: World
-) -> None:
+def test_an_undecided_event_fails_the_kktix_check_until_it_is_decided(pipeline: Pipeline, world: World) -> None:
     world.add_event("PyCon TW 2031 Registration: Individual and Corporate")
     pipeline.poll()
     failed = check_of(pipeline, "kktix", "events_are_matched")
@@ -175,7 +179,7 @@ def test_an_event_nobody_decided_about_fails_a_check_of_the_shop_once_until_some
     assert check_of(pipeline, "kktix", "events_are_matched").passed
 
 
-def test_an_event_whose_news_cannot_be_read_is_not_up_to_date_after_a_while(pipeline: Pipeline, world: World) -> None:
+def test_an_event_with_unreadable_news_is_stale_after_a_while(pipeline: Pipeline, world: World) -> None:
     pipeline.poll()
     world.faults.add("kktix", "status", status=500, path="attendance_books", times=None)
     pipeline.later_poll()

@@ -1,4 +1,4 @@
-"""What every tick does best_effort: history stays bounded and nothing is lost by it, sales are told once a day."""
+"""Best-effort work of every tick: history stays bounded without a loss, and sales are reported once a day."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FEW = Kept(runs=3, observations=4, at_once=1)
 
 
 class Channel:
-    """Stands for the messenger."""
+    """A messenger that keeps its messages."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
@@ -50,7 +50,7 @@ def channel() -> Channel:
 
 @pytest.fixture
 def pipeline(install: Install, world: World, event: int, channel: Channel) -> Pipeline:
-    """A buyer let in and invited, and today's sales known."""
+    """Set up an invited buyer and the sales of today."""
     world.sell(event)
     pipeline = install()
     pipeline.restart({"alerts": channel})
@@ -74,7 +74,7 @@ def run_files(pipeline: Pipeline) -> set[str]:
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
 def stored(request: pytest.FixtureRequest, install: Install, tmp_path: Path) -> Pipeline:
-    """A pipeline whose history is kept for real."""
+    """Set up a pipeline whose history is on disk."""
     if request.param == "PostgreSQL":
         server = request.getfixturevalue("postgres")
         url = server.url(server.new_database(), driver="postgresql+psycopg2")
@@ -85,15 +85,13 @@ def stored(request: pytest.FixtureRequest, install: Install, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_old_runs_leave_with_files_and_checks_and_the_latest_materializations_stay(
-    stored: Pipeline, world: World, event: int
-) -> None:
+def test_old_runs_are_deleted_except_the_latest_materializations(stored: Pipeline, world: World, event: int) -> None:
     pipeline = stored
     for _ in range(5):
         world.sell(event)
         pipeline.later_poll()
     pipeline.until_quiet()
-    before, shop = materialized(pipeline), pipeline.instance.get_latest_materialization_event(AssetKey("kktix"))
+    before, latest = materialized(pipeline), pipeline.instance.get_latest_materialization_event(AssetKey("kktix"))
     for _ in range(3):
         prune_dagster_storage(pipeline.instance, FEW)
     left = {record.dagster_run.run_id for record in pipeline.instance.get_run_records()}
@@ -104,14 +102,14 @@ def test_old_runs_leave_with_files_and_checks_and_the_latest_materializations_st
         assert checked <= left | {""}
         assert db.scalars(sa.text("SELECT event_id FROM asset_event_tags EXCEPT SELECT id FROM event_logs")).all() == []
     assert materialized(pipeline) == before
-    assert pipeline.instance.get_latest_materialization_event(AssetKey("kktix")) == shop
+    assert pipeline.instance.get_latest_materialization_event(AssetKey("kktix")) == latest
     mark = pipeline.mark()
     report = pipeline.later_poll()
     assert (report.ok, report.runs, pipeline.writes(mark)) == (True, (), [])
 
 
 def check_states(pipeline: Pipeline) -> dict[str, object]:
-    """What the checks of the shop say now."""
+    """Return the present results of the checks of KKTIX."""
     keys = [
         key for key in pipeline.definitions.resolve_asset_graph().asset_check_keys if key.asset_key.path == ["kktix"]
     ]
@@ -119,7 +117,7 @@ def check_states(pipeline: Pipeline) -> dict[str, object]:
     return {key.name: record.status for key, record in latest.items()}
 
 
-def test_what_ticks_saw_is_bounded_and_the_latest_of_each_stays(pipeline: Pipeline, world: World, event: int) -> None:
+def test_observations_are_bounded_and_the_latest_of_each_stays(pipeline: Pipeline, world: World, event: int) -> None:
     other = world.add_event("PyCon TW 2031 Registration: Corporate")
     pipeline.poll()
     world.kktix.end_event(other)
@@ -136,9 +134,9 @@ def test_what_ticks_saw_is_bounded_and_the_latest_of_each_stays(pipeline: Pipeli
     assert {f"{EDITION}-individual-{event}", f"{EDITION}-corporate-{other}"} == set(latest)
     with pipeline.instance.event_log_storage.index_connection() as db:  # type: ignore[attr-defined]
         left = db.scalar(sa.text("SELECT count(*) FROM event_logs WHERE run_id = ''"))
-        told = db.scalar(sa.text("SELECT count(*) FROM asset_check_executions WHERE run_id = ''"))
+        recorded = db.scalar(sa.text("SELECT count(*) FROM asset_check_executions WHERE run_id = ''"))
     assert FEW.observations < left <= FEW.observations + len(latest)
-    assert told == len(verdicts)
+    assert recorded == len(verdicts)
     assert check_states(pipeline) == verdicts
 
 
@@ -154,7 +152,7 @@ def test_the_newest_failures_of_an_event_stay_to_be_counted(pipeline: Pipeline, 
 
 
 @pytest.mark.thorough
-def test_a_failed_run_says_what_kind_of_error_it_was_and_when_it_is_tried_again(
+def test_a_failed_run_shows_the_kind_of_error_and_the_next_attempt(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.sell(event)
@@ -178,7 +176,7 @@ def test_a_failed_run_says_what_kind_of_error_it_was_and_when_it_is_tried_again(
 # -- sales ------------------------------------------------------------------------------------------
 
 
-def test_sales_are_told_once_a_day_also_when_there_were_none(
+def test_sales_are_reported_once_a_day_also_without_any(
     pipeline: Pipeline, world: World, event: int, channel: Channel
 ) -> None:
     assert channel.sent == [], "there is nothing yet to compare with"
@@ -217,17 +215,17 @@ def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipe
 
 
 @pytest.mark.thorough
-def test_who_finds_another_process_telling_leaves_it_to_that(pipeline: Pipeline, channel: Channel) -> None:
+def test_the_sales_report_is_left_to_the_process_with_its_lock(pipeline: Pipeline, channel: Channel) -> None:
     pipeline.clock.advance(DAY_SECONDS)
     with lock(pipeline.ledger, LockName.SALES_REPORT):
         assert pipeline.poll().ok
     assert channel.sent == []
 
 
-# -- whom mail cannot reach -------------------------------------------------------------------------
+# -- unreachable buyers ----------------------------------------------------------------------------
 
 
-def test_buyers_whom_no_mail_can_reach_are_told_by_number_and_no_more_once_it_is_mended(
+def test_unreachable_buyers_are_reported_by_number_until_reachable(
     pipeline: Pipeline, world: World, event: int, channel: Channel
 ) -> None:
     suppressed, invalid = "suppressed@example.org", "not-an-address"
@@ -250,17 +248,17 @@ def test_buyers_whom_no_mail_can_reach_are_told_by_number_and_no_more_once_it_is
     assert channel.titles("over: ")
 
 
-# -- what fails, and what expires -------------------------------------------------------------------
+# -- failures and expiry ---------------------------------------------------------------------------
 
 
 class LockedVault:
-    """Nothing in it can be read."""
+    """A vault in which nothing can be read."""
 
     def __getattr__(self, name: str) -> Any:
         raise VaultError("the vault: no key fits")
 
 
-def test_a_report_that_fails_stops_no_tick_and_is_told(pipeline: Pipeline, channel: Channel) -> None:
+def test_a_report_that_fails_stops_no_tick_and_raises_an_alert(pipeline: Pipeline, channel: Channel) -> None:
     pipeline.restart({"alerts": channel, "vault": LockedVault()})
     pipeline.clock.advance(DAY_SECONDS)
     for _ in range(2):
@@ -269,9 +267,7 @@ def test_a_report_that_fails_stops_no_tick_and_is_told(pipeline: Pipeline, chann
     assert channel.titles("the vault fails")
 
 
-def test_a_revision_that_runs_out_is_an_alarm_once_and_again_when_it_has_run_out(
-    pipeline: Pipeline, channel: Channel
-) -> None:
+def test_a_revision_alarms_before_its_end_and_again_at_its_end(pipeline: Pipeline, channel: Channel) -> None:
     for moment in (REVISION_ENDS - timedelta(days=100), REVISION_ENDS + timedelta(days=1)):
         channel.sent.clear()
         pipeline.clock.advance((moment - pipeline.clock()).total_seconds())

@@ -111,7 +111,7 @@ def test_a_lost_ledger_may_be_rebuilt_after_people_were_marked(pipeline: Pipelin
 
 
 def cancelled(pipeline: Pipeline, event: int) -> str:
-    """The key of a batch whose campaign ended without a mail, for want of quota."""
+    """Return the key of a batch whose campaign ended without a mail because the quota was used up."""
     pipeline.world.sell(event, address=ANNA)
     pipeline.world.klaviyo.switches.mail_quota = 0
     report = pipeline.poll()
@@ -123,9 +123,7 @@ def cancelled(pipeline: Pipeline, event: int) -> str:
     return key
 
 
-def test_the_people_of_a_cancelled_campaign_are_invited_by_the_poll_after_their_release(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_people_of_a_cancelled_campaign_are_invited_after_release(pipeline: Pipeline, world: World, event: int) -> None:
     key = cancelled(pipeline, event)
     assert pipeline.call(release_batch, key) == 1
     assert pipeline.call(release_batch, key) == 0
@@ -137,7 +135,7 @@ def test_the_people_of_a_cancelled_campaign_are_invited_by_the_poll_after_their_
 def test_marked_people_of_a_cancelled_campaign_are_not_mailed_after_release(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """Some did get it, or were written to by hand."""
+    """Some of them got the mail after all, or a personal mail."""
     world.sell(event, address=BEN)
     key = cancelled(pipeline, event)
     assert marked(pipeline, BEN) == (1, 0, [])
@@ -155,7 +153,7 @@ def test_a_cancelled_campaign_whose_people_are_all_marked_raises_no_alarm(
     assert "release" not in describe(pipeline.later_poll())
 
 
-def test_who_was_refunded_meanwhile_is_released_and_not_invited(pipeline: Pipeline, world: World, event: int) -> None:
+def test_refunded_buyers_are_released_and_not_invited(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=BEN)
     pipeline.poll()
     world.klaviyo.switches.mail_quota = 0
@@ -211,7 +209,7 @@ def test_a_sent_or_scheduled_or_unknown_batch_is_not_released(
         pipeline.call(release_batch, "000000000000")
 
 
-def test_people_whose_campaign_vanished_with_the_ledger_are_invited_after_their_release(
+def test_people_of_a_campaign_lost_with_the_ledger_wait_for_release(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.sell(event, address=ANNA)
@@ -236,7 +234,7 @@ def test_people_whose_campaign_vanished_with_the_ledger_are_invited_after_their_
 
 @pytest.fixture
 def shell(pipeline: Pipeline, server: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """The environment of a person who runs commands on this pipeline."""
+    """Set the environment of a person who runs commands on this pipeline."""
     for name, value in {**server.environment, "PYCONTW_HOME": str(pipeline.home)}.items():
         monkeypatch.setenv(name, value)
     return pipeline

@@ -1,4 +1,4 @@
-"""Several at work at once on one ledger, on either engine: one works, the others wait or step aside and say so."""
+"""Several polls at once on one ledger, on either engine: one works, the others wait or step aside and say so."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STEPS_ASIDE = "is at work on it for over 12"
 
 @pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
 def shared(request: pytest.FixtureRequest, install: Install) -> Callable[..., Pipeline]:
-    """Installations whose ledger is on either engine."""
+    """Return a function that makes installations whose ledger is on either engine."""
     if request.param == "sqlite":
         return install
     server = request.getfixturevalue("postgres")
@@ -52,7 +52,7 @@ def start(pipeline: Pipeline, command: Command | None = None) -> Child:
 
 
 def grant_access(key: str) -> Command:
-    """The access run of one event, as a person materialises it in the UI meanwhile."""
+    """Run the access job of one event, as a person starts it in the UI."""
 
     def run(definitions: Definitions, root: Composition, instance: DagsterInstance) -> bool:
         for name, keys in missing_partitions(call(root, observe_and_record, instance), instance).items():
@@ -76,7 +76,7 @@ def all_is_well(pipeline: Pipeline) -> None:
 
 
 def changed_sale(shared: Callable[..., Pipeline], world: World, event: int) -> Pipeline:
-    """A new event, a newcomer to both, a transfer, and a refund that was missed once."""
+    """Set up a new event, a newcomer to both events, a transfer, and a refund that was missed once."""
     make_swift(world)
     pipeline = shared()
     refunded, moved = world.sell(event)[0], world.sell(event)[0]
@@ -109,7 +109,7 @@ def test_two_polls_and_a_run_at_once_mail_nobody_twice_and_lose_nobody(
 def test_while_another_process_is_at_work_on_an_event_a_poll_steps_aside(
     install: Install, world: World, event: int
 ) -> None:
-    """The other one is stopped in the middle of its sending; this one leaves its event to it, and says so."""
+    """The other process is stopped in the middle of its sending. This poll leaves the event to it and says so."""
     world.klaviyo.switches.rate_limits = False
     pipeline = install(on_disk=True)
     world.sell(event)
@@ -136,7 +136,7 @@ def test_while_another_process_is_at_work_on_an_event_a_poll_steps_aside(
 def test_a_poll_that_shares_only_the_ledger_waits_and_then_steps_aside(
     shared: Callable[..., Pipeline], world: World, event: int, deed: dict[str, Any]
 ) -> None:
-    """Another machine, with a Dagster of its own; with a server between them its clock may be wrong by minutes."""
+    """The other machine has its own Dagster. With a shared server its clock may be wrong by minutes."""
     make_swift(world)
     pipeline = shared()
     world.sell(event)
@@ -155,7 +155,7 @@ def test_a_poll_that_shares_only_the_ledger_waits_and_then_steps_aside(
 
 
 @pytest.mark.slow
-def test_what_a_killed_process_held_is_free_at_once(shared: Callable[..., Pipeline], world: World, event: int) -> None:
+def test_locks_of_a_killed_process_are_free_at_once(shared: Callable[..., Pipeline], world: World, event: int) -> None:
     make_swift(world)
     pipeline = shared()
     world.sell(event)
@@ -173,10 +173,10 @@ def test_what_a_killed_process_held_is_free_at_once(shared: Callable[..., Pipeli
 
 
 @pytest.mark.slow
-def test_what_a_machine_held_that_is_gone_is_free_when_it_expires(
+def test_locks_of_a_lost_machine_are_free_when_they_expire(
     shared: Callable[..., Pipeline], world: World, event: int
 ) -> None:
-    """Whether a process of another machine lives nobody here can tell."""
+    """This machine cannot know whether a process of another machine is alive."""
     make_swift(world)
     pipeline = shared()
     world.sell(event)

@@ -1,4 +1,4 @@
-"""``plan`` tells what the next poll would change outside, and changes nothing, anywhere."""
+"""``plan`` describes the changes of the next poll, and changes nothing anywhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 
 
 def plan_of(pipeline: Pipeline, *overrides: str) -> Plan:
-    """Plan as the command does: what is only read does not have to be there."""
+    """Plan as the command does: stores that are only read need not exist."""
     return pipeline.call(make_plan, overrides, vault=pipeline.root.vault_to_read)
 
 
@@ -62,7 +62,7 @@ def test_a_plan_leaves_every_byte_as_it_is(install: Install, world: World, event
     assert pipeline.writes(mark) == []
 
 
-def test_what_was_planned_is_what_the_poll_does(pipeline: Pipeline, world: World, event: int) -> None:
+def test_the_poll_does_what_was_planned(pipeline: Pipeline, world: World, event: int) -> None:
     tickets = [world.sell(event, address=address)[0] for address in (ANNA, BEN)]
     pipeline.poll()
     world.refund(tickets[0])
@@ -81,14 +81,14 @@ def test_what_was_planned_is_what_the_poll_does(pipeline: Pipeline, world: World
     assert planned(pipeline).is_empty
 
 
-def test_a_plan_names_who_cannot_be_reached(pipeline: Pipeline, world: World, event: int) -> None:
+def test_a_plan_counts_unreachable_holders(pipeline: Pipeline, world: World, event: int) -> None:
     world.klaviyo.suppress(ANNA)
     world.sell(event, address=ANNA)
     [batch] = planned(pipeline).batches
     assert sum(batch.unreachable.values()) == 1
 
 
-def test_a_plan_meets_the_limits_and_consents_of_a_poll(install: Install, world: World, event: int) -> None:
+def test_a_plan_meets_the_limits_and_overrides_of_a_poll(install: Install, world: World, event: int) -> None:
     pipeline = install(invite_limit=1)
     for address in (ANNA, BEN):
         world.sell(event, address=address)

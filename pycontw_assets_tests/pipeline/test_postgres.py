@@ -1,6 +1,6 @@
 """The ledger on a server: clients killed inside its transactions, the server itself cut off and restarted.
 
-The full matrix of kill points is ``test_crashes``; here are samples of what another engine could do differently.
+The full matrix of kill points is in ``test_crashes``. These samples cover the differences of another engine.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOMENTS = [("kktix", "attendees/", "GET"), ("gather", "", "POST"), ("klaviyo", "
 
 
 def all_is_well(pipeline: Pipeline) -> None:
-    age_locks(pipeline.ledger.engine, 600)  # a server that was away kept somebody from dropping what it held
+    age_locks(pipeline.ledger.engine, 600)  # during an outage of the server a lock could not be dropped
     pipeline.until_quiet()
     world = pipeline.world
     assert pipeline.verdict() == []
@@ -40,7 +40,7 @@ def all_is_well(pipeline: Pipeline) -> None:
 
 @pytest.fixture
 def served(install: Install, postgres: PostgresServer) -> Callable[..., Pipeline]:
-    """Installations with a ledger on the server."""
+    """Return a function that makes installations with a ledger on the server."""
     url = postgres.url(postgres.new_database())
     return lambda **settings: install(ledger_url=url, **settings)
 
@@ -117,7 +117,7 @@ def describe_even_if_it_fails(pipeline: Pipeline) -> str:
         return str(error)
 
 
-# -- Dagster beside it --------------------------------------------------------------------------------
+# -- Dagster with it ----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Commands that only look leave every byte of ledger, vault, warehouse and run history as it was.
+"""Commands that only read leave every byte of ledger, vault, warehouse and run history unchanged.
 
 There is something to record each time: a run that died at work, and a guest-list space that was changed.
 """
@@ -30,13 +30,13 @@ def ids(command: list[str]) -> str:
 
 
 def bytes_of(home: Path) -> Iterator[tuple[str, object]]:
-    """Every file under the home, and the folders."""
+    """Return every file and folder under the home."""
     for path in sorted(home.rglob("*")):
         yield str(path.relative_to(home)), path.read_bytes() if path.is_file() else "folder"
 
 
 def tables_of(url: str) -> Iterator[tuple[str, object]]:
-    """Every row and column of a database on a server."""
+    """Return every row and column of a database on a server."""
     engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.pool.NullPool)
     with engine.connect() as db:
         reflected = sa.MetaData()
@@ -52,7 +52,7 @@ def everything(pipeline: Pipeline) -> dict[str, object]:
 
 
 def with_news_to_record(pipeline: Pipeline, world: World, event: int) -> None:
-    """A sale after one poll, with a refund, a dead run, and a guest list that was last kept in another space."""
+    """Set up a sale after one poll, with a refund, a dead run, and a guest list last kept in another space."""
     ticket, *_ = (world.sell(event, address=address)[0] for address in (ANNA, BEN))
     pipeline.poll()
     world.refund(ticket)

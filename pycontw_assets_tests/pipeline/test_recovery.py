@@ -25,7 +25,7 @@ SPEAKER = {"name": "", "role": "guest", "affiliation": "Speaker"}
 
 
 def lose(pipeline: Pipeline, *, vault: bool = False) -> None:
-    """The ledger's files are gone, and with ``vault`` everything else under the home too."""
+    """Delete the ledger's files, and with ``vault`` everything else under the home too."""
     for file in pipeline.home.rglob("*"):
         if file.name.startswith("ledger.sqlite") or (vault and file.suffix == ".orders"):
             file.unlink()
@@ -39,7 +39,7 @@ def rebuild(pipeline: Pipeline) -> RebuildReport:
 
 
 def settle(pipeline: Pipeline) -> None:
-    """Polls until quiet; then everybody who is entitled was mailed exactly once and nobody else is inside."""
+    """Poll until quiet. Then every entitled person was mailed exactly once, and nobody else is on the list."""
     pipeline.until_quiet()
     assert pipeline.verdict() == []
     assert max(Counter(pipeline.mailed()).values()) == 1
@@ -49,7 +49,7 @@ def settle(pipeline: Pipeline) -> None:
 # -- the refusal ------------------------------------------------------------------------------------
 
 
-def test_an_empty_ledger_beside_campaigns_of_the_edition_refuses_to_do_anything(
+def test_an_empty_ledger_with_campaigns_of_the_edition_refuses_to_work(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     [refunded] = world.sell(event, address=ANNA)
@@ -74,7 +74,7 @@ def test_a_new_ledger_asks_for_campaigns_once_and_never_again(pipeline: Pipeline
     assert len(world.calls.find("klaviyo", path="/api/campaigns$")) == 2, "the archived ones and the others"
 
 
-def test_orders_in_the_vault_that_the_ledger_never_heard_of_wait_until_klaviyo_can_tell(
+def test_orders_unknown_to_the_ledger_wait_for_the_answer_of_klaviyo(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.sell(event, address=ANNA)
@@ -90,10 +90,10 @@ def test_orders_in_the_vault_that_the_ledger_never_heard_of_wait_until_klaviyo_c
         pipeline.later_poll()
 
 
-def test_with_everything_lost_and_klaviyo_down_for_a_moment_buyers_get_in_and_nobody_is_mailed(
+def test_total_loss_while_klaviyo_is_down_lets_in_and_mails_nobody(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """The tick could not ask, so the step that invites does."""
+    """The tick could not ask Klaviyo, so the invitation step asks."""
     [seat, *_] = world.sell(event, address=ANNA) + world.sell(event, address=BEN)
     pipeline.until_quiet()
     lose(pipeline, vault=True)
@@ -129,7 +129,7 @@ def test_campaigns_of_another_edition_are_no_sign_of_a_loss(install: Install, wo
 
 
 @pytest.mark.parametrize("vault", [False, True], ids=["ledger lost", "ledger and vault lost"])
-def test_after_the_rebuilding_nobody_is_mailed_again_refunds_leave_and_newcomers_are_invited(
+def test_after_rebuilding_only_newcomers_are_mailed_and_refunds_leave(
     pipeline: Pipeline, world: World, event: int, vault: bool
 ) -> None:
     corporate = world.add_event("PyCon TW 2031 Registration: Corporate")
@@ -152,7 +152,7 @@ def test_after_the_rebuilding_nobody_is_mailed_again_refunds_leave_and_newcomers
     assert Counter(pipeline.mailed()) == Counter([ANNA, BEN, CARA, DORA, "emil@example.org"])
 
 
-def test_who_holds_tickets_of_two_events_is_not_revoked_because_one_is_polled_before_the_other(
+def test_holders_of_two_events_keep_access_when_one_is_polled_first(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     corporate = world.add_event("PyCon TW 2031 Registration: Corporate")
@@ -191,7 +191,7 @@ def test_a_campaign_on_its_way_is_followed_and_keeps_its_list(
     assert not unfinished_batches(pipeline.ledger, f"{EDITION}-individual-{event}")
 
 
-def test_a_draft_was_never_sent_so_its_people_are_invited_anew_and_it_is_named(
+def test_people_of_an_unsent_draft_are_invited_again_and_it_is_named(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.sell(event, address=ANNA)
@@ -216,7 +216,7 @@ def test_a_draft_whose_sending_was_taken_over_counts_as_sent(pipeline: Pipeline,
     assert [campaign.status for campaign in look_twice(klaviyo, waits, stale)] == ["Unknown"]
 
 
-def test_a_key_without_a_campaign_counts_as_invited_until_a_person_says_otherwise(
+def test_a_key_without_a_campaign_counts_as_invited_until_released(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.sell(event, address=ANNA)
@@ -230,7 +230,7 @@ def test_a_key_without_a_campaign_counts_as_invited_until_a_person_says_otherwis
     settle(pipeline)
 
 
-def test_who_was_put_on_the_guest_list_but_lost_its_place_is_let_in_again_and_not_mailed(
+def test_a_guest_that_lost_its_place_is_let_in_again_and_not_mailed(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.sell(event, address=ANNA)
@@ -254,9 +254,7 @@ def test_an_event_keeps_its_partition_by_the_name_of_its_list(pipeline: Pipeline
     settle(pipeline)
 
 
-def test_holders_of_an_event_that_ended_are_not_mailed_again_when_they_buy_another_ticket(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_holders_of_an_ended_event_get_no_mail_for_another_ticket(pipeline: Pipeline, world: World, event: int) -> None:
     reserved = world.add_event("PyCon TW 2031 Registration: Reserved")
     world.sell(event, address=ANNA)
     pipeline.until_quiet()
@@ -269,9 +267,7 @@ def test_holders_of_an_event_that_ended_are_not_mailed_again_when_they_buy_anoth
     assert pipeline.guests() == {ANNA}
 
 
-def test_guests_who_look_like_ours_without_a_ticket_known_here_stay_and_are_counted(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_guests_with_our_mark_and_no_known_ticket_stay(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=ANNA)
     pipeline.poll()
     world.add_guest(BEN, {**SPEAKER, "affiliation": "Attendee"})
@@ -305,9 +301,7 @@ def test_an_empty_namesake_of_a_list_does_not_hide_its_members(pipeline: Pipelin
     assert pipeline.writes(mark) == []
 
 
-def test_a_book_that_shows_far_too_little_after_everything_was_lost_withdraws_nobody(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_shrunken_book_after_a_total_loss_withdraws_nobody(pipeline: Pipeline, world: World, event: int) -> None:
     for _ in range(4):
         world.sell(event)
     pipeline.until_quiet()
@@ -322,7 +316,7 @@ def test_a_book_that_shows_far_too_little_after_everything_was_lost_withdraws_no
     assert pipeline.guests() == everybody
 
 
-# -- what can go wrong while rebuilding -------------------------------------------------------------
+# -- failures while rebuilding ----------------------------------------------------------------------
 
 
 def test_a_ledger_at_work_is_not_rebuilt(pipeline: Pipeline, world: World, event: int) -> None:
@@ -352,7 +346,7 @@ def test_an_interrupted_rebuilding_leaves_the_ledger_lost_and_may_be_run_again(
     settle(pipeline)
 
 
-def test_what_is_printed_names_nobody(pipeline: Pipeline, world: World, event: int) -> None:
+def test_the_output_names_nobody(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=ANNA)
     pipeline.poll()
     lose(pipeline)

@@ -1,4 +1,4 @@
-"""What the state machine and a close reading found, told as short stories; each failed once."""
+"""Bugs found by the state machine and by reviews, each as a short story. Every test failed once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGER_THAN_A_ROTATION = 2 * 3600
 ANNA, BEN = "anna@example.org", "ben@example.com"
 
 
-def test_an_empty_book_names_the_consent_that_makes_it_believed(pipeline: Pipeline, world: World, event: int) -> None:
+def test_an_empty_book_names_the_override_that_makes_it_count(pipeline: Pipeline, world: World, event: int) -> None:
     [last] = world.sell(event, address=ANNA)
     pipeline.poll()
     world.cancel(last)
@@ -28,7 +28,7 @@ def test_an_empty_book_names_the_consent_that_makes_it_believed(pipeline: Pipeli
 
 
 def a_speaker_without_ticket_is_taken_off_by_staff(pipeline: Pipeline, world: World, event: int) -> None:
-    """Ben. Anna stays, so that the list is no empty one."""
+    """Let staff remove Ben. Anna stays, so that the list is not empty."""
     world.sell(event, address=ANNA)
     world.add_guest(BEN)
     [seat] = world.sell(event, address=BEN)
@@ -39,10 +39,8 @@ def a_speaker_without_ticket_is_taken_off_by_staff(pipeline: Pipeline, world: Wo
     world.remove_guest(BEN)
 
 
-def test_a_speaker_who_left_the_list_and_buys_again_is_let_in_and_invited_again(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
-    """Who was on the list before us is nobody we take off; once staff did, the next ticket is a new beginning."""
+def test_a_speaker_taken_off_who_buys_again_is_invited_again(pipeline: Pipeline, world: World, event: int) -> None:
+    """A preexisting guest is never removed by us. After a removal by staff, the next ticket starts again."""
     a_speaker_without_ticket_is_taken_off_by_staff(pipeline, world, event)
     world.sell(event, address=BEN)
     pipeline.until_quiet()
@@ -51,10 +49,8 @@ def test_a_speaker_who_left_the_list_and_buys_again_is_let_in_and_invited_again(
     assert pipeline.verdict() == []
 
 
-def test_a_speaker_whom_staff_took_off_and_put_back_is_invited_again_with_the_next_ticket(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
-    """Where the next ticket finds them makes no difference; that they had left was seen in between."""
+def test_a_speaker_taken_off_and_put_back_is_invited_again(pipeline: Pipeline, world: World, event: int) -> None:
+    """The next ticket starts a new period in either case, because a poll saw the removal in between."""
     a_speaker_without_ticket_is_taken_off_by_staff(pipeline, world, event)
     world.sell(event, address="cara@example.net")
     pipeline.until_quiet()
@@ -65,10 +61,8 @@ def test_a_speaker_whom_staff_took_off_and_put_back_is_invited_again_with_the_ne
     assert pipeline.verdict() == []
 
 
-def test_whom_staff_added_while_gather_refused_us_stays_when_the_ticket_goes(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
-    """We meant to add Ben and could not; an entry without anything in it is how a guest added by hand looks."""
+def test_a_guest_of_staff_added_while_gather_refused_us_stays(pipeline: Pipeline, world: World, event: int) -> None:
+    """Our addition of Ben was refused. An empty entry is the mark of a guest added by hand."""
     world.sell(event, address=ANNA)
     [seat] = world.sell(event, address=BEN)
     world.faults.add("gather", "status", path="setEmailGuestlist", status=401, times=None)
@@ -83,13 +77,11 @@ def test_whom_staff_added_while_gather_refused_us_stays_when_the_ticket_goes(
     assert pipeline.verdict() == []
 
 
-def test_who_gives_the_ticket_back_after_a_poll_died_adding_them_leaves_the_announcements(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_refund_after_a_poll_died_leaves_the_announcements(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=ANNA)
     pipeline.until_quiet()
     [seat] = world.sell(event, address=BEN)
-    # As often as it is tried again within a poll.
+    # The number of attempts within a poll.
     world.faults.add("klaviyo", "reset", method="POST", path="/relationships/profiles", acts=True, times=None)
     pipeline.poll()
     world.faults.clear()
@@ -101,7 +93,7 @@ def test_who_gives_the_ticket_back_after_a_poll_died_adding_them_leaves_the_anno
 
 
 def two_holders_and_another_event(pipeline: Pipeline, world: World, event: int) -> tuple[int, int]:
-    """Anna and Ben are in and invited. The other event, where nobody bought, and Ben's seat."""
+    """Invite Anna and Ben. Return another event, where nobody bought, and Ben's seat."""
     other = world.add_event("PyCon TW 2031 Registration: Reserved")
     world.sell(event, address=ANNA)
     [seat] = world.sell(event, address=BEN)
@@ -109,10 +101,8 @@ def two_holders_and_another_event(pipeline: Pipeline, world: World, event: int) 
     return other, seat
 
 
-def test_who_bought_for_another_event_before_losing_access_is_not_put_out_for_a_moment(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
-    """The new ticket is read in the same poll in which the old one is gone for the second time."""
+def test_a_buyer_who_changes_events_keeps_access_all_the_time(pipeline: Pipeline, world: World, event: int) -> None:
+    """The new ticket is read in the poll in which the old one is missing for the second time."""
     other, seat = two_holders_and_another_event(pipeline, world, event)
     world.refund(seat)
     pipeline.later_poll()
@@ -123,10 +113,8 @@ def test_who_bought_for_another_event_before_losing_access_is_not_put_out_for_a_
     assert pipeline.verdict() == []
 
 
-def test_a_guest_who_shows_only_after_the_ticket_was_given_back_is_taken_off(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
-    """Gather may take its time: that a guest we sent was never seen does not mean that nobody will come."""
+def test_a_guest_that_shows_only_after_the_refund_is_removed(pipeline: Pipeline, world: World, event: int) -> None:
+    """Gather may be slow: a guest that we added and never saw may still appear."""
     world.sell(event, address=ANNA)
     pipeline.until_quiet()
     world.gather.switches.effect_delay = 1200
@@ -144,9 +132,7 @@ def test_a_guest_who_shows_only_after_the_ticket_was_given_back_is_taken_off(
     assert pipeline.verdict() == []
 
 
-def test_while_an_events_book_cannot_be_read_nobody_is_put_out_who_may_have_bought_there(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_an_unreadable_book_keeps_access_of_its_possible_buyers(pipeline: Pipeline, world: World, event: int) -> None:
     other, seat = two_holders_and_another_event(pipeline, world, event)
     world.faults.add("kktix", "status", path=f"/{other}/attendance_books", times=None, status=503)
     world.refund(seat)
@@ -170,10 +156,10 @@ def only_one_of_two_books(world: World, event: int) -> None:
 
 
 @pytest.mark.parametrize("mishap", [only_an_empty_book, only_one_of_two_books])
-def test_while_an_events_book_is_not_to_be_trusted_nobody_is_put_out_who_may_have_bought_there(
+def test_a_doubtful_book_keeps_access_of_its_possible_buyers(
     pipeline: Pipeline, world: World, event: int, mishap: Callable[[World, int], None]
 ) -> None:
-    """It was read, and does not show who bought there since."""
+    """The book was read, and lacks the latest buyers."""
     other = world.add_event("PyCon TW 2031 Registration: Reserved", books=2)
     world.sell(event, address=ANNA)
     world.sell(other, address="cara@example.net")
@@ -193,10 +179,10 @@ def test_while_an_events_book_is_not_to_be_trusted_nobody_is_put_out_who_may_hav
     assert pipeline.verdict() == []
 
 
-def test_a_list_that_staff_shortened_keeps_nobody_out_once_a_person_vouched_for_it(
+def test_an_override_for_a_list_that_staff_shortened_lets_buyers_in(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """Whether the buyer left the list or the list is cut cannot be told; the poll asks."""
+    """The poll cannot know whether the buyer was removed or the list is cut, so it asks."""
     world.sell(event, address=ANNA)
     world.add_guest(BEN)
     world.add_guest("desk@example.org")
@@ -219,7 +205,7 @@ def test_a_list_that_staff_shortened_keeps_nobody_out_once_a_person_vouched_for_
 def test_a_list_cut_short_right_after_a_write_is_not_taken_for_the_new_size(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """Else a guest who lost the ticket would count as gone already, and stay for good."""
+    """Otherwise a refunded guest would count as removed already, and stay for good."""
     seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN, "cara@example.net", "dora@example.org")]
     pipeline.until_quiet()
     world.refund(seats[-1])
@@ -243,7 +229,7 @@ def test_a_list_cut_short_right_after_a_write_is_not_taken_for_the_new_size(
 def test_a_list_cut_short_after_a_removal_that_failed_does_not_end_it(
     pipeline: Pipeline, world: World, event: int, accident: dict[str, Any]
 ) -> None:
-    """Else those who were to leave count as gone, and are still there when the list is whole again."""
+    """Otherwise the guests to remove would count as removed, and still be there when the list is whole again."""
     seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN, "cara@example.net", "dora@example.org")]
     pipeline.until_quiet()
     for seat in seats[2:]:
@@ -271,7 +257,7 @@ def _show_guests(world: World, number: int | None) -> None:
 def test_a_list_cut_short_right_after_a_removal_without_effect_does_not_end_it(
     pipeline: Pipeline, world: World, event: int, shown: int
 ) -> None:
-    """Else who was to leave counts as gone, stays, and is taken for a guest of others with the next ticket."""
+    """Otherwise the guest would count as removed, stay, and count as somebody else's guest with the next ticket."""
     seats = [world.sell(event, address=address)[0] for address in (ANNA, "cara@example.net", "dora@example.org", BEN)]
     pipeline.until_quiet()
     world.refund(seats[-1])
@@ -287,10 +273,10 @@ def test_a_list_cut_short_right_after_a_removal_without_effect_does_not_end_it(
     assert pipeline.verdict() == []
 
 
-def test_who_was_taken_off_by_a_poll_that_could_not_see_it_gets_no_mail_that_was_scheduled_before(
+def test_a_guest_removed_by_a_blind_poll_gets_no_scheduled_mail(
     install: Install, world: World, event: int, clock: TestClock
 ) -> None:
-    """That the removal is looked after for an hour must not keep the campaign from being taken back."""
+    """The removal is watched for an hour. Meanwhile the campaign must still be taken back."""
     pipeline = install(invitation_send_at=clock().replace(microsecond=0) + timedelta(days=1))
     world.sell(event, address=ANNA)
     [seat] = world.sell(event, address=BEN)
@@ -311,10 +297,8 @@ def test_who_was_taken_off_by_a_poll_that_could_not_see_it_gets_no_mail_that_was
     assert pipeline.verdict() == []
 
 
-def test_whom_staff_added_while_gather_could_not_be_read_stays_when_the_ticket_goes(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
-    """We never wrote Ben's entry: our calls were refused, and no poll saw it before he had no ticket any more."""
+def test_a_guest_of_staff_added_while_gather_was_unreadable_stays(pipeline: Pipeline, world: World, event: int) -> None:
+    """We never wrote Ben's entry: our calls were refused, and no poll saw the entry while he held a ticket."""
     world.sell(event, address=ANNA)
     pipeline.until_quiet()
     [seat] = world.sell(event, address=BEN)
@@ -333,10 +317,10 @@ def test_whom_staff_added_while_gather_could_not_be_read_stays_when_the_ticket_g
     assert pipeline.verdict() == []
 
 
-def test_whom_staff_added_while_the_step_was_off_stays_when_the_ticket_goes(
+def test_a_guest_of_staff_added_while_the_step_was_off_stays(
     install: Install, server: SandboxServer, world: World, event: int
 ) -> None:
-    """Access was taken as given; who is on the list was put there by somebody else."""
+    """Access was assumed, so somebody else added every guest on the list."""
     pipeline = install(gather_api_url="off")
     world.sell(event, address=ANNA)
     [seat] = world.sell(event, address=BEN)

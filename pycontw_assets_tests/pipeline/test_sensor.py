@@ -1,4 +1,4 @@
-"""What the sensor asks for: constant in cost, alone per event, honest about skips, healing without a memory."""
+"""The sensor has a constant cost, treats each event alone, explains skips, and heals without a memory."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ TABLE = "ods_kktix_ticket_individual_attendees"
 
 @pytest.fixture
 def pipeline(install: Install) -> Pipeline:
-    """A tick is evaluated with a reference to the instance, which only one on disk has."""
+    """Set up a pipeline on disk: a tick needs a reference to its instance."""
     return install(on_disk=True)
 
 
 def tick(pipeline: Pipeline) -> SensorExecutionData:
-    """One evaluation, and what the daemon does with its partitions before it launches anything."""
+    """Evaluate the sensor once, and add its partitions as the daemon does before it launches anything."""
     data = evaluate(pipeline)
     for request in data.dynamic_partitions_requests or []:
         pipeline.instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
@@ -73,9 +73,7 @@ def asked_for(data: SensorExecutionData) -> list[tuple[str | None, str | None]]:
     return [(request.job_name, request.partition_key) for request in data.run_requests or []]
 
 
-def test_a_new_event_gets_its_partitions_and_an_access_run_and_then_the_sensor_rests(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_a_new_event_gets_partitions_and_an_access_run_then_rest(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event)
     data = tick(pipeline)
     assert asked_for(data) == [("klaviyo_template_job", None), ("grant_access_job", key_of(event))]
@@ -93,13 +91,13 @@ def test_a_new_event_gets_its_partitions_and_an_access_run_and_then_the_sensor_r
     assert idle.skip_message == f"{key_of(event)}: 1 attendees known, nothing new"
 
 
-def test_every_tick_leaves_an_observation_of_the_shop_and_of_each_event(
+def test_every_tick_leaves_an_observation_of_kktix_and_of_each_event(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     world.sell(event, 2)
     world.add_event("PyCon TW 2031 Volunteer Party")
-    told = [entry for entry in tick(pipeline).asset_events if not isinstance(entry, AssetCheckEvaluation)]
-    seen = {str(entry.asset_key.to_user_string()): entry for entry in told}
+    recorded = [entry for entry in tick(pipeline).asset_events if not isinstance(entry, AssetCheckEvaluation)]
+    seen = {str(entry.asset_key.to_user_string()): entry for entry in recorded}
     assert seen["kktix"].metadata["unmatched_events"].value == 1
     assert seen["raw_kktix_orders"].partition == key_of(event)
     assert seen["raw_kktix_orders"].metadata["in_the_book"].value == 2
@@ -119,9 +117,9 @@ def test_an_event_with_a_run_in_flight_is_not_asked_for_again(pipeline: Pipeline
     assert ("grant_access_job", key_of(event)) in asked_for(tick(pipeline))
 
 
-def test_a_tick_costs_the_same_whatever_was_sold(pipeline: Pipeline, world: World, event: int) -> None:
+def test_a_tick_costs_the_same_for_any_number_of_tickets(pipeline: Pipeline, world: World, event: int) -> None:
     other = world.add_event("PyCon TW 2031 Registration: Corporate")
-    tick(pipeline)  # the very first one asks Klaviyo too, whether this is the ledger it knows
+    tick(pipeline)  # the very first one also asks Klaviyo whether the ledger was lost
     costs = []
     for sold in (0, 1, 30):
         world.sell(event, sold)
@@ -141,7 +139,7 @@ def test_without_kktix_the_tick_fails_and_says_why(pipeline: Pipeline, world: Wo
     assert asked_for(tick(pipeline))
 
 
-def test_a_failed_event_is_asked_for_again_after_a_pause_and_only_for_what_is_missing(
+def test_a_failed_event_is_tried_again_later_for_its_missing_steps(
     pipeline: Pipeline, world: World, event: int, clock: TestClock
 ) -> None:
     pipeline.poll()

@@ -1,4 +1,4 @@
-"""Whatever happens to a sale, in whatever order: the machine of ``state_machine.py``, in few short sales or many long.
+"""Random events of a sale in any order: the machine of ``state_machine.py``, in few short sales or many long ones.
 
     PYTEST_SALES=500 pytest -m slow -n 2 --dist load -rP pycontw_assets_tests/pipeline/test_state_machine.py
 
@@ -20,7 +20,7 @@ from pycontw_assets_tests.pipeline.state_machine import Sale
 SALES = int(os.environ.get("PYTEST_SALES", "500"))
 SEED = int(os.environ.get("PYTEST_SALES_SEED", "0")) or int.from_bytes(os.urandom(4), "big")
 PHASES = (Phase.generate, Phase.shrink) if os.environ.get("PYTEST_SALES_SHRINK") else (Phase.generate,)
-# All of it has to happen, or the sales prove less than they seem to.
+# All of these must happen; otherwise the sales prove less than they seem to.
 INTERESTING = (
     "mails",
     "guests let in",
@@ -46,19 +46,19 @@ def run_sales(server: SandboxServer, profile: settings, chosen_seed: int | None 
     try:
         (test if chosen_seed is None else seed(chosen_seed)(test))()
     finally:
-        # Of sales that end badly, too: how many ended well before.
+        # Count also in sales that end badly: how many ended well before.
         print("\n".join(f"{count:7} {name}" for name, count in sorted(tally.items())))
     return tally
 
 
-def test_whatever_happens_to_a_few_short_sales_every_promise_is_kept(server: SandboxServer) -> None:
+def test_every_promise_is_kept_in_a_few_short_sales(server: SandboxServer) -> None:
     tally = run_sales(server, settings(max_examples=2, stateful_step_count=12, derandomize=True))
     assert tally["mails"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("half", [0, 1])
-def test_whatever_happens_to_many_long_sales_every_promise_is_kept(server: SandboxServer, half: int) -> None:
+def test_every_promise_is_kept_in_many_long_sales(server: SandboxServer, half: int) -> None:
     print(f"half {half} with PYTEST_SALES_SEED={SEED}")
     # The first step is the installation.
     profile = settings(max_examples=SALES // 2, stateful_step_count=51, phases=PHASES, database=None)

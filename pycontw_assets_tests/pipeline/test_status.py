@@ -1,4 +1,4 @@
-"""``status`` says on one screen how far everybody came, what stands in the way, and whether anything runs."""
+"""``status`` shows on one screen how far everybody is, what holds them up, and whether anything runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_everybody_is_counted_where_they_stand(pipeline: Pipeline, world: World,
         "unreachable": 1,
     }
     assert one.polled_at is not None
-    assert any(f"attendee {broken}" in trouble.text for trouble in found.problems)
+    assert any(f"attendee {broken}" in problem.text for problem in found.problems)
     assert ANNA not in "\n".join(describe_status(found))
 
 
@@ -63,7 +63,7 @@ def test_a_service_that_fails_shows_with_the_next_attempt(install: Install, worl
     [one] = found.events
     assert (one.counts["let in"], one.counts["waiting"]) == (0, 1)
     assert one.failures == 3
-    assert any("Gather" in trouble.text for trouble in found.problems)
+    assert any("Gather" in problem.text for problem in found.problems)
     world.faults.clear()
     pipeline.until_quiet()
     assert status(pipeline).problems == ()

@@ -1,9 +1,12 @@
-"""What nobody knows about the three services, one switch of the sandbox each: whatever the answer, all is well.
+"""Unknown behaviour of the three services, one switch of the sandbox each: all is well with every answer.
 
-Each rule fails when the handling of its switch is taken out of the product; those that the stages' unit tests have
-too, on fakes, are slow here. Plain bad weather (statuses, resets, truncated answers) is ``test_faults``; books and
-lists that do not look whole, and what people do by hand meanwhile, are ``test_guards``; payments are
-``test_changes``; cancelled campaigns and their release are ``test_mark_invited_release``.
+Each test fails when the product does not handle its switch. Tests that the stages' unit tests repeat on fakes are
+slow here. Other files cover the rest:
+
+- ``test_faults``: plain bad weather (statuses, resets, truncated answers)
+- ``test_guards``: books and lists that do not look whole, and changes by hand
+- ``test_changes``: payments
+- ``test_mark_invited_release``: cancelled campaigns and their release
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.thorough
 
 ANNA, BEN, CARA, DORA = "anna@example.org", "ben@example.com", "cara@example.net", "dora@example.org"
 
-# Members of an attendee that say nothing about access.
+# Fields of an attendee that do not decide about access.
 NOT_DECIDING = (
     *("ticket_id", "ticket_name", "ticket_type", "reg_no", "order_no", "price", "currency", "payment_method"),
     *("updated_at", "checkin_code", "qrcode", "kyc", "id_number", "search_string", "slot"),
@@ -39,10 +42,10 @@ def pool_lists(world: World) -> list[MailList]:
 
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(1800, marks=pytest.mark.slow)])
-def test_what_klaviyo_shows_late_is_waited_for_and_not_made_twice(
+def test_things_that_klaviyo_shows_late_are_not_made_twice(
     pipeline: Pipeline, world: World, event: int, seconds: float
 ) -> None:
-    """Lists, templates and campaigns by name, members of a list, profiles; each creation's reply is lost too."""
+    """Hide lists, templates, campaigns, members and profiles, and lose the reply of each creation too."""
     switches = world.klaviyo.switches
     switches.list_delay = switches.member_delay = switches.removal_delay = switches.template_delay = seconds
     switches.campaign_delay = switches.profile_delay = seconds
@@ -72,7 +75,7 @@ def test_a_list_is_never_sent_to_before_it_shows_its_members(
 
 
 @pytest.mark.parametrize("fixed", ["acceptance", pytest.param("sending", marks=pytest.mark.slow)])
-def test_who_lost_the_ticket_before_a_scheduled_campaign_leaves_is_not_mailed(
+def test_a_buyer_refunded_before_a_scheduled_campaign_is_not_mailed(
     install: Install, world: World, event: int, clock: TestClock, fixed: Any
 ) -> None:
     world.klaviyo.switches.recipients_fixed = fixed
@@ -104,9 +107,7 @@ def test_a_sending_whose_answer_was_lost_is_not_asked_for_again(
 
 
 @pytest.mark.slow
-def test_an_estimate_too_low_holds_nobody_back_and_one_too_high_stops_the_sending(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_only_an_estimate_that_is_too_high_stops_the_sending(pipeline: Pipeline, world: World, event: int) -> None:
     world.klaviyo.switches.estimate_error = -1
     world.sell(event, address=ANNA)
     pipeline.poll()
@@ -137,9 +138,7 @@ def test_a_stranger_whose_removal_shows_late_is_not_mailed(pipeline: Pipeline, w
 
 
 @pytest.mark.slow
-def test_who_takes_no_mail_is_let_in_told_to_the_organiser_and_left_alone(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_unsubscribed_buyers_are_let_in_reported_and_left_alone(pipeline: Pipeline, world: World, event: int) -> None:
     world.klaviyo.unsubscribe(ANNA)
     world.klaviyo.suppress(BEN, "SPAM_COMPLAINT")
     for address in (ANNA, BEN, CARA):
@@ -158,7 +157,7 @@ def test_who_takes_no_mail_is_let_in_told_to_the_organiser_and_left_alone(
 def test_a_status_on_the_way_ends_no_batch_whether_it_is_known_or_not(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """``Queued without Recipients`` reads like an end and is none; tomorrow's statuses are not known today."""
+    """``Queued without Recipients`` reads like an end and is not. Klaviyo may add other statuses."""
     world.klaviyo.switches.status_step = 120
     world.klaviyo.switches.renamed_statuses = {"Preparing to send": "Warming up"}
     world.sell(event, address=ANNA)
@@ -205,7 +204,7 @@ def test_a_batch_of_one_and_a_batch_in_bulk_both_arrive(
 
 
 @pytest.mark.slow
-def test_ten_thousand_buyers_at_once_wait_for_a_persons_word_and_are_all_mailed(
+def test_ten_thousand_buyers_wait_for_an_override_and_are_all_mailed(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
     crowd = 10_000
@@ -227,7 +226,7 @@ def test_ten_thousand_buyers_at_once_wait_for_a_persons_word_and_are_all_mailed(
 )
 @pytest.mark.parametrize("fold_case", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("merge_entries", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_letter_case_replies_and_merging_matter_neither_to_letting_in_nor_to_taking_off(
+def test_access_does_not_depend_on_letter_case_replies_or_merging(
     pipeline: Pipeline, world: World, event: int, reply: Any, fold_case: bool, merge_entries: bool
 ) -> None:
     switches = world.gather.switches
@@ -278,9 +277,7 @@ def test_writes_without_effect_let_nobody_in_take_nobody_off_and_are_made_good(
 
 
 @pytest.mark.slow
-def test_who_falls_off_while_others_are_removed_is_put_back_and_it_is_told(
-    pipeline: Pipeline, world: World, event: int
-) -> None:
+def test_guests_lost_during_a_removal_are_put_back_and_reported(pipeline: Pipeline, world: World, event: int) -> None:
     world.add_guest("speaker@example.org", {"name": "Speaker Desk", "affiliation": "Speaker"})
     seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN, CARA)]
     pipeline.poll()
@@ -293,10 +290,10 @@ def test_who_falls_off_while_others_are_removed_is_put_back_and_it_is_told(
 
 
 @pytest.mark.slow
-def test_a_list_that_shrank_without_us_is_not_overwritten_and_it_is_told(
+def test_a_list_that_others_shrank_is_reported_and_not_overwritten(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """All of ours are there; only others are missing, whom no ledger knows: the size alone tells."""
+    """Only guests of others are missing, which no ledger knows: only the size shows it."""
     others = [f"speaker-{number}@example.org" for number in range(8)]
     seats = [world.sell(event, address=address)[0] for address in (ANNA, BEN)]
     pipeline.poll()
@@ -353,7 +350,7 @@ def test_one_book_of_several_that_is_empty_or_shrunken_withdraws_nobody_else(pip
 def test_an_event_that_disappears_withdraws_nobody_and_ends_no_invitation(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
-    """The only event of the edition, so that nothing else is listed any more."""
+    """It is the only event of the edition, so nothing else is listed any more."""
     world.sell(event, address=ANNA)
     pipeline.poll()
     world.kktix.switches.hidden_events = {event}
@@ -364,7 +361,7 @@ def test_an_event_that_disappears_withdraws_nobody_and_ends_no_invitation(
 
 
 @pytest.mark.slow
-def test_a_listed_attendee_that_is_not_found_is_withdrawn_by_the_second_poll_and_many_are_not(
+def test_a_listed_attendee_twice_not_found_is_withdrawn_many_are_not(
     install: Install, world: World, event: int
 ) -> None:
     pipeline = install(refresh_seconds=0)
@@ -406,7 +403,9 @@ def test_missing_keys_and_new_states_let_nobody_in_and_take_nobody_off(
     [sparse] = world.sell(event, address=ANNA)
     world.kktix.override(sparse, **dict.fromkeys(NOT_DECIDING, MISSING))
     assert not pipeline.poll().ok
-    assert pipeline.guests() == set(pipeline.mailed()) == {ANNA}, "what does not decide about access may be missing"
+    assert pipeline.guests() == set(pipeline.mailed()) == {ANNA}, (
+        "fields that do not decide about access may be missing"
+    )
     for seat, _ in spoilt.values():
         world.kktix.override(seat)
     world.set_state(strange, "activated")
@@ -417,12 +416,12 @@ def test_missing_keys_and_new_states_let_nobody_in_and_take_nobody_off(
         world.kktix.override(seat, **members)
     for _ in range(3):
         assert not pipeline.later_poll().ok
-    assert pipeline.guests() == everybody, "what was known stays known"
+    assert pipeline.guests() == everybody, "known facts stay known"
     assert pipeline.verdict() == []
 
 
-def test_a_link_to_a_next_page_withdraws_nobody_and_is_told(pipeline: Pipeline, world: World, event: int) -> None:
-    """Few enough are missing to pass for refunds: only the link tells."""
+def test_a_link_to_a_next_page_withdraws_nobody_and_is_reported(pipeline: Pipeline, world: World, event: int) -> None:
+    """So few are missing that they could be refunds: only the link shows it."""
     for _ in range(6):
         world.sell(event)
     pipeline.poll()

@@ -1,4 +1,4 @@
-"""What an idle tick may cost: a constant number of requests, and no orders opened, whatever there is to tell."""
+"""An idle tick costs a constant number of requests and opens no orders, also with problems to report."""
 
 from __future__ import annotations
 

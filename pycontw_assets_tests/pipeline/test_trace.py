@@ -1,4 +1,4 @@
-"""``trace`` tells the help desk where one buyer stands, and what happens next, naming nobody."""
+"""``trace`` shows the help desk the state of one buyer and the next step, without a name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def conditions(pipeline: Pipeline, who: str) -> list[str]:
 
 
 def test_the_answers_after_a_first_poll(pipeline: Pipeline, world: World, event: int) -> None:
-    """One poll, everybody who can ask: invited, unpaid, not reachable three ways, let in by hand, not readable."""
+    """One poll, with buyers in every state: invited, unpaid, unreachable in three ways, let in by hand, unreadable."""
     world.klaviyo.suppress("suppressed@example.org")
     world.klaviyo.unsubscribe("unsubscribed@example.org")
     world.add_guest("speaker@example.org", {"affiliation": "Speaker"})
@@ -106,7 +106,7 @@ def test_a_cancelled_ticket_is_followed_off_the_list(pipeline: Pipeline, world: 
 
 
 @pytest.mark.slow
-def test_who_waits_for_a_limit_is_told_so(install: Install, world: World, event: int) -> None:
+def test_a_buyer_who_waits_for_a_limit_sees_it(install: Install, world: World, event: int) -> None:
     pipeline = install(invite_limit=0)
     world.sell(event, address=ANNA)
     pipeline.poll()

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Installation:
-    """What the processes share, and how to start one more. Each has a name for the home, to be told apart by."""
+    """Shared stores of the processes, and a way to start another. Each process has its own name for the home."""
 
     pipeline: Pipeline
     folder: Path
@@ -49,7 +49,7 @@ class Installation:
         return self.process("daemon", "dagster._daemon", "run", "-m", "pycontw_assets.definitions")
 
     def worker(self, name: str) -> Command:
-        """One run at a time each: what runs at the same time runs in several."""
+        """Start a worker for one run at a time: parallel runs need several workers."""
         options = ["--concurrency", "1", "--loglevel", "WARNING", "-n", f"{name}@%h", "-Q", QUEUE]
         return self.process(name, "celery", "-A", "dagster_celery.app", "worker", *options)
 
@@ -74,7 +74,7 @@ def installation(server: SandboxServer, install: Install, postgres: PostgresServ
     dagster_home.mkdir()
     queue = database()
     celery = {"broker": f"sqla+{queue}", "backend": f"db+{queue}"}
-    # Its tables are made on first use, and not by several at once.
+    # The first process makes the tables; several at once could not.
     with kombu.Connection(celery["broker"]) as connection:
         connection.SimpleQueue(QUEUE).close()
     (tmp_path / "dagster_celery_config.py").write_text(
@@ -118,7 +118,7 @@ def is_done(pipeline: Pipeline) -> bool:
 
 
 def test_events_served_by_several_workers_at_once_keep_every_promise(installation: Installation, world: World) -> None:
-    """One worker is killed in the middle of its sending; what it had begun goes on elsewhere."""
+    """One worker is killed in the middle of its sending. Another one continues its work."""
     make_swift(world)
     pipeline = installation.pipeline
     friend = world.kktix.people.next()
@@ -147,7 +147,7 @@ def test_events_served_by_several_workers_at_once_keep_every_promise(installatio
 
 
 def is_sending(worker: Command, installation: Installation) -> bool:
-    """Several may be at it; any of them will do."""
+    """Return whether any worker is sending."""
     pids = {str(pid) for pid in worker.processes()}
     at_work = [owner(run) for run in installation.runs() if not run.dagster_run.is_finished]
     return any(signed.split("/")[1] in pids for signed in at_work if signed)
@@ -158,7 +158,7 @@ def owner(record: RunRecord) -> str:
 
 
 def several_at_once(runs: list[RunRecord]) -> Iterator[bool]:
-    """Whether, of each two runs of different processes, one began before the other ended."""
+    """Return whether runs of different processes overlapped."""
     for one, other in combinations([run for run in runs if run.start_time and run.end_time and owner(run)], 2):
         overlap = one.start_time < other.end_time and other.start_time < one.end_time  # type: ignore[operator]
         yield overlap and owner(one) != owner(other)

@@ -64,8 +64,8 @@ def memory_ledger(clock: FakeClock) -> Ledger:
     return ledger
 
 
-def begin_anew(ledger: Ledger) -> None:
-    """An empty ledger and the first moment again; statements stay compiled, which hundreds of worlds need."""
+def empty_ledger(ledger: Ledger) -> None:
+    """Empty the ledger and reset the clock. Compiled statements stay, which hundreds of worlds need."""
     names = sorted(sa.inspect(ledger.engine).get_table_names(), key=lambda name: name != "invitations")
     with ledger.engine.begin() as db:
         for name in names:
@@ -90,7 +90,7 @@ HoldTickets = Callable[..., None]
 
 @pytest.fixture
 def hold_tickets(ledger: Ledger) -> HoldTickets:
-    """What the last good poll of an event said about who holds a ticket."""
+    """Record the holders of an event as its last good poll."""
 
     def hold(addresses: Iterable[str], partition: EventPartition = PARTITION) -> None:
         record_holders(ledger, addresses, partition)

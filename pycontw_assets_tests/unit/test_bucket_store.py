@@ -124,7 +124,7 @@ def test_a_bucket_that_is_not_there_is_an_error_and_no_empty_vault(vault: Open) 
         (500, r"later polls try again"),
     ],
 )
-def test_a_refusal_says_what_to_mend_and_quotes_nothing(
+def test_a_refusal_says_how_to_fix_it_and_quotes_nothing(
     status: int, said: str, vault: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = "robot@project.example.com does not have storage.objects.get access"

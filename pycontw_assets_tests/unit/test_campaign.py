@@ -1,4 +1,4 @@
-"""Nobody is mailed twice or forgotten, whatever is lost, late, refused or killed in between."""
+"""Nobody is mailed twice or forgotten, even if calls are lost, late, refused or killed in between."""
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.unit.conftest import (
     OTHER_PARTITION,
     PARTITION,
-    begin_anew,
+    empty_ledger,
     holders,
     keys,
     memory_ledger,
@@ -178,7 +178,7 @@ def test_two_runs_cannot_claim_the_same_address(ledger: Ledger) -> None:
     assert [batch.batch_key for batch in unfinished_batches(ledger, PARTITION.key)] == ["a"]
 
 
-# -- who cannot be reached ----------------------------------------------------------------------------
+# -- unreachable people -------------------------------------------------------------------------------
 
 
 def test_a_refused_or_suppressed_address_fails_nobody_else(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
@@ -281,7 +281,7 @@ def test_losing_every_reply_neither_mails_twice_nor_hangs(klaviyo: FakeKlaviyo, 
     ],
 )
 @pytest.mark.parametrize("acted", [True, False])
-def test_whatever_a_send_answers_everybody_is_mailed_once(
+def test_everybody_is_mailed_once_for_any_answer_to_a_send(
     klaviyo: FakeKlaviyo, ledger: Ledger, error: ServiceError, acted: bool
 ) -> None:
     klaviyo.faults.fail("send", error, acted=acted)
@@ -510,7 +510,7 @@ def test_while_the_service_is_down_no_new_batches_pile_up(klaviyo: FakeKlaviyo, 
 
 
 @pytest.mark.parametrize("ends_as", ["Cancelled", "Cancelled: Billing Limit", "Cancelled: Misconfigured"])
-def test_a_campaign_that_ends_cancelled_is_told_and_not_repeated(
+def test_a_campaign_that_ends_cancelled_is_reported_not_repeated(
     klaviyo: FakeKlaviyo, ledger: Ledger, ends_as: str
 ) -> None:
     klaviyo.ends_as = ends_as
@@ -573,9 +573,7 @@ def test_a_scheduled_mail_arrives_at_its_time_and_once(klaviyo: FakeKlaviyo, led
 
 
 @pytest.mark.parametrize("fixes_late", [True, False])
-def test_who_loses_the_ticket_before_the_time_gets_no_mail(
-    klaviyo: FakeKlaviyo, ledger: Ledger, fixes_late: bool
-) -> None:
+def test_a_buyer_refunded_before_the_time_gets_no_mail(klaviyo: FakeKlaviyo, ledger: Ledger, fixes_late: bool) -> None:
     klaviyo.fixes_late = fixes_late
     send_at = morning(ledger)
     schedule_and_lose_one(klaviyo, ledger, send_at)
@@ -647,7 +645,7 @@ def killed_at_every_moment(prepare: Any, act: Any, afterwards: Any) -> int:
     ledger = memory_ledger(FakeClock())
     moment, is_over = 0, False
     while not is_over:
-        begin_anew(ledger)
+        empty_ledger(ledger)
         klaviyo = FakeKlaviyo(ledger.clock)
         prepare(klaviyo, ledger)
         fuse = Fuse(moment)

@@ -1,4 +1,4 @@
-"""What must agree: book and vault, entitled and let in and invited, listed and matched, news and polls."""
+"""Checks compare book and vault, entitled people, access and invitations, listed and matched events, news and polls."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def book(*ids: int, problem: str | None = None) -> BookReading:
     return BookReading(frozenset(ids), problem)
 
 
-def test_book_and_vault_agree_on_who_is_there() -> None:
+def test_book_and_vault_list_the_same_attendees() -> None:
     assert book_gaps(SNAPSHOT, book(1)) == []
     assert book_gaps(SNAPSHOT, book(1, 2, 3)) == ["2 attendees of the attendance book are not in the vault"]
     assert book_gaps(SNAPSHOT, book()) == ["1 in the vault are not in the book"]
 
 
-def test_who_is_quarantined_missing_once_or_gone_is_explained() -> None:
+def test_quarantined_missing_and_gone_attendees_are_explained() -> None:
     quarantined = replace(SNAPSHOT, quarantine={2: Quarantined("unreadable", NOW)})
     assert book_gaps(quarantined, book(1, 2)) == []
     missing = replace(SNAPSHOT, records={1: replace(RECORD, missing_polls=1), 2: replace(RECORD, gone_at=NOW)})
@@ -48,12 +48,12 @@ def test_a_book_that_could_not_be_read_whole_is_compared_with_nothing() -> None:
 COUNT = Headcount(entitled=12, let_in=10, invited=5, unreachable=1, claimed=1, late=1)
 
 
-def test_whoever_is_let_in_is_invited_unreachable_or_waits_for_a_reason() -> None:
+def test_everybody_let_in_is_invited_unreachable_or_waits_for_a_reason() -> None:
     assert access_gaps(COUNT, waiting=2) == []
     assert access_gaps(COUNT, waiting=0) == ["2 people were let in and are neither invited nor waiting"]
 
 
-def test_the_sum_of_those_entitled_is_told() -> None:
+def test_the_sum_of_entitled_people_is_shown() -> None:
     assert access_sum(COUNT) == (
         "12 entitled = 10 let in + 2 waiting for access; 10 let in = 5 invited + 1 unreachable + 4 waiting for mail"
     )
@@ -72,7 +72,7 @@ def test_an_event_is_unmatched_until_its_name_or_a_person_decides() -> None:
     assert text == "event 90007 is listed and left alone: its name gives no edition; map it in KKTIX_EVENTS"
 
 
-def test_an_event_is_stale_only_after_patience_and_its_text_does_not_change_with_every_tick() -> None:
+def test_an_event_is_stale_only_after_patience_with_a_stable_text() -> None:
     since = {"2031-individual-90001": NOW}
     patience = timedelta(minutes=30)
     assert stale_events(since, NOW + timedelta(minutes=29), patience) == []

@@ -1,4 +1,4 @@
-"""A list is believed while it lacks a few entries, whatever its length."""
+"""A list of any length is believed while it lacks only a few entries."""
 
 import pytest
 

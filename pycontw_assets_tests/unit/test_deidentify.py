@@ -56,13 +56,13 @@ def test_a_person_typed_into_every_answer_appears_nowhere() -> None:
 
 
 @pytest.mark.parametrize("template", ["{}", "male / {}", "Taiwan, {}", "Web; {}", "3-5 years {}", "Yes ({})"])
-def test_a_name_beside_a_listed_choice_appears_nowhere(template: str) -> None:
+def test_a_name_next_to_a_listed_choice_appears_nowhere(template: str) -> None:
     answers = [(label, template.format(INVENTED_PERSON)) for label in ALL_LABELS]
     assert "quokkaworth" not in everything_in(result_of(*answers)).lower()
 
 
 @given(st.text(min_size=1, max_size=30))
-def test_a_kept_column_holds_listed_choices_only_whatever_is_typed(answer: str) -> None:
+def test_a_kept_column_holds_listed_choices_only(answer: str) -> None:
     policy = load_policy()
     row = row_of(*((rule.labels[0], answer) for rule in policy.form))
     for rule in policy.form:
@@ -194,7 +194,7 @@ def test_a_listed_choice_is_kept_in_its_listed_spelling(label: str, answer: Any,
     assert row_of((label, answer))[column] == kept
 
 
-def test_what_is_not_listed_among_several_choices_is_held_back_alone() -> None:
+def test_an_unlisted_choice_among_several_is_held_back_alone() -> None:
     result = result_of(("Area of Interest / 興趣領域", "Web, Basket weaving"))
     row = dict(result.frame.iloc[0])
     assert row["areas_of_interest"] == "web"

@@ -1,4 +1,4 @@
-"""What the drill will do is written before it begins: the same for the same seed, with every failure in it."""
+"""The script of the drill is written in advance: the same for the same seed, with every failure in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How waiting is counted and drawn: every wait once, nothing wider than a phone."""
+"""Every wait is counted once, and no drawing is wider than a phone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def waited(access: float | None, mail: float | None = None, after: float = 0) ->
     return Waited(NOON + timedelta(seconds=after), access, mail)
 
 
-def test_a_wait_meets_what_happened_before_it_was_over() -> None:
+def test_a_wait_meets_the_events_before_its_end() -> None:
     start, end = NOON + timedelta(seconds=100), NOON + timedelta(seconds=200)
     assert not waited(99).meets(start, end)
     assert waited(99, 101).meets(start, end)
@@ -21,7 +21,7 @@ def test_a_wait_meets_what_happened_before_it_was_over() -> None:
     assert not waited(500, after=200).meets(start, end)
 
 
-def test_buckets_are_half_open_and_count_nobody_who_did_not_wait() -> None:
+def test_buckets_are_half_open_and_count_only_people_who_waited() -> None:
     assert counts([0, 59.9, 60, None], 60) == {0: 2, 1: 1}
 
 
@@ -37,7 +37,7 @@ def test_every_wait_is_in_one_row_of_the_histogram() -> None:
     assert sum(number for row in counted for number in row) == 5
 
 
-def test_the_table_tells_each_group_and_none_where_nobody_waited() -> None:
+def test_the_table_shows_each_group_and_none_where_nobody_waited() -> None:
     rows = list(table([("all", [waited(10, 20), waited(30, None)]), ("something failed", [])]))
     assert rows[1].split() == ["all,", "to", "access", "2", "10", "30", "30"]
     assert rows[2].split() == ["all,", "to", "invitation", "1", "20", "20", "20"]

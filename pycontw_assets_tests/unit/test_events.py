@@ -33,7 +33,7 @@ def find(
         ("PyConTW2031 Registration Individual", "individual"),
     ],
 )
-def test_a_registration_of_one_year_and_one_family_is_ours(name: str, family: str) -> None:
+def test_a_registration_of_one_year_and_one_family_is_polled(name: str, family: str) -> None:
     assert find((90001, name)).partitions == (EventPartition(90001, "2031", family),)  # type: ignore[arg-type]
 
 
@@ -56,14 +56,14 @@ def test_a_name_that_leaves_a_doubt_is_left_alone_with_the_reason(name: str, rea
 
 
 @given(st.text())
-def test_whatever_the_name_a_partition_key_is_a_slug(name: str) -> None:
+def test_a_partition_key_is_a_slug_for_any_name(name: str) -> None:
     for decorated in (name, f"{name} 2031 Registration: Individual"):
         found = suggest(Event(90001, decorated))
         if isinstance(found, EventPartition):
             assert re.fullmatch(r"20[0-9]{2}-(corporate|individual|reserved)-90001", found.key)
 
 
-def test_only_the_live_edition_becomes_partitions_by_itself() -> None:
+def test_only_the_live_edition_becomes_partitions() -> None:
     old, new = (90001, "PyCon TW 2030 Registration: Individual"), (90002, "PyCon TW 2031 Registration: Individual")
     found = find(old, new)
     assert found.edition == "2031"

@@ -1,4 +1,4 @@
-"""Who is let in and who is put out: only holders in, only our own out, and every doubt leaves the list alone."""
+"""Only holders are let in, only our own guests are removed, and every doubt leaves the list alone."""
 
 import copy
 from contextlib import nullcontext
@@ -25,7 +25,7 @@ from pycontw_assets_tests.unit.conftest import (
     OTHER_PARTITION,
     PARTITION,
     PSEUDONYMIZER,
-    begin_anew,
+    empty_ledger,
     holders,
     keys,
     memory_ledger,
@@ -183,7 +183,7 @@ def test_a_vanished_guest_counts_as_not_let_in(ledger: Ledger) -> None:
     assert granted(ledger) == keys(ONE, TWO, THREE)
 
 
-def test_a_preexisting_guest_that_we_put_back_is_ours_to_remove(ledger: Ledger) -> None:
+def test_a_preexisting_guest_that_we_put_back_may_be_removed(ledger: Ledger) -> None:
     gather = FakeGather({ONE: {}})
     run(gather, ledger, ONE)
     gather.entries = {}
@@ -238,7 +238,7 @@ def test_a_preexisting_guest_is_never_removed(ledger: Ledger) -> None:
     assert gather.calls["overwrite"] == 0
 
 
-def test_a_guest_who_became_a_speaker_stays(ledger: Ledger) -> None:
+def test_a_guest_made_a_speaker_stays(ledger: Ledger) -> None:
     gather = FakeGather()
     run(gather, ledger, ONE, TWO)
     gather.entries[ONE] = {**entry(), "affiliation": "Speaker"}
@@ -300,7 +300,7 @@ def test_a_guest_added_by_hand_meanwhile_survives(ledger: Ledger) -> None:
     assert gather.entries == {**FOREIGN, **late, TWO: entry()}
 
 
-def test_guests_who_vanish_in_a_removal_are_put_back(ledger: Ledger) -> None:
+def test_guests_that_vanish_in_a_removal_are_put_back(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, ONE, TWO)
 
@@ -336,7 +336,7 @@ def test_a_slow_list_is_overwritten_a_few_times_at_most(ledger: Ledger) -> None:
         GuestList(dict(FOREIGN)),
         GuestList({address: entry() for address in MANY[:97]}),
     ],
-    ids=["array", "empty", "ours are missing", "shrunken"],
+    ids=["array", "empty", "our guests are missing", "shrunken"],
 )
 def test_a_cut_list_is_not_overwritten(ledger: Ledger, answer: GuestList) -> None:
     gather = FakeGather(FOREIGN)
@@ -379,7 +379,7 @@ def test_a_doubt_survives_an_addition(ledger: Ledger) -> None:
     assert strangers.items() <= gather.entries.items()
 
 
-def test_newcomers_are_let_in_whatever_the_list_looks_like(ledger: Ledger) -> None:
+def test_newcomers_are_let_in_with_any_state_of_the_list(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
     gather.entries = {}
@@ -445,7 +445,7 @@ def test_an_override_is_used_up_when_the_list_reads_well(ledger: Ledger) -> None
 
 
 def test_a_crash_in_a_removal_leaves_no_doubt(ledger: Ledger) -> None:
-    """The list lost five of ours because we took them off: the next poll must not wait for a person."""
+    """We removed five of our guests ourselves, so the next poll must not wait for a person."""
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)
     gather.faults.lose_reply("overwrite", acted=True)
@@ -544,7 +544,9 @@ pool = st.sampled_from("abcdefgh")
 def test_no_decision_removes_a_foreign_entry_or_a_holder(
     entitled: set[str], states: dict[str, Any], present: dict[str, Any]
 ) -> None:
-    grants = {k: Grant(EDITION, k, 1, PARTITION.key, state, ours) for k, (state, ours) in states.items()}
+    grants = {
+        k: Grant(EDITION, k, 1, PARTITION.key, state, is_added_by_us) for k, (state, is_added_by_us) in states.items()
+    }
     without_ticket = {key for key, grant in grants.items() if grant.added_by_us and key not in entitled}
     change = decide(entitled, grants, without_ticket, present)
     for key in change.revoke:
@@ -560,7 +562,7 @@ def test_no_decision_removes_a_foreign_entry_or_a_holder(
 
 
 @given(st.integers(1, 500), st.integers(0, 500))
-def test_a_list_that_lacks_many_of_ours_is_never_trusted(count: int, lacking: int) -> None:
+def test_a_list_that_lacks_many_of_our_guests_is_never_trusted(count: int, lacking: int) -> None:
     grants = {str(i): Grant(EDITION, str(i), 1, PARTITION.key, "granted", True) for i in range(count)}
     shown = [str(i) for i in range(min(lacking, count), count)]
     current = GuestList({f"{key}@example.org": {} for key in shown})
@@ -585,7 +587,7 @@ def test_killed_at_any_moment_the_next_polls_repair_the_list() -> None:
     ledger = memory_ledger(FakeClock())
     moment, moments = 0, 1
     while moment < moments:
-        begin_anew(ledger)
+        empty_ledger(ledger)
         gather = FakeGather(FOREIGN)
         run(gather, ledger, TWO, *refunded)
         fuse = Fuse(moment)

@@ -53,7 +53,7 @@ def email_sha256(*answers: tuple[str, Any]) -> str | None:
 
 @pytest.mark.parametrize("locale", [0, 1], ids=["Chinese", "English"])
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_who_has_an_email_digest_is_invited(spelling: str, locale: int) -> None:
+def test_everybody_with_an_email_digest_is_invited(spelling: str, locale: int) -> None:
     answer = (SPELLINGS[spelling][locale], " Buyer-One@example.org ")
     digest = hashlib.sha256(b"buyer-one@example.org").hexdigest()
     assert email_sha256(answer) == digest

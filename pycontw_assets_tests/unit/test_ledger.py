@@ -1,4 +1,4 @@
-"""What the ledger promises whoever writes to it: one open grant, one invitation, one owner, nothing half."""
+"""The ledger keeps one open grant, one invitation and one owner per lock, and writes nothing half."""
 
 import multiprocessing
 import sys
@@ -59,7 +59,7 @@ ORDERS = LockName.ORDERS
 
 @pytest.fixture
 def ledger(ledger_url: str, clock: FakeClock) -> Ledger:
-    """On disk, as it is in earnest: these tests open it twice and from several threads."""
+    """Return a ledger on disk, as in production: these tests open it twice and from several threads."""
     return Ledger(ledger_url, clock=clock)
 
 
@@ -88,7 +88,7 @@ def test_profiles_are_recorded_in_one_batch_only(ledger: Ledger) -> None:
     assert profiles == {"b1": {A: "p1", B: None}, "b2": {A: None}}
 
 
-# -- what a tick asks ----------------------------------------------------------------------------------
+# -- reads of a tick -----------------------------------------------------------------------------------
 
 
 def test_only_holders_with_something_to_do_leave_the_database(ledger: Ledger) -> None:
@@ -187,7 +187,7 @@ def test_a_poll_comes_back_as_it_was(ledger: Ledger, clock: FakeClock) -> None:
     assert last_poll(ledger, OTHER_PARTITION.key) is None
 
 
-def test_a_poll_does_not_forget_what_was_loaded(ledger: Ledger) -> None:
+def test_a_poll_does_not_forget_the_last_load(ledger: Ledger) -> None:
     hold(ledger, A)
     record_load(ledger, PARTITION.key, "loaded")
     hold(ledger, A, B)
@@ -524,7 +524,7 @@ def test_waiting_for_a_stuck_transaction_ends(server_url: str) -> None:
     record_remote_id(impatient, "list", "name", "other")
 
 
-def test_a_server_that_only_lets_read_is_told(postgres: PostgresServer, postgres_database: str) -> None:
+def test_a_read_only_server_is_reported(postgres: PostgresServer, postgres_database: str) -> None:
     Ledger(postgres.url(postgres_database))
     read_only = Ledger(f"{postgres.url(postgres_database)}?options=-c%20default_transaction_read_only%3Don")
     with pytest.raises(LedgerError, match="ReadOnlySqlTransaction"):

@@ -29,7 +29,7 @@ def test_names_stay_as_they_are_in_the_account(made: str, published: str) -> Non
     assert made == published
 
 
-def test_what_was_put_together_is_read_back() -> None:
+def test_every_composed_name_is_read_back() -> None:
     assert names.ticket_holder_list_partition(names.ticket_holder_list(PARTITION)) == PARTITION
     assert names.is_pool_list(names.pool_list("2031", 7), "2031")
     assert not names.is_pool_list(names.pool_list("2030", 7), "2031")

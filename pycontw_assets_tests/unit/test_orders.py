@@ -67,14 +67,14 @@ def poll(
     now: datetime,
     *,
     vanished: frozenset[int] = frozenset(),
-    unread: frozenset[int] = frozenset(),
+    failed_reads: frozenset[int] = frozenset(),
     trust_book: bool = False,
 ) -> tuple[OrderSnapshot, str | None]:
     """Decide a whole poll as ``take_snapshot`` does."""
     plan = plan_fetch(snapshot, reading, now=now, refresh=HOUR, trust_book=trust_book)
     asked = set(plan.fetch)
     answers = [
-        Fetched(i, vanished=True) if i in vanished else Fetched(i, failure="answered 500") if i in unread
+        Fetched(i, vanished=True) if i in vanished else Fetched(i, failure="answered 500") if i in failed_reads
         else Fetched(i, attendee(i))
         for i in plan.fetch
     ]  # fmt: skip
@@ -118,7 +118,7 @@ def test_a_payload_without_an_id_or_a_form_is_no_attendee(missing: str) -> None:
         parse_attendee({name: value for name, value in PAYLOAD.items() if name != missing})
 
 
-def test_a_defective_answer_never_changes_what_was_known() -> None:
+def test_a_defective_answer_never_changes_known_facts() -> None:
     unreadable = [Fetched(1, attendee(1, is_paid=None, state=None), "`is_paid` is missing")]
     snapshot = absorb(known(1), unreadable, NOW + HOUR)
     assert snapshot.records == known(1).records
@@ -180,7 +180,7 @@ def test_half_a_character_fails_its_attendee_not_the_event(data: Any) -> None:
     assert parse_attendee({**PAYLOAD, "state": "activ\ud83dated"})[0].state != "activated"
 
 
-# -- who is usable ------------------------------------------------------------------------------------
+# -- usable tickets -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_usable_is_in_the_book_and_paid_and_activated(is_paid: bool, state: str,
     assert record.is_usable is usable
 
 
-# -- what to read -------------------------------------------------------------------------------------
+# -- due reads ----------------------------------------------------------------------------------------
 
 
 def test_an_unpaid_attendee_is_read_by_every_poll_until_it_is_paid() -> None:
@@ -257,7 +257,7 @@ def test_nobody_is_read_twice_in_a_poll_nor_outside_the_book(
     assert plan.new == listed - snapshot.records.keys()
 
 
-# -- who is gone --------------------------------------------------------------------------------------
+# -- gone attendees -----------------------------------------------------------------------------------
 
 
 def test_the_first_good_poll_only_counts_a_missing_attendee() -> None:
@@ -291,7 +291,7 @@ def test_somebody_seen_again_in_between_is_not_gone() -> None:
 def test_being_listed_ends_the_misses_also_if_unreadable() -> None:
     """Missing, listed but unreadable, missing is not missing twice in a row."""
     snapshot, _ = poll(known(1, 2), book(1), NOW + FIVE_MINUTES)
-    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, unread=frozenset({2}))
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, failed_reads=frozenset({2}))
     snapshot, _ = poll(snapshot, book(1), NOW + 3 * FIVE_MINUTES)
     assert gone(snapshot) == set()
 
@@ -318,10 +318,10 @@ def test_an_attendee_that_comes_back_keeps_its_first_day() -> None:
 def test_an_empty_or_much_smaller_book_is_a_problem(before: range, listed: range, problem: str | None) -> None:
     snapshot = known(*before)
     for polls in range(1, 4):
-        snapshot, told = poll(snapshot, book(*listed), NOW + polls * FIVE_MINUTES)
+        snapshot, doubt = poll(snapshot, book(*listed), NOW + polls * FIVE_MINUTES)
         if problem:
-            assert told is not None
-            assert problem in told
+            assert doubt is not None
+            assert problem in doubt
             assert gone(snapshot) == set()
     if not problem:
         assert gone(snapshot) == set(before) - set(listed)
@@ -366,10 +366,10 @@ def test_a_partial_book_still_brings_its_newcomers() -> None:
 
 polls_of_an_event = st.lists(
     st.tuples(
-        st.frozensets(st.integers(1, 12)),  # what the book lists
+        st.frozensets(st.integers(1, 12)),  # listed in the book
         st.sampled_from([None, None, "a book could not be read"]),
-        st.frozensets(st.integers(1, 12)),  # what is not found
-        st.frozensets(st.integers(1, 12)),  # what cannot be read
+        st.frozensets(st.integers(1, 12)),  # not found
+        st.frozensets(st.integers(1, 12)),  # unreadable
     ),
     max_size=8,
 )
@@ -379,25 +379,33 @@ polls_of_an_event = st.lists(
 def test_nobody_goes_without_being_missing_in_two_good_polls_in_a_row(history: list[Any]) -> None:
     snapshot = known(*range(1, 13))
     missing_before: set[int] = set()
-    for number, (listed, problem, vanished, unread) in enumerate(history, 1):
+    for number, (listed, problem, vanished, failed_reads) in enumerate(history, 1):
         plan = plan_fetch(snapshot, book(*listed), now=NOW + number * HOUR, refresh=HOUR)
         not_found = vanished & set(plan.fetch)
         before = gone(snapshot)
-        snapshot, told = poll(
-            snapshot, book(*listed, problem=problem), NOW + number * HOUR, vanished=vanished, unread=unread - vanished
+        snapshot, doubt = poll(
+            snapshot,
+            book(*listed, problem=problem),
+            NOW + number * HOUR,
+            vanished=vanished,
+            failed_reads=failed_reads - vanished,
         )
         missing = set(range(1, 13)) - listed | not_found
-        assert gone(snapshot) - before <= (missing & missing_before if told is None else set())
-        # A poll that was not good says nothing about who is missing, but whom it lists is there.
-        missing_before = missing if told is None else missing_before & missing
+        assert gone(snapshot) - before <= (missing & missing_before if doubt is None else set())
+        # A poll that was not good says nothing about missing attendees, but listed ones are there.
+        missing_before = missing if doubt is None else missing_before & missing
 
 
 @given(polls_of_an_event)
 def test_a_bad_poll_withdraws_nobody(history: list[Any]) -> None:
     snapshot = known(*range(1, 13))
-    for number, (listed, _problem, vanished, unread) in enumerate(history, 1):
+    for number, (listed, _problem, vanished, failed_reads) in enumerate(history, 1):
         snapshot, _ = poll(
-            snapshot, book(*listed, problem="unreadable"), NOW + number * HOUR, vanished=vanished, unread=unread
+            snapshot,
+            book(*listed, problem="unreadable"),
+            NOW + number * HOUR,
+            vanished=vanished,
+            failed_reads=failed_reads,
         )
         assert gone(snapshot) == set()
         assert all(record.is_usable for record in snapshot.records.values())
@@ -407,8 +415,8 @@ def test_a_bad_poll_withdraws_nobody(history: list[Any]) -> None:
 
 
 def test_an_unreadable_attendee_is_quarantined_and_tried_again() -> None:
-    snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, unread=frozenset({2}))
-    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, unread=frozenset({2}))
+    snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, failed_reads=frozenset({2}))
+    snapshot, _ = poll(snapshot, book(1, 2), NOW + 2 * FIVE_MINUTES, failed_reads=frozenset({2}))
     assert snapshot.quarantine[2].attempts == 2
     assert snapshot.quarantine[2].since == NOW + FIVE_MINUTES
     assert count_reread_every_poll(snapshot) == 1
@@ -419,17 +427,17 @@ def test_an_unreadable_attendee_is_quarantined_and_tried_again() -> None:
 
 def test_a_known_attendee_that_cannot_be_read_stays_as_it_was() -> None:
     before = known(1, 2)
-    snapshot, _ = poll(before, book(1, 2), NOW + HOUR, unread=frozenset({2}))
+    snapshot, _ = poll(before, book(1, 2), NOW + HOUR, failed_reads=frozenset({2}))
     assert snapshot.records[2] == before.records[2]
 
 
 def test_an_unreadable_attendee_outside_the_book_is_dropped() -> None:
-    snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, unread=frozenset({2}))
+    snapshot, _ = poll(known(1), book(1, 2), NOW + FIVE_MINUTES, failed_reads=frozenset({2}))
     snapshot, _ = poll(snapshot, book(1), NOW + 2 * FIVE_MINUTES)
     assert count_reread_every_poll(snapshot) == 0
 
 
-# -- what a poll leaves behind ------------------------------------------------------------------------
+# -- the state after a poll ---------------------------------------------------------------------------
 
 
 def test_reading_the_same_again_changes_no_content() -> None:

@@ -75,22 +75,22 @@ def test_a_mask_shows_one_letter_and_the_domain(address: str, shown: str) -> Non
     assert masked(address) == shown
 
 
-def test_a_rehearsed_list_is_read_once_and_keeps_what_is_written() -> None:
+def test_a_dry_run_reads_the_list_once_and_keeps_its_own_writes() -> None:
     real = RealGather(**{"anna_example.org": {}})
-    rehearsed = DryRunGuestList(real)
-    rehearsed.add({"ben@example.com": {}})
-    assert set(rehearsed.read().entries) == {"anna@example.org", "ben@example.com"}
-    rehearsed.overwrite({"ben@example.com": {}})
-    assert set(rehearsed.read().entries) == {"ben@example.com"}
+    dry = DryRunGuestList(real)
+    dry.add({"ben@example.com": {}})
+    assert set(dry.read().entries) == {"anna@example.org", "ben@example.com"}
+    dry.overwrite({"ben@example.com": {}})
+    assert set(dry.read().entries) == {"ben@example.com"}
     assert (real.reads, set(real.entries)) == (1, {"anna@example.org"})
 
 
-def test_rehearsed_orders_hide_the_stored_ones_and_leave_them() -> None:
+def test_orders_of_a_dry_run_hide_the_stored_ones_and_leave_them() -> None:
     stored = DryRunVault(None)
     stored.write(OrderSnapshot(PARTITION))
-    rehearsed = DryRunVault(stored)
-    written = rehearsed.write(OrderSnapshot(PARTITION, rebuilding=True, generation=1))
-    assert rehearsed.read(KEY) == written
+    dry = DryRunVault(stored)
+    written = dry.write(OrderSnapshot(PARTITION, rebuilding=True, generation=1))
+    assert dry.read(KEY) == written
     assert stored.read(KEY) == OrderSnapshot(PARTITION, generation=1)
 
 
@@ -118,7 +118,7 @@ def test_a_dry_run_refuses_orders_that_somebody_replaced() -> None:
         vault.write(OrderSnapshot(PARTITION))
 
 
-def test_a_dry_run_remembers_what_the_ledger_does_and_forgets_what_it_learns(tmp_path: Path) -> None:
+def test_a_dry_run_of_the_ledger_is_a_copy_that_is_forgotten(tmp_path: Path) -> None:
     root = root_in(tmp_path)
     register_events(root.ledger, [PARTITION])
     record_report(root.ledger, "sales", KEPT)
@@ -162,7 +162,7 @@ def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -
     assert paint("ok", "green", Terminal()) == "ok"
 
 
-def test_a_poll_is_told_with_one_line_per_event_and_what_is_wrong_below_it() -> None:
+def test_a_poll_prints_one_line_per_event_and_its_problems_below() -> None:
     dinner = Unmatched(event_id=7, name="A dinner", reason="its name does not say registration")
     tick = Tick(
         Discovery("2031", (PARTITION,), (dinner,)),

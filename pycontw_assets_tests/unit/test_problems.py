@@ -38,7 +38,7 @@ class Watch:
         alerts = alerts_of(open_problems(self.ledger), keys or (A, B))
         return message(alerts, sent_alerts(self.ledger), self.now)
 
-    def tell(self) -> Message | None:
+    def send_alerts(self) -> Message | None:
         news = self.news()
         if news:
             record_sent(self.ledger, sent_with(news, self.now), news.over)
@@ -63,7 +63,7 @@ def test_an_outage_is_one_alert_however_much_waits(watch: Watch) -> None:
         watch.fail(A)
         watch.fail(B)
         watch.fail(B, "klaviyo_list")
-    news = watch.tell()
+    news = watch.send_alerts()
     assert news
     assert news.title == "Gather fails, 2 events waiting"
     assert news.body.count("Gather: read guest list: 503") == 3
@@ -72,23 +72,23 @@ def test_an_outage_is_one_alert_however_much_waits(watch: Watch) -> None:
 def test_an_unchanged_alert_is_repeated_after_a_day(watch: Watch) -> None:
     watch.fail(A)
     watch.fail(A)
-    assert watch.tell()
+    assert watch.send_alerts()
     watch.later(hours=23)
     watch.fail(A)
-    assert watch.tell() is None
+    assert watch.send_alerts() is None
     watch.later(hours=1)
-    assert watch.tell()
+    assert watch.send_alerts()
 
 
 def test_a_growing_alert_is_sent_once_an_hour_at_most(watch: Watch) -> None:
     for _ in range(2):
         watch.fail(A)
-    watch.tell()
+    watch.send_alerts()
     for _ in range(2):
         watch.fail(B)
-    assert watch.tell() is None
+    assert watch.send_alerts() is None
     watch.later(hours=1)
-    news = watch.tell()
+    news = watch.send_alerts()
     assert news
     assert "2 events" in news.title
 
@@ -96,36 +96,36 @@ def test_a_growing_alert_is_sent_once_an_hour_at_most(watch: Watch) -> None:
 def test_the_end_of_a_problem_is_sent_with_its_duration(watch: Watch) -> None:
     watch.fail(A)
     watch.fail(A)
-    watch.tell()
+    watch.send_alerts()
     watch.later(minutes=15)
     watch.finish(A, "gather_guestlist")
-    news = watch.tell()
+    news = watch.send_alerts()
     assert news
     assert (news.title, "it lasted 15 min" in news.body) == ("over: Gather fails, 1 event waiting", True)
-    assert watch.tell() is None
+    assert watch.send_alerts() is None
 
 
-def test_a_finding_is_sent_once_whatever_its_numbers(watch: Watch) -> None:
+def test_a_finding_is_sent_once_even_if_its_numbers_change(watch: Watch) -> None:
     watch.finish(A, "raw_kktix_orders", "attendee 700101: malformed (tried 1 times)")
-    news = watch.tell()
+    news = watch.send_alerts()
     assert news
     assert news.title == f"{A}: attendee 700101: malformed (tried 1 times)"
     watch.later(days=3)
     watch.finish(A, "raw_kktix_orders", "attendee 700101: malformed (tried 9 times)")
-    assert watch.tell() is None
+    assert watch.send_alerts() is None
 
 
 def test_findings_of_different_kinds_are_causes_of_their_own(watch: Watch) -> None:
-    watch.finish(A, "gather_guestlist", "9 revocations wait for consent")
-    watch.tell()
-    watch.finish(A, "gather_guestlist", "9 revocations wait for consent", "1 guest was not confirmed")
-    news = watch.tell()
+    watch.finish(A, "gather_guestlist", "9 revocations wait for an override")
+    watch.send_alerts()
+    watch.finish(A, "gather_guestlist", "9 revocations wait for an override", "1 guest was not confirmed")
+    news = watch.send_alerts()
     assert news
     assert (len(news.raised), news.title) == (1, f"{A}: 1 guest was not confirmed")
 
 
 def test_success_clears_failures_and_findings(watch: Watch) -> None:
-    watch.finish(A, "gather_guestlist", "9 revocations wait for consent")
+    watch.finish(A, "gather_guestlist", "9 revocations wait for an override")
     watch.fail(A)
     assert {problem.is_failure for problem in open_problems(watch.ledger)} == {True, False}
     watch.finish(A, "gather_guestlist")
@@ -140,6 +140,6 @@ def test_an_unpolled_event_raises_no_alert(watch: Watch) -> None:
 
 def test_a_long_list_is_cut_and_says_how_much_is_left_out(watch: Watch) -> None:
     watch.finish(A, "raw_kktix_orders", *[f"attendee {number}: malformed" for number in range(700101, 700121)])
-    news = watch.tell()
+    news = watch.send_alerts()
     assert news
     assert "- and 15 more" in news.body

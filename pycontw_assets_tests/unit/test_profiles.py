@@ -34,7 +34,7 @@ def test_everybody_gets_one_profile_under_the_own_pseudonym(
     assert len(klaviyo.addresses) == len(addresses)
 
 
-def test_a_profile_carries_the_address_and_what_was_asked_for(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
+def test_a_profile_carries_the_address_and_the_given_properties(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:
     ensure(klaviyo, clock, *FEW)
     assert list(klaviyo.properties.values()) == [{"kind": "x"}] * 3
 

@@ -1,4 +1,4 @@
-"""How far everybody of an event is, on both engines."""
+"""The progress of everybody of an event, on both engines."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_an_earlier_period_of_a_person_counts_no_more(ledger: Ledger, clock: Fak
     assert headcount(ledger, KEY, EDITION, clock.advance(minutes=5)) == Headcount(entitled=1, let_in=1)
 
 
-def test_when_somebody_came_how_far(ledger: Ledger, clock: FakeClock) -> None:
+def test_the_times_of_each_step_are_kept(ledger: Ledger, clock: FakeClock) -> None:
     known = clock()
     intend_grants(ledger, EDITION, KEY, keys(INVITED, OUTSIDE), added_by_us=True)
     intend_grants(ledger, EDITION, KEY, keys(NEW), added_by_us=False, state="granted")

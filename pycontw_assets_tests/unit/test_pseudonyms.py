@@ -73,7 +73,7 @@ def test_an_address_in_the_shape_of_one_is_mailable(address: str) -> None:
         "5d41402abc4b2a76b9719d911017c592",
     ],
 )  # fmt: skip
-def test_what_is_not_one_address_is_not_mailable(address: str) -> None:
+def test_only_a_single_address_is_mailable(address: str) -> None:
     """An earlier program put digests on the guest list instead of addresses, and Gather took them."""
     assert not is_mailable(address)
 
@@ -96,5 +96,5 @@ def test_a_phone_becomes_e164_or_its_bare_digits(phone: str, normalised: str) ->
     st.sampled_from(["0", "+886", "+886-", "+886 "]),
     st.from_regex("9[0-9]{2}[- ]?[0-9]{3}[- ]?[0-9]{3}", fullmatch=True),
 )
-def test_a_mobile_of_taiwan_is_what_the_parser_makes_of_it(prefix: str, number: str) -> None:
+def test_a_mobile_of_taiwan_is_as_the_parser_normalises_it(prefix: str, number: str) -> None:
     assert normalise_phone(prefix + number) == _parsed_phone(prefix + number, "TW")

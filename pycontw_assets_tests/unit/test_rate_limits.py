@@ -72,9 +72,7 @@ def test_processes_of_one_ledger_share_every_window(
     assert other.reserve("reads", 0) == 0
 
 
-def test_processes_do_not_take_what_is_beyond_patience(
-    shared: Callable[..., SharedRateLimiter], clock: SettableClock
-) -> None:
+def test_processes_take_no_slot_beyond_patience(shared: Callable[..., SharedRateLimiter], clock: SettableClock) -> None:
     one, other = shared({"posts": [(1, 60)]}), shared({"posts": [(1, 60)]})
     one.reserve("posts", 0)
     assert other.reserve("posts", 30) == pytest.approx(60 + LATENESS)
@@ -143,7 +141,7 @@ def test_without_a_ledger_each_process_has_its_own_limit() -> None:
     assert limiter.reserve("posts", 0) > 59
 
 
-def test_a_ledger_in_trouble_fails_no_call(tmp_path: Path) -> None:
+def test_a_broken_ledger_fails_no_call(tmp_path: Path) -> None:
     ledger = Ledger("sqlite://")
     ledger.engine = open_engine(f"sqlite:///{tmp_path}/no/such/folder/ledger.sqlite")
     limiter = SharedRateLimiter(lambda: ledger, "Shop", {"posts": [(1, 60)]})

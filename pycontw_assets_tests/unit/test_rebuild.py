@@ -133,7 +133,7 @@ def test_a_campaign_on_its_way_belongs_to_a_polled_event() -> None:
     assert [batch.partition_key for batch in rebuilt.batches] == [PARTITION.key]
 
 
-def test_a_campaign_keeps_what_is_needed_to_follow_it() -> None:
+def test_a_campaign_keeps_the_ids_to_follow_it() -> None:
     later = FakeClock()() + timedelta(hours=3)
     [batch] = rebuild(campaign("Scheduled", send_at=later)).batches
     assert (batch.send_at, batch.list_id, batch.list_name, batch.campaign_id) == (later, "L1", "pool-01", "C-Scheduled")
@@ -156,7 +156,7 @@ def test_the_name_of_a_list_gives_its_event(name: str, partition: EventPartition
 # -- grants -----------------------------------------------------------------------------------------
 
 
-def test_the_entry_says_who_added_a_guest() -> None:
+def test_the_entry_shows_its_origin() -> None:
     present = {
         A: {"affiliation": "Attendee"},
         B: {"affiliation": "Speaker"},
@@ -197,7 +197,7 @@ def restoration(**fields: Any) -> Restoration:
     return Restoration(EDITION, **{**made, **fields})
 
 
-def test_a_restored_ledger_knows_what_the_lost_one_knew(ledger: Ledger, clock: FakeClock) -> None:
+def test_a_restored_ledger_knows_the_facts_of_the_lost_one(ledger: Ledger, clock: FakeClock) -> None:
     restore(ledger, restoration())
     assert known_events(ledger) == {PARTITION.event_id: PARTITION}
     assert set(current_grants(ledger, EDITION)) == recorded_holders(ledger, PARTITION.key) == {A, B}
@@ -231,7 +231,7 @@ def test_restoring_is_all_or_nothing(ledger: Ledger) -> None:
         restore(ledger, restoration())
 
 
-def test_a_restoration_replaces_what_polls_wrote_meanwhile(ledger: Ledger, hold_tickets: HoldTickets) -> None:
+def test_a_restoration_replaces_the_rows_of_polls_meanwhile(ledger: Ledger, hold_tickets: HoldTickets) -> None:
     """Not knowing anybody, they took our guests for somebody else's, and a renamed event for a new one."""
     renamed = EventPartition(PARTITION.event_id, EDITION, "reserved")
     register_events(ledger, [renamed])

@@ -1,4 +1,4 @@
-"""What is due follows from what is, never from what was decided before; pauses grow and end."""
+"""Due work follows from present facts, never from earlier decisions; pauses grow and end."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -61,14 +61,14 @@ def test_with_nothing_new_nothing_is_due() -> None:
         {"materialized": ALL - {"raw_kktix_orders"}},
     ],
 )
-def test_whatever_may_have_changed_in_kktix_asks_for_the_whole_chain(facts: dict[str, Any]) -> None:
+def test_every_possible_change_in_kktix_asks_for_the_whole_chain(facts: dict[str, Any]) -> None:
     assert decided(**facts).access == ACCESS_CHAIN
 
 
 @pytest.mark.parametrize(
     "book", [None, BookReading(frozenset(), "could not be read"), BookReading(frozenset(), "no attendance book")]
 )
-def test_an_event_that_ended_or_cannot_be_read_is_not_polled_but_its_open_work_goes_on(book: Any) -> None:
+def test_open_work_of_an_ended_or_unreadable_event_goes_on(book: Any) -> None:
     assert decided(book=book, poll=poll(reread_count=3, refresh_at=NOW)).access == ()
     assert decided(book=book, campaign_open=1).access == ("klaviyo_campaign",)
     assert decided(book=book, poll=None, materialized=frozenset()).access == ()
@@ -78,7 +78,7 @@ def test_an_event_that_ended_or_cannot_be_read_is_not_polled_but_its_open_work_g
     ("open_work", "tail"),
     [("guest_list_open", ACCESS_CHAIN[1:]), ("list_open", ACCESS_CHAIN[2:]), ("campaign_open", ACCESS_CHAIN[3:])],
 )
-def test_open_work_asks_for_what_is_still_missing_only(open_work: str, tail: tuple[str, ...]) -> None:
+def test_open_work_asks_for_the_missing_steps_only(open_work: str, tail: tuple[str, ...]) -> None:
     assert decided(**{open_work: 2}).access == tail
     assert decided(materialized=ALL - {tail[0]}).access == tail
 
@@ -165,7 +165,7 @@ def test_a_decision_is_a_tail_of_the_chain_and_its_reason_holds_a_number(fact: E
 
 
 @given(facts)
-def test_when_something_waits_it_is_told_until_when(fact: EventFacts) -> None:
+def test_a_waiting_decision_names_its_next_attempt(fact: EventFacts) -> None:
     decision = decide(fact, NOW, BASE)
     if decision.next_attempt_at is not None:
         assert decision.next_attempt_at > NOW

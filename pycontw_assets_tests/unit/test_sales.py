@@ -70,7 +70,7 @@ def test_a_day_is_compared_with_the_one_before() -> None:
     ]
 
 
-def test_a_day_without_sales_is_told_too() -> None:
+def test_a_day_without_sales_is_reported_too() -> None:
     news = report("2031", {day(1): sold(5), day(2): sold(5)}, None)
     assert news
     assert news.title == "sales of 2031: none since 2031-06-01, 5 in total"

@@ -50,7 +50,7 @@ def test_without_any_variable_everything_points_at_the_sandbox() -> None:
         assert url.startswith(f"http://127.0.0.1:{SANDBOX_PORT}/")
 
 
-def test_the_defaults_are_what_the_sandbox_insists_on() -> None:
+def test_the_defaults_are_those_of_the_sandbox() -> None:
     settings = load_settings()
     assert SANDBOX_PORT == DEFAULT_PORT
     assert settings.kktix_api_token.get_secret_value() == keys.KKTIX_TOKEN
@@ -164,7 +164,7 @@ def test_an_env_file_counts_and_the_environment_wins(monkeypatch: pytest.MonkeyP
     assert (settings.edition, settings.revoke_limit) == ("2031", 7)
 
 
-def test_every_variable_says_what_it_is() -> None:
+def test_every_variable_has_a_description() -> None:
     fields: dict[str, Any] = dict(Settings.model_fields)
     assert [name for name, field in fields.items() if not field.description] == []
 

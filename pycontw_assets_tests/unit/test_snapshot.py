@@ -147,7 +147,7 @@ def test_a_service_that_answers_nobody_fails_the_poll(vault: Vault) -> None:
         poll(kktix, vault)
 
 
-def test_what_was_read_before_a_crash_is_not_read_again(vault: Vault) -> None:
+def test_attendees_read_before_a_crash_are_not_read_again(vault: Vault) -> None:
     kktix = FakeKktix({1: set(range(1, 11))})
     ticks = iter(range(0, 1000, 9))
 

@@ -140,14 +140,14 @@ def test_links_are_escaped_in_html_and_plain_in_text() -> None:
     assert "space=a&room=1" in MAIL.text
 
 
-def test_the_text_says_what_the_page_says_in_the_same_order() -> None:
+def test_the_text_has_the_words_of_the_page_in_their_order() -> None:
     words = [line.strip() for line in PAGE.words.split("\n") if line.strip()]
     assert [word for word in words if word not in MAIL.text] == []
     assert MAIL.text.split("\n\n\n- - -\n\n")[1].startswith("您的線上會場已經開放\n\n您好")
     assert f"Watch the talks: this link is for ticket holders; please do not pass it on.\n   {VIDEO}\n" in MAIL.text
 
 
-def test_what_explains_the_file_to_its_editors_is_not_sent() -> None:
+def test_comments_for_editors_are_not_sent() -> None:
     assert "<!--" not in MAIL.html
     assert invitation("<!-- ${anything} {% goes %} -->\n" + SOURCE) == invitation()
 

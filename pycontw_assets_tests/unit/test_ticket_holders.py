@@ -14,7 +14,7 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
-from pycontw_assets_tests.unit.conftest import PARTITION, begin_anew, holders, keys, memory_ledger
+from pycontw_assets_tests.unit.conftest import PARTITION, empty_ledger, holders, keys, memory_ledger
 
 ONE, TWO, THREE = "buyer-1@example.org", "buyer-2@example.org", "buyer-3@example.org"
 NAME = ticket_holder_list(PARTITION)
@@ -37,7 +37,7 @@ def sync(klaviyo: Any, ledger: Any, *addresses: str) -> TicketHolderOutcome:
     )
 
 
-def test_the_list_follows_who_holds_a_ticket(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+def test_the_list_follows_the_holders(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
     for addresses in ((ONE, TWO), (TWO, THREE), (), (ONE,)):
         sync(klaviyo, ledger, *addresses)
         assert klaviyo.members(NAME) == set(addresses)
@@ -111,7 +111,7 @@ def test_killed_at_any_moment_the_next_poll_mends_the_list(
     ledger = memory_ledger(FakeClock())
     moment, is_over = 0, False
     while not is_over:
-        begin_anew(ledger)
+        empty_ledger(ledger)
         klaviyo, fuse = FakeKlaviyo(ledger.clock), Fuse(moment)
         sync(klaviyo, ledger, ONE, TWO)
         try:

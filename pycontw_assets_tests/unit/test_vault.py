@@ -122,7 +122,7 @@ def test_a_record_of_another_shape_ends_the_stream() -> None:
         next(records)
 
 
-def test_what_never_was_is_none(tmp_path: Path) -> None:
+def test_an_object_that_never_was_is_none(tmp_path: Path) -> None:
     assert vault(tmp_path).read(PARTITION.key) is None
 
 
@@ -165,7 +165,7 @@ def test_a_document_of_another_shape_is_an_error_with_a_text(tmp_path: Path, doc
         Vault(store, [KEY]).read(PARTITION.key)
 
 
-def test_what_the_first_release_wrote_is_read(tmp_path: Path) -> None:
+def test_documents_of_the_first_release_are_read(tmp_path: Path) -> None:
     """It wrote one document per event, with the attendees in it."""
     store = MemoryStore()
     written = Vault(store, [KEY]).write(snapshot(1, 2))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 
-def test_what_is_done_already_costs_no_wait() -> None:
+def test_finished_work_costs_no_wait() -> None:
     slept: list[float] = []
     assert WaitPolicy(sleep=slept.append).until(30, lambda: True)
     assert slept == []

@@ -1,4 +1,4 @@
-"""From when a wait counts: KKTIX tells no time of payment, and no later edit may make a wait look shorter."""
+"""A wait counts from the payment, which KKTIX does not date. No later edit may make a wait look shorter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from pycontw_assets.extract.orders import paid_at
 from pycontw_assets.ledger.progress import Reached
-from pycontw_assets.pipeline.waiting_times import figures, seconds_from_payment
+from pycontw_assets.pipeline.waiting_times import Spread, figures, percentile, seconds_from_payment, spread
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot
 
@@ -42,11 +42,11 @@ def snapshot(*records: AttendeeRecord) -> OrderSnapshot:
         (SEEN - timedelta(minutes=3), SEEN, SEEN - timedelta(minutes=3)),  # paid before we first looked
         (SEEN + timedelta(minutes=8), LATER, SEEN + timedelta(minutes=8)),  # paid while the pipeline watched
         (SEEN - timedelta(minutes=3), LATER, LATER),  # paid while the pipeline watched, and the stamp did not move
-        (LATER + timedelta(minutes=1), LATER, LATER),  # KKTIX's clock is ahead of ours
+        (LATER + timedelta(minutes=1), LATER, LATER),  # KKTIX's clock is ahead
         (None, LATER, LATER),
     ],
 )
-def test_a_ticket_was_paid_when_kktix_last_changed_it_or_else_when_a_poll_saw_it(
+def test_a_ticket_is_paid_at_the_last_update_or_when_a_poll_saw_it(
     stamp: datetime | None, changed_at: datetime, paid: datetime
 ) -> None:
     assert paid_at(record(stamp, changed_at=changed_at)) == paid
@@ -70,7 +70,7 @@ def test_an_edit_after_we_knew_of_the_ticket_shortens_no_wait() -> None:
     assert seconds_from_payment(reached, snapshot(edited), PSEUDONYMIZER) == [601.0]
 
 
-def test_who_has_no_ticket_in_the_event_any_more_waited_since_we_knew() -> None:
+def test_the_wait_of_a_former_holder_begins_when_known() -> None:
     reached = [Reached("0" * 64, known_at=SEEN, reached_at=LATER)]
     assert seconds_from_payment(reached, snapshot(), PSEUDONYMIZER) == [600.0]
 
@@ -78,3 +78,21 @@ def test_who_has_no_ticket_in_the_event_any_more_waited_since_we_knew() -> None:
 def test_figures_are_plain_numbers_and_none_when_nobody_waited() -> None:
     assert figures("seconds", []) == {}
     assert figures("seconds", [1.04, 3.0]) == {"seconds_p50": 1.0, "seconds_p95": 3.0, "seconds_max": 3.0}
+
+
+# -- percentiles: always a value that somebody waited, never one between two --------------------------
+
+
+def test_nobody_waited_is_no_number() -> None:
+    assert spread([]) is None
+    assert spread([None]) is None
+
+
+def test_one_wait_is_all_of_them() -> None:
+    assert spread([7.0, None]) == Spread(count=1, median=7.0, p95=7.0, slowest=7.0)
+
+
+def test_of_a_hundred_waits_five_are_longer_than_the_p95() -> None:
+    ordered = [float(number) for number in range(1, 101)]
+    assert spread(reversed(ordered)) == Spread(count=100, median=50.0, p95=95.0, slowest=100.0)
+    assert percentile(ordered, 100) == 100

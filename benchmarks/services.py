@@ -1,6 +1,6 @@
-"""The simulated services as a process of its own, so that what they cost is not ours: ``python -m benchmarks.shop``.
+"""The simulated services in a separate process, so that their cost is not measured: ``python -m benchmarks.services``.
 
-It prints its URL once it answers, and lives until its input ends.
+The process prints its URL when it is ready, and runs until its input ends.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 
 EVENT_ID = 90001
-_AT_A_TIME = 1000  # buyers, as the control interface allows
+_AT_A_TIME = 1000  # buyers, the limit of the control interface
 
 
 @contextmanager
-def shop(attendees: int, latency: float) -> Iterator[str]:
-    """A shop that sold so many tickets, gone with the block; gives its URL."""
-    command = [sys.executable, "-m", "benchmarks.shop", str(attendees), str(latency)]
+def running_services(attendees: int, latency: float) -> Iterator[str]:
+    """Run services with so many sold tickets during the block, and yield their URL."""
+    command = [sys.executable, "-m", "benchmarks.services", str(attendees), str(latency)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -36,17 +36,17 @@ def shop(attendees: int, latency: float) -> Iterator[str]:
 
 
 def slow_down(world: World, latency: float) -> None:
-    """Every answer of every service takes so many seconds."""
+    """Delay every answer of every service by so many seconds."""
     for service in SERVICES:
         world.faults.add(service, "latency", seconds=latency, times=None)
 
 
 def sell(url: str, buyers: int, *, paid: bool = True) -> None:
     for start in range(0, buyers, _AT_A_TIME):
-        _tell(url, "sell_many", event_id=EVENT_ID, buyers=min(_AT_A_TIME, buyers - start), paid=paid)
+        _act(url, "sell_many", event_id=EVENT_ID, buyers=min(_AT_A_TIME, buyers - start), paid=paid)
 
 
-def _tell(url: str, action: str, **arguments: Any) -> None:
+def _act(url: str, action: str, **arguments: Any) -> None:
     request = urllib.request.Request(
         f"{url}/control/{action}", json.dumps(arguments).encode(), {"Content-Type": "application/json"}
     )

@@ -71,7 +71,7 @@ def _in_a_url() -> None:
     sa.create_engine(f"nothing of a url {PERSON}")
 
 
-def _beside_another() -> None:
+def _while_handling_another() -> None:
     try:
         raise RuntimeError(PERSON)
     except RuntimeError:
@@ -94,12 +94,12 @@ ACCIDENTS: list[Callable[[], Any]] = [
     _in_a_query,
     _in_a_frame,
     _in_a_url,
-    _beside_another,
+    _while_handling_another,
 ]
 
 
 @pytest.mark.parametrize("accident", ACCIDENTS)
-def test_whatever_breaks_inside_dagster_is_told_nothing_about_a_person(accident: Callable[[], Any]) -> None:
+def test_an_error_inside_dagster_holds_nothing_about_a_person(accident: Callable[[], Any]) -> None:
     try:
         with safe_errors():
             accident()
@@ -109,7 +109,7 @@ def test_whatever_breaks_inside_dagster_is_told_nothing_about_a_person(accident:
     assert "Failure" in stored
 
 
-def test_a_log_line_about_what_came_out_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_line_about_a_result_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
     try:
         with safe_errors():
             _in_a_chain()
@@ -118,7 +118,7 @@ def test_a_log_line_about_what_came_out_names_nobody(caplog: pytest.LogCaptureFi
     assert "quokkaworth" not in caplog.text.replace("{PERSON}", "")
 
 
-def test_an_unexpected_error_is_told_by_type_and_place() -> None:
+def test_an_unexpected_error_is_shown_by_type_and_place() -> None:
     with pytest.raises(Failure) as caught, safe_errors():
         render_invitation("2031", venue_url="https://example.org", video_url="https://example.org", source={PERSON: ""})
     assert "TypeError" in str(caught.value.description)
@@ -143,13 +143,13 @@ def test_our_own_errors_keep_their_text(error: Exception) -> None:
     assert explain(error) == str(error)
 
 
-def test_a_wrong_invitation_link_is_told_with_its_text() -> None:
+def test_a_wrong_invitation_link_keeps_the_text_of_its_error() -> None:
     with pytest.raises(Failure) as caught, safe_errors():
         render_invitation("2031", venue_url="no link", video_url="https://example.org")
     assert "venue_url must be a web address" in str(caught.value.description)
 
 
-def test_a_failure_is_not_retried_by_dagster_and_passes_a_second_guard_unchanged() -> None:
+def test_a_failure_is_not_retried_and_passes_a_second_guard_unchanged() -> None:
     with pytest.raises(Failure) as caught, safe_errors(), safe_errors():
         raise LedgerError("another key")
     assert caught.value.allow_retries is False
