@@ -273,7 +273,7 @@ def test_guests_with_our_mark_and_no_known_ticket_stay(pipeline: Pipeline, world
     world.add_guest(BEN, {**SPEAKER, "affiliation": "Attendee"})
     lose(pipeline)
     [problem] = rebuild(pipeline).problems
-    assert problem.startswith("1 guests look like ours")
+    assert problem.startswith("1 guests look as if this pipeline had added them")
     settle(pipeline)
     assert pipeline.guests() == {ANNA, BEN}
 
