@@ -18,7 +18,7 @@ _KEPT_PREFIXES = ("PYTEST_", "PYTHON", "LC_", "COV_", "COVERAGE_", "PLAYWRIGHT_"
 
 
 # Tests that cost or need too much for a developer's default.
-_ONLY_WHEN_ASKED = ("browser", "bigquery")
+_ONLY_WHEN_ASKED = ("browser", "bigquery", "long")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -259,7 +259,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield server.world
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_the_guides_can_be_followed_to_the_letter(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
