@@ -12,7 +12,7 @@ from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline
 from pycontw_assets_tests.pipeline.mishaps import BrokenWarehouse
 from pycontw_assets_tests.pipeline.test_sensor import tick
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.long
 
 
 class Notes:

@@ -140,7 +140,7 @@ def test_observations_are_bounded_and_the_latest_of_each_stays(pipeline: Pipelin
     assert check_states(pipeline) == verdicts
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_the_newest_failures_of_an_event_stay_to_be_counted(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event)
     world.faults.add("gather", "status", times=None, status=503)
@@ -151,7 +151,7 @@ def test_the_newest_failures_of_an_event_stay_to_be_counted(pipeline: Pipeline, 
     assert facts.access.failures >= FEW.runs
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_a_failed_run_shows_the_kind_of_error_and_the_next_attempt(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -194,7 +194,7 @@ def test_sales_are_reported_once_a_day_also_without_any(
         assert "KKTIX was polled just now; open problems: none" in body
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_the_figures_name_no_person(pipeline: Pipeline, world: World, channel: Channel) -> None:
     pipeline.clock.advance(DAY_SECONDS)
     pipeline.poll()
@@ -203,7 +203,7 @@ def test_the_figures_name_no_person(pipeline: Pipeline, world: World, channel: C
     assert not [word for word in people if word and word in str(channel.sent)]
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipeline, channel: Channel) -> None:
     pipeline.clock.advance(DAY_SECONDS)
     channel.works = False
@@ -214,7 +214,7 @@ def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipe
     assert len(channel.titles("sales of")) == 1
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 def test_the_sales_report_is_left_to_the_process_with_its_lock(pipeline: Pipeline, channel: Channel) -> None:
     pipeline.clock.advance(DAY_SECONDS)
     with lock(pipeline.ledger, LockName.SALES_REPORT):

@@ -21,7 +21,7 @@ from pycontw_assets_tests.pipeline.harness import EDITION, Child, Command, Pipel
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints, Kind
 from pycontw_assets_tests.postgres import PostgresServer, age_locks
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.long
 
 IN_TRANSACTIONS: tuple[Kind, ...] = ("after a write, uncommitted", "before a COMMIT", "after a COMMIT")
 STRIDE = 3  # of the kill points of a poll
