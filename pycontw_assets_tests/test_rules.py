@@ -278,3 +278,40 @@ def test_every_address_in_a_tracked_file_is_an_invented_one() -> None:
         if not INVENTED.search(address) and address not in NO_PERSON
     }
     assert found == set()
+
+
+# -- words --------------------------------------------------------------------------------------------
+
+RETIRED = ("recall", "told", "besides", "manners", "fate", "shadow", "troubles", "adopt", "waived", "holdings")
+# The tables of the first schema, the old spellings of two commands, and marketing consent as Klaviyo knows it.
+MAY_SAY = {
+    "ledger.database.migrations": set(RETIRED),
+    "commands.cli": {"adopt"},
+    "commands.mark_invited": {"adopt"},
+    "commands.poll": {"consent"},
+    "klaviyo_records": {"consent"},
+    "klaviyo_client": {"consent"},
+    "rebuild_from_klaviyo": {"consent"},
+}
+
+
+def words_of(path: Path) -> set[str]:
+    """Every word of a module, also inside names: ``told_at`` has ``told``."""
+    return set(re.findall(r"[a-z]+", path.read_text(encoding="utf-8").lower()))
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_no_module_uses_a_retired_word(path: Path) -> None:
+    name = name_of(path)
+    allowed = MAY_SAY.get(name, set()) | MAY_SAY.get(name.rpartition(".")[2], set())
+    is_klaviyo = name.startswith("sandbox.klaviyo")
+    retired = {*RETIRED, *(() if is_klaviyo else ("consent",))} - allowed
+    assert words_of(path) & retired == set()
+
+
+@pytest.mark.parametrize("path", [*modules(), *sorted((ROOT / "benchmarks").glob("*.py"))], ids=lambda path: path.stem)
+def test_no_docstring_begins_without_a_subject(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = (ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, documented))
+    assert not [text for text in docstrings if re.match(r"(Who|Whom|Whoever|What|Of|Those|By)\b", text)]
