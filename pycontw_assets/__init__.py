@@ -8,6 +8,8 @@ The five stages, in order, one folder each:
 4. ``authorize``   the Gather Town guest list (and the video link)
 5. ``send_email``  Klaviyo: template, ticket-holder list, campaign
 
-Import rule: ``cli, definitions -> orchestration -> stages -> vault, ledger -> records, pseudonyms, api_client``.
-A stage imports neither another stage nor Dagster; only ``orchestration/resources.py`` imports ``settings``.
+Import rule, never upwards and never from stage to stage: ``commands, play -> definitions -> orchestration ->
+pipeline -> stages, alerts -> ledger, vault -> api, settings, records, pseudonyms``. ``sandbox`` imports nothing of the
+others. Dagster is imported in ``orchestration`` and ``definitions`` only; ``pipeline/composition.py`` borrows the login
+to BigQuery from Dagster's library for Google.
 """
