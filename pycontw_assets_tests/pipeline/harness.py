@@ -69,11 +69,16 @@ class TestClock(SkippingClock):
 
 
 def build_root(
-    settings: Settings, clock: TestClock, *, timeouts: tuple[float, float] = (5, 5), **overrides: Any
+    settings: Settings,
+    clock: TestClock,
+    *,
+    timeouts: tuple[float, float] = (5, 5),
+    waits: WaitPolicy | None = None,
+    **overrides: Any,
 ) -> Composition:
     """Build real clients whose waits only move the clock. Only their time-outs take time."""
     client_options = {"sleep": clock.advance, "clock": clock.monotonic, "timeouts": timeouts}
-    return _root(settings, clock, WaitPolicy(sleep=clock.advance), client_options, RATE_LIMITS, **overrides)
+    return _root(settings, clock, waits or WaitPolicy(sleep=clock.advance), client_options, RATE_LIMITS, **overrides)
 
 
 def _root(
