@@ -265,5 +265,5 @@ def test_the_counts_of_an_asset_as_plots(recovered: Dev, camera: Camera) -> None
     page.get_by_role("button", name="Events").click()
     page.get_by_text("invited_in_total").wait_for()
     page.evaluate("document.activeElement.blur()")
-    camera.take("plots", "Newcomers who were let in get one invitation each", "invited", "unreachable", "waiting")
+    camera.take("plots", "People who were let in get one invitation each", "invited", "unreachable", "waiting")
     assert page.locator("canvas").count() >= 4
