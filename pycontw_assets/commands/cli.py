@@ -18,7 +18,7 @@ GROUPS = {
     "every day": ("poll", "plan", "status", "doctor", "preview"),
     "about one person": ("trace", "erase", "mark-invited"),
     "data": ("rotate-vault",),
-    "repair": ("rebuild-ledger", "release"),
+    "repair": ("rebuild-ledger", "release", "rename-event"),
     "play": ("demo", "drill", "dev", "sandbox"),
 }
 _NAMES = tuple(name for names in GROUPS.values() for name in names)

@@ -30,12 +30,10 @@ from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.extract.events import live_edition
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading, count_states
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.database.tables import LET_IN
-from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import holders_to_let_in
 from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.ledger import Ledger
@@ -64,6 +62,7 @@ from pycontw_assets.orchestration.run_history import OWNER_TAG
 from pycontw_assets.orchestration.run_recording import recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
 from pycontw_assets.pipeline.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
+from pycontw_assets.pipeline.consistency.renaming import Renaming
 from pycontw_assets.pipeline.dry_run import dry_run, plan_access, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.reconcile import table_asset
@@ -77,6 +76,7 @@ from pycontw_assets.pipeline.steps import (
     load_rows,
     partition_of,
     read_orders,
+    recorded_edition,
     stored_orders,
     stored_records,
     sync_holder_list,
@@ -279,6 +279,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         warehouse: ResourceParam[Warehouse],
         ledger: ResourceParam[Ledger],
         pseudonymizer: ResourceParam[Pseudonymizer],
+        waits: ResourceParam[WaitPolicy],
         settings: ResourceParam[Settings],
     ) -> MaterializeResult:
         with _recorded(context, ledger, settings):
@@ -294,6 +295,14 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             except RefusedRows as refused:
                 _show_refusal(context, refused)
                 raise
+            Renaming(
+                vault=vault,
+                warehouse=warehouse,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                settings=settings,
+            ).clear_other_keys(partition)
             result = loaded.result
             return MaterializeResult(
                 metadata={
@@ -467,7 +476,7 @@ def klaviyo_template(
     """The invitation mail: one template per version of its text, found or made by its versioned name."""
     with _recorded(context, ledger, settings):
         _tag_run_owner(context)
-        edition = live_edition(settings.edition, known_events(ledger).values())
+        edition = recorded_edition(ledger, settings)
         if edition is None:
             raise UnknownPartition("no event is known yet, so no edition is live; the next poll registers events")
         mail = invitation(edition, settings)
@@ -605,6 +614,7 @@ def klaviyo_campaign(
         refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
         snapshot = stored_orders(vault, partition)
         with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
+            partition_of(ledger, partition.key)  # it may have been renamed while this run waited
             begun_at = ledger.clock()
             outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         problems = outcome.problems
