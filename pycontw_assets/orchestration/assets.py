@@ -3,12 +3,11 @@
 No postponed annotations here: Dagster reads the types of ``context`` and of resources while it loads.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from dagster import (
-    AssetCheckEvaluation,
     AssetCheckResult,
     AssetDep,
     AssetExecutionContext,
@@ -49,7 +48,6 @@ from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.kktix_checks import stale_after
 from pycontw_assets.orchestration.links import Links, links_of
 from pycontw_assets.orchestration.metadata import (
-    bullets,
     checked,
     column_lineage,
     counted,
@@ -170,6 +168,7 @@ def _overrides(context: AssetExecutionContext) -> frozenset[str]:
             "orders_were_read_whole": "Books were whole, nobody is quarantined.",
             "orders_match_the_book": "Who is in KKTIX's attendance book is in the vault, and the other way round.",
         },
+        partitions_def=kktix_events,
     ),
     metadata={"dagster/column_schema": order_columns(load_policy())},
 )
@@ -258,7 +257,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         kinds={links.warehouse, "table"},
         owners=OWNERS,
         tags={"personal_data": "pseudonyms"},
-        check_specs=checked(table_asset(family), TABLE_CHECKS, blocking=WAYS_OUT),
+        check_specs=checked(table_asset(family), TABLE_CHECKS, partitions_def=family_events[family], blocking=WAYS_OUT),
         # A new snapshot with the same content (a re-read that found nothing) must not cost a run.
         automation_condition=AutomationCondition.eager().replace(
             "newly_updated_without_root", AutomationCondition.data_version_changed()
@@ -280,7 +279,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         ledger: ResourceParam[Ledger],
         pseudonymizer: ResourceParam[Pseudonymizer],
         settings: ResourceParam[Settings],
-    ) -> MaterializeResult:
+    ) -> Iterator[AssetCheckResult | MaterializeResult]:
         with _recorded(context, ledger, settings):
             partition = _begin(context, ledger)
             try:
@@ -292,10 +291,10 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                     pseudonymizer=pseudonymizer,
                 )
             except RefusedRows as refused:
-                _show_refusal(context, refused)
+                yield verdict(refused.check, refused.problems)  # the run fails, and the check shows why
                 raise
             result = loaded.result
-            return MaterializeResult(
+            yield MaterializeResult(
                 metadata={
                     "dagster/partition_row_count": len(result.frame),
                     "outcome": loaded.outcome,
@@ -308,14 +307,6 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             )
 
     return attendees
-
-
-def _show_refusal(context: AssetExecutionContext, refused: RefusedRows) -> None:
-    """The run fails, and the check shows why."""
-    shown = {"problems": bullets(refused.problems)}
-    context.log_event(
-        AssetCheckEvaluation(context.asset_key, refused.check, passed=False, metadata=shown, blocking=True)
-    )
 
 
 def _table_verdicts(loaded: RowsLoaded) -> list[AssetCheckResult]:
@@ -384,7 +375,7 @@ GUEST_LIST_CHECKS = {
     group_name="authorize",
     kinds={"python", "gather"},
     owners=OWNERS,
-    check_specs=checked("gather_guestlist", GUEST_LIST_CHECKS),
+    check_specs=checked("gather_guestlist", GUEST_LIST_CHECKS, partitions_def=kktix_events),
 )
 def gather_guestlist(
     context: AssetExecutionContext,
@@ -496,7 +487,7 @@ LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was r
     group_name="send_email",
     kinds={"python", "klaviyo"},
     owners=OWNERS,
-    check_specs=checked("klaviyo_list", LIST_CHECKS),
+    check_specs=checked("klaviyo_list", LIST_CHECKS, partitions_def=kktix_events),
 )
 def klaviyo_list(
     context: AssetExecutionContext,
@@ -559,7 +550,7 @@ CAMPAIGN_CHECKS = {
     group_name="send_email",
     kinds={"python", "klaviyo"},
     owners=OWNERS,
-    check_specs=checked("klaviyo_campaign", CAMPAIGN_CHECKS),
+    check_specs=checked("klaviyo_campaign", CAMPAIGN_CHECKS, partitions_def=kktix_events),
 )
 def klaviyo_campaign(
     context: AssetExecutionContext,
