@@ -61,7 +61,16 @@ from pycontw_assets.orchestration.observations import family_events, kktix_event
 from pycontw_assets.orchestration.run_history import OWNER_TAG
 from pycontw_assets.orchestration.run_recording import recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
-from pycontw_assets.pipeline.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
+from pycontw_assets.pipeline.checks import (
+    access_gaps,
+    access_sum,
+    book_gaps,
+    guest_list_gaps,
+    list_gaps,
+    order_problems,
+    unread_attendees,
+    withheld_answers,
+)
 from pycontw_assets.pipeline.dry_run import dry_run, plan_access, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.reconcile import table_asset
@@ -165,7 +174,8 @@ def _overrides(context: AssetExecutionContext) -> frozenset[str]:
     check_specs=checked(
         "raw_kktix_orders",
         {
-            "orders_were_read_whole": "Books were whole, nobody is quarantined.",
+            "orders_were_read_whole": "Books were whole, and hardly anybody is quarantined.",
+            "every_attendee_was_read": "Nobody is quarantined, and no answer of a form was withheld.",
             "orders_match_the_book": "Who is in KKTIX's attendance book is in the vault, and the other way round.",
         },
         partitions_def=kktix_events,
@@ -201,8 +211,9 @@ def raw_kktix_orders(
             book=books.get(partition.event_id),
         )
         outcome, snapshot = read.outcome, read.outcome.snapshot
-        problems, gaps = _order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
-        findings += [*problems, *gaps]
+        problems, gaps = order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
+        unread = unread_attendees(snapshot)
+        findings += [*problems, *gaps, *unread]
         return MaterializeResult(
             data_version=DataVersion(read.digest[:16]),
             metadata={
@@ -213,6 +224,7 @@ def raw_kktix_orders(
             },
             check_results=[
                 verdict("orders_were_read_whole", problems),
+                verdict("every_attendee_was_read", [*unread, *withheld_answers(snapshot)], is_warning=True),
                 verdict("orders_match_the_book", [] if outcome.problem else gaps),
             ],
         )
@@ -225,16 +237,9 @@ def _order_counts(snapshot: OrderSnapshot, new: int, reread: int) -> dict[str, i
         "new": new,
         "reread": reread,
         "quarantined": len(snapshot.quarantine),
+        "withheld_answers": sum(record.attendee.withheld for record in snapshot.present),
         "tickets_without_usable_address": count_unmailable(snapshot),
     }
-
-
-def _order_problems(snapshot: OrderSnapshot, problem: str | None) -> list[str]:
-    quarantined = [
-        f"attendee {attendee_id}: {item.reason} (tried {item.attempts} times)"
-        for attendee_id, item in sorted(snapshot.quarantine.items())
-    ]
-    return ([problem] if problem else []) + quarantined
 
 
 TABLE_CHECKS = {
