@@ -15,7 +15,7 @@ from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import looks_ours
 from pycontw_assets.commands.console import paint, read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import compose_to_read
+from pycontw_assets.commands.instance import ANYWHERE, compose_to_read
 from pycontw_assets.commands.lookup import HELP, METAVAR, Person, describe_choice, find_people
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
@@ -44,7 +44,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    root = compose_to_read()
+    root = compose_to_read(used_in=ANYWHERE)
     buyer = read_argument(parsed.buyer)
     result = trace(
         buyer,
