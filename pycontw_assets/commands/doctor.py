@@ -22,7 +22,7 @@ from pycontw_assets.api.client import Misconfigured, ServiceError
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED, Commands
-from pycontw_assets.commands.instance import compose
+from pycontw_assets.commands.instance import compose, describe_place
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION
@@ -156,7 +156,7 @@ def _fix_of(error: Exception) -> str:
 
 def _check_keys(settings: Settings) -> Iterator[Finding]:
     is_production = settings.pycontw_env == "production"
-    yield Finding("ok", "environment", settings.pycontw_env)
+    yield Finding("ok", "environment", describe_place(settings))
     if settings.pseudonym_key is None:
         level: Level = "warn" if is_production else "ok"
         fix = "set PSEUDONYM_KEY before the first poll; the ledger refuses another key later"

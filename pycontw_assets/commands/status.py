@@ -11,7 +11,7 @@ from datetime import datetime
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.doctor import describe_finding
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import compose_to_read
+from pycontw_assets.commands.instance import ANYWHERE, compose_to_read
 from pycontw_assets.extract.orders import count_states
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.progress import headcount
@@ -46,7 +46,7 @@ def add_to(commands: Commands) -> None:
 def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.orchestration.instance import read_machinery
 
-    root = compose_to_read()
+    root = compose_to_read(used_in=ANYWHERE)
     history, machinery = read_machinery(root.settings.dagster_folder, root.settings.poll_interval_seconds)
     status = look_up(
         vault=root.vault_to_read,

@@ -26,6 +26,17 @@ def contact_address(attendee: Attendee) -> str | None:
     return None
 
 
+def has_contact(attendee: Attendee) -> bool:
+    """Whether the form says which address the buyer gave, be it none.
+
+    Otherwise the answer could not be read: its label is not there, or its value is neither a text nor empty.
+    """
+    values = [value for label, value in attendee.answers if _asks_for_contact_address(label)]
+    if any(isinstance(value, str) and answer_text(value) for value in values):
+        return True
+    return bool(values) and all(value is None or isinstance(value, str) for value in values)
+
+
 @functools.lru_cache(maxsize=10_000)
 def _asks_for_contact_address(label: str) -> bool:
     """Ask the policy once per label. This is called for every answer of every attendee, and labels are few."""

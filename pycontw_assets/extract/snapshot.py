@@ -23,11 +23,14 @@ from pycontw_assets.extract.orders import (
     parse_attendee,
     plan_fetch,
 )
-from pycontw_assets.records import EventPartition, OrderSnapshot
+from pycontw_assets.records import Attendee, EventPartition, OrderSnapshot
 from pycontw_assets.vault.vault import OrdersStore
 
 _CHECKPOINT_SECONDS = 20.0  # between two writes of a long poll to the vault
 _SERVICE_IS_DOWN = 3  # failed reads, if no other read succeeded
+
+
+HasContact = Callable[[Attendee], bool]
 
 
 class BookPage(Protocol):
@@ -101,13 +104,15 @@ def take_snapshot(
     now: datetime,
     refresh: timedelta,
     known_before: int,
+    has_contact: HasContact,
     trust_book: bool = False,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> SnapshotOutcome:
     """Poll one event, given its books as just read, and return the stored snapshot.
 
     ``refresh``: the shortest time between two reads of an attendee. ``known_before``: the attendees that the ledger
-    remembers, in case the vault has lost them. ``trust_book``: the override for a shrunken book.
+    remembers, in case the vault has lost them. ``has_contact``: whether a form says which address the buyer gave, which
+    the field policy knows. ``trust_book``: the override for a shrunken book.
     Raise ``UntrustedBook`` when neither vault nor book can be believed, and ``Unavailable`` when every read failed.
     """
     begun_at = monotonic()
@@ -118,7 +123,7 @@ def take_snapshot(
     checkpoint = monotonic() + _CHECKPOINT_SECONDS
     failures = _Failures(len(plan.fetch))
     for attendee_id, answer in client.fetch_attendees(partition.event_id, plan.fetch):
-        fetched = _understand(attendee_id, answer)
+        fetched = _understand(attendee_id, answer, has_contact)
         failures.count(answer)
         pending.append(fetched)
         if fetched.vanished:
@@ -158,15 +163,16 @@ def _first(partition: EventPartition, book: BookReading, *, known_before: int, t
     return OrderSnapshot(partition, rebuilding=known_before > 0)
 
 
-def _understand(attendee_id: int, answer: dict[str, Any] | ServiceError) -> Fetched:
+def _understand(attendee_id: int, answer: dict[str, Any] | ServiceError, has_contact: HasContact) -> Fetched:
     if isinstance(answer, NotFound):
         return Fetched(attendee_id, vanished=True)
     if isinstance(answer, ServiceError):
         return Fetched(attendee_id, failure=answer.reason)
     try:
-        return Fetched(attendee_id, *parse_attendee(answer))
+        attendee, defects = parse_attendee(answer)
     except MalformedAttendee as error:
         return Fetched(attendee_id, failure=str(error))
+    return Fetched(attendee_id, attendee, defects, has_contact=has_contact(attendee))
 
 
 class _Failures:

@@ -3,12 +3,11 @@
 No postponed annotations here: Dagster reads the types of ``context`` and of resources while it loads.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from dagster import (
-    AssetCheckEvaluation,
     AssetCheckResult,
     AssetDep,
     AssetExecutionContext,
@@ -47,7 +46,6 @@ from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.kktix_checks import stale_after
 from pycontw_assets.orchestration.links import Links, links_of
 from pycontw_assets.orchestration.metadata import (
-    bullets,
     checked,
     column_lineage,
     counted,
@@ -61,7 +59,16 @@ from pycontw_assets.orchestration.observations import family_events, kktix_event
 from pycontw_assets.orchestration.run_history import OWNER_TAG
 from pycontw_assets.orchestration.run_recording import recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
-from pycontw_assets.pipeline.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
+from pycontw_assets.pipeline.checks import (
+    access_gaps,
+    access_sum,
+    book_gaps,
+    guest_list_gaps,
+    list_gaps,
+    order_problems,
+    unread_attendees,
+    withheld_answers,
+)
 from pycontw_assets.pipeline.consistency.renaming import Renaming
 from pycontw_assets.pipeline.dry_run import dry_run, plan_access, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
@@ -167,9 +174,11 @@ def _overrides(context: AssetExecutionContext) -> frozenset[str]:
     check_specs=checked(
         "raw_kktix_orders",
         {
-            "orders_were_read_whole": "Books were whole, nobody is quarantined.",
+            "orders_were_read_whole": "Books were whole, and hardly anybody is quarantined.",
+            "every_attendee_was_read": "Nobody is quarantined, and no answer of a form was withheld.",
             "orders_match_the_book": "Who is in KKTIX's attendance book is in the vault, and the other way round.",
         },
+        partitions_def=kktix_events,
     ),
     metadata={"dagster/column_schema": order_columns(load_policy())},
 )
@@ -202,8 +211,9 @@ def raw_kktix_orders(
             book=books.get(partition.event_id),
         )
         outcome, snapshot = read.outcome, read.outcome.snapshot
-        problems, gaps = _order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
-        findings += [*problems, *gaps]
+        problems, gaps = order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
+        unread = unread_attendees(snapshot)
+        findings += [*problems, *gaps, *unread]
         return MaterializeResult(
             data_version=DataVersion(read.digest[:16]),
             metadata={
@@ -214,6 +224,7 @@ def raw_kktix_orders(
             },
             check_results=[
                 verdict("orders_were_read_whole", problems),
+                verdict("every_attendee_was_read", [*unread, *withheld_answers(snapshot)], is_warning=True),
                 verdict("orders_match_the_book", [] if outcome.problem else gaps),
             ],
         )
@@ -226,16 +237,9 @@ def _order_counts(snapshot: OrderSnapshot, new: int, reread: int) -> dict[str, i
         "new": new,
         "reread": reread,
         "quarantined": len(snapshot.quarantine),
+        "withheld_answers": sum(record.attendee.withheld for record in snapshot.present),
         "tickets_without_usable_address": count_unmailable(snapshot),
     }
-
-
-def _order_problems(snapshot: OrderSnapshot, problem: str | None) -> list[str]:
-    quarantined = [
-        f"attendee {attendee_id}: {item.reason} (tried {item.attempts} times)"
-        for attendee_id, item in sorted(snapshot.quarantine.items())
-    ]
-    return ([problem] if problem else []) + quarantined
 
 
 TABLE_CHECKS = {
@@ -258,7 +262,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         kinds={links.warehouse, "table"},
         owners=OWNERS,
         tags={"personal_data": "pseudonyms"},
-        check_specs=checked(table_asset(family), TABLE_CHECKS, blocking=WAYS_OUT),
+        check_specs=checked(table_asset(family), TABLE_CHECKS, partitions_def=family_events[family], blocking=WAYS_OUT),
         # A new snapshot with the same content (a re-read that found nothing) must not cost a run.
         automation_condition=AutomationCondition.eager().replace(
             "newly_updated_without_root", AutomationCondition.data_version_changed()
@@ -281,7 +285,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         pseudonymizer: ResourceParam[Pseudonymizer],
         waits: ResourceParam[WaitPolicy],
         settings: ResourceParam[Settings],
-    ) -> MaterializeResult:
+    ) -> Iterator[AssetCheckResult | MaterializeResult]:
         with _recorded(context, ledger, settings):
             partition = _begin(context, ledger)
             try:
@@ -293,7 +297,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                     pseudonymizer=pseudonymizer,
                 )
             except RefusedRows as refused:
-                _show_refusal(context, refused)
+                yield verdict(refused.check, refused.problems)  # the run fails, and the check shows why
                 raise
             Renaming(
                 vault=vault,
@@ -304,7 +308,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                 settings=settings,
             ).clear_other_keys(partition)
             result = loaded.result
-            return MaterializeResult(
+            yield MaterializeResult(
                 metadata={
                     "dagster/partition_row_count": len(result.frame),
                     "outcome": loaded.outcome,
@@ -317,14 +321,6 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             )
 
     return attendees
-
-
-def _show_refusal(context: AssetExecutionContext, refused: RefusedRows) -> None:
-    """The run fails, and the check shows why."""
-    shown = {"problems": bullets(refused.problems)}
-    context.log_event(
-        AssetCheckEvaluation(context.asset_key, refused.check, passed=False, metadata=shown, blocking=True)
-    )
 
 
 def _table_verdicts(loaded: RowsLoaded) -> list[AssetCheckResult]:
@@ -393,7 +389,7 @@ GUEST_LIST_CHECKS = {
     group_name="authorize",
     kinds={"python", "gather"},
     owners=OWNERS,
-    check_specs=checked("gather_guestlist", GUEST_LIST_CHECKS),
+    check_specs=checked("gather_guestlist", GUEST_LIST_CHECKS, partitions_def=kktix_events),
 )
 def gather_guestlist(
     context: AssetExecutionContext,
@@ -505,7 +501,7 @@ LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was r
     group_name="send_email",
     kinds={"python", "klaviyo"},
     owners=OWNERS,
-    check_specs=checked("klaviyo_list", LIST_CHECKS),
+    check_specs=checked("klaviyo_list", LIST_CHECKS, partitions_def=kktix_events),
 )
 def klaviyo_list(
     context: AssetExecutionContext,
@@ -568,7 +564,7 @@ CAMPAIGN_CHECKS = {
     group_name="send_email",
     kinds={"python", "klaviyo"},
     owners=OWNERS,
-    check_specs=checked("klaviyo_campaign", CAMPAIGN_CHECKS),
+    check_specs=checked("klaviyo_campaign", CAMPAIGN_CHECKS, partitions_def=kktix_events),
 )
 def klaviyo_campaign(
     context: AssetExecutionContext,

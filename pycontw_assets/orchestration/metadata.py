@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from dagster import (
     AssetKey,
     MarkdownMetadataValue,
     MetadataValue,
+    PartitionsDefinition,
+    PreviewWarning,
     TableColumn,
     TableColumnDep,
     TableColumnLineage,
@@ -34,12 +37,25 @@ _OWN_FIELDS = {
 }
 
 
-def checked(asset_name: str, checks: Mapping[str, str], *, blocking: Collection[str] = ()) -> list[AssetCheckSpec]:
-    """Check name -> what it says when it passes. ``blocking``: nothing may follow from an asset where it does not."""
-    return [
-        AssetCheckSpec(name, asset=asset_name, description=text, blocking=name in blocking)
-        for name, text in checks.items()
-    ]
+def checked(
+    asset_name: str,
+    checks: Mapping[str, str],
+    *,
+    partitions_def: PartitionsDefinition | None = None,
+    blocking: Collection[str] = (),
+) -> list[AssetCheckSpec]:
+    """Check name -> what it says when it passes. ``blocking``: nothing may follow from an asset where it does not.
+
+    ``partitions_def`` is the asset's own: without it all events share one verdict, that of the last one checked.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PreviewWarning)  # as Dagster calls checks with partitions
+        return [
+            AssetCheckSpec(
+                name, asset=asset_name, description=text, blocking=name in blocking, partitions_def=partitions_def
+            )
+            for name, text in checks.items()
+        ]
 
 
 def verdict(

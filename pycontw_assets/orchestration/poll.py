@@ -41,7 +41,10 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One run of a poll. ``failures`` and ``problems`` are safe texts; ``counts`` come from the assets' metadata."""
+    """One run of a poll. Failures, problems and warnings are safe texts; ``counts`` come from the assets' metadata.
+
+    Unlike a problem, a warning concerns single people or answers: the poll was good all the same.
+    """
 
     job: str
     partition_key: str | None
@@ -49,6 +52,7 @@ class RunReport:
     failures: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +140,9 @@ def execute(definitions: Definitions, instance: DagsterInstance, request: RunReq
         request.partition_key,
         result.success,
         tuple(_failures(result)),
-        tuple(_problems(result)),
+        tuple(_problems(result, AssetCheckSeverity.ERROR)),
         _counts(result),
+        tuple(_problems(result, AssetCheckSeverity.WARN)),
     )
 
 
@@ -148,9 +153,9 @@ def _failures(result: ExecuteInProcessResult) -> Iterable[str]:
         yield f"{event.step_key}: {described or 'failed'}"
 
 
-def _problems(result: ExecuteInProcessResult) -> Iterable[str]:
+def _problems(result: ExecuteInProcessResult, severity: AssetCheckSeverity) -> Iterable[str]:
     for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed and evaluation.severity == AssetCheckSeverity.ERROR:
+        if not evaluation.passed and evaluation.severity == severity:
             text = str(evaluation.metadata["problems"].value)
             yield f"{evaluation.asset_key.to_user_string()}: {text.removeprefix('- ').replace(chr(10) + '- ', '; ')}"
 
