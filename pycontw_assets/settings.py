@@ -236,6 +236,11 @@ class Settings(BaseSettings):
         return self.home / "warehouse.duckdb"
 
     @property
+    def sandbox_key_file(self) -> Path:
+        """The key of a sandbox's vault without ``VAULT_KEY``, made once."""
+        return self.home / "vault.key"
+
+    @property
     def ledger_file(self) -> Path | None:
         """The file of the embedded ledger; ``None`` with ``LEDGER_URL``."""
         return None if self.ledger_url else self.home / "ledger.sqlite"

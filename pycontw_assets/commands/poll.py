@@ -16,7 +16,7 @@ from pycontw_assets.records import TICKET_STATES
 if TYPE_CHECKING:
     from pycontw_assets.orchestration.poll import PollReport, RunReport
 
-OVERRIDES = ("book", "guest-list", "invite", "revoke")
+OVERRIDES = ("account", "book", "guest-list", "invite", "revoke")
 # Counts of the assets -> the word for each in the line of an event. Zeros are left out.
 _WORDS = {
     "attendees": "attendees",
@@ -70,7 +70,7 @@ def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.orchestration.poll import poll
 
     show_log(parsed.verbose)
-    root = compose_checked()
+    root = compose_checked(accepts_account="account" in parsed.allow)
     with open_instance(root.settings.dagster_folder) as instance:
         report = poll(
             lambda books: build_definitions(root, books=books),

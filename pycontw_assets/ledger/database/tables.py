@@ -45,7 +45,7 @@ _Key = sa.String(64)  # a pseudonym: 64 hex digits
 
 # -- the ledger itself --------------------------------------------------------------------------------
 
-# Its schema, its normalisation of addresses and the fingerprint of its pseudonym key; nothing else.
+# Its schema, normalisation of addresses, fingerprint of the pseudonym key, environment and services; nothing else.
 meta = sa.Table("meta", metadata, sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.String))
 
 
