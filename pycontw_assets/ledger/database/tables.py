@@ -145,6 +145,15 @@ erased_attendees = sa.Table(
 )
 
 
+# Attendees whom somebody asked to read again with the next poll, by number.
+refresh_requests = sa.Table(
+    "refresh_requests",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
+)
+
+
 grants = sa.Table(
     "grants",
     metadata,
