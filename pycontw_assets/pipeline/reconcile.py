@@ -147,7 +147,7 @@ def _news(facts: EventFacts, now: datetime) -> str:
     if book.problem or poll.book_digest != book.digest:
         return f"the book changed: {len(book.ids)} attendees, {poll.known} known"
     if poll.reread_count:
-        return f"{poll.reread_count} attendees unpaid, missing or quarantined"
+        return f"{poll.reread_count} attendees not usable yet, missing or quarantined"
     if poll.refresh_at is not None and poll.refresh_at <= now:
         return f"{poll.known} known attendees, some due for a re-read"
     if ACCESS_CHAIN[0] not in facts.materialized:

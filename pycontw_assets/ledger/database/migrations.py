@@ -239,7 +239,12 @@ _REFRESH_REQUESTS = (
     """CREATE TABLE refresh_requests (
         partition_key VARCHAR NOT NULL, attendee_id BIGINT NOT NULL, PRIMARY KEY (partition_key, attendee_id))""",
 )
-_TO_3: tuple[tuple[str, ...], ...] = (_REFRESH_REQUESTS,)
+_SALES = (
+    "ALTER TABLE sales RENAME COLUMN pending TO unpaid",
+    "ALTER TABLE sales ADD COLUMN not_activated INTEGER DEFAULT 0 NOT NULL",
+    "ALTER TABLE sales ADD COLUMN unclear INTEGER DEFAULT 0 NOT NULL",
+)
+_TO_3: tuple[tuple[str, ...], ...] = (_REFRESH_REQUESTS, _SALES)
 
 
 def _to_3(db: sa.Connection) -> None:

@@ -308,8 +308,10 @@ sales = sa.Table(
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("sold", sa.Integer, nullable=False),
     sa.Column("usable", sa.Integer, nullable=False),
-    sa.Column("pending", sa.Integer, nullable=False),
+    sa.Column("unpaid", sa.Integer, nullable=False),
     sa.Column("cancelled", sa.Integer, nullable=False),
+    sa.Column("not_activated", sa.Integer, nullable=False, server_default="0"),  # paid, in another state
+    sa.Column("unclear", sa.Integer, nullable=False, server_default="0"),
 )
 
 
