@@ -194,8 +194,8 @@ def raw_kktix_orders(
 ) -> MaterializeResult:
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
 
-    New attendees are read at once, unpaid ones by every poll, the others in rotation. An attendee that left the
-    attendance book is "gone" after two good polls. A broken book withdraws nobody.
+    New attendees are read at once, unpaid ones and those that mail cannot reach by every poll, the others in rotation.
+    An attendee that left the attendance book is "gone" after two good polls. A broken book withdraws nobody.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger), count_requests(kktix)

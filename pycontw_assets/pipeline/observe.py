@@ -23,8 +23,10 @@ from pycontw_assets.ledger.grants import grants_without_ticket, holders_to_let_i
 from pycontw_assets.ledger.guest_lists import has_space_changed
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes
-from pycontw_assets.ledger.polls import last_poll, news_since
+from pycontw_assets.ledger.people import requested_refreshes
+from pycontw_assets.ledger.polls import Poll, last_poll, news_since
 from pycontw_assets.ledger.remote_ids import remembered_id
+from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.pipeline.rebuild import is_beginning
 from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory, decide, is_stale, pause_base
 from pycontw_assets.pipeline.steps import invitation, mapped_events, without_erased
@@ -209,10 +211,10 @@ def _facts(
         access=history.attempts(partition.key, "access"),
         load=history.attempts(partition.key, "load"),
     )
-    return facts if facts.poll is None else _with_open_work(facts, ledger=ledger, settings=settings)
+    return facts if facts.poll is None else _with_open_work(facts, facts.poll, ledger=ledger, settings=settings)
 
 
-def _with_open_work(facts: EventFacts, *, ledger: Ledger, settings: Settings) -> EventFacts:
+def _with_open_work(facts: EventFacts, poll: Poll, *, ledger: Ledger, settings: Settings) -> EventFacts:
     partition, now, is_off = facts.partition, ledger.clock(), settings.gather_is_off
     # In another space everybody who was let in has to be let in again: the next tick records that.
     moves = not (is_off or settings.pycontw_dry_run) and has_space_changed(ledger, settings.gather_space_id)
@@ -238,6 +240,8 @@ def _with_open_work(facts: EventFacts, *, ledger: Ledger, settings: Settings) ->
         facts,
         guest_list_open=entering + len(leaving),
         list_open=count_list_changes(ledger, partition.key),
+        unreachable=poll.without_address + len(refused_addresses(ledger, partition.edition, partition.key)),
+        requested=len(requested_refreshes(ledger, partition.key)),
         campaign_open=len(batches) + len(find_newcomers(ledger, partition.key, partition.edition)),
     )
 

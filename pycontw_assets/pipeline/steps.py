@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import Gather, GuestListStep
-from pycontw_assets.deidentify.holders import count_unmailable, has_contact, holders_of
+from pycontw_assets.deidentify.holders import Contacts, count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
 from pycontw_assets.extract.kktix_client import KktixClient
@@ -28,8 +28,9 @@ from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_sn
 from pycontw_assets.ledger.events import cancel_purge, known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName, lock
-from pycontw_assets.ledger.people import erased_ids
+from pycontw_assets.ledger.people import end_refresh_requests, erased_ids, requested_refreshes
 from pycontw_assets.ledger.polls import Poll, last_poll, record_load, record_poll, recorded_holders
+from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.load.checks import refuse_misleading
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Outcome, Warehouse, replace_rows
@@ -143,7 +144,7 @@ def read_orders(
 
     ``book``: what this tick already read of the attendance books; ``None``: read them now.
     """
-    earlier = last_poll(ledger, partition.key)
+    earlier, requested = last_poll(ledger, partition.key), requested_refreshes(ledger, partition.key)
     with exclusive(ledger, waits, LockName.ORDERS, partition.key):
         outcome = take_snapshot(
             kktix,
@@ -153,7 +154,8 @@ def read_orders(
             now=ledger.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
-            has_contact=has_contact,
+            contacts=Contacts(pseudonymizer, refused_addresses(ledger, partition.edition, partition.key).keys()),
+            requested=requested,
             trust_book="book" in overrides,
         )
         snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, table_rules(pseudonymizer))
@@ -173,6 +175,7 @@ def read_orders(
         )
         record_poll(ledger, partition.edition, poll, holders)
         cancel_purge(ledger, partition.key)
+        end_refresh_requests(ledger, partition.key, requested & outcome.book.ids if outcome.problem else requested)
     return OrdersRead(outcome, digest)
 
 

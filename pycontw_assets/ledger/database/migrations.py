@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pycontw_assets.ledger.database.engine import LedgerError, schema_change
 from pycontw_assets.ledger.database.tables import insert_missing, meta, metadata
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def prepare(engine: sa.Engine) -> None:
@@ -56,6 +56,12 @@ def migrate(db: sa.Connection, version: int) -> None:
         _STEPS[number](db)
         db.execute(sa.delete(meta).where(meta.c.name == "schema"))
         db.execute(sa.insert(meta).values(name="schema", value=str(number + 1)))
+
+
+def _types(db: sa.Connection) -> dict[str, str]:
+    """Return what the two databases call their types."""
+    is_server = db.dialect.name == "postgresql"
+    return {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
 
 
 # -- 1 -> 2: names of the vocabulary; facts out of the key-value table ---------------------------------
@@ -138,8 +144,7 @@ _UNREACHABLE_LINE = re.compile(r"attendee (\d+) (?:cannot be mailed by Klaviyo \
 
 
 def _to_2(db: sa.Connection) -> None:
-    is_server = db.dialect.name == "postgresql"
-    types = {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
+    types = _types(db)
     for statement in (*_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS):
         db.execute(sa.text(statement.format(**types)))
     notes = {row.name: row.value or "" for row in db.execute(sa.text("SELECT name, value FROM meta"))}
@@ -228,4 +233,25 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}
+# -- 2 -> 3: one tuple per subject ---------------------------------------------------------------------
+
+_REFRESH_REQUESTS = (
+    """CREATE TABLE refresh_requests (
+        partition_key VARCHAR NOT NULL, attendee_id BIGINT NOT NULL, PRIMARY KEY (partition_key, attendee_id))""",
+)
+_SALES = (
+    "ALTER TABLE sales RENAME COLUMN pending TO unpaid",
+    "ALTER TABLE sales ADD COLUMN not_activated INTEGER DEFAULT 0 NOT NULL",
+    "ALTER TABLE sales ADD COLUMN unclear INTEGER DEFAULT 0 NOT NULL",
+)
+_TO_3: tuple[tuple[str, ...], ...] = (_REFRESH_REQUESTS, _SALES)
+
+
+def _to_3(db: sa.Connection) -> None:
+    types = _types(db)
+    for subject in _TO_3:
+        for statement in subject:
+            db.execute(sa.text(statement.format(**types)))
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}

@@ -145,6 +145,15 @@ erased_attendees = sa.Table(
 )
 
 
+# Attendees whom somebody asked to read again with the next poll, by number.
+refresh_requests = sa.Table(
+    "refresh_requests",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
+)
+
+
 grants = sa.Table(
     "grants",
     metadata,
@@ -299,8 +308,10 @@ sales = sa.Table(
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("sold", sa.Integer, nullable=False),
     sa.Column("usable", sa.Integer, nullable=False),
-    sa.Column("pending", sa.Integer, nullable=False),
+    sa.Column("unpaid", sa.Integer, nullable=False),
     sa.Column("cancelled", sa.Integer, nullable=False),
+    sa.Column("not_activated", sa.Integer, nullable=False, server_default="0"),  # paid, in another state
+    sa.Column("unclear", sa.Integer, nullable=False, server_default="0"),
 )
 
 
