@@ -25,10 +25,12 @@ from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import Paused
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
-from pycontw_assets.orchestration.run_recording import observe_and_record, safe_errors
+from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record, safe_errors
+from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
@@ -84,6 +86,10 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
     ) -> SensorResult:
         instance = context.instance
         with safe_errors():
+            if since := heed_pause(ledger=ledger, alerts=alerts):
+                if not long_pause(since, ledger.clock()):
+                    beat(settings.heartbeat_url)
+                return SensorResult(skip_reason=str(Paused(since)))
             tick = observe_and_record(
                 instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
             )

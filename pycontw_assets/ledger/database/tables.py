@@ -70,6 +70,15 @@ rate_slots = sa.Table(
 )
 
 
+# One row while a person has paused all polls.
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("since", UtcDateTime, nullable=False),
+)
+
+
 # -- editions and events ------------------------------------------------------------------------------
 
 editions = sa.Table(
