@@ -82,6 +82,7 @@ def _run(parsed: argparse.Namespace) -> int:
             pseudonymizer=root.pseudonymizer,
             waits=root.waits,
             settings=root.settings,
+            warehouse=root.warehouse,
             overrides=parsed.allow,
         )
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)

@@ -25,6 +25,7 @@ from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
@@ -81,11 +82,19 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         settings: ResourceParam[Settings],
         pseudonymizer: ResourceParam[Pseudonymizer],
         waits: ResourceParam[WaitPolicy],
+        warehouse: ResourceParam[Warehouse],
     ) -> SensorResult:
         instance = context.instance
         with safe_errors():
             tick = observe_and_record(
-                instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
+                instance,
+                kktix=kktix,
+                klaviyo=klaviyo,
+                vault=vault,
+                ledger=ledger,
+                alerts=alerts,
+                settings=settings,
+                warehouse=warehouse,
             )
             run_maintenance(
                 tick,

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pycontw_assets.ledger.database.engine import LedgerError, schema_change
 from pycontw_assets.ledger.database.tables import insert_missing, meta, metadata
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def prepare(engine: sa.Engine) -> None:
@@ -138,10 +138,7 @@ _UNREACHABLE_LINE = re.compile(r"attendee (\d+) (?:cannot be mailed by Klaviyo \
 
 
 def _to_2(db: sa.Connection) -> None:
-    is_server = db.dialect.name == "postgresql"
-    types = {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
-    for statement in (*_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS):
-        db.execute(sa.text(statement.format(**types)))
+    _execute(db, *_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS)
     notes = {row.name: row.value or "" for row in db.execute(sa.text("SELECT name, value FROM meta"))}
     for statement, values in _facts(notes):
         db.execute(sa.text(statement), values)
@@ -149,6 +146,13 @@ def _to_2(db: sa.Connection) -> None:
     moved = [{"name": name} for name in notes if name not in _IDENTITY]
     if moved:
         db.execute(sa.text("DELETE FROM meta WHERE name = :name"), moved)
+
+
+def _execute(db: sa.Connection, *statements: str) -> None:
+    is_server = db.dialect.name == "postgresql"
+    types = {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
+    for statement in statements:
+        db.execute(sa.text(statement.format(**types)))
 
 
 _Fact = tuple[str, dict[str, object]]
@@ -228,4 +232,14 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}
+# -- 2 -> 3 --------------------------------------------------------------------------------------------
+
+_TABLE_STATES = ("CREATE TABLE table_states (name VARCHAR NOT NULL, state VARCHAR NOT NULL, PRIMARY KEY (name))",)
+
+
+def _to_3(db: sa.Connection) -> None:
+    for statements in (_TABLE_STATES,):
+        _execute(db, *statements)
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
