@@ -87,6 +87,7 @@ def _run(parsed: argparse.Namespace) -> int:
                 pseudonymizer=root.pseudonymizer,
                 waits=root.waits,
                 settings=root.settings,
+                warehouse=root.warehouse,
                 overrides=parsed.allow,
             )
     except Paused as paused:

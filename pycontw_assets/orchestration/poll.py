@@ -24,6 +24,7 @@ from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import process_identity
 from pycontw_assets.ledger.polls import Paused, paused_since
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.assets import OVERRIDE_TAG
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
@@ -84,6 +85,7 @@ def poll(
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
     settings: Settings,
+    warehouse: Warehouse,
     overrides: Iterable[str] = (),
     on_run: Callable[[RunReport], None] = lambda report: None,
 ) -> PollReport:
@@ -95,7 +97,14 @@ def poll(
     if since := heed_pause(ledger=ledger, alerts=alerts):
         raise Paused(since)
     tick = observe_and_record(
-        instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
+        instance,
+        kktix=kktix,
+        klaviyo=klaviyo,
+        vault=vault,
+        ledger=ledger,
+        alerts=alerts,
+        settings=settings,
+        warehouse=warehouse,
     )
     run_maintenance(
         tick,

@@ -7,7 +7,7 @@ systems it uses. What is due belongs to ``reconcile``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -29,11 +29,19 @@ from pycontw_assets.ledger.events import cancel_purge, known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName, lock
 from pycontw_assets.ledger.people import end_refresh_requests, erased_ids, requested_refreshes
-from pycontw_assets.ledger.polls import Poll, last_poll, record_load, record_poll, recorded_holders
+from pycontw_assets.ledger.polls import (
+    Poll,
+    last_poll,
+    record_load,
+    record_poll,
+    record_table_state,
+    recorded_holders,
+    table_state,
+)
 from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.load.checks import refuse_misleading
-from pycontw_assets.load.schema import attendee_tables
-from pycontw_assets.load.warehouse import Outcome, Warehouse, replace_rows
+from pycontw_assets.load.schema import Table, attendee_tables
+from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, replace_rows
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
@@ -195,10 +203,37 @@ def load_rows(
     table = attendee_tables(load_policy().columns)[partition.family]
     result = deidentify(digest.passing(records), partition, pseudonymizer)
     refuse_misleading(table.name, result.frame)
-    outcome = replace_rows(warehouse, table, partition.key, result.frame)
+    with recorded_change(table, warehouse=warehouse, ledger=ledger):
+        outcome = replace_rows(warehouse, table, partition.key, result.frame)
     stored = warehouse.partition_rows(table, partition.key)
     record_load(ledger, partition.key, str(digest))
     return RowsLoaded(result, outcome, digest.records, stored)
+
+
+@contextmanager
+def recorded_change(table: Table, *, warehouse: Warehouse, ledger: Ledger) -> Iterator[None]:
+    """Record the table's state after the block, so that the next tick knows the change for ours.
+
+    Where somebody else changed the table before it, the record stays as it was, and the next tick finds that out.
+    """
+    known, before = table_state(ledger, table.name), warehouse.state(table)
+    yield
+    if known is None or known == before:
+        record_table_state(ledger, table.name, warehouse.state(table))
+
+
+def changed_tables(partitions: Iterable[EventPartition], *, warehouse: Warehouse, ledger: Ledger) -> dict[str, str]:
+    """Return the tables of these events that are not as our last load left them (or gone), with their states now.
+
+    A table that cannot be looked at is left out: nobody knows. The next tick looks again, and a load that is due fails
+    visibly.
+    """
+    tables = attendee_tables(load_policy().columns)
+    states: dict[str, str] = {}
+    for table in {tables[partition.family].name: tables[partition.family] for partition in partitions}.values():
+        with suppress(WarehouseError):
+            states[table.name] = warehouse.state(table, is_waiting=False)
+    return {name: state for name, state in states.items() if state != table_state(ledger, name)}
 
 
 # -- guest list -------------------------------------------------------------------------------------

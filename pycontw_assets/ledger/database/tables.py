@@ -134,6 +134,15 @@ waiting_events = sa.Table(
 )
 
 
+# The state of each table of the warehouse after our last load: any other means that somebody else changed it.
+table_states = sa.Table(
+    "table_states",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+)
+
+
 # -- people -------------------------------------------------------------------------------------------
 
 entitlements = sa.Table(
