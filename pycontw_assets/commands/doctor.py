@@ -268,6 +268,18 @@ def _check_klaviyo(client: KlaviyoClient, *, is_production: bool) -> Iterator[Fi
             yield Finding("FAIL", f"Klaviyo {scope}", error.reason, _fix_of(error))
         else:
             yield Finding("ok", f"Klaviyo {scope}", "may be read. Whether they may be written is not tried")
+    yield _check_metrics(client)
+
+
+def _check_metrics(client: KlaviyoClient) -> Finding:
+    """Look whether a campaign that ends half-way could be repaired. Mails go out without it."""
+    try:
+        client.metrics()
+    except ServiceError as error:
+        is_scope = isinstance(error, Misconfigured)
+        fix = "give the key the scopes metrics:read and events:read" if is_scope else _fix_of(error)
+        return Finding("warn", "Klaviyo metrics", error.reason, fix)
+    return Finding("ok", "Klaviyo metrics", "may be read. Whether events may be read is not tried")
 
 
 def check_revision(now: datetime) -> Iterator[Finding]:
