@@ -111,7 +111,8 @@ class Settings(BaseSettings):
     )
     edition: Edition | None = Field(
         None,
-        description="the live edition, four digits; unset: the newest among the listed events",
+        description="the live edition, four digits; production needs it to begin, and only this variable begins "
+        "another one; unset: the newest that the ledger has events of",
     )
     kktix_events: dict[EventId, EventMapping | None] = Field(
         default_factory=dict,

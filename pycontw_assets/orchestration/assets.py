@@ -29,12 +29,10 @@ from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.extract.events import live_edition
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading, count_states
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.database.tables import LET_IN
-from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import holders_to_let_in
 from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.ledger import Ledger
@@ -71,6 +69,7 @@ from pycontw_assets.pipeline.checks import (
     unread_attendees,
     withheld_answers,
 )
+from pycontw_assets.pipeline.consistency.renaming import Renaming
 from pycontw_assets.pipeline.dry_run import dry_run, plan_access, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.reconcile import table_asset
@@ -84,6 +83,7 @@ from pycontw_assets.pipeline.steps import (
     load_rows,
     partition_of,
     read_orders,
+    recorded_edition,
     stored_orders,
     stored_records,
     sync_holder_list,
@@ -295,6 +295,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         warehouse: ResourceParam[Warehouse],
         ledger: ResourceParam[Ledger],
         pseudonymizer: ResourceParam[Pseudonymizer],
+        waits: ResourceParam[WaitPolicy],
         settings: ResourceParam[Settings],
     ) -> Iterator[AssetCheckResult | MaterializeResult]:
         with _recorded(context, ledger, settings):
@@ -310,6 +311,14 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             except RefusedRows as refused:
                 yield verdict(refused.check, refused.problems)  # the run fails, and the check shows why
                 raise
+            Renaming(
+                vault=vault,
+                warehouse=warehouse,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                settings=settings,
+            ).clear_other_keys(partition)
             result = loaded.result
             yield MaterializeResult(
                 metadata={
@@ -475,7 +484,7 @@ def klaviyo_template(
     """The invitation mail: one template per version of its text, found or made by its versioned name."""
     with _recorded(context, ledger, settings):
         _tag_run_owner(context)
-        edition = live_edition(settings.edition, known_events(ledger).values())
+        edition = recorded_edition(ledger, settings)
         if edition is None:
             raise UnknownPartition("no event is known yet, so no edition is live; the next poll registers events")
         mail = invitation(edition, settings)
@@ -613,6 +622,7 @@ def klaviyo_campaign(
         refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
         snapshot = stored_orders(vault, partition)
         with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
+            partition_of(ledger, partition.key)  # it may have been renamed while this run waited
             begun_at = ledger.clock()
             outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         problems = outcome.problems

@@ -92,11 +92,11 @@ def list_gaps(changes_due: int) -> list[str]:
 
 
 def unmatched(discovery: Discovery) -> list[str]:
-    """Events that nobody decided about and whose names do not say enough."""
+    """Events that a person is asked about: their names do not say enough, or they belong to a later edition."""
     return [
-        f"event {event.event_id} is listed and left alone: {event.reason}; map it in KKTIX_EVENTS"
+        f"event {event.event_id} is listed and left alone: {event.reason}; {event.fix}"
         for event in discovery.unmatched
-        if event.is_undecided
+        if event.fix
     ]
 
 

@@ -251,10 +251,14 @@ _SALES = (
 )
 _PAUSE = ("CREATE TABLE pauses (id INTEGER NOT NULL, since {time} NOT NULL, PRIMARY KEY (id))",)
 _TABLE_STATES = ("CREATE TABLE table_states (name VARCHAR NOT NULL, state VARCHAR NOT NULL, PRIMARY KEY (name))",)
+_RENAMED_EVENTS = (
+    """CREATE TABLE former_keys (
+        partition_key VARCHAR NOT NULL, event_id BIGINT NOT NULL, PRIMARY KEY (partition_key))""",
+)
 
 
 def _to_3(db: sa.Connection) -> None:
-    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES)
+    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS)
 
 
 _STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}

@@ -100,6 +100,15 @@ events = sa.Table(
 )
 
 
+# Other keys of events that were renamed, or are about to be: vault or tables may still hold something under them.
+former_keys = sa.Table(
+    "former_keys",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("event_id", sa.BigInteger, nullable=False, autoincrement=False),
+)
+
+
 polls = sa.Table(
     "polls",
     metadata,
