@@ -8,12 +8,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
+from pycontw_assets.api.bounds import plain_text
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.api.log import LOGGER
 from pycontw_assets.extract.kktix_client import KktixClient
 
 _COLOURS = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1"}
 _WORTH_A_BAR = 20  # attendees; fewer are read before anybody wonders
+_LONGEST_ARGUMENT = 1000  # characters
 _HANDLER = "pycontw-assets --verbose"
 
 
@@ -50,8 +52,11 @@ class ShownKktixClient(KktixClient):
 
 
 def read_argument(argument: str) -> str:
-    """Return the argument, or a line of standard input for ``-``, which no shell remembers."""
-    return sys.stdin.readline().strip() if argument == "-" else argument
+    """Return the argument, or a line of standard input for ``-``, which no shell remembers.
+
+    Bytes that are no characters, which a shell may pass on, are replaced.
+    """
+    return plain_text(sys.stdin.readline().strip() if argument == "-" else argument, _LONGEST_ARGUMENT)
 
 
 def show_log(verbosity: int) -> None:

@@ -26,6 +26,7 @@ _WORDS = {
     **{state.replace(" ", "_"): state for state in TICKET_STATES},
     "new": "new",
     "quarantined": "quarantined",
+    "withheld_answers": "answers withheld",
     "granted": "let in",
     "on_the_list_before_us": "on the list already",
     "unconfirmed": "not confirmed",
@@ -86,6 +87,7 @@ def _run(parsed: argparse.Namespace) -> int:
                 pseudonymizer=root.pseudonymizer,
                 waits=root.waits,
                 settings=root.settings,
+                warehouse=root.warehouse,
                 overrides=parsed.allow,
             )
     except Paused as paused:
@@ -124,6 +126,7 @@ def _run_lines(subject: str, reason: str, runs: Sequence[RunReport]) -> Iterator
     yield _event_line(subject, reason, runs)
     yield from (paint(f"       {failure}", "red") for run in runs for failure in run.failures)
     yield from (paint(f"       ! {problem}", "yellow") for run in runs for problem in run.problems)
+    yield from (f"       ? {warning}" for run in runs for warning in run.warnings)
 
 
 def _event_line(key: str, reason: str, runs: Sequence[RunReport]) -> str:
@@ -161,6 +164,7 @@ def as_document(report: PollReport) -> dict[str, Any]:
                 "ok": run.ok,
                 "failures": run.failures,
                 "problems": run.problems,
+                "warnings": run.warnings,
                 "counts": run.counts,
             }
             for run in report.runs

@@ -1,4 +1,4 @@
-"""The last good poll of each event: figures, holders, stale orders. And whether a person paused all polls."""
+"""The last good poll of each event: figures, holders, stale orders, its table. And whether polls are paused."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pycontw_assets.ledger.database.tables import (
     pauses,
     polls,
     stale_events,
+    table_states,
     upsert,
     waiting_events,
 )
@@ -71,6 +72,25 @@ def record_poll(ledger: Ledger, edition: str, poll: Poll, holder_keys: Collectio
 def record_load(ledger: Ledger, partition_key: str, digest: str) -> None:
     with ledger.engine.begin() as db:
         db.execute(sa.update(polls).where(polls.c.partition_key == partition_key).values(loaded_digest=digest))
+
+
+def forget_loads(ledger: Ledger, partition_keys: Collection[str], *, states: Mapping[str, str]) -> None:
+    """Make these events' tables due, and take the tables' present states (table -> state) for known."""
+    with ledger.engine.begin() as db:
+        for chunk in chunks(sorted(partition_keys)):
+            db.execute(sa.update(polls).where(polls.c.partition_key.in_(chunk)).values(loaded_digest=None))
+        for name, state in states.items():
+            upsert(db, table_states, {"name": name}, {"state": state})
+
+
+def table_state(ledger: Ledger, name: str) -> str | None:
+    """Return the state in which our last load left a table of the warehouse; ``None`` before the first."""
+    return ledger.scalar(sa.select(table_states.c.state).where(table_states.c.name == name))
+
+
+def record_table_state(ledger: Ledger, name: str, state: str) -> None:
+    with ledger.engine.begin() as db:
+        upsert(db, table_states, {"name": name}, {"state": state})
 
 
 # -- holders ------------------------------------------------------------------------------------------

@@ -28,12 +28,10 @@ from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.extract.events import live_edition
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading, count_states
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.database.tables import LET_IN
-from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import holders_to_let_in
 from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.ledger import Ledger
@@ -60,7 +58,17 @@ from pycontw_assets.orchestration.observations import family_events, kktix_event
 from pycontw_assets.orchestration.run_history import OWNER_TAG
 from pycontw_assets.orchestration.run_recording import as_failure, recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
-from pycontw_assets.pipeline.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
+from pycontw_assets.pipeline.checks import (
+    access_gaps,
+    access_sum,
+    book_gaps,
+    guest_list_gaps,
+    list_gaps,
+    order_problems,
+    unread_attendees,
+    withheld_answers,
+)
+from pycontw_assets.pipeline.consistency.renaming import Renaming
 from pycontw_assets.pipeline.dry_run import dry_run, plan_access, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.reconcile import table_asset
@@ -74,6 +82,7 @@ from pycontw_assets.pipeline.steps import (
     load_rows,
     partition_of,
     read_orders,
+    recorded_edition,
     stored_orders,
     stored_records,
     sync_holder_list,
@@ -176,7 +185,8 @@ def _overrides(context: AssetExecutionContext) -> frozenset[str]:
     check_specs=checked(
         "raw_kktix_orders",
         {
-            "orders_were_read_whole": "Books were whole, nobody is quarantined.",
+            "orders_were_read_whole": "Books were whole, and hardly anybody is quarantined.",
+            "every_attendee_was_read": "Nobody is quarantined, and no answer of a form was withheld.",
             "orders_match_the_book": "Who is in KKTIX's attendance book is in the vault, and the other way round.",
         },
         partitions_def=kktix_events,
@@ -195,8 +205,8 @@ def raw_kktix_orders(
 ) -> MaterializeResult:
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
 
-    New attendees are read at once, unpaid ones by every poll, the others in rotation. An attendee that left the
-    attendance book is "gone" after two good polls. A broken book withdraws nobody.
+    New attendees are read at once, unpaid ones and those that mail cannot reach by every poll, the others in rotation.
+    An attendee that left the attendance book is "gone" after two good polls. A broken book withdraws nobody.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger), count_requests(kktix)
@@ -212,8 +222,9 @@ def raw_kktix_orders(
             book=books.get(partition.event_id),
         )
         outcome, snapshot = read.outcome, read.outcome.snapshot
-        problems, gaps = _order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
-        findings += [*problems, *gaps]
+        problems, gaps = order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
+        unread = unread_attendees(snapshot)
+        findings += [*problems, *gaps, *unread]
         return MaterializeResult(
             data_version=DataVersion(read.digest[:16]),
             metadata={
@@ -224,6 +235,7 @@ def raw_kktix_orders(
             },
             check_results=[
                 verdict("orders_were_read_whole", problems),
+                verdict("every_attendee_was_read", [*unread, *withheld_answers(snapshot)], is_warning=True),
                 verdict("orders_match_the_book", [] if outcome.problem else gaps),
             ],
         )
@@ -236,16 +248,9 @@ def _order_counts(snapshot: OrderSnapshot, new: int, reread: int) -> dict[str, i
         "new": new,
         "reread": reread,
         "quarantined": len(snapshot.quarantine),
+        "withheld_answers": sum(record.attendee.withheld for record in snapshot.present),
         "tickets_without_usable_address": count_unmailable(snapshot),
     }
-
-
-def _order_problems(snapshot: OrderSnapshot, problem: str | None) -> list[str]:
-    quarantined = [
-        f"attendee {attendee_id}: {item.reason} (tried {item.attempts} times)"
-        for attendee_id, item in sorted(snapshot.quarantine.items())
-    ]
-    return ([problem] if problem else []) + quarantined
 
 
 TABLE_CHECKS = {
@@ -285,6 +290,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         warehouse: ResourceParam[Warehouse],
         ledger: ResourceParam[Ledger],
         pseudonymizer: ResourceParam[Pseudonymizer],
+        waits: ResourceParam[WaitPolicy],
         settings: ResourceParam[Settings],
     ) -> Iterator[AssetCheckResult | MaterializeResult]:
         with _recorded(context, ledger, settings):
@@ -300,6 +306,14 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             except RefusedRows as refused:
                 yield verdict(refused.check, refused.problems)  # the run fails, and the check shows why
                 raise
+            Renaming(
+                vault=vault,
+                warehouse=warehouse,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                settings=settings,
+            ).clear_other_keys(partition)
             result = loaded.result
             yield MaterializeResult(
                 metadata={
@@ -465,7 +479,7 @@ def klaviyo_template(
     """The invitation mail: one template per version of its text, found or made by its versioned name."""
     with _recorded(context, ledger, settings):
         _tag_run_owner(context)
-        edition = live_edition(settings.edition, known_events(ledger).values())
+        edition = recorded_edition(ledger, settings)
         if edition is None:
             raise UnknownPartition("no event is known yet, so no edition is live; the next poll registers events")
         mail = invitation(edition, settings)
@@ -603,6 +617,7 @@ def klaviyo_campaign(
         refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
         snapshot = stored_orders(vault, partition)
         with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
+            partition_of(ledger, partition.key)  # it may have been renamed while this run waited
             begun_at = ledger.clock()
             outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         problems = outcome.problems

@@ -9,7 +9,7 @@ from dagster import AssetMaterialization, AssetObservation, DagsterInstance, Dyn
 
 from pycontw_assets.orchestration.metadata import bullets
 from pycontw_assets.pipeline.observe import Tick
-from pycontw_assets.records import FAMILIES, Family
+from pycontw_assets.records import FAMILIES, EventPartition, Family
 
 # As Dagster spells the tag; its constant is not part of the public interface.
 DATA_VERSION_TAG = "dagster/data_version"
@@ -51,6 +51,17 @@ def partition_keys(tick: Tick) -> dict[str, list[str]]:
         str(family_events[family].name): [p.key for p in partitions if p.family == family] for family in FAMILIES
     }
     return {str(kktix_events.name): [p.key for p in partitions], **families}
+
+
+def forget_partition(instance: DagsterInstance, partition: EventPartition) -> None:
+    """Delete the keys in Dagster that a renamed event had before. Their history stays."""
+    of_family = family_events[partition.family].name
+    for definition in (kktix_events, *family_events.values()):
+        name = str(definition.name)
+        for key in instance.get_dynamic_partitions(name):
+            is_right = key == partition.key and name in (kktix_events.name, of_family)
+            if key.endswith(f"-{partition.event_id}") and not is_right:
+                instance.delete_dynamic_partition(name, key)
 
 
 def missing_partitions(tick: Tick, instance: DagsterInstance) -> dict[str, list[str]]:

@@ -24,6 +24,7 @@ from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import process_identity
 from pycontw_assets.ledger.polls import Paused, paused_since
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.assets import OVERRIDE_TAG
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
@@ -44,7 +45,10 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One run of a poll. ``failures`` and ``problems`` are safe texts; ``counts`` come from the assets' metadata."""
+    """One run of a poll. Failures, problems and warnings are safe texts; ``counts`` come from the assets' metadata.
+
+    Unlike a problem, a warning concerns single people or answers: the poll was good all the same.
+    """
 
     job: str
     partition_key: str | None
@@ -52,6 +56,7 @@ class RunReport:
     failures: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ def poll(
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
     settings: Settings,
+    warehouse: Warehouse,
     overrides: Iterable[str] = (),
     on_run: Callable[[RunReport], None] = lambda report: None,
 ) -> PollReport:
@@ -91,7 +97,14 @@ def poll(
     if since := heed_pause(ledger=ledger, alerts=alerts):
         raise Paused(since)
     tick = observe_and_record(
-        instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
+        instance,
+        kktix=kktix,
+        klaviyo=klaviyo,
+        vault=vault,
+        ledger=ledger,
+        alerts=alerts,
+        settings=settings,
+        warehouse=warehouse,
     )
     run_maintenance(
         tick,
@@ -150,8 +163,9 @@ def execute(definitions: Definitions, instance: DagsterInstance, request: RunReq
         request.partition_key,
         result.success,
         tuple(_failures(result)),
-        tuple(_problems(result)),
+        tuple(_problems(result, AssetCheckSeverity.ERROR)),
         _counts(result),
+        tuple(_problems(result, AssetCheckSeverity.WARN)),
     )
 
 
@@ -162,9 +176,9 @@ def _failures(result: ExecuteInProcessResult) -> Iterable[str]:
         yield f"{event.step_key}: {described or 'failed'}"
 
 
-def _problems(result: ExecuteInProcessResult) -> Iterable[str]:
+def _problems(result: ExecuteInProcessResult, severity: AssetCheckSeverity) -> Iterable[str]:
     for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed and evaluation.severity == AssetCheckSeverity.ERROR:
+        if not evaluation.passed and evaluation.severity == severity:
             text = str(evaluation.metadata["problems"].value)
             yield f"{evaluation.asset_key.to_user_string()}: {text.removeprefix('- ').replace(chr(10) + '- ', '; ')}"
 

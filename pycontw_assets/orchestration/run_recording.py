@@ -18,6 +18,7 @@ from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import paused_since, refuse_while_paused
 from pycontw_assets.ledger.reporting.problems import open_problems, record_findings
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.run_history import fail_dead_runs, read_run_history
 from pycontw_assets.pipeline.checks import unmatched
 from pycontw_assets.pipeline.observe import Tick, observe
@@ -87,11 +88,20 @@ def observe_and_record(
     ledger: Ledger,
     alerts: Messenger,
     settings: Settings,
+    warehouse: Warehouse,
 ) -> Tick:
     """Observe the world and write down what was seen. When it fails, people are alerted at once: no poll follows."""
     try:
         history = read_run_history(instance)
-        tick = observe(kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, settings=settings, history=history)
+        tick = observe(
+            kktix=kktix,
+            klaviyo=klaviyo,
+            vault=vault,
+            ledger=ledger,
+            settings=settings,
+            history=history,
+            warehouse=warehouse,
+        )
         fail_dead_runs(instance, history.dead_runs)
         record_tick(tick, ledger=ledger, settings=settings)
     except Exception as error:

@@ -24,6 +24,7 @@ from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Paused
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
@@ -80,6 +81,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         settings: ResourceParam[Settings],
         pseudonymizer: ResourceParam[Pseudonymizer],
         waits: ResourceParam[WaitPolicy],
+        warehouse: ResourceParam[Warehouse],
     ) -> SensorResult:
         instance = context.instance
         with safe_errors():
@@ -88,7 +90,14 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                     beat(settings.heartbeat_url)
                 return SensorResult(skip_reason=str(Paused(since)))
             tick = observe_and_record(
-                instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
+                instance,
+                kktix=kktix,
+                klaviyo=klaviyo,
+                vault=vault,
+                ledger=ledger,
+                alerts=alerts,
+                settings=settings,
+                warehouse=warehouse,
             )
             run_maintenance(
                 tick,

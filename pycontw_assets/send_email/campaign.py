@@ -29,7 +29,6 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email import names
 from pycontw_assets.send_email.campaign_sending import (
-    DELETED_IN_DOUBT,
     BatchSending,
     CampaignOutcome,
     Mail,
@@ -40,6 +39,7 @@ from pycontw_assets.send_email.campaign_sending import (
 )
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import SENT_STATUSES
+from pycontw_assets.send_email.recipients import describe_end
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 _LONGEST_WAY = timedelta(days=1)  # of a campaign from its sending to its end, before a person has to look
@@ -206,26 +206,21 @@ class CampaignStep:
     def _report_cancelled(self, partition: EventPartition) -> None:
         """Report every cancelled batch with every poll. An alarm that ended would leave its people without a mail."""
         self.outcome.problems += [
-            f"campaign {batch.campaign_name} ended as {batch.remote_status}: {_advice(batch)}, run "
-            f"`pycontw-assets release {batch.batch_key}`"
+            f"campaign {batch.campaign_name} ended as {batch.remote_status}: {describe_end(batch.remote_status)}. When "
+            f"the cause is mended, run `pycontw-assets release {batch.batch_key}`: it lets the next poll mail those "
+            "who got none"
             for batch in cancelled_batches(self.ledger, partition.key)
         ]
 
     def _report_if_stuck(self, batch: Batch, status: str) -> None:
         if status == "Draft":
             self.outcome.problems.append(
-                f"campaign {batch.campaign_name} is a draft although Klaviyo took its sending over: its people got "
-                "no mail. Unless somebody took it back on purpose, send it in Klaviyo by hand"
+                f"campaign {batch.campaign_name} is a draft although Klaviyo took its sending over: its people wait "
+                "for their mail, if none had left. Look at its report in Klaviyo: without recipients send it there by "
+                "hand, otherwise delete it there"
             )
         elif self.ledger.clock() - (batch.send_at or batch.accepted_at or batch.created_at) > _LONGEST_WAY:
             self.outcome.problems.append(
                 f"campaign {batch.campaign_name} is {status} long after Klaviyo took its sending over; look at it "
                 "there. Its people are not mailed again by themselves"
             )
-
-
-def _advice(batch: Batch) -> str:
-    """Say what a person has to do before the batch is released."""
-    if batch.remote_status == DELETED_IN_DOUBT:
-        return "look at the mails your account sent. If its people got none"
-    return "its people got no mail. When the cause is mended"

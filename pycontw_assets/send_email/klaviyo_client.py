@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from pycontw_assets.api.client import (
@@ -30,6 +30,7 @@ from pycontw_assets.send_email.klaviyo_records import (
     ImportProblem,
     MailingList,
     Profile,
+    ProfileEvent,
     Template,
 )
 
@@ -42,6 +43,10 @@ _MEMBERS_PER_CALL = 1000
 _ADDRESSES_PER_PAGE = 100
 _LONGEST_FILTER = 4000  # encoded characters, so that a URL stays well below the 8 kB that servers take
 
+_CAMPAIGNS_PER_REPORT = 100  # items of a list filter
+
+Timeframe = Literal["last_30_days", "last_365_days"]
+
 _SECOND, _MINUTE, _DAY = 1, 60, 86_400
 RATE_LIMITS: dict[str, list[tuple[int, float]]] = {
     "lists": [(75, _SECOND), (750, _MINUTE)],
@@ -52,6 +57,9 @@ RATE_LIMITS: dict[str, list[tuple[int, float]]] = {
     "templates": [(75, _SECOND), (750, _MINUTE)],
     "campaigns": [(10, _SECOND), (150, _MINUTE)],
     "account": [(1, _SECOND), (15, _MINUTE)],
+    "metrics": [(10, _SECOND), (150, _MINUTE)],
+    "events": [(350, _SECOND), (3500, _MINUTE)],
+    "reports": [(1, _SECOND), (2, _MINUTE), (225, _DAY)],
 }
 """Calls per seconds. Klaviyo publishes them per endpoint. Here they are per family of endpoints, a little stricter."""
 
@@ -404,6 +412,46 @@ class KlaviyoClient(_JsonApi):
         data = {"type": "campaign-send-job", "id": campaign_id, "attributes": {"action": "revert"}}
         body = {"data": data}
         self._call("PATCH", "take sending back", path, body=body, group="campaigns", expect_json=False)
+
+    # Measuring
+
+    def metrics(self) -> dict[str, str]:
+        """Return id -> name of everything that events are recorded of."""
+        rows = self._pages("read metrics", "/api/metrics", {}, group="metrics")
+        return {records.text(row, "id"): records.text(records.attributes(row), "name") for row in rows}
+
+    def profile_events(self, profile_id: str, since: datetime) -> tuple[ProfileEvent, ...]:
+        """Return what Klaviyo recorded about a person. It may show a while after it happened."""
+        moment = since.astimezone(timezone.utc).isoformat(timespec="seconds")
+        query = {
+            "filter": f"equals(profile_id,{_literal(profile_id)}),greater-or-equal(datetime,{moment})",
+            "sort": "datetime",
+            "page[size]": "1000",
+        }
+        rows = self._pages("read events of profile", "/api/events", query, group="events")
+        return tuple(map(records.profile_event, rows))
+
+    def count_recipients(
+        self, campaign_ids: Iterable[str], *, metric_id: str, timeframe: Timeframe = "last_30_days"
+    ) -> dict[str, int]:
+        """Return campaign id -> number of recipients, as far as Klaviyo's report shows the campaigns yet.
+
+        ``metric_id``: any metric; Klaviyo wants one for the conversions.
+        """
+        counts: dict[str, int] = {}
+        ids = sorted(set(campaign_ids))
+        for start in range(0, len(ids), _CAMPAIGNS_PER_REPORT):
+            chosen = ",".join(map(_literal, ids[start : start + _CAMPAIGNS_PER_REPORT]))
+            attributes = {
+                "statistics": ["recipients"],
+                "timeframe": {"key": timeframe},
+                "conversion_metric_id": metric_id,
+                "filter": f"contains-any(campaign_id,[{chosen}])",
+            }
+            body = {"data": {"type": "campaign-values-report", "attributes": attributes}}
+            reply = self._call("POST", "read report", "/api/campaign-values-reports", body=body, group="reports")
+            counts |= records.recipients(reply.data)
+        return counts
 
     def _with_message(self, campaign: Campaign) -> Campaign:
         """Ask for the message where the answer about the campaign does not name it."""

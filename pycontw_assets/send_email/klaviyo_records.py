@@ -15,6 +15,9 @@ from pycontw_assets.api.client import Malformed
 SENT_STATUSES = ("Sent", "Variations Sent")
 """The statuses of a campaign whose mails have left."""
 
+UNMAILED_ENDS = ("Cancelled: Misconfigured", "Cancelled: No Recipients", "Cancelled: Smart Sending")
+"""The ends of a campaign that come before its first mail. Any other may have come in the middle."""
+
 
 @dataclass(frozen=True, slots=True)
 class MailingList:
@@ -90,6 +93,14 @@ class Campaign:
     send_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ProfileEvent:
+    """An event that Klaviyo recorded about a person. ``texts``: those of its values that are texts."""
+
+    metric_id: str | None
+    texts: frozenset[str] = field(repr=False)
+
+
 def mailing_list(resource: Mapping[str, Any]) -> MailingList:
     fields = attributes(resource)
     return MailingList(text(resource, "id"), _plain(fields, "name"), _moment(fields.get("created")))
@@ -160,6 +171,28 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
         uses_smart_sending=smart_sending if isinstance(smart_sending, bool) else None,
         send_at=_moment(_inside(fields, "send_strategy").get("datetime")),
     )
+
+
+def profile_event(resource: Mapping[str, Any]) -> ProfileEvent:
+    """Read an event. The names of its properties are not documented, so their values have to do."""
+    values = _inside(attributes(resource), "event_properties").values()
+    metric_id = _inside(resource, "relationships", "metric", "data").get("id")
+    return ProfileEvent(_text_or_none(metric_id), frozenset(value for value in values if isinstance(value, str)))
+
+
+def recipients(document: Any) -> dict[str, int]:
+    """Return campaign id -> recipients of a values report. A campaign may have several rows."""
+    rows = _inside(document if isinstance(document, dict) else {}, "data", "attributes").get("results")
+    if not isinstance(rows, list):
+        raise Malformed("Klaviyo", "read a report", "its results are missing")
+    counts: dict[str, int] = {}
+    for row in _rows(rows):
+        campaign_id = text(_inside(row, "groupings"), "campaign_id")
+        number = _inside(row, "statistics").get("recipients")
+        if not isinstance(number, int | float) or number != int(number):
+            raise Malformed("Klaviyo", "read a report", "a number of recipients is missing")
+        counts[campaign_id] = counts.get(campaign_id, 0) + int(number)
+    return counts
 
 
 def attributes(resource: Mapping[str, Any]) -> Mapping[str, Any]:
