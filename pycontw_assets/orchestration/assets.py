@@ -14,7 +14,6 @@ from dagster import (
     AssetMaterialization,
     AssetsDefinition,
     AssetSpec,
-    AutomationCondition,
     DataVersion,
     FreshnessPolicy,
     IdentityPartitionMapping,
@@ -275,10 +274,6 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         owners=OWNERS,
         tags={"personal_data": "pseudonyms"},
         check_specs=checked(table_asset(family), TABLE_CHECKS, partitions_def=family_events[family], blocking=WAYS_OUT),
-        # A new snapshot with the same content (a re-read that found nothing) must not cost a run.
-        automation_condition=AutomationCondition.eager().replace(
-            "newly_updated_without_root", AutomationCondition.data_version_changed()
-        ),
         metadata={
             "dagster/table_name": links.table_name(table.name),
             "table": links.table(table.name),

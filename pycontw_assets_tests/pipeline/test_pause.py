@@ -143,13 +143,15 @@ def test_the_commands_say_that_polls_are_paused(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    world.sell(event)
     for name, value in {**server.environment, "PYCONTW_HOME": str(tmp_path / "home")}.items():
         monkeypatch.setenv(name, value)
 
     def say(*words: str) -> tuple[int, str]:
         return main(list(words)), capsys.readouterr().out
 
+    assert say("pause") == (1, ""), "a sandbox that was never used is not the place that somebody means"
+    assert say("poll")[0] == 0
+    world.sell(event)
     for _ in range(2):
         assert say("pause")[0] == 0
     calls = world.calls.mark()
