@@ -314,7 +314,10 @@ def _ask_services(address: str, gather: GatherClient | None, klaviyo: KlaviyoCli
         yield "Klaviyo: no profile"
     for profile in profiles:
         reason = profile.unreachable_because
-        yield f"Klaviyo: mail is not delivered ({reason})" if reason else "Klaviyo: mail can be delivered"
+        if profile.can_receive_email is None:
+            yield "Klaviyo: does not say whether mail can be delivered"
+        else:
+            yield f"Klaviyo: mail is not delivered ({reason})" if reason else "Klaviyo: mail can be delivered"
 
 
 def _hints(snapshots: Mapping[EventPartition, OrderSnapshot]) -> Iterator[str]:

@@ -38,7 +38,7 @@ from pycontw_assets.send_email.campaign_sending import (
     is_ahead,
 )
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-from pycontw_assets.send_email.klaviyo_records import SENT_STATUSES
+from pycontw_assets.send_email.klaviyo_records import SENT_STATUSES, ChangedShape
 from pycontw_assets.send_email.recipients import describe_end
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
@@ -73,13 +73,16 @@ class CampaignStep:
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> CampaignOutcome:
         """Go on with the open batches, then with a new one. Without either, Klaviyo is not called.
 
-        Raise the first refusal that concerns one batch only, after all other batches had their turn.
+        Raise the first refusal that concerns one batch only, after all other batches had their turn. A changed shape
+        of Klaviyo's answers concerns all of them, so it ends the step.
         """
         open_batches = unfinished_batches(self.ledger, partition.key)
         refusals: list[ServiceError] = []
         for batch in open_batches:
             try:
                 self._advance_or_wait(batch, holders)
+            except ChangedShape:
+                raise
             except (Refused, Malformed) as error:  # about this batch only, so the others go on
                 refusals.append(error)
         claimed = self.claim_newcomers(partition, holders, open_batches)
@@ -180,6 +183,8 @@ class CampaignStep:
             is_over = self.waits.until(self.waits.follow, has_ended)
         except NotFound:
             is_over, statuses[0] = True, _DELETED
+        except ChangedShape:
+            raise
         except ServiceError as error:
             self.outcome.problems.append(f"batch {batch.batch_key} was sent; its end is not known yet ({error.reason})")
             return

@@ -19,6 +19,7 @@ from pycontw_assets.api.client import (
     Malformed,
     Misconfigured,
     NotFound,
+    Refused,
     Reply,
     Unavailable,
 )
@@ -26,6 +27,7 @@ from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets.send_email import klaviyo_records as records
 from pycontw_assets.send_email.klaviyo_records import (
     Campaign,
+    ChangedShape,
     ImportJob,
     ImportProblem,
     MailingList,
@@ -88,7 +90,7 @@ class _JsonApi:
         expect_json: bool = True,
     ) -> Reply:
         try:
-            return self.api.request(
+            reply = self.api.request(
                 method,
                 operation,
                 path,
@@ -101,6 +103,8 @@ class _JsonApi:
         except NotFound as error:
             if error.status != _RETIRED:
                 raise
+        else:
+            return _refuse_other_revision(operation, reply, repeatable=repeatable)
         reason = "answered 410: this revision of the interface is retired"
         raise Misconfigured("Klaviyo", operation, reason, status=_RETIRED)
 
@@ -346,8 +350,18 @@ class KlaviyoClient(_JsonApi):
             "include": "campaign-messages",
             "sort": "created_at",
         }
-        rows = self._pages("find campaigns", "/api/campaigns", query, group="campaigns")
-        return tuple(self._with_message(records.campaign(row)) for row in rows)
+        operation = "find campaigns"
+        try:
+            rows = tuple(self._pages(operation, "/api/campaigns", query, group="campaigns"))
+        except Refused as error:
+            if error.status != _BAD_REQUEST:
+                raise
+            status = error.status
+        else:
+            return tuple(self._with_message(records.campaign(row)) for row in rows)
+        raise ChangedShape(
+            "Klaviyo", operation, f"refused the filters, so its revision {_OTHER_REVISION}", status=status
+        )
 
     def get_campaign(self, campaign_id: str) -> Campaign:
         """Return a campaign. Raise ``NotFound`` when it was deleted."""
@@ -462,7 +476,21 @@ class KlaviyoClient(_JsonApi):
         return replace(campaign, message_id=ids[0] if ids else None)
 
 
-_RETIRED = 410
+_BAD_REQUEST, _RETIRED = 400, 410
+_OTHER_REVISION = (
+    f"is not {REVISION}. Nothing is sent or marked before it answers in that one again, or a developer has moved the "
+    "client up"
+)
+
+
+def _refuse_other_revision(operation: str, reply: Reply, *, repeatable: bool) -> Reply:
+    """Return the reply unless Klaviyo says that it speaks another revision. A write has happened all the same."""
+    if reply.revision in (None, REVISION):
+        return reply
+    reason = f"says that its revision {_OTHER_REVISION}"
+    if repeatable:
+        raise ChangedShape("Klaviyo", operation, reason, status=reply.status)
+    raise Unavailable("Klaviyo", operation, reason, status=reply.status, outcome_unknown=True)
 
 
 def _segment(identifier: str) -> str:

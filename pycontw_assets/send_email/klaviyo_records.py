@@ -15,6 +15,16 @@ from pycontw_assets.api.client import Malformed
 SENT_STATUSES = ("Sent", "Variations Sent")
 """The statuses of a campaign whose mails have left."""
 
+_OTHER_SHAPE = (
+    "a campaign without a status, so its revision is not the one asked for. Nothing is sent or marked before it "
+    "answers in that one again, or a developer has moved the client up"
+)
+
+
+class ChangedShape(Malformed):
+    """Klaviyo speaks another revision of its interface than this program. It concerns all campaigns, not one."""
+
+
 UNMAILED_ENDS = ("Cancelled: Misconfigured", "Cancelled: No Recipients", "Cancelled: Smart Sending")
 """The ends of a campaign that come before its first mail. Any other may have come in the middle."""
 
@@ -44,7 +54,7 @@ class Profile:
 
     @property
     def unreachable_because(self) -> str | None:
-        """Why a campaign leaves this person out without a word; ``None``: it does not."""
+        """Why a campaign leaves this person out without a word; ``None``: it does not, or Klaviyo does not say."""
         if self.can_receive_email is not False:
             return None
         return "; ".join(self.suppressions) or self.consent or "suppressed"
@@ -153,8 +163,14 @@ def template(resource: Mapping[str, Any]) -> Template:
 
 
 def campaign(resource: Mapping[str, Any]) -> Campaign:
-    """Read a campaign. Its message is named under ``relationships``, or under ``attributes`` as it was sent."""
+    """Read a campaign. Its message is named under ``relationships``, or under ``attributes`` as it was sent.
+
+    Later revisions know no status. Without this check, a campaign of theirs could pass for one that was sent.
+    """
     fields = attributes(resource)
+    status = _text_or_none(fields.get("status"))
+    if not status:
+        raise ChangedShape("Klaviyo", "read campaign", _OTHER_SHAPE)
     audiences = _inside(fields, "audiences")
     messages = _rows(_inside(resource, "relationships", "campaign-messages").get("data"))
     messages += _rows(_inside(fields, "campaign-messages").get("data"))
@@ -163,7 +179,7 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
     return Campaign(
         campaign_id=text(resource, "id"),
         name=_plain(fields, "name"),
-        status=_plain(fields, "status") or "Unknown",
+        status=status,
         created_at=_moment(fields.get("created_at")),
         message_id=ids[0] if ids else None,
         included_lists=_texts(audiences.get("included")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -12,6 +13,7 @@ from pycontw_assets.api.client import Malformed, Misconfigured, NotFound, Refuse
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import (
     Campaign,
+    ChangedShape,
     ImportJob,
     ImportProblem,
     MailingList,
@@ -177,6 +179,37 @@ def test_a_retired_revision_is_not_taken_for_nothing_there(server, client, call)
     server.will_answer(Answer(410))
     with pytest.raises(Misconfigured, match="410"):
         CALLS[call][0](client)
+
+
+def test_an_answer_in_another_revision_is_no_success(server, client, call):
+    """A write may have happened all the same."""
+    ask, answer = CALLS[call]
+    good = answer if isinstance(answer, Answer) else Answer(body=answer)
+    server.will_answer(replace(good, headers={**good.headers, "revision": "2026-10-15"}))
+    expected = Unavailable if call in NOT_REPEATABLE else ChangedShape
+    with pytest.raises(expected, match="its revision is not 2026-07-15") as caught:
+        ask(client)
+    assert getattr(caught.value, "outcome_unknown", True)
+    server.will_answer(replace(good, headers={**good.headers, "revision": "2026-07-15"}))
+    ask(client)
+
+
+@pytest.mark.parametrize("members", [{"status": None}, {"status": ""}, {"status": 7}, {"definition": {"name": "x"}}])
+def test_a_campaign_without_a_status_is_malformed_and_never_sent(server, client, members):
+    reply = campaign_reply(**members)
+    if "definition" in members:
+        del reply["attributes"]["status"]
+    server.will_answer({"data": reply}, page(reply))
+    with pytest.raises(ChangedShape, match="a developer has moved the client up"):
+        client.get_campaign(CAMPAIGN)
+    with pytest.raises(ChangedShape):
+        client.find_campaigns("9f2c4a7d")
+
+
+def test_refused_filters_of_a_search_say_that_the_interface_changed(server, client):
+    server.will_answer(Answer(400, {"errors": [{"code": "invalid", "source": {"parameter": "filter"}}]}))
+    with pytest.raises(ChangedShape, match="a developer has moved the client up"):
+        client.find_campaigns("9f2c4a7d")
 
 
 def test_a_json_403_stops_and_a_page_from_the_edge_passes(server, client):

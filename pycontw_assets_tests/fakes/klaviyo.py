@@ -52,6 +52,7 @@ class FakeKlaviyo:
         self.mailed: Counter[str] = Counter()
         self.invalid: set[str] = set()  # addresses that it refuses
         self.suppressed: set[str] = set()  # addresses that it never mails
+        self.silent: dict[str, int] = {}  # address -> answers without a word on whether mail may reach it
         self.deleted_profiles: set[str] = set()
         self.member_lag = 0  # reads of a list until an addition shows
         self.campaign_lag = 0  # searches until a new campaign is found
@@ -165,6 +166,9 @@ class FakeKlaviyo:
         return self._profile(profile_id, address)
 
     def _profile(self, profile_id: str, email: str) -> Profile:
+        if self.silent.get(email, 0) > 0:
+            self.silent[email] -= 1
+            return Profile(profile_id, email)
         suppressions = ("HARD_BOUNCE",) if email in self.suppressed else ()
         return Profile(
             profile_id=profile_id, email=email, can_receive_email=not suppressions, suppressions=suppressions

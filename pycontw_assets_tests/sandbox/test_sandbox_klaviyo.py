@@ -493,3 +493,35 @@ def test_a_report_refuses_unknown_filters_and_long_lists(klaviyo):
         attributes = {"statistics": ["recipients"], "timeframe": {"key": "today"}, "conversion_metric_id": metric}
         body = {"type": "campaign-values-report", "attributes": {**attributes, "filter": wrong}}
         assert klaviyo.call("POST", "/campaign-values-reports", body).status_code == 400
+
+
+# -- the day the interface changes --------------------------------------------------------------------------
+
+
+def test_a_switch_shows_campaigns_in_the_shape_of_a_later_revision(world, klaviyo):
+    campaign = klaviyo.a_campaign(klaviyo.a_list())
+    world.klaviyo.switches.shape = "new"
+    attributes = klaviyo.good("GET", f"/campaigns/{campaign}")["attributes"]
+    assert attributes.keys() == {"definition", "created_at", "updated_at"}
+    assert klaviyo.get("/campaigns", filter='equals(messages.channel,"email")').status_code == 400
+    assert len(klaviyo.good("GET", "/campaigns", filter='contains(name,"invite")')) == 1
+    world.klaviyo.switches.shape = "old"
+    assert klaviyo.status(campaign) == "Draft"
+
+
+def test_a_switch_states_a_revision(world, klaviyo):
+    assert "revision" not in klaviyo.get("/lists").headers
+    world.klaviyo.switches.stated_revision = "2026-10-15"
+    assert klaviyo.get("/lists").headers["revision"] == "2026-10-15"
+
+
+@pytest.mark.parametrize(
+    ("shown", "of_upsert", "of_search"), [("when asked", 1, 1), ("in searches", 0, 1), ("never", 0, 0)]
+)
+def test_a_switch_withholds_subscriptions(world, klaviyo, shown, of_upsert, of_search):
+    world.klaviyo.switches.subscriptions_shown = shown
+    asked = {"additional-fields__profile": "subscriptions"}
+    body = {"type": "profile", "attributes": {"email": SENT_ADDRESS}}
+    upserted = klaviyo.good("POST", "/profile-import", body, **asked)
+    [found] = klaviyo.good("GET", "/profiles", filter=f'equals(email,"{SENT_ADDRESS}")', **asked)
+    assert ["subscriptions" in each["attributes"] for each in (upserted, found)] == [of_upsert, of_search]

@@ -180,6 +180,9 @@ class KlaviyoSwitches:
     mail_quota: int | None = None  # a campaign that uses the quota up ends as "Cancelled: Billing Limit"
     stop_after: int | None = None  # mails of each campaign until it ends as ``stops_as``
     stops_as: str = "Cancelled"
+    shape: Literal["old", "new"] = "old"  # of answers about campaigns; new: as in revisions from 2026-10-15 on
+    stated_revision: str | None = None  # the revision that every answer says it was made in
+    subscriptions_shown: Literal["when asked", "in searches", "never"] = "when asked"
     bouncing_addresses: set[str] = field(default_factory=set)  # their mails do not arrive
     default_from_email: str = "hello@example.org"
 
