@@ -28,7 +28,7 @@ from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Clock, Ledger
-from pycontw_assets.ledger.polls import last_poll
+from pycontw_assets.ledger.polls import RESUME, last_poll, paused_since
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import Finding, Level
@@ -136,6 +136,7 @@ class Examination:
             "Klaviyo": lambda: _check_klaviyo(self.klaviyo(), is_production=settings.pycontw_env == "production"),
             "Klaviyo revision": lambda: check_revision(self.clock()),
             "ledger": lambda: _check_ledger(self.ledger()),
+            "pause": lambda: _check_pause(self.ledger()),
             "vault": lambda: _check_vault(self.vault(), self.ledger(), settings.retention_days),
             "warehouse": lambda: _check_warehouse(self.warehouse, settings),
             "disk": lambda: _check_disk(settings.home),
@@ -272,6 +273,18 @@ def _check_klaviyo(client: KlaviyoClient, *, is_production: bool) -> Iterator[Fi
             yield Finding("FAIL", f"Klaviyo {scope}", error.reason, _fix_of(error))
         else:
             yield Finding("ok", f"Klaviyo {scope}", "may be read. Whether they may be written is not tried")
+    yield _check_metrics(client)
+
+
+def _check_metrics(client: KlaviyoClient) -> Finding:
+    """Look whether a campaign that ends half-way could be repaired. Mails go out without it."""
+    try:
+        client.metrics()
+    except ServiceError as error:
+        is_scope = isinstance(error, Misconfigured)
+        fix = "give the key the scopes metrics:read and events:read" if is_scope else _fix_of(error)
+        return Finding("warn", "Klaviyo metrics", error.reason, fix)
+    return Finding("ok", "Klaviyo metrics", "may be read. Whether events may be read is not tried")
 
 
 def check_revision(now: datetime) -> Iterator[Finding]:
@@ -291,6 +304,13 @@ def _check_ledger(ledger: Ledger) -> Iterator[Finding]:
     events = known_events(ledger)
     written = f"schema {SCHEMA_VERSION}, its pseudonym key is the one set, {len(events)} events known"
     yield Finding("ok", "ledger", written if events else "nothing in it yet: the first poll begins it")
+
+
+def _check_pause(ledger: Ledger) -> Iterator[Finding]:
+    if since := paused_since(ledger):
+        yield Finding("warn", "pause", f"polls are paused since {since:%Y-%m-%d %H:%M} UTC", RESUME)
+    else:
+        yield Finding("ok", "pause", "polls are not paused")
 
 
 def _check_vault(vault: OrdersStore, ledger: Ledger, retention_days: int) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from pycontw_assets.records import TICKET_STATES, Attendee, AttendeeRecord, Orde
 
 GOOD_POLLS_UNTIL_GONE = 2
 _LONGEST_INTERVAL = timedelta(days=1)  # between two reads of an attendee
+_MOST_UNREACHABLE = 100  # of one event that a poll reads again; more of them take turns
 _WAY_OUT = "nobody is withdrawn. If they really left, run `pycontw-assets poll --allow book`"
 _LONGEST_INTEGER = 19  # digits that fit a column of 64 bits
 # Bounds of a form. The longest answers seen are a paragraph; an answer of several choices is a list of them.
@@ -56,8 +57,8 @@ def book_digest(ids: Iterable[int]) -> str:
 class FetchPlan:
     """Which attendees this poll reads, and which known ones the book does not show any more.
 
-    ``new``: not in the snapshot. ``open``: read by every poll, quarantined, or back in the book. ``rotation``: due by
-    age. ``problem``: why the book is not believed.
+    ``new``: not in the snapshot. ``open``: read by every poll, quarantined, back in the book, without a reachable
+    address, or asked for. ``rotation``: due by age. ``problem``: why the book is not believed.
     """
 
     new: frozenset[int]
@@ -156,9 +157,20 @@ _OPTIONAL: Mapping[str, Callable[[Any], Any]] = {
 
 
 def plan_fetch(
-    snapshot: OrderSnapshot, book: BookReading, *, now: datetime, refresh: timedelta, trust_book: bool = False
+    snapshot: OrderSnapshot,
+    book: BookReading,
+    *,
+    now: datetime,
+    refresh: timedelta,
+    requested: Collection[int] = (),
+    unreachable: Collection[int] = (),
+    trust_book: bool = False,
 ) -> FetchPlan:
-    """Plan what to read. ``trust_book`` is the override for a shrunken book; ``refresh`` is ``REFRESH_SECONDS``."""
+    """Plan what to read.
+
+    ``refresh`` is ``REFRESH_SECONDS``. ``requested``: somebody asked to read them again. ``unreachable``: usable
+    tickets whose address no mail can reach. ``trust_book`` is the override for a shrunken book.
+    """
     records = snapshot.records
     present = {attendee_id for attendee_id, record in records.items() if record.gone_at is None}
     missing = frozenset(present - book.ids)
@@ -169,7 +181,8 @@ def plan_fetch(
     reread_every_poll = {i for i in book.ids & records.keys() if is_reread_every_poll(records[i])}
     retried = set(snapshot.quarantine) & (book.ids | present)
     new = book.ids - records.keys()
-    opened = (back | reread_every_poll | retried) - new
+    asked = (set(requested) | _next_unreachable(records, unreachable)) & book.ids
+    opened = (back | reread_every_poll | retried | asked) - new
     rotation: set[int] = set()
     if snapshot.rotated_at is None or now >= snapshot.rotated_at + refresh:
         rotation = {i for i in book.ids & present if now >= refresh_due(records[i], refresh)} - opened
@@ -181,6 +194,12 @@ def plan_fetch(
         problem=problem,
         trust_book=trust_book,
     )
+
+
+def _next_unreachable(records: Mapping[int, AttendeeRecord], unreachable: Collection[int]) -> set[int]:
+    """Return the unreachable attendees of this poll: all of them, or by turns where they are many."""
+    waiting = sorted(unreachable, key=lambda i: (records[i].read_at or records[i].first_seen_at, i))
+    return set(waiting[:_MOST_UNREACHABLE])
 
 
 def is_reread_every_poll(record: AttendeeRecord) -> bool:

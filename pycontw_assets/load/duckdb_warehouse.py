@@ -6,6 +6,7 @@ DuckDB lets one process in and refuses the others, so the lock makes them wait f
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from pycontw_assets.load.warehouse import (
     WarehouseError,
     check_frame,
     partition_state_statement,
+    partition_states_statement,
     utc_now,
 )
 
@@ -104,13 +106,30 @@ class DuckDBWarehouse:
                 frame[column.name] = frame[column.name].dt.tz_convert("UTC")
         return frame
 
+    def state(self, table: Table, *, is_waiting: bool = True) -> str:
+        patience = self._patience_seconds if is_waiting else 0.0
+        if not self._path.exists():
+            return ""
+        with self._connected(f"look at {table.name}", is_reading=True, patience_seconds=patience) as connection:
+            if DIGEST_COLUMN not in self._existing(connection, table):
+                return ""
+            statement = partition_states_statement(self._target(table))
+            rows = connection.execute(statement).fetchall()
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
+
     @contextmanager
-    def _connected(self, operation: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _connected(
+        self, operation: str, *, is_reading: bool = False, patience_seconds: float | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a connection for one operation. Replace DuckDB's errors, because their texts can quote values."""
         import duckdb
 
+        patience = self._patience_seconds if patience_seconds is None else patience_seconds
         try:
-            with self._locked(), duckdb.connect(str(self._path), config=_OPTIONS) as connection:
+            with (
+                self._locked(patience),
+                duckdb.connect(str(self._path), read_only=is_reading, config=_OPTIONS) as connection,
+            ):
                 yield connection
         except (OSError, duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
             raise WarehouseError(f"DuckDB could not {operation}: {self._reason(error)}") from None
@@ -134,25 +153,24 @@ class DuckDBWarehouse:
         )
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, patience_seconds: float) -> Iterator[None]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._wait_for_lock(descriptor)
+            self._wait_for_lock(descriptor, patience_seconds)
             yield
         finally:
             os.close(descriptor)
 
-    def _wait_for_lock(self, descriptor: int) -> None:
-        deadline = time.monotonic() + self._patience_seconds
+    def _wait_for_lock(self, descriptor: int, patience_seconds: float) -> None:
+        deadline = time.monotonic() + patience_seconds
         while True:
             try:
                 return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise WarehouseError(
-                        f"DuckDB: another process held {self._path.name}.lock "
-                        f"for more than {self._patience_seconds:g} s"
+                        f"DuckDB: another process held {self._path.name}.lock for more than {patience_seconds:g} s"
                     ) from None
                 time.sleep(0.02)
 

@@ -14,7 +14,6 @@ from dagster import (
     AssetMaterialization,
     AssetsDefinition,
     AssetSpec,
-    AutomationCondition,
     DataVersion,
     FreshnessPolicy,
     IdentityPartitionMapping,
@@ -57,7 +56,7 @@ from pycontw_assets.orchestration.metadata import (
 )
 from pycontw_assets.orchestration.observations import family_events, kktix_events
 from pycontw_assets.orchestration.run_history import OWNER_TAG
-from pycontw_assets.orchestration.run_recording import recorded_run
+from pycontw_assets.orchestration.run_recording import as_failure, recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
 from pycontw_assets.pipeline.checks import (
     access_gaps,
@@ -100,6 +99,11 @@ from pycontw_assets.vault.vault import Vault
 
 OVERRIDE_TAG = "pycontw/allow"
 DRY_RUN = "dry_run"
+_RANGE_TAGS = {"dagster/asset_partition_range_start", "dagster/asset_partition_range_end"}
+_ONE_EVENT = (
+    "a run is about one event, and this one has a range of partitions, or none: nothing was read. Launch one run for "
+    "each partition; in the UI that is `Multiple runs (One per selected partition)`"
+)
 OWNERS = ["team:pycontw-registration"]
 
 
@@ -152,8 +156,15 @@ def _begin(context: AssetExecutionContext, ledger: Ledger) -> EventPartition:
 
 
 def _recorded(context: AssetExecutionContext, ledger: Ledger, settings: Settings) -> AbstractContextManager[list[str]]:
+    _refuse_other_than_one_event(context)
     partition_key = context.partition_key if context.has_partition_key else ""
     return recorded_run(partition_key, context.asset_key.to_user_string(), ledger=ledger, settings=settings)
+
+
+def _refuse_other_than_one_event(context: AssetExecutionContext) -> None:
+    """Refuse a run over a range of partitions: only the tag of one event makes limits and ticks see such a run."""
+    if context.run.tags.keys() & _RANGE_TAGS or (context.assets_def.partitions_def and not context.has_partition_key):
+        raise as_failure(UnknownPartition(_ONE_EVENT))
 
 
 def _poll_id(context: AssetExecutionContext) -> str:
@@ -194,8 +205,8 @@ def raw_kktix_orders(
 ) -> MaterializeResult:
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
 
-    New attendees are read at once, unpaid ones by every poll, the others in rotation. An attendee that left the
-    attendance book is "gone" after two good polls. A broken book withdraws nobody.
+    New attendees are read at once, unpaid ones and those that mail cannot reach by every poll, the others in rotation.
+    An attendee that left the attendance book is "gone" after two good polls. A broken book withdraws nobody.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger), count_requests(kktix)
@@ -263,10 +274,6 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         owners=OWNERS,
         tags={"personal_data": "pseudonyms"},
         check_specs=checked(table_asset(family), TABLE_CHECKS, partitions_def=family_events[family], blocking=WAYS_OUT),
-        # A new snapshot with the same content (a re-read that found nothing) must not cost a run.
-        automation_condition=AutomationCondition.eager().replace(
-            "newly_updated_without_root", AutomationCondition.data_version_changed()
-        ),
         metadata={
             "dagster/table_name": links.table_name(table.name),
             "table": links.table(table.name),

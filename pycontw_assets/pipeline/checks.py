@@ -10,10 +10,12 @@ from typing import Literal
 from pycontw_assets.completeness import UNREADABLE_ATTENDEES
 from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.ledger.polls import RESUME
 from pycontw_assets.ledger.progress import Headcount
 from pycontw_assets.records import OrderSnapshot
 
 Level = Literal["ok", "warn", "FAIL"]
+_LONG_PAUSE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,13 @@ def unmatched(discovery: Discovery) -> list[str]:
         for event in discovery.unmatched
         if event.fix
     ]
+
+
+def long_pause(since: datetime | None, now: datetime) -> list[str]:
+    """Find a pause of the polls that may have been forgotten. A short one is deliberate."""
+    if since is None or now - since < _LONG_PAUSE:
+        return []
+    return [f"polls have been paused since {since:%Y-%m-%d %H:%M} UTC: nobody is let in or mailed until {RESUME}"]
 
 
 def stale_events(stale_since: Mapping[str, datetime], now: datetime, patience: timedelta) -> list[str]:

@@ -209,7 +209,9 @@ def _planned(
         holders[item.address_key] for item in invitations if item.state == "claimed" and item.address_key in holders
     ]
     profiles = klaviyo.find_profiles([holder.spelled for holder in people])
-    reasons = Counter(reason for profile in profiles if (reason := profile.unreachable_because))
+    reasons = Counter(
+        profile.unreachable_because or "Klaviyo does not say" for profile in profiles if not profile.can_receive_email
+    )
     return PlannedBatch(tuple(masked(holder.address) for holder in people), batch.send_at, is_new, dict(reasons))
 
 

@@ -23,11 +23,22 @@ from pycontw_assets.ledger.grants import grants_without_ticket, holders_to_let_i
 from pycontw_assets.ledger.guest_lists import has_space_changed
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes
-from pycontw_assets.ledger.polls import last_poll, news_since
+from pycontw_assets.ledger.people import requested_refreshes
+from pycontw_assets.ledger.polls import Poll, last_poll, news_since
 from pycontw_assets.ledger.remote_ids import remembered_id
+from pycontw_assets.ledger.reporting.unreachable import refused_addresses
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.rebuild import is_beginning
-from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory, decide, is_stale, pause_base
-from pycontw_assets.pipeline.steps import discover_events, invitation, mapped_events, without_erased
+from pycontw_assets.pipeline.reconcile import (
+    Decision,
+    EventFacts,
+    RunHistory,
+    decide,
+    is_stale,
+    pause_base,
+    table_asset,
+)
+from pycontw_assets.pipeline.steps import changed_tables, discover_events, invitation, mapped_events, without_erased
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.settings import Settings
@@ -43,6 +54,7 @@ class Tick:
     ``begins_edition``: Klaviyo knows no invitation of the edition, so this ledger may begin it. ``stale`` are partition
     keys whose orders may differ from what the last good poll read. ``news_since`` maps partition keys to the moment
     since which no poll took their news in, as it is recorded; ``late_since`` is the same, less what polls did since.
+    ``changed_tables`` maps the tables that are not as our last load left them to their states.
     """
 
     discovery: Discovery
@@ -54,6 +66,7 @@ class Tick:
     stale: tuple[str, ...] = ()
     news_since: Mapping[str, datetime] = field(default_factory=dict)
     late_since: Mapping[str, datetime] = field(default_factory=dict)
+    changed_tables: Mapping[str, str] = field(default_factory=dict)
     requests: int = 0
 
     @property
@@ -91,10 +104,12 @@ def observe(
     ledger: Ledger,
     settings: Settings,
     history: RunHistory,
+    warehouse: Warehouse | None = None,
 ) -> Tick:
     """Read the world and decide what is due.
 
-    ``klaviyo`` and ``vault`` are asked only while the ledger does not know the edition. Raises ``ServiceError`` when
+    ``klaviyo`` and ``vault`` are asked only while the ledger does not know the edition. ``warehouse``: ``None`` for a
+    caller whom the tables do not concern. Raises ``ServiceError`` when
     KKTIX cannot be read and ``LedgerError`` when the ledger looks lost.
     """
     requests = count_requests(kktix, klaviyo)
@@ -111,6 +126,8 @@ def observe(
         )
         for partition in (*discovery.partitions, *ended)
     }
+    changed = _changed_tables(facts, ledger=ledger, warehouse=warehouse)
+    facts = {key: _without_load(fact, changed) for key, fact in facts.items()}
     waiting = [known[event_id] for event_id in discovery.conflicts if known[event_id].edition == discovery.edition]
     stale = [partition.key for partition in waiting]
     stale += [key for key, fact in facts.items() if is_stale(fact, ledger.clock())]
@@ -125,6 +142,7 @@ def observe(
         stale=tuple(stale),
         news_since=since,
         late_since={key: _last_in_line(facts[key], moment) for key, moment in since.items()},
+        changed_tables=changed,
         requests=requests(),
     )
 
@@ -217,10 +235,10 @@ def _facts(
         access=history.attempts(partition.key, "access"),
         load=history.attempts(partition.key, "load"),
     )
-    return facts if facts.poll is None else _with_open_work(facts, ledger=ledger, settings=settings)
+    return facts if facts.poll is None else _with_open_work(facts, facts.poll, ledger=ledger, settings=settings)
 
 
-def _with_open_work(facts: EventFacts, *, ledger: Ledger, settings: Settings) -> EventFacts:
+def _with_open_work(facts: EventFacts, poll: Poll, *, ledger: Ledger, settings: Settings) -> EventFacts:
     partition, now, is_off = facts.partition, ledger.clock(), settings.gather_is_off
     # In another space everybody who was let in has to be let in again: the next tick records that.
     moves = not (is_off or settings.pycontw_dry_run) and has_space_changed(ledger, settings.gather_space_id)
@@ -246,8 +264,24 @@ def _with_open_work(facts: EventFacts, *, ledger: Ledger, settings: Settings) ->
         facts,
         guest_list_open=entering + len(leaving),
         list_open=count_list_changes(ledger, partition.key),
+        unreachable=poll.without_address + len(refused_addresses(ledger, partition.edition, partition.key)),
+        requested=len(requested_refreshes(ledger, partition.key)),
         campaign_open=len(batches) + len(find_newcomers(ledger, partition.key, partition.edition)),
     )
+
+
+def _changed_tables(facts: Mapping[str, EventFacts], *, ledger: Ledger, warehouse: Warehouse | None) -> dict[str, str]:
+    if warehouse is None:
+        return {}
+    loaded = [fact.partition for fact in facts.values() if fact.poll and fact.poll.loaded_digest is not None]
+    return changed_tables(loaded, warehouse=warehouse, ledger=ledger)
+
+
+def _without_load(fact: EventFacts, changed: Mapping[str, str]) -> EventFacts:
+    """Let the event's table be due where somebody else changed it: a load writes only what is really missing."""
+    if fact.poll is None or table_asset(fact.partition.family) not in changed:
+        return fact
+    return replace(fact, poll=replace(fact.poll, loaded_digest=None))
 
 
 def _is_template_due(edition: str | None, *, ledger: Ledger, settings: Settings, history: RunHistory) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
 from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.kktix_client import KktixClient
-from pycontw_assets.ledger.batches import Batch, invitations_in, release_invitations
+from pycontw_assets.ledger.batches import Batch, Invitation, invitations_in, release_unmailed
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
@@ -37,6 +37,13 @@ from pycontw_assets.send_email.rebuild_from_klaviyo import (
     find_invitations,
     look_twice,
     rebuild_invitations,
+)
+from pycontw_assets.send_email.recipients import (
+    Recipients,
+    describe_end,
+    doubt_about,
+    is_unmailed_end,
+    read_recipients_twice,
 )
 from pycontw_assets.send_email.release import campaign_status, refusal
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -61,6 +68,16 @@ class MarkInvitedReport:
     marked: int
     known: int
     invalid_lines: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseReport:
+    """``freed`` people may be invited again. ``received`` ones got the mail, and those of ``bounced`` came back."""
+
+    freed: int
+    _: KW_ONLY
+    received: int
+    bounced: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,8 +310,8 @@ def _problems(remains: _Remains, rebuilt: RebuiltInvitations, written: Restorati
 def _cancelled(batch: Batch, people: int) -> str:
     what = f"campaign {batch.campaign_name} ended as {batch.remote_status}" if batch.campaign_id else "has no campaign"
     return (
-        f"batch {batch.batch_key} ({people} people): {what}; they count as invited. If they got no mail, run "
-        f"`pycontw-assets release {batch.batch_key}`"
+        f"batch {batch.batch_key} ({people} people): {what}; {describe_end(batch.remote_status)}, and nobody of it is "
+        f"mailed again before `pycontw-assets release {batch.batch_key}`"
     )
 
 
@@ -317,14 +334,42 @@ def mark_people_invited(
     return MarkInvitedReport(edition, marked, len(keys) - marked, invalid)
 
 
-def release_batch(batch_key: str, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy) -> int:
-    """Take the people out of a batch that ended unsent, so that the next poll invites them; return how many."""
-    batch = find_batch(ledger, batch_key)
-    with exclusive(ledger, waits, LockName.INVITATIONS, batch.partition_key):
-        reason = refusal(find_batch(ledger, batch_key), campaign_status(klaviyo, batch))
-        if reason:
+def release_batch(
+    batch_key: str, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, by_hand: bool = False
+) -> ReleaseReport:
+    """Let the next poll invite the people of a cancelled campaign whose mail did not leave; the others stay invited.
+
+    ``by_hand``: a person looked, and marked the recipients as invited. Then Klaviyo need not prove it.
+    """
+    find_batch(ledger, batch_key)
+    with exclusive(ledger, waits, LockName.INVITATIONS, find_batch(ledger, batch_key).partition_key):
+        batch = find_batch(ledger, batch_key)
+        status = campaign_status(klaviyo, batch)
+        if reason := refusal(batch, status):
             raise LedgerError(f"batch {batch_key} is not released: {reason}. Nothing was changed")
-        # People marked meanwhile were invited by other means.
-        people = [item.address_key for item in invitations_in(ledger, batch_key) if item.state != "marked"]
-        release_invitations(ledger, batch_key, people)
-    return len(people)
+        people = invitations_in(ledger, batch_key)
+        known = _recipients(batch, status, people, by_hand, klaviyo=klaviyo, waits=waits, now=ledger.clock())
+        freed = release_unmailed(ledger, batch_key, received=known.received, bounced=known.bounced)
+    log_step("batch_released", step="repair", batch=batch_key, people=freed)
+    return ReleaseReport(freed, received=len(known.received), bounced=len(known.bounced))
+
+
+def _recipients(
+    batch: Batch, status: str | None, people: list[Invitation], by_hand: bool,
+    *, klaviyo: KlaviyoClient, waits: WaitPolicy, now: datetime,
+) -> Recipients:  # fmt: skip
+    """Return who certainly got the mail. Raise ``LedgerError`` where it is not certain that these are all."""
+    if is_unmailed_end(batch.remote_status) and (status is None or is_unmailed_end(status)):
+        return Recipients()
+    try:
+        readings = read_recipients_twice(klaviyo, waits, batch, people, now=now)
+        doubt = doubt_about(batch, status, readings, now)
+    except ServiceError as error:
+        readings, doubt = (Recipients(), Recipients()), f"Klaviyo cannot say who got its mail ({error.reason})"
+    if doubt and not by_hand:
+        raise LedgerError(
+            f"batch {batch.batch_key} is not released: {doubt}. Nothing was changed. If it stays, mark the people who "
+            'got the mail as docs/runbook.md says ("A cancelled campaign"), then run '
+            f"`pycontw-assets release {batch.batch_key} --by-hand`"
+        )
+    return readings[1]

@@ -7,13 +7,13 @@ systems it uses. What is due belongs to ``reconcile``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import Gather, GuestListStep
-from pycontw_assets.deidentify.holders import count_unmailable, has_contact, holders_of
+from pycontw_assets.deidentify.holders import Contacts, count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
 from pycontw_assets.extract.events import Discovery, discover, live_edition
@@ -29,11 +29,20 @@ from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_sn
 from pycontw_assets.ledger.events import cancel_purge, known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName, lock
-from pycontw_assets.ledger.people import erased_ids
-from pycontw_assets.ledger.polls import Poll, last_poll, record_load, record_poll, recorded_holders
+from pycontw_assets.ledger.people import end_refresh_requests, erased_ids, requested_refreshes
+from pycontw_assets.ledger.polls import (
+    Poll,
+    last_poll,
+    record_load,
+    record_poll,
+    record_table_state,
+    recorded_holders,
+    table_state,
+)
+from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.load.checks import refuse_misleading
-from pycontw_assets.load.schema import attendee_tables
-from pycontw_assets.load.warehouse import Outcome, Warehouse, replace_rows
+from pycontw_assets.load.schema import Table, attendee_tables
+from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, replace_rows
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import AttendeeRecord, Event, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
@@ -179,7 +188,7 @@ def read_orders(
 
     ``book``: what this tick already read of the attendance books; ``None``: read them now.
     """
-    earlier = last_poll(ledger, partition.key)
+    earlier, requested = last_poll(ledger, partition.key), requested_refreshes(ledger, partition.key)
     with exclusive(ledger, waits, LockName.ORDERS, partition.key):
         partition_of(ledger, partition.key)  # it may have been renamed while this run waited
         outcome = take_snapshot(
@@ -190,7 +199,8 @@ def read_orders(
             now=ledger.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
-            has_contact=has_contact,
+            contacts=Contacts(pseudonymizer, refused_addresses(ledger, partition.edition, partition.key).keys()),
+            requested=requested,
             trust_book="book" in overrides,
         )
         snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, table_rules(pseudonymizer))
@@ -210,6 +220,7 @@ def read_orders(
         )
         record_poll(ledger, partition.edition, poll, holders)
         cancel_purge(ledger, partition.key)
+        end_refresh_requests(ledger, partition.key, requested & outcome.book.ids if outcome.problem else requested)
     return OrdersRead(outcome, digest)
 
 
@@ -229,10 +240,37 @@ def load_rows(
     table = attendee_tables(load_policy().columns)[partition.family]
     result = deidentify(digest.passing(records), partition, pseudonymizer)
     refuse_misleading(table.name, result.frame)
-    outcome = replace_rows(warehouse, table, partition.key, result.frame)
+    with recorded_change(table, warehouse=warehouse, ledger=ledger):
+        outcome = replace_rows(warehouse, table, partition.key, result.frame)
     stored = warehouse.partition_rows(table, partition.key)
     record_load(ledger, partition.key, str(digest))
     return RowsLoaded(result, outcome, digest.records, stored)
+
+
+@contextmanager
+def recorded_change(table: Table, *, warehouse: Warehouse, ledger: Ledger) -> Iterator[None]:
+    """Record the table's state after the block, so that the next tick knows the change for ours.
+
+    Where somebody else changed the table before it, the record stays as it was, and the next tick finds that out.
+    """
+    known, before = table_state(ledger, table.name), warehouse.state(table)
+    yield
+    if known is None or known == before:
+        record_table_state(ledger, table.name, warehouse.state(table))
+
+
+def changed_tables(partitions: Iterable[EventPartition], *, warehouse: Warehouse, ledger: Ledger) -> dict[str, str]:
+    """Return the tables of these events that are not as our last load left them (or gone), with their states now.
+
+    A table that cannot be looked at is left out: nobody knows. The next tick looks again, and a load that is due fails
+    visibly.
+    """
+    tables = attendee_tables(load_policy().columns)
+    states: dict[str, str] = {}
+    for table in {tables[partition.family].name: tables[partition.family] for partition in partitions}.values():
+        with suppress(WarehouseError):
+            states[table.name] = warehouse.state(table, is_waiting=False)
+    return {name: state for name, state in states.items() if state != table_state(ledger, name)}
 
 
 # -- guest list -------------------------------------------------------------------------------------

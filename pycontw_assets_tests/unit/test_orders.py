@@ -207,6 +207,28 @@ def test_an_unknown_state_is_reread_every_poll_and_not_usable(state: str) -> Non
     assert is_reread_every_poll(record)
 
 
+def test_a_usable_ticket_without_a_reachable_address_is_read_by_every_poll() -> None:
+    plan = plan_fetch(known(1, 2, 3), book(1, 2), now=NOW + FIVE_MINUTES, refresh=HOUR, unreachable=[2, 3])
+    assert plan.fetch == (2,), "one that is not listed is not asked for"
+
+
+def test_many_unreachable_tickets_take_turns() -> None:
+    everybody = range(1, 251)
+    snapshot, seen = known(*everybody), set[int]()
+    for number in range(1, 4):
+        now = NOW + number * FIVE_MINUTES
+        plan = plan_fetch(snapshot, book(*everybody), now=now, refresh=HOUR, unreachable=everybody)
+        assert len(plan.fetch) == 100
+        seen |= set(plan.fetch)
+        snapshot = absorb(snapshot, [Fetched(i, attendee(i)) for i in plan.fetch], now)
+    assert seen == set(everybody)
+
+
+def test_attendees_asked_for_are_read_by_the_next_poll() -> None:
+    plan = plan_fetch(known(1, 2), book(1, 2), now=NOW + FIVE_MINUTES, refresh=HOUR, requested={2, 9})
+    assert plan.fetch == (2,)
+
+
 def test_newcomers_are_read_before_everybody_else() -> None:
     snapshot = known(8, 9, is_paid=False)
     assert plan_fetch(snapshot, book(1, 8, 9, 2), now=NOW + FIVE_MINUTES, refresh=HOUR).fetch == (1, 2, 8, 9)

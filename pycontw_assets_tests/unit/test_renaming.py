@@ -189,6 +189,9 @@ class Tables:
     def partition_rows(self, table: Table, partition_key: str) -> int:
         return self.rows.get((table.name, partition_key), 0)
 
+    def state(self, table: Table, *, is_waiting: bool = True) -> str:
+        return str(sorted(self.rows.items())) if is_waiting or self.rows else ""
+
 
 class Installation:
     """An event with orders, rows and a recorded poll, and a renaming of it."""

@@ -9,7 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from pycontw_assets.api.client import Malformed, NotFound, ServiceError, Unavailable
-from pycontw_assets.deidentify.holders import contact_address, has_contact
+from pycontw_assets.deidentify.holders import Contacts, contact_address
 from pycontw_assets.extract.kktix_client import BookPage
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import SnapshotOutcome, UntrustedBook, read_books, take_snapshot
@@ -17,7 +17,7 @@ from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.vault.object_store import VaultError
 from pycontw_assets.vault.vault import Vault
 from pycontw_assets_tests.fakes.store import MemoryStore
-from pycontw_assets_tests.unit.conftest import PARTITION
+from pycontw_assets_tests.unit.conftest import PARTITION, PSEUDONYMIZER
 
 NOW = datetime(2031, 6, 1, 2, tzinfo=timezone.utc)
 DOWN = Unavailable("KKTIX", "read attendee", "answered 503", status=503)
@@ -65,7 +65,7 @@ def payload(attendee_id: int, **fields: Any) -> dict[str, Any]:
 
 
 def poll(kktix: FakeKktix, vault: Vault, minutes: int = 0, **options: Any) -> SnapshotOutcome:
-    options = {"known_before": 0, "has_contact": has_contact, **options}
+    options = {"known_before": 0, "contacts": Contacts(PSEUDONYMIZER), **options}
     book = read_books(kktix, PARTITION.event_id)
     now = NOW + timedelta(minutes=minutes)
     return take_snapshot(kktix, vault, PARTITION, book=book, now=now, refresh=timedelta(hours=1), **options)

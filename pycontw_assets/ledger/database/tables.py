@@ -70,6 +70,15 @@ rate_slots = sa.Table(
 )
 
 
+# One row while a person has paused all polls.
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("since", UtcDateTime, nullable=False),
+)
+
+
 # -- editions and events ------------------------------------------------------------------------------
 
 editions = sa.Table(
@@ -134,6 +143,15 @@ waiting_events = sa.Table(
 )
 
 
+# The state of each table of the warehouse after our last load: any other means that somebody else changed it.
+table_states = sa.Table(
+    "table_states",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+)
+
+
 # -- people -------------------------------------------------------------------------------------------
 
 entitlements = sa.Table(
@@ -148,6 +166,15 @@ entitlements = sa.Table(
 # Attendees who asked to be forgotten, by number.
 erased_attendees = sa.Table(
     "erased_attendees",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
+)
+
+
+# Attendees whom somebody asked to read again with the next poll, by number.
+refresh_requests = sa.Table(
+    "refresh_requests",
     metadata,
     sa.Column("partition_key", sa.String, primary_key=True),
     sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -308,8 +335,10 @@ sales = sa.Table(
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("sold", sa.Integer, nullable=False),
     sa.Column("usable", sa.Integer, nullable=False),
-    sa.Column("pending", sa.Integer, nullable=False),
+    sa.Column("unpaid", sa.Integer, nullable=False),
     sa.Column("cancelled", sa.Integer, nullable=False),
+    sa.Column("not_activated", sa.Integer, nullable=False, server_default="0"),  # paid, in another state
+    sa.Column("unclear", sa.Integer, nullable=False, server_default="0"),
 )
 
 
