@@ -25,6 +25,7 @@ from pycontw_assets.ledger.people import entitlements_of, invitations_of, member
 from pycontw_assets.ledger.polls import last_poll, record_poll, recorded_holders
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.load.warehouse import Warehouse
+from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pipeline.steps import exclusive, guest_list_step, load_rows, stored_snapshots, table_rules
 from pycontw_assets.pseudonyms import Pseudonymizer, masked, normalise_address
@@ -111,7 +112,8 @@ class Erasure:
 
     def _erase_orders(self, partition: EventPartition, address: str, key: str, result: Erased) -> None:
         with exclusive(self.ledger, self.waits, LockName.ORDERS, partition.key):
-            snapshot = self.vault.read(partition.key)
+            orders = AgreedOrders(self.vault, self.ledger)
+            snapshot = orders.read(partition.key)
             if snapshot is None or is_purged(self.ledger, partition.key):
                 result.remains.append(
                     f"{partition.key}: its orders left the vault before; a hashed row stays in its table"
@@ -121,7 +123,7 @@ class Erasure:
             remember_erased(self.ledger, partition.key, mine)
             rest = {number: record for number, record in snapshot.records.items() if number not in mine}
             if mine:
-                snapshot = self.vault.write(replace(snapshot, records=rest))
+                snapshot = orders.write(replace(snapshot, records=rest))
             self._record_without(partition, snapshot, key)
         load_rows(
             partition,

@@ -257,8 +257,16 @@ _RENAMED_EVENTS = (
 )
 
 
+_ORDER_MARKS = (
+    """CREATE TABLE order_marks (
+        partition_key VARCHAR NOT NULL, mark VARCHAR, generation INTEGER NOT NULL, intended VARCHAR,
+        must_reread BOOLEAN NOT NULL, PRIMARY KEY (partition_key))""",
+    "ALTER TABLE editions ADD COLUMN doubted_since {time}",
+)
+
+
 def _to_3(db: sa.Connection) -> None:
-    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS)
+    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS, *_ORDER_MARKS)
 
 
 _STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
