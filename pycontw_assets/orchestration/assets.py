@@ -17,13 +17,13 @@ from dagster import (
     DataVersion,
     FreshnessPolicy,
     IdentityPartitionMapping,
-    MarkdownMetadataValue,
     MaterializeResult,
     MetadataValue,
     ResourceParam,
     asset,
 )
 
+from pycontw_assets.api.outlets import shorten
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
@@ -48,6 +48,7 @@ from pycontw_assets.orchestration.metadata import (
     checked,
     column_lineage,
     counted,
+    markdown_links,
     order_columns,
     preview_of_orders,
     preview_of_rows,
@@ -490,7 +491,7 @@ def klaviyo_template(
         return MaterializeResult(
             metadata={
                 "name": mail.name,
-                "template_id": template_id,
+                "template_id": shorten(template_id),
                 "version": mail.version,
                 "subject": mail.subject,
                 "requests": requests(),
@@ -638,7 +639,9 @@ def klaviyo_campaign(
                 "unreachable_in_total": totals.get("unreachable", 0),
                 "requests": requests(),
                 **figures("seconds_from_payment_to_invitation", waited),
-                "campaigns": _campaign_links(links_of(settings), outcome.campaign_ids),
+                "campaigns": markdown_links(
+                    (campaign_id, links_of(settings).campaign(campaign_id)) for campaign_id in outcome.campaign_ids
+                ),
                 "notes": "; ".join(outcome.notes) or "none",
             },
             check_results=[
@@ -646,11 +649,6 @@ def klaviyo_campaign(
                 verdict("everybody_entitled_is_accounted_for", gaps, said=access_sum(count)),
             ],
         )
-
-
-def _campaign_links(links: Links, campaign_ids: list[str]) -> MarkdownMetadataValue:
-    found = (f"[{campaign_id}]({links.campaign(campaign_id)})" for campaign_id in campaign_ids)
-    return MetadataValue.md(", ".join(found) or "none")
 
 
 def attendee_table_assets(links: Links) -> list[AssetsDefinition]:

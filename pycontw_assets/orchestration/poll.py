@@ -27,6 +27,7 @@ from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.assets import OVERRIDE_TAG
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
+from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.orchestration.observations import missing_partitions, observations
 from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history
 from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record
@@ -179,8 +180,8 @@ def _failures(result: ExecuteInProcessResult) -> Iterable[str]:
 def _problems(result: ExecuteInProcessResult, severity: AssetCheckSeverity) -> Iterable[str]:
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.severity == severity:
-            text = str(evaluation.metadata["problems"].value)
-            yield f"{evaluation.asset_key.to_user_string()}: {text.removeprefix('- ').replace(chr(10) + '- ', '; ')}"
+            texts = bulleted(evaluation.metadata["problems"])
+            yield f"{evaluation.asset_key.to_user_string()}: {'; '.join(texts)}"
 
 
 def _counts(result: ExecuteInProcessResult) -> dict[str, dict[str, int]]:
