@@ -1,6 +1,8 @@
 """Klaviyo's answers as frozen records, and how each is read from its JSON:API resource. No calls are made here.
 
 Unknown members are ignored. ``null`` occurs where Klaviyo's reference says string. Every ``repr`` hides addresses.
+What is kept and shown to people (a campaign's status, why a person is not mailed) is a word of a closed list: a text of
+the service could quote an address.
 """
 
 from __future__ import annotations
@@ -27,6 +29,32 @@ class ChangedShape(Malformed):
 
 UNMAILED_ENDS = ("Cancelled: Misconfigured", "Cancelled: No Recipients", "Cancelled: Smart Sending")
 """The ends of a campaign that come before its first mail. Any other may have come in the middle."""
+
+
+_STATUSES = frozenset(
+    {
+        *SENT_STATUSES,
+        *UNMAILED_ENDS,
+        "Draft",
+        "Preparing to schedule",
+        "Scheduled",
+        "Preparing to send",
+        "Adding Recipients",
+        "Queued without Recipients",
+        "Sending",
+        "Sending Segments",
+        "Cancelled",
+        "Cancelled: Account Disabled",
+        "Cancelled: Billing Limit",
+        "Cancelled: Internal Error",
+        "Unknown",
+    }
+)
+_CONSENTS = frozenset({"SUBSCRIBED", "UNSUBSCRIBED", "NEVER_SUBSCRIBED"})
+_SUPPRESSIONS = frozenset(
+    {"HARD_BOUNCE", "INVALID_EMAIL", "SPAM_COMPLAINT", "UNSUBSCRIBE", "UNSUBSCRIBED", "USER_SUPPRESSED"}
+)
+_ANOTHER = "another reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +147,14 @@ def mailing_list(resource: Mapping[str, Any]) -> MailingList:
 def profile(resource: Mapping[str, Any]) -> Profile:
     fields = attributes(resource)
     marketing = _inside(fields, "subscriptions", "email", "marketing")
-    can_receive, consent = marketing.get("can_receive_email_marketing"), marketing.get("consent")
-    reasons = (row.get("reason") for row in _rows(marketing.get("suppression")))
+    can_receive, consent = marketing.get("can_receive_email_marketing"), _text_or_none(marketing.get("consent"))
+    reasons = [reason for row in _rows(marketing.get("suppression")) if (reason := _text_or_none(row.get("reason")))]
     return Profile(
         profile_id=text(resource, "id"),
         email=_text_or_none(fields.get("email")),
         can_receive_email=can_receive if isinstance(can_receive, bool) else None,
-        consent=_text_or_none(consent),
-        suppressions=tuple(reason for reason in reasons if isinstance(reason, str)),
+        consent=consent if consent in _CONSENTS else None,
+        suppressions=tuple(dict.fromkeys(reason if reason in _SUPPRESSIONS else _ANOTHER for reason in reasons)),
         properties=_inside(fields, "properties"),
     )
 
@@ -179,7 +207,7 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
     return Campaign(
         campaign_id=text(resource, "id"),
         name=_plain(fields, "name"),
-        status=status,
+        status=_known_status(status),
         created_at=_moment(fields.get("created_at")),
         message_id=ids[0] if ids else None,
         included_lists=_texts(audiences.get("included")),
@@ -187,6 +215,13 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
         uses_smart_sending=smart_sending if isinstance(smart_sending, bool) else None,
         send_at=_moment(_inside(fields, "send_strategy").get("datetime")),
     )
+
+
+def _known_status(status: str) -> str:
+    """Return a status of the list, or what another one comes to: stopped, or not known to have ended."""
+    if status in _STATUSES:
+        return status
+    return f"Cancelled: {_ANOTHER}" if status.startswith("Cancelled") else "Unknown"
 
 
 def profile_event(resource: Mapping[str, Any]) -> ProfileEvent:
