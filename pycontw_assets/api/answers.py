@@ -29,6 +29,7 @@ class Answer:
     """``wait`` is ``Retry-After`` in seconds. ``request_id`` is the service's own id, for its support.
 
     ``is_cut_short``: it ended early. ``is_too_large``: its rest was not read, because there was more than we take.
+    ``revision``: the revision of its interface that the service says it used.
     """
 
     status: int
@@ -38,6 +39,7 @@ class Answer:
     wait: float | None
     has_next_page: bool
     request_id: str | None = None
+    revision: str | None = None
 
     @property
     def is_page(self) -> bool:
@@ -67,6 +69,7 @@ def read_answer(response: requests.Response, is_overdue: Callable[[], bool], lar
         wait=_retry_after(response.headers),
         has_next_page="next" in response.links,
         request_id=_request_id(response.headers),
+        revision=response.headers.get("revision", "").strip() or None,
     )
 
 

@@ -15,7 +15,7 @@ from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import looks_ours
 from pycontw_assets.commands.console import paint, read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import compose_to_read
+from pycontw_assets.commands.instance import ANYWHERE, compose_to_read
 from pycontw_assets.commands.lookup import HELP, METAVAR, Person, describe_choice, find_people
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
@@ -24,6 +24,7 @@ from pycontw_assets.pipeline.steps import stored_snapshots
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, TicketState
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.recipients import describe_end
 from pycontw_assets.vault.vault import OrdersStore
 
 Condition = Literal[TicketState, "quarantined"]
@@ -44,7 +45,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    root = compose_to_read()
+    root = compose_to_read(used_in=ANYWHERE)
     buyer = read_argument(parsed.buyer)
     result = trace(
         buyer,
@@ -232,6 +233,8 @@ def _guest_list(period: AccessPeriod | None) -> str:
 def _invitation(current: Invited | None, latest: Invited | None, now: datetime) -> str:
     if current is None:
         return "none for the present ticket; one for an earlier ticket" if latest else "none yet"
+    if _awaits_release(current):
+        return f"its campaign ended as {current.remote_status}: {describe_end(current.remote_status)}"
     if current.state == "unreachable":
         return f"not reachable: {current.reason}"
     if current.state == "marked":
@@ -240,6 +243,8 @@ def _invitation(current: Invited | None, latest: Invited | None, now: datetime) 
         return f"in batch {current.batch_key}, which is being prepared"
     if current.send_at and current.send_at > now:
         return f"handed to Klaviyo {at(current.accepted_at)}, scheduled for {at(current.send_at)}"
+    if current.batch_state == "cancelled":
+        return f"got the mail before its campaign ended as {current.remote_status} {at(current.ended_at)}"
     ended = f", {current.remote_status} {at(current.ended_at)}" if current.ended_at else ""
     return f"handed to Klaviyo {at(current.accepted_at)}{ended} (batch {current.batch_key})"
 
@@ -263,6 +268,8 @@ def _next(
         return f"letting in is tried again {when}; the invitation follows"
     if invited is None:
         return "the next poll invites them, unless INVITE_LIMIT or a waiting batch says otherwise (see `status`)"
+    if _awaits_release(invited):
+        return f"no other mail before `pycontw-assets release {invited.batch_key}`, which asks Klaviyo who got this one"
     if invited.state == "unreachable":
         return "no mail: tell them in person that they may enter with the address they bought with"
     if invited.state == "claimed":
@@ -270,6 +277,12 @@ def _next(
     if invited.send_at and invited.send_at > now:
         return f"the mail leaves {at(invited.send_at)}"
     return "nothing: they may enter, and were invited"
+
+
+def _awaits_release(invited: Invited) -> bool:
+    """Whether it is not known yet if the mail left before its campaign was cancelled."""
+    is_open = invited.state == "unreachable" and invited.reason == invited.remote_status
+    return is_open and invited.batch_state == "cancelled"
 
 
 def _next_without_ticket(conditions: set[Condition], period: AccessPeriod | None) -> str:
@@ -301,7 +314,10 @@ def _ask_services(address: str, gather: GatherClient | None, klaviyo: KlaviyoCli
         yield "Klaviyo: no profile"
     for profile in profiles:
         reason = profile.unreachable_because
-        yield f"Klaviyo: mail is not delivered ({reason})" if reason else "Klaviyo: mail can be delivered"
+        if profile.can_receive_email is None:
+            yield "Klaviyo: does not say whether mail can be delivered"
+        else:
+            yield f"Klaviyo: mail is not delivered ({reason})" if reason else "Klaviyo: mail can be delivered"
 
 
 def _hints(snapshots: Mapping[EventPartition, OrderSnapshot]) -> Iterator[str]:

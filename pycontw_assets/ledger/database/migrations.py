@@ -144,9 +144,7 @@ _UNREACHABLE_LINE = re.compile(r"attendee (\d+) (?:cannot be mailed by Klaviyo \
 
 
 def _to_2(db: sa.Connection) -> None:
-    types = _types(db)
-    for statement in (*_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS):
-        db.execute(sa.text(statement.format(**types)))
+    _execute(db, *_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS)
     notes = {row.name: row.value or "" for row in db.execute(sa.text("SELECT name, value FROM meta"))}
     for statement, values in _facts(notes):
         db.execute(sa.text(statement), values)
@@ -154,6 +152,13 @@ def _to_2(db: sa.Connection) -> None:
     moved = [{"name": name} for name in notes if name not in _IDENTITY]
     if moved:
         db.execute(sa.text("DELETE FROM meta WHERE name = :name"), moved)
+
+
+def _execute(db: sa.Connection, *statements: str) -> None:
+    is_server = db.dialect.name == "postgresql"
+    types = {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
+    for statement in statements:
+        db.execute(sa.text(statement.format(**types)))
 
 
 _Fact = tuple[str, dict[str, object]]
@@ -244,14 +249,16 @@ _SALES = (
     "ALTER TABLE sales ADD COLUMN not_activated INTEGER DEFAULT 0 NOT NULL",
     "ALTER TABLE sales ADD COLUMN unclear INTEGER DEFAULT 0 NOT NULL",
 )
-_TO_3: tuple[tuple[str, ...], ...] = (_REFRESH_REQUESTS, _SALES)
+_PAUSE = ("CREATE TABLE pauses (id INTEGER NOT NULL, since {time} NOT NULL, PRIMARY KEY (id))",)
+_TABLE_STATES = ("CREATE TABLE table_states (name VARCHAR NOT NULL, state VARCHAR NOT NULL, PRIMARY KEY (name))",)
+_RENAMED_EVENTS = (
+    """CREATE TABLE former_keys (
+        partition_key VARCHAR NOT NULL, event_id BIGINT NOT NULL, PRIMARY KEY (partition_key))""",
+)
 
 
 def _to_3(db: sa.Connection) -> None:
-    types = _types(db)
-    for subject in _TO_3:
-        for statement in subject:
-            db.execute(sa.text(statement.format(**types)))
+    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS)
 
 
 _STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
