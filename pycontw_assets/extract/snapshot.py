@@ -54,7 +54,7 @@ class Contacts(Protocol):
 class Kktix(Protocol):
     """The part of ``KktixClient`` that this stage uses."""
 
-    def read_book_ids(self, event_id: int) -> tuple[int, ...]: ...
+    def read_book_ids(self, event_id: int) -> tuple[int | None, ...]: ...
 
     def read_book(self, event_id: int, book_id: int) -> BookPage: ...
 
@@ -90,6 +90,9 @@ def read_books(client: Kktix, event_id: int) -> BookReading:
     problems: list[str] = []
     warnings: list[str] = []
     for book_id in book_ids:
+        if book_id is None:
+            problems.append("an attendance book has no id that can be read")
+            continue
         try:
             page = client.read_book(event_id, book_id)
         except ServiceError as error:

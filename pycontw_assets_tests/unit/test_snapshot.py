@@ -31,7 +31,7 @@ class FakeKktix:
     answers: dict[Any, Any] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
 
-    def read_book_ids(self, event_id: int) -> tuple[int, ...]:
+    def read_book_ids(self, event_id: int) -> tuple[int | None, ...]:
         return self._or_raise("books", tuple(self.books))
 
     def read_book(self, event_id: int, book_id: int) -> BookPage:
@@ -80,6 +80,14 @@ def usable(snapshot: OrderSnapshot) -> set[int]:
 
 def test_the_book_of_an_event_is_the_union_of_all_its_books() -> None:
     assert read_books(FakeKktix({1: {1, 2}, 2: {2, 3}}), 90001) == BookReading(frozenset({1, 2, 3}))
+
+
+def test_a_book_without_an_id_leaves_the_others() -> None:
+    kktix = FakeKktix({1: {1, 2}})
+    kktix.answers["books"] = (None, 1)
+    reading = read_books(kktix, 90001)
+    assert reading.ids == {1, 2}
+    assert reading.problem == "an attendance book has no id that can be read"
 
 
 def test_an_event_without_a_book_has_unknown_attendees() -> None:
