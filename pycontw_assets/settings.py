@@ -5,6 +5,7 @@ Secrets are ``SecretStr``. An error names the variable and the fix, and never qu
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -261,6 +262,11 @@ def load_settings(**overrides: Any) -> Settings:
     if settings.warehouse == "bigquery" and settings.bigquery_project is None:
         raise InvalidSettings("BIGQUERY_PROJECT: is not set, and WAREHOUSE=bigquery needs it; set it")
     return settings
+
+
+def set_for_library(variable: str, value: str) -> None:
+    """Set a variable that only a library reads, for this process, unless somebody has set it."""
+    os.environ.setdefault(variable, value)
 
 
 def _explain(problem: Any) -> str:
