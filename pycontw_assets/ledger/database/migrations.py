@@ -236,9 +236,18 @@ def _seconds(moment: str) -> float:
 
 _TABLE_STATES = ("CREATE TABLE table_states (name VARCHAR NOT NULL, state VARCHAR NOT NULL, PRIMARY KEY (name))",)
 
+_ERASURES = (
+    "ALTER TABLE erased_attendees ADD COLUMN address_key VARCHAR(64)",
+    "ALTER TABLE erased_attendees ADD COLUMN erased_at {time}",
+    "ALTER TABLE erased_attendees ADD COLUMN checked_at {time}",
+    """CREATE TABLE erasures (
+        address_key VARCHAR(64) NOT NULL, requested_at {time} NOT NULL, places VARCHAR NOT NULL,
+        PRIMARY KEY (address_key))""",
+)
+
 
 def _to_3(db: sa.Connection) -> None:
-    for statements in (_TABLE_STATES,):
+    for statements in (_TABLE_STATES, _ERASURES):
         _execute(db, *statements)
 
 
