@@ -1,4 +1,4 @@
-"""The last good poll of each event: figures, holders, stale orders, and what the warehouse holds of it."""
+"""The last good poll of each event: figures, holders, stale orders, its table. And whether polls are paused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pycontw_assets.ledger.database.tables import (
     chunks,
     entitlements,
     insert_missing,
+    pauses,
     polls,
     stale_events,
     table_states,
@@ -137,3 +138,39 @@ def record_news_since(ledger: Ledger, since: Mapping[str, datetime]) -> None:
     with ledger.engine.begin() as db:
         db.execute(sa.delete(waiting_events))
         insert_missing(db, waiting_events, rows)
+
+
+# -- the pause ----------------------------------------------------------------------------------------
+
+_PAUSE_ID = 1
+RESUME = "`pycontw-assets resume`"
+
+
+class Paused(Exception):
+    """A person paused all polls. Nothing was done."""
+
+    def __init__(self, since: datetime) -> None:
+        super().__init__(f"polls are paused since {since:%Y-%m-%d %H:%M} UTC: nothing is done until {RESUME}")
+        self.since = since
+
+
+def paused_since(ledger: Ledger) -> datetime | None:
+    """Return since when all polls are paused; ``None``: they are not."""
+    return ledger.scalar(sa.select(pauses.c.since))
+
+
+def refuse_while_paused(ledger: Ledger) -> None:
+    """Raise ``Paused`` while polls are paused."""
+    if since := paused_since(ledger):
+        raise Paused(since)
+
+
+def begin_pause(ledger: Ledger) -> None:
+    """Pause all polls, on every machine. A pause that lasts already keeps its beginning."""
+    with ledger.engine.begin() as db:
+        insert_missing(db, pauses, [{"id": _PAUSE_ID, "since": ledger.clock()}])
+
+
+def end_pause(ledger: Ledger) -> None:
+    with ledger.engine.begin() as db:
+        db.execute(sa.delete(pauses))

@@ -13,14 +13,17 @@ from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import register_events
 from pycontw_assets.ledger.guest_lists import enter_space
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.polls import forget_loads, news_since, record_news_since, record_stale_events
+from pycontw_assets.ledger.polls import forget_loads, news_since, paused_since, record_news_since, record_stale_events
 from pycontw_assets.ledger.reporting import problems
 from pycontw_assets.ledger.reporting.problems import record_findings
 from pycontw_assets.ledger.restoration import begin
+from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import table_asset
 from pycontw_assets.pipeline.redaction import cause_of, explain
 from pycontw_assets.settings import Settings
+
+_PAUSE = "pause"
 
 
 def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
@@ -48,6 +51,12 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
         forget_loads(ledger, keys, states=tick.changed_tables)
     if dict(tick.news_since) != news_since(ledger):
         record_news_since(ledger, tick.news_since)
+
+
+def record_pause(ledger: Ledger) -> None:
+    """Record a pause that has become a problem, or that there is none (any more)."""
+    findings = long_pause(paused_since(ledger), ledger.clock())
+    record_findings(ledger, "", _PAUSE, by_cause(_PAUSE, findings))
 
 
 @contextmanager

@@ -15,6 +15,19 @@ from pycontw_assets.api.client import Malformed
 SENT_STATUSES = ("Sent", "Variations Sent")
 """The statuses of a campaign whose mails have left."""
 
+_OTHER_SHAPE = (
+    "a campaign without a status, so its revision is not the one asked for. Nothing is sent or marked before it "
+    "answers in that one again, or a developer has moved the client up"
+)
+
+
+class ChangedShape(Malformed):
+    """Klaviyo speaks another revision of its interface than this program. It concerns all campaigns, not one."""
+
+
+UNMAILED_ENDS = ("Cancelled: Misconfigured", "Cancelled: No Recipients", "Cancelled: Smart Sending")
+"""The ends of a campaign that come before its first mail. Any other may have come in the middle."""
+
 
 @dataclass(frozen=True, slots=True)
 class MailingList:
@@ -41,7 +54,7 @@ class Profile:
 
     @property
     def unreachable_because(self) -> str | None:
-        """Why a campaign leaves this person out without a word; ``None``: it does not."""
+        """Why a campaign leaves this person out without a word; ``None``: it does not, or Klaviyo does not say."""
         if self.can_receive_email is not False:
             return None
         return "; ".join(self.suppressions) or self.consent or "suppressed"
@@ -88,6 +101,14 @@ class Campaign:
     excluded_lists: tuple[str, ...]
     uses_smart_sending: bool | None
     send_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileEvent:
+    """An event that Klaviyo recorded about a person. ``texts``: those of its values that are texts."""
+
+    metric_id: str | None
+    texts: frozenset[str] = field(repr=False)
 
 
 def mailing_list(resource: Mapping[str, Any]) -> MailingList:
@@ -142,8 +163,14 @@ def template(resource: Mapping[str, Any]) -> Template:
 
 
 def campaign(resource: Mapping[str, Any]) -> Campaign:
-    """Read a campaign. Its message is named under ``relationships``, or under ``attributes`` as it was sent."""
+    """Read a campaign. Its message is named under ``relationships``, or under ``attributes`` as it was sent.
+
+    Later revisions know no status. Without this check, a campaign of theirs could pass for one that was sent.
+    """
     fields = attributes(resource)
+    status = _text_or_none(fields.get("status"))
+    if not status:
+        raise ChangedShape("Klaviyo", "read campaign", _OTHER_SHAPE)
     audiences = _inside(fields, "audiences")
     messages = _rows(_inside(resource, "relationships", "campaign-messages").get("data"))
     messages += _rows(_inside(fields, "campaign-messages").get("data"))
@@ -152,7 +179,7 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
     return Campaign(
         campaign_id=text(resource, "id"),
         name=_plain(fields, "name"),
-        status=_plain(fields, "status") or "Unknown",
+        status=status,
         created_at=_moment(fields.get("created_at")),
         message_id=ids[0] if ids else None,
         included_lists=_texts(audiences.get("included")),
@@ -160,6 +187,28 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
         uses_smart_sending=smart_sending if isinstance(smart_sending, bool) else None,
         send_at=_moment(_inside(fields, "send_strategy").get("datetime")),
     )
+
+
+def profile_event(resource: Mapping[str, Any]) -> ProfileEvent:
+    """Read an event. The names of its properties are not documented, so their values have to do."""
+    values = _inside(attributes(resource), "event_properties").values()
+    metric_id = _inside(resource, "relationships", "metric", "data").get("id")
+    return ProfileEvent(_text_or_none(metric_id), frozenset(value for value in values if isinstance(value, str)))
+
+
+def recipients(document: Any) -> dict[str, int]:
+    """Return campaign id -> recipients of a values report. A campaign may have several rows."""
+    rows = _inside(document if isinstance(document, dict) else {}, "data", "attributes").get("results")
+    if not isinstance(rows, list):
+        raise Malformed("Klaviyo", "read a report", "its results are missing")
+    counts: dict[str, int] = {}
+    for row in _rows(rows):
+        campaign_id = text(_inside(row, "groupings"), "campaign_id")
+        number = _inside(row, "statistics").get("recipients")
+        if not isinstance(number, int | float) or number != int(number):
+            raise Malformed("Klaviyo", "read a report", "a number of recipients is missing")
+        counts[campaign_id] = counts.get(campaign_id, 0) + int(number)
+    return counts
 
 
 def attributes(resource: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -58,6 +58,12 @@ def migrate(db: sa.Connection, version: int) -> None:
         db.execute(sa.insert(meta).values(name="schema", value=str(number + 1)))
 
 
+def _types(db: sa.Connection) -> dict[str, str]:
+    """Return what the two databases call their types."""
+    is_server = db.dialect.name == "postgresql"
+    return {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
+
+
 # -- 1 -> 2: names of the vocabulary; facts out of the key-value table ---------------------------------
 
 # Version 1 made these when they were first used.
@@ -232,9 +238,23 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-# -- 2 -> 3 --------------------------------------------------------------------------------------------
+# -- 2 -> 3: one tuple per subject ---------------------------------------------------------------------
 
+_REFRESH_REQUESTS = (
+    """CREATE TABLE refresh_requests (
+        partition_key VARCHAR NOT NULL, attendee_id BIGINT NOT NULL, PRIMARY KEY (partition_key, attendee_id))""",
+)
+_SALES = (
+    "ALTER TABLE sales RENAME COLUMN pending TO unpaid",
+    "ALTER TABLE sales ADD COLUMN not_activated INTEGER DEFAULT 0 NOT NULL",
+    "ALTER TABLE sales ADD COLUMN unclear INTEGER DEFAULT 0 NOT NULL",
+)
+_PAUSE = ("CREATE TABLE pauses (id INTEGER NOT NULL, since {time} NOT NULL, PRIMARY KEY (id))",)
 _TABLE_STATES = ("CREATE TABLE table_states (name VARCHAR NOT NULL, state VARCHAR NOT NULL, PRIMARY KEY (name))",)
+_RENAMED_EVENTS = (
+    """CREATE TABLE former_keys (
+        partition_key VARCHAR NOT NULL, event_id BIGINT NOT NULL, PRIMARY KEY (partition_key))""",
+)
 
 _ERASURES = (
     "ALTER TABLE erased_attendees ADD COLUMN address_key VARCHAR(64)",
@@ -247,8 +267,7 @@ _ERASURES = (
 
 
 def _to_3(db: sa.Connection) -> None:
-    for statements in (_TABLE_STATES, _ERASURES):
-        _execute(db, *statements)
+    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS, *_ERASURES)
 
 
 _STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
