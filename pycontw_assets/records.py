@@ -134,6 +134,20 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
+class Leftovers:
+    """The content that a store keeps although it was replaced or deleted.
+
+    ``line`` says where and why. ``goes``: when it goes by itself. ``todo``: what a person has to do about it.
+    ``is_known``: whether the store said so itself.
+    """
+
+    line: str
+    goes: str = ""
+    todo: str = ""
+    is_known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class OrderSnapshot:
     """All that is known of the attendees of one event after a poll: the vault's object of that event.
 

@@ -37,11 +37,15 @@ class MalformedAttendee(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BookReading:
-    """The union of an event's attendance books. ``problem`` says why it may not be whole."""
+    """The union of an event's attendance books. ``problem`` says why it may not be whole.
+
+    ``erased`` are listed, too, and count as not listed: these people asked to be forgotten.
+    """
 
     ids: frozenset[int]
     problem: str | None = None
     warnings: tuple[str, ...] = ()
+    erased: frozenset[int] = frozenset()
 
     @property
     def digest(self) -> str:
@@ -240,10 +244,13 @@ def refresh_due(record: AttendeeRecord, refresh: timedelta) -> datetime:
     A ``refresh`` of zero means every poll.
     """
     read_at = record.read_at or record.first_seen_at
-    if not refresh:
-        return read_at
     stable_for = read_at - (record.changed_at or record.first_seen_at)
-    return read_at + max(refresh, min(stable_for / 2, _LONGEST_INTERVAL))
+    return read_at + reread_interval(stable_for, refresh)
+
+
+def reread_interval(stable_for: timedelta, refresh: timedelta) -> timedelta:
+    """Return how long to wait before the next read of a ticket that has stayed the same for so long."""
+    return max(refresh, min(stable_for / 2, _LONGEST_INTERVAL)) if refresh else refresh
 
 
 @dataclass(frozen=True, slots=True)

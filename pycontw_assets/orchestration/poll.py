@@ -19,6 +19,7 @@ from dagster import (
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.log import log_step
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.ledger import Ledger
@@ -32,6 +33,7 @@ from pycontw_assets.orchestration.observations import missing_partitions, observ
 from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history
 from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record
 from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
+from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick, decide_again
 from pycontw_assets.pipeline.reconcile import new_poll_id
@@ -79,6 +81,7 @@ def poll(
     instance: DagsterInstance,
     *,
     kktix: KktixClient,
+    gather: GatherClient | None,
     klaviyo: KlaviyoClient,
     vault: Vault,
     ledger: Ledger,
@@ -116,6 +119,16 @@ def poll(
         waits=waits,
         retention_days=settings.retention_days,
         prune_history=lambda: prune_history(instance),
+        finish_erasures=lambda: finish_erasures(
+            gather=gather,
+            klaviyo=klaviyo,
+            vault=vault,
+            warehouse=warehouse,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
+        ),
     )
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)

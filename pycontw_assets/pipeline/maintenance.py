@@ -5,7 +5,7 @@ Sensor and ``poll`` do the same, so that it happens where no daemon runs too. Ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 
@@ -52,8 +52,14 @@ def run_maintenance(
     waits: WaitPolicy,
     retention_days: int,
     prune_history: Callable[[], None],
+    finish_erasures: Callable[[], Iterable[str]],
 ) -> None:
-    """Do what is due. ``prune_history`` deletes old run history, wherever that is kept."""
+    """Do what is due.
+
+    ``prune_history`` deletes old run history, wherever that is kept. ``finish_erasures`` returns what is left to erase.
+    """
+    with best_effort("erasures", ledger=ledger) as findings:
+        findings += finish_erasures()
     with best_effort("maintenance", ledger=ledger) as findings:
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)

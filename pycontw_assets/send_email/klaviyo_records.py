@@ -153,15 +153,13 @@ def profile(resource: Mapping[str, Any]) -> Profile:
     marketing = _inside(fields, "subscriptions", "email", "marketing")
     can_receive, consent = marketing.get("can_receive_email_marketing"), _text_or_none(marketing.get("consent"))
     reasons = [reason for row in _rows(marketing.get("suppression")) if (reason := _text_or_none(row.get("reason")))]
-    suppressions = dict.fromkeys(reason if reason in _SUPPRESSIONS else _ANOTHER for reason in reasons)
+    known = (reason if reason in _SUPPRESSIONS else _ANOTHER for reason in reasons)
     return Profile(
         profile_id=text(resource, "id"),
         email=_address(fields.get("email")),
         can_receive_email=can_receive if isinstance(can_receive, bool) else None,
         consent=consent if consent in _CONSENTS else None,
-        suppressions=tuple(dict.fromkeys(reason if reason in _SUPPRESSIONS else _ANOTHER for reason in reasons))[
-            :_MOST_REASONS
-        ],
+        suppressions=tuple(dict.fromkeys(known))[:_MOST_REASONS],
         properties=_inside(fields, "properties"),
     )
 

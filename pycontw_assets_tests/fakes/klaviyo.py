@@ -104,6 +104,10 @@ class FakeKlaviyo:
 
         return self._run("list_member_ids", read)
 
+    def list_members(self, list_id: str) -> tuple[Profile, ...]:
+        """Return the same members as profiles."""
+        return tuple(self._profile(i, self.addresses[i]) for i in sorted(self.list_member_ids(list_id)))
+
     def add_to_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
         ids = list(profile_ids)
 

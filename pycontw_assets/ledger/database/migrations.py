@@ -256,6 +256,15 @@ _RENAMED_EVENTS = (
         partition_key VARCHAR NOT NULL, event_id BIGINT NOT NULL, PRIMARY KEY (partition_key))""",
 )
 
+_ERASURES = (
+    "ALTER TABLE erased_attendees ADD COLUMN address_key VARCHAR(64)",
+    "ALTER TABLE erased_attendees ADD COLUMN erased_at {time}",
+    "ALTER TABLE erased_attendees ADD COLUMN checked_at {time}",
+    """CREATE TABLE erasures (
+        address_key VARCHAR(64) NOT NULL, requested_at {time} NOT NULL, places VARCHAR NOT NULL,
+        PRIMARY KEY (address_key))""",
+)
+
 
 # Version 2 kept reasons and ends as the mail service spelled them. One of its texts could quote an address.
 _KNOWN_REASONS = frozenset(
@@ -296,7 +305,7 @@ def _closed(text: str) -> str:
 
 
 def _to_3(db: sa.Connection) -> None:
-    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS)
+    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS, *_ERASURES)
     _close_reasons(db)
 
 
