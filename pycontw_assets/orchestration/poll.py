@@ -87,6 +87,7 @@ def poll(
     )
     run_maintenance(
         tick,
+        klaviyo=klaviyo,
         ledger=ledger,
         vault=vault,
         alerts=alerts,

@@ -30,7 +30,8 @@ from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.record import best_effort
 from pycontw_assets.pipeline.retention import purge_expired
 from pycontw_assets.pseudonyms import Pseudonymizer
-from pycontw_assets.send_email.klaviyo_client import REVISION
+from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
+from pycontw_assets.send_email.recipients import compare_recipients
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.vault.vault import OrdersStore
 
@@ -45,6 +46,7 @@ MOVE_UP = "a developer has to move the client to a newer revision"
 def run_maintenance(
     tick: Tick,
     *,
+    klaviyo: KlaviyoClient,
     ledger: Ledger,
     vault: OrdersStore,
     alerts: Messenger,
@@ -58,6 +60,8 @@ def run_maintenance(
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
         prune_history()
+    with best_effort("the count of recipients", ledger=ledger) as findings:
+        findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
     with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
         on_sale = [(fact.partition, fact.poll) for _, fact in sorted(tick.facts.items()) if fact.book is not None]
         findings += unreachable_buyers(

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pycontw_assets.ledger.database.engine import LedgerError, schema_change
 from pycontw_assets.ledger.database.tables import insert_missing, meta, metadata
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def prepare(engine: sa.Engine) -> None:
@@ -228,4 +228,18 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}
+# -- 2 -> 3 -----------------------------------------------------------------------------------------
+
+_MEASURED_CAMPAIGNS = (
+    "ALTER TABLE batches ADD COLUMN recipients INTEGER",
+    "ALTER TABLE batches ADD COLUMN measured_at {time}",
+)
+
+
+def _to_3(db: sa.Connection) -> None:
+    time = "DOUBLE PRECISION" if db.dialect.name == "postgresql" else "DOUBLE"
+    for statement in (*_MEASURED_CAMPAIGNS,):
+        db.execute(sa.text(statement.format(time=time)))
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
