@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from pycontw_assets.commands.exits import FINE, Commands
-from pycontw_assets.commands.instance import compose_checked
+from pycontw_assets.commands.instance import ANYWHERE, compose_checked
 from pycontw_assets.pipeline.rebuild import ReleaseReport, release_batch
 
 
@@ -32,7 +32,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    root = compose_checked()
+    root = compose_checked(used_in=ANYWHERE)
     print("Looks twice who got the mail, a minute apart …", file=sys.stderr, flush=True)
     report = release_batch(
         parsed.batch_key, klaviyo=root.klaviyo, ledger=root.ledger, waits=root.waits, by_hand=parsed.by_hand

@@ -17,7 +17,7 @@ from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import is_our_writing
 from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
 from pycontw_assets.deidentify.holders import holders_of
-from pycontw_assets.extract.events import Discovery, discover
+from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.batches import Batch, Invitation, invitations_in, release_unmailed
 from pycontw_assets.ledger.database.engine import LedgerError
@@ -26,7 +26,7 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
-from pycontw_assets.pipeline.steps import exclusive, mapped_events
+from pycontw_assets.pipeline.steps import discover_events, exclusive, mapped_events, recorded_edition, unknown_edition
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -136,11 +136,7 @@ def _refuse_known_invitations(edition: str, klaviyo: KlaviyoClient) -> None:
 
 def find_live_edition(*, kktix: KktixClient, ledger: Ledger, settings: Settings) -> str:
     """Return the edition that a tick would work on now."""
-    return _edition_of(_discover(kktix, known_events(ledger), settings))
-
-
-def _discover(kktix: KktixClient, known: Mapping[int, EventPartition], settings: Settings) -> Discovery:
-    return discover(kktix.list_events().events, known=known, mapped=mapped_events(settings), edition=settings.edition)
+    return _edition_of(discover_events(kktix.list_events().events, known_events(ledger), settings))
 
 
 def _edition_of(discovery: Discovery) -> str:
@@ -170,9 +166,13 @@ def rebuild_ledger(
     named = [
         (list_id, partition) for list_id, name in lists.items() if (partition := ticket_holder_list_partition(name))
     ]
-    # The name of its list keeps an event's key, whatever the event is called now. Of several, the oldest list's.
-    known = {partition.event_id: partition for _, partition in reversed(named)}
-    discovery = _discover(kktix, known, settings)
+    # The name of its list keeps an event's key, whatever the event is called now. Of several, the oldest list's. A
+    # renamed event has its list under the old name: there KKTIX_EVENTS knows better.
+    mapped = mapped_events(settings)
+    known = {p.event_id: mapped.get(p.event_id) or p for _, p in reversed(named)}
+    discovery = discover_events(
+        kktix.list_events().events, known, settings, edition=_edition_to_rebuild(known, ledger, settings)
+    )
     edition = _edition_of(discovery)
     if has_begun(ledger, edition):
         raise LedgerError(f"the ledger of edition {edition} is not lost; nothing was changed")
@@ -201,6 +201,14 @@ def rebuild_ledger(
     restore(ledger, restoration)
     log_step("ledger_rebuilt", step="repair", edition=edition, events=len(restoration.partitions))
     return RebuildReport(edition, _counts(restoration), list(_problems(remains, rebuilt, restoration)))
+
+
+def _edition_to_rebuild(known: Mapping[int, EventPartition], ledger: Ledger, settings: Settings) -> str | None:
+    """Return the edition that a person or the ledger names. Only in the sandbox Klaviyo's lists may name it."""
+    edition = recorded_edition(ledger, settings)
+    if edition is None and settings.pycontw_env == "production":
+        raise unknown_edition(partition.edition for partition in known.values())
+    return edition
 
 
 def _members(list_id: str, klaviyo: KlaviyoClient, pseudonymizer: Pseudonymizer) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _MONTH = timedelta(days=29)
 _APART = timedelta(hours=1)  # two reports: Klaviyo allows 225 a day
 _SETTLED = timedelta(hours=6)  # until a report is believed that no events prove
 _OVERDUE = timedelta(days=1)
-_TOLD_FOR = timedelta(days=7)
+_REPORTED_FOR = timedelta(days=7)
 _REPORTED_WITHIN = timedelta(hours=1)  # of the end. Assumed: the reference does not say
 
 
@@ -150,15 +150,15 @@ def compare_recipients(*, klaviyo: KlaviyoClient, ledger: Ledger, most_asked: in
     ``most_asked``: people of one campaign that are asked about. To ask about more takes longer than a tick may.
     """
     now = ledger.clock()
-    sent = sent_batches(ledger, now - _TOLD_FOR)
+    sent = sent_batches(ledger, now - _REPORTED_FOR)
     due = [item for item in sent if _is_unmeasured(item.batch, now)]
     asked = [item.batch.measured_at for item in sent if item.batch.measured_at]
     is_down = any(problem.cause == "Klaviyo" for problem in open_problems(ledger))
     if due and not is_down and not any(now - moment < _APART for moment in asked):
         note_measuring(ledger, [item.batch.batch_key for item in due])
-        with suppress(ServiceError):  # the next hour asks again; what stays unknown is told below
+        with suppress(ServiceError):  # the next hour asks again; what stays unknown is reported below
             _measure(due, klaviyo=klaviyo, ledger=ledger, most_asked=most_asked, now=now)
-        sent = sent_batches(ledger, now - _TOLD_FOR)
+        sent = sent_batches(ledger, now - _REPORTED_FOR)
     yield from (_shortfall(item, most_asked) for item in sent if _is_short(item))
     late = [item for item in sent if _is_unmeasured(item.batch, now) and _age(item.batch, now) >= _OVERDUE]
     unknown = [item for item in late if item.batch.measured_at]

@@ -58,6 +58,12 @@ def migrate(db: sa.Connection, version: int) -> None:
         db.execute(sa.insert(meta).values(name="schema", value=str(number + 1)))
 
 
+def _types(db: sa.Connection) -> dict[str, str]:
+    """Return what the two databases call their types."""
+    is_server = db.dialect.name == "postgresql"
+    return {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
+
+
 # -- 1 -> 2: names of the vocabulary; facts out of the key-value table ---------------------------------
 
 # Version 1 made these when they were first used.
@@ -138,10 +144,7 @@ _UNREACHABLE_LINE = re.compile(r"attendee (\d+) (?:cannot be mailed by Klaviyo \
 
 
 def _to_2(db: sa.Connection) -> None:
-    is_server = db.dialect.name == "postgresql"
-    types = {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
-    for statement in (*_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS):
-        db.execute(sa.text(statement.format(**types)))
+    _execute(db, *_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS)
     notes = {row.name: row.value or "" for row in db.execute(sa.text("SELECT name, value FROM meta"))}
     for statement, values in _facts(notes):
         db.execute(sa.text(statement), values)
@@ -149,6 +152,13 @@ def _to_2(db: sa.Connection) -> None:
     moved = [{"name": name} for name in notes if name not in _IDENTITY]
     if moved:
         db.execute(sa.text("DELETE FROM meta WHERE name = :name"), moved)
+
+
+def _execute(db: sa.Connection, *statements: str) -> None:
+    is_server = db.dialect.name == "postgresql"
+    types = {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
+    for statement in statements:
+        db.execute(sa.text(statement.format(**types)))
 
 
 _Fact = tuple[str, dict[str, object]]
@@ -228,8 +238,23 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-# -- 2 -> 3 -----------------------------------------------------------------------------------------
+# -- 2 -> 3: one tuple per subject ---------------------------------------------------------------------
 
+_REFRESH_REQUESTS = (
+    """CREATE TABLE refresh_requests (
+        partition_key VARCHAR NOT NULL, attendee_id BIGINT NOT NULL, PRIMARY KEY (partition_key, attendee_id))""",
+)
+_SALES = (
+    "ALTER TABLE sales RENAME COLUMN pending TO unpaid",
+    "ALTER TABLE sales ADD COLUMN not_activated INTEGER DEFAULT 0 NOT NULL",
+    "ALTER TABLE sales ADD COLUMN unclear INTEGER DEFAULT 0 NOT NULL",
+)
+_PAUSE = ("CREATE TABLE pauses (id INTEGER NOT NULL, since {time} NOT NULL, PRIMARY KEY (id))",)
+_TABLE_STATES = ("CREATE TABLE table_states (name VARCHAR NOT NULL, state VARCHAR NOT NULL, PRIMARY KEY (name))",)
+_RENAMED_EVENTS = (
+    """CREATE TABLE former_keys (
+        partition_key VARCHAR NOT NULL, event_id BIGINT NOT NULL, PRIMARY KEY (partition_key))""",
+)
 _MEASURED_CAMPAIGNS = (
     "ALTER TABLE batches ADD COLUMN recipients INTEGER",
     "ALTER TABLE batches ADD COLUMN measured_at {time}",
@@ -237,9 +262,7 @@ _MEASURED_CAMPAIGNS = (
 
 
 def _to_3(db: sa.Connection) -> None:
-    time = "DOUBLE PRECISION" if db.dialect.name == "postgresql" else "DOUBLE"
-    for statement in (*_MEASURED_CAMPAIGNS,):
-        db.execute(sa.text(statement.format(time=time)))
+    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS, *_MEASURED_CAMPAIGNS)
 
 
 _STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
