@@ -18,6 +18,7 @@ from typing import Any
 
 from pycontw_assets.api.bounds import LARGEST_INTEGER, is_within, plain_text
 from pycontw_assets.completeness import ATTENDANCE_BOOK
+from pycontw_assets.ledger.database.future_times import is_ahead
 from pycontw_assets.records import TICKET_STATES, Attendee, AttendeeRecord, OrderSnapshot, Quarantined
 
 _BOOK_IS_RIGHT = 2  # missed polls of an attendee that needs no question: a person said so
@@ -188,8 +189,11 @@ def plan_fetch(
     asked = (set(requested) | _next_unreachable(records, unreachable)) & book.ids
     opened = (back | reread_every_poll | retried | asked) - new
     rotation: set[int] = set()
-    if snapshot.rotated_at is None or now >= snapshot.rotated_at + refresh:
-        rotation = {i for i in book.ids & present if now >= refresh_due(records[i], refresh)} - opened
+    rotated_at = snapshot.rotated_at
+    if rotated_at is None or is_ahead(rotated_at, now) or now >= rotated_at + refresh:
+        listed = book.ids & present
+        rotation = {i for i in listed if is_ahead(records[i].read_at, now) or now >= refresh_due(records[i], refresh)}
+        rotation -= opened
     return FetchPlan(
         new=frozenset(new),
         open=frozenset(opened - missing),

@@ -13,6 +13,7 @@ from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.sales_report import Report, count, report
 from pycontw_assets.alerts.unreachable import unreachable_buyers
 from pycontw_assets.deidentify.holders import contact_address
+from pycontw_assets.ledger.database.future_times import correct_future_times
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName, lock
 from pycontw_assets.ledger.reporting.problems import open_problems
@@ -56,6 +57,8 @@ def run_maintenance(
     prune_history: Callable[[], None],
 ) -> None:
     """Do what is due. ``prune_history`` deletes old run history, wherever that is kept."""
+    with best_effort("the look at the clock", ledger=ledger) as findings:
+        findings += correct_clock(ledger)
     with best_effort("maintenance", ledger=ledger) as findings:
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
@@ -69,6 +72,15 @@ def run_maintenance(
         )
     with best_effort("the sales report", ledger=ledger):
         report_sales(tick, ledger=ledger, vault=vault, alerts=alerts)
+
+
+def correct_clock(ledger: Ledger) -> Iterator[str]:
+    """Let times that lie in the future count as now, and say so: nobody waits until they have come."""
+    if corrected := correct_future_times(ledger):
+        yield (
+            f"{corrected} stored times lay in the future: a clock was ahead, or is behind now. They count as now. Look "
+            "at the clocks of the machines"
+        )
 
 
 def expiring(now: datetime) -> Iterator[str]:
@@ -103,9 +115,10 @@ def _is_counted(tick: Tick) -> bool:
 
 
 def _was_reported(ledger: Ledger, today: date) -> bool:
-    # Not equal but "not before": a clock that was set back must not report a day again.
+    # Not equal but "not before": a clock that was set back must not report a day again. A day further ahead was
+    # written by a clock that was wrong.
     last = last_report_day(ledger, _SALES)
-    return last is not None and last >= today
+    return last is not None and today <= last <= today + timedelta(days=1)
 
 
 def _figures(tick: Tick, vault: OrdersStore) -> Figures:
