@@ -207,7 +207,8 @@ def raw_kktix_orders(
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
 
     New attendees are read at once, unpaid ones and those that mail cannot reach by every poll, the others in rotation.
-    An attendee that left the attendance book is "gone" after two good polls. A broken book withdraws nobody.
+    An attendee that left the attendance book is "gone" after two good polls, unless KKTIX calls it paid. A broken book
+    withdraws nobody.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger), count_requests(kktix)
@@ -223,8 +224,8 @@ def raw_kktix_orders(
             book=books.get(partition.event_id),
         )
         outcome, snapshot = read.outcome, read.outcome.snapshot
-        problems, gaps = order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
-        unread = unread_attendees(snapshot)
+        problems = [*order_problems(snapshot, outcome.problem), *outcome.kept]
+        gaps, unread = book_gaps(snapshot, outcome.book), unread_attendees(snapshot)
         findings += [*problems, *gaps, *unread]
         return MaterializeResult(
             data_version=DataVersion(read.digest[:16]),

@@ -255,6 +255,10 @@ _RENAMED_EVENTS = (
     """CREATE TABLE former_keys (
         partition_key VARCHAR NOT NULL, event_id BIGINT NOT NULL, PRIMARY KEY (partition_key))""",
 )
+_MEASURED_CAMPAIGNS = (
+    "ALTER TABLE batches ADD COLUMN recipients INTEGER",
+    "ALTER TABLE batches ADD COLUMN measured_at {time}",
+)
 
 _ERASURES = (
     "ALTER TABLE erased_attendees ADD COLUMN address_key VARCHAR(64)",
@@ -305,7 +309,9 @@ def _closed(text: str) -> str:
 
 
 def _to_3(db: sa.Connection) -> None:
-    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS, *_ERASURES)
+    _execute(
+        db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS, *_ERASURES, *_MEASURED_CAMPAIGNS
+    )
     _close_reasons(db)
 
 

@@ -240,6 +240,8 @@ batches = sa.Table(
     sa.Column("accepted_at", UtcDateTime),
     sa.Column("ended_at", UtcDateTime),
     sa.Column("remote_status", sa.String),
+    sa.Column("recipients", sa.Integer),  # as the mail service's report counts them; NULL: not compared yet
+    sa.Column("measured_at", UtcDateTime),  # when it was last asked for them
 )
 
 
