@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 
+from pycontw_assets.api.outlets import shorten
 from pycontw_assets.ledger.reporting.sales import Counts, Figures
 from pycontw_assets.records import FAMILIES, AttendeeRecord, Family
 
@@ -27,7 +28,7 @@ def count(records: Iterable[AttendeeRecord]) -> dict[str, Counts]:
     """Return the counts by ticket name. An attendee is one seat, so nobody is counted twice."""
     counts: dict[str, Counts] = {}
     for record in records:
-        name = record.attendee.ticket_name or "without a name"
+        name = shorten(record.attendee.ticket_name or "") or "without a name"
         counts[name] = counts.get(name, Counts()) + _counts_of(record)
     return counts
 

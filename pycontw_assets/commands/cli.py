@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.commands.console import for_people
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED, NeverUsed
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.settings import InvalidSettings, name_env_file
@@ -29,6 +30,11 @@ _ENV_FILE = "--env-file"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Exit code: 0 all is well, 1 something failed or waits for a person, 2 configuration."""
+    with for_people():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     at = _place_of_command(words)
     words[at : at + 1] = [_OLD_NAMES.get(word, word) for word in words[at : at + 1]]

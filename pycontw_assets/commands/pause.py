@@ -17,8 +17,8 @@ def add_to(commands: Commands) -> None:
         help="stop everything: no poll, and no run in Dagster, does anything until `resume`",
         description="Stop everything: the sensor, `poll`, and runs that somebody starts in the Dagster UI do nothing "
         "until `resume`. What is at work stops before its next step. Nothing is lost. People are alerted after a day.",
-        epilog="Exit 0: polls are paused. 1: no poll ever ran with this ledger, so it may be another one than that of the "
-        "polls. 2: the configuration is wrong, and nothing was paused.",
+        epilog="Exit 0: polls are paused. 1: no poll ever ran with this ledger, so it may be another one than that of "
+        "the polls. 2: the configuration is wrong, and nothing was paused.",
     )
     pause.set_defaults(run=_run)
 

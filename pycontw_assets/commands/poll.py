@@ -80,6 +80,7 @@ def _run(parsed: argparse.Namespace) -> int:
                 lambda books: build_definitions(root, books=books),
                 instance,
                 kktix=root.kktix,
+                gather=root.gather,
                 klaviyo=root.klaviyo,
                 vault=root.vault,
                 ledger=root.ledger,

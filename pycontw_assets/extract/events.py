@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pycontw_assets.api.outlets import shorten
 from pycontw_assets.records import FAMILIES, Event, EventPartition, Family
 
 _YEAR = re.compile(r"(?<!\d)(20[0-9]{2})(?!\d)")
@@ -18,7 +19,8 @@ _YEAR = re.compile(r"(?<!\d)(20[0-9]{2})(?!\d)")
 class Unmatched:
     """A listed event that is left alone, and why. ``fix``: what a person is asked to do about it, if anything.
 
-    ``edition``: the one it belongs to, where that is known.
+    ``name`` is what people are shown: one line, and not a long one. ``edition``: the one it belongs to, where that is
+    known.
     """
 
     event_id: int
@@ -130,11 +132,11 @@ def _unmatched(event: Event, reading: EventPartition | str, live: str | None, *,
     """Describe an event that is left alone. ``is_asked``: a person has not said anything about it yet."""
     if isinstance(reading, str):
         fix = "map it in KKTIX_EVENTS" if is_asked else ""
-        return Unmatched(event_id=event.event_id, name=event.name, reason=reading, fix=fix)
+        return Unmatched(event_id=event.event_id, name=shorten(event.name), reason=reading, fix=fix)
     is_later = live is not None and reading.edition > live
     return Unmatched(
         event_id=event.event_id,
-        name=event.name,
+        name=shorten(event.name),
         reason=f"it belongs to edition {reading.edition}, not {live}",
         fix=f"set EDITION={reading.edition} when that sale begins, or map it in KKTIX_EVENTS" if is_later else "",
         edition=reading.edition,

@@ -48,6 +48,8 @@ class Batch:
     accepted_at: datetime | None = None
     ended_at: datetime | None = None
     remote_status: str | None = None
+    recipients: int | None = None
+    measured_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

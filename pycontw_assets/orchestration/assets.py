@@ -17,13 +17,13 @@ from dagster import (
     DataVersion,
     FreshnessPolicy,
     IdentityPartitionMapping,
-    MarkdownMetadataValue,
     MaterializeResult,
     MetadataValue,
     ResourceParam,
     asset,
 )
 
+from pycontw_assets.api.outlets import shorten
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
@@ -48,6 +48,7 @@ from pycontw_assets.orchestration.metadata import (
     checked,
     column_lineage,
     counted,
+    markdown_links,
     order_columns,
     preview_of_orders,
     preview_of_rows,
@@ -206,7 +207,8 @@ def raw_kktix_orders(
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
 
     New attendees are read at once, unpaid ones and those that mail cannot reach by every poll, the others in rotation.
-    An attendee that left the attendance book is "gone" after two good polls. A broken book withdraws nobody.
+    An attendee that left the attendance book is "gone" after two good polls, unless KKTIX calls it paid. A broken book
+    withdraws nobody.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger), count_requests(kktix)
@@ -222,8 +224,8 @@ def raw_kktix_orders(
             book=books.get(partition.event_id),
         )
         outcome, snapshot = read.outcome, read.outcome.snapshot
-        problems, gaps = order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
-        unread = unread_attendees(snapshot)
+        problems = [*order_problems(snapshot, outcome.problem), *outcome.kept]
+        gaps, unread = book_gaps(snapshot, outcome.book), unread_attendees(snapshot)
         findings += [*problems, *gaps, *unread]
         return MaterializeResult(
             data_version=DataVersion(read.digest[:16]),
@@ -490,7 +492,7 @@ def klaviyo_template(
         return MaterializeResult(
             metadata={
                 "name": mail.name,
-                "template_id": template_id,
+                "template_id": shorten(template_id),
                 "version": mail.version,
                 "subject": mail.subject,
                 "requests": requests(),
@@ -638,7 +640,9 @@ def klaviyo_campaign(
                 "unreachable_in_total": totals.get("unreachable", 0),
                 "requests": requests(),
                 **figures("seconds_from_payment_to_invitation", waited),
-                "campaigns": _campaign_links(links_of(settings), outcome.campaign_ids),
+                "campaigns": markdown_links(
+                    (campaign_id, links_of(settings).campaign(campaign_id)) for campaign_id in outcome.campaign_ids
+                ),
                 "notes": "; ".join(outcome.notes) or "none",
             },
             check_results=[
@@ -646,11 +650,6 @@ def klaviyo_campaign(
                 verdict("everybody_entitled_is_accounted_for", gaps, said=access_sum(count)),
             ],
         )
-
-
-def _campaign_links(links: Links, campaign_ids: list[str]) -> MarkdownMetadataValue:
-    found = (f"[{campaign_id}]({links.campaign(campaign_id)})" for campaign_id in campaign_ids)
-    return MetadataValue.md(", ".join(found) or "none")
 
 
 def attendee_table_assets(links: Links) -> list[AssetsDefinition]:

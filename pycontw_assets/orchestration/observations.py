@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dagster import AssetMaterialization, AssetObservation, DagsterInstance, DynamicPartitionsDefinition, MetadataValue
+from dagster import AssetMaterialization, AssetObservation, DagsterInstance, DynamicPartitionsDefinition
 
-from pycontw_assets.orchestration.metadata import bullets
+from pycontw_assets.orchestration.metadata import bullets, markdown_table
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.records import FAMILIES, EventPartition, Family
 
@@ -22,9 +22,7 @@ family_events: dict[Family, DynamicPartitionsDefinition] = {
 
 def observations(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization]:
     """Yield what this tick saw, so that "polled, nothing new" is visible."""
-    unmatched = [
-        f"| {event.event_id} | {event.name.replace('|', '/')} | {event.reason} |" for event in tick.discovery.unmatched
-    ]
+    unmatched = [(event.event_id, event.name, event.reason) for event in tick.discovery.unmatched]
     yield AssetMaterialization(
         "kktix",
         # The shop has no version: a constant one keeps the orders from looking out of date after every tick.
@@ -34,7 +32,7 @@ def observations(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization
             "events": len(tick.discovery.partitions),
             "requests": tick.requests,
             "unmatched_events": len(unmatched),
-            "left_alone": MetadataValue.md("\n".join(["| id | name | why |", "| --- | --- | --- |", *unmatched])),
+            "left_alone": markdown_table(["id", "name", "why"], unmatched),
             "problems": bullets((*tick.problems, *tick.warnings)),
         },
     )

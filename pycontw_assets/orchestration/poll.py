@@ -19,6 +19,7 @@ from dagster import (
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.log import log_step
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.ledger import Ledger
@@ -27,10 +28,12 @@ from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.assets import OVERRIDE_TAG
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
+from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.orchestration.observations import missing_partitions, observations
 from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history
 from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record
 from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
+from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick, decide_again, decide_at_once
 from pycontw_assets.pipeline.reconcile import new_poll_id
@@ -78,6 +81,7 @@ def poll(
     instance: DagsterInstance,
     *,
     kktix: KktixClient,
+    gather: GatherClient | None,
     klaviyo: KlaviyoClient,
     vault: Vault,
     ledger: Ledger,
@@ -108,6 +112,7 @@ def poll(
     )
     run_maintenance(
         tick,
+        klaviyo=klaviyo,
         ledger=ledger,
         vault=vault,
         alerts=alerts,
@@ -115,6 +120,16 @@ def poll(
         waits=waits,
         retention_days=settings.retention_days,
         prune_history=lambda: prune_history(instance),
+        finish_erasures=lambda: finish_erasures(
+            gather=gather,
+            klaviyo=klaviyo,
+            vault=vault,
+            warehouse=warehouse,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
+        ),
     )
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
@@ -181,8 +196,8 @@ def _failures(result: ExecuteInProcessResult) -> Iterable[str]:
 def _problems(result: ExecuteInProcessResult, severity: AssetCheckSeverity) -> Iterable[str]:
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.severity == severity:
-            text = str(evaluation.metadata["problems"].value)
-            yield f"{evaluation.asset_key.to_user_string()}: {text.removeprefix('- ').replace(chr(10) + '- ', '; ')}"
+            texts = bulleted(evaluation.metadata["problems"])
+            yield f"{evaluation.asset_key.to_user_string()}: {'; '.join(texts)}"
 
 
 def _counts(result: ExecuteInProcessResult) -> dict[str, dict[str, int]]:

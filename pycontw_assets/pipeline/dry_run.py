@@ -72,11 +72,12 @@ class DryRunGuestList:
     def read(self) -> GuestList:
         if self._current is None:
             real = self._gather.read()
-            self._current = GuestList(dict(real.entries), real.was_object)
+            self._current = GuestList(dict(real.entries), real.was_object, real.unreadable)
         return self._current
 
     def add(self, entries: Mapping[str, Any]) -> None:
-        self._current = GuestList({**self.read().entries, **entries})
+        current = self.read()
+        self._current = GuestList({**current.entries, **entries}, unreadable=current.unreadable)
 
     def overwrite(self, entries: Mapping[str, Any]) -> None:
         self._current = GuestList(dict(entries))

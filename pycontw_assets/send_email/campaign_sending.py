@@ -260,7 +260,7 @@ class BatchSending:
         return {**profiles, **{silent[p.profile_id]: p for p in answers if p.profile_id in silent}}
 
     def _leave_out(self, batch: Batch, unknown: set[str], *, alone: bool) -> None:
-        """Take people out of the batch of whom Klaviyo does not say whether they may be mailed. Silence is no consent.
+        """Take people out of the batch of whom Klaviyo does not say whether they may be mailed. Silence is no yes.
 
         The next poll puts them into a batch of their own, which waits.
         """
