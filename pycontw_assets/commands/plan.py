@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -83,7 +83,7 @@ class Plan:
 
 
 def make_plan(
-    overrides: Iterable[str] = (),
+    overrides: Collection[str] = (),
     *,
     kktix: KktixClient,
     gather: GatherClient | None,
@@ -95,7 +95,14 @@ def make_plan(
     clock: Clock,
 ) -> Plan:
     """Read the world and play one poll on copies. The run history is ignored, so everything that is due is planned."""
-    with dry_run(settings=settings, clock=clock, pseudonymizer=pseudonymizer, gather=gather, vault=vault) as copies:
+    with dry_run(
+        settings=settings,
+        clock=clock,
+        pseudonymizer=pseudonymizer,
+        gather=gather,
+        vault=vault,
+        accepts_account="account" in overrides,
+    ) as copies:
         tick = observe(
             kktix=kktix,
             klaviyo=klaviyo,

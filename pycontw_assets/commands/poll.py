@@ -19,7 +19,7 @@ from pycontw_assets.settings import Settings
 if TYPE_CHECKING:
     from pycontw_assets.orchestration.poll import PollReport, RunReport
 
-OVERRIDES = ("book", "guest-list", "invite", "revoke")
+OVERRIDES = ("account", "book", "guest-list", "invite", "re-read", "revoke")
 # Counts of the assets -> the word for each in the line of an event. Zeros are left out.
 _WORDS = {
     "attendees": "attendees",
@@ -73,13 +73,14 @@ def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.orchestration.poll import poll
 
     show_log(parsed.verbose)
-    root = compose_checked()
+    root = compose_checked(accepts_account="account" in parsed.allow)
     try:
         with open_instance(root.settings.dagster_folder) as instance:
             report = poll(
                 lambda books: build_definitions(root, books=books),
                 instance,
                 kktix=root.kktix,
+                gather=root.gather,
                 klaviyo=root.klaviyo,
                 vault=root.vault,
                 ledger=root.ledger,

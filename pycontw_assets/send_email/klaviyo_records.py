@@ -12,7 +12,11 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from pycontw_assets.api.bounds import LARGEST_INTEGER, LONGEST_NAME, has_half_character, plain_text
 from pycontw_assets.api.client import Malformed
+
+_MOST_REASONS = 5
+_LONGEST_ADDRESS = 1000  # characters
 
 SENT_STATUSES = ("Sent", "Variations Sent")
 """The statuses of a campaign whose mails have left."""
@@ -149,12 +153,13 @@ def profile(resource: Mapping[str, Any]) -> Profile:
     marketing = _inside(fields, "subscriptions", "email", "marketing")
     can_receive, consent = marketing.get("can_receive_email_marketing"), _text_or_none(marketing.get("consent"))
     reasons = [reason for row in _rows(marketing.get("suppression")) if (reason := _text_or_none(row.get("reason")))]
+    known = (reason if reason in _SUPPRESSIONS else _ANOTHER for reason in reasons)
     return Profile(
         profile_id=text(resource, "id"),
-        email=_text_or_none(fields.get("email")),
+        email=_address(fields.get("email")),
         can_receive_email=can_receive if isinstance(can_receive, bool) else None,
         consent=consent if consent in _CONSENTS else None,
-        suppressions=tuple(dict.fromkeys(reason if reason in _SUPPRESSIONS else _ANOTHER for reason in reasons)),
+        suppressions=tuple(dict.fromkeys(known))[:_MOST_REASONS],
         properties=_inside(fields, "properties"),
     )
 
@@ -177,7 +182,7 @@ def import_problem(resource: Mapping[str, Any]) -> ImportProblem:
     nested = (payload, _inside(payload, "attributes"), _inside(payload, "data", "attributes"))
     emails = [level["email"] for level in nested if isinstance(level.get("email"), str)]
     pointer = _text_or_none(_inside(fields, "source").get("pointer"))
-    return ImportProblem(_plain(fields, "code") or "unknown", pointer, emails[0] if emails else None)
+    return ImportProblem(_plain(fields, "code") or "unknown", pointer, _address(emails[0]) if emails else None)
 
 
 def template(resource: Mapping[str, Any]) -> Template:
@@ -185,8 +190,8 @@ def template(resource: Mapping[str, Any]) -> Template:
     return Template(
         template_id=text(resource, "id"),
         name=_plain(fields, "name"),
-        html=_plain(fields, "html"),
-        text=_plain(fields, "text"),
+        html=_text_or_none(fields.get("html")) or "",
+        text=_text_or_none(fields.get("text")) or "",
     )
 
 
@@ -202,7 +207,7 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
     audiences = _inside(fields, "audiences")
     messages = _rows(_inside(resource, "relationships", "campaign-messages").get("data"))
     messages += _rows(_inside(fields, "campaign-messages").get("data"))
-    ids = [row["id"] for row in messages if isinstance(row.get("id"), str)]
+    ids = [row["id"] for row in messages if _is_short_text(row.get("id"))]
     smart_sending = _inside(fields, "send_options").get("use_smart_sending")
     return Campaign(
         campaign_id=text(resource, "id"),
@@ -251,17 +256,23 @@ def attributes(resource: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def text(members: Mapping[str, Any], name: str) -> str:
-    """Return a member that must be a text. Raise ``Malformed`` otherwise."""
+    """Return a member that must be a short text, such as an id. Raise ``Malformed`` otherwise."""
     value = members.get(name)
-    if not isinstance(value, str) or not value:
-        raise Malformed("Klaviyo", "read an answer", f"its member {name} is missing or not text")
-    return value
+    if not _is_short_text(value):
+        raise Malformed("Klaviyo", "read an answer", f"its member {name} is missing or not a short text")
+    return str(value)
+
+
+def _is_short_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
 
 
 def count(members: Mapping[str, Any], name: str) -> int | None:
     """Return a member that is a whole number; ``None`` otherwise."""
     value = members.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST_INTEGER:
+        return None
+    return value
 
 
 def _inside(members: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
@@ -277,11 +288,11 @@ def _rows(value: Any) -> list[dict[str, Any]]:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    return tuple(plain_text(item) for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def _plain(members: Mapping[str, Any], name: str) -> str:
-    return _text_or_none(members.get(name)) or ""
+    return plain_text(_text_or_none(members.get(name)) or "")
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -291,6 +302,11 @@ def _text_or_none(value: Any) -> str | None:
 def _moment(value: Any) -> datetime | None:
     try:
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except (AttributeError, ValueError):
+        return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    except (AttributeError, ValueError, OverflowError):
         return None
-    return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _address(value: Any) -> str | None:
+    is_address = isinstance(value, str) and len(value) <= _LONGEST_ADDRESS and not has_half_character(value)
+    return value if is_address else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -262,6 +263,65 @@ def test_pages_that_lead_nowhere_or_in_a_circle_are_malformed(server, client, fo
     with pytest.raises(Malformed):
         client.list_member_ids(LIST)
     assert len(server.received) <= 2
+
+
+def test_pages_without_end_are_malformed(server, client):
+    numbers = itertools.count()
+    server.behave(lambda request: Answer(body=page(following=f"https://elsewhere.example/?page={next(numbers)}")))
+    with pytest.raises(Malformed, match="never end"):
+        client.find_lists()
+    assert len(server.received) == 1000
+
+
+@pytest.mark.parametrize("identifier", ["", "x" * 201, "a\0b", "\ud83d", "a\nb", 7, None, {"id": "x"}])
+def test_an_id_that_no_store_could_hold_is_malformed(server, client, identifier):
+    server.behave(lambda request: Answer(body=page({"type": "list", "id": identifier, "attributes": {"name": "x"}})))
+    with pytest.raises(Malformed):
+        client.find_lists()
+
+
+def test_names_of_others_fit_every_store(server, client):
+    server.will_answer(page(resource("list", "L1", name="a\0\ud83d" + "x" * 1000)))
+    [found] = client.find_lists()
+    assert found.name.startswith("a\ufffdx")
+    assert len(found.name) < 201
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("HARD_BOUNCE", "HARD_BOUNCE"),
+        ("mei@example.org bounced", "another reason"),
+        ("X" * 100_000, "another reason"),
+        ("A\0B", "another reason"),
+        ({"address": "mei@example.org"}, "another reason"),
+    ],
+)
+def test_a_reason_is_a_word_of_klaviyo_or_not_shown(server, client, reason, shown):
+    blocked = marketing(can_receive_email_marketing=False, suppression=[{"reason": reason}] * 9)
+    server.will_answer(one("profile", "P1", subscriptions=blocked))
+    profile = client.upsert_profile("mei@example.org", {})
+    assert profile.unreachable_because == shown
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("Cancelled: Billing Limit", "Cancelled: Billing Limit"),
+        ("Cancelled: mei@example.org", "Cancelled"),
+        ("x" * 10_000, "Unknown"),
+        ("A\0B", "Unknown"),
+    ],
+)
+def test_a_status_is_in_the_words_of_klaviyo(server, client, status, shown):
+    server.will_answer({"data": campaign_reply(status=status)})
+    assert client.get_campaign("C1").status == shown
+
+
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "x" * 1000, 7])
+def test_a_time_outside_the_calendar_is_none(server, client, created):
+    server.will_answer(page(resource("list", "L1", name="x", created=created)))
+    assert client.find_lists()[0].created_at is None
 
 
 def test_a_lost_page_is_not_the_end_of_the_list(server, client):

@@ -255,6 +255,24 @@ _RENAMED_EVENTS = (
     """CREATE TABLE former_keys (
         partition_key VARCHAR NOT NULL, event_id BIGINT NOT NULL, PRIMARY KEY (partition_key))""",
 )
+_MEASURED_CAMPAIGNS = (
+    "ALTER TABLE batches ADD COLUMN recipients INTEGER",
+    "ALTER TABLE batches ADD COLUMN measured_at {time}",
+)
+_ERASURES = (
+    "ALTER TABLE erased_attendees ADD COLUMN address_key VARCHAR(64)",
+    "ALTER TABLE erased_attendees ADD COLUMN erased_at {time}",
+    "ALTER TABLE erased_attendees ADD COLUMN checked_at {time}",
+    """CREATE TABLE erasures (
+        address_key VARCHAR(64) NOT NULL, requested_at {time} NOT NULL, places VARCHAR NOT NULL,
+        PRIMARY KEY (address_key))""",
+)
+_ORDER_MARKS = (
+    """CREATE TABLE order_marks (
+        partition_key VARCHAR NOT NULL, mark VARCHAR, generation INTEGER NOT NULL, intended VARCHAR,
+        must_reread BOOLEAN NOT NULL, PRIMARY KEY (partition_key))""",
+    "ALTER TABLE editions ADD COLUMN doubted_since {time}",
+)
 
 
 # Version 2 kept reasons and ends as the mail service spelled them. One of its texts could quote an address.
@@ -295,8 +313,21 @@ def _closed(text: str) -> str:
     return "; ".join(dict.fromkeys(parts))
 
 
+_SUBJECTS = (
+    _REFRESH_REQUESTS,
+    _SALES,
+    _PAUSE,
+    _TABLE_STATES,
+    _RENAMED_EVENTS,
+    _MEASURED_CAMPAIGNS,
+    _ERASURES,
+    _ORDER_MARKS,
+)
+
+
 def _to_3(db: sa.Connection) -> None:
-    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS)
+    for statements in _SUBJECTS:
+        _execute(db, *statements)
     _close_reasons(db)
 
 
