@@ -326,13 +326,8 @@ _SUBJECTS = (
 
 
 def _to_3(db: sa.Connection) -> None:
-<<<<<<< HEAD
     for statements in _SUBJECTS:
         _execute(db, *statements)
-=======
-    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS)
-    _execute(db, *_ERASURES, *_MEASURED_CAMPAIGNS, *_ORDER_MARKS)
->>>>>>> place
     _close_reasons(db)
 
 
