@@ -22,8 +22,8 @@ from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import SENT_STATUSES, Campaign, Profile
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
-_PAGE = 100  # campaigns, as many as Klaviyo answers at once
 _BATCH_KEY = re.compile(r"[A-Za-z0-9-]{1,64}")
+_PAGE = 100  # campaigns, as many as Klaviyo answers at once
 
 
 @dataclass(frozen=True, slots=True)
