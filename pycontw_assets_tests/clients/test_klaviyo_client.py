@@ -208,9 +208,10 @@ def test_a_campaign_without_a_status_is_malformed_and_never_sent(server, client,
 
 
 def test_refused_filters_of_a_search_say_that_the_interface_changed(server, client):
-    server.will_answer(Answer(400, {"errors": [{"code": "invalid", "source": {"parameter": "filter"}}]}))
-    with pytest.raises(ChangedShape, match="a developer has moved the client up"):
-        client.find_campaigns("9f2c4a7d")
+    for search in (client.find_campaigns, lambda key: tuple(client.latest_campaigns(key))):
+        server.will_answer(Answer(400, {"errors": [{"code": "invalid", "source": {"parameter": "filter"}}]}))
+        with pytest.raises(ChangedShape, match="a developer has moved the client up"):
+            search("9f2c4a7d")
 
 
 def test_a_json_403_stops_and_a_page_from_the_edge_passes(server, client):
