@@ -22,6 +22,7 @@ def poll() -> dict[str, Any]:
             lambda books: build_definitions(root, books=books),
             instance,
             kktix=root.kktix,
+            gather=root.gather,
             klaviyo=root.klaviyo,
             vault=root.vault,
             ledger=root.ledger,

@@ -355,6 +355,11 @@ def _read(overrides: dict[str, Any]) -> Settings:
         raise InvalidSettings(f"{file}: cannot be read ({type(error).__name__})") from None
 
 
+def set_for_library(variable: str, value: str) -> None:
+    """Set a variable that only a library reads, for this process, unless somebody has set it."""
+    os.environ.setdefault(variable, value)
+
+
 def _explain(problem: Any) -> str:
     name = str(problem["loc"][0]).upper()
     description = Settings.model_fields[name.lower()].description if name.lower() in Settings.model_fields else ""

@@ -39,7 +39,7 @@ from pycontw_assets.pipeline.steps import discover_events, invitation
 from pycontw_assets.send_email.invitation.template import check_video_url
 from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
 from pycontw_assets.settings import InvalidSettings, Settings
-from pycontw_assets.vault.vault import OrdersStore
+from pycontw_assets.vault.vault import OrdersStore, Vault
 
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 _SKEW_TOLERATED = timedelta(seconds=60)
@@ -326,6 +326,9 @@ def _check_vault(vault: OrdersStore, ledger: Ledger, retention_days: int) -> Ite
         yield Finding("FAIL", "vault", f"the orders of {', '.join(lost)} are gone", fix)
     else:
         yield Finding("ok", "vault", f"the orders of {len(snapshots)} events can be read")
+    if isinstance(vault, Vault) and (kept := vault.leftovers()):
+        level: Level = "warn" if kept.todo and kept.is_known else "ok"
+        yield Finding(level, "erased orders", kept.line.removeprefix("vault: "), kept.todo)
 
 
 def _check_warehouse(build: Callable[[], Warehouse], settings: Settings) -> Iterator[Finding]:

@@ -187,7 +187,8 @@ def _explain(record: AttendeeRecord) -> str:
         "usable": f"paid and valid since {at(record.changed_at or record.first_seen_at)}",
         "unpaid": f"its state is {state_at_kktix}",
         "not activated": f"paid, but its state is {state_at_kktix}",
-        "missing": "the attendance book lacks it; cancelled when the next poll misses it, too",
+        "missing": "the attendance book lacks it; cancelled when the next poll misses it, too, and KKTIX does not call "
+        "it paid",
         "unclear": "KKTIX does not say whether it is paid and valid",
         "cancelled": f"its state is {state_at_kktix}",
     }

@@ -101,6 +101,13 @@ def recorded_holders(ledger: Ledger, partition_key: str) -> set[str]:
     return ledger.column(sa.select(entitlements.c.address_key).where(entitlements.c.partition_key == partition_key))
 
 
+def drop_entitlement(ledger: Ledger, partition_key: str, address_key: str) -> None:
+    """Forget that an address holds a ticket of an event that no poll reads any more."""
+    with ledger.engine.begin() as db:
+        of_event = entitlements.c.partition_key == partition_key
+        db.execute(sa.delete(entitlements).where(of_event, entitlements.c.address_key == address_key))
+
+
 def entitled_among(ledger: Ledger, edition: str, keys: Collection[str]) -> set[str]:
     """Return those of ``keys`` that hold a usable ticket in any event of the edition."""
     query = sa.select(entitlements.c.address_key).where(entitlements.c.edition == edition)

@@ -16,7 +16,7 @@ import hashlib
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -34,9 +34,12 @@ from pycontw_assets.load.warehouse import (
     Outcome,
     WarehouseError,
     check_frame,
+    count_statement,
+    delete_statement,
     partition_state_statement,
     utc_now,
 )
+from pycontw_assets.records import Leftovers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +81,13 @@ class BigQueryWarehouse:
 
     ``login`` is called when the client is first needed. ``patience_seconds`` bounds the retries of one operation.
     """
+
+    # Google's pages "Data retention with time travel and fail-safe": 2 to 7 days, then 7 more.
+    leftovers: Leftovers | None = Leftovers(
+        "tables: BigQuery keeps deleted rows for the dataset's time travel (7 days unless you set less) and 7 days "
+        "more, which nobody can shorten",
+        goes="BigQuery drops the deleted rows after at most 14 days",
+    )
 
     def __init__(
         self,
@@ -124,6 +134,25 @@ class BigQueryWarehouse:
                 frame = pd.DataFrame([row.values() for row in rows], columns=names)
         typed: pd.DataFrame = frame.astype({column.name: _PANDAS_TYPES[column.type] for column in table.columns})
         return typed
+
+    def count(self, tables: Iterable[Table], column: str, digest: str) -> int:
+        with self._explained("look for a person"):
+            return sum(self._count(table, column, digest) for table in tables)
+
+    def forget(self, tables: Iterable[Table], column: str, digest: str) -> int:
+        deleted = 0
+        with self._explained("delete the rows of a person"):
+            for table in tables:
+                if count := self._count(table, column, digest):
+                    self._query(delete_statement(self._target(table), column), digest)
+                    deleted += count
+        return deleted
+
+    def _count(self, table: Table, column: str, digest: str) -> int:
+        if column not in self._existing_columns(table):
+            return 0
+        [(count,)] = self._query(count_statement(self._target(table), column), digest)
+        return int(count)
 
     def state(self, table: Table, *, is_waiting: bool = True) -> str:
         """Return when the table was made and last modified, which BigQuery tells free of charge."""

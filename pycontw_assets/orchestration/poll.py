@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
@@ -19,6 +19,7 @@ from dagster import (
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.log import log_step
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.ledger import Ledger
@@ -32,8 +33,9 @@ from pycontw_assets.orchestration.observations import missing_partitions, observ
 from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history
 from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record
 from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
+from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.maintenance import run_maintenance
-from pycontw_assets.pipeline.observe import Tick, decide_again
+from pycontw_assets.pipeline.observe import Tick, decide_again, decide_at_once
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -79,6 +81,7 @@ def poll(
     instance: DagsterInstance,
     *,
     kktix: KktixClient,
+    gather: GatherClient | None,
     klaviyo: KlaviyoClient,
     vault: Vault,
     ledger: Ledger,
@@ -87,7 +90,7 @@ def poll(
     waits: WaitPolicy,
     settings: Settings,
     warehouse: Warehouse,
-    overrides: Iterable[str] = (),
+    overrides: Collection[str] = (),
     on_run: Callable[[RunReport], None] = lambda report: None,
 ) -> PollReport:
     """Observe, run what is due for access, then bring the tables up to date. ``Paused`` while polls are paused.
@@ -109,6 +112,7 @@ def poll(
     )
     run_maintenance(
         tick,
+        klaviyo=klaviyo,
         ledger=ledger,
         vault=vault,
         alerts=alerts,
@@ -116,12 +120,24 @@ def poll(
         waits=waits,
         retention_days=settings.retention_days,
         prune_history=lambda: prune_history(instance),
+        finish_erasures=lambda: finish_erasures(
+            gather=gather,
+            klaviyo=klaviyo,
+            vault=vault,
+            warehouse=warehouse,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
+        ),
     )
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
     verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger, settings=settings)
     for event in (*observations(tick), *verdicts):
         instance.report_runless_asset_event(event)
+    if overrides:
+        tick = decide_at_once(tick, now=ledger.clock(), reads_again="re-read" in overrides)
     poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
     definitions, runs = define(tick.books), []
     for request in _until_paused(access_requests(tick, poll_id), ledger):

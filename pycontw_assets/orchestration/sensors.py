@@ -21,6 +21,7 @@ from dagster import (
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Paused
@@ -30,6 +31,7 @@ from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
 from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record, safe_errors
 from pycontw_assets.pipeline.checks import long_pause
+from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
@@ -74,6 +76,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
     def kktix_orders_sensor(
         context: SensorEvaluationContext,
         kktix: ResourceParam[KktixClient],
+        gather: ResourceParam[GatherClient | None],
         klaviyo: ResourceParam[KlaviyoClient],
         vault: ResourceParam[Vault],
         ledger: ResourceParam[Ledger],
@@ -101,6 +104,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
             )
             run_maintenance(
                 tick,
+                klaviyo=klaviyo,
                 ledger=ledger,
                 vault=vault,
                 alerts=alerts,
@@ -108,6 +112,16 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 waits=waits,
                 retention_days=settings.retention_days,
                 prune_history=lambda: prune_history(instance),
+                finish_erasures=lambda: finish_erasures(
+                    gather=gather,
+                    klaviyo=klaviyo,
+                    vault=vault,
+                    warehouse=warehouse,
+                    ledger=ledger,
+                    pseudonymizer=pseudonymizer,
+                    waits=waits,
+                    settings=settings,
+                ),
             )
             send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
             poll_id = new_poll_id(ledger.clock())

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
+from pycontw_assets.api.client import ServiceError
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import Gather, GuestListStep
-from pycontw_assets.deidentify.holders import Contacts, count_unmailable, holders_of
+from pycontw_assets.deidentify.holders import Contacts, contact_address, count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
 from pycontw_assets.extract.events import Discovery, discover, live_edition
@@ -21,15 +23,26 @@ from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import (
     BookReading,
     ContentDigest,
+    MalformedAttendee,
     content_digest,
     count_reread_every_poll,
     next_refresh,
+    parse_attendee,
+    reread_interval,
 )
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
 from pycontw_assets.ledger.events import cancel_purge, known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName, lock
-from pycontw_assets.ledger.people import end_refresh_requests, erased_ids, requested_refreshes
+from pycontw_assets.ledger.people import (
+    ErasedAttendee,
+    end_refresh_requests,
+    erased_attendees_of,
+    erased_ids,
+    forget_erased,
+    record_look,
+    requested_refreshes,
+)
 from pycontw_assets.ledger.polls import (
     Poll,
     last_poll,
@@ -43,7 +56,8 @@ from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.load.checks import refuse_misleading
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, replace_rows
-from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.pipeline.consistency.orders import AgreedOrders, refuse_older_ledger
+from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, Event, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.send_email.campaign_sending import Sender
@@ -145,13 +159,61 @@ def stored_snapshots(ledger: Ledger, vault: OrdersStore) -> Iterator[tuple[Event
 
 
 def without_erased(ledger: Ledger, partition: EventPartition, book: BookReading) -> BookReading:
-    """Leave out the attendees who asked to be forgotten: they are never read again, whatever KKTIX lists."""
-    return replace(book, ids=book.ids - erased_ids(ledger, partition.key))
+    """Leave out the attendees who asked to be forgotten, whatever KKTIX lists. It may be repeated."""
+    listed, erased = book.ids | book.erased, erased_ids(ledger, partition.key)
+    return replace(book, ids=listed - erased, erased=listed & erased)
 
 
-def stored_orders(vault: OrdersStore, partition: EventPartition) -> OrderSnapshot:
-    """Return the stored orders; ``VaultError`` when there are none, for empty lists and tables would follow."""
-    snapshot = vault.read(partition.key)
+def let_new_owners_in(
+    partition: EventPartition,
+    book: BookReading,
+    *,
+    kktix: KktixClient,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
+    refresh: timedelta,
+) -> None:
+    """Let tickets of erased people that are somebody else's by now be read like all others.
+
+    They are looked at as rarely as other tickets, and nothing of the answers is kept. In doubt a ticket stays erased.
+    """
+    now = ledger.clock()
+    listed = [item for item in erased_attendees_of(ledger, partition.key) if item.attendee_id in book.erased]
+    keys = {item.attendee_id: item.address_key for item in listed if next_look(item, refresh, now) <= now}
+    if not keys:
+        return
+    owners: dict[int, str | None] = {}
+    for number, answer in kktix.fetch_attendees(partition.event_id, sorted(keys)):
+        owners[number] = None if isinstance(answer, ServiceError) else _owner(answer, pseudonymizer)
+    record_look(ledger, partition.key, owners)
+    others = [number for number, owner in owners.items() if None not in (owner, keys[number]) and owner != keys[number]]
+    forget_erased(ledger, partition.key, others)
+
+
+def next_look(attendee: ErasedAttendee, refresh: timedelta, now: datetime) -> datetime:
+    """Return when to look whose the ticket of an erased attendee is: now, if nobody has or a clock was wrong then."""
+    if attendee.checked_at is None or attendee.checked_at > now:
+        return now
+    stable_for = attendee.checked_at - (attendee.erased_at or attendee.checked_at)
+    return attendee.checked_at + reread_interval(stable_for, refresh)
+
+
+def _owner(payload: dict[str, Any], pseudonymizer: Pseudonymizer) -> str | None:
+    """Return the pseudonym of the contact address, if it is one that mail could reach."""
+    try:
+        address = contact_address(parse_attendee(payload)[0])
+    except MalformedAttendee:
+        return None
+    is_certain = address is not None and is_mailable(normalise_address(address))
+    return pseudonymizer.address(address) if address and is_certain else None
+
+
+def stored_orders(vault: OrdersStore, ledger: Ledger, partition: EventPartition) -> OrderSnapshot:
+    """Return the stored orders; ``VaultError`` when there are none, for empty lists and tables would follow.
+
+    Orders of another time than the ledger are refused, too.
+    """
+    snapshot = AgreedOrders(vault, ledger).read(partition.key)
     if snapshot is None:
         raise VaultError(f"vault: there are no orders of {partition.key} yet; materialize raw_kktix_orders first")
     if snapshot.rebuilding and not snapshot.records:
@@ -159,11 +221,11 @@ def stored_orders(vault: OrdersStore, partition: EventPartition) -> OrderSnapsho
     return snapshot
 
 
-def stored_records(vault: OrdersStore, partition: EventPartition) -> Iterator[AttendeeRecord]:
+def stored_records(vault: OrdersStore, ledger: Ledger, partition: EventPartition) -> Iterator[AttendeeRecord]:
     """Return the same orders one by one, for a caller that looks at each of them once."""
-    stored = vault.stream(partition.key)
+    stored = AgreedOrders(vault, ledger).stream(partition.key)
     if stored is None or stored[0].rebuilding:
-        return iter(stored_orders(vault, partition).records.values())
+        return iter(stored_orders(vault, ledger, partition).records.values())
     return stored[1]
 
 
@@ -191,11 +253,15 @@ def read_orders(
     earlier, requested = last_poll(ledger, partition.key), requested_refreshes(ledger, partition.key)
     with exclusive(ledger, waits, LockName.ORDERS, partition.key):
         partition_of(ledger, partition.key)  # it may have been renamed while this run waited
+        book = without_erased(ledger, partition, book or read_books(kktix, partition.event_id))
+        let_new_owners_in(partition, book, kktix=kktix, ledger=ledger, pseudonymizer=pseudonymizer, refresh=refresh)
+        book = without_erased(ledger, partition, book)
+        erased = [item for item in erased_attendees_of(ledger, partition.key) if item.attendee_id in book.erased]
         outcome = take_snapshot(
             kktix,
-            vault,
+            AgreedOrders(vault, ledger, is_reading=True, may_start_over="re-read" in overrides),
             partition,
-            book=without_erased(ledger, partition, book or read_books(kktix, partition.event_id)),
+            book=book,
             now=ledger.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
@@ -203,6 +269,7 @@ def read_orders(
             requested=requested,
             trust_book="book" in overrides,
         )
+        looks = [next_look(item, refresh, ledger.clock()) for item in erased]
         snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, table_rules(pseudonymizer))
         holders = set(holders_of(snapshot, pseudonymizer))
         if snapshot.rebuilding:
@@ -213,7 +280,7 @@ def read_orders(
             book_digest=None if outcome.problem else outcome.book.digest,
             known=len(snapshot.present),
             reread_count=count_reread_every_poll(snapshot),
-            refresh_at=next_refresh(snapshot, refresh),
+            refresh_at=_earliest(next_refresh(snapshot, refresh), *looks),
             content_digest=digest,
             problem=outcome.problem,
             without_address=count_unmailable(snapshot),
@@ -222,6 +289,10 @@ def read_orders(
         cancel_purge(ledger, partition.key)
         end_refresh_requests(ledger, partition.key, requested & outcome.book.ids if outcome.problem else requested)
     return OrdersRead(outcome, digest)
+
+
+def _earliest(*moments: datetime | None) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 # -- tables -----------------------------------------------------------------------------------------
@@ -323,7 +394,7 @@ def sync_holder_list(
         waits=waits,
         exclusive=lambda: exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES),
         partition=partition,
-        holders=holders_of(stored_orders(vault, partition), pseudonymizer),
+        holders=holders_of(stored_orders(vault, ledger, partition), pseudonymizer),
     )
 
 
@@ -351,4 +422,5 @@ def campaign_step(
         send_at=settings.invitation_send_at,
         invite_limit=settings.invite_limit,
         overrides=overrides,
+        vouch=lambda: refuse_older_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger),
     )

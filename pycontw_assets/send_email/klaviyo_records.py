@@ -1,11 +1,12 @@
 """Klaviyo's answers as frozen records, and how each is read from its JSON:API resource. No calls are made here.
 
 Unknown members are ignored. ``null`` occurs where Klaviyo's reference says string. Every ``repr`` hides addresses.
+What is kept and shown to people (a campaign's status, why a person is not mailed) is a word of a closed list: a text of
+the service could quote an address.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timezone
@@ -14,9 +15,7 @@ from typing import Any
 from pycontw_assets.api.bounds import LARGEST_INTEGER, LONGEST_NAME, has_half_character, plain_text
 from pycontw_assets.api.client import Malformed
 
-_REASON = re.compile(r"[A-Z][A-Z_]{1,39}")  # HARD_BOUNCE, USER_SUPPRESSED
 _MOST_REASONS = 5
-_STATUS = re.compile(r"[A-Z][A-Za-z ]{1,39}(: [A-Z][A-Za-z ]{1,39})?")  # Sent, Cancelled: Billing Limit
 _LONGEST_ADDRESS = 1000  # characters
 
 SENT_STATUSES = ("Sent", "Variations Sent")
@@ -34,6 +33,32 @@ class ChangedShape(Malformed):
 
 UNMAILED_ENDS = ("Cancelled: Misconfigured", "Cancelled: No Recipients", "Cancelled: Smart Sending")
 """The ends of a campaign that come before its first mail. Any other may have come in the middle."""
+
+
+_STATUSES = frozenset(
+    {
+        *SENT_STATUSES,
+        *UNMAILED_ENDS,
+        "Draft",
+        "Preparing to schedule",
+        "Scheduled",
+        "Preparing to send",
+        "Adding Recipients",
+        "Queued without Recipients",
+        "Sending",
+        "Sending Segments",
+        "Cancelled",
+        "Cancelled: Account Disabled",
+        "Cancelled: Billing Limit",
+        "Cancelled: Internal Error",
+        "Unknown",
+    }
+)
+_CONSENTS = frozenset({"SUBSCRIBED", "UNSUBSCRIBED", "NEVER_SUBSCRIBED"})
+_SUPPRESSIONS = frozenset(
+    {"HARD_BOUNCE", "INVALID_EMAIL", "SPAM_COMPLAINT", "UNSUBSCRIBE", "UNSUBSCRIBED", "USER_SUPPRESSED"}
+)
+_ANOTHER = "another reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +151,15 @@ def mailing_list(resource: Mapping[str, Any]) -> MailingList:
 def profile(resource: Mapping[str, Any]) -> Profile:
     fields = attributes(resource)
     marketing = _inside(fields, "subscriptions", "email", "marketing")
-    can_receive, consent = marketing.get("can_receive_email_marketing"), marketing.get("consent")
-    reasons = (row.get("reason") for row in _rows(marketing.get("suppression")))
+    can_receive, consent = marketing.get("can_receive_email_marketing"), _text_or_none(marketing.get("consent"))
+    reasons = [reason for row in _rows(marketing.get("suppression")) if (reason := _text_or_none(row.get("reason")))]
+    known = (reason if reason in _SUPPRESSIONS else _ANOTHER for reason in reasons)
     return Profile(
         profile_id=text(resource, "id"),
         email=_address(fields.get("email")),
         can_receive_email=can_receive if isinstance(can_receive, bool) else None,
-        consent=None if consent is None else _reason(consent),
-        suppressions=tuple(dict.fromkeys(map(_reason, reasons)))[:_MOST_REASONS],
+        consent=consent if consent in _CONSENTS else None,
+        suppressions=tuple(dict.fromkeys(known))[:_MOST_REASONS],
         properties=_inside(fields, "properties"),
     )
 
@@ -186,7 +212,7 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
     return Campaign(
         campaign_id=text(resource, "id"),
         name=_plain(fields, "name"),
-        status=_status(status),
+        status=_known_status(status),
         created_at=_moment(fields.get("created_at")),
         message_id=ids[0] if ids else None,
         included_lists=_texts(audiences.get("included")),
@@ -194,6 +220,13 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
         uses_smart_sending=smart_sending if isinstance(smart_sending, bool) else None,
         send_at=_moment(_inside(fields, "send_strategy").get("datetime")),
     )
+
+
+def _known_status(status: str) -> str:
+    """Return a status of the list, or what another one comes to: stopped, or not known to have ended."""
+    if status in _STATUSES:
+        return status
+    return f"Cancelled: {_ANOTHER}" if status.startswith("Cancelled") else "Unknown"
 
 
 def profile_event(resource: Mapping[str, Any]) -> ProfileEvent:
@@ -272,16 +305,6 @@ def _moment(value: Any) -> datetime | None:
         return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
     except (AttributeError, ValueError, OverflowError):
         return None
-
-
-def _reason(value: Any) -> str:
-    """Return why Klaviyo does not mail somebody, if it is one of its words. Another text may name a person."""
-    return value if isinstance(value, str) and _REASON.fullmatch(value) else "another reason"
-
-
-def _status(status: str) -> str:
-    """Return the status of a campaign. Of an unknown one only the part that looks like Klaviyo's words is kept."""
-    return next((text for text in (status, status.partition(":")[0]) if _STATUS.fullmatch(text)), "Unknown")
 
 
 def _address(value: Any) -> str | None:

@@ -404,6 +404,35 @@ def test_an_upsert_says_whether_mail_reaches_the_profile(server, client):
     assert server.received[0].query == {"additional-fields[profile]": "subscriptions"}
 
 
+def test_what_klaviyo_says_about_a_profile_is_a_word_of_a_closed_list(server, client):
+    """Its own text could quote the address, and is stored and sent to people."""
+    reasons = [f"550 {ADDRESS}: no such user", "HARD_BOUNCE", "x", {}]
+    suppression = [{"reason": reason} for reason in reasons]
+    for consent, reasons, because in (
+        (f"asked by {ADDRESS}", suppression, "another reason; HARD_BOUNCE"),
+        (f"asked by {ADDRESS}", [], "suppressed"),
+        ("UNSUBSCRIBED", [], "UNSUBSCRIBED"),
+    ):
+        state = marketing(can_receive_email_marketing=False, consent=consent, suppression=reasons)
+        server.will_answer(Answer(201, one("profile", "P1", email=ADDRESS, subscriptions=state)))
+        assert client.upsert_profile(ADDRESS, {}).unreachable_because == because
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        ("Sent", "Sent"),
+        ("Cancelled: Billing Limit", "Cancelled: Billing Limit"),
+        (f"Cancelled: {ADDRESS} was refused", "Cancelled: another reason"),
+        (f"Waiting for {ADDRESS}", "Unknown"),
+    ],
+)
+def test_the_status_of_a_campaign_is_a_word_of_a_closed_list(server, client, said, known):
+    server.will_answer(page(campaign_reply(status=said)))
+    (campaign,) = client.find_campaigns("9f2c4a7d")
+    assert campaign.status == known
+
+
 @pytest.mark.parametrize(
     "subscriptions",
     [None, {}, {"email": None}, marketing(), marketing(can_receive_email_marketing=None, suppression=None), "x"],
@@ -540,7 +569,7 @@ def test_campaigns_are_found_by_a_part_of_their_name(server, client):
         page(campaign_reply(status="Some New Status", send_options=None, created_at="2031-06-01T12:00:00Z"))
     )
     (campaign,) = client.find_campaigns("9f2c4a7d")
-    assert (campaign.message_id, campaign.status, campaign.uses_smart_sending) == (MESSAGE, "Some New Status", None)
+    assert (campaign.message_id, campaign.status, campaign.uses_smart_sending) == (MESSAGE, "Unknown", None)
     assert campaign.created_at == NOON
     assert server.received[0].query == {
         "filter": 'and(equals(messages.channel,"email"),contains(name,"9f2c4a7d"))',

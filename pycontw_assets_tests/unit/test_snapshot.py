@@ -282,6 +282,30 @@ def test_attendees_read_before_a_crash_are_not_read_again(vault: Vault) -> None:
     assert usable(outcome.snapshot) == set(range(1, 11))
 
 
+def test_an_attendee_that_the_book_lacks_is_asked_about_once_before_it_goes(vault: Vault) -> None:
+    kktix = FakeKktix({1: set(range(1, 21))})
+    poll(kktix, vault)
+    kktix.books = {1: set(range(3, 21))}
+    kktix.answers = {1: NotFound("KKTIX", "read attendee", "answered 404", status=404), 2: payload(2)}
+    kktix.asked.clear()
+    assert usable(poll(kktix, vault, 5).snapshot) == set(range(1, 21))
+    assert kktix.asked == []
+    outcome = poll(kktix, vault, 10)
+    assert kktix.asked == [1, 2]
+    assert usable(outcome.snapshot) == set(range(2, 21))
+    [text] = outcome.kept
+    assert "attendee 2 is missing from the attendance book, and KKTIX calls it paid" in text
+    assert outcome.problem is None
+    kktix.answers[2] = DOWN
+    outcome = poll(kktix, vault, 15)
+    assert usable(outcome.snapshot) == set(range(2, 21))
+    assert "could not be asked about" in outcome.kept[0]
+    assert not outcome.snapshot.quarantine
+    kktix.answers[2] = payload(2, state="cancelled")
+    outcome = poll(kktix, vault, 20)
+    assert (usable(outcome.snapshot), outcome.kept) == (set(range(3, 21)), ())
+
+
 # -- a lost vault -------------------------------------------------------------------------------------
 
 
