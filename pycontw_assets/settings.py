@@ -107,7 +107,10 @@ class Settings(BaseSettings):
     )
     kktix_api_token: SecretStr = Field(SecretStr("sandbox-kktix-token"), description="bearer token of KKTIX")
     kktix_requests_per_second: int = Field(
-        150, ge=1, description="most attendees read from KKTIX in a second, by all processes that share a ledger"
+        150,
+        ge=1,
+        le=1000,
+        description="most attendees read from KKTIX in a second, by all processes that share a ledger",
     )
     edition: Edition | None = Field(
         None,
@@ -190,10 +193,11 @@ class Settings(BaseSettings):
         "before the first poll, because the ledger refuses another one later; unset: plain SHA-256",
     )
 
-    poll_interval_seconds: int = Field(300, ge=1, description="seconds between two ticks of the sensor")
+    poll_interval_seconds: int = Field(300, ge=1, le=86_400, description="seconds between two ticks of the sensor")
     refresh_seconds: int = Field(
         3600,
         ge=0,
+        le=30 * 86_400,
         description="shortest time between two reads of a known, paid attendee; 0: every poll reads everybody again",
     )
     revoke_limit: int | None = Field(
@@ -210,6 +214,7 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         180,
         ge=1,
+        le=36_500,
         description="days after an event was last listed until its orders leave the vault; its table rows stay",
     )
     alert_urls: SecretStr | None = Field(

@@ -207,7 +207,8 @@ def raw_kktix_orders(
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
 
     New attendees are read at once, unpaid ones and those that mail cannot reach by every poll, the others in rotation.
-    An attendee that left the attendance book is "gone" after two good polls. A broken book withdraws nobody.
+    An attendee that left the attendance book is "gone" after two good polls, unless KKTIX calls it paid. A broken book
+    withdraws nobody.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger), count_requests(kktix)
@@ -223,8 +224,8 @@ def raw_kktix_orders(
             book=books.get(partition.event_id),
         )
         outcome, snapshot = read.outcome, read.outcome.snapshot
-        problems, gaps = order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
-        unread = unread_attendees(snapshot)
+        problems = [*order_problems(snapshot, outcome.problem), *outcome.kept]
+        gaps, unread = book_gaps(snapshot, outcome.book), unread_attendees(snapshot)
         findings += [*problems, *gaps, *unread]
         return MaterializeResult(
             data_version=DataVersion(read.digest[:16]),
@@ -299,7 +300,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             try:
                 loaded = load_rows(
                     partition,
-                    stored_records(vault, partition),
+                    stored_records(vault, ledger, partition),
                     warehouse=warehouse,
                     ledger=ledger,
                     pseudonymizer=pseudonymizer,
@@ -440,7 +441,7 @@ def gather_guestlist(
             poll_id=_poll_id(context),
             overrides=_overrides(context),
         )
-        snapshot = stored_orders(vault, partition)
+        snapshot = stored_orders(vault, ledger, partition)
         outside = holders_to_let_in(ledger, partition.key, partition.edition, done=LET_IN)
         outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         entered = let_in(ledger, partition.edition, outside)
@@ -616,7 +617,7 @@ def klaviyo_campaign(
             overrides=_overrides(context),
         )
         refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
-        snapshot = stored_orders(vault, partition)
+        snapshot = stored_orders(vault, ledger, partition)
         with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
             partition_of(ledger, partition.key)  # it may have been renamed while this run waited
             begun_at = ledger.clock()

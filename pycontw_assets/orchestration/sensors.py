@@ -104,6 +104,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
             )
             run_maintenance(
                 tick,
+                klaviyo=klaviyo,
                 ledger=ledger,
                 vault=vault,
                 alerts=alerts,

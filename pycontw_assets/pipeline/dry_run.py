@@ -72,11 +72,12 @@ class DryRunGuestList:
     def read(self) -> GuestList:
         if self._current is None:
             real = self._gather.read()
-            self._current = GuestList(dict(real.entries), real.was_object)
+            self._current = GuestList(dict(real.entries), real.was_object, real.unreadable)
         return self._current
 
     def add(self, entries: Mapping[str, Any]) -> None:
-        self._current = GuestList({**self.read().entries, **entries})
+        current = self.read()
+        self._current = GuestList({**current.entries, **entries}, unreadable=current.unreadable)
 
     def overwrite(self, entries: Mapping[str, Any]) -> None:
         self._current = GuestList(dict(entries))
@@ -147,7 +148,7 @@ def plan_access(
 ) -> EventPlan:
     """Plan from the stored orders on: the guest list, the ticket-holder list, the batches."""
     ledger = copies.ledger
-    holders = holders_of(stored_orders(copies.vault, partition), pseudonymizer)
+    holders = holders_of(stored_orders(copies.vault, ledger, partition), pseudonymizer)
     before = _guests(copies.gather, pseudonymizer)
     step = guest_list_step(
         gather=copies.gather,

@@ -175,6 +175,7 @@ class BatchSending:
     mail: Mail
     template_id: Callable[[], str]
     outcome: CampaignOutcome
+    vouch: Callable[[], None] = lambda: None  # raises where this ledger may have forgotten invitations
 
     def bring_to_klaviyo(self, batch: Batch, holders: Mapping[str, Holder]) -> Batch:
         """Return the batch as accepted or closed. Raise ``NotYet`` when it has to wait."""
@@ -188,6 +189,8 @@ class BatchSending:
         return batch
 
     def _prepare_and_send(self, batch: Batch, holders: Mapping[str, Holder]) -> Batch:
+        if batch.campaign_intended_at is None:
+            self.vouch()  # before anything of the people is changed in Klaviyo
         members = self._keep_entitled(batch, holders)
         profile_ids = self._ensure_profiles(batch, members)
         if not profile_ids:
@@ -257,7 +260,7 @@ class BatchSending:
         return {**profiles, **{silent[p.profile_id]: p for p in answers if p.profile_id in silent}}
 
     def _leave_out(self, batch: Batch, unknown: set[str], *, alone: bool) -> None:
-        """Take people out of the batch of whom Klaviyo does not say whether they may be mailed. Silence is no consent.
+        """Take people out of the batch of whom Klaviyo does not say whether they may be mailed. Silence is no yes.
 
         The next poll puts them into a batch of their own, which waits.
         """

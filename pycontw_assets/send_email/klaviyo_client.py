@@ -43,6 +43,7 @@ BULK_IMPORT_LIMIT = 10_000  # profiles per job (Klaviyo's reference)
 
 _MEMBERS_PER_CALL = 1000
 _ADDRESSES_PER_PAGE = 100
+_MOST_PAGES = 1000  # of one collection: 100,000 members of a list
 _LONGEST_FILTER = 4000  # encoded characters, so that a URL stays well below the 8 kB that servers take
 
 _CAMPAIGNS_PER_REPORT = 100  # items of a list filter
@@ -113,8 +114,8 @@ class _JsonApi:
         following: str | None = urlencode(query, quote_via=quote)
         seen: set[str] = set()
         while following is not None:
-            if following in seen:
-                raise Malformed("Klaviyo", operation, "the pages lead in a circle")
+            if following in seen or len(seen) >= _MOST_PAGES:
+                raise Malformed("Klaviyo", operation, "the pages lead in a circle, or never end")
             seen.add(following)
             data = self._call("GET", operation, path, query=following, group=group).data
             rows = data.get("data") if isinstance(data, dict) else None
@@ -363,6 +364,13 @@ class KlaviyoClient(_JsonApi):
             "Klaviyo", operation, f"refused the filters, so its revision {_OTHER_REVISION}", status=status
         )
 
+    def latest_campaigns(self, name_contains: str, *, archived: bool = False) -> Iterator[Campaign]:
+        """Yield the same campaigns, the newest first and without their messages. Pages are read when needed."""
+        conditions = ['equals(messages.channel,"email")', f"contains(name,{_literal(name_contains)})"]
+        conditions += ["equals(archived,true)"] if archived else []
+        query = {"filter": f"and({','.join(conditions)})", "sort": "-created_at"}
+        return map(records.campaign, self._pages("find campaigns", "/api/campaigns", query, group="campaigns"))
+
     def get_campaign(self, campaign_id: str) -> Campaign:
         """Return a campaign. Raise ``NotFound`` when it was deleted."""
         operation, path = "read campaign", f"/api/campaigns/{_segment(campaign_id)}"
@@ -530,7 +538,10 @@ def _next_query(operation: str, links: Any) -> str | None:
     following = links.get("next") if isinstance(links, dict) else None
     if following is None:
         return None
-    query = urlsplit(following).query if isinstance(following, str) else ""
+    try:
+        query = urlsplit(following).query if isinstance(following, str) else ""
+    except ValueError:
+        query = ""
     if not query:
         raise Malformed("Klaviyo", operation, "the link to the next page cannot be followed")
     return query

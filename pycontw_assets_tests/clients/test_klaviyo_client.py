@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -264,6 +265,65 @@ def test_pages_that_lead_nowhere_or_in_a_circle_are_malformed(server, client, fo
     assert len(server.received) <= 2
 
 
+def test_pages_without_end_are_malformed(server, client):
+    numbers = itertools.count()
+    server.behave(lambda request: Answer(body=page(following=f"https://elsewhere.example/?page={next(numbers)}")))
+    with pytest.raises(Malformed, match="never end"):
+        client.find_lists()
+    assert len(server.received) == 1000
+
+
+@pytest.mark.parametrize("identifier", ["", "x" * 201, "a\0b", "\ud83d", "a\nb", 7, None, {"id": "x"}])
+def test_an_id_that_no_store_could_hold_is_malformed(server, client, identifier):
+    server.behave(lambda request: Answer(body=page({"type": "list", "id": identifier, "attributes": {"name": "x"}})))
+    with pytest.raises(Malformed):
+        client.find_lists()
+
+
+def test_names_of_others_fit_every_store(server, client):
+    server.will_answer(page(resource("list", "L1", name="a\0\ud83d" + "x" * 1000)))
+    [found] = client.find_lists()
+    assert found.name.startswith("a\ufffdx")
+    assert len(found.name) < 201
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("HARD_BOUNCE", "HARD_BOUNCE"),
+        ("mei@example.org bounced", "another reason"),
+        ("X" * 100_000, "another reason"),
+        ("A\0B", "another reason"),
+        ({"address": "mei@example.org"}, "another reason"),
+    ],
+)
+def test_a_reason_is_a_word_of_klaviyo_or_not_shown(server, client, reason, shown):
+    blocked = marketing(can_receive_email_marketing=False, suppression=[{"reason": reason}] * 9)
+    server.will_answer(one("profile", "P1", subscriptions=blocked))
+    profile = client.upsert_profile("mei@example.org", {})
+    assert profile.unreachable_because == shown
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("Cancelled: Billing Limit", "Cancelled: Billing Limit"),
+        ("Cancelled: mei@example.org", "Cancelled"),
+        ("x" * 10_000, "Unknown"),
+        ("A\0B", "Unknown"),
+    ],
+)
+def test_a_status_is_in_the_words_of_klaviyo(server, client, status, shown):
+    server.will_answer({"data": campaign_reply(status=status)})
+    assert client.get_campaign("C1").status == shown
+
+
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "x" * 1000, 7])
+def test_a_time_outside_the_calendar_is_none(server, client, created):
+    server.will_answer(page(resource("list", "L1", name="x", created=created)))
+    assert client.find_lists()[0].created_at is None
+
+
 def test_a_lost_page_is_not_the_end_of_the_list(server, client):
     server.will_answer(page({"id": "P1"}, following="https://a.klaviyo.com/?page=2"))
     server.behave(lambda request: Answer(503))
@@ -342,6 +402,35 @@ def test_an_upsert_says_whether_mail_reaches_the_profile(server, client):
     attributes = {"email": ADDRESS, "properties": {"pycontw_2031_ticket": "individual"}}
     assert server.received[0].json == {"data": {"type": "profile", "attributes": attributes}}
     assert server.received[0].query == {"additional-fields[profile]": "subscriptions"}
+
+
+def test_what_klaviyo_says_about_a_profile_is_a_word_of_a_closed_list(server, client):
+    """Its own text could quote the address, and is stored and sent to people."""
+    reasons = [f"550 {ADDRESS}: no such user", "HARD_BOUNCE", "x", {}]
+    suppression = [{"reason": reason} for reason in reasons]
+    for consent, reasons, because in (
+        (f"asked by {ADDRESS}", suppression, "another reason; HARD_BOUNCE"),
+        (f"asked by {ADDRESS}", [], "suppressed"),
+        ("UNSUBSCRIBED", [], "UNSUBSCRIBED"),
+    ):
+        state = marketing(can_receive_email_marketing=False, consent=consent, suppression=reasons)
+        server.will_answer(Answer(201, one("profile", "P1", email=ADDRESS, subscriptions=state)))
+        assert client.upsert_profile(ADDRESS, {}).unreachable_because == because
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        ("Sent", "Sent"),
+        ("Cancelled: Billing Limit", "Cancelled: Billing Limit"),
+        (f"Cancelled: {ADDRESS} was refused", "Cancelled: another reason"),
+        (f"Waiting for {ADDRESS}", "Unknown"),
+    ],
+)
+def test_the_status_of_a_campaign_is_a_word_of_a_closed_list(server, client, said, known):
+    server.will_answer(page(campaign_reply(status=said)))
+    (campaign,) = client.find_campaigns("9f2c4a7d")
+    assert campaign.status == known
 
 
 @pytest.mark.parametrize(
@@ -480,7 +569,7 @@ def test_campaigns_are_found_by_a_part_of_their_name(server, client):
         page(campaign_reply(status="Some New Status", send_options=None, created_at="2031-06-01T12:00:00Z"))
     )
     (campaign,) = client.find_campaigns("9f2c4a7d")
-    assert (campaign.message_id, campaign.status, campaign.uses_smart_sending) == (MESSAGE, "Some New Status", None)
+    assert (campaign.message_id, campaign.status, campaign.uses_smart_sending) == (MESSAGE, "Unknown", None)
     assert campaign.created_at == NOON
     assert server.received[0].query == {
         "filter": 'and(equals(messages.channel,"email"),contains(name,"9f2c4a7d"))',

@@ -61,6 +61,7 @@ class FakeKlaviyo:
         self.draft_lag = 0  # reads of a reverted campaign until it shows as a draft
         self.ends_as: str | None = None  # the last status of campaigns instead of "Sent"
         self.stop_after = 0  # mails of campaigns with another last status than "Sent"
+        self.left_out: set[str] = set()  # addresses that no mail leaves to, without a word
         self.bouncing: set[str] = set()  # addresses whose mail comes back
         self.late_events: set[str] = set()  # addresses of whose mails no event shows
         self.reported: int | None = 0  # recipients that the report counts too many; None: it shows no campaign
@@ -303,7 +304,8 @@ class FakeKlaviyo:
     def _deliver(self, campaign: _Campaign) -> None:
         recipients = self._recipients(campaign) if self.fixes_late else campaign.fixed or []
         campaign.job = self.ends_as or ("Sent" if recipients else "Cancelled: No Recipients")
-        campaign.mailed = recipients if campaign.job == "Sent" else recipients[: self.stop_after]
+        mails = recipients if campaign.job == "Sent" else recipients[: self.stop_after]
+        campaign.mailed = [address for address in mails if address not in self.left_out]
         self.mailed.update(campaign.mailed)
         self.sent.append(campaign)
 
@@ -330,7 +332,7 @@ class FakeKlaviyo:
 
         return self._run("profile_events", read)
 
-    def count_recipients(self, campaign_ids: Iterable[str], *, metric_id: str, timeframe: str) -> dict[str, int]:
+    def count_recipients(self, campaign_ids: Iterable[str], *, metric_id: str, timeframe: str = "") -> dict[str, int]:
         chosen = set(campaign_ids)
 
         def count() -> dict[str, int]:

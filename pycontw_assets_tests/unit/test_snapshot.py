@@ -31,7 +31,7 @@ class FakeKktix:
     answers: dict[Any, Any] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
 
-    def read_book_ids(self, event_id: int) -> tuple[int, ...]:
+    def read_book_ids(self, event_id: int) -> tuple[int | None, ...]:
         return self._or_raise("books", tuple(self.books))
 
     def read_book(self, event_id: int, book_id: int) -> BookPage:
@@ -80,6 +80,14 @@ def usable(snapshot: OrderSnapshot) -> set[int]:
 
 def test_the_book_of_an_event_is_the_union_of_all_its_books() -> None:
     assert read_books(FakeKktix({1: {1, 2}, 2: {2, 3}}), 90001) == BookReading(frozenset({1, 2, 3}))
+
+
+def test_a_book_without_an_id_leaves_the_others() -> None:
+    kktix = FakeKktix({1: {1, 2}})
+    kktix.answers["books"] = (None, 1)
+    reading = read_books(kktix, 90001)
+    assert reading.ids == {1, 2}
+    assert reading.problem == "an attendance book has no id that can be read"
 
 
 def test_an_event_without_a_book_has_unknown_attendees() -> None:
@@ -272,6 +280,30 @@ def test_attendees_read_before_a_crash_are_not_read_again(vault: Vault) -> None:
     outcome = poll(kktix, vault, 5)
     assert len(kktix.asked) < 10
     assert usable(outcome.snapshot) == set(range(1, 11))
+
+
+def test_an_attendee_that_the_book_lacks_is_asked_about_once_before_it_goes(vault: Vault) -> None:
+    kktix = FakeKktix({1: set(range(1, 21))})
+    poll(kktix, vault)
+    kktix.books = {1: set(range(3, 21))}
+    kktix.answers = {1: NotFound("KKTIX", "read attendee", "answered 404", status=404), 2: payload(2)}
+    kktix.asked.clear()
+    assert usable(poll(kktix, vault, 5).snapshot) == set(range(1, 21))
+    assert kktix.asked == []
+    outcome = poll(kktix, vault, 10)
+    assert kktix.asked == [1, 2]
+    assert usable(outcome.snapshot) == set(range(2, 21))
+    [text] = outcome.kept
+    assert "attendee 2 is missing from the attendance book, and KKTIX calls it paid" in text
+    assert outcome.problem is None
+    kktix.answers[2] = DOWN
+    outcome = poll(kktix, vault, 15)
+    assert usable(outcome.snapshot) == set(range(2, 21))
+    assert "could not be asked about" in outcome.kept[0]
+    assert not outcome.snapshot.quarantine
+    kktix.answers[2] = payload(2, state="cancelled")
+    outcome = poll(kktix, vault, 20)
+    assert (usable(outcome.snapshot), outcome.kept) == (set(range(3, 21)), ())
 
 
 # -- a lost vault -------------------------------------------------------------------------------------

@@ -255,7 +255,10 @@ _RENAMED_EVENTS = (
     """CREATE TABLE former_keys (
         partition_key VARCHAR NOT NULL, event_id BIGINT NOT NULL, PRIMARY KEY (partition_key))""",
 )
-
+_MEASURED_CAMPAIGNS = (
+    "ALTER TABLE batches ADD COLUMN recipients INTEGER",
+    "ALTER TABLE batches ADD COLUMN measured_at {time}",
+)
 _ERASURES = (
     "ALTER TABLE erased_attendees ADD COLUMN address_key VARCHAR(64)",
     "ALTER TABLE erased_attendees ADD COLUMN erased_at {time}",
@@ -264,10 +267,68 @@ _ERASURES = (
         address_key VARCHAR(64) NOT NULL, requested_at {time} NOT NULL, places VARCHAR NOT NULL,
         PRIMARY KEY (address_key))""",
 )
+_ORDER_MARKS = (
+    """CREATE TABLE order_marks (
+        partition_key VARCHAR NOT NULL, mark VARCHAR, generation INTEGER NOT NULL, intended VARCHAR,
+        must_reread BOOLEAN NOT NULL, PRIMARY KEY (partition_key))""",
+    "ALTER TABLE editions ADD COLUMN doubted_since {time}",
+)
+
+
+# Version 2 kept reasons and ends as the mail service spelled them. One of its texts could quote an address.
+_KNOWN_REASONS = frozenset(
+    {
+        *("HARD_BOUNCE", "INVALID_EMAIL", "SPAM_COMPLAINT", "UNSUBSCRIBE", "UNSUBSCRIBED", "USER_SUPPRESSED"),
+        *("SUBSCRIBED", "NEVER_SUBSCRIBED", "suppressed", "Klaviyo refused the address", "no reason given"),
+        *("does not show on the list of the batch", "no such campaign", "Cancelled: deleted in Klaviyo"),
+        *("Cancelled: deleted in Klaviyo, perhaps after it was sent", "Cancelled", "Cancelled: Account Disabled"),
+        *("Cancelled: Billing Limit", "Cancelled: Internal Error", "Cancelled: Misconfigured"),
+        *("Cancelled: No Recipients", "Cancelled: Smart Sending", "Sent", "Variations Sent", "Unknown", "Draft"),
+        *("Preparing to schedule", "Scheduled", "Preparing to send", "Adding Recipients", "Queued without Recipients"),
+        *("Sending", "Sending Segments"),
+    }
+)
+_OTHER_REASON = "another reason"
+
+
+def _close_reasons(db: sa.Connection) -> None:
+    for table, column in (("invitations", "reason"), ("unreachable_attendees", "reason"), ("batches", "remote_status")):
+        stored = db.execute(sa.text(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL"))  # noqa: S608
+        for text in [row[0] for row in stored]:
+            if (closed := _closed(text)) != text:
+                statement = f"UPDATE {table} SET {column} = :closed WHERE {column} = :text"  # noqa: S608
+                db.execute(sa.text(statement), {"closed": closed, "text": text})
+    # The next poll finds such a problem again, in today's words.
+    db.execute(sa.text("DELETE FROM problems WHERE text LIKE '%@%' OR cause LIKE '%@%'"))
+    db.execute(sa.text("DELETE FROM sent_alerts WHERE title LIKE '%@%' OR cause LIKE '%@%'"))
+
+
+def _closed(text: str) -> str:
+    """Return known reasons as they are; a batch and its invitations, which are compared, come to the same."""
+    if text in _KNOWN_REASONS:
+        return text
+    if text.startswith("Cancelled"):
+        return f"Cancelled: {_OTHER_REASON}"
+    parts = [part if part in _KNOWN_REASONS else _OTHER_REASON for part in text.split("; ")]
+    return "; ".join(dict.fromkeys(parts))
+
+
+_SUBJECTS = (
+    _REFRESH_REQUESTS,
+    _SALES,
+    _PAUSE,
+    _TABLE_STATES,
+    _RENAMED_EVENTS,
+    _MEASURED_CAMPAIGNS,
+    _ERASURES,
+    _ORDER_MARKS,
+)
 
 
 def _to_3(db: sa.Connection) -> None:
-    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS, *_ERASURES)
+    for statements in _SUBJECTS:
+        _execute(db, *statements)
+    _close_reasons(db)
 
 
 _STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}

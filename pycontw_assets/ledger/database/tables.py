@@ -86,6 +86,7 @@ editions = sa.Table(
     metadata,
     sa.Column("edition", sa.String, primary_key=True),
     sa.Column("begun", sa.String, nullable=False),  # a Beginning
+    sa.Column("doubted_since", UtcDateTime),  # others know more of the edition than this ledger
 )
 
 
@@ -97,6 +98,18 @@ events = sa.Table(
     sa.Column("edition", sa.String, nullable=False),
     sa.Column("family", sa.String, nullable=False),
     sa.Column("purged_at", UtcDateTime),  # when its orders left the vault
+)
+
+
+# The mark of the orders in the vault that the ledger knows, and that of a write which is about to come.
+order_marks = sa.Table(
+    "order_marks",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("mark", sa.String),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("intended", sa.String),
+    sa.Column("must_reread", sa.Boolean, nullable=False),
 )
 
 
@@ -240,6 +253,8 @@ batches = sa.Table(
     sa.Column("accepted_at", UtcDateTime),
     sa.Column("ended_at", UtcDateTime),
     sa.Column("remote_status", sa.String),
+    sa.Column("recipients", sa.Integer),  # as the mail service's report counts them; NULL: not compared yet
+    sa.Column("measured_at", UtcDateTime),  # when it was last asked for them
 )
 
 
