@@ -39,6 +39,7 @@ from pycontw_assets.pipeline.steps import discover_events, invitation
 from pycontw_assets.send_email.invitation.template import check_video_url
 from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
 from pycontw_assets.settings import InvalidSettings, Settings
+from pycontw_assets.vault.private_files import open_to_others
 from pycontw_assets.vault.vault import OrdersStore, Vault
 
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
@@ -139,6 +140,7 @@ class Examination:
             "pause": lambda: _check_pause(self.ledger()),
             "vault": lambda: _check_vault(self.vault(), self.ledger(), settings.retention_days),
             "warehouse": lambda: _check_warehouse(self.warehouse, settings),
+            "data folder": lambda: _check_modes(settings.home),
             "disk": lambda: _check_disk(settings.home),
             "Dagster": lambda: _check_dagster(settings),
         }
@@ -339,6 +341,14 @@ def _check_warehouse(build: Callable[[], Warehouse], settings: Settings) -> Iter
     for table in tables.values():
         warehouse.partition_rows(table, "none")
     yield Finding("ok", "warehouse", f"{settings.warehouse} answers about {len(tables)} tables")
+
+
+def _check_modes(home: Path) -> Iterator[Finding]:
+    if found := open_to_others(home):
+        what = f"others on this machine can read {len(found)} files of {home}, such as {found[0].name}"
+        yield Finding("warn", "data folder", what, "the next poll closes them")
+    else:
+        yield Finding("ok", "data folder", f"only its owner can read {home}")
 
 
 def _check_disk(home: Path) -> Iterator[Finding]:

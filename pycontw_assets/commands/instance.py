@@ -35,6 +35,8 @@ def compose_checked(*, used_in: Collection[str] = (), accepts_account: bool = Fa
     root = compose(accepts_account=accepts_account)
     refuse_unused(root.settings, used_in)
     root.check()
+    if closed := root.closed_files:
+        print(f"others on this machine could read {closed} files of the data folder; they cannot now", file=sys.stderr)
     return root
 
 

@@ -26,6 +26,7 @@ from pycontw_assets.settings import InvalidSettings, Settings, load_settings
 from pycontw_assets.vault.bucket_store import BucketStore
 from pycontw_assets.vault.folder_store import FolderStore
 from pycontw_assets.vault.object_store import ObjectStore
+from pycontw_assets.vault.private_files import make_private
 from pycontw_assets.vault.vault import OrdersStore, Vault
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class Composition:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Before it is opened for writing: that alone brings an older ledger up to date, which shuts its owner out.
         place = self.check_place()
+        _ = self.closed_files
         ledger = Ledger(self.settings.ledger_location, clock=self.clock)
         ledger.check_identity(self.pseudonymizer.fingerprint)
         record_place(ledger, place)
@@ -153,6 +155,11 @@ class Composition:
             if remembered_id(ledger, "list", name) != list_id:
                 record_remote_id(ledger, "list", name, list_id)
         return ledger
+
+    @cached_property
+    def closed_files(self) -> int:
+        """How many files of the data folder others could read until now. From now on nothing is made that they can."""
+        return make_private(self.settings.home)
 
     @cached_property
     def vault_to_read(self) -> OrdersStore:
@@ -183,6 +190,7 @@ class Composition:
         from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _ = self.closed_files
         return DuckDBWarehouse(self.settings.duckdb_file, self.settings.bigquery_dataset)
 
     def check(self) -> None:
