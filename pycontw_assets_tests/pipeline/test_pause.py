@@ -163,6 +163,7 @@ def test_the_commands_say_that_polls_are_paused(
     assert "polls are paused since" in say("status")[1]
     assert json.loads(say("status", "--json")[1])["paused_since"]
     assert "warn pause: polls are paused since" in say("doctor")[1]
+    assert "polls are paused since" in say("trace", "nobody@example.org")[1]
     code, text = say("plan")
     assert "nothing is done until `pycontw-assets resume`. The poll after that would do this:" in text
     assert "1 on the guest list" in text
