@@ -1,8 +1,10 @@
 """One address has one pseudonym in every spelling, and no key is shown."""
 
 import hashlib
+import time
 import unicodedata
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,12 +86,67 @@ def test_only_a_single_address_is_mailable(address: str) -> None:
         ("0900-000-123", "+886900000123"),
         ("+886 900 000 123", "+886900000123"),
         ("０９００ ０００ １２３", "+886900000123"),
-        ("not a number", "not a number"),
+        ("٠٩٠٠٠٠٠١٢٣", "+886900000123"),
+        ("0900\u200b000\u00ad123", "+886900000123"),
+        # A prefix for calls abroad, or none
+        ("00886900000123", "+886900000123"),
+        ("00886 900-000-123", "+886900000123"),
+        ("+00886900000123", "+886900000123"),
+        ("002886900000123", "+886900000123"),
+        ("886-900-000-123", "+886900000123"),
+        ("+886 (0)900 000 123", "+886900000123"),
+        ("0081 90-1234-5678", "+819012345678"),
+        ("+1 (212) 555-0123", "+12125550123"),
+        # Words and comments
+        ("0900000123 手機", "+886900000123"),
+        ("0900000123mobile", "+886900000123"),
+        ("手機：0900000123", "+886900000123"),
+        ("0900000123 (公司)", "+886900000123"),
+        ("0900000123（請於18:00後來電）", "+886900000123"),
+        ("(02) 2345-6789 #123", "+886223456789"),
+        ("02-2345-6789 分機 12", "+886223456789"),
+        ("07-123-4567(8)", "+88671234567"),
+        # Several
+        ("0900-000-123;0900-000-124", "+886900000123"),
+        ("0900-000-124;0900-000-123", "+886900000124"),
+        ("0900-000-123／0900-000-124", "+886900000123"),
+        ("0900-000-123\n0900-000-124", "+886900000123"),
+        ("0900-000-123、0900-000-124", "+886900000123"),
+        ("0900-000-123 or 0900-000-124", "+886900000123"),
+        ("0900 000 123 0900 000 124", "+886900000123"),
+        ("+886900000123+886900000124", "+886900000123"),
+        ("2345678; 0900000123", "+886900000123"),
+        ("1. 0900000123", "+886900000123"),
+        ("07-1234567/8", "+88671234567"),
+        ("0900/000/123", "+886900000123"),
+        # No valid number: digits, and nothing else
         ("ext. 7", "7"),
+        ("+12 34", "1234"),
+        ("0900-000-12", "090000012"),
+        ("8869000001230", "8869000001230"),
+        ("1-800-FLOWERS", "1800"),
+        ("4311-9522-1234-5678", "4311952212345678"),
+        ("not a number", ""),
+        ("＋", ""),
     ],
 )
-def test_a_phone_becomes_e164_or_its_bare_digits(phone: str, normalised: str) -> None:
+def test_a_phone_becomes_the_e164_of_its_first_valid_number_or_digits(phone: str, normalised: str) -> None:
     assert normalise_phone(phone) == normalised
+
+
+@given(st.text("0123456789+-/;() 公x\n"))
+def test_a_phone_is_a_valid_number_or_digits(text: str) -> None:
+    normalised = normalise_phone(text)
+    if normalised.startswith("+"):
+        assert phonenumbers.is_valid_number(phonenumbers.parse(normalised))
+    else:
+        assert normalised == "".join(c for c in text if c.isdecimal())
+
+
+def test_a_long_row_of_numbers_costs_little() -> None:
+    begun = time.process_time()
+    assert normalise_phone("0 1 " * 20_000).isdecimal()
+    assert time.process_time() - begun < 2
 
 
 @given(
