@@ -5,12 +5,14 @@ Questions about everybody, or about an event, belong to the other modules.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from pycontw_assets.ledger.database.engine import schema_change
+from pycontw_assets.ledger.database.rekeying import rekey
 from pycontw_assets.ledger.database.tables import (
     BatchState,
     GrantState,
@@ -22,8 +24,11 @@ from pycontw_assets.ledger.database.tables import (
     insert_missing,
     invitations,
     members,
+    meta,
+    polls,
 )
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +109,34 @@ def remember_erased(ledger: Ledger, partition_key: str, attendee_ids: Collection
     rows = [{"partition_key": partition_key, "attendee_id": number} for number in sorted(attendee_ids)]
     with ledger.engine.begin() as db:
         insert_missing(db, erased_attendees, rows)
+
+
+# -- one mailbox, one person -------------------------------------------------------------------------
+
+
+def recognise(ledger: Ledger, pseudonymizer: Pseudonymizer, spellings: Iterable[str]) -> None:
+    """Move what older pseudonyms of these mailboxes are remembered by to the pseudonyms of today.
+
+    Wherever an address is met, it may be the first time since the normal form changed. Usual ones cost nothing.
+    """
+    new_keys = {old: new for spelling in spellings for old, new in pseudonymizer.former_keys(spelling).items()}
+    if new_keys:
+        with schema_change(ledger.engine) as db:
+            rekey(db, new_keys, ledger.clock())
+
+
+def renew_pseudonyms(ledger: Ledger, new_keys: Mapping[str, str], content_digests: Mapping[str, str]) -> None:
+    """Bring the ledger to today's normal form in one transaction, one process at a time.
+
+    ``new_keys``: old pseudonym -> the one of today. ``content_digests``: partition key -> digest of orders whose table
+    is now behind.
+    """
+    with schema_change(ledger.engine) as db:
+        is_normalisation = meta.c.name == "normalisation"
+        if db.scalar(sa.select(meta.c.value).where(is_normalisation)) == str(NORMALISATION_VERSION):
+            return  # another process was faster
+        rekey(db, new_keys, ledger.clock())
+        for partition_key, digest in content_digests.items():
+            db.execute(sa.update(polls).where(polls.c.partition_key == partition_key).values(content_digest=digest))
+        db.execute(sa.delete(meta).where(is_normalisation))
+        db.execute(sa.insert(meta).values(name="normalisation", value=str(NORMALISATION_VERSION)))

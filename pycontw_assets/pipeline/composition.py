@@ -17,8 +17,9 @@ from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
 from pycontw_assets.ledger.rate_slots import SharedRateLimiter
 from pycontw_assets.ledger.remote_ids import record_remote_id, remembered_id
 from pycontw_assets.pipeline.dry_run import DryRunVault
+from pycontw_assets.pipeline.rebuild import renew_ledger
 from pycontw_assets.pipeline.steps import invitation
-from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import InvalidSettings, Settings, load_settings
 from pycontw_assets.vault.bucket_store import BucketStore
@@ -132,6 +133,8 @@ class Composition:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         ledger = Ledger(self.settings.ledger_location, clock=self.clock)
         ledger.check_identity(self.pseudonymizer.fingerprint)
+        if ledger.normalisation < NORMALISATION_VERSION:
+            renew_ledger(ledger=ledger, vault=self.vault, pseudonymizer=self.pseudonymizer)
         for name, list_id in self.settings.klaviyo_lists.items():
             if remembered_id(ledger, "list", name) != list_id:
                 record_remote_id(ledger, "list", name, list_id)

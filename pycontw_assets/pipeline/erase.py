@@ -14,20 +14,27 @@ from pycontw_assets.api.client import NotFound, ServiceError
 from pycontw_assets.api.log import log_step
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import GuestListStep
-from pycontw_assets.deidentify.holders import contact_address, holders_of
+from pycontw_assets.deidentify.holders import contact_address, holders_of, spellings_of
 from pycontw_assets.extract.orders import content_digest, count_reread_every_poll
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import forget_members
 from pycontw_assets.ledger.locks import LockName
-from pycontw_assets.ledger.people import entitlements_of, invitations_of, memberships_of, periods_of, remember_erased
+from pycontw_assets.ledger.people import (
+    entitlements_of,
+    invitations_of,
+    memberships_of,
+    periods_of,
+    recognise,
+    remember_erased,
+)
 from pycontw_assets.ledger.polls import last_poll, record_poll, recorded_holders
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pipeline.steps import exclusive, guest_list_step, load_rows, stored_snapshots, table_rules
-from pycontw_assets.pseudonyms import Pseudonymizer, masked, normalise_address
+from pycontw_assets.pseudonyms import Pseudonymizer, former_addresses, masked, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.list_membership import change_members
@@ -39,9 +46,13 @@ from pycontw_assets.vault.vault import OrdersStore
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All there is to erase. ``mentioned`` are attendees of other buyers whose form names the address."""
+    """All there is to erase. ``mentioned`` are attendees of other buyers whose form names the address.
+
+    ``spellings``: the forms of the mailbox in which ledger and services may know it.
+    """
 
     who: str
+    spellings: tuple[str, ...] = field(default=(), repr=False)
     tickets: Mapping[EventPartition, frozenset[int]] = field(default_factory=dict)
     usable: int = 0
     mentioned: tuple[int, ...] = ()
@@ -54,11 +65,15 @@ class Found:
 
 @dataclass(slots=True)
 class Erased:
-    """The result of an erasure: things done, things that remain where and why, and things that failed now."""
+    """The result of an erasure: things done, things that remain where and why, and things that failed now.
+
+    ``profiles``: the ids of the person's profiles in Klaviyo, one for each spelling.
+    """
 
     done: list[str] = field(default_factory=list)
     remains: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    profiles: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +90,7 @@ class Erasure:
     settings: Settings
 
     def find(self, wanted: str) -> Found:
-        address = normalise_address(wanted)
-        key = self.pseudonymizer.digest(address)
+        address, typed = normalise_address(wanted), {wanted}
         tickets: dict[EventPartition, frozenset[int]] = {}
         usable, mentioned = 0, []
         for partition, snapshot in stored_snapshots(self.ledger, self.vault):
@@ -84,26 +98,30 @@ class Erasure:
             if mine:
                 tickets[partition] = frozenset(record.attendee.attendee_id for record in mine)
                 usable += sum(record.is_usable for record in mine)
+                typed |= spellings_of(mine)
             others = [
                 record for record in snapshot.records.values() if record not in mine and _mentions(record, address)
             ]
             mentioned += [record.attendee.attendee_id for record in others]
-        is_in_ledger = bool(periods_of(self.ledger, key) or invitations_of(self.ledger, key))
-        is_in_ledger = is_in_ledger or bool(entitlements_of(self.ledger, key) or memberships_of(self.ledger, key))
-        return Found(masked(address), tickets, usable, tuple(mentioned), is_in_ledger)
+        spellings = (address, *sorted({form for spelling in typed for form in former_addresses(spelling)}))
+        facts = (periods_of, invitations_of, entitlements_of, memberships_of)
+        keys = map(self.pseudonymizer.digest, spellings)
+        is_in_ledger = any(facts_of(self.ledger, key) for key in keys for facts_of in facts)
+        return Found(masked(address), spellings, tickets, usable, tuple(mentioned), is_in_ledger)
 
     def run(self, wanted: str) -> Erased:
         """Forget the person wherever we can, in an order that a crash cannot turn against them."""
         address, result = normalise_address(wanted), Erased()
         key = self.pseudonymizer.digest(address)
         found = self.find(wanted)
+        recognise(self.ledger, self.pseudonymizer, found.spellings)
         held = entitlements_of(self.ledger, key)
         touched = [p for p in known_events(self.ledger).values() if p in found.tickets or p.key in held]
         for partition in sorted(touched, key=lambda partition: partition.key):
             self._erase_orders(partition, address, key, result)
         for service, step in (("Gather", self._take_off), ("Klaviyo", self._leave_lists)):
             try:
-                step(key, result)
+                step(key, found, result)
             except ServiceError as error:
                 result.problems.append(f"{error}. Run `erase` again when {service} answers")
         self._explain_rest(key, found, result)
@@ -150,7 +168,7 @@ class Erasure:
             holders |= recorded_holders(self.ledger, partition.key) - {key}
         record_poll(self.ledger, partition.edition, left, holders)
 
-    def _take_off(self, key: str, result: Erased) -> None:
+    def _take_off(self, key: str, _found: Found, result: Erased) -> None:
         """Run the step of a poll that has nobody to let in: the same cautions, the same one writer."""
         if self.settings.pycontw_dry_run:
             result.problems.append("PYCONTW_DRY_RUN is set: the guest list and the mailing lists were left alone")
@@ -173,24 +191,37 @@ class Erasure:
         if any(period.state == "granted" and not period.added_by_us for period in periods_of(self.ledger, key)):
             result.remains.append("Gather: an entry somebody else made, or made their own. Remove it there if wanted")
 
-    def _leave_lists(self, key: str, result: Erased) -> None:
+    def _leave_lists(self, key: str, found: Found, result: Erased) -> None:
         if self.settings.pycontw_dry_run:
             return
-        known = {partition.key: partition for partition in known_events(self.ledger).values()}
-        for partition_key, profile_id in memberships_of(self.ledger, key).items():
-            list_id = remembered_id(self.ledger, "list", ticket_holder_list(known[partition_key]))
-            if profile_id and list_id:
-                with suppress(NotFound):  # the list is gone, and its members with it
-                    change_members(
-                        self.klaviyo, self.klaviyo.remove_from_list, list_id=list_id, profile_ids={profile_id}
-                    )
-            forget_members(self.ledger, partition_key, [key])
-            result.done.append(f"{partition_key}: off the ticket-holder list in Klaviyo")
+        result.profiles |= {profile.profile_id for profile in self.klaviyo.find_profiles(found.spellings)}
+        keys = [self.pseudonymizer.digest(spelling) for spelling in found.spellings]
+        joined = {partition_key for each in keys for partition_key in memberships_of(self.ledger, each)}
+        for partition in known_events(self.ledger).values():
+            if partition.key not in joined and partition not in found.tickets:
+                continue
+            list_id = remembered_id(self.ledger, "list", ticket_holder_list(partition))
+            left = self._leave_list(list_id, key) if list_id else set()
+            forget_members(self.ledger, partition.key, keys)
+            result.profiles |= left
+            if left or partition.key in joined:
+                result.done.append(f"{partition.key}: off the ticket-holder list in Klaviyo")
+
+    def _leave_list(self, list_id: str, key: str) -> set[str]:
+        """Remove the person's profiles in whatever spelling, and return them; none when the list is gone."""
+        profile_ids: set[str] = set()
+        with suppress(NotFound):
+            for member in self.klaviyo.list_members(list_id):
+                if member.email and self.pseudonymizer.address(member.email) == key:
+                    profile_ids.add(member.profile_id)
+            change_members(self.klaviyo, self.klaviyo.remove_from_list, list_id=list_id, profile_ids=profile_ids)
+        return profile_ids
 
     def _explain_rest(self, key: str, found: Found, result: Erased) -> None:
-        profiles = [item.profile_id for item in invitations_of(self.ledger, key) if item.profile_id]
+        invited = {item.profile_id for item in invitations_of(self.ledger, key) if item.profile_id}
+        profiles = sorted(result.profiles | invited)
         if profiles or found.is_in_ledger:
-            named = f" {profiles[-1]}" if profiles else ""
+            named = f" {' and '.join(profiles)}" if profiles else ""
             result.remains.append(
                 f"Klaviyo: the profile{named} with its history. The interface we use cannot delete it: open it in "
                 "Klaviyo and choose “Delete profile” (a request under data protection law)"

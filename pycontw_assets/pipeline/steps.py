@@ -28,12 +28,12 @@ from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_sn
 from pycontw_assets.ledger.events import cancel_purge, known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName, lock
-from pycontw_assets.ledger.people import erased_ids
+from pycontw_assets.ledger.people import erased_ids, recognise
 from pycontw_assets.ledger.polls import Poll, last_poll, record_load, record_poll, recorded_holders
 from pycontw_assets.load.checks import refuse_misleading
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Outcome, Warehouse, replace_rows
-from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.send_email.campaign_sending import Sender
@@ -123,8 +123,8 @@ def stored_records(vault: OrdersStore, partition: EventPartition) -> Iterator[At
 
 
 def table_rules(pseudonymizer: Pseudonymizer) -> str:
-    """Name the rules by which orders become rows: another policy or key makes every table due."""
-    return f"{load_policy().version} {pseudonymizer.fingerprint}"
+    """Name the rules by which orders become rows: another policy, key or normal form makes every table due."""
+    return f"{load_policy().version} {pseudonymizer.fingerprint} {NORMALISATION_VERSION}"
 
 
 def read_orders(
@@ -157,7 +157,9 @@ def read_orders(
             trust_book="book" in overrides,
         )
         snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, table_rules(pseudonymizer))
-        holders = set(holders_of(snapshot, pseudonymizer))
+        present = holders_of(snapshot, pseudonymizer)
+        recognise(ledger, pseudonymizer, [form for holder in present.values() for form in holder.former])
+        holders = set(present)
         if snapshot.rebuilding:
             holders |= recorded_holders(ledger, partition.key)
         poll = Poll(

@@ -234,7 +234,7 @@ class BatchSending:
         """Return the profile ids of the reachable members. Record the reason for each of the others."""
         properties = {names.batch_key_property(batch.edition): batch.batch_key}
         profiles = ensure_profiles(self.client, self.waits, members, properties=properties)
-        unreachable = dict(profiles.refused)
+        unreachable = {**profiles.barred, **profiles.refused}
         for key, profile in profiles.accepted.items():
             if reason := profile.unreachable_because:
                 unreachable[key] = reason

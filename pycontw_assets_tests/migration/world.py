@@ -1,4 +1,4 @@
-"""``world_v1.json`` -> a sandbox with the tickets, guests, profiles, lists and campaigns of the old ledger.
+"""The world of a dump -> a sandbox with the tickets, guests, profiles, lists and campaigns of the old ledger.
 
 The ids must match, so the objects are planted directly, without the sandbox's actions.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from pycontw_assets.sandbox.gather import GuestFact
@@ -24,14 +23,14 @@ from pycontw_assets.sandbox.klaviyo.account import (
     Template,
 )
 from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.migration.fixture import V1, Dump
 
-FILE = Path(__file__).with_name("world_v1.json")
 _STATUSES_BEFORE_SENDING = 3  # as the account counts them until the mails of an accepted campaign leave
 
 
-def plant(world: World) -> None:
+def plant(world: World, dump: Dump = V1) -> None:
     """Plant the objects in an empty world whose clock shows ``taken_at``."""
-    file = json.loads(FILE.read_text(encoding="utf-8"))
+    file = json.loads(dump.world.read_text(encoding="utf-8"))
     texts = file["texts"]
     with world.context.lock:
         # A different sequence from the one of the planted ids: no new id may equal one of them.

@@ -125,6 +125,11 @@ def test_a_row_holds_the_first_of_several_phones() -> None:
         assert row_of(("聯絡人 手機", answer))["mobile_sha256"] == sha256("+886912345678")
 
 
+def test_an_address_of_fillers_only_is_none() -> None:
+    row = row_of(("聯絡人 Email", "\u200b\u3164"), ("Contact Email", "a\u00ad@example.org"))
+    assert row["email_sha256"] == sha256("a@example.org")
+
+
 def test_with_a_key_the_pseudonyms_are_others() -> None:
     rows = deidentify([record(("聯絡人 Email", "a@example.org"))], PARTITION, Pseudonymizer("key")).frame
     assert rows["email_sha256"][0] == Pseudonymizer("key").address("a@example.org") != sha256("a@example.org")
