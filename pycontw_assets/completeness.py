@@ -16,7 +16,11 @@ class Tolerance:
 
     def is_exceeded(self, missing: int, expected: int) -> bool:
         """Say whether too many of the ``expected`` entries are ``missing``."""
-        return missing > max(self.number, self.share * expected)
+        return missing > self.most(expected)
+
+    def most(self, expected: int) -> int:
+        """Return how many of the ``expected`` entries may be missing."""
+        return int(max(self.number, self.share * expected))
 
 
 # Buyers give tickets back by themselves, and a whole group may do so between two polls.

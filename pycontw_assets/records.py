@@ -70,8 +70,9 @@ class AttendeeRecord:
     """An attendee and its presence in the attendance book: one row of the warehouse.
 
     ``read_at``: the last good read of the details. ``changed_at``: the last read that found them different.
-    ``missing_polls``: good polls in a row without it. ``gone_at``: when a poll found that it had left the book for good
-    (cancelled or refunded), ``None`` while it is there. All times are aware, in UTC.
+    ``missing_polls``: 0 while the book lists it, 1 since a good poll missed it, 2 since one of which a person said that
+    its book is right. ``gone_at``: when a poll found that it had left the book for good (cancelled or refunded),
+    ``None`` while it is there. All times are aware, in UTC.
     """
 
     attendee: Attendee
@@ -95,7 +96,7 @@ class AttendeeRecord:
     def ticket_state(self) -> TicketState:
         """Return the one word for a ticket that every command, asset and report uses.
 
-        ``missing``: the last good poll did not find it; it is cancelled when the next one misses it, too. ``unclear``:
+        ``missing``: the book lacks it, and KKTIX was not asked about it yet, or calls it paid. ``unclear``:
         KKTIX does not say whether it is paid and valid. ``not activated``: paid, and not valid for a reason of KKTIX's.
         """
         if self.gone_at is not None:
@@ -135,12 +136,26 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
+class Leftovers:
+    """The content that a store keeps although it was replaced or deleted.
+
+    ``line`` says where and why. ``goes``: when it goes by itself. ``todo``: what a person has to do about it.
+    ``is_known``: whether the store said so itself.
+    """
+
+    line: str
+    goes: str = ""
+    todo: str = ""
+    is_known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class OrderSnapshot:
     """All that is known of the attendees of one event after a poll: the vault's object of that event.
 
     ``records`` and ``quarantine`` are by attendee id. ``rotated_at``: the last poll that read attendees by age.
     ``generation`` grows with every write. ``rebuilding``: a lost snapshot is being read again. Until every attendee was
-    read, an absent one says nothing about its holder.
+    read, an absent one says nothing about its holder. ``mark`` names the write, and the ledger knows it.
     """
 
     partition: EventPartition
@@ -149,6 +164,7 @@ class OrderSnapshot:
     rotated_at: datetime | None = None
     generation: int = 0
     rebuilding: bool = False
+    mark: str | None = None
 
     @property
     def present(self) -> list[AttendeeRecord]:

@@ -18,6 +18,7 @@ from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_to_read
 from pycontw_assets.commands.lookup import HELP, METAVAR, Person, describe_choice, find_people
 from pycontw_assets.deidentify.holders import spellings_of
+from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
@@ -25,6 +26,7 @@ from pycontw_assets.pipeline.steps import stored_snapshots
 from pycontw_assets.pseudonyms import Pseudonymizer, former_addresses, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, TicketState
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.recipients import describe_end
 from pycontw_assets.vault.vault import OrdersStore
 
 Condition = Literal[TicketState, "quarantined"]
@@ -189,16 +191,19 @@ def _ticket(
 
 def _explain(record: AttendeeRecord) -> str:
     """Return the state of a ticket in the words of every view, and the reason for it."""
-    attendee = record.attendee
     if record.gone_at is not None:
         return f"cancelled: it left the attendance book, found {at(record.gone_at)}"
+    # Only words of the policy: any other text may name a person.
+    listed = load_policy().vocabularies["state"]
+    state_at_kktix = found if (found := record.attendee.state) in listed else "one that this program does not know"
     reasons: dict[TicketState, str] = {
         "usable": f"paid and valid since {at(record.changed_at or record.first_seen_at)}",
-        "unpaid": f"its state is {attendee.state}",
-        "not activated": f"paid, but its state is {attendee.state}",
-        "missing": "the attendance book lacks it; cancelled when the next poll misses it, too",
+        "unpaid": f"its state is {state_at_kktix}",
+        "not activated": f"paid, but its state is {state_at_kktix}",
+        "missing": "the attendance book lacks it; cancelled when the next poll misses it, too, and KKTIX does not call "
+        "it paid",
         "unclear": "KKTIX does not say whether it is paid and valid",
-        "cancelled": f"its state is {attendee.state}",
+        "cancelled": f"its state is {state_at_kktix}",
     }
     state = record.ticket_state
     return f"{state}: {reasons[state]}"
@@ -245,6 +250,8 @@ def _guest_list(period: AccessPeriod | None) -> str:
 def _invitation(current: Invited | None, latest: Invited | None, now: datetime) -> str:
     if current is None:
         return "none for the present ticket; one for an earlier ticket" if latest else "none yet"
+    if _awaits_release(current):
+        return f"its campaign ended as {current.remote_status}: {describe_end(current.remote_status)}"
     if current.state == "unreachable":
         return f"not reachable: {current.reason}"
     if current.state == "marked":
@@ -253,6 +260,8 @@ def _invitation(current: Invited | None, latest: Invited | None, now: datetime) 
         return f"in batch {current.batch_key}, which is being prepared"
     if current.send_at and current.send_at > now:
         return f"handed to Klaviyo {at(current.accepted_at)}, scheduled for {at(current.send_at)}"
+    if current.batch_state == "cancelled":
+        return f"got the mail before its campaign ended as {current.remote_status} {at(current.ended_at)}"
     ended = f", {current.remote_status} {at(current.ended_at)}" if current.ended_at else ""
     return f"handed to Klaviyo {at(current.accepted_at)}{ended} (batch {current.batch_key})"
 
@@ -276,6 +285,8 @@ def _next(
         return f"letting in is tried again {when}; the invitation follows"
     if invited is None:
         return "the next poll invites them, unless INVITE_LIMIT or a waiting batch says otherwise (see `status`)"
+    if _awaits_release(invited):
+        return f"no other mail before `pycontw-assets release {invited.batch_key}`, which asks Klaviyo who got this one"
     if invited.state == "unreachable":
         return "no mail: tell them in person that they may enter with the address they bought with"
     if invited.state == "claimed":
@@ -283,6 +294,12 @@ def _next(
     if invited.send_at and invited.send_at > now:
         return f"the mail leaves {at(invited.send_at)}"
     return "nothing: they may enter, and were invited"
+
+
+def _awaits_release(invited: Invited) -> bool:
+    """Whether it is not known yet if the mail left before its campaign was cancelled."""
+    is_open = invited.state == "unreachable" and invited.reason == invited.remote_status
+    return is_open and invited.batch_state == "cancelled"
 
 
 def _next_without_ticket(conditions: set[Condition], period: AccessPeriod | None) -> str:
@@ -318,7 +335,8 @@ def _ask_services(
     reasons = dict.fromkeys(reason for profile in profiles if (reason := profile.unreachable_because))
     yield from (f"Klaviyo: mail is not delivered ({reason})" for reason in reasons)
     if profiles and not reasons:
-        yield "Klaviyo: mail can be delivered"
+        is_silent = any(profile.can_receive_email is None for profile in profiles)
+        yield f"Klaviyo: {'does not say whether mail can' if is_silent else 'mail can'} be delivered"
 
 
 def _hints(snapshots: Mapping[EventPartition, OrderSnapshot]) -> Iterator[str]:

@@ -14,27 +14,24 @@ from dagster import (
     AssetMaterialization,
     AssetsDefinition,
     AssetSpec,
-    AutomationCondition,
     DataVersion,
     FreshnessPolicy,
     IdentityPartitionMapping,
-    MarkdownMetadataValue,
     MaterializeResult,
     MetadataValue,
     ResourceParam,
     asset,
 )
 
+from pycontw_assets.api.outlets import shorten
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.extract.events import live_edition
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading, count_states
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.database.tables import LET_IN
-from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import holders_to_let_in
 from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.ledger import Ledger
@@ -51,6 +48,7 @@ from pycontw_assets.orchestration.metadata import (
     checked,
     column_lineage,
     counted,
+    markdown_links,
     order_columns,
     preview_of_orders,
     preview_of_rows,
@@ -59,7 +57,7 @@ from pycontw_assets.orchestration.metadata import (
 )
 from pycontw_assets.orchestration.observations import family_events, kktix_events
 from pycontw_assets.orchestration.run_history import OWNER_TAG
-from pycontw_assets.orchestration.run_recording import recorded_run
+from pycontw_assets.orchestration.run_recording import as_failure, recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
 from pycontw_assets.pipeline.checks import (
     access_gaps,
@@ -71,6 +69,7 @@ from pycontw_assets.pipeline.checks import (
     unread_attendees,
     withheld_answers,
 )
+from pycontw_assets.pipeline.consistency.renaming import Renaming
 from pycontw_assets.pipeline.dry_run import dry_run, plan_access, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.reconcile import table_asset
@@ -84,6 +83,7 @@ from pycontw_assets.pipeline.steps import (
     load_rows,
     partition_of,
     read_orders,
+    recorded_edition,
     stored_orders,
     stored_records,
     sync_holder_list,
@@ -100,6 +100,11 @@ from pycontw_assets.vault.vault import Vault
 
 OVERRIDE_TAG = "pycontw/allow"
 DRY_RUN = "dry_run"
+_RANGE_TAGS = {"dagster/asset_partition_range_start", "dagster/asset_partition_range_end"}
+_ONE_EVENT = (
+    "a run is about one event, and this one has a range of partitions, or none: nothing was read. Launch one run for "
+    "each partition; in the UI that is `Multiple runs (One per selected partition)`"
+)
 OWNERS = ["team:pycontw-registration"]
 
 
@@ -152,8 +157,15 @@ def _begin(context: AssetExecutionContext, ledger: Ledger) -> EventPartition:
 
 
 def _recorded(context: AssetExecutionContext, ledger: Ledger, settings: Settings) -> AbstractContextManager[list[str]]:
+    _refuse_other_than_one_event(context)
     partition_key = context.partition_key if context.has_partition_key else ""
     return recorded_run(partition_key, context.asset_key.to_user_string(), ledger=ledger, settings=settings)
+
+
+def _refuse_other_than_one_event(context: AssetExecutionContext) -> None:
+    """Refuse a run over a range of partitions: only the tag of one event makes limits and ticks see such a run."""
+    if context.run.tags.keys() & _RANGE_TAGS or (context.assets_def.partitions_def and not context.has_partition_key):
+        raise as_failure(UnknownPartition(_ONE_EVENT))
 
 
 def _poll_id(context: AssetExecutionContext) -> str:
@@ -194,8 +206,9 @@ def raw_kktix_orders(
 ) -> MaterializeResult:
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
 
-    New attendees are read at once, unpaid ones by every poll, the others in rotation. An attendee that left the
-    attendance book is "gone" after two good polls. A broken book withdraws nobody.
+    New attendees are read at once, unpaid ones and those that mail cannot reach by every poll, the others in rotation.
+    An attendee that left the attendance book is "gone" after two good polls, unless KKTIX calls it paid. A broken book
+    withdraws nobody.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger), count_requests(kktix)
@@ -211,8 +224,8 @@ def raw_kktix_orders(
             book=books.get(partition.event_id),
         )
         outcome, snapshot = read.outcome, read.outcome.snapshot
-        problems, gaps = order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
-        unread = unread_attendees(snapshot)
+        problems = [*order_problems(snapshot, outcome.problem), *outcome.kept]
+        gaps, unread = book_gaps(snapshot, outcome.book), unread_attendees(snapshot)
         findings += [*problems, *gaps, *unread]
         return MaterializeResult(
             data_version=DataVersion(read.digest[:16]),
@@ -263,10 +276,6 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         owners=OWNERS,
         tags={"personal_data": "pseudonyms"},
         check_specs=checked(table_asset(family), TABLE_CHECKS, partitions_def=family_events[family], blocking=WAYS_OUT),
-        # A new snapshot with the same content (a re-read that found nothing) must not cost a run.
-        automation_condition=AutomationCondition.eager().replace(
-            "newly_updated_without_root", AutomationCondition.data_version_changed()
-        ),
         metadata={
             "dagster/table_name": links.table_name(table.name),
             "table": links.table(table.name),
@@ -283,6 +292,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         warehouse: ResourceParam[Warehouse],
         ledger: ResourceParam[Ledger],
         pseudonymizer: ResourceParam[Pseudonymizer],
+        waits: ResourceParam[WaitPolicy],
         settings: ResourceParam[Settings],
     ) -> Iterator[AssetCheckResult | MaterializeResult]:
         with _recorded(context, ledger, settings):
@@ -290,7 +300,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             try:
                 loaded = load_rows(
                     partition,
-                    stored_records(vault, partition),
+                    stored_records(vault, ledger, partition),
                     warehouse=warehouse,
                     ledger=ledger,
                     pseudonymizer=pseudonymizer,
@@ -298,6 +308,14 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             except RefusedRows as refused:
                 yield verdict(refused.check, refused.problems)  # the run fails, and the check shows why
                 raise
+            Renaming(
+                vault=vault,
+                warehouse=warehouse,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                settings=settings,
+            ).clear_other_keys(partition)
             result = loaded.result
             yield MaterializeResult(
                 metadata={
@@ -423,7 +441,7 @@ def gather_guestlist(
             poll_id=_poll_id(context),
             overrides=_overrides(context),
         )
-        snapshot = stored_orders(vault, partition)
+        snapshot = stored_orders(vault, ledger, partition)
         outside = holders_to_let_in(ledger, partition.key, partition.edition, done=LET_IN)
         outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         entered = let_in(ledger, partition.edition, outside)
@@ -463,7 +481,7 @@ def klaviyo_template(
     """The invitation mail: one template per version of its text, found or made by its versioned name."""
     with _recorded(context, ledger, settings):
         _tag_run_owner(context)
-        edition = live_edition(settings.edition, known_events(ledger).values())
+        edition = recorded_edition(ledger, settings)
         if edition is None:
             raise UnknownPartition("no event is known yet, so no edition is live; the next poll registers events")
         mail = invitation(edition, settings)
@@ -474,7 +492,7 @@ def klaviyo_template(
         return MaterializeResult(
             metadata={
                 "name": mail.name,
-                "template_id": template_id,
+                "template_id": shorten(template_id),
                 "version": mail.version,
                 "subject": mail.subject,
                 "requests": requests(),
@@ -599,8 +617,9 @@ def klaviyo_campaign(
             overrides=_overrides(context),
         )
         refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
-        snapshot = stored_orders(vault, partition)
+        snapshot = stored_orders(vault, ledger, partition)
         with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
+            partition_of(ledger, partition.key)  # it may have been renamed while this run waited
             begun_at = ledger.clock()
             outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         problems = outcome.problems
@@ -621,7 +640,9 @@ def klaviyo_campaign(
                 "unreachable_in_total": totals.get("unreachable", 0),
                 "requests": requests(),
                 **figures("seconds_from_payment_to_invitation", waited),
-                "campaigns": _campaign_links(links_of(settings), outcome.campaign_ids),
+                "campaigns": markdown_links(
+                    (campaign_id, links_of(settings).campaign(campaign_id)) for campaign_id in outcome.campaign_ids
+                ),
                 "notes": "; ".join(outcome.notes) or "none",
             },
             check_results=[
@@ -629,11 +650,6 @@ def klaviyo_campaign(
                 verdict("everybody_entitled_is_accounted_for", gaps, said=access_sum(count)),
             ],
         )
-
-
-def _campaign_links(links: Links, campaign_ids: list[str]) -> MarkdownMetadataValue:
-    found = (f"[{campaign_id}]({links.campaign(campaign_id)})" for campaign_id in campaign_ids)
-    return MetadataValue.md(", ".join(found) or "none")
 
 
 def attendee_table_assets(links: Links) -> list[AssetsDefinition]:

@@ -1,4 +1,8 @@
-"""Metadata of the assets in Dagster: schemas, lineage of columns, previews, verdicts. Texts and counts only."""
+"""Metadata of the assets in Dagster: schemas, lineage of columns, previews, verdicts. Texts and counts only.
+
+The Dagster UI renders Markdown, with the pictures and links in it; also that of descriptions. So Markdown is made here
+and nowhere else, and descriptions hold no text from outside.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ from dagster import (
     TableSchema,
 )
 
+from pycontw_assets.api.outlets import for_markdown, from_markdown, shorten
 from pycontw_assets.deidentify.policy import Policy
 from pycontw_assets.load.schema import Table
 from pycontw_assets.records import OrderSnapshot
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREVIEW_ROWS = 5
+_NONE = "none"
 _PREVIEWED = ("attendee_id", "ticket_name", "state", "is_paid", "is_usable", "is_cancelled", "updated_at")
 _OWN_FIELDS = {
     "first_seen_at": "When a poll first saw the attendee.",
@@ -69,7 +75,25 @@ def verdict(
 
 
 def bullets(texts: Iterable[str]) -> MarkdownMetadataValue:
-    return MetadataValue.md("\n".join(f"- {text}" for text in texts) or "none")
+    return MetadataValue.md("\n".join(f"- {for_markdown(text)}" for text in texts) or _NONE)
+
+
+def bulleted(shown: MetadataValue[Any]) -> list[str]:
+    """Return the texts that ``bullets`` shows."""
+    lines = str(shown.value or _NONE).split("\n")
+    return [from_markdown(line.removeprefix("- ")) for line in lines if line != _NONE]
+
+
+def markdown_table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> MarkdownMetadataValue:
+    """Show the rows as a table; ``none`` when there are none."""
+    columns, cells = list(heads), [[for_markdown(str(cell)) for cell in row] for row in rows]
+    lines = [columns, ["---"] * len(columns), *cells]
+    return MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines) if cells else _NONE)
+
+
+def markdown_links(links: Iterable[tuple[str, str]]) -> MarkdownMetadataValue:
+    """Show links by (text, address). The addresses are those of ``links``, which quotes what it puts into them."""
+    return MetadataValue.md(", ".join(f"[{for_markdown(text)}]({address})" for text, address in links) or _NONE)
 
 
 def order_columns(policy: Policy) -> TableSchema:
@@ -116,7 +140,7 @@ def preview_of_orders(snapshot: OrderSnapshot) -> Any:
         {
             "attendee_id": record.attendee.attendee_id,
             "ticket_name": record.attendee.ticket_name,
-            "state": record.attendee.state,
+            "state": record.ticket_state,
             "is_paid": record.attendee.is_paid,
             "is_usable": record.is_usable,
             "first_seen_at": record.first_seen_at,
@@ -134,10 +158,9 @@ def _preview(rows: Iterable[Mapping[Any, Any]]) -> Any:
 def _cell(value: Any) -> str | int | bool:
     if value is None:
         return "-"
-    return value if isinstance(value, (bool, int)) else str(value)
+    return value if isinstance(value, (bool, int)) else shorten(str(value))
 
 
 def counted(counts: Mapping[str, int], heading: str) -> Any:
     """Counts as a small table; ``none`` when there are none."""
-    rows = [f"| {name.replace('|', '/')} | {count} |" for name, count in sorted(counts.items())]
-    return MetadataValue.md("\n".join([f"| {heading} | answers |", "| --- | --- |", *rows]) if rows else "none")
+    return markdown_table([heading, "answers"], sorted(counts.items()))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import takewhile
 
 from dagster import (
     AssetCheckSeverity,
@@ -17,18 +19,23 @@ from dagster import (
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.log import log_step
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import process_identity
+from pycontw_assets.ledger.polls import Paused, paused_since
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.assets import OVERRIDE_TAG
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
+from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.orchestration.observations import missing_partitions, observations
 from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history
-from pycontw_assets.orchestration.run_recording import observe_and_record
+from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record
 from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
+from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.maintenance import run_maintenance
-from pycontw_assets.pipeline.observe import Tick, decide_again
+from pycontw_assets.pipeline.observe import Tick, decide_again, decide_at_once
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -57,8 +64,11 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class PollReport:
+    """``paused_since``: a person paused polls while this one was at work, and it stopped."""
+
     tick: Tick
     runs: tuple[RunReport, ...]
+    paused_since: datetime | None = None
 
     @property
     def ok(self) -> bool:
@@ -71,6 +81,7 @@ def poll(
     instance: DagsterInstance,
     *,
     kktix: KktixClient,
+    gather: GatherClient | None,
     klaviyo: KlaviyoClient,
     vault: Vault,
     ledger: Ledger,
@@ -78,19 +89,30 @@ def poll(
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
     settings: Settings,
-    overrides: Iterable[str] = (),
+    warehouse: Warehouse,
+    overrides: Collection[str] = (),
     on_run: Callable[[RunReport], None] = lambda report: None,
 ) -> PollReport:
-    """Observe, run what is due for access, then bring the tables up to date.
+    """Observe, run what is due for access, then bring the tables up to date. ``Paused`` while polls are paused.
 
     ``define`` builds the definitions over the same systems, with the attendance books that were just read.
     ``overrides`` are the limits that a person lifts for this poll.
     """
+    if since := heed_pause(ledger=ledger, alerts=alerts):
+        raise Paused(since)
     tick = observe_and_record(
-        instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
+        instance,
+        kktix=kktix,
+        klaviyo=klaviyo,
+        vault=vault,
+        ledger=ledger,
+        alerts=alerts,
+        settings=settings,
+        warehouse=warehouse,
     )
     run_maintenance(
         tick,
+        klaviyo=klaviyo,
         ledger=ledger,
         vault=vault,
         alerts=alerts,
@@ -98,23 +120,41 @@ def poll(
         waits=waits,
         retention_days=settings.retention_days,
         prune_history=lambda: prune_history(instance),
+        finish_erasures=lambda: finish_erasures(
+            gather=gather,
+            klaviyo=klaviyo,
+            vault=vault,
+            warehouse=warehouse,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
+        ),
     )
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
     verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger, settings=settings)
     for event in (*observations(tick), *verdicts):
         instance.report_runless_asset_event(event)
+    if overrides:
+        tick = decide_at_once(tick, now=ledger.clock(), reads_again="re-read" in overrides)
     poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
     definitions, runs = define(tick.books), []
-    for request in access_requests(tick, poll_id):
+    for request in _until_paused(access_requests(tick, poll_id), ledger):
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
     history = read_run_history(instance)
-    for request in load_requests(decide_again(tick, ledger=ledger, settings=settings, history=history), poll_id):
+    behind = decide_again(tick, ledger=ledger, settings=settings, history=history)
+    for request in _until_paused(load_requests(behind, poll_id), ledger):
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
     send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
-    return PollReport(tick, tuple(runs))
+    return PollReport(tick, tuple(runs), paused_since(ledger))
+
+
+def _until_paused(requests: Iterable[RunRequest], ledger: Ledger) -> Iterator[RunRequest]:
+    """Yield requests until polls are paused: a pause takes effect before the next event."""
+    return takewhile(lambda _: paused_since(ledger) is None, requests)
 
 
 def execute(definitions: Definitions, instance: DagsterInstance, request: RunRequest, override: str = "") -> RunReport:
@@ -156,8 +196,8 @@ def _failures(result: ExecuteInProcessResult) -> Iterable[str]:
 def _problems(result: ExecuteInProcessResult, severity: AssetCheckSeverity) -> Iterable[str]:
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.severity == severity:
-            text = str(evaluation.metadata["problems"].value)
-            yield f"{evaluation.asset_key.to_user_string()}: {text.removeprefix('- ').replace(chr(10) + '- ', '; ')}"
+            texts = bulleted(evaluation.metadata["problems"])
+            yield f"{evaluation.asset_key.to_user_string()}: {'; '.join(texts)}"
 
 
 def _counts(result: ExecuteInProcessResult) -> dict[str, dict[str, int]]:

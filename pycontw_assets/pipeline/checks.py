@@ -10,10 +10,12 @@ from typing import Literal
 from pycontw_assets.completeness import UNREADABLE_ATTENDEES
 from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.ledger.polls import RESUME
 from pycontw_assets.ledger.progress import Headcount
 from pycontw_assets.records import OrderSnapshot
 
 Level = Literal["ok", "warn", "FAIL"]
+_LONG_PAUSE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,19 @@ def list_gaps(changes_due: int) -> list[str]:
 
 
 def unmatched(discovery: Discovery) -> list[str]:
-    """Events that nobody decided about and whose names do not say enough."""
+    """Events that a person is asked about: their names do not say enough, or they belong to a later edition."""
     return [
-        f"event {event.event_id} is listed and left alone: {event.reason}; map it in KKTIX_EVENTS"
+        f"event {event.event_id} is listed and left alone: {event.reason}; {event.fix}"
         for event in discovery.unmatched
-        if event.is_undecided
+        if event.fix
     ]
+
+
+def long_pause(since: datetime | None, now: datetime) -> list[str]:
+    """Find a pause of the polls that may have been forgotten. A short one is deliberate."""
+    if since is None or now - since < _LONG_PAUSE:
+        return []
+    return [f"polls have been paused since {since:%Y-%m-%d %H:%M} UTC: nobody is let in or mailed until {RESUME}"]
 
 
 def stale_events(stale_since: Mapping[str, datetime], now: datetime, patience: timedelta) -> list[str]:

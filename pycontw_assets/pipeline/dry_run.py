@@ -21,6 +21,7 @@ from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.ledger.batches import Batch, invitations_in, invitations_without_access, unfinished_batches
 from pycontw_assets.ledger.ledger import Clock, Ledger, copy_of
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
+from pycontw_assets.pipeline.consistency.place import checked_place
 from pycontw_assets.pipeline.rebuild import renew_ledger
 from pycontw_assets.pipeline.steps import campaign_step, guest_list_step, stored_orders
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer, masked, normalise_address
@@ -72,11 +73,12 @@ class DryRunGuestList:
     def read(self) -> GuestList:
         if self._current is None:
             real = self._gather.read()
-            self._current = GuestList(dict(real.entries), real.was_object)
+            self._current = GuestList(dict(real.entries), real.was_object, real.unreadable)
         return self._current
 
     def add(self, entries: Mapping[str, Any]) -> None:
-        self._current = GuestList({**self.read().entries, **entries})
+        current = self.read()
+        self._current = GuestList({**current.entries, **entries}, unreadable=current.unreadable)
 
     def overwrite(self, entries: Mapping[str, Any]) -> None:
         self._current = GuestList(dict(entries))
@@ -117,12 +119,19 @@ class DryRun:
 
 @contextmanager
 def dry_run(
-    *, settings: Settings, clock: Clock, pseudonymizer: Pseudonymizer, gather: Gather | None, vault: OrdersStore | None
+    *,
+    settings: Settings,
+    clock: Clock,
+    pseudonymizer: Pseudonymizer,
+    gather: Gather | None,
+    vault: OrdersStore | None,
+    accepts_account: bool = False,
 ) -> Iterator[DryRun]:
     """Yield copies of ledger, guest list and vault; what is written to them is gone with the block."""
     with tempfile.TemporaryDirectory(prefix="pycontw-assets-") as folder:
         ledger = copy_of(settings.ledger_location, Path(folder), clock=clock)
         ledger.check_identity(pseudonymizer.fingerprint)
+        checked_place(ledger, settings, accepts_account=accepts_account)
         if vault and ledger.normalisation < NORMALISATION_VERSION:
             renew_ledger(ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
         yield DryRun(ledger, DryRunGuestList(gather) if gather else None, DryRunVault(vault))
@@ -142,7 +151,7 @@ def plan_access(
 ) -> EventPlan:
     """Plan from the stored orders on: the guest list, the ticket-holder list, the batches."""
     ledger = copies.ledger
-    holders = holders_of(stored_orders(copies.vault, partition), pseudonymizer)
+    holders = holders_of(stored_orders(copies.vault, ledger, partition), pseudonymizer)
     before = _guests(copies.gather)
     step = guest_list_step(
         gather=copies.gather,
@@ -204,7 +213,11 @@ def _planned(
         holders[item.address_key] for item in invitations if item.state == "claimed" and item.address_key in holders
     ]
     profiles = klaviyo.find_profiles([spelling for holder in people for spelling in (holder.spelled, *holder.former)])
-    reasons = {normalise_address(p.email or ""): reason for p in profiles if (reason := p.unreachable_because)}
+    reasons = {
+        normalise_address(profile.email or ""): profile.unreachable_because or "Klaviyo does not say"
+        for profile in profiles
+        if not profile.can_receive_email
+    }
     masks = tuple(masked(holder.address) for holder in people)
     return PlannedBatch(masks, batch.send_at, is_new, dict(Counter(reasons.values())))
 

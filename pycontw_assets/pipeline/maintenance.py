@@ -5,7 +5,7 @@ Sensor and ``poll`` do the same, so that it happens where no daemon runs too. Ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 
@@ -13,6 +13,7 @@ from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.sales_report import Report, count, report
 from pycontw_assets.alerts.unreachable import unreachable_buyers
 from pycontw_assets.deidentify.holders import contact_address
+from pycontw_assets.ledger.database.future_times import correct_future_times
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName, lock
 from pycontw_assets.ledger.reporting.problems import open_problems
@@ -30,7 +31,8 @@ from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.record import best_effort
 from pycontw_assets.pipeline.retention import purge_expired
 from pycontw_assets.pseudonyms import Pseudonymizer
-from pycontw_assets.send_email.klaviyo_client import REVISION
+from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
+from pycontw_assets.send_email.recipients import compare_recipients
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.vault.vault import OrdersStore
 
@@ -45,6 +47,7 @@ MOVE_UP = "a developer has to move the client to a newer revision"
 def run_maintenance(
     tick: Tick,
     *,
+    klaviyo: KlaviyoClient,
     ledger: Ledger,
     vault: OrdersStore,
     alerts: Messenger,
@@ -52,12 +55,22 @@ def run_maintenance(
     waits: WaitPolicy,
     retention_days: int,
     prune_history: Callable[[], None],
+    finish_erasures: Callable[[], Iterable[str]],
 ) -> None:
-    """Do what is due. ``prune_history`` deletes old run history, wherever that is kept."""
+    """Do what is due.
+
+    ``prune_history`` deletes old run history, wherever that is kept. ``finish_erasures`` returns what is left to erase.
+    """
+    with best_effort("erasures", ledger=ledger) as findings:
+        findings += finish_erasures()
+    with best_effort("the look at the clock", ledger=ledger) as findings:
+        findings += correct_clock(ledger)
     with best_effort("maintenance", ledger=ledger) as findings:
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
         prune_history()
+    with best_effort("the count of recipients", ledger=ledger) as findings:
+        findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
     with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
         on_sale = [(fact.partition, fact.poll) for _, fact in sorted(tick.facts.items()) if fact.book is not None]
         findings += unreachable_buyers(
@@ -65,6 +78,15 @@ def run_maintenance(
         )
     with best_effort("the sales report", ledger=ledger):
         report_sales(tick, ledger=ledger, vault=vault, alerts=alerts)
+
+
+def correct_clock(ledger: Ledger) -> Iterator[str]:
+    """Let times that lie in the future count as now, and say so: nobody waits until they have come."""
+    if corrected := correct_future_times(ledger):
+        yield (
+            f"{corrected} stored times lay in the future: a clock was ahead, or is behind now. They count as now. Look "
+            "at the clocks of the machines"
+        )
 
 
 def expiring(now: datetime) -> Iterator[str]:
@@ -99,9 +121,10 @@ def _is_counted(tick: Tick) -> bool:
 
 
 def _was_reported(ledger: Ledger, today: date) -> bool:
-    # Not equal but "not before": a clock that was set back must not report a day again.
+    # Not equal but "not before": a clock that was set back must not report a day again. A day further ahead was
+    # written by a clock that was wrong.
     last = last_report_day(ledger, _SALES)
-    return last is not None and last >= today
+    return last is not None and today <= last <= today + timedelta(days=1)
 
 
 def _figures(tick: Tick, vault: OrdersStore) -> Figures:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from pycontw_assets.records import FAMILIES, EventPartition
 
-_TICKET_HOLDER_LIST = re.compile(rf"pycontw-(\d{{4}})-({'|'.join(FAMILIES)})-(\d+)-ticket-holders")
+_TICKET_HOLDER_LIST = re.compile(rf"pycontw-(20[0-9]{{2}})-({'|'.join(FAMILIES)})-([0-9]{{1,18}})-ticket-holders")
 
 
 def ticket_holder_list(partition: EventPartition) -> str:
@@ -52,6 +52,12 @@ def campaign_prefix(edition: str) -> str:
 
 def campaign_batch_key(campaign_name: str, edition: str) -> str:
     return campaign_name.removeprefix(campaign_prefix(edition)).rpartition("-")[2]
+
+
+def sent_batch_key(campaign_name: str, edition: str) -> str | None:
+    """Return the batch key of a name exactly as ``campaign`` makes it; ``None`` for copies that people made."""
+    match = re.fullmatch(rf"{campaign_prefix(edition)}[0-9]{{8}}T[0-9]{{4}}Z-([0-9a-f]{{12}})", campaign_name)
+    return match[1] if match else None
 
 
 def template(edition: str, version: str) -> str:

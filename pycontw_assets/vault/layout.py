@@ -70,6 +70,7 @@ def _to_lines(snapshot: OrderSnapshot) -> Iterator[dict[str, Any]]:
         "generation": snapshot.generation,
         "rotated_at": _to_text(snapshot.rotated_at),
         "rebuilding": snapshot.rebuilding,
+        "mark": snapshot.mark,
         "quarantine": {
             str(attendee_id): [item.reason, _to_text(item.since), item.attempts]
             for attendee_id, item in snapshot.quarantine.items()
@@ -88,6 +89,7 @@ def _event_from_json(event: dict[str, Any]) -> OrderSnapshot:
         rotated_at=_from_text(event["rotated_at"]),
         generation=event["generation"],
         rebuilding=event["rebuilding"],
+        mark=event.get("mark"),
     )
 
 

@@ -23,7 +23,7 @@ from pycontw_assets.sandbox.klaviyo.account import (
     Template,
 )
 from pycontw_assets.sandbox.world import World
-from pycontw_assets_tests.migration.fixture import V1, Dump
+from pycontw_assets_tests.migration.fixture import V1, V2, Dump
 
 _STATUSES_BEFORE_SENDING = 3  # as the account counts them until the mails of an accepted campaign leave
 
@@ -38,6 +38,8 @@ def plant(world: World, dump: Dump = V1) -> None:
         _plant_kktix(world, file, texts)
         _plant_gather(world, file["gather"], texts)
         _plant_klaviyo(world.klaviyo, file["klaviyo"], texts)
+        if dump is V2:
+            _plant_events(world.klaviyo)
 
 
 def _plant_kktix(world: World, file: dict[str, Any], texts: list[str]) -> None:
@@ -77,6 +79,12 @@ def _plant_klaviyo(account: MailAccount, tables: dict[str, Any], texts: list[str
         if planted.accepted_at is not None and planted.outcome is None:
             delay = account.switches.status_step * _STATUSES_BEFORE_SENDING
             account.later(delay, _sending(account, planted, planted.accepted_at), start=planted.send_at)
+
+
+def _plant_events(account: MailAccount) -> None:
+    """Record that the mails arrived. The first dump is judged without these events, which nobody read at its time."""
+    for mail in account._outbox:
+        account._record_reaction("Received Email", mail.profile_id, account.campaigns[mail.campaign_id], mail.at)
 
 
 def _sending(account: MailAccount, campaign: Campaign, accepted_at: datetime) -> Callable[[datetime], None]:

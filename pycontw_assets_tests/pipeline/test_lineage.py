@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
+from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
@@ -124,7 +125,7 @@ def test_every_event_has_a_verdict_of_its_own(pipeline: Pipeline, world: World, 
     world.kktix.override(spoilt, is_paid="yes")
     pipeline.poll()
     quarantined = f"2031-{troubled}-{other if troubled == 'corporate' else 90001}"
-    found = verdicts(pipeline, "raw_kktix_orders", "orders_were_read_whole")
+    found = verdicts(pipeline, "raw_kktix_orders", "every_attendee_was_read")
     assert len(found) == 2
     assert {key for key, state in found.items() if state == "FAILED"} == {quarantined}
 
@@ -211,7 +212,8 @@ def test_an_undecided_event_fails_the_kktix_check_until_it_is_decided(pipeline: 
     pipeline.poll()
     failed = check_of(pipeline, "kktix", "events_are_matched")
     assert not failed.passed
-    assert "map it in KKTIX_EVENTS" in failed.metadata["problems"].value
+    [problem] = bulleted(failed.metadata["problems"])
+    assert problem.endswith("map it in KKTIX_EVENTS")
     assert list(pipeline.call(changed_kktix_verdicts, pipeline.instance, pipeline.later_poll().tick)) == []
     pipeline.restart(kktix_events={"90002": None})
     pipeline.later_poll()

@@ -17,6 +17,7 @@ ODD: dict[str, dict[str, Any]] = {
     "object-label@example.org": {"data": [[{"zh": "暱稱"}, "Mei"]]},
     "deep@example.org": {"data": [["Nickname / 暱稱", [[[[[[[[["Mei"]]]]]]]]]]]},
     "long@example.org": {"ticket_name": "T" * 201, "data": [["Nickname / 暱稱", "M" * 10_001]]},
+    "words@example.org": {"payment_method": "Mei Chen", "currency": "mei"},
     "objects@example.org": {"payment_method": {"holder": "Mei Chen"}, "currency": ["Mei Chen"], "ticket_type": 7},
 }
 
@@ -50,3 +51,21 @@ def test_a_quarantined_buyer_is_shown_and_the_poll_is_good(pipeline: Pipeline, w
     world.kktix.override(odd)
     assert pipeline.later_poll().ok
     assert pipeline.guests() == {"anna@example.org", "mei@example.org"}
+
+
+def test_one_odd_event_and_one_odd_guest_cost_themselves(pipeline: Pipeline, world: World, event: int) -> None:
+    world.add_event("PyCon TW 2031 Registration: Corporate", event_id=2**64)
+    world.add_guest("\ud83d@example.org", {"name": "Mei"})
+    [leaving] = world.sell(event, address="anna@example.org")
+    report = pipeline.poll()
+    assert report.ok
+    assert "1 of 2 listed events have no usable id or name and are left alone" in report.tick.warnings
+    assert "anna@example.org" in pipeline.guests()
+    assert pipeline.mailed() == ["anna@example.org"]
+    world.refund(leaving)
+    world.sell(event, address="ben@example.com")
+    pipeline.later_poll()
+    report = pipeline.later_poll()
+    assert "1 entries of Gather's guest list cannot be read" in "\n".join(describe_poll(report))
+    assert "\ud83d@example.org" in pipeline.guests()
+    assert sorted(pipeline.mailed()) == ["anna@example.org", "ben@example.com"]

@@ -88,7 +88,9 @@ def test_nothing_amiss_is_no_text() -> None:
 
 
 def test_an_event_is_unmatched_until_its_name_or_a_person_decides() -> None:
-    undecided = Unmatched(event_id=90007, name="A party", reason="its name gives no edition", is_undecided=True)
+    undecided = Unmatched(
+        event_id=90007, name="A party", reason="its name gives no edition", fix="map it in KKTIX_EVENTS"
+    )
     decided = Unmatched(event_id=90008, name="Last year", reason="it belongs to edition 2030, not 2031")
     [text] = unmatched(Discovery("2031", (), (undecided, decided)))
     assert text == "event 90007 is listed and left alone: its name gives no edition; map it in KKTIX_EVENTS"

@@ -21,6 +21,8 @@ from pycontw_assets.ledger.batches import (
 from pycontw_assets.ledger.database.tables import (
     REFUSED_ADDRESS,
     entitlements,
+    erased_attendees,
+    erasures,
     grants,
     invitations,
     members,
@@ -30,7 +32,16 @@ from pycontw_assets.ledger.database.tables import (
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket, intend_grants, set_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import intend_members, list_members
-from pycontw_assets.ledger.people import entitlements_of, invitations_of, periods_of, recognise, renew_pseudonyms
+from pycontw_assets.ledger.people import (
+    entitlements_of,
+    erased_attendees_of,
+    erasure_requests,
+    invitations_of,
+    periods_of,
+    recognise,
+    renew_pseudonyms,
+    request_erasure,
+)
 from pycontw_assets.ledger.polls import Poll, record_poll
 from pycontw_assets.ledger.restoration import mark_invited
 from pycontw_assets_tests.fakes.clock import FakeClock
@@ -100,7 +111,19 @@ def of(ledger: Ledger, table: sa.Table, key: str) -> list[Any]:
 
 def test_every_table_with_people_is_moved_or_replaced_by_the_next_poll() -> None:
     with_people = {table.name for table in metadata.sorted_tables if "address_key" in table.c}
-    assert with_people == {t.name for t in (entitlements, grants, invitations, members, unconfirmed_members)}
+    left_to_the_next_poll = {members.name, unconfirmed_members.name}
+    assert with_people - left_to_the_next_poll == {
+        table.name for table in (entitlements, grants, invitations, erased_attendees, erasures)
+    }
+
+
+def test_erasures_that_are_not_finished_go_on_for_the_person(ledger: Ledger) -> None:
+    request_erasure(ledger, OLD, ["the vault"], {PARTITION.key: [1]})
+    request_erasure(ledger, NEW, ["the tables"], {PARTITION.key: [2]})
+    meet(ledger)
+    [request] = erasure_requests(ledger)
+    assert (request.address_key, request.places) == (NEW, {"the vault", "the tables"})
+    assert [item.address_key for item in erased_attendees_of(ledger, PARTITION.key)] == [NEW, NEW]
 
 
 # -- one pseudonym ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from pycontw_assets.api.client import Malformed, NotFound, ServiceError, Unavailable
-from pycontw_assets.deidentify.holders import contact_address, has_contact
+from pycontw_assets.deidentify.holders import Contacts, contact_address
 from pycontw_assets.extract.kktix_client import BookPage
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import SnapshotOutcome, UntrustedBook, read_books, take_snapshot
@@ -17,7 +17,7 @@ from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.vault.object_store import VaultError
 from pycontw_assets.vault.vault import Vault
 from pycontw_assets_tests.fakes.store import MemoryStore
-from pycontw_assets_tests.unit.conftest import PARTITION
+from pycontw_assets_tests.unit.conftest import PARTITION, PSEUDONYMIZER
 
 NOW = datetime(2031, 6, 1, 2, tzinfo=timezone.utc)
 DOWN = Unavailable("KKTIX", "read attendee", "answered 503", status=503)
@@ -31,7 +31,7 @@ class FakeKktix:
     answers: dict[Any, Any] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
 
-    def read_book_ids(self, event_id: int) -> tuple[int, ...]:
+    def read_book_ids(self, event_id: int) -> tuple[int | None, ...]:
         return self._or_raise("books", tuple(self.books))
 
     def read_book(self, event_id: int, book_id: int) -> BookPage:
@@ -65,7 +65,7 @@ def payload(attendee_id: int, **fields: Any) -> dict[str, Any]:
 
 
 def poll(kktix: FakeKktix, vault: Vault, minutes: int = 0, **options: Any) -> SnapshotOutcome:
-    options = {"known_before": 0, "has_contact": has_contact, **options}
+    options = {"known_before": 0, "contacts": Contacts(PSEUDONYMIZER), **options}
     book = read_books(kktix, PARTITION.event_id)
     now = NOW + timedelta(minutes=minutes)
     return take_snapshot(kktix, vault, PARTITION, book=book, now=now, refresh=timedelta(hours=1), **options)
@@ -80,6 +80,14 @@ def usable(snapshot: OrderSnapshot) -> set[int]:
 
 def test_the_book_of_an_event_is_the_union_of_all_its_books() -> None:
     assert read_books(FakeKktix({1: {1, 2}, 2: {2, 3}}), 90001) == BookReading(frozenset({1, 2, 3}))
+
+
+def test_a_book_without_an_id_leaves_the_others() -> None:
+    kktix = FakeKktix({1: {1, 2}})
+    kktix.answers["books"] = (None, 1)
+    reading = read_books(kktix, 90001)
+    assert reading.ids == {1, 2}
+    assert reading.problem == "an attendance book has no id that can be read"
 
 
 def test_an_event_without_a_book_has_unknown_attendees() -> None:
@@ -272,6 +280,30 @@ def test_attendees_read_before_a_crash_are_not_read_again(vault: Vault) -> None:
     outcome = poll(kktix, vault, 5)
     assert len(kktix.asked) < 10
     assert usable(outcome.snapshot) == set(range(1, 11))
+
+
+def test_an_attendee_that_the_book_lacks_is_asked_about_once_before_it_goes(vault: Vault) -> None:
+    kktix = FakeKktix({1: set(range(1, 21))})
+    poll(kktix, vault)
+    kktix.books = {1: set(range(3, 21))}
+    kktix.answers = {1: NotFound("KKTIX", "read attendee", "answered 404", status=404), 2: payload(2)}
+    kktix.asked.clear()
+    assert usable(poll(kktix, vault, 5).snapshot) == set(range(1, 21))
+    assert kktix.asked == []
+    outcome = poll(kktix, vault, 10)
+    assert kktix.asked == [1, 2]
+    assert usable(outcome.snapshot) == set(range(2, 21))
+    [text] = outcome.kept
+    assert "attendee 2 is missing from the attendance book, and KKTIX calls it paid" in text
+    assert outcome.problem is None
+    kktix.answers[2] = DOWN
+    outcome = poll(kktix, vault, 15)
+    assert usable(outcome.snapshot) == set(range(2, 21))
+    assert "could not be asked about" in outcome.kept[0]
+    assert not outcome.snapshot.quarantine
+    kktix.answers[2] = payload(2, state="cancelled")
+    outcome = poll(kktix, vault, 20)
+    assert (usable(outcome.snapshot), outcome.kept) == (set(range(3, 21)), ())
 
 
 # -- a lost vault -------------------------------------------------------------------------------------

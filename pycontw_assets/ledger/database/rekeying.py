@@ -20,6 +20,8 @@ from pycontw_assets.ledger.database.tables import (
     batches,
     chunks,
     entitlements,
+    erased_attendees,
+    erasures,
     grants,
     insert_missing,
     invitations,
@@ -74,12 +76,13 @@ def rekey(db: sa.Connection, new_keys: Mapping[str, str], now: datetime) -> int:
     for new_key in sorted({new_keys[key] for key in old_keys}):
         keys = sorted(key for key in old_keys if new_keys[key] == new_key)
         _move_entitlements(db, keys, new_key)
+        _move_erasures(db, keys, new_key)
         _move_periods(db, keys, new_key, now)
     return len(old_keys)
 
 
 def _known(db: sa.Connection, new_keys: Mapping[str, str]) -> set[str]:
-    tables = (entitlements, grants, invitations)
+    tables = (entitlements, grants, invitations, erased_attendees, erasures)
     return {
         key
         for chunk in chunks(sorted(new_keys))
@@ -93,6 +96,17 @@ def _move_entitlements(db: sa.Connection, old_keys: Sequence[str], new_key: str)
     rows = [dict(row) for row in db.execute(sa.select(entitlements).where(of_old)).mappings()]
     insert_missing(db, entitlements, [{**row, "address_key": new_key} for row in rows])
     db.execute(sa.delete(entitlements).where(of_old))
+
+
+def _move_erasures(db: sa.Connection, old_keys: Sequence[str], new_key: str) -> None:
+    of_old = erased_attendees.c.address_key.in_(old_keys)
+    db.execute(sa.update(erased_attendees).where(of_old).values(address_key=new_key))
+    requests = erasures.c.address_key.in_([*old_keys, new_key])
+    if rows := db.execute(sa.select(erasures).where(requests)).all():
+        places = sorted({place for row in rows for place in row.places.split(", ")})
+        db.execute(sa.delete(erasures).where(requests))
+        latest = max(row.requested_at for row in rows)
+        db.execute(sa.insert(erasures).values(address_key=new_key, requested_at=latest, places=", ".join(places)))
 
 
 def _move_periods(db: sa.Connection, old_keys: Sequence[str], new_key: str, now: datetime) -> None:
