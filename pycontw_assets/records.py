@@ -125,13 +125,14 @@ class Quarantined:
 class Holder:
     """An address with at least one usable ticket of an event.
 
-    ``key`` is its pseudonym. ``address`` is normalised, for comparisons and the guest list. ``spelled`` is the buyer's
-    own spelling, for mail.
+    ``key`` is its pseudonym. ``address`` is normalised, for comparisons and the guest list. ``spelled`` has the buyer's
+    own capitals, for mail. ``former``: other forms of the same mailbox, which older records and services may hold.
     """
 
     key: str
     address: str = field(repr=False)
     spelled: str = field(repr=False)
+    former: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

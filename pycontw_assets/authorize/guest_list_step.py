@@ -6,7 +6,7 @@ stops it: everybody else is written back verbatim, and a list that does not look
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -47,7 +47,8 @@ from pycontw_assets.ledger.guest_lists import (
     record_size,
 )
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address
+from pycontw_assets.ledger.people import recognise
+from pycontw_assets.pseudonyms import Pseudonymizer, is_deliverable, normalise_address
 from pycontw_assets.records import EventPartition, Holder
 
 CHUNK = 500  # our choice; the service's real limit is not known
@@ -151,6 +152,7 @@ class GuestListStep:
 
     def _sync(self, client: Gather, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
         current = client.read()
+        recognise(self.ledger, self.pseudonymizer, current.entries)
         edition = partition.edition
         grants, without_ticket = current_grants(self.ledger, edition), grants_without_ticket(self.ledger, edition)
         present = self._by_key(current.entries)
@@ -164,9 +166,11 @@ class GuestListStep:
         granted = {
             key for key, grant in grants.items() if grant.state == "granted" and (grant.added_by_us or not doubt)
         }
-        vanished = granted - present.keys()
+        enterable = self._enterable(current.entries)
+        vanished = granted - enterable
         due = {key for key in holders if key in vanished or is_due(grants.get(key), now)}
-        change = decide(due, grants, without_ticket, present)
+        shown = {key: listed for key, listed in present.items() if key in enterable or key not in due}
+        change = decide(due, grants, without_ticket, shown)
         added = self._grant(client, partition, holders=holders, change=change, grants=grants, doubt=doubt)
         revoked, waiting = self._revoke_if_safe(client, edition, grants=grants, change=change, doubt=doubt)
         self._record_lacking(grants, change)
@@ -222,7 +226,7 @@ class GuestListStep:
         untried = {self._key(address) for address in self._untried}
         check = client.read()
         self._shown = set(self._by_key(check.entries))
-        confirmed = add & self._shown
+        confirmed = add & self._enterable(check.entries)
         set_grants(self.ledger, edition, confirmed, "granted", attempts=0, retry_at=None)
         refused = {self._key(address) for address in self._refused}
         without_effect = add - confirmed - untried - refused
@@ -413,6 +417,13 @@ class GuestListStep:
             if key not in by_key or looks_ours(by_key[key]):
                 by_key[key] = listed
         return by_key
+
+    def _enterable(self, entries: Iterable[str]) -> set[str]:
+        """Return the guests who can sign in: listed in a spelling with nothing hidden in it.
+
+        Others are added in the deliverable spelling, too, and the entry that is there stays until they leave.
+        """
+        return {self._key(address) for address in entries if is_deliverable(address)}
 
     def _record_lacking(self, grants: Mapping[str, Grant], change: GuestListChange) -> None:
         """Count guests of other events: let in before, not part of this change, and not on the list."""

@@ -7,13 +7,12 @@ nobody is chosen: the caller asks which one is meant.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from pycontw_assets.deidentify.holders import contact_address
-from pycontw_assets.pseudonyms import masked, normalise_address
+from pycontw_assets.pseudonyms import masked, normalise_address, without_fillers
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 
 Kind = Literal["order", "registration", "attendee"]
@@ -93,9 +92,7 @@ def describe_choice(wanted: str, people: Iterable[Person]) -> Iterator[str]:
 
 def _number(wanted: str) -> tuple[Kind | None, str] | None:
     """Return a number with the kind it is said to be. Width, blanks and ``#`` do not count."""
-    text = unicodedata.normalize("NFKC", wanted).casefold()
-    text = "".join(char for char in text if unicodedata.category(char) != "Cf")
-    match = _NUMBER.fullmatch(" ".join(text.split()))
+    match = _NUMBER.fullmatch(" ".join(without_fillers(wanted).casefold().split()))
     if match is None:
         return None
     kind: Kind | None = match["kind"]  # type: ignore[assignment]  # the expression holds these words only

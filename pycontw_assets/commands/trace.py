@@ -6,7 +6,7 @@ Vault and ledger are read; the services only on request. The buyer is named by a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -17,12 +17,13 @@ from pycontw_assets.commands.console import paint, read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_to_read, mention_pause
 from pycontw_assets.commands.lookup import HELP, METAVAR, Person, describe_choice, find_people
+from pycontw_assets.deidentify.holders import spellings_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.pipeline.steps import stored_snapshots
-from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
+from pycontw_assets.pseudonyms import Pseudonymizer, former_addresses, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, TicketState
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.recipients import describe_end
@@ -122,7 +123,8 @@ def trace(
     [person] = people
     address = person.address
     tickets = list(_tickets(ledger, snapshots, person))
-    periods, invited = _recorded(address, ledger, pseudonymizer)
+    spellings = _spellings(buyer, person, snapshots)
+    periods, invited = _recorded(spellings, ledger, pseudonymizer)
     recorded = {period.edition for period in periods} | {item.edition for item in invited}
     editions = sorted({ticket.partition_key[:4] for ticket in tickets} | recorded)
     passages = [
@@ -136,17 +138,28 @@ def trace(
         )
         for edition in editions
     ]
-    live = tuple(_ask_services(address, gather, klaviyo)) if klaviyo and address else ()
+    live = tuple(_ask_services(address, spellings, gather, klaviyo)) if klaviyo and address else ()
     return Trace(person.who, tuple(passages), live, () if passages else tuple(_hints(snapshots)))
 
 
+def _spellings(buyer: str, person: Person, snapshots: Mapping[EventPartition, OrderSnapshot]) -> list[str]:
+    """Return the forms of a mailbox in which ledger and services may know it, today's last; none without an address."""
+    if not person.address:
+        return []
+    records = (snapshots[seat.partition].records.get(seat.attendee_id) for seat in person.seats)
+    typed = {*spellings_of(record for record in records if record), person.address}
+    if normalise_address(buyer) == person.address:
+        typed.add(buyer)
+    return [*sorted({form for spelling in typed for form in former_addresses(spelling)}), person.address]
+
+
 def _recorded(
-    address: str | None, ledger: Ledger, pseudonymizer: Pseudonymizer
+    spellings: Iterable[str], ledger: Ledger, pseudonymizer: Pseudonymizer
 ) -> tuple[list[AccessPeriod], list[Invited]]:
-    if not address:
-        return [], []
-    key = pseudonymizer.digest(address)
-    return periods_of(ledger, key), invitations_of(ledger, key)
+    """Return the records of a mailbox. A ledger that is not renewed yet has them under older pseudonyms."""
+    keys = [pseudonymizer.digest(spelling) for spelling in spellings]
+    periods = [period for key in keys for period in periods_of(ledger, key)]
+    return periods, [invited for key in keys for invited in invitations_of(ledger, key)]
 
 
 # -- tickets ----------------------------------------------------------------------------------------
@@ -305,7 +318,9 @@ def _next_without_ticket(conditions: set[Condition], period: AccessPeriod | None
 # -- live -------------------------------------------------------------------------------------------
 
 
-def _ask_services(address: str, gather: GatherClient | None, klaviyo: KlaviyoClient) -> Iterator[str]:
+def _ask_services(
+    address: str, spellings: Collection[str], gather: GatherClient | None, klaviyo: KlaviyoClient
+) -> Iterator[str]:
     """Yield what Gather and Klaviyo say of an address now."""
     if gather is None:
         yield "Gather: switched off"
@@ -314,15 +329,15 @@ def _ask_services(address: str, gather: GatherClient | None, klaviyo: KlaviyoCli
         matches = [entry for listed, entry in entries.items() if normalise_address(listed) == address]
         author = "as this program writes it" if matches and looks_ours(matches[0]) else "edited or added by somebody"
         yield f"Gather: on the guest list, {author}" if matches else "Gather: not on the guest list"
-    profiles = klaviyo.find_profiles([address])
+    profiles = klaviyo.find_profiles(spellings)
     if not profiles:
         yield "Klaviyo: no profile"
-    for profile in profiles:
-        reason = profile.unreachable_because
-        if profile.can_receive_email is None:
-            yield "Klaviyo: does not say whether mail can be delivered"
-        else:
-            yield f"Klaviyo: mail is not delivered ({reason})" if reason else "Klaviyo: mail can be delivered"
+    # One mailbox: it opted out if it did in any spelling.
+    reasons = dict.fromkeys(reason for profile in profiles if (reason := profile.unreachable_because))
+    yield from (f"Klaviyo: mail is not delivered ({reason})" for reason in reasons)
+    if profiles and not reasons:
+        is_silent = any(profile.can_receive_email is None for profile in profiles)
+        yield f"Klaviyo: {'does not say whether mail can' if is_silent else 'mail can'} be delivered"
 
 
 def _hints(snapshots: Mapping[EventPartition, OrderSnapshot]) -> Iterator[str]:

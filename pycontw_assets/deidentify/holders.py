@@ -7,23 +7,34 @@ digest in that column if and only if its address is invited.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.deidentify.pseudonymize import answer_text
-from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
-from pycontw_assets.records import Attendee, Holder, OrderSnapshot
+from pycontw_assets.pseudonyms import (
+    Pseudonymizer,
+    deliverable_address,
+    former_addresses,
+    is_mailable,
+    normalise_address,
+)
+from pycontw_assets.records import Attendee, AttendeeRecord, Holder, OrderSnapshot
 
 
 def contact_address(attendee: Attendee) -> str | None:
-    """Return the buyer's address in the buyer's spelling (NFKC, trimmed); ``None`` where none was given.
+    """Return the buyer's address in its deliverable spelling; ``None`` where none was given."""
+    answer = contact_answer(attendee)
+    return None if answer is None else deliverable_address(answer)
+
+
+def contact_answer(attendee: Attendee) -> str | None:
+    """Return the buyer's address as it was typed; ``None`` where none was given.
 
     KKTIX appends a contact block to every form. Only text counts as an address; another JSON value invites nobody.
     """
     for label, value in attendee.answers:
-        if _asks_for_contact_address(label) and isinstance(value, str) and (spelled := answer_text(value)):
-            return spelled
+        if _asks_for_contact_address(label) and isinstance(value, str) and deliverable_address(value):
+            return value
     return None
 
 
@@ -39,14 +50,14 @@ class Contacts:
 
         Otherwise the answer could not be read: its label is not there, or its value is neither a text nor empty.
         """
-        values = [value for label, value in attendee.answers if _asks_for_contact_address(label)]
-        if any(isinstance(value, str) and answer_text(value) for value in values):
+        if contact_answer(attendee) is not None:
             return True
+        values = [value for label, value in attendee.answers if _asks_for_contact_address(label)]
         return bool(values) and all(value is None or isinstance(value, str) for value in values)
 
     def is_reachable(self, attendee: Attendee) -> bool:
         """Whether mail can reach the contact address, as far as is known."""
-        address = normalise_address(contact_address(attendee) or "")
+        address = normalise_address(contact_answer(attendee) or "")
         return is_mailable(address) and not (self.refused and self.pseudonymizer.digest(address) in self.refused)
 
 
@@ -57,20 +68,27 @@ def _asks_for_contact_address(label: str) -> bool:
 
 
 def holders_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
-    """Return pseudonym -> holder, one entry per mailable address with a usable ticket."""
-    holders: dict[str, Holder] = {}
-    for spelled in _usable_addresses(snapshot):
-        address = normalise_address(spelled or "")
-        if spelled is not None and is_mailable(address):
-            key = pseudonymizer.digest(address)
-            holders.setdefault(key, Holder(key, address, spelled))
-    return holders
+    """Return pseudonym -> holder, one entry per mailbox with a usable ticket that mail can be sent to."""
+    typed: dict[str, list[str]] = {}
+    for record in snapshot.records.values():
+        answer = contact_answer(record.attendee) if record.is_usable else None
+        if answer is not None and is_mailable(address := normalise_address(answer)):
+            typed.setdefault(address, []).append(answer)
+    holders = (_holder(address, answers, pseudonymizer) for address, answers in typed.items())
+    return {holder.key: holder for holder in holders}
+
+
+def _holder(address: str, answers: list[str], pseudonymizer: Pseudonymizer) -> Holder:
+    former = {form for answer in answers for form in former_addresses(answer)}
+    return Holder(pseudonymizer.digest(address), address, deliverable_address(answers[0]), tuple(sorted(former)))
+
+
+def spellings_of(records: Iterable[AttendeeRecord]) -> set[str]:
+    """Return every contact address as it was typed, whatever became of the ticket."""
+    return {answer for record in records if (answer := contact_answer(record.attendee)) is not None}
 
 
 def count_unmailable(snapshot: OrderSnapshot) -> int:
     """Count the usable tickets whose contact address is missing or has not the shape of an address."""
-    return sum(not is_mailable(normalise_address(spelled or "")) for spelled in _usable_addresses(snapshot))
-
-
-def _usable_addresses(snapshot: OrderSnapshot) -> Iterator[str | None]:
-    return (contact_address(record.attendee) for record in snapshot.records.values() if record.is_usable)
+    answers = (contact_answer(record.attendee) for record in snapshot.records.values() if record.is_usable)
+    return sum(not is_mailable(normalise_address(answer or "")) for answer in answers)

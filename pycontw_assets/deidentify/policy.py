@@ -8,13 +8,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from pycontw_assets.pseudonyms import without_fillers
 
 ColumnType = Literal["BOOL", "FLOAT64", "INT64", "STRING", "TIMESTAMP"]
 
@@ -46,9 +47,11 @@ class Column:
 
 
 def fold(text: str) -> str:
-    """Return the form for comparisons: width, case, blanks, quotes, dashes and closing punctuation do not count."""
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).translate(_CURLY)
-    text = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    """Return the form for comparisons, in which width, case, quotes, dashes and closing punctuation do not count.
+
+    Characters that show nothing are left out, and every run of blanks is one.
+    """
+    text = without_fillers(without_fillers(text).casefold()).translate(_CURLY)
     text = re.sub(r" ?/ ?", "/", " ".join(text.split()))
     return text.strip(_CLOSING)
 
@@ -56,6 +59,11 @@ def fold(text: str) -> str:
 def normalise_label(label: str) -> str:
     """Return a folded label with placeholders for years and web addresses, which change every year."""
     return _YEAR.sub("{year}", _URL.sub("{url}", fold(label))).strip(_CLOSING)
+
+
+def _without_blanks(wording: str) -> str:
+    """Return the form for looking up: a blank may be doubled, missing, or a filler that only looks like one."""
+    return wording.replace(" ", "")
 
 
 class _Entry(BaseModel):
@@ -152,7 +160,7 @@ class Policy:
         self.columns: tuple[Column, ...] = tuple(_columns(parsed))
         _refuse_duplicates(column.name for column in self.columns)
         self._by_label: Mapping[str, FormRule] = _unambiguous(
-            (normalise_label(label), rule) for rule in parsed.form for label in rule.labels
+            (_without_blanks(normalise_label(label)), rule) for rule in parsed.form for label in rule.labels
         )
         self._patterns = [(re.compile(text), rule) for rule in parsed.form for text in rule.patterns]
         self._choices = {
@@ -164,7 +172,7 @@ class Policy:
     def rule_for(self, label: str) -> FormRule | None:
         """Return the rule of a label; ``None`` when no rule or more than one fits."""
         wording = normalise_label(label)
-        if rule := self._by_label.get(wording):
+        if rule := self._by_label.get(_without_blanks(wording)):
             return rule
         matching = [rule for pattern, rule in self._patterns if pattern.fullmatch(wording)]
         if not matching and len(label) == CUT_LABEL_LENGTH:
@@ -200,7 +208,7 @@ class Policy:
         return choice
 
     def _rules_starting_with(self, wording: str) -> list[FormRule]:
-        beginning = wording.rpartition(" ")[0]
+        beginning = _without_blanks(wording.rpartition(" ")[0])
         if len(beginning) < _LEAST_CUT_MATCH:
             return []
         return [rule for label, rule in self._by_label.items() if label.startswith(beginning)]

@@ -134,8 +134,8 @@ class _Form:
             if rule is not None and rule.action == "drop":
                 continue
             for rest in self._place(row, rule, label=label, text=text):
-                question = self._question_text(label)
-                held_back.append({"question": question, "answer_sha256": self._digest(rest, rule)})
+                if digest := self._digest(rest, rule):
+                    held_back.append({"question": self._question_text(label), "answer_sha256": digest})
         if held_back:
             row["unclassified_answers"] = json.dumps(held_back, ensure_ascii=False)
         return row
@@ -146,7 +146,7 @@ class _Form:
             text = answer_text(getattr(record.attendee, column))
             if text is not None and getattr(record.attendee, column) not in choices:
                 self.unlisted[column] += 1
-                yield {"question": column, "answer_sha256": self._digest(text, None)}
+                yield {"question": column, "answer_sha256": self._pseudonymizer.digest(text)}
 
     def _place(self, row: dict[str, Any], rule: FormRule | None, *, label: str, text: str) -> Sequence[str]:
         """Put an answer into its column, and return the parts of it that have no column."""
@@ -157,7 +157,8 @@ class _Form:
             self.repeated[rule.column] += 1
             return [text]
         if rule.action == "hash":
-            row[rule.column] = self._digest(text, rule)
+            if digest := self._digest(text, rule):
+                row[rule.column] = digest
             return ()
         row[rule.column], unlisted = self._choices(rule.column, text)
         if unlisted:
@@ -171,12 +172,13 @@ class _Form:
             return None, rest
         return (listed[0] == "yes" if rule.type == "BOOL" else _SEVERAL_KEPT.join(listed)), rest
 
-    def _digest(self, text: str, rule: FormRule | None) -> str:
+    def _digest(self, text: str, rule: FormRule | None) -> str | None:
         return self._digest_of(text, rule.hash_as if rule and rule.hash_as else "text")
 
-    def _normalised_digest(self, text: str, kind: str) -> str:
-        """Normalise by the kind of question, then digest. A "phone" without digits is digested as text."""
-        return self._pseudonymizer.digest(_NORMALISERS[kind](text) or text)
+    def _normalised_digest(self, text: str, kind: str) -> str | None:
+        """Normalise by the kind of question, then digest. Nothing is left of a "phone" without digits."""
+        normalised = _NORMALISERS[kind](text)
+        return self._pseudonymizer.digest(normalised) if normalised else None
 
 
 def _cell(column: Column, policy: Policy) -> _Cell:

@@ -55,18 +55,23 @@ class Ledger:
         return ledger
 
     def check_identity(self, pseudonym_fingerprint: str) -> None:
-        """Refuse a ledger that was written with another key or normalisation: everybody would look new."""
-        identity = {"normalisation": str(NORMALISATION_VERSION), "pseudonym key": pseudonym_fingerprint}
+        """Refuse a ledger that was written with another key or an unknown normalisation: everybody would look new."""
         with self.engine.begin() as db:
             if self.can_write:
-                insert_missing(db, meta, [{"name": name, "value": value} for name, value in identity.items()])
+                insert_missing(db, meta, [{"name": "pseudonym key", "value": pseudonym_fingerprint}])
             stored = {row.name: row.value for row in db.execute(sa.select(meta))}
-        for name, value in identity.items():
-            if stored.get(name, value) != value:
+        versions = tuple(str(version) for version in range(1, NORMALISATION_VERSION + 1))
+        for name, known in (("pseudonym key", (pseudonym_fingerprint,)), ("normalisation", versions)):
+            if stored.get(name, known[-1]) not in known:
                 raise LedgerError(
-                    f"the ledger was written with another {name} ({stored[name]}, now {value}); going on would mail "
-                    "everybody again. Set the old one again, or re-key the ledger from the vault first"
+                    f"the ledger was written with another {name} ({stored[name]}, now {known[-1]}); going on would "
+                    "mail everybody again. Set the old key again, or install the version that it was last used with"
                 )
+
+    @property
+    def normalisation(self) -> int:
+        """The version of the normal form of addresses that its pseudonyms are made of. The oldest ledgers name none."""
+        return int(self.scalar(sa.select(meta.c.value).where(meta.c.name == "normalisation")) or 1)
 
     def scalar(self, query: sa.Select[_T]) -> _T | None:
         with self.engine.begin() as db:

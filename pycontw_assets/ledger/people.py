@@ -11,6 +11,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from pycontw_assets.ledger.database.engine import schema_change
+from pycontw_assets.ledger.database.rekeying import rekey
 from pycontw_assets.ledger.database.tables import (
     BatchState,
     GrantState,
@@ -24,11 +26,14 @@ from pycontw_assets.ledger.database.tables import (
     insert_missing,
     invitations,
     members,
+    meta,
+    polls,
     refresh_requests,
     unreachable_attendees,
     upsert,
 )
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,3 +239,38 @@ def end_refresh_requests(ledger: Ledger, partition_key: str, attendee_ids: Colle
     with ledger.engine.begin() as db:
         for chunk in chunks(sorted(attendee_ids)):
             db.execute(sa.delete(refresh_requests).where(of_event, refresh_requests.c.attendee_id.in_(chunk)))
+
+
+# -- one mailbox, one person -------------------------------------------------------------------------
+
+
+def recognise(ledger: Ledger, pseudonymizer: Pseudonymizer, spellings: Iterable[str]) -> None:
+    """Move what older pseudonyms of these mailboxes are remembered by to the pseudonyms of today.
+
+    Wherever an address is met, it may be the first time since the normal form changed. Usual ones cost nothing.
+    """
+    move_people(ledger, {old: new for text in spellings for old, new in pseudonymizer.former_keys(text).items()})
+
+
+def move_people(ledger: Ledger, new_keys: Mapping[str, str]) -> None:
+    """Move what is remembered of older pseudonyms to those of today (``new_keys``: old -> new), whole or not at all."""
+    if new_keys:
+        with schema_change(ledger.engine) as db:
+            rekey(db, new_keys, ledger.clock())
+
+
+def renew_pseudonyms(ledger: Ledger, new_keys: Mapping[str, str], content_digests: Mapping[str, str]) -> None:
+    """Bring the ledger to today's normal form in one transaction, one process at a time.
+
+    ``new_keys``: old pseudonym -> the one of today. ``content_digests``: partition key -> digest of orders whose table
+    is now behind.
+    """
+    with schema_change(ledger.engine) as db:
+        is_normalisation = meta.c.name == "normalisation"
+        if db.scalar(sa.select(meta.c.value).where(is_normalisation)) == str(NORMALISATION_VERSION):
+            return  # another process was faster
+        rekey(db, new_keys, ledger.clock())
+        for partition_key, digest in content_digests.items():
+            db.execute(sa.update(polls).where(polls.c.partition_key == partition_key).values(content_digest=digest))
+        db.execute(sa.delete(meta).where(is_normalisation))
+        db.execute(sa.insert(meta).values(name="normalisation", value=str(NORMALISATION_VERSION)))

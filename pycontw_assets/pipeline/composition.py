@@ -19,8 +19,9 @@ from pycontw_assets.ledger.rate_slots import SharedRateLimiter
 from pycontw_assets.ledger.remote_ids import record_remote_id, remembered_id
 from pycontw_assets.pipeline.consistency.place import checked_place
 from pycontw_assets.pipeline.dry_run import DryRunVault
+from pycontw_assets.pipeline.rebuild import renew_ledger
 from pycontw_assets.pipeline.steps import invitation
-from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import InvalidSettings, Settings, load_settings
 from pycontw_assets.vault.bucket_store import BucketStore
@@ -151,6 +152,8 @@ class Composition:
         ledger = Ledger(self.settings.ledger_location, clock=self.clock)
         ledger.check_identity(self.pseudonymizer.fingerprint)
         record_place(ledger, place)
+        if ledger.normalisation < NORMALISATION_VERSION:
+            renew_ledger(ledger=ledger, vault=self.vault, pseudonymizer=self.pseudonymizer)
         for name, list_id in self.settings.klaviyo_lists.items():
             if remembered_id(ledger, "list", name) != list_id:
                 record_remote_id(ledger, "list", name, list_id)

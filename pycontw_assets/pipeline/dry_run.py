@@ -22,8 +22,9 @@ from pycontw_assets.ledger.batches import Batch, invitations_in, invitations_wit
 from pycontw_assets.ledger.ledger import Clock, Ledger, copy_of
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.pipeline.consistency.place import checked_place
+from pycontw_assets.pipeline.rebuild import renew_ledger
 from pycontw_assets.pipeline.steps import campaign_step, guest_list_step, stored_orders
-from pycontw_assets.pseudonyms import Pseudonymizer, masked
+from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer, masked, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, Holder, OrderSnapshot
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.ticket_holders import list_changes
@@ -131,6 +132,8 @@ def dry_run(
         ledger = copy_of(settings.ledger_location, Path(folder), clock=clock)
         ledger.check_identity(pseudonymizer.fingerprint)
         checked_place(ledger, settings, accepts_account=accepts_account)
+        if vault and ledger.normalisation < NORMALISATION_VERSION:
+            renew_ledger(ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
         yield DryRun(ledger, DryRunGuestList(gather) if gather else None, DryRunVault(vault))
 
 
@@ -149,7 +152,7 @@ def plan_access(
     """Plan from the stored orders on: the guest list, the ticket-holder list, the batches."""
     ledger = copies.ledger
     holders = holders_of(stored_orders(copies.vault, ledger, partition), pseudonymizer)
-    before = _guests(copies.gather, pseudonymizer)
+    before = _guests(copies.gather)
     step = guest_list_step(
         gather=copies.gather,
         ledger=ledger,
@@ -160,7 +163,7 @@ def plan_access(
         overrides=overrides,
     )
     outcome = step.run(partition, holders)
-    after = _guests(copies.gather, pseudonymizer)
+    after = _guests(copies.gather)
     joining, leaving = list_changes(
         holders, list_members(ledger, partition.key), unconfirmed_members(ledger, partition.key)
     )
@@ -180,8 +183,8 @@ def plan_access(
     return EventPlan(
         partition.key,
         new_attendees,
-        granted=tuple(masked(after[key]) for key in sorted(after.keys() - before.keys())),
-        revoked=tuple(masked(before[key]) for key in sorted(before.keys() - after.keys())),
+        granted=tuple(map(masked, sorted(after - before))),
+        revoked=tuple(map(masked, sorted(before - after))),
         batches=tuple(_planned(batch, holders, is_new, ledger=ledger, klaviyo=klaviyo) for batch, is_new in planned),
         list_joining=len(joining),
         list_leaving=len(leaving),
@@ -197,9 +200,9 @@ def _count_withdrawn(ledger: Ledger, partition: EventPartition) -> int:
     return sum(len(invitations_without_access(ledger, batch)) for batch in scheduled)
 
 
-def _guests(gather: DryRunGuestList | None, pseudonymizer: Pseudonymizer) -> dict[str, str]:
-    """Pseudonym -> address on the copied guest list."""
-    return {pseudonymizer.address(address): address for address in gather.read().entries} if gather else {}
+def _guests(gather: DryRunGuestList | None) -> set[str]:
+    """Return the addresses on the copied guest list."""
+    return set(gather.read().entries) if gather else set()
 
 
 def _planned(
@@ -209,11 +212,14 @@ def _planned(
     people = [
         holders[item.address_key] for item in invitations if item.state == "claimed" and item.address_key in holders
     ]
-    profiles = klaviyo.find_profiles([holder.spelled for holder in people])
-    reasons = Counter(
-        profile.unreachable_because or "Klaviyo does not say" for profile in profiles if not profile.can_receive_email
-    )
-    return PlannedBatch(tuple(masked(holder.address) for holder in people), batch.send_at, is_new, dict(reasons))
+    profiles = klaviyo.find_profiles([spelling for holder in people for spelling in (holder.spelled, *holder.former)])
+    reasons = {
+        normalise_address(profile.email or ""): profile.unreachable_because or "Klaviyo does not say"
+        for profile in profiles
+        if not profile.can_receive_email
+    }
+    masks = tuple(masked(holder.address) for holder in people)
+    return PlannedBatch(masks, batch.send_at, is_new, dict(Counter(reasons.values())))
 
 
 def would_do(planned: EventPlan) -> dict[str, int | str]:

@@ -17,7 +17,7 @@ from pycontw_assets.api.client import NotFound, ServiceError
 from pycontw_assets.api.log import log_step
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import GuestListStep
-from pycontw_assets.deidentify.holders import contact_address, holders_of
+from pycontw_assets.deidentify.holders import contact_address, holders_of, spellings_of
 from pycontw_assets.deidentify.policy import CONTACT_ADDRESS_COLUMN, load_policy
 from pycontw_assets.extract.orders import book_digest, content_digest, count_reread_every_poll
 from pycontw_assets.ledger.events import is_purged, known_events
@@ -32,6 +32,7 @@ from pycontw_assets.ledger.people import (
     erasure_requests,
     invitations_of,
     memberships_of,
+    move_people,
     periods_of,
     record_erasure,
     remember_erased,
@@ -63,7 +64,8 @@ PLACES: tuple[Place, ...] = get_args(Place)  # in the order of the work: each ne
 class Found:
     """All there is to erase. ``mentioned`` are attendees of other buyers whose form names the address.
 
-    ``rows`` are those of the tables. ``unseen``: places that could not be looked at, and why.
+    ``rows`` are those of the tables. ``unseen``: places that could not be looked at, and why. ``former``: older
+    pseudonyms of the person's spellings, which rows of purged events and memberships of lists keep.
     """
 
     who: str
@@ -74,6 +76,7 @@ class Found:
     rows: int = 0
     unseen: tuple[str, ...] = ()
     requested_at: datetime | None = None
+    former: frozenset[str] = frozenset()
 
     @property
     def is_nothing(self) -> bool:
@@ -126,10 +129,11 @@ class Erasure:
     # -- looking ----------------------------------------------------------------------------------
 
     def find(self, wanted: str) -> Found:
-        """Look for the person in vault, tables and ledger."""
-        return replace(self._find(self.pseudonymizer.address(wanted)), who=masked(wanted))
+        """Look for the person in vault, tables and ledger, in whatever spelling."""
+        return replace(self._find(self.pseudonymizer.address(wanted), {wanted}), who=masked(wanted))
 
-    def _find(self, key: str) -> Found:
+    def _find(self, key: str, spellings: Set[str] = frozenset()) -> Found:
+        typed = set(spellings)
         tickets: dict[EventPartition, frozenset[int]] = {}
         usable, mentioned, unseen = 0, [], []
         for partition in known_events(self.ledger).values():
@@ -142,17 +146,29 @@ class Erasure:
                 if self._is_of(record, key):
                     tickets[partition] = tickets.get(partition, frozenset()) | {record.attendee.attendee_id}
                     usable += record.is_usable
+                    typed |= spellings_of([record])
                 elif self._mentions(record, key):
                     mentioned.append(record.attendee.attendee_id)
-        rows = 0
+        former = frozenset(old for spelling in typed for old in self.pseudonymizer.former_keys(spelling))
+        keys, rows = (key, *former), 0
         try:
-            rows = self.warehouse.count(_tables(), CONTACT_ADDRESS_COLUMN, key)
+            rows = sum(self.warehouse.count(_tables(), CONTACT_ADDRESS_COLUMN, each) for each in keys)
         except WarehouseError as error:
             unseen.append(str(error))
         facts = (periods_of, invitations_of, entitlements_of, memberships_of)
-        is_in_ledger = any(facts_of(self.ledger, key) for facts_of in facts)
+        is_in_ledger = any(facts_of(self.ledger, each) for each in keys for facts_of in facts)
         requests = {request.address_key: request.requested_at for request in erasure_requests(self.ledger)}
-        return Found("", tickets, usable, tuple(mentioned), is_in_ledger, rows, tuple(unseen), requests.get(key))
+        return Found(
+            who="",
+            tickets=tickets,
+            usable=usable,
+            mentioned=tuple(mentioned),
+            is_in_ledger=is_in_ledger,
+            rows=rows,
+            unseen=tuple(unseen),
+            requested_at=requests.get(key),
+            former=former,
+        )
 
     def _is_of(self, record: AttendeeRecord, key: str) -> bool:
         address = contact_address(record.attendee)
@@ -167,24 +183,25 @@ class Erasure:
     def run(self, wanted: str) -> Erased:
         """Forget the person wherever we can now, and remember the rest for the next polls."""
         key = self.pseudonymizer.address(wanted)
-        found = self._find(key)
+        found = self._find(key, {wanted})
+        move_people(self.ledger, dict.fromkeys(found.former, key))
         numbers = {partition.key: ids for partition, ids in found.tickets.items()}
         request_erasure(self.ledger, key, PLACES, numbers)
-        result = self.go_on(key, PLACES, self.ledger.clock())
+        result = self.go_on(key, PLACES, self.ledger.clock(), former=found.former)
         self._explain_rest(key, found, result)
         return result
 
-    def go_on(self, key: str, places: Collection[str], requested_at: datetime) -> Erased:
+    def go_on(self, key: str, places: Collection[str], requested_at: datetime, former: Collection[str] = ()) -> Erased:
         """Erase the person from these places, look whether they are gone, and remember what is left.
 
-        Orders that were first read after ``requested_at`` are those of a new buyer.
+        Orders that were first read after ``requested_at`` are those of a new buyer. ``former``: older pseudonyms.
         """
         result = Erased()
         steps: dict[Place, Callable[[], None]] = {
             "the vault": lambda: self._erase_orders(key, requested_at, result),
-            "the tables": lambda: self._erase_rows(key, result),
+            "the tables": lambda: self._erase_rows(key, former, result),
             "the guest list": lambda: self._take_off(key, result),
-            "the mailing lists": lambda: self._leave_lists(key, result),
+            "the mailing lists": lambda: self._leave_lists(key, former, result),
         }
         for place, step in steps.items():
             if place in places:
@@ -261,7 +278,7 @@ class Erasure:
             holders |= recorded_holders(self.ledger, partition.key) - {key}
         record_poll(self.ledger, partition.edition, left, holders)
 
-    def _erase_rows(self, key: str, result: Erased) -> None:
+    def _erase_rows(self, key: str, former: Collection[str], result: Erased) -> None:
         """Load the events without the person, then delete what other rows have the address.
 
         Those are of events whose orders left the vault before, and of a table that was behind.
@@ -276,7 +293,7 @@ class Erasure:
         with ExitStack() as changes:
             for table in tables:
                 changes.enter_context(recorded_change(table, warehouse=self.warehouse, ledger=self.ledger))
-            deleted = self.warehouse.forget(tables, CONTACT_ADDRESS_COLUMN, key)
+            deleted = sum(self.warehouse.forget(tables, CONTACT_ADDRESS_COLUMN, each) for each in (key, *former))
         if deleted:
             result.done.append(f"{deleted} more rows with the address are out of the tables")
         newer = self._find(key).tickets
@@ -326,17 +343,17 @@ class Erasure:
             line = "Gather: an entry that nobody can remove from here, because GATHER_API_URL is `off`"
             result.leave(line, todo="remove the entry in Gather")
 
-    def _leave_lists(self, key: str, result: Erased) -> None:
+    def _leave_lists(self, key: str, former: Collection[str], result: Erased) -> None:
         """Remove the person's profiles, and wait until Klaviyo does not show them any more."""
         self._refuse_in_dry_run()
-        joined = memberships_of(self.ledger, key)
+        joined = {partition_key for each in (key, *former) for partition_key in memberships_of(self.ledger, each)}
         for partition in known_events(self.ledger).values():
             erased = {item.address_key for item in erased_attendees_of(self.ledger, partition.key)}
             if partition.key not in joined and key not in erased:
                 continue
             list_id = remembered_id(self.ledger, "list", ticket_holder_list(partition))
             left = self._leave_list(list_id, key) if list_id else frozenset()
-            forget_members(self.ledger, partition.key, [key])
+            forget_members(self.ledger, partition.key, [key, *former])
             result.profiles |= left
             if left or partition.key in joined:
                 result.done.append(f"{partition.key}: off the ticket-holder list in Klaviyo")

@@ -1,4 +1,4 @@
-"""Help a ledger that does not know: refuse to go on, rebuild it, or let a person mark people and release batches.
+"""Help a ledger that does not know: refuse to go on, renew or rebuild it, let a person mark people, release batches.
 
 Composition only: services are asked here, the stages say what their answers mean, ``restoration`` writes it down.
 """
@@ -16,22 +16,37 @@ from pycontw_assets.api.log import log_step
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import is_our_writing
 from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
-from pycontw_assets.deidentify.holders import holders_of
+from pycontw_assets.deidentify.holders import holders_of, spellings_of
 from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.kktix_client import KktixClient
+from pycontw_assets.extract.orders import content_digest
 from pycontw_assets.ledger.batches import Batch, Invitation, invitations_in, release_unmailed
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName
+from pycontw_assets.ledger.people import recognise, renew_pseudonyms
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
 from pycontw_assets.pipeline.consistency.orders import signs_of_older_ledger
-from pycontw_assets.pipeline.steps import discover_events, exclusive, mapped_events, recorded_edition, unknown_edition
+from pycontw_assets.pipeline.steps import (
+    discover_events,
+    exclusive,
+    mapped_events,
+    recorded_edition,
+    stored_snapshots,
+    table_rules,
+    unknown_edition,
+)
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-from pycontw_assets.send_email.names import is_pool_list, ticket_holder_list, ticket_holder_list_partition
+from pycontw_assets.send_email.names import (
+    batch_key_property,
+    is_pool_list,
+    ticket_holder_list,
+    ticket_holder_list_partition,
+)
 from pycontw_assets.send_email.rebuild_from_klaviyo import (
     HolderList,
     RebuiltInvitations,
@@ -49,7 +64,7 @@ from pycontw_assets.send_email.recipients import (
 from pycontw_assets.send_email.release import campaign_status, refusal
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
-from pycontw_assets.vault.vault import OrdersStore
+from pycontw_assets.vault.vault import OrdersStore, VaultError
 
 _UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 
@@ -186,7 +201,7 @@ def rebuild_ledger(
         [partition for _, partition in sorted(partitions.items())],
         lists,
         {key: snapshot for key in partitions if (snapshot := vault.read(key))},
-        [HolderList(p, list_id, _members(list_id, klaviyo, pseudonymizer)) for list_id, p in of_edition],
+        [HolderList(p, list_id, _members(list_id, p, klaviyo, pseudonymizer)) for list_id, p in of_edition],
         _guests(gather, pseudonymizer),
         pseudonymizer,
     )
@@ -213,9 +228,16 @@ def _edition_to_rebuild(known: Mapping[int, EventPartition], ledger: Ledger, set
     return edition
 
 
-def _members(list_id: str, klaviyo: KlaviyoClient, pseudonymizer: Pseudonymizer) -> dict[str, Any]:
-    profiles = klaviyo.list_members(list_id, details=True)
-    return {pseudonymizer.address(profile.email): profile for profile in profiles if profile.email}
+def _members(
+    list_id: str, partition: EventPartition, klaviyo: KlaviyoClient, pseudonymizer: Pseudonymizer
+) -> dict[str, Any]:
+    """Return one profile per person. Of several spellings, one that was in a batch speaks for all."""
+    members: dict[str, Any] = {}
+    for profile in klaviyo.list_members(list_id, details=True):
+        key = pseudonymizer.address(profile.email or "")
+        if profile.email and (key not in members or batch_key_property(partition.edition) in profile.properties):
+            members[key] = profile
+    return members
 
 
 def _guests(gather: GatherClient | None, pseudonymizer: Pseudonymizer) -> dict[str, Any] | None:
@@ -323,6 +345,32 @@ def _cancelled(batch: Batch, people: int) -> str:
     )
 
 
+# -- an older ledger --------------------------------------------------------------------------------
+
+
+def renew_ledger(*, ledger: Ledger, vault: OrdersStore, pseudonymizer: Pseudonymizer) -> None:
+    """Bring a ledger of an older normal form of addresses to today's, before anything is decided with it.
+
+    The ledger knows no address, so the stored orders say which older pseudonyms are whose. People without stored
+    orders follow when they are met again (``recognise``). All tables become due once, because their digests change.
+    """
+    new_keys: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    try:
+        for partition, snapshot in stored_snapshots(ledger, vault):
+            if snapshot.records:
+                digests[partition.key] = content_digest(snapshot, table_rules(pseudonymizer))
+            for spelling in spellings_of(snapshot.records.values()):
+                new_keys |= pseudonymizer.former_keys(spelling)
+    except VaultError as error:
+        raise LedgerError(
+            f"the ledger is of an older version, and the orders that say who is who in it cannot be read ({error}). "
+            "Nothing was changed. Bring the vault back, then run the command again"
+        ) from None
+    renew_pseudonyms(ledger, new_keys, digests)
+    log_step("ledger_renewed", step="repair", events=len(digests))
+
+
 # -- a person's word --------------------------------------------------------------------------------
 
 
@@ -332,6 +380,8 @@ def mark_people_invited(
     """Mark people who were invited by other means: let in as usual, not mailed for their present or next ticket."""
     keys: set[str] = set()
     invalid: list[int] = []
+    lines = list(lines)
+    recognise(ledger, pseudonymizer, lines)
     for number, line in enumerate(lines, start=1):
         address = normalise_address(line)
         if is_mailable(address) and _UNREADABLE not in address:

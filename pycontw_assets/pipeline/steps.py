@@ -40,6 +40,7 @@ from pycontw_assets.ledger.people import (
     erased_attendees_of,
     erased_ids,
     forget_erased,
+    recognise,
     record_look,
     requested_refreshes,
 )
@@ -57,7 +58,7 @@ from pycontw_assets.load.checks import refuse_misleading
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, replace_rows
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders, refuse_older_ledger
-from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
+from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, Event, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.send_email.campaign_sending import Sender
@@ -230,8 +231,8 @@ def stored_records(vault: OrdersStore, ledger: Ledger, partition: EventPartition
 
 
 def table_rules(pseudonymizer: Pseudonymizer) -> str:
-    """Name the rules by which orders become rows: another policy or key makes every table due."""
-    return f"{load_policy().version} {pseudonymizer.fingerprint}"
+    """Name the rules by which orders become rows: another policy, key or normal form makes every table due."""
+    return f"{load_policy().version} {pseudonymizer.fingerprint} {NORMALISATION_VERSION}"
 
 
 def read_orders(
@@ -271,7 +272,9 @@ def read_orders(
         )
         looks = [next_look(item, refresh, ledger.clock()) for item in erased]
         snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, table_rules(pseudonymizer))
-        holders = set(holders_of(snapshot, pseudonymizer))
+        present = holders_of(snapshot, pseudonymizer)
+        recognise(ledger, pseudonymizer, [form for holder in present.values() for form in holder.former])
+        holders = set(present)
         if snapshot.rebuilding:
             holders |= recorded_holders(ledger, partition.key)
         poll = Poll(

@@ -10,9 +10,12 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import idna
 
 from pycontw_assets.sandbox.klaviyo.account import Mail
 from pycontw_assets.sandbox.world import World
@@ -21,6 +24,8 @@ _DIGEST = re.compile(r"[0-9a-fA-F]{32,128}")
 _PART = r"[^\s@<>,;:\"()\[\]\\.-][^\s@<>,;:\"()\[\]\\.]*"
 _SHAPE = re.compile(rf"[^\s@<>,;:\"()\[\]\\]+@(?:{_PART}\.)+{_PART}")
 _LONGEST = 254
+# Characters that show nothing and are no format characters: fillers, selectors of variants, an empty Braille cell.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(n) for n in range(0xFE00, 0xFE10)}
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,14 @@ class _Period:
 
 
 def normalise(address: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", address).strip().lower()).strip()
+    """Return the one form of a mailbox: compatible, visible, trimmed, lower-case, its domain in ASCII."""
+    visible = (c for c in unicodedata.normalize("NFKC", address) if unicodedata.category(c) != "Cf" and c not in _BLANK)
+    text = unicodedata.normalize("NFKC", "".join(visible)).strip().lower().replace("\u3002", ".")
+    local, at, domain = text.rpartition("@")
+    domain = domain.rstrip(". ")
+    with suppress(idna.IDNAError):
+        domain = idna.encode(domain, uts46=True).decode()
+    return local + at + domain
 
 
 def is_mailable(address: str) -> bool:
@@ -76,8 +88,9 @@ def entitled(world: World, edition: str) -> set[str]:
 def reachable(world: World, address: str) -> bool:
     """Return whether mail can reach a normalised address: no service refuses it, and its owner accepts mail."""
     refused = {normalise(refused) for refused in world.klaviyo.switches.refused_addresses}
-    profile = world.klaviyo.find_profile(address)
-    return _may_enter(world, address) and address not in refused and (profile is None or profile.can_receive_mail)
+    profiles = [p for p in world.klaviyo.profiles.values() if p.email and normalise(p.email) == address]
+    accepts_mail = all(profile.can_receive_mail for profile in profiles)
+    return _may_enter(world, address) and address not in refused and accepts_mail
 
 
 def _may_enter(world: World, address: str) -> bool:

@@ -238,7 +238,7 @@ class BatchSending:
         properties = {names.batch_key_property(batch.edition): batch.batch_key}
         profiles = ensure_profiles(self.client, self.waits, members, properties=properties)
         accepted = self._ask_again(profiles.accepted, members)
-        unreachable = dict(profiles.refused)
+        unreachable = {**profiles.barred, **profiles.refused}
         for key, profile in accepted.items():
             if reason := profile.unreachable_because:
                 unreachable[key] = reason

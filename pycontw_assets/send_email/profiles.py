@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pycontw_assets.api.client import NotFound, Refused, Unavailable
+from pycontw_assets.ledger.database.tables import REFUSED_ADDRESS
 from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.records import Holder
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -19,10 +20,14 @@ _BULK_PATIENCE = 120.0  # seconds until a job ends
 
 @dataclass(slots=True)
 class Profiles:
-    """Profiles by pseudonym, and the reason for every address that Klaviyo refused."""
+    """Profiles by pseudonym, and the reason for every address that Klaviyo refused.
+
+    ``barred``: the reason why the same mailbox gets no mail in another spelling, which it may have opted out with.
+    """
 
     accepted: dict[str, Profile] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    barred: dict[str, str] = field(default_factory=dict)
 
 
 def ensure_profiles(
@@ -45,8 +50,21 @@ def ensure_profiles(
         except Refused as error:
             if error.pointers and not any("email" in pointer for pointer in error.pointers):
                 raise  # not about the address: everybody would count as unreachable
-            profiles.refused[key] = "Klaviyo refused the address"
+            profiles.refused[key] = REFUSED_ADDRESS
+    profiles.barred = _barred(client, holders)
     return profiles
+
+
+def _barred(client: KlaviyoClient, holders: Mapping[str, Holder]) -> dict[str, str]:
+    """Return why mailboxes are unreachable by profiles in other spellings. Nearly nobody has one, then nobody asks."""
+    keys = {holder.address: key for key, holder in holders.items() if holder.former}
+    former = sorted({form for holder in holders.values() for form in holder.former})
+    profiles = client.find_profiles(former) if former else ()
+    return {
+        keys[address]: reason
+        for profile in profiles
+        if (reason := profile.unreachable_because) and (address := normalise_address(profile.email or "")) in keys
+    }
 
 
 def _import(

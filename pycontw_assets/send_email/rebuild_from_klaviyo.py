@@ -126,7 +126,7 @@ def rebuild_invitations(
         batches.append(_as_sent(batch, campaign, list_names) if campaign else _as_unknown(batch, people[key]))
     return RebuiltInvitations(
         batches=batches,
-        invitations={key: _invitations(people[key], campaign_of.get(key)) for key in people},
+        invitations=_one_each({key: _invitations(people[key], campaign_of.get(key)) for key in people}),
         unsent=tuple(sorted(campaign_of[key].name for key in unsent)),
         unknown=tuple(batch.batch_key for batch in batches if batch.campaign_id is None and batch.state != "empty"),
     )
@@ -205,6 +205,20 @@ def _state(status: str) -> BatchState:
 def _invitations(people: Mapping[str, Profile], campaign: Campaign | None) -> list[Invitation]:
     stopped = campaign.status if campaign and _state(campaign.status) == "cancelled" else None
     return [_invitation(key, profile, stopped) for key, profile in sorted(people.items())]
+
+
+def _one_each(invitations: Mapping[str, list[Invitation]]) -> dict[str, list[Invitation]]:
+    """Keep one invitation of each person, who may have profiles in several spellings: the one that was sent, if any."""
+    batch_of: dict[str, str] = {}
+    for state in ("accepted", "unreachable"):
+        for batch_key, items in invitations.items():
+            for item in items:
+                if item.state == state:
+                    batch_of.setdefault(item.address_key, batch_key)
+    return {
+        batch_key: [item for item in items if batch_of[item.address_key] == batch_key]
+        for batch_key, items in invitations.items()
+    }
 
 
 def _invitation(key: str, profile: Profile, stopped: str | None) -> Invitation:

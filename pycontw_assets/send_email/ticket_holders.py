@@ -71,7 +71,9 @@ def sync_ticket_holders(
     intend_members(ledger, partition.key, {**ids, **dict.fromkeys(profiles.refused)})
     try:
         unknown = change_members(client, client.add_to_list, list_id=list_id, profile_ids=set(ids.values()))
-        gone = {profile_id for profile_id in leaving.values() if profile_id}
+        # Klaviyo may know a mailbox in two spellings by one profile, which stays then.
+        staying = {*ids.values(), *(profile_id for key, profile_id in members.items() if key not in leaving)}
+        gone = {profile_id for profile_id in leaving.values() if profile_id} - staying
         change_members(client, client.remove_from_list, list_id=list_id, profile_ids=gone)
     except NotFound:  # somebody deleted the list: the next poll creates it again and adds everybody
         record_remote_id(ledger, "list", ticket_holder_list(partition), remote_id=None)

@@ -1,4 +1,4 @@
-"""``world_v1.json`` -> a sandbox with the tickets, guests, profiles, lists and campaigns of the old ledger.
+"""The world of a dump -> a sandbox with the tickets, guests, profiles, lists and campaigns of the old ledger.
 
 The ids must match, so the objects are planted directly, without the sandbox's actions.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from pycontw_assets.sandbox.gather import GuestFact
@@ -24,14 +23,14 @@ from pycontw_assets.sandbox.klaviyo.account import (
     Template,
 )
 from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.migration.fixture import V1, V2, Dump
 
-FILE = Path(__file__).with_name("world_v1.json")
 _STATUSES_BEFORE_SENDING = 3  # as the account counts them until the mails of an accepted campaign leave
 
 
-def plant(world: World) -> None:
+def plant(world: World, dump: Dump = V1) -> None:
     """Plant the objects in an empty world whose clock shows ``taken_at``."""
-    file = json.loads(FILE.read_text(encoding="utf-8"))
+    file = json.loads(dump.world.read_text(encoding="utf-8"))
     texts = file["texts"]
     with world.context.lock:
         # A different sequence from the one of the planted ids: no new id may equal one of them.
@@ -39,6 +38,8 @@ def plant(world: World) -> None:
         _plant_kktix(world, file, texts)
         _plant_gather(world, file["gather"], texts)
         _plant_klaviyo(world.klaviyo, file["klaviyo"], texts)
+        if dump is V2:
+            _plant_events(world.klaviyo)
 
 
 def _plant_kktix(world: World, file: dict[str, Any], texts: list[str]) -> None:
@@ -78,6 +79,12 @@ def _plant_klaviyo(account: MailAccount, tables: dict[str, Any], texts: list[str
         if planted.accepted_at is not None and planted.outcome is None:
             delay = account.switches.status_step * _STATUSES_BEFORE_SENDING
             account.later(delay, _sending(account, planted, planted.accepted_at), start=planted.send_at)
+
+
+def _plant_events(account: MailAccount) -> None:
+    """Record that the mails arrived. The first dump is judged without these events, which nobody read at its time."""
+    for mail in account._outbox:
+        account._record_reaction("Received Email", mail.profile_id, account.campaigns[mail.campaign_id], mail.at)
 
 
 def _sending(account: MailAccount, campaign: Campaign, accepted_at: datetime) -> Callable[[datetime], None]:

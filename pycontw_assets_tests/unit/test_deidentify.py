@@ -6,6 +6,7 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,8 +113,21 @@ def test_three_spellings_of_a_phone_have_one_pseudonym() -> None:
     assert {row_of(("聯絡人 手機", value))["mobile_sha256"] for value in spellings} == {sha256("+886912345678")}
 
 
-def test_a_phone_answer_without_digits_is_hashed_as_text() -> None:
-    assert row_of(("聯絡人 手機", "---"))["mobile_sha256"] == sha256("---")
+@pytest.mark.parametrize("answer", ["---", "無", "n/a", "\u200b"])
+def test_an_answer_without_digits_is_no_phone(answer: str) -> None:
+    """Otherwise everybody who answered "none" would be one person in a join."""
+    assert row_of(("聯絡人 手機", answer))["mobile_sha256"] is pd.NA
+    assert row_of(("聯絡人 手機", answer), ("聯絡人 手機", "0912-345-678"))["mobile_sha256"] == sha256("+886912345678")
+
+
+def test_a_row_holds_the_first_of_several_phones() -> None:
+    for answer in ("0912-345-678 / 0922-345-678", ["0912-345-678", "0922-345-678"], "0912345678（公司）"):
+        assert row_of(("聯絡人 手機", answer))["mobile_sha256"] == sha256("+886912345678")
+
+
+def test_an_address_of_fillers_only_is_none() -> None:
+    row = row_of(("聯絡人 Email", "\u200b\u3164"), ("Contact Email", "a\u00ad@example.org"))
+    assert row["email_sha256"] == sha256("a@example.org")
 
 
 def test_with_a_key_the_pseudonyms_are_others() -> None:

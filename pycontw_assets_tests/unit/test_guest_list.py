@@ -95,6 +95,49 @@ def test_a_preexisting_entry_stays_as_it_is(ledger: Ledger) -> None:
     assert granted(ledger) == keys("speaker@example.org", "byhand@example.org")
 
 
+HIDDEN = "bu\u200byer-1@example.org"  # nobody can sign in with it
+
+
+def test_a_guest_in_a_hidden_spelling_is_added_in_the_deliverable_one(ledger: Ledger) -> None:
+    for listed in ({HIDDEN: entry()}, {HIDDEN: SPEAKER["speaker@example.org"]}, {f"{ONE}.": entry()}):
+        empty_ledger(ledger)
+        gather = FakeGather(listed)
+        run(gather, ledger, ONE)
+        assert gather.entries == {**listed, ONE: entry()}
+        assert granted(ledger) == keys(ONE)
+
+
+def test_somebody_let_in_under_a_hidden_spelling_is_added_when_the_list_is_read_next(ledger: Ledger) -> None:
+    gather = FakeGather()
+    run(gather, ledger, ONE)
+    gather.entries = {HIDDEN: entry()}
+    run(gather, ledger, ONE)
+    assert gather.entries == {HIDDEN: entry()}, "nothing else is due"
+    outcome = run(gather, ledger, ONE, TWO)
+    assert gather.entries == {HIDDEN: entry(), ONE: entry(), TWO: entry()}
+    assert (outcome.unconfirmed, outcome.problems, period_of(ledger, ONE)) == (0, (), 1)
+    for _ in range(2):
+        run(gather, ledger, TWO)
+    assert gather.entries == {TWO: entry()}, "every spelling of a refunded guest leaves"
+
+
+def test_a_domain_in_letters_is_the_same_guest(ledger: Ledger) -> None:
+    listed = {"buyer-1@例え.example.org": {"affiliation": "Speaker"}}
+    gather = FakeGather(listed)
+    assert run(gather, ledger, "buyer-1@xn--r8jz45g.example.org").preexisting == 1
+    assert gather.entries == listed
+
+
+def test_a_guest_of_an_older_ledger_is_recognised_by_the_entry(ledger: Ledger) -> None:
+    """The orders that held the spelling are gone. The entry tells whose grant it is, so it can be taken back."""
+    [old_key] = {PSEUDONYMIZER.digest(HIDDEN)}
+    intend_grants(ledger, EDITION, PARTITION.key, [old_key], added_by_us=True, state="granted")
+    gather = FakeGather({HIDDEN: entry(), **FOREIGN})
+    run(gather, ledger)
+    assert gather.entries == FOREIGN
+    assert current_grants(ledger, EDITION) == {}
+
+
 def test_an_addition_counts_once_it_is_seen(ledger: Ledger) -> None:
     """The service once took a list it could not read, answered 200 and let nobody in."""
     gather = FakeGather()

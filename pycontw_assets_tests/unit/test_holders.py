@@ -27,6 +27,10 @@ SPELLINGS = {
     "a colon": ("聯絡人 Email:", "Contact Email:"),
     "full-width": ("聯絡人　Ｅｍａｉｌ", "Ｃｏｎｔａｃｔ　Ｅｍａｉｌ"),
     "lower case and a blank": ("聯絡人 email ", "contact email "),
+    "characters that show nothing": ("\ufeff聯絡人\u200b Em\u00adail", "Con\u2060tact Email\u200f\ufe0e"),
+    "fillers that look like a blank": ("聯絡人\u3164Email", "Contact\u2800\u00a0Email"),
+    "no blank": ("聯絡人Email", "ContactEmail"),
+    "a full-width full stop": ("聯絡人 Email。", "Contact Email．"),
 }
 
 
@@ -94,6 +98,21 @@ def test_several_tickets_of_one_address_are_one_holder() -> None:
     assert only.address == "buyer@example.org"
     assert only.spelled == "Buyer@example.org"
     assert found == {only.key: only}
+
+
+def test_several_spellings_of_one_mailbox_are_one_holder_with_its_former_forms() -> None:
+    spellings = ("Lin@例え.example.org", "lin@XN--R8JZ45G.example.org", "li\u200bn@例え。example.org.")
+    (only,) = holders(*(record(i, (LABEL, spelled)) for i, spelled in enumerate(spellings, 1))).values()
+    assert (only.address, only.spelled) == ("lin@xn--r8jz45g.example.org", "Lin@xn--r8jz45g.example.org")
+    assert only.former == ("lin@例え.example.org", "li\u200bn@例え。example.org.")
+    assert "lin" not in repr(only)
+    assert email_sha256((LABEL, spellings[0])) == email_sha256((LABEL, spellings[2])) == only.key
+
+
+def test_an_address_of_fillers_only_counts_as_missing() -> None:
+    orders = snapshot(record(1, (LABEL, "\u200b\u3164")))
+    assert contact_address(orders.records[1].attendee) is None
+    assert count_unmailable(orders) == 1
 
 
 def test_unpaid_gone_or_without_address_holds_nothing() -> None:

@@ -47,6 +47,7 @@ from pycontw_assets.ledger.lists import confirm_members, count_list_changes, int
 from pycontw_assets.ledger.locks import LockName, drop_lock, lock_owner, renew_lock, take_lock
 from pycontw_assets.ledger.polls import Poll, entitled_among, last_poll, record_load, record_poll, recorded_holders
 from pycontw_assets.ledger.remote_ids import creation_intended_at, intend_creation, record_remote_id, remembered_id
+from pycontw_assets.pseudonyms import NORMALISATION_VERSION
 from pycontw_assets.records import EventPartition
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.postgres import PASSWORD, USER, PostgresServer, age_locks
@@ -135,12 +136,18 @@ def test_another_pseudonym_key_is_refused(ledger: Ledger, ledger_url: str) -> No
     ledger.check_identity("plain")
 
 
-def test_another_normalisation_is_refused(ledger: Ledger) -> None:
+@pytest.mark.parametrize("version", ["0", str(NORMALISATION_VERSION + 1)])
+def test_an_unknown_normalisation_is_refused(ledger: Ledger, version: str) -> None:
     ledger.check_identity("plain")
     with ledger.engine.begin() as db:
-        db.execute(sa.update(meta).where(meta.c.name == "normalisation").values(value="0"))
+        db.execute(sa.update(meta).where(meta.c.name == "normalisation").values(value=version))
     with pytest.raises(LedgerError, match=r"normalisation.*mail everybody again"):
         ledger.check_identity("plain")
+
+
+def test_a_new_ledger_has_the_normalisation_of_today(ledger: Ledger) -> None:
+    ledger.check_identity("plain")
+    assert ledger.normalisation == NORMALISATION_VERSION
 
 
 def test_an_unusable_ledger_is_explained_without_its_url() -> None:

@@ -1,5 +1,7 @@
 """Every holder gets a profile without a name, few one by one, many in bulk. A bad address fails nobody else."""
 
+from dataclasses import replace
+
 import pytest
 
 from pycontw_assets.api.client import Misconfigured, Refused, Unavailable
@@ -8,7 +10,7 @@ from pycontw_assets.send_email.profiles import BULK_FROM, Profiles, ensure_profi
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
-from pycontw_assets_tests.unit.conftest import holders, keys
+from pycontw_assets_tests.unit.conftest import PSEUDONYMIZER, holders, keys
 
 FEW = [f"buyer-{number}@example.org" for number in range(3)]
 MANY = [f"Buyer-{number}@example.org" for number in range(BULK_FROM + 10)]
@@ -46,6 +48,22 @@ def test_one_bad_address_costs_itself(klaviyo: FakeKlaviyo, clock: FakeClock, ad
     assert profiles.refused.keys() == keys(addresses[1])
     assert profiles.accepted.keys() == keys(*addresses) - keys(addresses[1])
     assert "@" not in repr(profiles.refused)
+
+
+@pytest.mark.parametrize("others", [[], MANY])
+def test_a_mailbox_that_opted_out_in_another_spelling_is_barred(
+    klaviyo: FakeKlaviyo, clock: FakeClock, others: list[str]
+) -> None:
+    in_letters, ascii_form = "lin@例え.example.org", "lin@xn--r8jz45g.example.org"
+    lin = replace(holders(ascii_form)[PSEUDONYMIZER.address(ascii_form)], former=(in_letters,))
+    everybody = {**holders(*others), lin.key: lin}
+    klaviyo.upsert_profile(in_letters, {})
+    waits = WaitPolicy(sleep=clock.sleep)
+    assert ensure_profiles(klaviyo, waits, everybody, properties={}).barred == {}  # type: ignore[arg-type]
+    klaviyo.suppressed = {in_letters}
+    profiles = ensure_profiles(klaviyo, waits, everybody, properties={})  # type: ignore[arg-type]
+    assert profiles.accepted.keys() == everybody.keys()
+    assert profiles.barred == {lin.key: "HARD_BOUNCE"}
 
 
 def test_many_are_brought_in_with_few_calls(klaviyo: FakeKlaviyo, clock: FakeClock) -> None:

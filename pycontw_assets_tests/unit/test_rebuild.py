@@ -127,6 +127,16 @@ def test_tickets_of_two_events_make_one_invitation() -> None:
     assert [item.address_key for item in rebuilt.invitations[KEY]] == [A, B]
 
 
+def test_profiles_in_two_spellings_make_one_invitation_and_the_sent_one_counts() -> None:
+    other_key = "ba9876543210"
+    other = Profile("P2", "a@example.org", True, properties={f"pycontw_{EDITION}_invite_key": other_key})
+    lists = (holders_of(OTHER_PARTITION, **{A: other}), holders_of(PARTITION, **{A: PROFILE}))
+    cancelled = campaign("Cancelled: Billing Limit", NAME.replace(KEY, other_key))
+    rebuilt = rebuild(campaign("Sent"), cancelled, lists=lists, followed={PARTITION.key, OTHER_PARTITION.key})
+    invitations = [item for items in rebuilt.invitations.values() for item in items]
+    assert [(item.profile_id, item.state) for item in invitations] == [("P1", "accepted")]
+
+
 def test_a_campaign_on_its_way_belongs_to_a_polled_event() -> None:
     ended = (holders_of(OTHER_PARTITION, **{A: PROFILE}),)
     rebuilt = rebuild(campaign("Scheduled"), lists=ended)

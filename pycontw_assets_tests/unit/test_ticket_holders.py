@@ -7,7 +7,7 @@ import pytest
 
 from pycontw_assets.api.client import NotFound, Unavailable
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.lists import list_members, unconfirmed_members
+from pycontw_assets.ledger.lists import intend_members, list_members, unconfirmed_members
 from pycontw_assets.send_email.names import ticket_holder_list
 from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_ticket_holders
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -42,6 +42,16 @@ def test_the_list_follows_the_holders(klaviyo: FakeKlaviyo, ledger: Ledger) -> N
         sync(klaviyo, ledger, *addresses)
         assert klaviyo.members(NAME) == set(addresses)
     assert len(klaviyo.lists) == 1
+
+
+def test_a_profile_that_klaviyo_knows_by_two_spellings_stays(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    """An older ledger knows the member by another pseudonym, which leaves while today's joins."""
+    profile_id = klaviyo.upsert_profile(ONE, {}).profile_id
+    intend_members(ledger, PARTITION.key, {"f" * 64: profile_id})
+    for _ in range(2):
+        sync(klaviyo, ledger, ONE, TWO)
+        assert klaviyo.members(NAME) == {ONE, TWO}
+        assert list_members(ledger, PARTITION.key).keys() == keys(ONE, TWO)
 
 
 def test_without_a_difference_klaviyo_is_not_called(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:

@@ -131,7 +131,7 @@ def holds_nothing(url: str | Path) -> bool:
 
 @contextmanager
 def schema_change(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """One transaction that may change tables, one process at a time: looking and changing are two statements."""
+    """One transaction that may change tables or keys, one process at a time: looking and changing are two steps."""
     with engine.begin() as db:
         if db.dialect.name == "postgresql":
             db.execute(sa.select(sa.func.pg_advisory_xact_lock(_SCHEMA_LOCK)))

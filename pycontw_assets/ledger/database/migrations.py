@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from pycontw_assets.ledger.database.engine import LedgerError, schema_change
 from pycontw_assets.ledger.database.tables import insert_missing, meta, metadata
+from pycontw_assets.pseudonyms import NORMALISATION_VERSION
 
 SCHEMA_VERSION = 3
 
@@ -29,7 +30,8 @@ def prepare(engine: sa.Engine) -> None:
         version = stored_version(db)  # another process may have been faster
         if version is None:
             metadata.create_all(db)
-            insert_missing(db, meta, [{"name": "schema", "value": str(SCHEMA_VERSION)}])
+            identity = {"schema": SCHEMA_VERSION, "normalisation": NORMALISATION_VERSION}
+            insert_missing(db, meta, [{"name": name, "value": str(value)} for name, value in identity.items()])
             return
         migrate(db, version)
 

@@ -19,6 +19,7 @@ BatchState = Literal["open", "accepted", "sent", "cancelled", "empty"]
 
 # Claimed by a batch, accepted by the mail service, impossible to deliver, or marked by a person as invited.
 InvitationState = Literal["claimed", "accepted", "unreachable", "marked"]
+REFUSED_ADDRESS = "Klaviyo refused the address"  # the one reason for "unreachable" by which no mail can have been sent
 
 # Nobody of the edition was invited before this ledger, or its invitations were rebuilt from the services.
 Beginning = Literal["new", "rebuilt"]

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-AddressKind = Literal["plain", "upper", "plus", "idn", "padded", "fullwidth", "invalid", "missing"]
+AddressKind = Literal[
+    "plain", "upper", "plus", "idn", "padded", "fullwidth", "hidden", "ideographic", "invalid", "missing"
+]
 ADDRESS_KINDS: tuple[AddressKind, ...] = get_args(AddressKind)
 
 _ANIMALS = (
@@ -33,6 +35,8 @@ _SPELLINGS: dict[AddressKind, Callable[[str, str], str]] = {
     "idn": lambda local, domain: f"{local}@範例.{domain}",
     "padded": lambda local, domain: f" {local}@{domain}\t",
     "fullwidth": lambda local, domain: "".join(_wide(c) for c in local) + "＠" + domain,
+    "hidden": lambda local, domain: f"{local}\u200b@{domain}",
+    "ideographic": lambda local, domain: f"{local}@範例.{domain}".replace(".", "。"),
     "invalid": lambda local, domain: f"{local} at {domain}",
     "missing": lambda local, domain: "",
 }
