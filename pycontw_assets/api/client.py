@@ -25,6 +25,7 @@ from requests.adapters import HTTPAdapter
 
 from pycontw_assets.api.answers import Answer, cannot_be_sent, objections, parse_json, read_answer, transport_problem
 from pycontw_assets.api.log import Outcome, log_request
+from pycontw_assets.api.time_limit import time_left
 
 
 class ServiceError(Exception):
@@ -101,10 +102,11 @@ class ApiClient:
 
     - ``timeouts``: seconds to connect, and seconds between two bytes of the answer.
     - ``attempts``: most tries of one call. A 429 does not count as a try.
-    - ``deadline_seconds``: most seconds of one call, waits for a 429 included.
+    - ``deadline_seconds``: most seconds of one call, waits for a 429 included. A ``TimeLimit`` shortens it.
     - ``throttle_seconds``: the first wait after a 429 that names none. It doubles.
     - ``edge_pages``: an HTML page with a success, 403 or 404 comes from the network in front of the API and passes.
       Otherwise such a page is a sign-in page.
+    - ``gate`` is called before every try and raises when this process may call nobody any more.
     - ``on_request(method, operation)`` is called before every try.
     """
 
@@ -122,6 +124,7 @@ class ApiClient:
         throttle_seconds: float = 2,
         edge_pages: bool = False,
         limiter: Limiter | None = None,
+        gate: Callable[[], None] | None = None,
         on_request: Callable[[str, str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -135,6 +138,7 @@ class ApiClient:
         self._throttle_seconds = throttle_seconds
         self._edge_pages = edge_pages
         self._limiter = limiter
+        self._gate = gate
         self._on_request = on_request
         self._sleep = sleep
         self._clock = clock
@@ -184,7 +188,10 @@ class ApiClient:
             expect_json=expect_json,
             group=group,
         )
-        patience = _Patience(self._deadline_seconds, self._clock, self._sleep)
+        seconds = min(self._deadline_seconds, time_left())
+        if seconds <= 0:
+            raise Unavailable(self.service, operation, "not asked for: no time was left")
+        patience = _Patience(seconds, self._clock, self._sleep)
         failures, throttled, in_doubt = 0, 0, False
         while True:
             self._wait_for_turn(call, patience)
@@ -244,6 +251,8 @@ class ApiClient:
             self._hold_until = max(self._hold_until, until)
 
     def _try_once(self, call: _Call, patience: _Patience) -> Reply | _Failure:
+        if self._gate:
+            self._gate()
         with self._lock:
             self._requests_sent += 1
         if self._on_request:
@@ -255,13 +264,14 @@ class ApiClient:
         return judged if isinstance(judged, Reply) else replace(judged, request_id=answer.request_id)
 
     def _exchange(self, call: _Call, patience: _Patience) -> Answer | _Failure:
+        (connect, read), left = self._timeouts, max(patience.left, _SHORTEST_TIMEOUT)
         try:
             with self._session.request(
                 call.method,
                 call.url,
                 data=call.payload,
                 headers={"Content-Type": self._media_type} if call.payload is not None else None,
-                timeout=self._timeouts,
+                timeout=(min(connect, left), min(read, left)),
                 allow_redirects=False,
                 stream=True,
             ) as response:
@@ -347,6 +357,7 @@ _TOO_LARGE = 413
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 
+_SHORTEST_TIMEOUT = 0.1  # seconds
 _SHORTEST_HOLD = 0.5  # seconds, so that a service that says "wait 0" is not called without end
 _FIRST_PAUSE = 1.0  # seconds
 _QUOTED_OBJECTIONS = 4  # in an error text: a batch can be refused at a thousand places

@@ -82,6 +82,7 @@ def _run(parsed: argparse.Namespace) -> int:
             pseudonymizer=root.pseudonymizer,
             waits=root.waits,
             settings=root.settings,
+            stop=root.stop,
             overrides=parsed.allow,
         )
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
@@ -101,7 +102,7 @@ def describe_poll(report: PollReport) -> Iterator[str]:
     for key, decision in sorted(tick.decisions.items()):
         yield from _run_lines(key, decision.reason, [run for run in report.runs if run.partition_key == key])
     yield from (f"left   event {e.event_id} ({e.name}): {e.reason}" for e in tick.discovery.unmatched)
-    yield from (paint(f"       ! {problem}", "yellow") for problem in tick.problems)
+    yield from (paint(f"       ! {problem}", "yellow") for problem in (*tick.problems, *report.late))
     yield from (f"       ? {warning}" for warning in tick.warnings)
 
 
@@ -149,6 +150,6 @@ def as_document(report: PollReport) -> dict[str, Any]:
             }
             for run in report.runs
         ],
-        "problems": tick.problems,
+        "problems": (*tick.problems, *report.late),
         "warnings": tick.warnings,
     }

@@ -1,9 +1,12 @@
-"""How ticks and runs are recorded: ticks observe, then write; a run's failure reaches Dagster with a safe text only."""
+"""How ticks and runs are recorded: ticks observe, then write; a run's failure reaches Dagster with a safe text only.
+
+A run is known to be at work by its lock, which lasts from its first step to its end.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from dagster import DagsterInstance, Failure
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,10 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.problems import by_cause
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.locks import LockName, check_locks, lock
 from pycontw_assets.ledger.reporting.problems import open_problems, record_findings
 from pycontw_assets.orchestration.run_history import fail_dead_runs, read_run_history
 from pycontw_assets.pipeline.checks import unmatched
@@ -23,10 +28,43 @@ from pycontw_assets.pipeline.reconcile import pause_after, pause_base
 from pycontw_assets.pipeline.record import record_attempt, record_failure, record_tick
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import Vault
 
 _POLL = "poll"
+
+
+class RunLock:
+    """The lock of one run on its event. It outlives Dagster's word about the run, and not its process.
+
+    It is renewed while the process lives, and dropped after the last step.
+    """
+
+    def __init__(self, run_id: str, *, ledger: Ledger, waits: WaitPolicy) -> None:
+        self._run_id = run_id
+        self._ledger = ledger
+        self._waits = waits
+        self._held: set[tuple[LockName, str]] = set()
+        self._until_the_end = ExitStack()
+
+    def hold(self, name: LockName, partition_key: str = "") -> None:
+        """Take the lock with the first step. Later steps go on only if it was not lost meanwhile."""
+        if (name, partition_key) not in self._held:
+            held = lock(
+                self._ledger,
+                name,
+                partition_key,
+                work=self._run_id,
+                wait_seconds=self._waits.lock,
+                sleep=self._waits.sleep,
+            )
+            self._until_the_end.enter_context(held)
+            self._held.add((name, partition_key))
+        check_locks()
+
+    def drop(self) -> None:
+        self._until_the_end.close()
 
 
 @contextmanager
@@ -68,12 +106,21 @@ def observe_and_record(
     ledger: Ledger,
     alerts: Messenger,
     settings: Settings,
+    limit: TimeLimit | None = None,
 ) -> Tick:
     """Observe the world and write down what was seen. When it fails, people are alerted at once: no poll follows."""
     try:
-        history = read_run_history(instance)
-        tick = observe(kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, settings=settings, history=history)
-        fail_dead_runs(instance, history.dead_runs)
+        history = read_run_history(instance, ledger)
+        tick = observe(
+            kktix=kktix,
+            klaviyo=klaviyo,
+            vault=vault,
+            ledger=ledger,
+            settings=settings,
+            history=history,
+            limit=limit,
+        )
+        fail_dead_runs(instance, history.dead_runs, ledger=ledger)
         record_tick(tick, ledger=ledger, settings=settings)
     except Exception as error:
         record_failure("", _POLL, error, ledger=ledger)

@@ -23,6 +23,7 @@ from dagster import (
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.orchestration.jobs import jobs
@@ -32,6 +33,7 @@ from pycontw_assets.orchestration.run_recording import observe_and_record, safe_
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
+from pycontw_assets.pipeline.record import record_late_events
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import FAMILIES
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -82,11 +84,19 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         pseudonymizer: ResourceParam[Pseudonymizer],
         waits: ResourceParam[WaitPolicy],
     ) -> SensorResult:
-        instance = context.instance
+        instance, limit = context.instance, TimeLimit(settings.tick_seconds)
         with safe_errors():
             tick = observe_and_record(
-                instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
+                instance,
+                kktix=kktix,
+                klaviyo=klaviyo,
+                vault=vault,
+                ledger=ledger,
+                alerts=alerts,
+                settings=settings,
+                limit=limit,
             )
+            record_late_events(tick, ledger=ledger)
             run_maintenance(
                 tick,
                 ledger=ledger,
@@ -96,10 +106,11 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 waits=waits,
                 retention_days=settings.retention_days,
                 prune_history=lambda: prune_history(instance),
+                limit=limit,
             )
             send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
             poll_id = new_poll_id(ledger.clock())
-            verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger, settings=settings)
+            verdicts = changed_kktix_verdicts(instance, tick)
             # The tables follow by their own condition; the sensor repairs those that did not.
             requests = [*access_requests(tick, poll_id), *_repairs(tick, poll_id)]
             if tick.is_good:

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta, timezone
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.sales_report import Report, count, report
 from pycontw_assets.alerts.unreachable import unreachable_buyers
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName, lock
@@ -52,17 +53,28 @@ def run_maintenance(
     waits: WaitPolicy,
     retention_days: int,
     prune_history: Callable[[], None],
+    limit: TimeLimit | None = None,
 ) -> None:
-    """Do what is due. ``prune_history`` deletes old run history, wherever that is kept."""
+    """Do what is due. ``prune_history`` deletes old run history, wherever that is kept.
+
+    What ``limit`` leaves no time for is left to the next tick.
+    """
+    limit = limit or TimeLimit()
+    if not limit.left:
+        return
     with best_effort("maintenance", ledger=ledger) as findings:
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
         prune_history()
+    if not limit.left:
+        return
     with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
         on_sale = [(fact.partition, fact.poll) for _, fact in sorted(tick.facts.items()) if fact.book is not None]
         findings += unreachable_buyers(
             on_sale, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer, contact_address=contact_address
         )
+    if not limit.left:
+        return
     with best_effort("the sales report", ledger=ledger):
         report_sales(tick, ledger=ledger, vault=vault, alerts=alerts)
 

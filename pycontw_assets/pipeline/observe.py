@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pycontw_assets.api.request_counter import count_requests
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.authorize.guest_list import is_due
 from pycontw_assets.extract.events import Discovery, discover
 from pycontw_assets.extract.kktix_client import KktixClient
@@ -25,8 +26,18 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes
 from pycontw_assets.ledger.polls import last_poll, news_since
 from pycontw_assets.ledger.remote_ids import remembered_id
+from pycontw_assets.pipeline.checks import late_events, long_runs
 from pycontw_assets.pipeline.rebuild import is_beginning
-from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory, decide, is_stale, pause_base
+from pycontw_assets.pipeline.reconcile import (
+    Decision,
+    EventFacts,
+    RunHistory,
+    decide,
+    is_stale,
+    late_after,
+    pause_base,
+    waits_since,
+)
 from pycontw_assets.pipeline.steps import invitation, mapped_events, without_erased
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -42,7 +53,7 @@ class Tick:
 
     ``begins_edition``: Klaviyo knows no invitation of the edition, so this ledger may begin it. ``stale`` are partition
     keys whose orders may differ from what the last good poll read. ``news_since`` maps partition keys to the moment
-    since which no poll took their news in, as it is recorded; ``late_since`` is the same, less what polls did since.
+    since which there is news, as it is recorded. ``late`` are texts about events that no poll has taken in for long.
     """
 
     discovery: Discovery
@@ -53,7 +64,7 @@ class Tick:
     begins_edition: bool = False
     stale: tuple[str, ...] = ()
     news_since: Mapping[str, datetime] = field(default_factory=dict)
-    late_since: Mapping[str, datetime] = field(default_factory=dict)
+    late: tuple[str, ...] = ()
     requests: int = 0
 
     @property
@@ -64,9 +75,9 @@ class Tick:
 
     @property
     def is_good(self) -> bool:
-        """Whether everything could be read and no event waits for another attempt after a failure."""
+        """Whether everything could be read, and no event waits too long or for another attempt after a failure."""
         failing = any(fact.access.failures or fact.load.failures for fact in self.facts.values())
-        return not self.problems and not failing
+        return not (self.problems or self.late or failing)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -89,19 +100,36 @@ def observe(
     ledger: Ledger,
     settings: Settings,
     history: RunHistory,
+    limit: TimeLimit | None = None,
 ) -> Tick:
     """Read the world and decide what is due.
 
-    ``klaviyo`` and ``vault`` are asked only while the ledger does not know the edition. Raises ``ServiceError`` when
-    KKTIX cannot be read and ``LedgerError`` when the ledger looks lost.
+    ``klaviyo`` and ``vault`` are asked only while the ledger does not know the edition. Books that cannot be read
+    within ``limit`` count as not read. Raises ``ServiceError`` when KKTIX cannot be read and ``LedgerError`` when the
+    ledger looks lost.
     """
+    limit = limit or TimeLimit()
+    with limit:
+        return _observe(kktix, klaviyo, vault, ledger=ledger, settings=settings, history=history, limit=limit)
+
+
+def _observe(
+    kktix: KktixClient,
+    klaviyo: KlaviyoClient,
+    vault: OrdersStore,
+    *,
+    ledger: Ledger,
+    settings: Settings,
+    history: RunHistory,
+    limit: TimeLimit,
+) -> Tick:
     requests = count_requests(kktix, klaviyo)
     listing = kktix.list_events()
     known = known_events(ledger)
     discovery = discover(listing.events, known=known, mapped=mapped_events(settings), edition=settings.edition)
     begins = is_beginning(discovery, klaviyo=klaviyo, vault=vault, ledger=ledger)
     ended = _ended_events(discovery, known.values(), ledger=ledger, settings=settings)
-    books = _read_all_books(kktix, discovery.partitions)
+    books = _read_all_books(kktix, _longest_unread_first(discovery.partitions, ledger), limit)
     read = {p.event_id: without_erased(ledger, p, books[p.event_id]) for p in discovery.partitions}
     facts = {
         partition.key: _facts(
@@ -111,16 +139,17 @@ def observe(
     }
     stale = tuple(key for key, fact in facts.items() if is_stale(fact, ledger.clock()))
     since = _news_since(facts, ledger)
+    decisions = _decisions(facts, now=ledger.clock(), settings=settings)
     return Tick(
         discovery,
         (*listing.warnings, *_warnings(discovery, ended, facts)),
         facts,
-        _decisions(facts, now=ledger.clock(), settings=settings),
+        decisions,
         template_due=_is_template_due(discovery.edition, ledger=ledger, settings=settings, history=history),
         begins_edition=begins,
         stale=stale,
         news_since=since,
-        late_since={key: _last_in_line(facts[key], moment) for key, moment in since.items()},
+        late=_late(facts, decisions, since, now=ledger.clock(), settings=settings),
         requests=requests(),
     )
 
@@ -131,7 +160,9 @@ def decide_again(tick: Tick, *, ledger: Ledger, settings: Settings, history: Run
         key: _facts(fact.partition, fact.book, ledger=ledger, settings=settings, history=history)
         for key, fact in tick.facts.items()
     }
-    return replace(tick, facts=facts, decisions=_decisions(facts, now=ledger.clock(), settings=settings))
+    decisions = _decisions(facts, now=ledger.clock(), settings=settings)
+    late = _late(facts, decisions, tick.news_since, now=ledger.clock(), settings=settings)
+    return replace(tick, facts=facts, decisions=decisions, late=late)
 
 
 def edition_facts(
@@ -154,11 +185,24 @@ def _news_since(facts: Mapping[str, EventFacts], ledger: Ledger) -> dict[str, da
     return {key: recorded.get(key, now) for key in sorted(waiting)}
 
 
-def _last_in_line(fact: EventFacts, since: datetime) -> datetime:
-    """Unpaid attendees are news for every tick: a good poll meanwhile took in what there was."""
-    if fact.poll is None or fact.poll.problem or (fact.book and fact.book.problem):
-        return since
-    return max(since, fact.poll.polled_at)
+def _late(
+    facts: Mapping[str, EventFacts],
+    decisions: Mapping[str, Decision],
+    news_since: Mapping[str, datetime],
+    *,
+    now: datetime,
+    settings: Settings,
+) -> tuple[str, ...]:
+    patience = late_after(settings.poll_interval_seconds)
+    since = {key: waits_since(facts[key], decisions[key], moment) for key, moment in news_since.items()}
+    waiting = {key: moment for key, moment in since.items() if moment is not None}
+    running = {
+        key: attempts.running_since
+        for key, fact in facts.items()
+        for attempts in (fact.load, fact.access)
+        if attempts.running_since is not None
+    }
+    return (*late_events(waiting, now, patience), *long_runs(running, now, patience))
 
 
 def _ended_events(
@@ -192,10 +236,22 @@ def _decisions(facts: Mapping[str, EventFacts], *, now: datetime, settings: Sett
     return {key: decide(fact, now, base) for key, fact in facts.items()}
 
 
-def _read_all_books(kktix: KktixClient, partitions: Iterable[EventPartition]) -> dict[int, BookReading]:
+def _longest_unread_first(partitions: Iterable[EventPartition], ledger: Ledger) -> list[EventPartition]:
+    """Sort the events, so that a limit of time does not hit the same ones in every tick."""
+    polls = {partition: last_poll(ledger, partition.key) for partition in partitions}
+    return sorted(polls, key=lambda item: poll.polled_at.timestamp() if (poll := polls[item]) else 0.0)
+
+
+def _read_all_books(
+    kktix: KktixClient, partitions: Iterable[EventPartition], limit: TimeLimit
+) -> dict[int, BookReading]:
+    def read(event_id: int) -> BookReading:
+        with limit:
+            return read_books(kktix, event_id)
+
     ids = [partition.event_id for partition in partitions]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(ids, pool.map(lambda event_id: read_books(kktix, event_id), ids), strict=True))
+        return dict(zip(ids, pool.map(read, ids), strict=True))
 
 
 def _facts(

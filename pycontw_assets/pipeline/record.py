@@ -21,6 +21,8 @@ from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.redaction import cause_of, explain
 from pycontw_assets.settings import Settings
 
+_LATE = "late events"
+
 
 def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
     """Record new events (their keys are for good), a begun edition, another guest-list space and stale events."""
@@ -44,6 +46,11 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
         record_stale_events(ledger, edition, tick.stale)
     if dict(tick.news_since) != news_since(ledger):
         record_news_since(ledger, tick.news_since)
+
+
+def record_late_events(tick: Tick, *, ledger: Ledger) -> None:
+    """Make an alarm of the events that no poll has taken in for long."""
+    record_findings(ledger, "", _LATE, {_LATE: "\n".join(tick.late)} if tick.late else {})
 
 
 @contextmanager
