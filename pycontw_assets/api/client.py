@@ -188,10 +188,7 @@ class ApiClient:
             expect_json=expect_json,
             group=group,
         )
-        seconds = min(self._deadline_seconds, time_left())
-        if seconds <= 0:
-            raise Unavailable(self.service, operation, "not asked for: no time was left")
-        patience = _Patience(seconds, self._clock, self._sleep)
+        patience = _Patience(min(self._deadline_seconds, time_left()), self._clock, self._sleep)
         failures, throttled, in_doubt = 0, 0, False
         while True:
             self._wait_for_turn(call, patience)
@@ -253,6 +250,8 @@ class ApiClient:
     def _try_once(self, call: _Call, patience: _Patience) -> Reply | _Failure:
         if self._gate:
             self._gate()
+        if time_left() <= 0:
+            raise Unavailable(self.service, call.operation, "not asked for: no time was left")
         with self._lock:
             self._requests_sent += 1
         if self._on_request:

@@ -20,6 +20,10 @@ class TimeLimit:
         """Return the seconds left, none of them negative."""
         return max(self._ends - self._clock(), 0.0)
 
+    def end(self) -> None:
+        """Let the time be over: calls under way come to their end, and no other begins."""
+        self._ends = -math.inf
+
     def __enter__(self) -> TimeLimit:
         _of_thread.limits.append(self)
         return self

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from pycontw_assets.api.client import ServiceError
-from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED
+from pycontw_assets.commands.exits import FAILED, INTERRUPTED, MISCONFIGURED
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.settings import InvalidSettings
 from pycontw_assets.vault.vault import VaultError
@@ -26,7 +26,7 @@ _OLD_NAMES = {"adopt": "mark-invited"}  # scripts may still use them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Exit code: 0 all is well, 1 something failed or waits for a person, 2 configuration."""
+    """Run a command. Exit codes: 0 all is well, 1 it failed or waits for a person, 2 configuration, 130 Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     words[:1] = [_OLD_NAMES.get(word, word) for word in words[:1]]
     parsed = _parser(words[0] if words else None).parse_args(words)
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{error}. Nothing was changed; the next poll tries again.", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        return FINE
+        return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the boundary: a traceback quotes whatever a library put into its text
         from pycontw_assets.pipeline.redaction import explain
 

@@ -8,5 +8,6 @@ if TYPE_CHECKING:
     import argparse
 
 FINE, FAILED, MISCONFIGURED = 0, 1, 2
+INTERRUPTED = 130  # as every shell calls it
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"

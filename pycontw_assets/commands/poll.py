@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.heartbeat import beat
+from pycontw_assets.api.stopping import OF_THIS_PROCESS
 from pycontw_assets.commands.console import paint, show_log
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import compose_checked
+from pycontw_assets.commands.interrupts import run_until_stopped
 from pycontw_assets.records import TICKET_STATES
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ def add_to(commands: Commands) -> None:
         description="Run one poll in this process: what the sensor would do now. It is recorded in Dagster's history, "
         "so a timer (cron, systemd) can run it instead of the daemon.",
         epilog="Exit 0: all is well. 1: something failed and will be tried again, or waits for a person. 2: the "
-        "configuration is wrong.",
+        "configuration is wrong. 130, 143, 129: a signal (INT, TERM, HUP) stopped it. The call under way was finished, "
+        "and nothing counts as failed.",
     )
     poll.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     add_overrides(poll, "override a refusal for this poll only; docs/runbook.md says when that is right")
@@ -64,11 +67,15 @@ def add_overrides(parser: argparse.ArgumentParser, meaning: str) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    show_log(parsed.verbose)
+    return run_until_stopped(lambda: _poll(parsed), OF_THIS_PROCESS)
+
+
+def _poll(parsed: argparse.Namespace) -> int:
     from pycontw_assets.definitions import build_definitions
     from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.poll import poll
 
-    show_log(parsed.verbose)
     root = compose_checked()
     with open_instance(root.settings.dagster_folder) as instance:
         report = poll(
@@ -88,6 +95,7 @@ def _run(parsed: argparse.Namespace) -> int:
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_poll(report)))
     if report.ok:
+        root.stop.check()
         beat(root.settings.heartbeat_url)
     return FINE if report.ok else FAILED
 

@@ -76,6 +76,8 @@ def safe_errors() -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001  # the boundary: whatever it is, it is made safe
         raise as_failure(error) from None
+    except BaseException as interrupt:
+        raise interrupt from None
 
 
 def as_failure(error: BaseException, **metadata: str) -> Failure:
