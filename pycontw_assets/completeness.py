@@ -25,3 +25,5 @@ ATTENDANCE_BOOK = Tolerance(number=5, share=0.10)
 BOOK_OF_LOST_ORDERS = Tolerance(number=1, share=0.10)
 # Guests leave the list through this pipeline, or one at a time by somebody's hand.
 GUEST_LIST = Tolerance(number=1, share=0.01)
+# Attendees that cannot be read concern themselves. So many of them mean that KKTIX answers in another way.
+UNREADABLE_ATTENDEES = Tolerance(number=5, share=0.10)

@@ -45,7 +45,8 @@ class Attendee:
     Door credentials (``checkin_code``, ``qrcode``), ``kyc``, ``id_number``, ``search_string`` and ``slot`` are no
     fields of this type, so they end at the parser. ``answers`` is the form in form order: labels may repeat, values
     may have any JSON type. ``is_paid`` and ``state`` are ``None`` where KKTIX did not say. Such a ticket is not usable.
-    ``price`` is in whole units of ``currency``, ``updated_at`` in Unix seconds.
+    ``price`` is in whole units of ``currency``, ``updated_at`` in Unix seconds. ``withheld`` counts the answers and
+    fields that were there and could not be read.
     """
 
     attendee_id: int
@@ -61,6 +62,7 @@ class Attendee:
     ticket_type: str | None = None
     order_no: int | None = None
     updated_at: float | None = None
+    withheld: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

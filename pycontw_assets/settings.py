@@ -5,9 +5,12 @@ Secrets are ``SecretStr``. An error names the variable and the fix, and never qu
 
 from __future__ import annotations
 
+import ipaddress
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -16,6 +19,7 @@ from pycontw_assets.records import Family
 
 SANDBOX_PORT = 8031
 _SANDBOX_URL = f"http://127.0.0.1:{SANDBOX_PORT}"
+_ENV_FILE = "PYCONTW_ENV_FILE"
 
 
 class InvalidSettings(Exception):
@@ -43,7 +47,17 @@ def _aware(moment: datetime) -> datetime:
 def _http_url(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise ValueError("must start with https:// (or http://)")
+    if not _host_of(url):
+        raise ValueError("names no host")
     return url.rstrip("/")
+
+
+def _host_of(url: str) -> str:
+    """Return the host of a URL; empty: it has none. The error of the library would quote the URL."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
@@ -63,7 +77,6 @@ class Settings(BaseSettings):
     """The variables of docs/settings.md. Defaults point at the sandbox on its usual port."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -74,9 +87,10 @@ class Settings(BaseSettings):
         "sandbox",
         description="`sandbox` or `production`; production refuses to start without a required variable, and names it",
     )
-    pycontw_home: Path = Field(
-        Path("~/.pycontw_assets"),
-        description="data folder: vault, DuckDB, ledger, and the Dagster instance when `DAGSTER_HOME` is not set",
+    pycontw_home: Path | None = Field(
+        None,
+        description="data folder: vault, DuckDB, ledger, and the Dagster instance when `DAGSTER_HOME` is not set; "
+        "unset: `~/.pycontw_assets` in production, `~/.pycontw_assets_sandbox` in the sandbox",
     )
     dagster_home: Path | None = Field(
         None, description="Dagster's own variable: folder of its instance; unset: under `PYCONTW_HOME`"
@@ -104,7 +118,8 @@ class Settings(BaseSettings):
     )
     edition: Edition | None = Field(
         None,
-        description="the live edition, four digits; unset: the newest among the listed events",
+        description="the live edition, four digits; production needs it to begin, and only this variable begins "
+        "another one; unset: the newest that the ledger has events of",
     )
     kktix_events: dict[EventId, EventMapping | None] = Field(
         default_factory=dict,
@@ -220,7 +235,9 @@ class Settings(BaseSettings):
 
     @property
     def home(self) -> Path:
-        return self.pycontw_home.expanduser().resolve()
+        # Invented people never share a folder with real ones by default.
+        default = Path("~/.pycontw_assets" if self.pycontw_env == "production" else "~/.pycontw_assets_sandbox")
+        return (self.pycontw_home or default).expanduser().resolve()
 
     @property
     def dagster_folder(self) -> Path:
@@ -229,6 +246,11 @@ class Settings(BaseSettings):
     @property
     def duckdb_file(self) -> Path:
         return self.home / "warehouse.duckdb"
+
+    @property
+    def sandbox_key_file(self) -> Path:
+        """The key of a sandbox's vault without ``VAULT_KEY``, made once."""
+        return self.home / "vault.key"
 
     @property
     def ledger_file(self) -> Path | None:
@@ -257,22 +279,75 @@ class Settings(BaseSettings):
             needed.append("bigquery_project")
         return [name.upper() for name in needed if name not in self.model_fields_set]
 
+    def misplaced_services(self) -> list[str]:
+        """Return a line for each service that this environment may not talk to, and the way out."""
+        urls = {"KKTIX_API_URL": self.kktix_api_url, "KLAVIYO_API_URL": self.klaviyo_api_url}
+        if not self.gather_is_off:
+            urls["GATHER_API_URL"] = self.gather_api_url
+        elsewhere = {name: url for name, url in urls.items() if not _is_on_this_machine(url)}
+        if self.pycontw_env == "sandbox":
+            return [
+                f"{name}: is not on this machine, and the sandbox talks to nothing else; set PYCONTW_ENV=production "
+                "for real services"
+                for name in elsewhere
+            ]
+        return [
+            f"{name}: starts with http://, so its key and personal data would travel in clear; use https://"
+            for name, url in elsewhere.items()
+            if url.startswith("http://")
+        ]
+
+
+def _is_on_this_machine(url: str) -> bool:
+    host = _host_of(url)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def name_env_file(file: Path) -> None:
+    """Make this process and its children read ``file`` instead of the ``.env`` of the working directory."""
+    os.environ[_ENV_FILE] = str(file.expanduser().absolute())
+
+
+def env_file() -> Path | None:
+    """Return the file that is read next to the environment; ``None``: there is no ``.env``, and none was named."""
+    if named := os.environ.get(_ENV_FILE):
+        return Path(named).absolute()
+    file = Path(".env").absolute()
+    return file if file.exists() and not file.is_dir() else None  # some call their virtual environment .env
+
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings from the environment and ``.env``. Raise ``InvalidSettings`` with every variable to correct."""
+    """Read the settings from the environment and ``env_file``. Raise ``InvalidSettings`` with all that is wrong."""
+    settings = _read(overrides)
+    wrong = settings.misplaced_services()
+    if settings.pycontw_env == "production":
+        wrong += [
+            f"{name}: is not set, and PYCONTW_ENV=production needs it; set it"
+            for name in settings.missing_in_production()
+        ]
+    if wrong:
+        raise InvalidSettings("\n".join(wrong))
+    if settings.warehouse == "bigquery" and settings.bigquery_project is None:
+        raise InvalidSettings("BIGQUERY_PROJECT: is not set, and WAREHOUSE=bigquery needs it; set it")
+    return settings
+
+
+def _read(overrides: dict[str, Any]) -> Settings:
+    file = env_file()
+    # The library takes a file that is not there for an empty one.
+    if file and (file.is_dir() or not file.exists()):
+        raise InvalidSettings(f"{file}: is no file; --env-file and {_ENV_FILE} name the file with the settings")
     try:
-        settings = Settings(**overrides)
+        return Settings(_env_file=file, **overrides)
     except ValidationError as error:
         raise InvalidSettings("\n".join(_explain(problem) for problem in error.errors())) from None
     except SettingsError as error:
         raise InvalidSettings(f"{_field_of(error)}: is not valid JSON; see docs/settings.md for its form") from None
-    if settings.pycontw_env == "production" and (missing := settings.missing_in_production()):
-        raise InvalidSettings(
-            "\n".join(f"{name}: is not set, and PYCONTW_ENV=production needs it; set it" for name in missing)
-        )
-    if settings.warehouse == "bigquery" and settings.bigquery_project is None:
-        raise InvalidSettings("BIGQUERY_PROJECT: is not set, and WAREHOUSE=bigquery needs it; set it")
-    return settings
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"{file}: cannot be read ({type(error).__name__})") from None
 
 
 def _explain(problem: Any) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from pycontw_assets.api.outlets import for_chat
+
 if TYPE_CHECKING:
     import apprise
 
@@ -24,7 +26,8 @@ class Messenger:
         """Say whether every address took it. It never raises: the next poll tries an unsent alert again."""
         if not self._urls:
             return True
-        return bool(self._channel().notify(title=title, body=body))
+        lines = [for_chat(line) for line in body.split("\n")]
+        return bool(self._channel().notify(title=for_chat(title), body="\n".join(lines)))
 
     def _channel(self) -> apprise.Apprise:
         import apprise

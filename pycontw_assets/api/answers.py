@@ -24,7 +24,10 @@ _BLOCK = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """``wait`` is ``Retry-After`` in seconds. ``request_id`` is the service's own id, for its support."""
+    """``wait`` is ``Retry-After`` in seconds. ``request_id`` is the service's own id, for its support.
+
+    ``revision``: the revision of its interface that the service says it used.
+    """
 
     status: int
     body: bytes
@@ -32,6 +35,7 @@ class Answer:
     wait: float | None
     has_next_page: bool
     request_id: str | None = None
+    revision: str | None = None
 
     @property
     def is_page(self) -> bool:
@@ -56,6 +60,7 @@ def read_answer(response: requests.Response, is_overdue: Callable[[], bool]) -> 
         wait=_retry_after(response.headers),
         has_next_page="next" in response.links,
         request_id=_request_id(response.headers),
+        revision=response.headers.get("revision", "").strip() or None,
     )
 
 

@@ -83,11 +83,15 @@ class Misconfigured(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A success. ``data`` is the parsed JSON, or ``None`` where none was expected."""
+    """A success. ``data`` is the parsed JSON, or ``None`` where none was expected.
+
+    ``revision``: the revision of its interface that the service says it used.
+    """
 
     status: int
     data: Any = field(default=None, repr=False)
     has_next_page: bool = False
+    revision: str | None = None
 
 
 class Limiter(Protocol):
@@ -308,10 +312,10 @@ class ApiClient:
             # One page among many answers is a hiccup of the network. Another try tells it from a sign-in page.
             return _Failure(error, may_repeat=call.method == "GET")
         if not call.expect_json:
-            return Reply(answer.status)
+            return Reply(answer.status, revision=answer.revision)
         problem, data = ("a body that was cut short", None) if answer.is_cut_short else parse_json(answer.body)
         if problem is None:
-            return Reply(answer.status, data, answer.has_next_page)
+            return Reply(answer.status, data, answer.has_next_page, answer.revision)
         reason = f"answered {answer.status} with {problem}"
         if not call.repeatable:
             return self._passing(call, reason, status=answer.status)

@@ -6,35 +6,49 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 
 from pycontw_assets.api.client import ServiceError
-from pycontw_assets.commands.exits import FAILED, INTERRUPTED, MISCONFIGURED
+from pycontw_assets.commands.console import for_people
+from pycontw_assets.commands.exits import FAILED, INTERRUPTED, MISCONFIGURED, NeverUsed
 from pycontw_assets.ledger.database.engine import LedgerError
-from pycontw_assets.settings import InvalidSettings
+from pycontw_assets.settings import InvalidSettings, name_env_file
 from pycontw_assets.vault.vault import VaultError
 
 # Commands by the people who need them. The command "a-b" is in the module ``commands.a_b``.
 GROUPS = {
-    "every day": ("poll", "plan", "status", "doctor", "preview"),
-    "about one person": ("trace", "erase", "mark-invited"),
+    "every day": ("poll", "plan", "status", "doctor", "preview", "pause", "resume"),
+    "about one person": ("trace", "refresh", "erase", "mark-invited"),
     "data": ("rotate-vault",),
-    "repair": ("rebuild-ledger", "release"),
+    "repair": ("rebuild-ledger", "release", "rename-event"),
     "play": ("demo", "drill", "dev", "sandbox"),
 }
 _NAMES = tuple(name for names in GROUPS.values() for name in names)
 _OLD_NAMES = {"adopt": "mark-invited"}  # scripts may still use them
+_ENV_FILE = "--env-file"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Exit codes: 0 all is well, 1 it failed or waits for a person, 2 configuration, 130 Ctrl-C."""
+    with for_people():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
-    words[:1] = [_OLD_NAMES.get(word, word) for word in words[:1]]
-    parsed = _parser(words[0] if words else None).parse_args(words)
+    at = _place_of_command(words)
+    words[at : at + 1] = [_OLD_NAMES.get(word, word) for word in words[at : at + 1]]
+    parsed = _parser(words[at] if len(words) > at else None).parse_args(words)
+    if "env_file" in parsed:
+        name_env_file(parsed.env_file)
     try:
         return int(parsed.run(parsed))
     except (InvalidSettings, LedgerError, VaultError) as error:
         print(error, file=sys.stderr)
         return MISCONFIGURED
+    except NeverUsed as error:
+        print(error, file=sys.stderr)
+        return FAILED
     except ServiceError as error:
         print(f"{error}. Nothing was changed; the next poll tries again.", file=sys.stderr)
         return FAILED
@@ -47,21 +61,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
+def _place_of_command(words: Sequence[str]) -> int:
+    """Return the index of the command: nothing but ``--env-file`` may come before it."""
+    first = words[0] if words else ""
+    return 2 if first == _ENV_FILE else int(first.startswith(f"{_ENV_FILE}="))
+
+
 def _parser(name: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of every command, or of one only: the modules of the others cost seconds to import."""
     parser = argparse.ArgumentParser(
         "pycontw-assets",
-        usage="%(prog)s COMMAND [--help] …",
+        usage=f"%(prog)s [{_ENV_FILE} FILE] COMMAND [--help] …",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    _add_env_file(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", prog=parser.prog, help=argparse.SUPPRESS)
     for group, names in GROUPS.items():
         for member in names if name not in _NAMES else {name} & {*names}:
             import_module(f"pycontw_assets.commands.{member.replace('-', '_')}").add_to(commands)
             commands.choices[member].set_defaults(group=group)
+            _add_env_file(commands.choices[member])
     summaries = {action.dest: action.help for action in commands._choices_actions}
     parser.description = "\n".join(["KKTIX tickets to access, every five minutes.", *_listing(summaries)])
     return parser
+
+
+def _add_env_file(parser: argparse.ArgumentParser) -> None:
+    """Add the option that every command has. Without a default: a command must not undo what came before its name."""
+    meaning = "read the settings from this file instead of the .env of the working directory"
+    parser.add_argument(_ENV_FILE, type=Path, default=argparse.SUPPRESS, metavar="FILE", help=meaning)
 
 
 def _listing(summaries: dict[str, str | None]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pycontw_assets.commands.console import read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import compose_checked
+from pycontw_assets.commands.instance import ANYWHERE, compose_checked
 from pycontw_assets.pipeline.erase import Erased, Erasure, Found
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
 from pycontw_assets.settings import InvalidSettings
@@ -37,7 +37,7 @@ def _run(parsed: argparse.Namespace) -> int:
     address = read_argument(parsed.address)
     if not is_mailable(normalise_address(address)):
         raise InvalidSettings("ADDRESS: is not an address")
-    root = compose_checked()
+    root = compose_checked(used_in=ANYWHERE)
     erasure = Erasure(
         gather=root.gather,
         klaviyo=root.klaviyo,

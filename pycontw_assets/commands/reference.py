@@ -28,21 +28,29 @@ _SETTINGS_HEAD = """\
 # Settings
 
 Every setting is an environment variable. A `.env` file in the working directory is read, too; the environment wins.
-An empty value counts as not set. [`.env.example`](../.env.example) holds the variables that production needs,
+The option `--env-file FILE` of all commands and the variable `PYCONTW_ENV_FILE` name another file. An empty value
+counts as not set. [`.env.example`](../.env.example) holds the variables that production needs,
 [`deploy/env.example`](../deploy/env.example) holds all of them.
 
 With `PYCONTW_ENV=production` a missing variable stops the start, and the message names it. Without it every
-default points at the sandbox. Keep secret values in a file that only the program can read.
+default points at the sandbox. The sandbox talks to services on this machine only, and production to others by
+https only. Keep secret values in a file that only the program can read.
 
 | variable | meaning | default | in production | secret |
 |---|---|---|---|---|
 """
 
+# Options of every command, described once at the top of the page.
+_EVERYWHERE = ("env_file",)
 _COMMANDS_HEAD = """\
 # Commands
 
 The program is `pycontw-assets`; the command is its first argument. With `--help` a command prints what this page
 says of it. All commands mask the addresses that they print.
+
+Commands that work with data first say on standard error where they look: environment, data folder, file of settings.
+`--env-file FILE`, before or after the command's name, makes any of them read that file instead of the `.env` of the
+working directory.
 
 Exit codes mean the same everywhere: **0** all is well, **1** something failed or asks for a person, **2** the
 configuration or the command line is wrong. The end of a section says what they mean for that command.
@@ -150,7 +158,7 @@ def _sentence(text: str) -> str:
 
 
 def _is_hidden(action: argparse.Action) -> bool:
-    return action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction)
+    return action.help == argparse.SUPPRESS or isinstance(action, argparse._HelpAction) or action.dest in _EVERYWHERE
 
 
 def _usage(action: argparse.Action) -> str:

@@ -7,24 +7,28 @@ What could not be read keeps what was known. An attendee goes only with the seco
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from operator import attrgetter
 from typing import Any
 
+from pycontw_assets.api.bounds import LARGEST_INTEGER, is_within, plain_text
 from pycontw_assets.completeness import ATTENDANCE_BOOK
 from pycontw_assets.records import TICKET_STATES, Attendee, AttendeeRecord, OrderSnapshot, Quarantined
 
 GOOD_POLLS_UNTIL_GONE = 2
 _LONGEST_INTERVAL = timedelta(days=1)  # between two reads of an attendee
+_MOST_UNREACHABLE = 100  # of one event that a poll reads again; more of them take turns
 _WAY_OUT = "nobody is withdrawn. If they really left, run `pycontw-assets poll --allow book`"
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _LONGEST_INTEGER = 19  # digits that fit a column of 64 bits
+# Bounds of a form. The longest answers seen are a paragraph; an answer of several choices is a list of them.
+_MOST_ANSWERS = 1000
+_LONGEST_LABEL = 2000  # characters
+_LONGEST_ANSWER = 10_000  # characters and members
+_DEEPEST_ANSWER = 8  # levels
 
 
 class MalformedAttendee(Exception):
@@ -53,8 +57,8 @@ def book_digest(ids: Iterable[int]) -> str:
 class FetchPlan:
     """Which attendees this poll reads, and which known ones the book does not show any more.
 
-    ``new``: not in the snapshot. ``open``: read by every poll, quarantined, or back in the book. ``rotation``: due by
-    age. ``problem``: why the book is not believed.
+    ``new``: not in the snapshot. ``open``: read by every poll, quarantined, back in the book, without a reachable
+    address, or asked for. ``rotation``: due by age. ``problem``: why the book is not believed.
     """
 
     new: frozenset[int]
@@ -73,45 +77,47 @@ class FetchPlan:
 def parse_attendee(payload: Mapping[str, Any]) -> tuple[Attendee, str | None]:
     """Return the attendee of a payload, and what is wrong with the fields that decide about access.
 
-    A missing or mistyped field is never guessed: it becomes ``None``. Raise ``MalformedAttendee`` without an id or a
-    form.
+    A missing or mistyped field is never guessed: it becomes ``None``. A field or an answer that is there and cannot be
+    read is withheld and counted. Raise ``MalformedAttendee`` without an id.
     """
-    attendee_id, is_paid, state, data = (payload.get(name) for name in ("id", "is_paid", "state", "data"))
-    if isinstance(attendee_id, str) and attendee_id.isdecimal():
-        attendee_id = int(attendee_id)
-    if not isinstance(attendee_id, int) or isinstance(attendee_id, bool):
+    attendee_id, is_paid, state = _integer(payload.get("id")), payload.get("is_paid"), payload.get("state")
+    if attendee_id is None:
         raise MalformedAttendee("`id` is missing or not a number")
     defects = [] if isinstance(is_paid, bool) else ["`is_paid` is missing or not true or false"]
     defects += [] if isinstance(state, str) and state else ["`state` is missing or not a text"]
+    answers, withheld = _answers(payload.get("data"))
+    values = {name: read(payload.get(name)) for name, read in _OPTIONAL.items()}
+    withheld += sum(payload.get(name) is not None and value is None for name, value in values.items())
     attendee = Attendee(
         attendee_id=attendee_id,
         is_paid=is_paid if isinstance(is_paid, bool) else None,
-        state=_text(state) if isinstance(state, str) and state else None,
-        answers=_answers(data),
-        ticket_id=_integer(payload.get("ticket_id")),
-        ticket_name=_text(payload.get("ticket_name")),
-        reg_no=_integer(payload.get("reg_no")),
-        price=_number(payload.get("price")),
-        currency=_text(payload.get("currency")),
-        payment_method=_text(payload.get("payment_method")),
-        ticket_type=_text(payload.get("ticket_type")),
-        order_no=_integer(payload.get("order_no")),
-        updated_at=_number(payload.get("updated_at")),
+        state=plain_text(state) if isinstance(state, str) and state else None,
+        answers=answers,
+        withheld=withheld,
+        **values,
     )
     return attendee, "; ".join(defects) or None
 
 
-def _answers(data: Any) -> tuple[tuple[str, Any], ...]:
+def _answers(data: Any) -> tuple[tuple[tuple[str, Any], ...], int]:
+    """Return the answers that can be read, in form order, and the number of those that cannot."""
+    if isinstance(data, dict):
+        data = [list(pair) for pair in data.items()]  # label -> value says the same, in another shape
     if not isinstance(data, list):
-        raise MalformedAttendee("`data` is missing or not a list")
+        return (), 1
+    answers = [answer for row in data[:_MOST_ANSWERS] if (answer := _answer(row)) is not None]
+    return tuple(answers), len(data) - len(answers)
+
+
+def _answer(row: Any) -> tuple[str, Any] | None:
     pair_length = 2
-    pairs = [item for item in data if isinstance(item, list) and len(item) == pair_length and isinstance(item[0], str)]
-    if len(pairs) != len(data):
-        raise MalformedAttendee("`data` holds something that is not a pair of label and value")
-    if _HALF_CHARACTER.search(json.dumps(data, ensure_ascii=False)):
-        raise MalformedAttendee("`data` holds half a character, which no encoding can write")
-    # Thousands of attendees answer the same questions. They share one text.
-    return tuple((sys.intern(label), value) for label, value in pairs)
+    if not (isinstance(row, list) and len(row) == pair_length and isinstance(row[0], str)):
+        return None
+    label, value = row
+    if len(label) > _LONGEST_LABEL or not is_within(value, levels=_DEEPEST_ANSWER, size=_LONGEST_ANSWER):
+        return None
+    # KKTIX cuts labels, perhaps within a character. Thousands answer the same questions, so they share one text.
+    return sys.intern(plain_text(label, _LONGEST_LABEL)), value
 
 
 def _integer(value: Any) -> int | None:
@@ -119,7 +125,7 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_INTEGER:
         value = int(value)
     number = value if isinstance(value, int) and not isinstance(value, bool) else _number(value)
-    return int(number) if number is not None and number == int(number) and abs(number) < 2**63 else None
+    return int(number) if number is not None and number == int(number) and abs(number) <= LARGEST_INTEGER else None
 
 
 def _number(value: Any) -> float | None:
@@ -133,13 +139,38 @@ def _number(value: Any) -> float | None:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else _HALF_CHARACTER.sub("\ufffd", str(value))
+    return plain_text(value) if isinstance(value, str) else None
+
+
+# Fields without a say in access -> how each is read.
+_OPTIONAL: Mapping[str, Callable[[Any], Any]] = {
+    "ticket_id": _integer,
+    "ticket_name": _text,
+    "reg_no": _integer,
+    "price": _number,
+    "currency": _text,
+    "payment_method": _text,
+    "ticket_type": _text,
+    "order_no": _integer,
+    "updated_at": _number,
+}
 
 
 def plan_fetch(
-    snapshot: OrderSnapshot, book: BookReading, *, now: datetime, refresh: timedelta, trust_book: bool = False
+    snapshot: OrderSnapshot,
+    book: BookReading,
+    *,
+    now: datetime,
+    refresh: timedelta,
+    requested: Collection[int] = (),
+    unreachable: Collection[int] = (),
+    trust_book: bool = False,
 ) -> FetchPlan:
-    """Plan what to read. ``trust_book`` is the override for a shrunken book; ``refresh`` is ``REFRESH_SECONDS``."""
+    """Plan what to read.
+
+    ``refresh`` is ``REFRESH_SECONDS``. ``requested``: somebody asked to read them again. ``unreachable``: usable
+    tickets whose address no mail can reach. ``trust_book`` is the override for a shrunken book.
+    """
     records = snapshot.records
     present = {attendee_id for attendee_id, record in records.items() if record.gone_at is None}
     missing = frozenset(present - book.ids)
@@ -150,7 +181,8 @@ def plan_fetch(
     reread_every_poll = {i for i in book.ids & records.keys() if is_reread_every_poll(records[i])}
     retried = set(snapshot.quarantine) & (book.ids | present)
     new = book.ids - records.keys()
-    opened = (back | reread_every_poll | retried) - new
+    asked = (set(requested) | _next_unreachable(records, unreachable)) & book.ids
+    opened = (back | reread_every_poll | retried | asked) - new
     rotation: set[int] = set()
     if snapshot.rotated_at is None or now >= snapshot.rotated_at + refresh:
         rotation = {i for i in book.ids & present if now >= refresh_due(records[i], refresh)} - opened
@@ -162,6 +194,12 @@ def plan_fetch(
         problem=problem,
         trust_book=trust_book,
     )
+
+
+def _next_unreachable(records: Mapping[int, AttendeeRecord], unreachable: Collection[int]) -> set[int]:
+    """Return the unreachable attendees of this poll: all of them, or by turns where they are many."""
+    waiting = sorted(unreachable, key=lambda i: (records[i].read_at or records[i].first_seen_at, i))
+    return set(waiting[:_MOST_UNREACHABLE])
 
 
 def is_reread_every_poll(record: AttendeeRecord) -> bool:
@@ -213,33 +251,50 @@ class Fetched:
     """The result of reading one attendee: an attendee, or why there is none (``vanished``: 404).
 
     An attendee with a ``failure`` was read in part: enough for a row, not enough to change what was known.
+    ``has_contact``: the form says which address the buyer gave, be it none.
     """
 
     attendee_id: int
     attendee: Attendee | None = None
     failure: str | None = None
     vanished: bool = False
+    has_contact: bool = True
+
+
+_NO_CONTACT = "its form has no contact address that can be read"
 
 
 def absorb(snapshot: OrderSnapshot, fetched: Iterable[Fetched], now: datetime) -> OrderSnapshot:
     """Return the snapshot with what was read. A failure is quarantined and leaves the known record as it was.
 
-    A known attendee that vanished is no failure: ``count_missing`` deals with it.
+    A form without a readable contact is a failure, too: the known answers stay, so that nobody loses access by it.
+    Payment and state count all the same. A known attendee that vanished is no failure: ``count_missing`` deals with it.
     """
     records = dict(snapshot.records)
     quarantine = dict(snapshot.quarantine)
     for item in fetched:
         earlier = quarantine.pop(item.attendee_id, None)
         record = records.get(item.attendee_id)
-        failure = item.failure
-        if item.vanished and record is None:
-            failure = "not found, though the book lists it"
-        if item.attendee is not None and (failure is None or record is None or record.is_defective):
-            records[item.attendee_id] = _seen(record, item.attendee, now)
-        if failure is not None:
+        if item.attendee is not None and (item.failure is None or record is None or record.is_defective):
+            records[item.attendee_id] = _seen(record, _with_known_contact(item, record), now)
+        if (failure := _failure(item, record)) is not None:
             since, attempts = (earlier.since, earlier.attempts + 1) if earlier else (now, 1)
             quarantine[item.attendee_id] = Quarantined(failure, since, attempts)
     return replace(snapshot, records=records, quarantine=quarantine)
+
+
+def _failure(item: Fetched, record: AttendeeRecord | None) -> str | None:
+    if item.vanished and record is None:
+        return "not found, though the book lists it"
+    return item.failure if item.failure or item.has_contact else _NO_CONTACT
+
+
+def _with_known_contact(item: Fetched, record: AttendeeRecord | None) -> Attendee:
+    if item.attendee is None:
+        raise ValueError("nothing was read")
+    if item.has_contact or record is None:
+        return item.attendee
+    return replace(item.attendee, answers=record.attendee.answers)
 
 
 def _seen(earlier: AttendeeRecord | None, attendee: Attendee, now: datetime) -> AttendeeRecord:
@@ -306,9 +361,8 @@ def next_refresh(snapshot: OrderSnapshot, refresh: timedelta) -> datetime | None
     return max(earliest, snapshot.rotated_at + refresh) if snapshot.rotated_at else earliest
 
 
-_fields_of = attrgetter(
-    *(field.name for field in fields(Attendee))
-)  # the content of ``astuple`` without its deep copies
+# The content of the rows, as ``astuple`` gives it without its deep copies.
+_fields_of = attrgetter(*(field.name for field in fields(Attendee) if field.compare))
 
 
 class ContentDigest:

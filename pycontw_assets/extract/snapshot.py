@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from pycontw_assets.extract.orders import (
     parse_attendee,
     plan_fetch,
 )
-from pycontw_assets.records import EventPartition, OrderSnapshot
+from pycontw_assets.records import Attendee, EventPartition, OrderSnapshot
 from pycontw_assets.vault.vault import OrdersStore
 
 _CHECKPOINT_SECONDS = 20.0  # between two writes of a long poll to the vault
@@ -41,6 +41,14 @@ class BookPage(Protocol):
 
     @property
     def is_cut(self) -> bool: ...
+
+
+class Contacts(Protocol):
+    """The knowledge of contact addresses, which the field policy and the mail service have."""
+
+    def has_contact(self, attendee: Attendee) -> bool: ...
+
+    def is_reachable(self, attendee: Attendee) -> bool: ...
 
 
 class Kktix(Protocol):
@@ -101,24 +109,36 @@ def take_snapshot(
     now: datetime,
     refresh: timedelta,
     known_before: int,
+    contacts: Contacts,
+    requested: Collection[int] = (),
     trust_book: bool = False,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> SnapshotOutcome:
     """Poll one event, given its books as just read, and return the stored snapshot.
 
     ``refresh``: the shortest time between two reads of an attendee. ``known_before``: the attendees that the ledger
-    remembers, in case the vault has lost them. ``trust_book``: the override for a shrunken book.
+    remembers, in case the vault has lost them. ``requested``: attendees that somebody asked to
+    read again. ``trust_book``: the override for a shrunken book.
     Raise ``UntrustedBook`` when neither vault nor book can be believed, and ``Unavailable`` when every read failed.
     """
     begun_at = monotonic()
     snapshot = vault.read(partition.key) or _first(partition, book, known_before=known_before, trust_book=trust_book)
-    plan = plan_fetch(snapshot, book, now=now, refresh=refresh, trust_book=trust_book)
+    usable = {i: record.attendee for i, record in snapshot.records.items() if record.is_usable}
+    plan = plan_fetch(
+        snapshot,
+        book,
+        now=now,
+        refresh=refresh,
+        requested=requested,
+        unreachable=[i for i, attendee in usable.items() if not contacts.is_reachable(attendee)],
+        trust_book=trust_book,
+    )
     vanished: set[int] = set()
     pending: list[Fetched] = []
     checkpoint = monotonic() + _CHECKPOINT_SECONDS
     failures = _Failures(len(plan.fetch))
     for attendee_id, answer in client.fetch_attendees(partition.event_id, plan.fetch):
-        fetched = _understand(attendee_id, answer)
+        fetched = _understand(attendee_id, answer, contacts)
         failures.count(answer)
         pending.append(fetched)
         if fetched.vanished:
@@ -158,15 +178,16 @@ def _first(partition: EventPartition, book: BookReading, *, known_before: int, t
     return OrderSnapshot(partition, rebuilding=known_before > 0)
 
 
-def _understand(attendee_id: int, answer: dict[str, Any] | ServiceError) -> Fetched:
+def _understand(attendee_id: int, answer: dict[str, Any] | ServiceError, contacts: Contacts) -> Fetched:
     if isinstance(answer, NotFound):
         return Fetched(attendee_id, vanished=True)
     if isinstance(answer, ServiceError):
         return Fetched(attendee_id, failure=answer.reason)
     try:
-        return Fetched(attendee_id, *parse_attendee(answer))
+        attendee, defects = parse_attendee(answer)
     except MalformedAttendee as error:
         return Fetched(attendee_id, failure=str(error))
+    return Fetched(attendee_id, attendee, defects, has_contact=contacts.has_contact(attendee))
 
 
 class _Failures:

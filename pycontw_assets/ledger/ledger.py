@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.database.copies import copy_rows, reading_engine
+from pycontw_assets.ledger.database.copies import copy_rows, is_begun, reading_engine
 from pycontw_assets.ledger.database.engine import LedgerError, explained, open_engine
 from pycontw_assets.ledger.database.migrations import prepare
 from pycontw_assets.ledger.database.tables import insert_missing, meta
@@ -76,6 +76,12 @@ class Ledger:
     def column(self, query: sa.Select[Any]) -> set[Any]:
         with self.engine.begin() as db:
             return set(db.scalars(query))
+
+
+def has_ledger(url: str) -> bool:
+    """Say whether there is a ledger: a database with its tables. Nothing is made."""
+    with explained():
+        return is_begun(url)
 
 
 def copy_of(url: str, folder: Path, *, clock: Clock = utc_now) -> Ledger:

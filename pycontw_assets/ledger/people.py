@@ -16,12 +16,14 @@ from pycontw_assets.ledger.database.tables import (
     GrantState,
     InvitationState,
     batches,
+    chunks,
     entitlements,
     erased_attendees,
     grants,
     insert_missing,
     invitations,
     members,
+    refresh_requests,
 )
 from pycontw_assets.ledger.ledger import Ledger
 
@@ -104,3 +106,27 @@ def remember_erased(ledger: Ledger, partition_key: str, attendee_ids: Collection
     rows = [{"partition_key": partition_key, "attendee_id": number} for number in sorted(attendee_ids)]
     with ledger.engine.begin() as db:
         insert_missing(db, erased_attendees, rows)
+
+
+# -- attendees to read again --------------------------------------------------------------------------
+
+
+def request_refresh(ledger: Ledger, partition_key: str, attendee_ids: Collection[int]) -> None:
+    """Ask the next poll of the event to read these attendees again. Asking twice is asking once."""
+    rows = [{"partition_key": partition_key, "attendee_id": number} for number in sorted(attendee_ids)]
+    with ledger.engine.begin() as db:
+        insert_missing(db, refresh_requests, rows)
+
+
+def requested_refreshes(ledger: Ledger, partition_key: str) -> frozenset[int]:
+    """Return the attendees that somebody asked to read again, by number."""
+    query = sa.select(refresh_requests.c.attendee_id).where(refresh_requests.c.partition_key == partition_key)
+    return frozenset(ledger.column(query))
+
+
+def end_refresh_requests(ledger: Ledger, partition_key: str, attendee_ids: Collection[int]) -> None:
+    """Forget the requests that a poll has dealt with. Others may have come meanwhile: those stay."""
+    of_event = refresh_requests.c.partition_key == partition_key
+    with ledger.engine.begin() as db:
+        for chunk in chunks(sorted(attendee_ids)):
+            db.execute(sa.delete(refresh_requests).where(of_event, refresh_requests.c.attendee_id.in_(chunk)))

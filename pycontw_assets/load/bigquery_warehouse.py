@@ -57,6 +57,7 @@ _PANDAS_TYPES = {
     "TIMESTAMP": "datetime64[us, UTC]",
 }
 _REQUEST_TIMEOUT = 30.0  # seconds
+_LOOK_TIMEOUT = 10.0  # of a tick, which must not wait
 _EVOLUTION_ATTEMPTS = 3
 # All that BigQuery says when statements on one table conflict. Its code is that of any invalid query.
 _CONFLICTS = ("could not serialize access", "concurrent update", "too many dml statements outstanding")
@@ -123,6 +124,19 @@ class BigQueryWarehouse:
                 frame = pd.DataFrame([row.values() for row in rows], columns=names)
         typed: pd.DataFrame = frame.astype({column.name: _PANDAS_TYPES[column.type] for column in table.columns})
         return typed
+
+    def state(self, table: Table, *, is_waiting: bool = True) -> str:
+        """Return when the table was made and last modified, which BigQuery tells free of charge."""
+        from google.api_core.exceptions import NotFound
+
+        with self._explained(f"look at {table.name}"):
+            retry = self._retry if is_waiting else self._retry.with_timeout(0)
+            timeout = _REQUEST_TIMEOUT if is_waiting else _LOOK_TIMEOUT
+            try:
+                found = self._client.get_table(self._path(table.name), retry=retry, timeout=timeout)
+            except NotFound:
+                return ""
+            return f"{found.created} {found.modified}"
 
     @cached_property
     def _client(self) -> bigquery.Client:

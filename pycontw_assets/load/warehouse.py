@@ -50,6 +50,12 @@ class Warehouse(Protocol):
     def read(self, table: Table) -> pd.DataFrame:
         """Return the whole table, for checks and people. Without a table: no rows, all columns."""
 
+    def state(self, table: Table, *, is_waiting: bool = True) -> str:
+        """Return a text that differs after every change of the table's rows; without a table ``""``. It costs nothing.
+
+        ``is_waiting``: for another process, and for a service that does not answer. Raise ``WarehouseError``.
+        """
+
 
 def utc_now() -> datetime:
     return datetime.now(timezone.utc)
@@ -106,3 +112,11 @@ def partition_state_statement(target: str) -> str:
     ``target`` is made of plain names (``schema.identifier``), as in every statement of a warehouse.
     """
     return f"SELECT COUNT(*), MIN({DIGEST_COLUMN}), MAX({DIGEST_COLUMN})\nFROM {target} WHERE {PARTITION_COLUMN} = ?"
+
+
+def partition_states_statement(target: str) -> str:
+    """Return the query for the same of every partition, with its key before it."""
+    return (
+        f"SELECT {PARTITION_COLUMN}, COUNT(*), MIN({DIGEST_COLUMN}), MAX({DIGEST_COLUMN})\n"
+        f"FROM {target} GROUP BY {PARTITION_COLUMN} ORDER BY {PARTITION_COLUMN}"
+    )

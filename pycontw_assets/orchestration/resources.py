@@ -43,15 +43,17 @@ def resources_of(
     }
     text = "Attendance books that the poll of this process has read already, by event id."
     resources["books"] = ResourceDefinition(lambda _: dict(books or {}), description=text)
-    return {**resources, "run_lock": _run_lock(lambda: root.ledger, lambda: root.waits)}
+    return {**resources, "run_lock": _run_lock(lambda: root.ledger, lambda: root.waits, lambda: root.gate())}
 
 
-def _run_lock(ledger: Callable[[], Ledger], waits: Callable[[], WaitPolicy]) -> ResourceDefinition:
+def _run_lock(
+    ledger: Callable[[], Ledger], waits: Callable[[], WaitPolicy], gate: Callable[[], None]
+) -> ResourceDefinition:
     """Build the lock of each run. A run that ends drops it, whatever it ended with."""
 
     @contextmanager
     def build(context: InitResourceContext) -> Iterator[RunLock]:
-        held = RunLock(str(context.run_id), ledger=ledger(), waits=waits())
+        held = RunLock(str(context.run_id), ledger=ledger(), waits=waits(), gate=gate)
         try:
             yield held
         finally:

@@ -5,8 +5,9 @@ A run is known to be at work by its lock, which lasts from its first step to its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 
 from dagster import DagsterInstance, Failure
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,18 +15,21 @@ from sqlalchemy.exc import SQLAlchemyError
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.problems import by_cause
+from pycontw_assets.api.stopping import Stop
 from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.locks import LockName, check_locks, lock
+from pycontw_assets.ledger.locks import LockName, lock
+from pycontw_assets.ledger.polls import paused_since, refuse_while_paused
 from pycontw_assets.ledger.reporting.problems import open_problems, record_findings
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.run_history import fail_dead_runs, read_run_history
 from pycontw_assets.pipeline.checks import unmatched
 from pycontw_assets.pipeline.observe import Tick, observe
 from pycontw_assets.pipeline.reconcile import pause_after, pause_base
-from pycontw_assets.pipeline.record import record_attempt, record_failure, record_tick
+from pycontw_assets.pipeline.record import record_attempt, record_failure, record_pause, record_tick
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -41,15 +45,16 @@ class RunLock:
     It is renewed while the process lives, and dropped after the last step.
     """
 
-    def __init__(self, run_id: str, *, ledger: Ledger, waits: WaitPolicy) -> None:
+    def __init__(self, run_id: str, *, ledger: Ledger, waits: WaitPolicy, gate: Callable[[], None]) -> None:
         self._run_id = run_id
         self._ledger = ledger
         self._waits = waits
+        self._gate = gate
         self._held: set[tuple[LockName, str]] = set()
         self._until_the_end = ExitStack()
 
     def hold(self, name: LockName, partition_key: str = "") -> None:
-        """Take the lock with the first step. Later steps go on only if it was not lost meanwhile."""
+        """Take the lock with the first step. No step begins after the lock was lost, or after a signal to stop."""
         if (name, partition_key) not in self._held:
             held = lock(
                 self._ledger,
@@ -61,7 +66,7 @@ class RunLock:
             )
             self._until_the_end.enter_context(held)
             self._held.add((name, partition_key))
-        check_locks()
+        self._gate()
 
     def drop(self) -> None:
         self._until_the_end.close()
@@ -87,8 +92,12 @@ def as_failure(error: BaseException, **metadata: str) -> Failure:
 
 @contextmanager
 def recorded_run(partition_key: str, subject: str, *, ledger: Ledger, settings: Settings) -> Iterator[list[str]]:
-    """Record findings put into the list, or the failure; a failed run also shows when the sensor asks again."""
+    """Record findings put into the list, or the failure; a failed run also shows when the sensor asks again.
+
+    While polls are paused the run fails before anything is read, and nothing is recorded: nothing was attempted.
+    """
     with safe_errors():
+        refuse_while_paused(ledger)
         try:
             with record_attempt(partition_key, subject, ledger=ledger) as findings:
                 yield findings
@@ -97,6 +106,19 @@ def recorded_run(partition_key: str, subject: str, *, ledger: Ledger, settings: 
         except Exception as error:  # noqa: BLE001  # the boundary: whatever it is, it is made safe
             outlook = _outlook(partition_key, subject, error, ledger=ledger, settings=settings)
             raise as_failure(error, **outlook) from None
+
+
+def heed_pause(*, ledger: Ledger, alerts: Messenger) -> datetime | None:
+    """Return since when polls are paused; ``None``: they are not. People are alerted to a pause of over a day."""
+    record_pause(ledger)
+    since = paused_since(ledger)
+    if since:
+        _alert_without_a_tick(ledger, alerts)
+    return since
+
+
+def _alert_without_a_tick(ledger: Ledger, alerts: Messenger) -> None:
+    send_alerts([partition.key for partition in known_events(ledger).values()], ledger=ledger, alerts=alerts)
 
 
 def observe_and_record(
@@ -108,7 +130,9 @@ def observe_and_record(
     ledger: Ledger,
     alerts: Messenger,
     settings: Settings,
+    warehouse: Warehouse,
     limit: TimeLimit | None = None,
+    stop: Stop | None = None,
 ) -> Tick:
     """Observe the world and write down what was seen. When it fails, people are alerted at once: no poll follows."""
     try:
@@ -120,15 +144,17 @@ def observe_and_record(
             ledger=ledger,
             settings=settings,
             history=history,
+            warehouse=warehouse,
             limit=limit,
         )
         fail_dead_runs(instance, history.dead_runs, ledger=ledger)
         record_tick(tick, ledger=ledger, settings=settings)
     except Exception as error:
         record_failure("", _POLL, error, ledger=ledger)
+        if stop:
+            stop.check()
         with suppress(SQLAlchemyError, LedgerError):
-            keys = [partition.key for partition in known_events(ledger).values()]
-            send_alerts(keys, ledger=ledger, alerts=alerts)
+            _alert_without_a_tick(ledger, alerts)
         raise
     findings = [*tick.problems, *tick.warnings, *unmatched(tick.discovery)]
     record_findings(ledger, "", _POLL, by_cause(_POLL, findings))

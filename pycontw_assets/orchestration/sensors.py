@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 from dagster import (
     AssetKey,
-    AssetSelection,
-    AutomationConditionSensorDefinition,
     DagsterInstance,
     DefaultSensorStatus,
     DynamicPartitionsDefinition,
@@ -26,16 +24,18 @@ from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import Paused
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
-from pycontw_assets.orchestration.run_recording import observe_and_record, safe_errors
+from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record, safe_errors
+from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
 from pycontw_assets.pipeline.record import record_late_events
 from pycontw_assets.pseudonyms import Pseudonymizer
-from pycontw_assets.records import FAMILIES
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
@@ -83,9 +83,14 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         settings: ResourceParam[Settings],
         pseudonymizer: ResourceParam[Pseudonymizer],
         waits: ResourceParam[WaitPolicy],
+        warehouse: ResourceParam[Warehouse],
     ) -> SensorResult:
         instance, limit = context.instance, TimeLimit(settings.tick_seconds)
         with safe_errors():
+            if since := heed_pause(ledger=ledger, alerts=alerts):
+                if not long_pause(since, ledger.clock()):
+                    beat(settings.heartbeat_url)
+                return SensorResult(skip_reason=str(Paused(since)))
             tick = observe_and_record(
                 instance,
                 kktix=kktix,
@@ -94,6 +99,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 ledger=ledger,
                 alerts=alerts,
                 settings=settings,
+                warehouse=warehouse,
                 limit=limit,
             )
             record_late_events(tick, ledger=ledger)
@@ -111,8 +117,8 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
             send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
             poll_id = new_poll_id(ledger.clock())
             verdicts = changed_kktix_verdicts(instance, tick)
-            # The tables follow by their own condition; the sensor repairs those that did not.
-            requests = [*access_requests(tick, poll_id), *_repairs(tick, poll_id)]
+            # Whether an access run of the event is asked for as well or not: during a sale there is always one.
+            requests = [*access_requests(tick, poll_id), *load_requests(tick, poll_id)]
             if tick.is_good:
                 beat(settings.heartbeat_url)
             return SensorResult(
@@ -133,18 +139,3 @@ def prune_history(instance: DagsterInstance) -> None:
     from pycontw_assets.orchestration.prune_dagster_storage import prune_dagster_storage
 
     prune_dagster_storage(instance)
-
-
-def _repairs(tick: Tick, poll_id: str) -> Iterator[RunRequest]:
-    """Loads that nobody will ask for: where no access run of this tick is about to renew the orders first."""
-    for request in load_requests(tick, poll_id):
-        if request.partition_key and not tick.decisions[request.partition_key].access:
-            yield request
-
-
-tables_sensor = AutomationConditionSensorDefinition(
-    "attendee_tables_sensor",
-    target=AssetSelection.assets(*map(table_asset, FAMILIES)),
-    default_status=DefaultSensorStatus.RUNNING,
-    description="Lets each table follow its event's orders whenever their content changed.",
-)

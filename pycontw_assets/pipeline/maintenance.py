@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta, timezone
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.sales_report import Report, count, report
 from pycontw_assets.alerts.unreachable import unreachable_buyers
+from pycontw_assets.api.stopping import Stop
 from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.ledger import Ledger
@@ -54,26 +55,32 @@ def run_maintenance(
     retention_days: int,
     prune_history: Callable[[], None],
     limit: TimeLimit | None = None,
+    stop: Stop | None = None,
 ) -> None:
     """Do what is due. ``prune_history`` deletes old run history, wherever that is kept.
 
-    What ``limit`` leaves no time for is left to the next tick.
+    What ``limit`` leaves no time for is left to the next tick. Raise ``Stopped`` when ``stop`` was asked for.
     """
-    limit = limit or TimeLimit()
-    if not limit.left:
+
+    def may_go_on() -> bool:
+        if stop:
+            stop.check()
+        return limit is None or limit.left > 0
+
+    if not may_go_on():
         return
     with best_effort("maintenance", ledger=ledger) as findings:
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
         prune_history()
-    if not limit.left:
+    if not may_go_on():
         return
     with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
         on_sale = [(fact.partition, fact.poll) for _, fact in sorted(tick.facts.items()) if fact.book is not None]
         findings += unreachable_buyers(
             on_sale, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer, contact_address=contact_address
         )
-    if not limit.left:
+    if not may_go_on():
         return
     with best_effort("the sales report", ledger=ledger):
         report_sales(tick, ledger=ledger, vault=vault, alerts=alerts)

@@ -6,16 +6,17 @@ systems it uses. What is due belongs to ``reconcile``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import Gather, GuestListStep
-from pycontw_assets.deidentify.holders import count_unmailable, holders_of
+from pycontw_assets.deidentify.holders import Contacts, count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
+from pycontw_assets.extract.events import Discovery, discover, live_edition
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import (
     BookReading,
@@ -28,13 +29,22 @@ from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_sn
 from pycontw_assets.ledger.events import cancel_purge, known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName, check_locks, lock
-from pycontw_assets.ledger.people import erased_ids
-from pycontw_assets.ledger.polls import Poll, last_poll, record_load, record_poll, recorded_holders
+from pycontw_assets.ledger.people import end_refresh_requests, erased_ids, requested_refreshes
+from pycontw_assets.ledger.polls import (
+    Poll,
+    last_poll,
+    record_load,
+    record_poll,
+    record_table_state,
+    recorded_holders,
+    table_state,
+)
+from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.load.checks import refuse_misleading
-from pycontw_assets.load.schema import attendee_tables
-from pycontw_assets.load.warehouse import Outcome, Warehouse, replace_rows
+from pycontw_assets.load.schema import Table, attendee_tables
+from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, replace_rows
 from pycontw_assets.pseudonyms import Pseudonymizer
-from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
+from pycontw_assets.records import AttendeeRecord, Event, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.send_email.campaign_sending import Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
@@ -42,7 +52,7 @@ from pycontw_assets.send_email.invitation.template import InvitationTemplate, re
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_ticket_holders
 from pycontw_assets.send_email.wait_policy import WaitPolicy
-from pycontw_assets.settings import Settings
+from pycontw_assets.settings import InvalidSettings, Settings
 from pycontw_assets.vault.vault import OrdersStore, VaultError
 
 
@@ -87,6 +97,41 @@ def mapped_events(settings: Settings) -> dict[int, EventPartition | None]:
         int(event_id): EventPartition(int(event_id), mapping.edition, mapping.family) if mapping else None
         for event_id, mapping in settings.kktix_events.items()
     }
+
+
+def discover_events(
+    listed: Sequence[Event],
+    known: Mapping[int, EventPartition],
+    settings: Settings,
+    *,
+    edition: str | None = None,
+) -> Discovery:
+    """Sort KKTIX's listing by what is to be polled. In production only a person says which edition begins."""
+    is_production = settings.pycontw_env == "production"
+    discovery = discover(
+        listed,
+        known=known,
+        mapped=mapped_events(settings),
+        edition=edition or settings.edition,
+        may_begin=not is_production,
+    )
+    if is_production and discovery.edition is None:
+        raise unknown_edition(event.edition for event in discovery.unmatched if event.edition)
+    return discovery
+
+
+def unknown_edition(seen: Iterable[str]) -> InvalidSettings:
+    """Return the refusal of a production ledger without a live edition. ``seen``: the editions to choose from."""
+    shown = ", ".join(sorted(set(seen))) or "none"
+    return InvalidSettings(
+        "EDITION: is not set, and the ledger has no event of any edition yet; set it to the year whose ticket holders "
+        f"are to be let in and mailed (events are listed of: {shown})"
+    )
+
+
+def recorded_edition(ledger: Ledger, settings: Settings) -> str | None:
+    """Return the live edition as the settings and the ledger have it. KKTIX is not asked."""
+    return live_edition(settings.edition, known_events(ledger), mapped_events(settings))
 
 
 # -- orders -----------------------------------------------------------------------------------------
@@ -143,8 +188,9 @@ def read_orders(
 
     ``book``: what this tick already read of the attendance books; ``None``: read them now.
     """
-    earlier = last_poll(ledger, partition.key)
+    earlier, requested = last_poll(ledger, partition.key), requested_refreshes(ledger, partition.key)
     with exclusive(ledger, waits, LockName.ORDERS, partition.key):
+        partition_of(ledger, partition.key)  # it may have been renamed while this run waited
         outcome = take_snapshot(
             kktix,
             vault,
@@ -153,6 +199,8 @@ def read_orders(
             now=ledger.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
+            contacts=Contacts(pseudonymizer, refused_addresses(ledger, partition.edition, partition.key).keys()),
+            requested=requested,
             trust_book="book" in overrides,
         )
         snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, table_rules(pseudonymizer))
@@ -173,6 +221,7 @@ def read_orders(
         check_locks()  # another poll may have recorded later facts while this machine slept
         record_poll(ledger, partition.edition, poll, holders)
         cancel_purge(ledger, partition.key)
+        end_refresh_requests(ledger, partition.key, requested & outcome.book.ids if outcome.problem else requested)
     return OrdersRead(outcome, digest)
 
 
@@ -192,10 +241,37 @@ def load_rows(
     table = attendee_tables(load_policy().columns)[partition.family]
     result = deidentify(digest.passing(records), partition, pseudonymizer)
     refuse_misleading(table.name, result.frame)
-    outcome = replace_rows(warehouse, table, partition.key, result.frame)
+    with recorded_change(table, warehouse=warehouse, ledger=ledger):
+        outcome = replace_rows(warehouse, table, partition.key, result.frame)
     stored = warehouse.partition_rows(table, partition.key)
     record_load(ledger, partition.key, str(digest))
     return RowsLoaded(result, outcome, digest.records, stored)
+
+
+@contextmanager
+def recorded_change(table: Table, *, warehouse: Warehouse, ledger: Ledger) -> Iterator[None]:
+    """Record the table's state after the block, so that the next tick knows the change for ours.
+
+    Where somebody else changed the table before it, the record stays as it was, and the next tick finds that out.
+    """
+    known, before = table_state(ledger, table.name), warehouse.state(table)
+    yield
+    if known is None or known == before:
+        record_table_state(ledger, table.name, warehouse.state(table))
+
+
+def changed_tables(partitions: Iterable[EventPartition], *, warehouse: Warehouse, ledger: Ledger) -> dict[str, str]:
+    """Return the tables of these events that are not as our last load left them (or gone), with their states now.
+
+    A table that cannot be looked at is left out: nobody knows. The next tick looks again, and a load that is due fails
+    visibly.
+    """
+    tables = attendee_tables(load_policy().columns)
+    states: dict[str, str] = {}
+    for table in {tables[partition.family].name: tables[partition.family] for partition in partitions}.values():
+        with suppress(WarehouseError):
+            states[table.name] = warehouse.state(table, is_waiting=False)
+    return {name: state for name, state in states.items() if state != table_state(ledger, name)}
 
 
 # -- guest list -------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def serve(settings: Settings, port: int, sandbox_port: int) -> int:
     prepare_instance(settings.dagster_folder)
     variables = {"DAGSTER_HOME": str(settings.dagster_folder), "PYCONTW_HOME": str(settings.home)}
     commands: list[list[str]] = []
-    if settings.pycontw_env == "sandbox" and "kktix_api_url" not in settings.model_fields_set:
+    if "kktix_api_url" not in settings.model_fields_set:
         url = f"http://{HOST}:{sandbox_port}"
         variables |= sandbox_environment(url)
         commands.append([sys.executable, "-m", "pycontw_assets", "sandbox", "--port", str(sandbox_port)])

@@ -173,6 +173,7 @@ def _poll(
             pseudonymizer=root.pseudonymizer,
             waits=root.waits,
             settings=settings,
+            warehouse=root.warehouse,
             stop=root.stop,
             on_run=on_run,
         )

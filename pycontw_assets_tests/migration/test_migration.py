@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from pycontw_assets.alerts.unreachable import unreachable_buyers
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.batches import cancelled_batches, get_batch, invitations_in, unfinished_batches
+from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION
 from pycontw_assets.ledger.database.tables import meta, pool_lists, rate_slots, stale_events
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import grants_without_ticket
@@ -321,9 +322,10 @@ def check_identity_alone_is_left(root: Composition) -> None:
     """Check that the key-value table holds no fact about a person or event any more."""
     with root.ledger.engine.connect() as db:
         assert {row.name: row.value for row in db.execute(sa.select(meta))} == {
-            "schema": "2",
+            "schema": str(SCHEMA_VERSION),
             "normalisation": "1",
             "pseudonym key": "plain",
+            "environment": "sandbox",
         }
 
 

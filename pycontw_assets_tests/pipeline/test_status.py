@@ -77,8 +77,8 @@ def test_the_command_works_before_and_after_the_first_poll(
     for name, value in {**server.environment, "PYCONTW_HOME": str(pipeline.home)}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DAGSTER_HOME", str(pipeline.home / "dagster"))
-    assert main(["status"]) == 0
-    assert capsys.readouterr().out.startswith("edition none yet: 0 events")
+    assert main(["status"]) == 1
+    assert "never used" in capsys.readouterr().err
     world.sell(event, address=ANNA)
     pipeline.poll()
     assert main(["status"]) == 0

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.pipeline.composition import Composition
-from pycontw_assets.settings import Settings, load_settings
+from pycontw_assets.settings import Settings
 
 SYSTEMS = {"kktix", "gather", "klaviyo", "vault", "ledger", "warehouse", "alerts"}
 SECRET = "do-not-show-this"
@@ -17,7 +17,8 @@ SECRET = "do-not-show-this"
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load_settings(
+    return Settings(
+        _env_file=None,
         pycontw_home=tmp_path,
         kktix_api_url=f"https://user:{SECRET}@kktix.example.org/api/v2/hosting_events?key={SECRET}",
         kktix_api_token=SECRET,

@@ -26,6 +26,18 @@ def reading_engine(url: str) -> sa.Engine:
     return engine
 
 
+def is_begun(url: str) -> bool:
+    """Say whether a database is there and holds a ledger."""
+    if holds_nothing(url):
+        return False
+    reader = open_reader(url)
+    try:
+        with reader.connect() as db:
+            return stored_version(db) is not None
+    finally:
+        reader.dispose()
+
+
 def copy_rows(source: sa.Engine, target: sa.Engine) -> None:
     """Copy every fact between two ledgers of today's schema, of which the target is empty."""
     with source.connect() as old, target.begin() as new:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pycontw_assets.ledger.database.engine import LedgerError, schema_change
 from pycontw_assets.ledger.database.tables import insert_missing, meta, metadata
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def prepare(engine: sa.Engine) -> None:
@@ -56,6 +56,12 @@ def migrate(db: sa.Connection, version: int) -> None:
         _STEPS[number](db)
         db.execute(sa.delete(meta).where(meta.c.name == "schema"))
         db.execute(sa.insert(meta).values(name="schema", value=str(number + 1)))
+
+
+def _types(db: sa.Connection) -> dict[str, str]:
+    """Return what the two databases call their types."""
+    is_server = db.dialect.name == "postgresql"
+    return {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
 
 
 # -- 1 -> 2: names of the vocabulary; facts out of the key-value table ---------------------------------
@@ -138,10 +144,7 @@ _UNREACHABLE_LINE = re.compile(r"attendee (\d+) (?:cannot be mailed by Klaviyo \
 
 
 def _to_2(db: sa.Connection) -> None:
-    is_server = db.dialect.name == "postgresql"
-    types = {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
-    for statement in (*_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS):
-        db.execute(sa.text(statement.format(**types)))
+    _execute(db, *_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS)
     notes = {row.name: row.value or "" for row in db.execute(sa.text("SELECT name, value FROM meta"))}
     for statement, values in _facts(notes):
         db.execute(sa.text(statement), values)
@@ -149,6 +152,13 @@ def _to_2(db: sa.Connection) -> None:
     moved = [{"name": name} for name in notes if name not in _IDENTITY]
     if moved:
         db.execute(sa.text("DELETE FROM meta WHERE name = :name"), moved)
+
+
+def _execute(db: sa.Connection, *statements: str) -> None:
+    is_server = db.dialect.name == "postgresql"
+    types = {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
+    for statement in statements:
+        db.execute(sa.text(statement.format(**types)))
 
 
 _Fact = tuple[str, dict[str, object]]
@@ -228,4 +238,66 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}
+# -- 2 -> 3: one tuple per subject ---------------------------------------------------------------------
+
+_REFRESH_REQUESTS = (
+    """CREATE TABLE refresh_requests (
+        partition_key VARCHAR NOT NULL, attendee_id BIGINT NOT NULL, PRIMARY KEY (partition_key, attendee_id))""",
+)
+_SALES = (
+    "ALTER TABLE sales RENAME COLUMN pending TO unpaid",
+    "ALTER TABLE sales ADD COLUMN not_activated INTEGER DEFAULT 0 NOT NULL",
+    "ALTER TABLE sales ADD COLUMN unclear INTEGER DEFAULT 0 NOT NULL",
+)
+_PAUSE = ("CREATE TABLE pauses (id INTEGER NOT NULL, since {time} NOT NULL, PRIMARY KEY (id))",)
+_TABLE_STATES = ("CREATE TABLE table_states (name VARCHAR NOT NULL, state VARCHAR NOT NULL, PRIMARY KEY (name))",)
+_RENAMED_EVENTS = (
+    """CREATE TABLE former_keys (
+        partition_key VARCHAR NOT NULL, event_id BIGINT NOT NULL, PRIMARY KEY (partition_key))""",
+)
+
+
+# Version 2 kept reasons and ends as the mail service spelled them. One of its texts could quote an address.
+_KNOWN_REASONS = frozenset(
+    {
+        *("HARD_BOUNCE", "INVALID_EMAIL", "SPAM_COMPLAINT", "UNSUBSCRIBE", "UNSUBSCRIBED", "USER_SUPPRESSED"),
+        *("SUBSCRIBED", "NEVER_SUBSCRIBED", "suppressed", "Klaviyo refused the address", "no reason given"),
+        *("does not show on the list of the batch", "no such campaign", "Cancelled: deleted in Klaviyo"),
+        *("Cancelled: deleted in Klaviyo, perhaps after it was sent", "Cancelled", "Cancelled: Account Disabled"),
+        *("Cancelled: Billing Limit", "Cancelled: Internal Error", "Cancelled: Misconfigured"),
+        *("Cancelled: No Recipients", "Cancelled: Smart Sending", "Sent", "Variations Sent", "Unknown", "Draft"),
+        *("Preparing to schedule", "Scheduled", "Preparing to send", "Adding Recipients", "Queued without Recipients"),
+        *("Sending", "Sending Segments"),
+    }
+)
+_OTHER_REASON = "another reason"
+
+
+def _close_reasons(db: sa.Connection) -> None:
+    for table, column in (("invitations", "reason"), ("unreachable_attendees", "reason"), ("batches", "remote_status")):
+        stored = db.execute(sa.text(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL"))  # noqa: S608
+        for text in [row[0] for row in stored]:
+            if (closed := _closed(text)) != text:
+                statement = f"UPDATE {table} SET {column} = :closed WHERE {column} = :text"  # noqa: S608
+                db.execute(sa.text(statement), {"closed": closed, "text": text})
+    # The next poll finds such a problem again, in today's words.
+    db.execute(sa.text("DELETE FROM problems WHERE text LIKE '%@%' OR cause LIKE '%@%'"))
+    db.execute(sa.text("DELETE FROM sent_alerts WHERE title LIKE '%@%' OR cause LIKE '%@%'"))
+
+
+def _closed(text: str) -> str:
+    """Return known reasons as they are; a batch and its invitations, which are compared, come to the same."""
+    if text in _KNOWN_REASONS:
+        return text
+    if text.startswith("Cancelled"):
+        return f"Cancelled: {_OTHER_REASON}"
+    parts = [part if part in _KNOWN_REASONS else _OTHER_REASON for part in text.split("; ")]
+    return "; ".join(dict.fromkeys(parts))
+
+
+def _to_3(db: sa.Connection) -> None:
+    _execute(db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS)
+    _close_reasons(db)
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}

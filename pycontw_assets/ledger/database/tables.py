@@ -45,7 +45,7 @@ _Key = sa.String(64)  # a pseudonym: 64 hex digits
 
 # -- the ledger itself --------------------------------------------------------------------------------
 
-# Its schema, its normalisation of addresses and the fingerprint of its pseudonym key; nothing else.
+# Its schema, normalisation of addresses, fingerprint of the pseudonym key, environment and services; nothing else.
 meta = sa.Table("meta", metadata, sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.String))
 
 
@@ -70,6 +70,15 @@ rate_slots = sa.Table(
 )
 
 
+# One row while a person has paused all polls.
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("since", UtcDateTime, nullable=False),
+)
+
+
 # -- editions and events ------------------------------------------------------------------------------
 
 editions = sa.Table(
@@ -88,6 +97,15 @@ events = sa.Table(
     sa.Column("edition", sa.String, nullable=False),
     sa.Column("family", sa.String, nullable=False),
     sa.Column("purged_at", UtcDateTime),  # when its orders left the vault
+)
+
+
+# Other keys of events that were renamed, or are about to be: vault or tables may still hold something under them.
+former_keys = sa.Table(
+    "former_keys",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("event_id", sa.BigInteger, nullable=False, autoincrement=False),
 )
 
 
@@ -125,6 +143,15 @@ waiting_events = sa.Table(
 )
 
 
+# The state of each table of the warehouse after our last load: any other means that somebody else changed it.
+table_states = sa.Table(
+    "table_states",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+)
+
+
 # -- people -------------------------------------------------------------------------------------------
 
 entitlements = sa.Table(
@@ -139,6 +166,15 @@ entitlements = sa.Table(
 # Attendees who asked to be forgotten, by number.
 erased_attendees = sa.Table(
     "erased_attendees",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
+)
+
+
+# Attendees whom somebody asked to read again with the next poll, by number.
+refresh_requests = sa.Table(
+    "refresh_requests",
     metadata,
     sa.Column("partition_key", sa.String, primary_key=True),
     sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -299,8 +335,10 @@ sales = sa.Table(
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("sold", sa.Integer, nullable=False),
     sa.Column("usable", sa.Integer, nullable=False),
-    sa.Column("pending", sa.Integer, nullable=False),
+    sa.Column("unpaid", sa.Integer, nullable=False),
     sa.Column("cancelled", sa.Integer, nullable=False),
+    sa.Column("not_activated", sa.Integer, nullable=False, server_default="0"),  # paid, in another state
+    sa.Column("unclear", sa.Integer, nullable=False, server_default="0"),
 )
 
 

@@ -15,12 +15,16 @@ from pycontw_assets.records import Family
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Attendees. ``sold``: paid and not cancelled; ``usable``: the sold ones that give access; ``pending``: unpaid."""
+    """Attendees. ``sold``: paid and not cancelled; ``usable`` and ``not_activated``: the sold ones that do and do not
+    give access. ``unclear``: KKTIX does not say whether they are paid.
+    """
 
     sold: int = 0
     usable: int = 0
-    pending: int = 0
+    unpaid: int = 0
     cancelled: int = 0
+    not_activated: int = 0
+    unclear: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(left + right for left, right in zip(astuple(self), astuple(other), strict=True)))
@@ -43,7 +47,7 @@ def sales_by_day(ledger: Ledger, edition: str) -> dict[date, dict[Ticket, Counts
     days: dict[date, dict[Ticket, Counts]] = {}
     with ledger.engine.begin() as db:
         for row in db.execute(query):
-            counts = Counts(row.sold, row.usable, row.pending, row.cancelled)
+            counts = Counts(**{name: getattr(row, name) for name in Counts.__dataclass_fields__})
             days.setdefault(row.day, {})[row.family, row.ticket] = counts
     return days
 
