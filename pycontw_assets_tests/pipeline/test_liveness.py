@@ -77,7 +77,6 @@ def test_a_poll_killed_on_another_machine_blocks_its_event_for_three_minutes(
     failed = pipeline.instance.get_run_by_id(dead.run_id)
     assert failed is not None
     assert failed.status == DagsterRunStatus.FAILURE
-    pipeline.until_quiet()
     assert len(pipeline.mailed()) == 1
     assert pipeline.verdict() == []
 
@@ -143,7 +142,7 @@ def test_a_run_that_dagster_gave_up_and_that_works_on_is_not_overtaken(
     world.faults.add("klaviyo", "hook", path="send-jobs$", method="POST", action=give_up)
     assert pipeline.poll_in_child() == 0
     assert AT_WORK in seen[0]
-    pipeline.until_quiet()
+    assert pipeline.later_poll().ok
     assert len(pipeline.mailed()) == 1
     assert pipeline.verdict() == []
 
@@ -178,7 +177,7 @@ def test_a_run_that_slept_and_lost_its_lock_calls_nobody_any_more(
     assert world.calls.count("gather", since=calls[0]) <= 1
     assert world.calls.count("klaviyo", since=calls[0]) <= 1
     drop_lock(pipeline.ledger, LockName.ACCESS_RUN, key, owner=f"{ELSEWHERE}/run")
-    pipeline.until_quiet()
+    pipeline.later_poll()
     assert len(pipeline.mailed()) == 1
     assert pipeline.verdict() == []
 
@@ -211,7 +210,8 @@ def test_an_event_that_no_poll_took_in_for_three_intervals_is_an_alarm(
     assert any(f"{key}: not up to date since " in problem.text for problem in status.problems)
     assert not pipeline.call(observe_and_record, pipeline.instance).is_good, "the sensor sends no heartbeat either"
     pipeline.clock.advance(3600)
-    pipeline.until_quiet()
+    pipeline.poll()
+    assert pipeline.later_poll().ok
     assert [title.partition(":")[0] for title in notes.titles[1:]] == ["over"]
     assert len(pipeline.mailed()) == 1
 
@@ -236,7 +236,7 @@ def test_a_tick_stops_reading_when_its_time_is_over(pipeline: Pipeline, world: W
     keys = [f"{EDITION}-individual-{events[0]}", f"{EDITION}-corporate-{events[1]}"]
     for event in events:
         world.sell(event, 3)
-    pipeline.until_quiet()
+    pipeline.poll()
     guests = pipeline.guests()
     seconds = [0.0]
     limit = TimeLimit(36, clock=lambda: seconds[-1])
@@ -249,7 +249,6 @@ def test_a_tick_stops_reading_when_its_time_is_over(pipeline: Pipeline, world: W
     }
     assert {decision.access for decision in tick.decisions.values()} == {()}
     assert limit.left == 0
-    pipeline.until_quiet()
     assert pipeline.guests() == guests
 
 
@@ -264,6 +263,7 @@ def test_the_event_that_was_read_longest_ago_is_read_first(pipeline: Pipeline, w
     assert list(facts.books) == [second, first]
 
 
+@pytest.mark.long
 def test_two_evaluations_at_once_do_no_harm(install: Install, world: World, event: int) -> None:
     """The first one outlasts Dagster's time-out and goes on. Even if both results were used, nobody is mailed twice."""
     pipeline = install(on_disk=True)
