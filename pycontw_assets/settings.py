@@ -98,6 +98,13 @@ class Settings(BaseSettings):
         None, description="Dagster's own variable: folder of its instance; unset: under `PYCONTW_HOME`"
     )
 
+    dagster_sensor_grpc_timeout_seconds: int = Field(
+        60,
+        ge=1,
+        description="Dagster's own variable, which the daemon needs, too: seconds until it gives up a tick; a tick "
+        "stops reading before that",
+    )
+
     pycontw_dry_run: bool = Field(
         False,
         description="`1`: polls read and fill the tables, but let nobody in and mail nobody; the UI shows what they "
@@ -227,6 +234,11 @@ class Settings(BaseSettings):
     heartbeat_url: SecretStr | None = Field(
         None, description="fetched after every good poll, for a dead man's switch; unset: none"
     )
+
+    @property
+    def tick_seconds(self) -> float:
+        """The time that a tick of the sensor has for reading. The rest is for what follows from it."""
+        return 0.6 * self.dagster_sensor_grpc_timeout_seconds
 
     @property
     def home(self) -> Path:

@@ -367,8 +367,7 @@ def _check_disk(home: Path) -> Iterator[Finding]:
 def _check_dagster(settings: Settings) -> Iterator[Finding]:
     from pycontw_assets.orchestration.instance import read_machinery
 
-    _, findings = read_machinery(settings.dagster_folder, settings.poll_interval_seconds)
-    yield from findings
+    yield from read_machinery(settings.dagster_folder, settings.poll_interval_seconds)
 
 
 # -- the printing ----------------------------------------------------------------------------------

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.rate_limits import Windows
+from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
 from pycontw_assets.ledger.consistency.place import Place, record_place
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
+from pycontw_assets.ledger.locks import check_locks
 from pycontw_assets.ledger.rate_slots import SharedRateLimiter
 from pycontw_assets.ledger.remote_ids import record_remote_id, remembered_id
 from pycontw_assets.pipeline.consistency.place import checked_place
@@ -71,12 +73,31 @@ class Composition:
 
     @cached_property
     def waits(self) -> WaitPolicy:
-        return WaitPolicy()
+        return WaitPolicy(sleep=self.stop.sleep)
 
     @cached_property
     def client_options(self) -> dict[str, Any]:
         """Options of every client, such as the clock it waits by."""
         return {}
+
+    @cached_property
+    def stop(self) -> Stop:
+        """Whether this process was asked to stop."""
+        return OF_THIS_PROCESS
+
+    @cached_property
+    def gate(self) -> Callable[[], None]:
+        """Return the function that every client calls before a request. It raises when none may leave any more."""
+
+        def check() -> None:
+            self.stop.check()
+            check_locks()
+
+        return check
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"gate": self.gate, "sleep": self.stop.sleep, **self.client_options}
 
     @cached_property
     def pseudonymizer(self) -> Pseudonymizer:
@@ -92,7 +113,7 @@ class Composition:
         limiter = self._limiter("KKTIX", rate_limits(per_second), bundle=max(1, per_second // 10))
         token = self.settings.kktix_api_token.get_secret_value()
         client = self._kktix_client or KktixClient
-        return client(self.settings.kktix_api_url, token, limiter=limiter, **self.client_options)
+        return client(self.settings.kktix_api_url, token, limiter=limiter, **self._options)
 
     @cached_property
     def gather(self) -> GatherClient | None:
@@ -104,7 +125,7 @@ class Composition:
         key = self.settings.gather_api_key.get_secret_value()
         limiter = self._limiter("Gather", RATE_LIMITS)
         space_id = self.settings.gather_space_id
-        return GatherClient(self.settings.gather_api_url, key, space_id, limiter=limiter, **self.client_options)
+        return GatherClient(self.settings.gather_api_url, key, space_id, limiter=limiter, **self._options)
 
     @cached_property
     def klaviyo(self) -> KlaviyoClient:
@@ -112,7 +133,7 @@ class Composition:
 
         limiter = self._limiter("Klaviyo", RATE_LIMITS)
         key = self.settings.klaviyo_api_key.get_secret_value()
-        return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self.client_options)
+        return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self._options)
 
     def _limiter(self, service: str, windows: Windows, bundle: int = 1) -> SharedRateLimiter:
         """Shared through the ledger this process works with. Asking for a waits must not make one (``plan``)."""

@@ -12,6 +12,8 @@ from datetime import date, datetime, timedelta, timezone
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.sales_report import Report, count, report
 from pycontw_assets.alerts.unreachable import unreachable_buyers
+from pycontw_assets.api.stopping import Stop
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.database.future_times import correct_future_times
 from pycontw_assets.ledger.ledger import Ledger
@@ -56,19 +58,32 @@ def run_maintenance(
     retention_days: int,
     prune_history: Callable[[], None],
     finish_erasures: Callable[[], Iterable[str]],
+    limit: TimeLimit | None = None,
+    stop: Stop | None = None,
 ) -> None:
     """Do what is due.
 
     ``prune_history`` deletes old run history, wherever that is kept. ``finish_erasures`` returns what is left to erase.
+    What ``limit`` leaves no time for is left to the next tick. Raise ``Stopped`` when ``stop`` was asked for.
     """
-    with best_effort("erasures", ledger=ledger) as findings:
-        findings += finish_erasures()
+
+    def may_go_on() -> bool:
+        if stop:
+            stop.check()
+        return limit is None or limit.left > 0
+
     with best_effort("the look at the clock", ledger=ledger) as findings:
         findings += correct_clock(ledger)
+    if not may_go_on():
+        return
+    with best_effort("erasures", ledger=ledger) as findings:
+        findings += finish_erasures()
     with best_effort("maintenance", ledger=ledger) as findings:
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
         prune_history()
+    if not may_go_on():
+        return
     with best_effort("the count of recipients", ledger=ledger) as findings:
         findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
     with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
@@ -76,6 +91,8 @@ def run_maintenance(
         findings += unreachable_buyers(
             on_sale, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer, contact_address=contact_address
         )
+    if not may_go_on():
+        return
     with best_effort("the sales report", ledger=ledger):
         report_sales(tick, ledger=ledger, vault=vault, alerts=alerts)
 

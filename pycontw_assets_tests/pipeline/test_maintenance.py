@@ -147,7 +147,7 @@ def test_the_newest_failures_of_an_event_stay_to_be_counted(pipeline: Pipeline, 
     for _ in range(4):
         pipeline.later_poll()
     prune_dagster_storage(pipeline.instance, FEW)
-    [facts] = pipeline.call(observe, history=read_run_history(pipeline.instance)).facts.values()
+    [facts] = pipeline.call(observe, history=read_run_history(pipeline.instance, pipeline.ledger)).facts.values()
     assert facts.access.failures >= FEW.runs
 
 
