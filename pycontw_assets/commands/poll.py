@@ -86,7 +86,7 @@ def _run(parsed: argparse.Namespace) -> int:
         )
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_poll(report)))
-    if report.ok:
+    if report.is_good:
         beat(root.settings.heartbeat_url)
     return FINE if report.ok else FAILED
 
@@ -101,7 +101,7 @@ def describe_poll(report: PollReport) -> Iterator[str]:
     for key, decision in sorted(tick.decisions.items()):
         yield from _run_lines(key, decision.reason, [run for run in report.runs if run.partition_key == key])
     yield from (f"left   event {e.event_id} ({e.name}): {e.reason}" for e in tick.discovery.unmatched)
-    yield from (paint(f"       ! {problem}", "yellow") for problem in tick.problems)
+    yield from (paint(f"       ! {problem}", "yellow") for problem in (*tick.problems, *report.reach.problems))
     yield from (f"       ? {warning}" for warning in tick.warnings)
 
 
@@ -149,6 +149,6 @@ def as_document(report: PollReport) -> dict[str, Any]:
             }
             for run in report.runs
         ],
-        "problems": tick.problems,
+        "problems": (*tick.problems, *report.reach.problems),
         "warnings": tick.warnings,
     }

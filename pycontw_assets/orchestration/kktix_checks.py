@@ -18,6 +18,7 @@ from dagster import (
     multi_asset_check,
 )
 
+from pycontw_assets.alerts.alerting import recorded_channel_problems
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.orchestration.metadata import checked, verdict
@@ -34,6 +35,7 @@ _CHECKS = {
     "events_are_matched": "Every listed event that may belong to the conference has an edition and a family, or a "
     "person said to ignore it.",
     "every_event_is_up_to_date": "No event has had news for long that no poll could take in.",
+    "alarms_arrive": "Every address of ALERT_URLS took the last message.",
 }
 # Dagster keeps freshness by the minute, and a single slow poll is no reason to worry.
 _STALE_AFTER_POLLS = 6
@@ -62,12 +64,13 @@ def kktix_checks(
 
 
 def kktix_verdicts(tick: Tick, *, ledger: Ledger, settings: Settings) -> list[AssetCheckResult]:
-    """Return the verdicts of both checks on one tick."""
+    """Return the verdicts of all checks on one tick."""
     patience = stale_after(settings.poll_interval_seconds)
     stale = stale_events(tick.late_since, ledger.clock(), patience)
     return [
         verdict("events_are_matched", unmatched(tick.discovery), is_warning=True),
         verdict("every_event_is_up_to_date", stale),
+        verdict("alarms_arrive", recorded_channel_problems(ledger)),
     ]
 
 

@@ -14,7 +14,7 @@ from dagster import (
     RunRequest,
 )
 
-from pycontw_assets.alerts.alerting import send_alerts
+from pycontw_assets.alerts.alerting import Reach, send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.log import log_step
 from pycontw_assets.extract.kktix_client import KktixClient
@@ -53,11 +53,24 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class PollReport:
+    """The tick of a poll and its runs. ``reach``: whether people hear of them."""
+
     tick: Tick
     runs: tuple[RunReport, ...]
+    reach: Reach = field(default_factory=Reach)
 
     @property
     def ok(self) -> bool:
+        """Whether nothing failed, also no alarm channel."""
+        return self._did_well and not self.reach.problems
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the dead man's switch may stay quiet: with one alarm channel of two, people hear of the other."""
+        return self._did_well and self.reach.is_anybody_there
+
+    @property
+    def _did_well(self) -> bool:
         waiting = any(decision.next_attempt_at for decision in self.tick.decisions.values())
         return all(run.ok and not run.problems for run in self.runs) and not self.tick.problems and not waiting
 
@@ -109,8 +122,8 @@ def poll(
     for request in load_requests(decide_again(tick, ledger=ledger, settings=settings, history=history), poll_id):
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
-    send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
-    return PollReport(tick, tuple(runs))
+    reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
+    return PollReport(tick, tuple(runs), reach)
 
 
 def execute(definitions: Definitions, instance: DagsterInstance, request: RunRequest, override: str = "") -> RunReport:

@@ -97,12 +97,12 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 retention_days=settings.retention_days,
                 prune_history=lambda: prune_history(instance),
             )
-            send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
+            reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
             poll_id = new_poll_id(ledger.clock())
             verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger, settings=settings)
             # The tables follow by their own condition; the sensor repairs those that did not.
             requests = [*access_requests(tick, poll_id), *_repairs(tick, poll_id)]
-            if tick.is_good:
+            if tick.is_good and reach.is_anybody_there:
                 beat(settings.heartbeat_url)
             return SensorResult(
                 run_requests=requests,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from dagster import Failure
+from dagster import AssetCheckKey, AssetKey, Failure
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.commands.poll import as_document, describe_poll
+from pycontw_assets.commands.status import look_up
+from pycontw_assets.orchestration.run_history import read_run_history
 from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.fakes.channels import Channels
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline
 from pycontw_assets_tests.pipeline.mishaps import BrokenWarehouse
@@ -15,30 +19,13 @@ from pycontw_assets_tests.pipeline.test_sensor import tick
 pytestmark = pytest.mark.long
 
 
-class Notes:
-    """A messenger that keeps alarms. ``works`` is false while the channel is down."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str]] = []
-        self.works = True
-
-    def send(self, title: str, body: str) -> bool:
-        if self.works and "sales of " not in title:
-            self.sent.append((title.removeprefix("pycontw-assets: "), body))
-        return self.works
-
-    @property
-    def titles(self) -> list[str]:
-        return [title for title, _ in self.sent]
+@pytest.fixture
+def notes() -> Channels:
+    return Channels()
 
 
 @pytest.fixture
-def notes() -> Notes:
-    return Notes()
-
-
-@pytest.fixture
-def pipeline(install: Install, world: World, notes: Notes) -> Pipeline:
+def pipeline(install: Install, world: World, notes: Channels) -> Pipeline:
     """Set up two events with an invited holder each, and a messenger without alerts."""
     for name in ("Individual", "Corporate"):
         world.sell(world.add_event(f"PyCon TW 2031 Registration: {name}"))
@@ -64,7 +51,7 @@ def polls(pipeline: Pipeline, number: int) -> None:
 
 @pytest.mark.parametrize("service", ["kktix", "gather", "klaviyo"])
 def test_a_service_that_stays_down_is_one_alarm_and_one_recovery(
-    pipeline: Pipeline, world: World, notes: Notes, service: str
+    pipeline: Pipeline, world: World, notes: Channels, service: str
 ) -> None:
     sell_everywhere(world)
     world.faults.add(service, "status", times=None, status=503)
@@ -78,7 +65,7 @@ def test_a_service_that_stays_down_is_one_alarm_and_one_recovery(
 
 
 def test_a_warehouse_that_stays_down_is_one_alarm_and_keeps_nobody_out(
-    pipeline: Pipeline, world: World, notes: Notes
+    pipeline: Pipeline, world: World, notes: Channels
 ) -> None:
     pipeline.restart({"alerts": notes, "warehouse": BrokenWarehouse()})
     sell_everywhere(world)
@@ -91,14 +78,14 @@ def test_a_warehouse_that_stays_down_is_one_alarm_and_keeps_nobody_out(
     assert notes.titles[1:] == ["over: the warehouse fails, 2 events waiting"]
 
 
-def test_a_blip_wakes_nobody(pipeline: Pipeline, world: World, notes: Notes) -> None:
+def test_a_blip_wakes_nobody(pipeline: Pipeline, world: World, notes: Channels) -> None:
     sell_everywhere(world)
     world.faults.add("gather", "status", times=8, status=503)
     pipeline.until_quiet()
     assert notes.sent == []
 
 
-def test_an_unsent_alert_is_sent_by_the_next_poll(pipeline: Pipeline, world: World, notes: Notes) -> None:
+def test_an_unsent_alert_is_sent_by_the_next_poll(pipeline: Pipeline, world: World, notes: Channels) -> None:
     notes.works = False
     sell_everywhere(world)
     world.faults.add("gather", "status", times=None, status=503)
@@ -109,7 +96,7 @@ def test_an_unsent_alert_is_sent_by_the_next_poll(pipeline: Pipeline, world: Wor
 
 
 def test_an_unmatched_event_is_one_alert_at_once_that_says_what_to_do(
-    pipeline: Pipeline, world: World, notes: Notes
+    pipeline: Pipeline, world: World, notes: Channels
 ) -> None:
     event = world.add_event("PyCon TW 2031 Registration: Students")
     polls(pipeline, 3)
@@ -118,7 +105,7 @@ def test_an_unmatched_event_is_one_alert_at_once_that_says_what_to_do(
     assert body.count(str(event)) == 2
 
 
-def test_an_alarm_names_no_person(pipeline: Pipeline, world: World, notes: Notes) -> None:
+def test_an_alarm_names_no_person(pipeline: Pipeline, world: World, notes: Channels) -> None:
     [event, *_] = world.kktix.events
     [malformed] = world.sell(event)
     world.kktix.tickets[malformed].overrides["data"] = "nonsense"
@@ -131,7 +118,7 @@ def test_an_alarm_names_no_person(pipeline: Pipeline, world: World, notes: Notes
     assert not [word for word in people if word and word in str(notes.sent)]
 
 
-def test_a_sensor_that_cannot_look_alerts_once(install: Install, world: World, notes: Notes) -> None:
+def test_a_sensor_that_cannot_look_alerts_once(install: Install, world: World, notes: Channels) -> None:
     pipeline = install(on_disk=True)
     pipeline.restart({"alerts": notes})
     world.faults.add("kktix", "status", times=None, status=503)
@@ -140,3 +127,29 @@ def test_a_sensor_that_cannot_look_alerts_once(install: Install, world: World, n
         with pytest.raises(Failure):
             tick(pipeline)
     assert notes.titles == ["KKTIX fails"]
+
+
+def test_a_channel_that_fails_is_shown_by_poll_status_page_and_the_other_channel(
+    pipeline: Pipeline, world: World
+) -> None:
+    channels = Channels(2)
+    channels.broken = {2}
+    pipeline.restart({"alerts": channels})
+    world.add_event("PyCon TW 2031 Registration: Students")
+    reports = [pipeline.later_poll() for _ in range(4)]
+    assert [report.ok for report in reports] == [True, True, False, False]
+    assert all(report.is_good for report in reports), "one channel works, so the dead man's switch stays quiet"
+    [problem] = reports[-1].reach.problems
+    assert "alarm channel 2 (json) has taken no message" in problem
+    assert f"       ! {problem}" in list(describe_poll(reports[-1]))
+    assert as_document(reports[-1])["problems"] == (problem,)
+    assert problem in [one.text for one in pipeline.call(look_up, history=read_run_history(pipeline.instance)).problems]
+    assert problem in channels.titles_of(1)
+    check = AssetCheckKey(AssetKey("kktix"), "alarms_arrive")
+    [shown] = pipeline.instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).values()
+    assert shown.evaluation
+    assert not shown.evaluation.passed
+    channels.broken = {1, 2}
+    world.add_event("PyCon TW 2031 Registration: Sponsors")
+    pipeline.clock.advance(2 * 3600)
+    assert not [pipeline.later_poll() for _ in range(4)][-1].is_good, "nobody would hear of anything"

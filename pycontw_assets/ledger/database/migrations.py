@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pycontw_assets.ledger.database.engine import LedgerError, schema_change
 from pycontw_assets.ledger.database.tables import insert_missing, meta, metadata
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def prepare(engine: sa.Engine) -> None:
@@ -138,10 +138,7 @@ _UNREACHABLE_LINE = re.compile(r"attendee (\d+) (?:cannot be mailed by Klaviyo \
 
 
 def _to_2(db: sa.Connection) -> None:
-    is_server = db.dialect.name == "postgresql"
-    types = {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
-    for statement in (*_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS):
-        db.execute(sa.text(statement.format(**types)))
+    _execute(db, *_MADE_WHEN_USED, *_NEW_NAMES, *_NEW_VALUES, *_NEW_TABLES, *_LOCKS)
     notes = {row.name: row.value or "" for row in db.execute(sa.text("SELECT name, value FROM meta"))}
     for statement, values in _facts(notes):
         db.execute(sa.text(statement), values)
@@ -149,6 +146,13 @@ def _to_2(db: sa.Connection) -> None:
     moved = [{"name": name} for name in notes if name not in _IDENTITY]
     if moved:
         db.execute(sa.text("DELETE FROM meta WHERE name = :name"), moved)
+
+
+def _execute(db: sa.Connection, *statements: str) -> None:
+    is_server = db.dialect.name == "postgresql"
+    types = {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
+    for statement in statements:
+        db.execute(sa.text(statement.format(**types)))
 
 
 _Fact = tuple[str, dict[str, object]]
@@ -228,4 +232,52 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2}
+# -- 2 -> 3 --------------------------------------------------------------------------------------------
+
+# What was sent before channels were distinguished, every channel took: "".
+_ALERTS_BY_CHANNEL = (
+    "ALTER TABLE sent_alerts RENAME TO sent_alerts_of_all",
+    """CREATE TABLE sent_alerts (
+        channel VARCHAR(64) NOT NULL, cause VARCHAR NOT NULL, title VARCHAR NOT NULL, size INTEGER NOT NULL,
+        raised_at {time} NOT NULL, sent_at {time} NOT NULL, attendees VARCHAR, PRIMARY KEY (channel, cause))""",
+    """INSERT INTO sent_alerts (channel, cause, title, size, raised_at, sent_at)
+        SELECT '', cause, title, size, raised_at, sent_at FROM sent_alerts_of_all""",
+    "DROP TABLE sent_alerts_of_all",
+    "ALTER TABLE reports RENAME TO reports_of_all",
+    """CREATE TABLE reports (
+        name VARCHAR NOT NULL, channel VARCHAR(64) NOT NULL, day DATE NOT NULL, PRIMARY KEY (name, channel))""",
+    "INSERT INTO reports (name, channel, day) SELECT name, '', day FROM reports_of_all",
+    "DROP TABLE reports_of_all",
+    """CREATE TABLE failing_channels (
+        channel VARCHAR(64) NOT NULL, failures INTEGER NOT NULL, since {time} NOT NULL, retry_at {time} NOT NULL,
+        PRIMARY KEY (channel))""",
+)
+_TO_3 = (_ALERTS_BY_CHANNEL,)
+_ATTENDEE_CAUSE = re.compile(r"\battendee #.*?(\(.*\))")
+
+
+def _to_3(db: sa.Connection) -> None:
+    for statements in _TO_3:
+        _execute(db, *statements)
+    _join_causes_of_attendees(db)
+
+
+def _join_causes_of_attendees(db: sa.Connection) -> None:
+    """Leave what is in brackets behind an attendee's number out of the cause: it concerned this attendee only."""
+    for name, key in (("problems", ("partition_key", "subject", "text")), ("sent_alerts", ("channel",))):
+        table = sa.table(name, *map(sa.column, (*key, "cause")))
+        for row in db.execute(sa.select(table)).mappings().all():
+            match = _ATTENDEE_CAUSE.search(row["cause"])
+            if match is None:
+                continue
+            of_same = [table.c[part] == row[part] for part in key if part != "text"]
+            joined = {"cause": row["cause"].replace(match[1], "(…)")}
+            into = sa.update(table).where(*of_same, table.c.cause == joined["cause"])
+            texts = {"text": table.c.text + f"\n{row['text']}"} if "text" in row else joined
+            if db.execute(into.values(**texts)).rowcount:
+                db.execute(sa.delete(table).where(*of_same, table.c.cause == row["cause"]))
+            else:
+                db.execute(sa.update(table).where(*of_same, table.c.cause == row["cause"]).values(**joined))
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}

@@ -278,14 +278,28 @@ problems = sa.Table(
 )
 
 
+# The last alert about one cause that a channel took. A channel is a digest of its address.
 sent_alerts = sa.Table(
     "sent_alerts",
     metadata,
+    sa.Column("channel", sa.String(64), primary_key=True),  # "": all, from before channels were distinguished
     sa.Column("cause", sa.String, primary_key=True),
     sa.Column("title", sa.String, nullable=False),
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("raised_at", UtcDateTime, nullable=False),
     sa.Column("sent_at", UtcDateTime, nullable=False),
+    sa.Column("attendees", sa.String),  # their numbers; NULL: not known
+)
+
+
+# Channels that did not take their last message.
+failing_channels = sa.Table(
+    "failing_channels",
+    metadata,
+    sa.Column("channel", sa.String(64), primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),  # in a row
+    sa.Column("since", UtcDateTime, nullable=False),
+    sa.Column("retry_at", UtcDateTime, nullable=False),
 )
 
 
@@ -304,11 +318,12 @@ sales = sa.Table(
 )
 
 
-# The last day that each daily report was sent for.
+# The last day for which a channel took each daily report.
 reports = sa.Table(
     "reports",
     metadata,
     sa.Column("name", sa.String, primary_key=True),
+    sa.Column("channel", sa.String(64), primary_key=True),  # "": all, from before channels were distinguished
     sa.Column("day", sa.Date, nullable=False),
 )
 
