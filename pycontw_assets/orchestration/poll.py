@@ -27,7 +27,7 @@ from pycontw_assets.orchestration.observations import missing_partitions, observ
 from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history
 from pycontw_assets.orchestration.run_recording import observe_and_record
 from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
-from pycontw_assets.pipeline.maintenance import run_maintenance
+from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
 from pycontw_assets.pipeline.observe import Tick, decide_again
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pseudonyms import Pseudonymizer
@@ -122,6 +122,7 @@ def poll(
     for request in load_requests(decide_again(tick, ledger=ledger, settings=settings, history=history), poll_id):
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
+    search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
     return PollReport(tick, tuple(runs), reach)
 

@@ -12,10 +12,11 @@ from datetime import date, datetime, timedelta, timezone
 from pycontw_assets.alerts.alerting import deliver
 from pycontw_assets.alerts.messenger import Channel, Messenger, Text
 from pycontw_assets.alerts.sales_report import Report, count, report
-from pycontw_assets.alerts.unreachable import unreachable_buyers
+from pycontw_assets.alerts.unreachable import unserved_attendees
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName, lock
+from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.ledger.reporting.problems import open_problems
 from pycontw_assets.ledger.reporting.sales import (
     Counts,
@@ -61,13 +62,18 @@ def run_maintenance(
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
         prune_history()
-    with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
-        on_sale = [(fact.partition, fact.poll) for _, fact in sorted(tick.facts.items()) if fact.book is not None]
-        findings += unreachable_buyers(
-            on_sale, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer, contact_address=contact_address
-        )
+    search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     with best_effort("the sales report", ledger=ledger):
         report_sales(tick, ledger=ledger, vault=vault, alerts=alerts)
+
+
+def search_unserved(tick: Tick, *, ledger: Ledger, vault: OrdersStore, pseudonymizer: Pseudonymizer) -> None:
+    """Look up who is not served, as the ledger knows it now: also the people of events that are not listed any more."""
+    with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
+        events = [(fact.partition, last_poll(ledger, key)) for key, fact in sorted(tick.facts.items())]
+        findings += unserved_attendees(
+            events, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer, contact_address=contact_address
+        )
 
 
 def expiring(now: datetime) -> Iterator[str]:

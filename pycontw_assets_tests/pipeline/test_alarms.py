@@ -17,6 +17,7 @@ from pycontw_assets_tests.pipeline.mishaps import BrokenWarehouse
 from pycontw_assets_tests.pipeline.test_sensor import tick
 
 pytestmark = pytest.mark.long
+BEN = "ben@example.com"
 
 
 @pytest.fixture
@@ -153,3 +154,27 @@ def test_a_channel_that_fails_is_shown_by_poll_status_page_and_the_other_channel
     world.add_event("PyCon TW 2031 Registration: Sponsors")
     pipeline.clock.advance(2 * 3600)
     assert not [pipeline.later_poll() for _ in range(4)][-1].is_good, "nobody would hear of anything"
+
+
+@pytest.mark.parametrize("service", ["gather", "klaviyo"])
+def test_an_alarm_about_a_person_lasts_until_this_person_is_served(
+    pipeline: Pipeline, world: World, notes: Channels, service: str
+) -> None:
+    """One buyer is refused. The next sale lets another one in, and that is no all-clear."""
+    [event, *_] = world.kktix.events
+    [refused] = world.sell(event, address=BEN)
+    world.gather.switches.rejected_addresses = {BEN} if service == "gather" else set()
+    world.klaviyo.switches.refused_addresses = {BEN} if service == "klaviyo" else set()
+    pipeline.later_poll()
+    pipeline.later_poll()
+    [title] = notes.titles
+    assert f"attendee {refused} " in title
+    world.sell(event)
+    polls(pipeline, 3)
+    assert notes.titles == [title]
+    world.transfer(refused, "cara@example.net")
+    pipeline.clock.advance(2 * 3600)
+    polls(pipeline, 3)
+    assert notes.titles == [title, f"over: {title}"]
+    assert "cara@example.net" in pipeline.mailed()
+    assert BEN not in str(notes.taken)

@@ -252,7 +252,15 @@ _ALERTS_BY_CHANNEL = (
         channel VARCHAR(64) NOT NULL, failures INTEGER NOT NULL, since {time} NOT NULL, retry_at {time} NOT NULL,
         PRIMARY KEY (channel))""",
 )
-_TO_3 = (_ALERTS_BY_CHANNEL,)
+# Guests whom Gather does not take were counted by each attempt. They are looked up by number now, so that no attempt
+# about others ends their alert.
+_PROBLEMS_OF_PEOPLE = (
+    "ALTER TABLE unreachable_attendees ADD COLUMN kind VARCHAR DEFAULT 'mail' NOT NULL",
+    "ALTER TABLE grants ADD COLUMN ceded_at {time}",
+    "DELETE FROM problems WHERE cause LIKE 'gather_guestlist: # guests were sent to Gather%'",
+    "DELETE FROM sent_alerts WHERE cause LIKE 'gather_guestlist: # guests were sent to Gather%'",
+)
+_TO_3 = (_ALERTS_BY_CHANNEL, _PROBLEMS_OF_PEOPLE)
 _ATTENDEE_CAUSE = re.compile(r"\battendee #.*?(\(.*\))")
 
 

@@ -20,6 +20,9 @@ BatchState = Literal["open", "accepted", "sent", "cancelled", "empty"]
 # Claimed by a batch, accepted by the mail service, impossible to deliver, or marked by a person as invited.
 InvitationState = Literal["claimed", "accepted", "unreachable", "marked"]
 
+# No mail reaches the holder, the guest list does not take them, or a guest without a ticket stays on it.
+AttendeeProblem = Literal["mail", "access", "stays"]
+
 # Nobody of the edition was invited before this ledger, or its invitations were rebuilt from the services.
 Beginning = Literal["new", "rebuilt"]
 
@@ -160,6 +163,7 @@ grants = sa.Table(
     sa.Column("revoked_in", sa.String, index=True),  # the poll that did it
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("retry_at", UtcDateTime),
+    sa.Column("ceded_at", UtcDateTime),  # since when the entry of a guest without a ticket is somebody else's
     sa.Index(
         "one_open_grant",
         "edition",
@@ -343,6 +347,7 @@ unreachable_attendees = sa.Table(
     sa.Column("partition_key", sa.String, primary_key=True),
     sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("reason", sa.String),  # the mail service's; NULL: the ticket has no address that mail could reach
+    sa.Column("kind", sa.String, nullable=False, server_default="mail"),  # an AttendeeProblem
 )
 
 
