@@ -22,6 +22,7 @@ def poll() -> dict[str, Any]:
             lambda books: build_definitions(root, books=books),
             instance,
             kktix=root.kktix,
+            gather=root.gather,
             klaviyo=root.klaviyo,
             vault=root.vault,
             ledger=root.ledger,
@@ -29,6 +30,7 @@ def poll() -> dict[str, Any]:
             pseudonymizer=root.pseudonymizer,
             waits=root.waits,
             settings=root.settings,
+            warehouse=root.warehouse,
         )
     return _summary(root, report.runs)
 
@@ -79,6 +81,7 @@ def _run(requests_of: Callable[[Any, str], Iterable[Any]]) -> dict[str, Any]:
             ledger=root.ledger,
             alerts=root.alerts,
             settings=root.settings,
+            warehouse=root.warehouse,
         )
         reports = [execute(definitions, instance, request) for request in requests_of(tick, "of a benchmark")]
     return _summary(root, reports)

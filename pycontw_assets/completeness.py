@@ -16,7 +16,11 @@ class Tolerance:
 
     def is_exceeded(self, missing: int, expected: int) -> bool:
         """Say whether too many of the ``expected`` entries are ``missing``."""
-        return missing > max(self.number, self.share * expected)
+        return missing > self.most(expected)
+
+    def most(self, expected: int) -> int:
+        """Return how many of the ``expected`` entries may be missing."""
+        return int(max(self.number, self.share * expected))
 
 
 # Buyers give tickets back by themselves, and a whole group may do so between two polls.
@@ -25,3 +29,5 @@ ATTENDANCE_BOOK = Tolerance(number=5, share=0.10)
 BOOK_OF_LOST_ORDERS = Tolerance(number=1, share=0.10)
 # Guests leave the list through this pipeline, or one at a time by somebody's hand.
 GUEST_LIST = Tolerance(number=1, share=0.01)
+# Attendees that cannot be read concern themselves. So many of them mean that KKTIX answers in another way.
+UNREADABLE_ATTENDEES = Tolerance(number=5, share=0.10)

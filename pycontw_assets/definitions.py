@@ -31,7 +31,7 @@ from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import kktix_checks
 from pycontw_assets.orchestration.links import links_of
 from pycontw_assets.orchestration.resources import resources_of
-from pycontw_assets.orchestration.sensors import orders_sensor, tables_sensor
+from pycontw_assets.orchestration.sensors import orders_sensor
 from pycontw_assets.pipeline.composition import Composition, settings_at_load
 
 
@@ -63,7 +63,7 @@ def build_definitions(
         assets=_with_source(assets),
         asset_checks=[kktix_checks],
         jobs=jobs,
-        sensors=[orders_sensor(interval), tables_sensor],
+        sensors=[orders_sensor(interval)],
         resources=resources_of(root or Composition(), settings, books),
         executor=in_process_executor,
     )

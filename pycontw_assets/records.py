@@ -45,7 +45,8 @@ class Attendee:
     Door credentials (``checkin_code``, ``qrcode``), ``kyc``, ``id_number``, ``search_string`` and ``slot`` are no
     fields of this type, so they end at the parser. ``answers`` is the form in form order: labels may repeat, values
     may have any JSON type. ``is_paid`` and ``state`` are ``None`` where KKTIX did not say. Such a ticket is not usable.
-    ``price`` is in whole units of ``currency``, ``updated_at`` in Unix seconds.
+    ``price`` is in whole units of ``currency``, ``updated_at`` in Unix seconds. ``withheld`` counts the answers and
+    fields that were there and could not be read.
     """
 
     attendee_id: int
@@ -61,6 +62,7 @@ class Attendee:
     ticket_type: str | None = None
     order_no: int | None = None
     updated_at: float | None = None
+    withheld: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,9 @@ class AttendeeRecord:
     """An attendee and its presence in the attendance book: one row of the warehouse.
 
     ``read_at``: the last good read of the details. ``changed_at``: the last read that found them different.
-    ``missing_polls``: good polls in a row without it. ``gone_at``: when a poll found that it had left the book for good
-    (cancelled or refunded), ``None`` while it is there. All times are aware, in UTC.
+    ``missing_polls``: 0 while the book lists it, 1 since a good poll missed it, 2 since one of which a person said that
+    its book is right. ``gone_at``: when a poll found that it had left the book for good (cancelled or refunded),
+    ``None`` while it is there. All times are aware, in UTC.
     """
 
     attendee: Attendee
@@ -93,7 +96,7 @@ class AttendeeRecord:
     def ticket_state(self) -> TicketState:
         """Return the one word for a ticket that every command, asset and report uses.
 
-        ``missing``: the last good poll did not find it; it is cancelled when the next one misses it, too. ``unclear``:
+        ``missing``: the book lacks it, and KKTIX was not asked about it yet, or calls it paid. ``unclear``:
         KKTIX does not say whether it is paid and valid. ``not activated``: paid, and not valid for a reason of KKTIX's.
         """
         if self.gone_at is not None:
@@ -129,6 +132,20 @@ class Holder:
     key: str
     address: str = field(repr=False)
     spelled: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """The content that a store keeps although it was replaced or deleted.
+
+    ``line`` says where and why. ``goes``: when it goes by itself. ``todo``: what a person has to do about it.
+    ``is_known``: whether the store said so itself.
+    """
+
+    line: str
+    goes: str = ""
+    todo: str = ""
+    is_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,11 +107,15 @@ class Settings(BaseSettings):
     )
     kktix_api_token: SecretStr = Field(SecretStr("sandbox-kktix-token"), description="bearer token of KKTIX")
     kktix_requests_per_second: int = Field(
-        150, ge=1, description="most attendees read from KKTIX in a second, by all processes that share a ledger"
+        150,
+        ge=1,
+        le=1000,
+        description="most attendees read from KKTIX in a second, by all processes that share a ledger",
     )
     edition: Edition | None = Field(
         None,
-        description="the live edition, four digits; unset: the newest among the listed events",
+        description="the live edition, four digits; production needs it to begin, and only this variable begins "
+        "another one; unset: the newest that the ledger has events of",
     )
     kktix_events: dict[EventId, EventMapping | None] = Field(
         default_factory=dict,
@@ -189,10 +193,11 @@ class Settings(BaseSettings):
         "before the first poll, because the ledger refuses another one later; unset: plain SHA-256",
     )
 
-    poll_interval_seconds: int = Field(300, ge=1, description="seconds between two ticks of the sensor")
+    poll_interval_seconds: int = Field(300, ge=1, le=86_400, description="seconds between two ticks of the sensor")
     refresh_seconds: int = Field(
         3600,
         ge=0,
+        le=30 * 86_400,
         description="shortest time between two reads of a known, paid attendee; 0: every poll reads everybody again",
     )
     revoke_limit: int | None = Field(
@@ -209,6 +214,7 @@ class Settings(BaseSettings):
     retention_days: int = Field(
         180,
         ge=1,
+        le=36_500,
         description="days after an event was last listed until its orders leave the vault; its table rows stay",
     )
     alert_urls: SecretStr | None = Field(
@@ -233,6 +239,11 @@ class Settings(BaseSettings):
     @property
     def duckdb_file(self) -> Path:
         return self.home / "warehouse.duckdb"
+
+    @property
+    def sandbox_key_file(self) -> Path:
+        """The key of a sandbox's vault without ``VAULT_KEY``, made once."""
+        return self.home / "vault.key"
 
     @property
     def ledger_file(self) -> Path | None:
@@ -330,6 +341,11 @@ def _read(overrides: dict[str, Any]) -> Settings:
         raise InvalidSettings(f"{_field_of(error)}: is not valid JSON; see docs/settings.md for its form") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"{file}: cannot be read ({type(error).__name__})") from None
+
+
+def set_for_library(variable: str, value: str) -> None:
+    """Set a variable that only a library reads, for this process, unless somebody has set it."""
+    os.environ.setdefault(variable, value)
 
 
 def _explain(problem: Any) -> str:

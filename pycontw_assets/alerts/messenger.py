@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pycontw_assets.api.outlets import for_chat
+
 if TYPE_CHECKING:
     import apprise
 
@@ -130,7 +132,8 @@ def _deliver(channel: Channel, text: Text, until: float, took: set[Channel]) -> 
 def _post(service: apprise.NotifyBase, text: Text) -> bool:
     import apprise
 
-    fitting = fit(text, int(service.body_maxlen))
+    body = "\n".join(map(for_chat, text.body.split("\n")))
+    fitting = fit(Text(for_chat(text.title), body, text.parts), int(service.body_maxlen))
     # Parts, and characters that a channel counts as several, exceed its limit. By default that is sent as it is.
     if service.overflow_mode == apprise.OverflowMode.UPSTREAM:
         service.overflow_mode = apprise.OverflowMode.SPLIT
@@ -172,7 +175,7 @@ def fit(text: Text, limit: int) -> Text:
 
 
 def _rest(lines: int) -> str:
-    return f"… and {lines} more lines: `pycontw-assets status`"
+    return for_chat(f"… and {lines} more lines: `pycontw-assets status`")
 
 
 def _cut(text: str, room: int) -> str:

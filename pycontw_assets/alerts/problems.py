@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from pycontw_assets.api.outlets import shorten
 from pycontw_assets.ledger.reporting.problems import Problem, SentAlert
 
 FAILURES_BEFORE_ALERT = 2  # the next poll repairs a blip; nobody has to be woken for it
@@ -23,6 +24,7 @@ _MOST_LINES = 5
 _MOST_NUMBERS = 8
 _ABOUT_ATTENDEE = re.compile(r"^(?P<before>.*?)\battendee (?P<number>\d+)\b(?P<rest>.*)$")
 _DETAIL = re.compile(r"\(.*\)")
+_LONGEST_FINDING = 1000  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Message:
 def by_cause(subject: str, findings: Iterable[str]) -> dict[str, str]:
     """Return the findings of an attempt by their cause: equal ones with other numbers have one cause."""
     texts: dict[str, str] = {}
-    for text in findings:
+    for text in map(_one_line, findings):
         cause = f"{subject}: {_shape(text)}"
         texts[cause] = f"{texts[cause]}\n{text}" if cause in texts else text
     return texts
@@ -152,6 +154,11 @@ def without_helped(current: Mapping[str, Alert], sent: Mapping[str, SentAlert]) 
 def _lasted(period: timedelta) -> str:
     minutes = round(period.total_seconds() / 60)
     return f"{minutes} min" if minutes < 120 else f"{round(minutes / 60)} h"  # noqa: PLR2004
+
+
+def _one_line(finding: str) -> str:
+    """A finding is stored as one line of a text, so a line break in it would look like another finding."""
+    return shorten(finding, _LONGEST_FINDING)
 
 
 def _shape(text: str) -> str:

@@ -9,10 +9,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 
+from pycontw_assets.api.outlets import shorten
 from pycontw_assets.ledger.reporting.sales import Counts, Figures
 from pycontw_assets.records import FAMILIES, AttendeeRecord, Family
 
-_WORDS = {"pending": "unpaid"}
+# Counts in the order of the report -> their words. The last of them are left out while there are none.
+_WORDS = {"sold": "sold", "usable": "usable", "unpaid": "unpaid", "cancelled": "cancelled"}
+_RARE = {"not_activated": "not activated", "unclear": "unclear"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ def count(records: Iterable[AttendeeRecord]) -> dict[str, Counts]:
     """Return the counts by ticket name. An attendee is one seat, so nobody is counted twice."""
     counts: dict[str, Counts] = {}
     for record in records:
-        name = record.attendee.ticket_name or "without a name"
+        name = shorten(record.attendee.ticket_name or "") or "without a name"
         counts[name] = counts.get(name, Counts()) + _counts_of(record)
     return counts
 
@@ -35,8 +38,8 @@ def _counts_of(record: AttendeeRecord) -> Counts:
     if state == "cancelled":
         return Counts(cancelled=1)
     if record.attendee.is_paid is True:
-        return Counts(sold=1, usable=int(state == "usable"))
-    return Counts(pending=1)
+        return Counts(sold=1, usable=int(state == "usable"), not_activated=int(state == "not activated"))
+    return Counts(unpaid=1) if record.attendee.is_paid is False else Counts(unclear=1)
 
 
 def report(
@@ -64,10 +67,10 @@ def _family_lines(family: Family, now: Figures, then: Figures) -> Iterator[str]:
 
 
 def _compared(now: Counts, then: Counts) -> str:
-    before = asdict(then)
-    return ", ".join(
-        f"{number} {_WORDS.get(name, name)} ({number - before[name]:+})" for name, number in asdict(now).items()
-    )
+    today, before = asdict(now), asdict(then)
+    rare = {name: word for name, word in _RARE.items() if today[name] or before[name]}
+    words = {**_WORDS, **rare}.items()
+    return ", ".join(f"{today[name]} {word} ({today[name] - before[name]:+})" for name, word in words)
 
 
 def _comparison(days: Mapping[date, Figures], before: tuple[str, Mapping[date, Figures]] | None) -> Iterator[str]:

@@ -17,35 +17,47 @@ from typing import Any
 import requests
 import urllib3
 
+from pycontw_assets.api.bounds import read_float, read_integer
 from pycontw_assets.api.log import request_id
 
+LARGEST_BODY = 16 * 1024 * 1024  # bytes. The largest answers, guest lists, have some 100 bytes per guest
 _BLOCK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """``wait`` is ``Retry-After`` in seconds. ``request_id`` is the service's own id, for its support."""
+    """``wait`` is ``Retry-After`` in seconds. ``request_id`` is the service's own id, for its support.
+
+    ``is_cut_short``: it ended early. ``is_too_large``: its rest was not read, because there was more than we take.
+    ``revision``: the revision of its interface that the service says it used.
+    """
 
     status: int
     body: bytes
     is_cut_short: bool
+    is_too_large: bool
     wait: float | None
     has_next_page: bool
     request_id: str | None = None
+    revision: str | None = None
 
     @property
     def is_page(self) -> bool:
         return self.body[:_BLOCK].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
-def read_answer(response: requests.Response, is_overdue: Callable[[], bool]) -> Answer:
-    """Read the whole answer. Mark a body that ends early instead of failing: most statuses need no body."""
-    body, is_cut_short = bytearray(), False
+def read_answer(response: requests.Response, is_overdue: Callable[[], bool], largest: int = LARGEST_BODY) -> Answer:
+    """Read the whole answer. Mark a body that ends early instead of failing: most statuses need no body.
+
+    ``largest``: bytes of a body after decompression, which a few bytes on the way can stand for many of.
+    """
+    body, is_cut_short, is_too_large = bytearray(), False, False
     try:
         while block := response.raw.read1(_BLOCK, decode_content=True):
             body += block
-            if is_overdue():  # a read time-out never ends a body that trickles
-                is_cut_short = True
+            is_too_large = len(body) > largest
+            is_cut_short = is_overdue()  # a read time-out never ends a body that trickles
+            if is_too_large or is_cut_short:
                 break
     except urllib3.exceptions.HTTPError:
         is_cut_short = True
@@ -53,9 +65,11 @@ def read_answer(response: requests.Response, is_overdue: Callable[[], bool]) -> 
         status=response.status_code,
         body=bytes(body),
         is_cut_short=is_cut_short,
+        is_too_large=is_too_large,
         wait=_retry_after(response.headers),
         has_next_page="next" in response.links,
         request_id=_request_id(response.headers),
+        revision=response.headers.get("revision", "").strip() or None,
     )
 
 
@@ -88,10 +102,15 @@ def _http_date(text: str) -> datetime | None:
 
 
 def parse_json(body: bytes) -> tuple[str | None, Any]:
-    """Return what is wrong with a body (``None``: nothing), and its content."""
+    """Return what is wrong with a body (``None``: nothing), and its content.
+
+    Numbers that no number of ours can hold come as ``OversizedNumber``, so that one of them costs itself only.
+    """
     try:
-        return None, json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        return None, json.loads(body, parse_constant=_refuse_constant, parse_int=read_integer, parse_float=read_float)
+    except RecursionError:
+        return "a body that is nested too deeply", None
+    except ValueError:
         return ("a body that is not JSON" if body.strip() else "an empty body"), None
 
 

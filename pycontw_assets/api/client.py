@@ -23,7 +23,15 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from pycontw_assets.api.answers import Answer, cannot_be_sent, objections, parse_json, read_answer, transport_problem
+from pycontw_assets.api.answers import (
+    LARGEST_BODY,
+    Answer,
+    cannot_be_sent,
+    objections,
+    parse_json,
+    read_answer,
+    transport_problem,
+)
 from pycontw_assets.api.log import Outcome, log_request
 
 
@@ -82,11 +90,15 @@ class Misconfigured(ServiceError):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A success. ``data`` is the parsed JSON, or ``None`` where none was expected."""
+    """A success. ``data`` is the parsed JSON, or ``None`` where none was expected.
+
+    ``revision``: the revision of its interface that the service says it used.
+    """
 
     status: int
     data: Any = field(default=None, repr=False)
     has_next_page: bool = False
+    revision: str | None = None
 
 
 class Limiter(Protocol):
@@ -105,6 +117,7 @@ class ApiClient:
     - ``throttle_seconds``: the first wait after a 429 that names none. It doubles.
     - ``edge_pages``: an HTML page with a success, 403 or 404 comes from the network in front of the API and passes.
       Otherwise such a page is a sign-in page.
+    - ``largest_answer``: most bytes of an answer, after decompression. The rest of a larger one is not read.
     - ``on_request(method, operation)`` is called before every try.
     """
 
@@ -121,6 +134,7 @@ class ApiClient:
         deadline_seconds: float = 240,
         throttle_seconds: float = 2,
         edge_pages: bool = False,
+        largest_answer: int = LARGEST_BODY,
         limiter: Limiter | None = None,
         on_request: Callable[[str, str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -134,6 +148,7 @@ class ApiClient:
         self._deadline_seconds = deadline_seconds
         self._throttle_seconds = throttle_seconds
         self._edge_pages = edge_pages
+        self._largest_answer = largest_answer
         self._limiter = limiter
         self._on_request = on_request
         self._sleep = sleep
@@ -265,7 +280,7 @@ class ApiClient:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                return read_answer(response, lambda: patience.left <= 0)
+                return read_answer(response, lambda: patience.left <= 0, self._largest_answer)
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
             never_left = cannot_be_sent(error)
             reason, may_have_arrived = transport_problem(error)
@@ -299,14 +314,15 @@ class ApiClient:
             # One page among many answers is a hiccup of the network. Another try tells it from a sign-in page.
             return _Failure(error, may_repeat=call.method == "GET")
         if not call.expect_json:
-            return Reply(answer.status)
-        problem, data = ("a body that was cut short", None) if answer.is_cut_short else parse_json(answer.body)
+            return Reply(answer.status, revision=answer.revision)
+        problem, data = _content_of(answer)
         if problem is None:
-            return Reply(answer.status, data, answer.has_next_page)
+            return Reply(answer.status, data, answer.has_next_page, answer.revision)
         reason = f"answered {answer.status} with {problem}"
         if not call.repeatable:
             return self._passing(call, reason, status=answer.status)
-        return _Failure(Malformed(self.service, call.operation, reason, status=answer.status), may_repeat=True)
+        malformed = Malformed(self.service, call.operation, reason, status=answer.status)
+        return _Failure(malformed, may_repeat=not answer.is_too_large)
 
     def _passing(
         self,
@@ -350,6 +366,13 @@ _SERVER_ERROR = 500
 _SHORTEST_HOLD = 0.5  # seconds, so that a service that says "wait 0" is not called without end
 _FIRST_PAUSE = 1.0  # seconds
 _QUOTED_OBJECTIONS = 4  # in an error text: a batch can be refused at a thousand places
+
+
+def _content_of(answer: Answer) -> tuple[str | None, Any]:
+    """Return what is wrong with the body of a success (``None``: nothing), and its content."""
+    if answer.is_too_large:
+        return "a body that is larger than any answer should be", None
+    return ("a body that was cut short", None) if answer.is_cut_short else parse_json(answer.body)
 
 
 class _NoOtherAuth(requests.auth.AuthBase):

@@ -12,9 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from pycontw_assets.api.bounds import has_half_character, is_within
 from pycontw_assets.api.client import ApiClient, Malformed, Misconfigured, NotFound, Reply
 
 RATE_LIMITS = {"guest list": [(5, 1), (60, 60)]}  # ours: the vendor publishes none; whole lists are few calls
+# Bounds of an entry. Its known members are three short texts.
+_LONGEST_KEY = 1000  # characters
+_DEEPEST_ENTRY = 16  # levels
+_LARGEST_ENTRY = 100_000  # characters and members
 _FIRST_SILENT_WAIT = 60  # seconds, after a 429 that names no time; doubles
 
 
@@ -23,10 +28,13 @@ class GuestList:
     """Address, as somebody entered it, to entry; both verbatim.
 
     ``was_object`` is false when the service sent ``[]`` or ``null``: good enough to add to, never to remove from.
+    ``unreadable`` counts entries that could not be written back as they are, so they are not among ``entries``. A list
+    with such entries is not whole: good enough to add to, never to be overwritten.
     """
 
     entries: dict[str, Any] = field(repr=False)
     was_object: bool = True
+    unreadable: int = 0
 
 
 class GatherClient:
@@ -46,7 +54,8 @@ class GatherClient:
         operation = "read guest list"
         data = self._request("GET", operation, "/api/getEmailGuestlist", query=query, repeatable=True).data
         if isinstance(data, dict) and (not data or any(isinstance(entry, dict) for entry in data.values())):
-            return GuestList(data)
+            entries = {address: entry for address, entry in data.items() if _is_readable(address, entry)}
+            return GuestList(entries, unreadable=len(data) - len(entries))
         if data is None or data == []:
             return GuestList({}, was_object=False)
         raise Malformed("Gather", operation, "the answer is not a guest list")
@@ -75,6 +84,12 @@ class GatherClient:
         except NotFound as error:
             reason = f"answered {error.status}: GATHER_SPACE_ID or GATHER_API_URL is wrong"
             raise Misconfigured("Gather", operation, reason, status=error.status) from None
+
+
+def _is_readable(address: str, entry: Any) -> bool:
+    """Whether an entry can be compared and written back. Half a character in its values can: JSON spells it."""
+    is_address = len(address) <= _LONGEST_KEY and not has_half_character(address)
+    return is_address and is_within(entry, levels=_DEEPEST_ENTRY, size=_LARGEST_ENTRY, whole_characters=False)
 
 
 def validate_space_id(text: str) -> str:

@@ -30,6 +30,9 @@ class GuestList(Protocol):
     @property
     def was_object(self) -> bool: ...
 
+    @property
+    def unreadable(self) -> int: ...
+
 
 @dataclass(frozen=True, slots=True)
 class GuestListChange:

@@ -61,6 +61,11 @@ _VOUCH = (
 )
 
 
+def _not_whole(unreadable: int) -> str:
+    """Explain why nobody is removed: to remove means to write the whole list, and these entries would be lost."""
+    return f"{unreadable} entries of Gather's guest list cannot be read: correct or delete them in Gather"
+
+
 class Gather(Protocol):
     """The part of Gather that this stage uses."""
 
@@ -108,6 +113,7 @@ class GuestListStep:
     about_people: list[str] = field(default_factory=list)
     _refusals: int = 0
     _accepted: bool = False
+    _unreadable: int = 0
     _shown: set[str] = field(default_factory=set, repr=False)
     _untried: set[str] = field(default_factory=set, repr=False)
     _refused: set[str] = field(default_factory=set, repr=False)
@@ -159,7 +165,7 @@ class GuestListStep:
         edition = partition.edition
         grants, without_ticket = current_grants(self.ledger, edition), grants_without_ticket(self.ledger, edition)
         present = self._by_key(current.entries)
-        self._shown = set(present)
+        self._shown, self._unreadable = set(present), current.unreadable
         doubt = self._doubt(current, grants)
         if doubt is None:
             record_size(self.ledger, len(current.entries))
@@ -287,6 +293,9 @@ class GuestListStep:
         self._cede(edition, change.cede)
         if not leaving:
             return 0, 0
+        if self._unreadable:
+            self.problems.append(f"{_not_whole(self._unreadable)}; {leaving} guests without a ticket stay meanwhile")
+            return 0, leaving
         limit = revoke_limit(self.configured_limit, len(grants)) - count_revoked(self.ledger, self.poll_id)
         if doubt:
             self.problems.append(f"{doubt}; {leaving} revocations refused. {_VOUCH}")
@@ -327,6 +336,9 @@ class GuestListStep:
             latest = client.read()
             if doubt := self._doubt(latest, current_grants(self.ledger, edition)):
                 self.problems.append(f"{doubt}, on a second look; {len(keys)} revocations refused")
+                return 0
+            if latest.unreadable:
+                self.problems.append(f"{_not_whole(latest.unreadable)}; {len(keys)} guests without a ticket stay")
                 return 0
             self._shown = set(self._by_key(latest.entries))
             left = keys & self._shown

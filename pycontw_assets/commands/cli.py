@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.commands.console import for_people
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED, NeverUsed
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.settings import InvalidSettings, name_env_file
@@ -16,10 +17,10 @@ from pycontw_assets.vault.vault import VaultError
 
 # Commands by the people who need them. The command "a-b" is in the module ``commands.a_b``.
 GROUPS = {
-    "every day": ("poll", "plan", "status", "doctor", "preview"),
-    "about one person": ("trace", "erase", "mark-invited"),
+    "every day": ("poll", "plan", "status", "doctor", "preview", "pause", "resume"),
+    "about one person": ("trace", "refresh", "erase", "mark-invited"),
     "data": ("rotate-vault",),
-    "repair": ("rebuild-ledger", "release"),
+    "repair": ("rebuild-ledger", "release", "rename-event"),
     "play": ("demo", "drill", "dev", "sandbox"),
 }
 _NAMES = tuple(name for names in GROUPS.values() for name in names)
@@ -29,6 +30,11 @@ _ENV_FILE = "--env-file"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Exit code: 0 all is well, 1 something failed or waits for a person, 2 configuration."""
+    with for_people():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     at = _place_of_command(words)
     words[at : at + 1] = [_OLD_NAMES.get(word, word) for word in words[at : at + 1]]

@@ -22,6 +22,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    from pycontw_assets.pipeline.composition import Composition
     from pycontw_assets.play.dev import serve
 
     settings = load_settings()
@@ -30,5 +31,6 @@ def _run(parsed: argparse.Namespace) -> int:
             "PYCONTW_ENV: is production, and dev plays with invented buyers; run it in a folder without the .env of "
             "production. docs/production.md says how the real thing runs"
         )
+    Composition(lambda: settings).check_place()
     print(f"data folder {settings.home}")
     return serve(settings, parsed.port, parsed.sandbox_port)

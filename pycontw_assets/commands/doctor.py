@@ -24,23 +24,22 @@ from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED, Commands
 from pycontw_assets.commands.instance import compose, describe_place
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.extract.events import discover
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Clock, Ledger
-from pycontw_assets.ledger.polls import last_poll
+from pycontw_assets.ledger.polls import RESUME, last_poll, paused_since
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import Finding, Level
 from pycontw_assets.pipeline.maintenance import MOVE_UP, REVISION_ENDS, expiring
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.pipeline.retention import expired_events
-from pycontw_assets.pipeline.steps import invitation, mapped_events
+from pycontw_assets.pipeline.steps import discover_events, invitation
 from pycontw_assets.send_email.invitation.template import check_video_url
 from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
 from pycontw_assets.settings import InvalidSettings, Settings
-from pycontw_assets.vault.vault import OrdersStore
+from pycontw_assets.vault.vault import OrdersStore, Vault
 
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 _SKEW_TOLERATED = timedelta(seconds=60)
@@ -143,6 +142,7 @@ class Examination:
             "Klaviyo": lambda: _check_klaviyo(self.klaviyo(), is_production=settings.pycontw_env == "production"),
             "Klaviyo revision": lambda: check_revision(self.clock()),
             "ledger": lambda: _check_ledger(self.ledger()),
+            "pause": lambda: _check_pause(self.ledger()),
             "vault": lambda: _check_vault(self.vault(), self.ledger(), settings.retention_days),
             "warehouse": lambda: _check_warehouse(self.warehouse, settings),
             "disk": lambda: _check_disk(settings.home),
@@ -220,15 +220,21 @@ def _check_mail(settings: Settings) -> Iterator[Finding]:
 
 def _check_kktix(kktix: KktixClient, ledger: Ledger, settings: Settings) -> Iterator[Finding]:
     known, listing = known_events(ledger), kktix.list_events()
-    discovery = discover(listing.events, known=known, mapped=mapped_events(settings), edition=settings.edition)
+    try:
+        discovery = discover_events(listing.events, known, settings)
+    except InvalidSettings as error:
+        yield Finding("FAIL", *_split(str(error)))
+        return
+    for conflict in discovery.conflicts.values():
+        yield Finding("FAIL", "KKTIX_EVENTS", conflict)
     if not discovery.partitions:
         fix = "wait for the events to be listed, or set EDITION or KKTIX_EVENTS"
         yield Finding("warn", "KKTIX", f"{len(listing.events)} events listed, none of the conference", fix)
     else:
         yield Finding("ok", "KKTIX", f"edition {discovery.edition}: {len(discovery.partitions)} events")
     for event in discovery.unmatched:
-        if event.is_undecided:
-            yield Finding("warn", "KKTIX", f"event {event.event_id}: {event.reason}", "map it in KKTIX_EVENTS")
+        if event.fix:
+            yield Finding("warn", "KKTIX", f"event {event.event_id}: {event.reason}", event.fix)
     for warning in listing.warnings:
         yield Finding("warn", "KKTIX", warning)
     for partition in discovery.partitions:
@@ -290,6 +296,18 @@ def _check_klaviyo(client: KlaviyoClient, *, is_production: bool) -> Iterator[Fi
             yield Finding("FAIL", f"Klaviyo {scope}", error.reason, _fix_of(error))
         else:
             yield Finding("ok", f"Klaviyo {scope}", "may be read. Whether they may be written is not tried")
+    yield _check_metrics(client)
+
+
+def _check_metrics(client: KlaviyoClient) -> Finding:
+    """Look whether a campaign that ends half-way could be repaired. Mails go out without it."""
+    try:
+        client.metrics()
+    except ServiceError as error:
+        is_scope = isinstance(error, Misconfigured)
+        fix = "give the key the scopes metrics:read and events:read" if is_scope else _fix_of(error)
+        return Finding("warn", "Klaviyo metrics", error.reason, fix)
+    return Finding("ok", "Klaviyo metrics", "may be read. Whether events may be read is not tried")
 
 
 def check_revision(now: datetime) -> Iterator[Finding]:
@@ -311,6 +329,13 @@ def _check_ledger(ledger: Ledger) -> Iterator[Finding]:
     yield Finding("ok", "ledger", written if events else "nothing in it yet: the first poll begins it")
 
 
+def _check_pause(ledger: Ledger) -> Iterator[Finding]:
+    if since := paused_since(ledger):
+        yield Finding("warn", "pause", f"polls are paused since {since:%Y-%m-%d %H:%M} UTC", RESUME)
+    else:
+        yield Finding("ok", "pause", "polls are not paused")
+
+
 def _check_vault(vault: OrdersStore, ledger: Ledger, retention_days: int) -> Iterator[Finding]:
     polled = [partition.key for partition in known_events(ledger).values() if last_poll(ledger, partition.key)]
     snapshots = {key: vault.read(key) for key in polled}
@@ -324,6 +349,9 @@ def _check_vault(vault: OrdersStore, ledger: Ledger, retention_days: int) -> Ite
         yield Finding("FAIL", "vault", f"the orders of {', '.join(lost)} are gone", fix)
     else:
         yield Finding("ok", "vault", f"the orders of {len(snapshots)} events can be read")
+    if isinstance(vault, Vault) and (kept := vault.leftovers()):
+        level: Level = "warn" if kept.todo and kept.is_known else "ok"
+        yield Finding(level, "erased orders", kept.line.removeprefix("vault: "), kept.todo)
 
 
 def _check_warehouse(build: Callable[[], Warehouse], settings: Settings) -> Iterator[Finding]:

@@ -15,22 +15,24 @@ from pycontw_assets.settings import Settings, env_file, load_settings
 ANYWHERE = ("sandbox", "production")
 
 
-def compose() -> Composition:
+def compose(*, accepts_account: bool = False) -> Composition:
     """Return the root of the environment. Nothing is opened or made before it is used.
+
+    ``accepts_account``: the override for a ledger of services at another address.
 
     Where the command looks is said on standard error: an empty sandbox must not pass for an empty installation.
     """
     settings = load_settings()
     print(f"looking in: {describe_place(settings)}", file=sys.stderr)
-    return Composition(lambda: settings, kktix_client=ShownKktixClient)
+    return Composition(lambda: settings, kktix_client=ShownKktixClient, accepts_account=accepts_account)
 
 
-def compose_checked(*, used_in: Collection[str] = ()) -> Composition:
+def compose_checked(*, used_in: Collection[str] = (), accepts_account: bool = False) -> Composition:
     """Return the root, with everything that can be wrong checked, and its stores opened.
 
     ``used_in``: the environments in which a data folder that was never used is refused, and not begun.
     """
-    root = compose()
+    root = compose(accepts_account=accepts_account)
     refuse_unused(root.settings, used_in)
     root.check()
     return root

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pycontw_assets.api.client import ServiceError
@@ -18,6 +18,7 @@ from pycontw_assets.commands.poll import add_overrides
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.snapshot import UntrustedBook
 from pycontw_assets.ledger.ledger import Clock, Ledger
+from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.pipeline.dry_run import DryRun, EventPlan, PlannedBatch, dry_run, plan_access
 from pycontw_assets.pipeline.observe import Tick, observe
@@ -78,10 +79,11 @@ class Plan:
     left_alone: tuple[str, ...]
     problems: tuple[str, ...]
     new_template: str | None  # the name of a template that would be looked for or made
+    paused_since: datetime | None = None
 
 
 def make_plan(
-    overrides: Iterable[str] = (),
+    overrides: Collection[str] = (),
     *,
     kktix: KktixClient,
     gather: GatherClient | None,
@@ -93,7 +95,14 @@ def make_plan(
     clock: Clock,
 ) -> Plan:
     """Read the world and play one poll on copies. The run history is ignored, so everything that is due is planned."""
-    with dry_run(settings=settings, clock=clock, pseudonymizer=pseudonymizer, gather=gather, vault=vault) as copies:
+    with dry_run(
+        settings=settings,
+        clock=clock,
+        pseudonymizer=pseudonymizer,
+        gather=gather,
+        vault=vault,
+        accepts_account="account" in overrides,
+    ) as copies:
         tick = observe(
             kktix=kktix,
             klaviyo=klaviyo,
@@ -125,6 +134,7 @@ def make_plan(
             tuple(f"event {event.event_id} ({event.name}): {event.reason}" for event in tick.discovery.unmatched),
             (*tick.problems, *tick.warnings),
             _new_template(edition, copies.ledger, settings) if edition else None,
+            paused_since(copies.ledger),
         )
 
 
@@ -185,6 +195,7 @@ def as_document(plan: Plan) -> dict[str, Any]:
         "left_alone": plan.left_alone,
         "problems": plan.problems,
         "new_template": plan.new_template,
+        "paused_since": plan.paused_since.isoformat() if plan.paused_since else None,
     }
 
 
@@ -216,6 +227,8 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     """Yield a block of lines per event, with masked addresses."""
     busy = [event for event in plan.events if not event.is_empty]
     yield f"edition {plan.edition or 'none'}: {len(plan.events)} events, {len(busy)} with changes outside"
+    if plan.paused_since:
+        yield paint(f"{Paused(plan.paused_since)}. The poll after that would do this:", "yellow")
     if plan.new_template and busy:
         yield f"template {plan.new_template}: found by name, or made"
     for event in plan.events:

@@ -11,18 +11,22 @@ from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.commands.console import paint, show_log
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import compose_checked
+from pycontw_assets.ledger.polls import Paused
+from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.records import TICKET_STATES
+from pycontw_assets.settings import Settings
 
 if TYPE_CHECKING:
     from pycontw_assets.orchestration.poll import PollReport, RunReport
 
-OVERRIDES = ("book", "guest-list", "invite", "revoke")
+OVERRIDES = ("account", "book", "guest-list", "invite", "revoke")
 # Counts of the assets -> the word for each in the line of an event. Zeros are left out.
 _WORDS = {
     "attendees": "attendees",
     **{state.replace(" ", "_"): state for state in TICKET_STATES},
     "new": "new",
     "quarantined": "quarantined",
+    "withheld_answers": "answers withheld",
     "granted": "let in",
     "on_the_list_before_us": "on the list already",
     "unconfirmed": "not confirmed",
@@ -42,8 +46,8 @@ def add_to(commands: Commands) -> None:
         help="run one poll now, in this process",
         description="Run one poll in this process: what the sensor would do now. It is recorded in Dagster's history, "
         "so a timer (cron, systemd) can run it instead of the daemon.",
-        epilog="Exit 0: all is well. 1: something failed and will be tried again, or waits for a person. 2: the "
-        "configuration is wrong.",
+        epilog="Exit 0: all is well, or polls are paused for less than a day. 1: something failed and will be tried "
+        "again, or waits for a person. 2: the configuration is wrong.",
     )
     poll.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     add_overrides(poll, "override a refusal for this poll only; docs/runbook.md says when that is right")
@@ -69,32 +73,46 @@ def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.orchestration.poll import poll
 
     show_log(parsed.verbose)
-    root = compose_checked()
-    with open_instance(root.settings.dagster_folder) as instance:
-        report = poll(
-            lambda books: build_definitions(root, books=books),
-            instance,
-            kktix=root.kktix,
-            klaviyo=root.klaviyo,
-            vault=root.vault,
-            ledger=root.ledger,
-            alerts=root.alerts,
-            pseudonymizer=root.pseudonymizer,
-            waits=root.waits,
-            settings=root.settings,
-            overrides=parsed.allow,
-        )
+    root = compose_checked(accepts_account="account" in parsed.allow)
+    try:
+        with open_instance(root.settings.dagster_folder) as instance:
+            report = poll(
+                lambda books: build_definitions(root, books=books),
+                instance,
+                kktix=root.kktix,
+                gather=root.gather,
+                klaviyo=root.klaviyo,
+                vault=root.vault,
+                ledger=root.ledger,
+                alerts=root.alerts,
+                pseudonymizer=root.pseudonymizer,
+                waits=root.waits,
+                settings=root.settings,
+                warehouse=root.warehouse,
+                overrides=parsed.allow,
+            )
+    except Paused as paused:
+        is_fine = not long_pause(paused.since, root.clock())
+        document = json.dumps({"ok": is_fine, "paused_since": paused.since.isoformat()}, indent=2)
+        print(document if parsed.json else paused)
+        return _conclude(is_fine, root.settings, is_good=is_fine)
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_poll(report)))
-    if report.is_good:
-        beat(root.settings.heartbeat_url)
-    return FINE if report.ok else FAILED
+    return _conclude(report.ok, root.settings, is_good=report.is_good)
+
+
+def _conclude(is_fine: bool, settings: Settings, *, is_good: bool) -> int:
+    if is_good:
+        beat(settings.heartbeat_url)
+    return FINE if is_fine else FAILED
 
 
 def describe_poll(report: PollReport) -> Iterator[str]:
     """Yield a line per event, its failures and problems below it, then the events that were left alone."""
     tick = report.tick
     yield f"edition {tick.discovery.edition or 'none'}: {len(tick.facts)} events, {len(report.runs)} runs"
+    if report.paused_since:
+        yield paint(f"stopped here: {Paused(report.paused_since)}", "yellow")
     for run in report.runs:
         if run.partition_key is None:
             yield from _run_lines(run.job, "", [run])
@@ -109,6 +127,7 @@ def _run_lines(subject: str, reason: str, runs: Sequence[RunReport]) -> Iterator
     yield _event_line(subject, reason, runs)
     yield from (paint(f"       {failure}", "red") for run in runs for failure in run.failures)
     yield from (paint(f"       ! {problem}", "yellow") for run in runs for problem in run.problems)
+    yield from (f"       ? {warning}" for run in runs for warning in run.warnings)
 
 
 def _event_line(key: str, reason: str, runs: Sequence[RunReport]) -> str:
@@ -125,6 +144,7 @@ def as_document(report: PollReport) -> dict[str, Any]:
     tick = report.tick
     return {
         "ok": report.ok,
+        "paused_since": report.paused_since.isoformat() if report.paused_since else None,
         "edition": tick.discovery.edition,
         "events": {
             key: {
@@ -145,6 +165,7 @@ def as_document(report: PollReport) -> dict[str, Any]:
                 "ok": run.ok,
                 "failures": run.failures,
                 "problems": run.problems,
+                "warnings": run.warnings,
                 "counts": run.counts,
             }
             for run in report.runs

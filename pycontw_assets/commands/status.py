@@ -12,15 +12,15 @@ from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.doctor import describe_finding
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_to_read
-from pycontw_assets.extract.events import live_edition
 from pycontw_assets.extract.orders import count_states
-from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.ledger.progress import headcount
 from pycontw_assets.ledger.reporting.problems import Problem, open_problems
 from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.pipeline.observe import edition_facts
 from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory
+from pycontw_assets.pipeline.steps import recorded_edition
 from pycontw_assets.records import TICKET_STATES, EventPartition, OrderSnapshot
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import OrdersStore, VaultError
@@ -86,16 +86,18 @@ class Status:
     events: tuple[EventStatus, ...]
     problems: tuple[Problem, ...]
     machinery: tuple[Finding, ...]
+    paused_since: datetime | None = None
 
 
 def look_up(
     *, vault: OrdersStore, ledger: Ledger, settings: Settings, history: RunHistory, machinery: Iterable[Finding] = ()
 ) -> Status:
     """Read what is stored here. ``machinery`` are findings about the sensor and the daemon."""
-    edition = live_edition(settings.edition, known_events(ledger).values())
+    edition = recorded_edition(ledger, settings)
     facts_of = edition_facts(edition, ledger=ledger, settings=settings, history=history) if edition else {}
     events = [_event(facts, decision, vault, ledger) for facts, decision in facts_of.values()]
-    return Status(edition, tuple(events), tuple(open_problems(ledger)), tuple(machinery))
+    problems = tuple(open_problems(ledger))
+    return Status(edition, tuple(events), problems, tuple(machinery), paused_since(ledger))
 
 
 def _event(facts: EventFacts, decision: Decision, vault: OrdersStore, ledger: Ledger) -> EventStatus:
@@ -134,6 +136,8 @@ def _people(partition: EventPartition, ledger: Ledger) -> dict[str, int | None]:
 def describe_status(status: Status) -> Iterator[str]:
     """Yield the lines of the screen."""
     yield paint(f"edition {status.edition or 'none yet'}: {len(status.events)} events", "bold")
+    if status.paused_since:
+        yield paint(str(Paused(status.paused_since)), "yellow")
     if status.events:
         yield from _table(status.events)
     for problem in status.problems:

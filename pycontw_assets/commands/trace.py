@@ -16,14 +16,15 @@ from pycontw_assets.authorize.guest_list import looks_ours
 from pycontw_assets.commands.console import paint, read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_to_read
-from pycontw_assets.deidentify.holders import contact_address
+from pycontw_assets.commands.lookup import HELP, METAVAR, Person, describe_choice, find_people
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.pipeline.steps import stored_snapshots
-from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, masked, normalise_address
+from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, TicketState
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.recipients import describe_end
 from pycontw_assets.vault.vault import OrdersStore
 
 Condition = Literal[TicketState, "quarantined"]
@@ -35,13 +36,10 @@ def add_to(commands: Commands) -> None:
         "trace",
         help="show how far one buyer came, and what comes next",
         description="Show how far one buyer came at each step, why, and what comes next. The address is masked.",
-        epilog="Exit 0: the buyer was found. 1: nobody here is known by that. 2: the configuration is wrong.",
+        epilog="Exit 0: the buyer was found. 1: nobody here is known by that, or several people are. 2: the "
+        "configuration is wrong.",
     )
-    trace.add_argument(
-        "buyer",
-        metavar="ADDRESS",
-        help="the address, or the attendee's number in KKTIX; - reads standard input",
-    )
+    trace.add_argument("buyer", metavar=METAVAR, help=HELP)
     trace.add_argument("--live", action="store_true", help="also ask Gather and Klaviyo")
     trace.set_defaults(run=_run)
 
@@ -88,12 +86,16 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Everything known of a buyer. ``who`` is masked. Without passages, ``hints`` say why nothing may be known."""
+    """Everything known of a buyer. ``who`` is masked. Without passages, ``hints`` say why nothing may be known.
+
+    ``choice`` asks which of several people is meant; then nothing is said of any of them.
+    """
 
     who: str
     passages: tuple[Passage, ...]
     live: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    choice: tuple[str, ...] = ()
 
 
 def trace(
@@ -105,14 +107,19 @@ def trace(
     gather: GatherClient | None = None,
     klaviyo: KlaviyoClient | None = None,
 ) -> Trace:
-    """Follow a buyer, named by an address or by the number of an attendee in KKTIX.
+    """Follow a buyer, named by an address or by a number in KKTIX.
 
     Without ``klaviyo`` no service is asked. ``gather`` is ``None`` where the guest list is switched off.
     """
     snapshots = dict(stored_snapshots(ledger, vault))
-    attendee_id = int(buyer) if buyer.strip().isdecimal() else None
-    address = normalise_address(buyer) if attendee_id is None else _address_of(snapshots, attendee_id)
-    tickets = list(_tickets(ledger, snapshots, address, attendee_id))
+    people = find_people(buyer, snapshots)
+    if not people:
+        return Trace(f"number {buyer.strip()}", (), hints=tuple(_hints(snapshots)))
+    if len(people) > 1:
+        return Trace(f"{len(people)} people", (), choice=tuple(describe_choice(buyer, people)))
+    [person] = people
+    address = person.address
+    tickets = list(_tickets(ledger, snapshots, person))
     periods, invited = _recorded(address, ledger, pseudonymizer)
     recorded = {period.edition for period in periods} | {item.edition for item in invited}
     editions = sorted({ticket.partition_key[:4] for ticket in tickets} | recorded)
@@ -127,9 +134,8 @@ def trace(
         )
         for edition in editions
     ]
-    who = masked(address) if address else f"attendee {attendee_id}"
     live = tuple(_ask_services(address, gather, klaviyo)) if klaviyo and address else ()
-    return Trace(who, tuple(passages), live, () if passages else tuple(_hints(snapshots)))
+    return Trace(person.who, tuple(passages), live, () if passages else tuple(_hints(snapshots)))
 
 
 def _recorded(
@@ -141,37 +147,20 @@ def _recorded(
     return periods_of(ledger, key), invitations_of(ledger, key)
 
 
-def _address_of(snapshots: Mapping[EventPartition, OrderSnapshot], attendee_id: int) -> str | None:
-    for snapshot in snapshots.values():
-        if record := snapshot.records.get(attendee_id):
-            return _normalised(record)
-    return None
-
-
-def _normalised(record: AttendeeRecord) -> str | None:
-    spelled = contact_address(record.attendee)
-    return normalise_address(spelled) if spelled else None
-
-
 # -- tickets ----------------------------------------------------------------------------------------
 
 
 def _tickets(
-    ledger: Ledger,
-    snapshots: Mapping[EventPartition, OrderSnapshot],
-    address: str | None,
-    attendee_id: int | None,
+    ledger: Ledger, snapshots: Mapping[EventPartition, OrderSnapshot], person: Person
 ) -> Iterator[TicketTrace]:
-    for partition, snapshot in sorted(snapshots.items(), key=lambda item: item[0].key):
-        poll = last_poll(ledger, partition.key)
-        for number, record in sorted(snapshot.records.items()):
-            if number == attendee_id or (address and _normalised(record) == address):
-                yield _ticket(partition, snapshot, record, poll)
-        if attendee_id is None or attendee_id in snapshot.records:
-            continue
-        if item := snapshot.quarantine.get(attendee_id):
+    polls = {partition: last_poll(ledger, partition.key) for partition in {seat.partition for seat in person.seats}}
+    for seat in person.seats:
+        partition, snapshot = seat.partition, snapshots[seat.partition]
+        if record := snapshot.records.get(seat.attendee_id):
+            yield _ticket(partition, snapshot, record, polls[partition])
+        elif item := snapshot.quarantine.get(seat.attendee_id):
             text = f"could not be read since {at(item.since)} (tried {item.attempts} times): {item.reason}"
-            yield TicketTrace(partition.key, attendee_id, "quarantined", text, "no row")
+            yield TicketTrace(partition.key, seat.attendee_id, "quarantined", text, "no row")
 
 
 def _ticket(
@@ -195,7 +184,8 @@ def _explain(record: AttendeeRecord) -> str:
         "usable": f"paid and valid since {at(record.changed_at or record.first_seen_at)}",
         "unpaid": f"its state is {attendee.state}",
         "not activated": f"paid, but its state is {attendee.state}",
-        "missing": "the attendance book lacks it; cancelled when the next poll misses it, too",
+        "missing": "the attendance book lacks it; cancelled when the next poll misses it, too, and KKTIX does not call "
+        "it paid",
         "unclear": "KKTIX does not say whether it is paid and valid",
         "cancelled": f"its state is {attendee.state}",
     }
@@ -244,6 +234,8 @@ def _guest_list(period: AccessPeriod | None) -> str:
 def _invitation(current: Invited | None, latest: Invited | None, now: datetime) -> str:
     if current is None:
         return "none for the present ticket; one for an earlier ticket" if latest else "none yet"
+    if _awaits_release(current):
+        return f"its campaign ended as {current.remote_status}: {describe_end(current.remote_status)}"
     if current.state == "unreachable":
         return f"not reachable: {current.reason}"
     if current.state == "marked":
@@ -252,6 +244,8 @@ def _invitation(current: Invited | None, latest: Invited | None, now: datetime) 
         return f"in batch {current.batch_key}, which is being prepared"
     if current.send_at and current.send_at > now:
         return f"handed to Klaviyo {at(current.accepted_at)}, scheduled for {at(current.send_at)}"
+    if current.batch_state == "cancelled":
+        return f"got the mail before its campaign ended as {current.remote_status} {at(current.ended_at)}"
     ended = f", {current.remote_status} {at(current.ended_at)}" if current.ended_at else ""
     return f"handed to Klaviyo {at(current.accepted_at)}{ended} (batch {current.batch_key})"
 
@@ -275,6 +269,8 @@ def _next(
         return f"letting in is tried again {when}; the invitation follows"
     if invited is None:
         return "the next poll invites them, unless INVITE_LIMIT or a waiting batch says otherwise (see `status`)"
+    if _awaits_release(invited):
+        return f"no other mail before `pycontw-assets release {invited.batch_key}`, which asks Klaviyo who got this one"
     if invited.state == "unreachable":
         return "no mail: tell them in person that they may enter with the address they bought with"
     if invited.state == "claimed":
@@ -282,6 +278,12 @@ def _next(
     if invited.send_at and invited.send_at > now:
         return f"the mail leaves {at(invited.send_at)}"
     return "nothing: they may enter, and were invited"
+
+
+def _awaits_release(invited: Invited) -> bool:
+    """Whether it is not known yet if the mail left before its campaign was cancelled."""
+    is_open = invited.state == "unreachable" and invited.reason == invited.remote_status
+    return is_open and invited.batch_state == "cancelled"
 
 
 def _next_without_ticket(conditions: set[Condition], period: AccessPeriod | None) -> str:
@@ -313,11 +315,17 @@ def _ask_services(address: str, gather: GatherClient | None, klaviyo: KlaviyoCli
         yield "Klaviyo: no profile"
     for profile in profiles:
         reason = profile.unreachable_because
-        yield f"Klaviyo: mail is not delivered ({reason})" if reason else "Klaviyo: mail can be delivered"
+        if profile.can_receive_email is None:
+            yield "Klaviyo: does not say whether mail can be delivered"
+        else:
+            yield f"Klaviyo: mail is not delivered ({reason})" if reason else "Klaviyo: mail can be delivered"
 
 
 def _hints(snapshots: Mapping[EventPartition, OrderSnapshot]) -> Iterator[str]:
-    yield "no order stored here has this address. Another spelling, or bought minutes ago? Ask for the order's number"
+    yield (
+        "no order stored here has this address or number. Another spelling, or bought minutes ago? Ask for the number "
+        "of the order"
+    )
     for partition, snapshot in snapshots.items():
         if snapshot.quarantine:
             yield f"{len(snapshot.quarantine)} attendees of {partition.key} could not be read; it may be one of them"
@@ -333,6 +341,9 @@ def at(moment: datetime | None) -> str:
 
 def describe_trace(result: Trace) -> Iterator[str]:
     """Yield the lines of a trace."""
+    if result.choice:
+        yield from result.choice
+        return
     if not result.passages:
         yield f"{result.who}: unknown"
     for passage in result.passages:

@@ -7,7 +7,8 @@ digest in that column if and only if its address is invited.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import answer_text
@@ -24,6 +25,29 @@ def contact_address(attendee: Attendee) -> str | None:
         if _asks_for_contact_address(label) and isinstance(value, str) and (spelled := answer_text(value)):
             return spelled
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Contacts:
+    """Judge contact addresses. ``refused``: pseudonyms of addresses that no mail of ours can reach."""
+
+    pseudonymizer: Pseudonymizer
+    refused: Collection[str] = ()
+
+    def has_contact(self, attendee: Attendee) -> bool:
+        """Whether the form says which address the buyer gave, be it none.
+
+        Otherwise the answer could not be read: its label is not there, or its value is neither a text nor empty.
+        """
+        values = [value for label, value in attendee.answers if _asks_for_contact_address(label)]
+        if any(isinstance(value, str) and answer_text(value) for value in values):
+            return True
+        return bool(values) and all(value is None or isinstance(value, str) for value in values)
+
+    def is_reachable(self, attendee: Attendee) -> bool:
+        """Whether mail can reach the contact address, as far as is known."""
+        address = normalise_address(contact_address(attendee) or "")
+        return is_mailable(address) and not (self.refused and self.pseudonymizer.digest(address) in self.refused)
 
 
 @functools.lru_cache(maxsize=10_000)

@@ -37,7 +37,8 @@ _DTYPES: Mapping[ColumnType, str] = {
 _Cell = Callable[[AttendeeRecord, EventPartition, Mapping[str, Any]], Any]
 _SEVERAL_KEPT = "; "  # between the choices of one answer
 _LONGEST_QUESTION = 200  # characters of a question that are stored
-_ADDRESS_LIKE = re.compile(r"\S*@\S*")
+# It begins where a word begins. Without that, a long word is searched from each of its characters to its end.
+_ADDRESS_LIKE = re.compile(r"(?<!\S)\S*@\S*")
 _NUMBER_LIKE = re.compile(r"(?<!\d)(?!20\d\d(?!\d))\d(?:[ -]?\d){3,}")
 
 

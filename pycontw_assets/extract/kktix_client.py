@@ -8,12 +8,13 @@ The endpoints and shapes are those of KKTIX's organiser API v2. It has no public
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from pycontw_assets.api.bounds import plain_text
 from pycontw_assets.api.client import ApiClient, Malformed, Misconfigured, NotFound, Reply, ServiceError, Unavailable
 from pycontw_assets.records import Event
 
@@ -68,34 +69,40 @@ class KktixClient:
             reason = "no such endpoint: KKTIX_API_URL is wrong"
             raise Misconfigured(error.service, error.operation, reason, status=error.status) from None
         rows = reply.data.get("data") if isinstance(reply.data, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        if not isinstance(rows, list) or (rows and not any(isinstance(row, dict) for row in rows)):
             raise _malformed("list events", "the answer holds no list of events")
         events = {event.event_id: event for event in map(_event, rows) if event}
         subject = "the list of events"
         warnings = _paging_warnings(reply, len(rows), subject) + _size_warnings(len(rows), subject)
         if unreadable := sum(_event(row) is None for row in rows):
-            warnings += (f"{unreadable} of {len(rows)} listed events lack an id or a name",)
+            warnings += (f"{unreadable} of {len(rows)} listed events have no usable id or name and are left alone",)
         return EventListing(tuple(events.values()), warnings)
 
-    def read_book_ids(self, event_id: int) -> tuple[int, ...]:
-        """Return the ids of the event's attendance books. None at all means "unknown", not "no attendees"."""
+    def read_book_ids(self, event_id: int) -> tuple[int | None, ...]:
+        """Return the ids of the event's attendance books. None at all means "unknown", not "no attendees".
+
+        ``None`` stands for a book whose id cannot be read.
+        """
         operation = f"list attendance books of event {event_id}"
         rows = self._get(operation, f"/{event_id}/attendance_books").data
         if not isinstance(rows, list):
             raise _malformed(operation, "the answer is not a list")
-        return tuple(_id(operation, row.get("id") if isinstance(row, dict) else None) for row in rows)
+        return tuple(_number(row.get("id")) if isinstance(row, dict) else None for row in rows)
 
     def read_book(self, event_id: int, book_id: int) -> BookPage:
-        """Read one book. One unreadable row fails the whole book, because a left-out id would look like a refund."""
+        """Read one book. An unreadable row makes it a cut one, because a left-out id would look like a refund."""
         operation = f"read attendance book {book_id} of event {event_id}"
         reply = self._get(operation, f"/{event_id}/attendance_books/{book_id}")
         rows = reply.data.get("signin_status") if isinstance(reply.data, dict) else None
         if not isinstance(rows, list):
             raise _malformed(operation, "the answer holds no list of attendees")
-        ids = frozenset(_id(operation, row[0] if isinstance(row, list) and row else None) for row in rows)
+        ids = [_number(row[0]) if isinstance(row, list) and row else None for row in rows]
         subject = f"book {book_id} of event {event_id}"
         announced = _paging_warnings(reply, len(rows), subject)
-        return BookPage(ids, announced + _size_warnings(len(rows), subject), is_cut=bool(announced))
+        if unreadable := ids.count(None):
+            announced += (f"{subject} holds {unreadable} rows that cannot be read",)
+        known = frozenset(number for number in ids if number is not None)
+        return BookPage(known, announced + _size_warnings(len(rows), subject), is_cut=bool(announced))
 
     def fetch_attendee(self, event_id: int, attendee_id: int) -> dict[str, Any]:
         """Return the raw payload. ``NotFound``: the attendee has left."""
@@ -103,7 +110,7 @@ class KktixClient:
         payload = self._get(operation, f"/{event_id}/attendees/{attendee_id}", group="attendees").data
         if not isinstance(payload, dict):
             raise _malformed(operation, "the answer is not an object")
-        if _id(operation, payload.get("id")) != attendee_id:
+        if _number(payload.get("id")) != attendee_id:
             raise _malformed(operation, "the answer is about another attendee")
         return payload
 
@@ -161,19 +168,14 @@ def _number(value: Any) -> int | None:
     """Return an id: a positive integer, also if it comes as a string of digits."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_ID:
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**_LONGEST_ID else None
 
 
-def _id(operation: str, value: Any) -> int:
-    number = _number(value)
-    if number is None:
-        raise _malformed(operation, "an id is missing or not a number")
-    return number
-
-
-def _event(row: Mapping[str, Any]) -> Event | None:
+def _event(row: Any) -> Event | None:
+    if not isinstance(row, dict):
+        return None
     number, name = _number(row.get("id")), row.get("name")
-    return Event(number, name) if number is not None and isinstance(name, str) and name.strip() else None
+    return Event(number, plain_text(name)) if number is not None and isinstance(name, str) and name.strip() else None
 
 
 def _paging_warnings(reply: Reply, rows: int, subject: str) -> tuple[str, ...]:

@@ -1,30 +1,37 @@
 """From the attendance book and the payloads of attendees to the next snapshot of an event. Pure.
 
 The rules for "paid" and "refunded" are here and in ``AttendeeRecord.is_usable``.
-What could not be read keeps what was known. An attendee goes only with the second good poll that misses it.
+What could not be read keeps what was known. An attendee goes only with the second good poll that misses it, and only
+if KKTIX, asked for it by its number, does not call it paid: a book may lack somebody by mistake.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from operator import attrgetter
 from typing import Any
 
+from pycontw_assets.api.bounds import LARGEST_INTEGER, is_within, plain_text
 from pycontw_assets.completeness import ATTENDANCE_BOOK
+from pycontw_assets.ledger.database.future_times import is_ahead
 from pycontw_assets.records import TICKET_STATES, Attendee, AttendeeRecord, OrderSnapshot, Quarantined
 
-GOOD_POLLS_UNTIL_GONE = 2
+_BOOK_IS_RIGHT = 2  # missed polls of an attendee that needs no question: a person said so
+_LONG_AGO = datetime.fromtimestamp(0, timezone.utc)
 _LONGEST_INTERVAL = timedelta(days=1)  # between two reads of an attendee
+_MOST_UNREACHABLE = 100  # of one event that a poll reads again; more of them take turns
 _WAY_OUT = "nobody is withdrawn. If they really left, run `pycontw-assets poll --allow book`"
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _LONGEST_INTEGER = 19  # digits that fit a column of 64 bits
+# Bounds of a form. The longest answers seen are a paragraph; an answer of several choices is a list of them.
+_MOST_ANSWERS = 1000
+_LONGEST_LABEL = 2000  # characters
+_LONGEST_ANSWER = 10_000  # characters and members
+_DEEPEST_ANSWER = 8  # levels
 
 
 class MalformedAttendee(Exception):
@@ -33,11 +40,15 @@ class MalformedAttendee(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BookReading:
-    """The union of an event's attendance books. ``problem`` says why it may not be whole."""
+    """The union of an event's attendance books. ``problem`` says why it may not be whole.
+
+    ``erased`` are listed, too, and count as not listed: these people asked to be forgotten.
+    """
 
     ids: frozenset[int]
     problem: str | None = None
     warnings: tuple[str, ...] = ()
+    erased: frozenset[int] = frozenset()
 
     @property
     def digest(self) -> str:
@@ -53,8 +64,9 @@ def book_digest(ids: Iterable[int]) -> str:
 class FetchPlan:
     """Which attendees this poll reads, and which known ones the book does not show any more.
 
-    ``new``: not in the snapshot. ``open``: read by every poll, quarantined, or back in the book. ``rotation``: due by
-    age. ``problem``: why the book is not believed.
+    ``new``: not in the snapshot. ``open``: read by every poll, quarantined, back in the book, without a reachable
+    address, or asked for. ``rotation``: due by age. ``asked``: missing for the second time, so KKTIX is asked before
+    they go. ``problem``: why the book is not believed.
     """
 
     new: frozenset[int]
@@ -63,55 +75,58 @@ class FetchPlan:
     missing: frozenset[int]
     problem: str | None
     trust_book: bool = False
+    asked: frozenset[int] = frozenset()
 
     @property
     def fetch(self) -> tuple[int, ...]:
         """The ids in the order that matters to buyers: newcomers, then late payments, then the rest."""
-        return (*sorted(self.new), *sorted(self.open), *sorted(self.rotation))
+        return (*sorted(self.new), *sorted(self.open), *sorted(self.asked), *sorted(self.rotation))
 
 
 def parse_attendee(payload: Mapping[str, Any]) -> tuple[Attendee, str | None]:
     """Return the attendee of a payload, and what is wrong with the fields that decide about access.
 
-    A missing or mistyped field is never guessed: it becomes ``None``. Raise ``MalformedAttendee`` without an id or a
-    form.
+    A missing or mistyped field is never guessed: it becomes ``None``. A field or an answer that is there and cannot be
+    read is withheld and counted. Raise ``MalformedAttendee`` without an id.
     """
-    attendee_id, is_paid, state, data = (payload.get(name) for name in ("id", "is_paid", "state", "data"))
-    if isinstance(attendee_id, str) and attendee_id.isdecimal():
-        attendee_id = int(attendee_id)
-    if not isinstance(attendee_id, int) or isinstance(attendee_id, bool):
+    attendee_id, is_paid, state = _integer(payload.get("id")), payload.get("is_paid"), payload.get("state")
+    if attendee_id is None:
         raise MalformedAttendee("`id` is missing or not a number")
     defects = [] if isinstance(is_paid, bool) else ["`is_paid` is missing or not true or false"]
     defects += [] if isinstance(state, str) and state else ["`state` is missing or not a text"]
+    answers, withheld = _answers(payload.get("data"))
+    values = {name: read(payload.get(name)) for name, read in _OPTIONAL.items()}
+    withheld += sum(payload.get(name) is not None and value is None for name, value in values.items())
     attendee = Attendee(
         attendee_id=attendee_id,
         is_paid=is_paid if isinstance(is_paid, bool) else None,
-        state=_text(state) if isinstance(state, str) and state else None,
-        answers=_answers(data),
-        ticket_id=_integer(payload.get("ticket_id")),
-        ticket_name=_text(payload.get("ticket_name")),
-        reg_no=_integer(payload.get("reg_no")),
-        price=_number(payload.get("price")),
-        currency=_text(payload.get("currency")),
-        payment_method=_text(payload.get("payment_method")),
-        ticket_type=_text(payload.get("ticket_type")),
-        order_no=_integer(payload.get("order_no")),
-        updated_at=_number(payload.get("updated_at")),
+        state=plain_text(state) if isinstance(state, str) and state else None,
+        answers=answers,
+        withheld=withheld,
+        **values,
     )
     return attendee, "; ".join(defects) or None
 
 
-def _answers(data: Any) -> tuple[tuple[str, Any], ...]:
+def _answers(data: Any) -> tuple[tuple[tuple[str, Any], ...], int]:
+    """Return the answers that can be read, in form order, and the number of those that cannot."""
+    if isinstance(data, dict):
+        data = [list(pair) for pair in data.items()]  # label -> value says the same, in another shape
     if not isinstance(data, list):
-        raise MalformedAttendee("`data` is missing or not a list")
+        return (), 1
+    answers = [answer for row in data[:_MOST_ANSWERS] if (answer := _answer(row)) is not None]
+    return tuple(answers), len(data) - len(answers)
+
+
+def _answer(row: Any) -> tuple[str, Any] | None:
     pair_length = 2
-    pairs = [item for item in data if isinstance(item, list) and len(item) == pair_length and isinstance(item[0], str)]
-    if len(pairs) != len(data):
-        raise MalformedAttendee("`data` holds something that is not a pair of label and value")
-    if _HALF_CHARACTER.search(json.dumps(data, ensure_ascii=False)):
-        raise MalformedAttendee("`data` holds half a character, which no encoding can write")
-    # Thousands of attendees answer the same questions. They share one text.
-    return tuple((sys.intern(label), value) for label, value in pairs)
+    if not (isinstance(row, list) and len(row) == pair_length and isinstance(row[0], str)):
+        return None
+    label, value = row
+    if len(label) > _LONGEST_LABEL or not is_within(value, levels=_DEEPEST_ANSWER, size=_LONGEST_ANSWER):
+        return None
+    # KKTIX cuts labels, perhaps within a character. Thousands answer the same questions, so they share one text.
+    return sys.intern(plain_text(label, _LONGEST_LABEL)), value
 
 
 def _integer(value: Any) -> int | None:
@@ -119,7 +134,7 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_INTEGER:
         value = int(value)
     number = value if isinstance(value, int) and not isinstance(value, bool) else _number(value)
-    return int(number) if number is not None and number == int(number) and abs(number) < 2**63 else None
+    return int(number) if number is not None and number == int(number) and abs(number) <= LARGEST_INTEGER else None
 
 
 def _number(value: Any) -> float | None:
@@ -133,13 +148,38 @@ def _number(value: Any) -> float | None:
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else _HALF_CHARACTER.sub("\ufffd", str(value))
+    return plain_text(value) if isinstance(value, str) else None
+
+
+# Fields without a say in access -> how each is read.
+_OPTIONAL: Mapping[str, Callable[[Any], Any]] = {
+    "ticket_id": _integer,
+    "ticket_name": _text,
+    "reg_no": _integer,
+    "price": _number,
+    "currency": _text,
+    "payment_method": _text,
+    "ticket_type": _text,
+    "order_no": _integer,
+    "updated_at": _number,
+}
 
 
 def plan_fetch(
-    snapshot: OrderSnapshot, book: BookReading, *, now: datetime, refresh: timedelta, trust_book: bool = False
+    snapshot: OrderSnapshot,
+    book: BookReading,
+    *,
+    now: datetime,
+    refresh: timedelta,
+    requested: Collection[int] = (),
+    unreachable: Collection[int] = (),
+    trust_book: bool = False,
 ) -> FetchPlan:
-    """Plan what to read. ``trust_book`` is the override for a shrunken book; ``refresh`` is ``REFRESH_SECONDS``."""
+    """Plan what to read.
+
+    ``refresh`` is ``REFRESH_SECONDS``. ``requested``: somebody asked to read them again. ``unreachable``: usable
+    tickets whose address no mail can reach. ``trust_book`` is the override for a shrunken book.
+    """
     records = snapshot.records
     present = {attendee_id for attendee_id, record in records.items() if record.gone_at is None}
     missing = frozenset(present - book.ids)
@@ -150,10 +190,14 @@ def plan_fetch(
     reread_every_poll = {i for i in book.ids & records.keys() if is_reread_every_poll(records[i])}
     retried = set(snapshot.quarantine) & (book.ids | present)
     new = book.ids - records.keys()
-    opened = (back | reread_every_poll | retried) - new
+    asked = (set(requested) | _next_unreachable(records, unreachable)) & book.ids
+    opened = (back | reread_every_poll | retried | asked) - new
     rotation: set[int] = set()
-    if snapshot.rotated_at is None or now >= snapshot.rotated_at + refresh:
-        rotation = {i for i in book.ids & present if now >= refresh_due(records[i], refresh)} - opened
+    rotated_at = snapshot.rotated_at
+    if rotated_at is None or is_ahead(rotated_at, now) or now >= rotated_at + refresh:
+        listed = book.ids & present
+        rotation = {i for i in listed if is_ahead(records[i].read_at, now) or now >= refresh_due(records[i], refresh)}
+        rotation -= opened
     return FetchPlan(
         new=frozenset(new),
         open=frozenset(opened - missing),
@@ -161,7 +205,22 @@ def plan_fetch(
         missing=frozenset() if problem else missing,
         problem=problem,
         trust_book=trust_book,
+        asked=frozenset() if problem or trust_book else _to_ask(missing, snapshot),
     )
+
+
+def _to_ask(missing: Collection[int], snapshot: OrderSnapshot) -> frozenset[int]:
+    """Return the attendees to ask about before they go. A book that stays broken must not cost more with every poll."""
+    records = snapshot.records
+    missed_before = [i for i in missing if 0 < records[i].missing_polls < _BOOK_IS_RIGHT]
+    missed_before.sort(key=lambda i: (records[i].read_at or records[i].first_seen_at, i))
+    return frozenset(missed_before[: ATTENDANCE_BOOK.most(len(snapshot.present))])
+
+
+def _next_unreachable(records: Mapping[int, AttendeeRecord], unreachable: Collection[int]) -> set[int]:
+    """Return the unreachable attendees of this poll: all of them, or by turns where they are many."""
+    waiting = sorted(unreachable, key=lambda i: (records[i].read_at or records[i].first_seen_at, i))
+    return set(waiting[:_MOST_UNREACHABLE])
 
 
 def is_reread_every_poll(record: AttendeeRecord) -> bool:
@@ -202,10 +261,13 @@ def refresh_due(record: AttendeeRecord, refresh: timedelta) -> datetime:
     A ``refresh`` of zero means every poll.
     """
     read_at = record.read_at or record.first_seen_at
-    if not refresh:
-        return read_at
     stable_for = read_at - (record.changed_at or record.first_seen_at)
-    return read_at + max(refresh, min(stable_for / 2, _LONGEST_INTERVAL))
+    return read_at + reread_interval(stable_for, refresh)
+
+
+def reread_interval(stable_for: timedelta, refresh: timedelta) -> timedelta:
+    """Return how long to wait before the next read of a ticket that has stayed the same for so long."""
+    return max(refresh, min(stable_for / 2, _LONGEST_INTERVAL)) if refresh else refresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,33 +275,50 @@ class Fetched:
     """The result of reading one attendee: an attendee, or why there is none (``vanished``: 404).
 
     An attendee with a ``failure`` was read in part: enough for a row, not enough to change what was known.
+    ``has_contact``: the form says which address the buyer gave, be it none.
     """
 
     attendee_id: int
     attendee: Attendee | None = None
     failure: str | None = None
     vanished: bool = False
+    has_contact: bool = True
+
+
+_NO_CONTACT = "its form has no contact address that can be read"
 
 
 def absorb(snapshot: OrderSnapshot, fetched: Iterable[Fetched], now: datetime) -> OrderSnapshot:
     """Return the snapshot with what was read. A failure is quarantined and leaves the known record as it was.
 
-    A known attendee that vanished is no failure: ``count_missing`` deals with it.
+    A form without a readable contact is a failure, too: the known answers stay, so that nobody loses access by it.
+    Payment and state count all the same. A known attendee that vanished is no failure: ``count_missing`` deals with it.
     """
     records = dict(snapshot.records)
     quarantine = dict(snapshot.quarantine)
     for item in fetched:
         earlier = quarantine.pop(item.attendee_id, None)
         record = records.get(item.attendee_id)
-        failure = item.failure
-        if item.vanished and record is None:
-            failure = "not found, though the book lists it"
-        if item.attendee is not None and (failure is None or record is None or record.is_defective):
-            records[item.attendee_id] = _seen(record, item.attendee, now)
-        if failure is not None:
+        if item.attendee is not None and (item.failure is None or record is None or record.is_defective):
+            records[item.attendee_id] = _seen(record, _with_known_contact(item, record), now)
+        if (failure := _failure(item, record)) is not None:
             since, attempts = (earlier.since, earlier.attempts + 1) if earlier else (now, 1)
             quarantine[item.attendee_id] = Quarantined(failure, since, attempts)
     return replace(snapshot, records=records, quarantine=quarantine)
+
+
+def _failure(item: Fetched, record: AttendeeRecord | None) -> str | None:
+    if item.vanished and record is None:
+        return "not found, though the book lists it"
+    return item.failure if item.failure or item.has_contact else _NO_CONTACT
+
+
+def _with_known_contact(item: Fetched, record: AttendeeRecord | None) -> Attendee:
+    if item.attendee is None:
+        raise ValueError("nothing was read")
+    if item.has_contact or record is None:
+        return item.attendee
+    return replace(item.attendee, answers=record.attendee.answers)
 
 
 def _seen(earlier: AttendeeRecord | None, attendee: Attendee, now: datetime) -> AttendeeRecord:
@@ -250,15 +329,57 @@ def _seen(earlier: AttendeeRecord | None, attendee: Attendee, now: datetime) -> 
     return AttendeeRecord(attendee, earlier.first_seen_at, read_at=now, changed_at=changed_at)
 
 
-def count_missing(snapshot: OrderSnapshot, missing: Collection[int], now: datetime) -> OrderSnapshot:
-    """Count a good poll without these attendees. The first is noted, the second makes them gone."""
+def count_missing(
+    snapshot: OrderSnapshot,
+    missing: Collection[int],
+    now: datetime,
+    *,
+    answers: Mapping[int, Fetched] | None = None,
+    trust_book: bool = False,
+) -> OrderSnapshot:
+    """Count a good poll without these attendees. The first is noted, the second makes them gone.
+
+    ``answers``: what KKTIX says of those that were asked about. Who is paid stays, and so does who could not be asked
+    about. ``None``: nobody has to be asked about.
+    """
+    known = snapshot.records
+    snapshot = absorb(snapshot, [item for item in (answers or {}).values() if _is_read(item)], now)
     records = dict(snapshot.records)
     for attendee_id in missing:
-        record = records[attendee_id]
-        polls = record.missing_polls + 1
-        gone_at = now if polls >= GOOD_POLLS_UNTIL_GONE else None
-        records[attendee_id] = replace(record, missing_polls=polls, gone_at=gone_at)
+        polls, record = known[attendee_id].missing_polls, records[attendee_id]
+        if not polls:
+            records[attendee_id] = replace(record, missing_polls=_BOOK_IS_RIGHT if trust_book else 1)
+        elif trust_book or answers is None or polls >= _BOOK_IS_RIGHT or _has_left(answers, record):
+            records[attendee_id] = replace(record, missing_polls=polls + 1, gone_at=now)
+        else:
+            records[attendee_id] = replace(record, missing_polls=polls)
     return replace(snapshot, records=records)
+
+
+def _is_read(answer: Fetched) -> bool:
+    return answer.attendee is not None and answer.failure is None
+
+
+def _has_left(answers: Mapping[int, Fetched], record: AttendeeRecord) -> bool:
+    """Whether KKTIX said that the ticket is gone, or gives no access. ``record`` is as just read, if it could be."""
+    answer = answers.get(record.attendee.attendee_id)
+    return answer is not None and (answer.vanished or (_is_read(answer) and not record.is_usable))
+
+
+def describe_kept(answers: Mapping[int, Fetched]) -> tuple[str, ...]:
+    """Say why attendees that the book lacks keep their access. ``answers``: what KKTIX says of each."""
+    texts = []
+    for attendee_id, answer in sorted(answers.items()):
+        if answer.failure is not None:
+            texts.append(
+                f"attendee {attendee_id} is missing from the attendance book and could not be asked about "
+                f"({answer.failure}); it keeps its access"
+            )
+        elif answer.attendee is not None and AttendeeRecord(answer.attendee, _LONG_AGO).is_usable:
+            texts.append(
+                f"attendee {attendee_id} is missing from the attendance book, and KKTIX calls it paid; {_WAY_OUT}"
+            )
+    return tuple(texts)
 
 
 def _note_listed(snapshot: OrderSnapshot, ids: Collection[int]) -> OrderSnapshot:
@@ -269,11 +390,18 @@ def _note_listed(snapshot: OrderSnapshot, ids: Collection[int]) -> OrderSnapshot
 
 
 def end_poll(
-    snapshot: OrderSnapshot, plan: FetchPlan, *, book: BookReading, vanished: Collection[int], now: datetime
+    snapshot: OrderSnapshot,
+    plan: FetchPlan,
+    *,
+    book: BookReading,
+    vanished: Collection[int],
+    now: datetime,
+    answers: Mapping[int, Fetched],
 ) -> tuple[OrderSnapshot, str | None]:
     """Return the snapshot after the poll, and the problem that keeps it from being a good one.
 
-    Only a good poll counts missing attendees. ``vanished``: listed attendees whose details answered 404.
+    Only a good poll counts missing attendees. ``vanished``: listed attendees whose details answered 404. ``answers``:
+    what KKTIX says of the missing ones that it was asked about.
     """
     present = {i for i, record in snapshot.records.items() if record.gone_at is None}
     missing = plan.missing | (frozenset(vanished) & present)
@@ -283,7 +411,8 @@ def end_poll(
     snapshot = _note_listed(snapshot, book.ids - frozenset(vanished))
     if problem:
         return replace(snapshot, rotated_at=rotated_at), problem
-    snapshot = count_missing(snapshot, missing, now)
+    answers = {**answers, **{i: Fetched(i, vanished=True) for i in vanished}}
+    snapshot = count_missing(snapshot, missing, now, answers=answers, trust_book=plan.trust_book)
     quarantine = {i: item for i, item in snapshot.quarantine.items() if i in book.ids}
     rebuilding = snapshot.rebuilding and bool(quarantine)
     return replace(snapshot, quarantine=quarantine, rotated_at=rotated_at, rebuilding=rebuilding), None
@@ -306,9 +435,8 @@ def next_refresh(snapshot: OrderSnapshot, refresh: timedelta) -> datetime | None
     return max(earliest, snapshot.rotated_at + refresh) if snapshot.rotated_at else earliest
 
 
-_fields_of = attrgetter(
-    *(field.name for field in fields(Attendee))
-)  # the content of ``astuple`` without its deep copies
+# The content of the rows, as ``astuple`` gives it without its deep copies.
+_fields_of = attrgetter(*(field.name for field in fields(Attendee) if field.compare))
 
 
 class ContentDigest:

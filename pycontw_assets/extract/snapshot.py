@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -19,11 +19,12 @@ from pycontw_assets.extract.orders import (
     Fetched,
     MalformedAttendee,
     absorb,
+    describe_kept,
     end_poll,
     parse_attendee,
     plan_fetch,
 )
-from pycontw_assets.records import EventPartition, OrderSnapshot
+from pycontw_assets.records import Attendee, EventPartition, OrderSnapshot
 from pycontw_assets.vault.vault import OrdersStore
 
 _CHECKPOINT_SECONDS = 20.0  # between two writes of a long poll to the vault
@@ -43,10 +44,18 @@ class BookPage(Protocol):
     def is_cut(self) -> bool: ...
 
 
+class Contacts(Protocol):
+    """The knowledge of contact addresses, which the field policy and the mail service have."""
+
+    def has_contact(self, attendee: Attendee) -> bool: ...
+
+    def is_reachable(self, attendee: Attendee) -> bool: ...
+
+
 class Kktix(Protocol):
     """The part of ``KktixClient`` that this stage uses."""
 
-    def read_book_ids(self, event_id: int) -> tuple[int, ...]: ...
+    def read_book_ids(self, event_id: int) -> tuple[int | None, ...]: ...
 
     def read_book(self, event_id: int, book_id: int) -> BookPage: ...
 
@@ -61,13 +70,17 @@ class UntrustedBook(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotOutcome:
-    """The snapshot as stored, and the counts of the poll that made it. ``problem``: why it was not a good poll."""
+    """The snapshot as stored, and the counts of the poll that made it. ``problem``: why it was not a good poll.
+
+    ``kept``: why attendees that the book lacks keep their access.
+    """
 
     snapshot: OrderSnapshot
     book: BookReading
     new: int
     reread: int
     problem: str | None
+    kept: tuple[str, ...] = ()
 
 
 def read_books(client: Kktix, event_id: int) -> BookReading:
@@ -82,6 +95,9 @@ def read_books(client: Kktix, event_id: int) -> BookReading:
     problems: list[str] = []
     warnings: list[str] = []
     for book_id in book_ids:
+        if book_id is None:
+            problems.append("an attendance book has no id that can be read")
+            continue
         try:
             page = client.read_book(event_id, book_id)
         except ServiceError as error:
@@ -101,25 +117,41 @@ def take_snapshot(
     now: datetime,
     refresh: timedelta,
     known_before: int,
+    contacts: Contacts,
+    requested: Collection[int] = (),
     trust_book: bool = False,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> SnapshotOutcome:
     """Poll one event, given its books as just read, and return the stored snapshot.
 
     ``refresh``: the shortest time between two reads of an attendee. ``known_before``: the attendees that the ledger
-    remembers, in case the vault has lost them. ``trust_book``: the override for a shrunken book.
+    remembers, in case the vault has lost them. ``requested``: attendees that somebody asked to
+    read again. ``trust_book``: the override for a shrunken book.
     Raise ``UntrustedBook`` when neither vault nor book can be believed, and ``Unavailable`` when every read failed.
     """
     begun_at = monotonic()
     snapshot = vault.read(partition.key) or _first(partition, book, known_before=known_before, trust_book=trust_book)
-    plan = plan_fetch(snapshot, book, now=now, refresh=refresh, trust_book=trust_book)
+    usable = {i: record.attendee for i, record in snapshot.records.items() if record.is_usable}
+    plan = plan_fetch(
+        snapshot,
+        book,
+        now=now,
+        refresh=refresh,
+        requested=requested,
+        unreachable=[i for i, attendee in usable.items() if not contacts.is_reachable(attendee)],
+        trust_book=trust_book,
+    )
     vanished: set[int] = set()
+    answers: dict[int, Fetched] = {}  # about attendees that the book lacks
     pending: list[Fetched] = []
     checkpoint = monotonic() + _CHECKPOINT_SECONDS
     failures = _Failures(len(plan.fetch))
     for attendee_id, answer in client.fetch_attendees(partition.event_id, plan.fetch):
-        fetched = _understand(attendee_id, answer)
+        fetched = _understand(attendee_id, answer, contacts)
         failures.count(answer)
+        if attendee_id in plan.asked:
+            answers[attendee_id] = fetched
+            continue
         pending.append(fetched)
         if fetched.vanished:
             vanished.add(attendee_id)
@@ -127,7 +159,9 @@ def take_snapshot(
             snapshot, pending = vault.write(absorb(snapshot, pending, now)), []
             checkpoint = monotonic() + _CHECKPOINT_SECONDS
     before = snapshot
-    snapshot, problem = end_poll(absorb(snapshot, pending, now), plan, book=book, vanished=vanished, now=now)
+    snapshot, problem = end_poll(
+        absorb(snapshot, pending, now), plan, book=book, vanished=vanished, now=now, answers=answers
+    )
     if snapshot != before or snapshot.generation == 0:
         snapshot = vault.write(snapshot)
     log_step(
@@ -145,7 +179,14 @@ def take_snapshot(
     )
     failures.raise_if_all_failed()
     reread = len(plan.open) + len(plan.rotation)
-    return SnapshotOutcome(snapshot=snapshot, book=book, new=len(plan.new), reread=reread, problem=problem)
+    return SnapshotOutcome(
+        snapshot=snapshot,
+        book=book,
+        new=len(plan.new),
+        reread=reread,
+        problem=problem,
+        kept=() if problem else describe_kept(answers),
+    )
 
 
 def _first(partition: EventPartition, book: BookReading, *, known_before: int, trust_book: bool) -> OrderSnapshot:
@@ -158,15 +199,16 @@ def _first(partition: EventPartition, book: BookReading, *, known_before: int, t
     return OrderSnapshot(partition, rebuilding=known_before > 0)
 
 
-def _understand(attendee_id: int, answer: dict[str, Any] | ServiceError) -> Fetched:
+def _understand(attendee_id: int, answer: dict[str, Any] | ServiceError, contacts: Contacts) -> Fetched:
     if isinstance(answer, NotFound):
         return Fetched(attendee_id, vanished=True)
     if isinstance(answer, ServiceError):
         return Fetched(attendee_id, failure=answer.reason)
     try:
-        return Fetched(attendee_id, *parse_attendee(answer))
+        attendee, defects = parse_attendee(answer)
     except MalformedAttendee as error:
         return Fetched(attendee_id, failure=str(error))
+    return Fetched(attendee_id, attendee, defects, has_contact=contacts.has_contact(attendee))
 
 
 class _Failures:

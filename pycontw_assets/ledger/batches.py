@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,8 @@ from pycontw_assets.ledger.database.tables import (
     same_period,
 )
 from pycontw_assets.ledger.ledger import Ledger
+
+BOUNCED = "the mail came back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Batch:
     accepted_at: datetime | None = None
     ended_at: datetime | None = None
     remote_status: str | None = None
+    recipients: int | None = None
+    measured_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ def unfinished_batches(ledger: Ledger, partition_key: str) -> list[Batch]:
 
 
 def cancelled_batches(ledger: Ledger, partition_key: str) -> list[Batch]:
-    """Return the cancelled batches with people who are still let in, were not mailed and were not released yet."""
+    """Return the cancelled batches with people who are still let in and were not released yet."""
     waiting = (
         sa.exists()
         .where(invitations.c.batch_key == batches.c.batch_key, invitations.c.reason == batches.c.remote_status)
@@ -166,7 +170,10 @@ def reopen_batch(ledger: Ledger, batch_key: str, **values: Any) -> Batch:
 
 
 def close_batch(ledger: Ledger, batch_key: str, state: BatchState, remote_status: str | None) -> Batch:
-    """Record the end of a batch. Its pool list rests before its next use; a cancelled batch reached nobody."""
+    """Record the end of a batch. Its pool list rests before its next use.
+
+    Nobody of a cancelled batch is mailed again before a person releases it: some may have got their mail.
+    """
     now = ledger.clock()
     waiting = (invitations.c.batch_key == batch_key, invitations.c.state.in_(("claimed", "accepted")))
     with ledger.engine.begin() as db:
@@ -231,6 +238,27 @@ def release_invitations(ledger: Ledger, batch_key: str, keys: Iterable[str]) -> 
     with ledger.engine.begin() as db:
         for chunk in chunks(sorted(keys)):
             db.execute(sa.delete(invitations).where(*_in_batch(batch_key, chunk)))
+
+
+def release_unmailed(ledger: Ledger, batch_key: str, *, received: Collection[str], bounced: Collection[str]) -> int:
+    """Free the people of an ended batch for another one, but for those whose mail left. Return how many were freed.
+
+    People marked meanwhile were invited by other means.
+    """
+    this = (invitations.c.batch_key == batch_key, invitations.c.state != "marked")
+    query = sa.select(invitations.c.address_key).where(*this)
+    with ledger.engine.begin() as db:
+        people = set(db.scalars(query))
+        for keys, values in (
+            (people & set(received), {"state": "accepted", "reason": None}),
+            (people & set(bounced), {"state": "unreachable", "reason": BOUNCED}),
+        ):
+            for chunk in chunks(sorted(keys)):
+                db.execute(sa.update(invitations).where(*_in_batch(batch_key, chunk)).values(**values))
+        freed = people - {*received, *bounced}
+        for chunk in chunks(sorted(freed)):
+            db.execute(sa.delete(invitations).where(*_in_batch(batch_key, chunk)))
+    return len(freed)
 
 
 def count_invitations(ledger: Ledger, partition_key: str) -> dict[str, int]:

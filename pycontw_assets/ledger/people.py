@@ -5,7 +5,7 @@ Questions about everybody, or about an event, belong to the other modules.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,12 +16,17 @@ from pycontw_assets.ledger.database.tables import (
     GrantState,
     InvitationState,
     batches,
+    chunks,
     entitlements,
     erased_attendees,
+    erasures,
     grants,
     insert_missing,
     invitations,
     members,
+    refresh_requests,
+    unreachable_attendees,
+    upsert,
 )
 from pycontw_assets.ledger.ledger import Ledger
 
@@ -93,14 +98,139 @@ def memberships_of(ledger: Ledger, address_key: str) -> dict[str, str | None]:
         return {row.partition_key: row.profile_id for row in db.execute(query)}
 
 
+# -- erased people ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureRequest:
+    """An erasure that is not finished. ``places`` have not confirmed that the person is gone from them."""
+
+    address_key: str
+    requested_at: datetime
+    places: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedAttendee:
+    """An attendee who is not read. ``checked_at``: when the ticket was last known to be that person's still.
+
+    An older version noted the number alone.
+    """
+
+    attendee_id: int
+    address_key: str | None
+    erased_at: datetime | None
+    checked_at: datetime | None
+
+
+def request_erasure(
+    ledger: Ledger, address_key: str, places: Iterable[str], attendees: Mapping[str, Collection[int]]
+) -> None:
+    """Remember the request and the attendees (numbers by partition key) before anything is erased."""
+    values = {"requested_at": ledger.clock(), "places": _joined(places)}
+    with ledger.engine.begin() as db:
+        upsert(db, erasures, {"address_key": address_key}, values)
+        for partition_key, numbers in attendees.items():
+            _remember_erased(db, partition_key, numbers, address_key=address_key, now=ledger.clock())
+
+
+def erasure_requests(ledger: Ledger) -> list[ErasureRequest]:
+    """Return the erasures that are not finished, the oldest first."""
+    query = sa.select(erasures).order_by(erasures.c.requested_at, erasures.c.address_key)
+    with ledger.engine.begin() as db:
+        rows = db.execute(query).all()
+    return [ErasureRequest(row.address_key, row.requested_at, frozenset(row.places.split(", "))) for row in rows]
+
+
+def record_erasure(ledger: Ledger, address_key: str, places: Collection[str]) -> None:
+    """Remember which places are left. With none the request is fulfilled, and forgotten."""
+    request = erasures.c.address_key == address_key
+    with ledger.engine.begin() as db:
+        if places:
+            db.execute(sa.update(erasures).where(request).values(places=_joined(places)))
+        else:
+            db.execute(sa.delete(erasures).where(request))
+
+
 def erased_ids(ledger: Ledger, partition_key: str) -> frozenset[int]:
     """Return the attendees who asked to be forgotten, by number. For this pipeline, no book lists them any more."""
     query = sa.select(erased_attendees.c.attendee_id).where(erased_attendees.c.partition_key == partition_key)
     return frozenset(ledger.column(query))
 
 
-def remember_erased(ledger: Ledger, partition_key: str, attendee_ids: Collection[int]) -> None:
+def erased_attendees_of(ledger: Ledger, partition_key: str) -> list[ErasedAttendee]:
+    """Return the same attendees with what is remembered of them."""
+    columns = [erased_attendees.c[name] for name in ErasedAttendee.__dataclass_fields__]
+    query = sa.select(*columns).where(erased_attendees.c.partition_key == partition_key)
+    with ledger.engine.begin() as db:
+        return [ErasedAttendee(**row._mapping) for row in db.execute(query.order_by(erased_attendees.c.attendee_id))]
+
+
+def remember_erased(ledger: Ledger, partition_key: str, attendee_ids: Collection[int], address_key: str) -> None:
     """Keep the numbers here and not in the vault, so that orders which have to be read again leave them out too."""
+    with ledger.engine.begin() as db:
+        _remember_erased(db, partition_key, attendee_ids, address_key=address_key, now=ledger.clock())
+
+
+def record_look(ledger: Ledger, partition_key: str, owners: Mapping[int, str | None]) -> None:
+    """Record a look at erased attendees. ``owners``: whose their tickets are, ``None`` where that could not be read.
+
+    Of an attendee whose owner an older version did not note, it is the present one.
+    """
+    columns, now = erased_attendees.c, ledger.clock()
+    with ledger.engine.begin() as db:
+        for number, address_key in owners.items():
+            of_one = sa.update(erased_attendees).where(
+                columns.partition_key == partition_key, columns.attendee_id == number
+            )
+            db.execute(of_one.values(checked_at=now))
+            db.execute(of_one.where(columns.erased_at.is_(None)).values(erased_at=now))
+            db.execute(of_one.where(columns.address_key.is_(None)).values(address_key=address_key))
+
+
+def forget_erased(ledger: Ledger, partition_key: str, attendee_ids: Collection[int]) -> None:
+    """Let these attendees be read like all others: their tickets are somebody else's now."""
+    numbers = sorted(attendee_ids)
+    with ledger.engine.begin() as db:
+        for chunk in chunks(numbers):
+            of_event = erased_attendees.c.partition_key == partition_key
+            db.execute(sa.delete(erased_attendees).where(of_event, erased_attendees.c.attendee_id.in_(chunk)))
+
+
+def _remember_erased(
+    db: sa.Connection, partition_key: str, attendee_ids: Collection[int], *, address_key: str, now: datetime
+) -> None:
+    numbers = sorted(attendee_ids)
+    facts = {"partition_key": partition_key, "address_key": address_key, "erased_at": now, "checked_at": now}
+    insert_missing(db, erased_attendees, [{"attendee_id": number, **facts} for number in numbers])
+    for chunk in chunks(numbers):
+        of_event = unreachable_attendees.c.partition_key == partition_key
+        db.execute(sa.delete(unreachable_attendees).where(of_event, unreachable_attendees.c.attendee_id.in_(chunk)))
+
+
+def _joined(places: Iterable[str]) -> str:
+    return ", ".join(sorted(places))
+
+
+# -- attendees to read again --------------------------------------------------------------------------
+
+
+def request_refresh(ledger: Ledger, partition_key: str, attendee_ids: Collection[int]) -> None:
+    """Ask the next poll of the event to read these attendees again. Asking twice is asking once."""
     rows = [{"partition_key": partition_key, "attendee_id": number} for number in sorted(attendee_ids)]
     with ledger.engine.begin() as db:
-        insert_missing(db, erased_attendees, rows)
+        insert_missing(db, refresh_requests, rows)
+
+
+def requested_refreshes(ledger: Ledger, partition_key: str) -> frozenset[int]:
+    """Return the attendees that somebody asked to read again, by number."""
+    query = sa.select(refresh_requests.c.attendee_id).where(refresh_requests.c.partition_key == partition_key)
+    return frozenset(ledger.column(query))
+
+
+def end_refresh_requests(ledger: Ledger, partition_key: str, attendee_ids: Collection[int]) -> None:
+    """Forget the requests that a poll has dealt with. Others may have come meanwhile: those stay."""
+    of_event = refresh_requests.c.partition_key == partition_key
+    with ledger.engine.begin() as db:
+        for chunk in chunks(sorted(attendee_ids)):
+            db.execute(sa.delete(refresh_requests).where(of_event, refresh_requests.c.attendee_id.in_(chunk)))

@@ -1,4 +1,4 @@
-"""The last good poll of each event: its figures, its holders, and the events whose orders may be stale."""
+"""The last good poll of each event: figures, holders, stale orders, its table. And whether polls are paused."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pycontw_assets.ledger.database.tables import (
     chunks,
     entitlements,
     insert_missing,
+    pauses,
     polls,
     stale_events,
+    table_states,
     upsert,
     waiting_events,
 )
@@ -72,12 +74,38 @@ def record_load(ledger: Ledger, partition_key: str, digest: str) -> None:
         db.execute(sa.update(polls).where(polls.c.partition_key == partition_key).values(loaded_digest=digest))
 
 
+def forget_loads(ledger: Ledger, partition_keys: Collection[str], *, states: Mapping[str, str]) -> None:
+    """Make these events' tables due, and take the tables' present states (table -> state) for known."""
+    with ledger.engine.begin() as db:
+        for chunk in chunks(sorted(partition_keys)):
+            db.execute(sa.update(polls).where(polls.c.partition_key.in_(chunk)).values(loaded_digest=None))
+        for name, state in states.items():
+            upsert(db, table_states, {"name": name}, {"state": state})
+
+
+def table_state(ledger: Ledger, name: str) -> str | None:
+    """Return the state in which our last load left a table of the warehouse; ``None`` before the first."""
+    return ledger.scalar(sa.select(table_states.c.state).where(table_states.c.name == name))
+
+
+def record_table_state(ledger: Ledger, name: str, state: str) -> None:
+    with ledger.engine.begin() as db:
+        upsert(db, table_states, {"name": name}, {"state": state})
+
+
 # -- holders ------------------------------------------------------------------------------------------
 
 
 def recorded_holders(ledger: Ledger, partition_key: str) -> set[str]:
     """Return the pseudonyms that held a usable ticket of the event at its last good poll."""
     return ledger.column(sa.select(entitlements.c.address_key).where(entitlements.c.partition_key == partition_key))
+
+
+def drop_entitlement(ledger: Ledger, partition_key: str, address_key: str) -> None:
+    """Forget that an address holds a ticket of an event that no poll reads any more."""
+    with ledger.engine.begin() as db:
+        of_event = entitlements.c.partition_key == partition_key
+        db.execute(sa.delete(entitlements).where(of_event, entitlements.c.address_key == address_key))
 
 
 def entitled_among(ledger: Ledger, edition: str, keys: Collection[str]) -> set[str]:
@@ -110,3 +138,39 @@ def record_news_since(ledger: Ledger, since: Mapping[str, datetime]) -> None:
     with ledger.engine.begin() as db:
         db.execute(sa.delete(waiting_events))
         insert_missing(db, waiting_events, rows)
+
+
+# -- the pause ----------------------------------------------------------------------------------------
+
+_PAUSE_ID = 1
+RESUME = "`pycontw-assets resume`"
+
+
+class Paused(Exception):
+    """A person paused all polls. Nothing was done."""
+
+    def __init__(self, since: datetime) -> None:
+        super().__init__(f"polls are paused since {since:%Y-%m-%d %H:%M} UTC: nothing is done until {RESUME}")
+        self.since = since
+
+
+def paused_since(ledger: Ledger) -> datetime | None:
+    """Return since when all polls are paused; ``None``: they are not."""
+    return ledger.scalar(sa.select(pauses.c.since))
+
+
+def refuse_while_paused(ledger: Ledger) -> None:
+    """Raise ``Paused`` while polls are paused."""
+    if since := paused_since(ledger):
+        raise Paused(since)
+
+
+def begin_pause(ledger: Ledger) -> None:
+    """Pause all polls, on every machine. A pause that lasts already keeps its beginning."""
+    with ledger.engine.begin() as db:
+        insert_missing(db, pauses, [{"id": _PAUSE_ID, "since": ledger.clock()}])
+
+
+def end_pause(ledger: Ledger) -> None:
+    with ledger.engine.begin() as db:
+        db.execute(sa.delete(pauses))

@@ -19,6 +19,8 @@ from pycontw_assets.ledger.ledger import Ledger
 
 # A call may reach the service this much later than its slot, so windows are kept longer than they are.
 _LATENESS = 0.25
+# Slots of one transaction. While it takes them, nobody else can write to the ledger.
+_LARGEST_BUNDLE = 100
 # No slot is given out so far ahead. One that is there was written before somebody set the clock back.
 _FURTHEST_AHEAD = 600.0
 
@@ -44,7 +46,7 @@ class SharedRateLimiter:
         self._windows = {
             group: [(calls, seconds + _LATENESS) for calls, seconds in limits] for group, limits in windows.items()
         }
-        self._bundle = bundle
+        self._bundle = min(bundle, _LARGEST_BUNDLE)
         self._clock = clock
         self._lock = threading.Lock()
         self._spare: dict[str, deque[float]] = {group: deque() for group in windows}

@@ -16,7 +16,7 @@ import hashlib
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -34,9 +34,12 @@ from pycontw_assets.load.warehouse import (
     Outcome,
     WarehouseError,
     check_frame,
+    count_statement,
+    delete_statement,
     partition_state_statement,
     utc_now,
 )
+from pycontw_assets.records import Leftovers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +60,7 @@ _PANDAS_TYPES = {
     "TIMESTAMP": "datetime64[us, UTC]",
 }
 _REQUEST_TIMEOUT = 30.0  # seconds
+_LOOK_TIMEOUT = 10.0  # of a tick, which must not wait
 _EVOLUTION_ATTEMPTS = 3
 # All that BigQuery says when statements on one table conflict. Its code is that of any invalid query.
 _CONFLICTS = ("could not serialize access", "concurrent update", "too many dml statements outstanding")
@@ -77,6 +81,13 @@ class BigQueryWarehouse:
 
     ``login`` is called when the client is first needed. ``patience_seconds`` bounds the retries of one operation.
     """
+
+    # Google's pages "Data retention with time travel and fail-safe": 2 to 7 days, then 7 more.
+    leftovers: Leftovers | None = Leftovers(
+        "tables: BigQuery keeps deleted rows for the dataset's time travel (7 days unless you set less) and 7 days "
+        "more, which nobody can shorten",
+        goes="BigQuery drops the deleted rows after at most 14 days",
+    )
 
     def __init__(
         self,
@@ -123,6 +134,38 @@ class BigQueryWarehouse:
                 frame = pd.DataFrame([row.values() for row in rows], columns=names)
         typed: pd.DataFrame = frame.astype({column.name: _PANDAS_TYPES[column.type] for column in table.columns})
         return typed
+
+    def count(self, tables: Iterable[Table], column: str, digest: str) -> int:
+        with self._explained("look for a person"):
+            return sum(self._count(table, column, digest) for table in tables)
+
+    def forget(self, tables: Iterable[Table], column: str, digest: str) -> int:
+        deleted = 0
+        with self._explained("delete the rows of a person"):
+            for table in tables:
+                if count := self._count(table, column, digest):
+                    self._query(delete_statement(self._target(table), column), digest)
+                    deleted += count
+        return deleted
+
+    def _count(self, table: Table, column: str, digest: str) -> int:
+        if column not in self._existing_columns(table):
+            return 0
+        [(count,)] = self._query(count_statement(self._target(table), column), digest)
+        return int(count)
+
+    def state(self, table: Table, *, is_waiting: bool = True) -> str:
+        """Return when the table was made and last modified, which BigQuery tells free of charge."""
+        from google.api_core.exceptions import NotFound
+
+        with self._explained(f"look at {table.name}"):
+            retry = self._retry if is_waiting else self._retry.with_timeout(0)
+            timeout = _REQUEST_TIMEOUT if is_waiting else _LOOK_TIMEOUT
+            try:
+                found = self._client.get_table(self._path(table.name), retry=retry, timeout=timeout)
+            except NotFound:
+                return ""
+            return f"{found.created} {found.modified}"
 
     @cached_property
     def _client(self) -> bigquery.Client:

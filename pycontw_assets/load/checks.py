@@ -15,7 +15,8 @@ _DIGEST = r"[0-9a-f]{64}"
 # Digits between other letters or digits are part of a number or digest, no phone and no id.
 _ALONE = r"(?<![0-9A-Za-z]){}(?![0-9A-Za-z])"
 _PERSONAL = {
-    "an address": re.compile(r"[^\s@\"<>]+@[^\s@\"<>]+\.[a-zA-Z]{2,}"),
+    # It begins where a word begins. Without that, a long word is searched from each of its characters to its end.
+    "an address": re.compile(r"(?<![^\s@\"<>])[^\s@\"<>]+@[^\s@\"<>]+\.[a-zA-Z]{2,}"),
     "a phone": re.compile(_ALONE.format(r"(?:\+?886[ -]?|0)9\d{2}[ -]?\d{3}[ -]?\d{3}")),
     "a national id": re.compile(_ALONE.format(r"[A-Z][1289A-D]\d{8}")),
 }

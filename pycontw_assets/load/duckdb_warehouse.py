@@ -6,14 +6,16 @@ DuckDB lets one process in and refuses the others, so the lock makes them wait f
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pycontw_assets.load.duckdb_file import STORAGE_VERSION, copy_into_new_file, is_newer_format, literal
 from pycontw_assets.load.schema import (
     DIGEST_COLUMN,
     LOADED_AT_COLUMN,
@@ -26,9 +28,13 @@ from pycontw_assets.load.warehouse import (
     Outcome,
     WarehouseError,
     check_frame,
+    count_statement,
+    delete_statement,
     partition_state_statement,
+    partition_states_statement,
     utc_now,
 )
+from pycontw_assets.records import Leftovers
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,6 +48,8 @@ _TYPES = {
     "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
 }
 _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
+    # For a file that is made now. DuckDB keeps the format of one that exists.
+    "storage_compatibility_version": STORAGE_VERSION,
     # Nothing is fetched from the internet.
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -55,6 +63,8 @@ class DuckDBWarehouse:
 
     ``patience_seconds``: the longest wait for another process.
     """
+
+    leftovers: Leftovers | None = None
 
     def __init__(
         self,
@@ -73,17 +83,18 @@ class DuckDBWarehouse:
         check_frame(table, partition_key, frame)
         with self._connected(f"replace {partition_key} in {table.name}") as connection:
             self._bring_up_to_date(connection, table)
-            if len(frame) and self._state(connection, table, partition_key) == (len(frame), digest):
-                return "unchanged"
-            self._replace(connection, table, partition_key=partition_key, frame=frame, digest=digest)
-            return "written"
+            is_same = len(frame) > 0 and self._state(connection, table, partition_key) == (len(frame), digest)
+            if not is_same:
+                self._replace(connection, table, partition_key=partition_key, frame=frame, digest=digest)
+            self._renew_format(connection)
+            return "unchanged" if is_same else "written"
 
     def partition_digest(self, table: Table, partition_key: str) -> str | None:
-        with self._connected(f"read the digest of {partition_key} in {table.name}") as connection:
+        with self._reading(f"read the digest of {partition_key} in {table.name}") as connection:
             return self._state(connection, table, partition_key)[1]
 
     def partition_rows(self, table: Table, partition_key: str) -> int:
-        with self._connected(f"count {partition_key} in {table.name}") as connection:
+        with self._reading(f"count {partition_key} in {table.name}") as connection:
             return self._state(connection, table, partition_key)[0]
 
     def read(self, table: Table) -> pd.DataFrame:
@@ -91,7 +102,7 @@ class DuckDBWarehouse:
 
         names = [column.name for column in table.columns]
         frame: pd.DataFrame = pd.DataFrame(columns=names)
-        with self._connected(f"read {table.name}") as connection:
+        with self._reading(f"read {table.name}") as connection:
             if not set(names) <= self._existing(connection, table).keys():
                 return frame
             frame = connection.table(self._target(table)).df()[names].copy()
@@ -100,45 +111,113 @@ class DuckDBWarehouse:
                 frame[column.name] = frame[column.name].dt.tz_convert("UTC")
         return frame
 
+    def count(self, tables: Iterable[Table], column: str, digest: str) -> int:
+        with self._reading("look for a person") as connection:
+            return sum(self._count(connection, table, column, digest) for table in tables)
+
+    def forget(self, tables: Iterable[Table], column: str, digest: str) -> int:
+        if not self._path.exists():
+            return 0
+        deleted = 0
+        with self._connected("delete the rows of a person") as connection:
+            for table in tables:
+                deleted += self._count(connection, table, column, digest)
+                if column in self._existing(connection, table):
+                    statement = delete_statement(self._target(table), column)
+                    connection.execute(statement, [digest])
+            copy_into_new_file(connection, self._path)
+        return deleted
+
+    def _count(self, connection: duckdb.DuckDBPyConnection, table: Table, column: str, digest: str) -> int:
+        if column not in self._existing(connection, table):
+            return 0
+        [(count,)] = connection.execute(count_statement(self._target(table), column), [digest]).fetchall()
+        return int(count)
+
+    def state(self, table: Table, *, is_waiting: bool = True) -> str:
+        with self._reading(f"look at {table.name}", is_waiting=is_waiting) as connection:
+            if DIGEST_COLUMN not in self._existing(connection, table):
+                return ""
+            statement = partition_states_statement(self._target(table))
+            rows = connection.execute(statement).fetchall()
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
+
     @contextmanager
-    def _connected(self, operation: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _reading(self, operation: str, *, is_waiting: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a connection that changes nothing. Others may read meanwhile. Without a file there are no tables."""
+        import duckdb
+
+        if self._path.exists():
+            with self._connected(operation, is_reading=True, is_waiting=is_waiting) as connection:
+                yield connection
+        else:
+            with duckdb.connect(config=_OPTIONS) as nothing:
+                yield nothing
+
+    @contextmanager
+    def _connected(
+        self, operation: str, *, is_reading: bool = False, is_waiting: bool = True
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a connection for one operation. Replace DuckDB's errors, because their texts can quote values."""
         import duckdb
 
+        patience = self._patience_seconds if is_waiting else 0.0
         try:
-            with self._locked(), duckdb.connect(str(self._path), config=_OPTIONS) as connection:
+            with (
+                self._locked(patience),
+                duckdb.connect(str(self._path), read_only=is_reading, config=_OPTIONS) as connection,
+            ):
                 yield connection
-        except (OSError, duckdb.IOException, duckdb.TransactionException, duckdb.FatalException):
-            # A full disk fails the COMMIT or the checkpoint, a read-only folder the lock.
-            raise WarehouseError(
-                f"DuckDB could not {operation}: {self._path.name} cannot be opened or written; "
-                "is it open in another program, or the disk full or read-only?"
-            ) from None
+        except (OSError, duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
+            raise WarehouseError(f"DuckDB could not {operation}: {self._reason(error)}") from None
         except duckdb.Error as error:
             raise WarehouseError(f"DuckDB could not {operation}: {type(error).__name__}") from None
 
+    def _reason(self, error: Exception) -> str:
+        import duckdb
+
+        # Fixed words of DuckDB, in which only the numbers of versions vary.
+        if "created with a newer version of DuckDB" in str(error):
+            return (
+                f"{self._path.name} was written by a newer DuckDB than the {duckdb.__version__} of this Python. Go on "
+                "with the Python it was last used with: its next write makes a file that both read. Or move the file "
+                "away: polls fill a new one"
+            )
+        # A full disk fails the COMMIT or the checkpoint, a read-only folder the lock.
+        return (
+            f"{self._path.name} cannot be opened or written; is it open in another program, or the disk full or "
+            "read-only?"
+        )
+
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, patience_seconds: float) -> Iterator[None]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._wait_for_lock(descriptor)
+            self._wait_for_lock(descriptor, patience_seconds)
             yield
         finally:
             os.close(descriptor)
 
-    def _wait_for_lock(self, descriptor: int) -> None:
-        deadline = time.monotonic() + self._patience_seconds
+    def _wait_for_lock(self, descriptor: int, patience_seconds: float) -> None:
+        deadline = time.monotonic() + patience_seconds
         while True:
             try:
                 return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise WarehouseError(
-                        f"DuckDB: another process held {self._path.name}.lock "
-                        f"for more than {self._patience_seconds:g} s"
+                        f"DuckDB: another process held {self._path.name}.lock for more than {patience_seconds:g} s"
                     ) from None
                 time.sleep(0.02)
+
+    def _renew_format(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Give a file of a newer format the one that all read. It is good without, so nothing may fail by it."""
+        import duckdb
+
+        if is_newer_format(connection):
+            with suppress(duckdb.Error, WarehouseError, OSError):
+                copy_into_new_file(connection, self._path)
 
     def _target(self, table: Table) -> str:
         return f"{self._dataset}.{identifier(table.name)}"
@@ -183,7 +262,7 @@ class DuckDBWarehouse:
     def _create(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._dataset}")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {self._target(table)} ({_definitions(table)})")
-        connection.execute(f"COMMENT ON TABLE {self._target(table)} IS {_literal(table.description)}")
+        connection.execute(f"COMMENT ON TABLE {self._target(table)} IS {literal(table.description)}")
 
     def _describe(
         self,
@@ -197,7 +276,7 @@ class DuckDBWarehouse:
         if existing and column.name not in existing:
             connection.execute(f"ALTER TABLE {target} ADD COLUMN {column.name} {_TYPES[column.type]}")
         if column.name not in existing or existing[column.name][1] != column.description:
-            connection.execute(f"COMMENT ON COLUMN {target}.{column.name} IS {_literal(column.description)}")
+            connection.execute(f"COMMENT ON COLUMN {target}.{column.name} IS {literal(column.description)}")
 
     def _replace(
         self,
@@ -228,8 +307,3 @@ class DuckDBWarehouse:
 
 def _definitions(table: Table) -> str:
     return ", ".join(f"{identifier(column.name)} {_TYPES[column.type]}" for column in table.columns)
-
-
-def _literal(text: str) -> str:
-    quoted = text.replace("'", "''")
-    return f"'{quoted}'"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -19,7 +20,9 @@ from pycontw_assets.load.schema import (
     LOADED_AT_COLUMN,
     PARTITION_COLUMN,
     Table,
+    identifier,
 )
+from pycontw_assets.records import Leftovers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +52,24 @@ class Warehouse(Protocol):
 
     def read(self, table: Table) -> pd.DataFrame:
         """Return the whole table, for checks and people. Without a table: no rows, all columns."""
+
+    leftovers: Leftovers | None
+    """What is kept of replaced rows in spite of ``forget``."""
+
+    def count(self, tables: Iterable[Table], column: str, digest: str) -> int:
+        """Count the rows of all these tables that have this digest in this column."""
+
+    def forget(self, tables: Iterable[Table], column: str, digest: str) -> int:
+        """Delete these rows, and what replaced rows left behind in storage. Return how many were deleted.
+
+        Nothing is created. Raise ``WarehouseError``.
+        """
+
+    def state(self, table: Table, *, is_waiting: bool = True) -> str:
+        """Return a text that differs after every change of the table's rows; without a table ``""``. It costs nothing.
+
+        ``is_waiting``: for another process, and for a service that does not answer. Raise ``WarehouseError``.
+        """
 
 
 def utc_now() -> datetime:
@@ -106,3 +127,21 @@ def partition_state_statement(target: str) -> str:
     ``target`` is made of plain names (``schema.identifier``), as in every statement of a warehouse.
     """
     return f"SELECT COUNT(*), MIN({DIGEST_COLUMN}), MAX({DIGEST_COLUMN})\nFROM {target} WHERE {PARTITION_COLUMN} = ?"
+
+
+def partition_states_statement(target: str) -> str:
+    """Return the query for the same of every partition, with its key before it."""
+    return (
+        f"SELECT {PARTITION_COLUMN}, COUNT(*), MIN({DIGEST_COLUMN}), MAX({DIGEST_COLUMN})\n"
+        f"FROM {target} GROUP BY {PARTITION_COLUMN} ORDER BY {PARTITION_COLUMN}"
+    )
+
+
+def count_statement(target: str, column: str) -> str:
+    """Return the query for the number of rows with a value, its only parameter, in a column."""
+    return f"SELECT COUNT(*)\nFROM {target} WHERE {identifier(column)} = ?"
+
+
+def delete_statement(target: str, column: str) -> str:
+    """Return the statement that deletes these rows."""
+    return f"DELETE FROM {target} WHERE {identifier(column)} = ?"  # noqa: S608 - plain names only

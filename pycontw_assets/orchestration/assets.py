@@ -3,39 +3,35 @@
 No postponed annotations here: Dagster reads the types of ``context`` and of resources while it loads.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from dagster import (
-    AssetCheckEvaluation,
     AssetCheckResult,
     AssetDep,
     AssetExecutionContext,
     AssetMaterialization,
     AssetsDefinition,
     AssetSpec,
-    AutomationCondition,
     DataVersion,
     FreshnessPolicy,
     IdentityPartitionMapping,
-    MarkdownMetadataValue,
     MaterializeResult,
     MetadataValue,
     ResourceParam,
     asset,
 )
 
+from pycontw_assets.api.outlets import shorten
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
-from pycontw_assets.extract.events import live_edition
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading, count_states
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.database.tables import LET_IN
-from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.grants import holders_to_let_in
 from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.ledger import Ledger
@@ -49,10 +45,10 @@ from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.kktix_checks import stale_after
 from pycontw_assets.orchestration.links import Links, links_of
 from pycontw_assets.orchestration.metadata import (
-    bullets,
     checked,
     column_lineage,
     counted,
+    markdown_links,
     order_columns,
     preview_of_orders,
     preview_of_rows,
@@ -61,9 +57,19 @@ from pycontw_assets.orchestration.metadata import (
 )
 from pycontw_assets.orchestration.observations import family_events, kktix_events
 from pycontw_assets.orchestration.run_history import OWNER_TAG
-from pycontw_assets.orchestration.run_recording import recorded_run
+from pycontw_assets.orchestration.run_recording import as_failure, recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
-from pycontw_assets.pipeline.checks import access_gaps, access_sum, book_gaps, guest_list_gaps, list_gaps
+from pycontw_assets.pipeline.checks import (
+    access_gaps,
+    access_sum,
+    book_gaps,
+    guest_list_gaps,
+    list_gaps,
+    order_problems,
+    unread_attendees,
+    withheld_answers,
+)
+from pycontw_assets.pipeline.consistency.renaming import Renaming
 from pycontw_assets.pipeline.dry_run import dry_run, plan_access, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.reconcile import table_asset
@@ -77,6 +83,7 @@ from pycontw_assets.pipeline.steps import (
     load_rows,
     partition_of,
     read_orders,
+    recorded_edition,
     stored_orders,
     stored_records,
     sync_holder_list,
@@ -93,6 +100,11 @@ from pycontw_assets.vault.vault import Vault
 
 OVERRIDE_TAG = "pycontw/allow"
 DRY_RUN = "dry_run"
+_RANGE_TAGS = {"dagster/asset_partition_range_start", "dagster/asset_partition_range_end"}
+_ONE_EVENT = (
+    "a run is about one event, and this one has a range of partitions, or none: nothing was read. Launch one run for "
+    "each partition; in the UI that is `Multiple runs (One per selected partition)`"
+)
 OWNERS = ["team:pycontw-registration"]
 
 
@@ -145,8 +157,15 @@ def _begin(context: AssetExecutionContext, ledger: Ledger) -> EventPartition:
 
 
 def _recorded(context: AssetExecutionContext, ledger: Ledger, settings: Settings) -> AbstractContextManager[list[str]]:
+    _refuse_other_than_one_event(context)
     partition_key = context.partition_key if context.has_partition_key else ""
     return recorded_run(partition_key, context.asset_key.to_user_string(), ledger=ledger, settings=settings)
+
+
+def _refuse_other_than_one_event(context: AssetExecutionContext) -> None:
+    """Refuse a run over a range of partitions: only the tag of one event makes limits and ticks see such a run."""
+    if context.run.tags.keys() & _RANGE_TAGS or (context.assets_def.partitions_def and not context.has_partition_key):
+        raise as_failure(UnknownPartition(_ONE_EVENT))
 
 
 def _poll_id(context: AssetExecutionContext) -> str:
@@ -167,9 +186,11 @@ def _overrides(context: AssetExecutionContext) -> frozenset[str]:
     check_specs=checked(
         "raw_kktix_orders",
         {
-            "orders_were_read_whole": "Books were whole, nobody is quarantined.",
+            "orders_were_read_whole": "Books were whole, and hardly anybody is quarantined.",
+            "every_attendee_was_read": "Nobody is quarantined, and no answer of a form was withheld.",
             "orders_match_the_book": "Who is in KKTIX's attendance book is in the vault, and the other way round.",
         },
+        partitions_def=kktix_events,
     ),
     metadata={"dagster/column_schema": order_columns(load_policy())},
 )
@@ -185,8 +206,9 @@ def raw_kktix_orders(
 ) -> MaterializeResult:
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
 
-    New attendees are read at once, unpaid ones by every poll, the others in rotation. An attendee that left the
-    attendance book is "gone" after two good polls. A broken book withdraws nobody.
+    New attendees are read at once, unpaid ones and those that mail cannot reach by every poll, the others in rotation.
+    An attendee that left the attendance book is "gone" after two good polls, unless KKTIX calls it paid. A broken book
+    withdraws nobody.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger), count_requests(kktix)
@@ -202,8 +224,9 @@ def raw_kktix_orders(
             book=books.get(partition.event_id),
         )
         outcome, snapshot = read.outcome, read.outcome.snapshot
-        problems, gaps = _order_problems(snapshot, outcome.problem), book_gaps(snapshot, outcome.book)
-        findings += [*problems, *gaps]
+        problems = [*order_problems(snapshot, outcome.problem), *outcome.kept]
+        gaps, unread = book_gaps(snapshot, outcome.book), unread_attendees(snapshot)
+        findings += [*problems, *gaps, *unread]
         return MaterializeResult(
             data_version=DataVersion(read.digest[:16]),
             metadata={
@@ -214,6 +237,7 @@ def raw_kktix_orders(
             },
             check_results=[
                 verdict("orders_were_read_whole", problems),
+                verdict("every_attendee_was_read", [*unread, *withheld_answers(snapshot)], is_warning=True),
                 verdict("orders_match_the_book", [] if outcome.problem else gaps),
             ],
         )
@@ -226,16 +250,9 @@ def _order_counts(snapshot: OrderSnapshot, new: int, reread: int) -> dict[str, i
         "new": new,
         "reread": reread,
         "quarantined": len(snapshot.quarantine),
+        "withheld_answers": sum(record.attendee.withheld for record in snapshot.present),
         "tickets_without_usable_address": count_unmailable(snapshot),
     }
-
-
-def _order_problems(snapshot: OrderSnapshot, problem: str | None) -> list[str]:
-    quarantined = [
-        f"attendee {attendee_id}: {item.reason} (tried {item.attempts} times)"
-        for attendee_id, item in sorted(snapshot.quarantine.items())
-    ]
-    return ([problem] if problem else []) + quarantined
 
 
 TABLE_CHECKS = {
@@ -258,11 +275,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         kinds={links.warehouse, "table"},
         owners=OWNERS,
         tags={"personal_data": "pseudonyms"},
-        check_specs=checked(table_asset(family), TABLE_CHECKS, blocking=WAYS_OUT),
-        # A new snapshot with the same content (a re-read that found nothing) must not cost a run.
-        automation_condition=AutomationCondition.eager().replace(
-            "newly_updated_without_root", AutomationCondition.data_version_changed()
-        ),
+        check_specs=checked(table_asset(family), TABLE_CHECKS, partitions_def=family_events[family], blocking=WAYS_OUT),
         metadata={
             "dagster/table_name": links.table_name(table.name),
             "table": links.table(table.name),
@@ -279,8 +292,9 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         warehouse: ResourceParam[Warehouse],
         ledger: ResourceParam[Ledger],
         pseudonymizer: ResourceParam[Pseudonymizer],
+        waits: ResourceParam[WaitPolicy],
         settings: ResourceParam[Settings],
-    ) -> MaterializeResult:
+    ) -> Iterator[AssetCheckResult | MaterializeResult]:
         with _recorded(context, ledger, settings):
             partition = _begin(context, ledger)
             try:
@@ -292,10 +306,18 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                     pseudonymizer=pseudonymizer,
                 )
             except RefusedRows as refused:
-                _show_refusal(context, refused)
+                yield verdict(refused.check, refused.problems)  # the run fails, and the check shows why
                 raise
+            Renaming(
+                vault=vault,
+                warehouse=warehouse,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                settings=settings,
+            ).clear_other_keys(partition)
             result = loaded.result
-            return MaterializeResult(
+            yield MaterializeResult(
                 metadata={
                     "dagster/partition_row_count": len(result.frame),
                     "outcome": loaded.outcome,
@@ -308,14 +330,6 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             )
 
     return attendees
-
-
-def _show_refusal(context: AssetExecutionContext, refused: RefusedRows) -> None:
-    """The run fails, and the check shows why."""
-    shown = {"problems": bullets(refused.problems)}
-    context.log_event(
-        AssetCheckEvaluation(context.asset_key, refused.check, passed=False, metadata=shown, blocking=True)
-    )
 
 
 def _table_verdicts(loaded: RowsLoaded) -> list[AssetCheckResult]:
@@ -384,7 +398,7 @@ GUEST_LIST_CHECKS = {
     group_name="authorize",
     kinds={"python", "gather"},
     owners=OWNERS,
-    check_specs=checked("gather_guestlist", GUEST_LIST_CHECKS),
+    check_specs=checked("gather_guestlist", GUEST_LIST_CHECKS, partitions_def=kktix_events),
 )
 def gather_guestlist(
     context: AssetExecutionContext,
@@ -467,7 +481,7 @@ def klaviyo_template(
     """The invitation mail: one template per version of its text, found or made by its versioned name."""
     with _recorded(context, ledger, settings):
         _tag_run_owner(context)
-        edition = live_edition(settings.edition, known_events(ledger).values())
+        edition = recorded_edition(ledger, settings)
         if edition is None:
             raise UnknownPartition("no event is known yet, so no edition is live; the next poll registers events")
         mail = invitation(edition, settings)
@@ -478,7 +492,7 @@ def klaviyo_template(
         return MaterializeResult(
             metadata={
                 "name": mail.name,
-                "template_id": template_id,
+                "template_id": shorten(template_id),
                 "version": mail.version,
                 "subject": mail.subject,
                 "requests": requests(),
@@ -496,7 +510,7 @@ LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was r
     group_name="send_email",
     kinds={"python", "klaviyo"},
     owners=OWNERS,
-    check_specs=checked("klaviyo_list", LIST_CHECKS),
+    check_specs=checked("klaviyo_list", LIST_CHECKS, partitions_def=kktix_events),
 )
 def klaviyo_list(
     context: AssetExecutionContext,
@@ -559,7 +573,7 @@ CAMPAIGN_CHECKS = {
     group_name="send_email",
     kinds={"python", "klaviyo"},
     owners=OWNERS,
-    check_specs=checked("klaviyo_campaign", CAMPAIGN_CHECKS),
+    check_specs=checked("klaviyo_campaign", CAMPAIGN_CHECKS, partitions_def=kktix_events),
 )
 def klaviyo_campaign(
     context: AssetExecutionContext,
@@ -605,6 +619,7 @@ def klaviyo_campaign(
         refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
         snapshot = stored_orders(vault, partition)
         with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
+            partition_of(ledger, partition.key)  # it may have been renamed while this run waited
             begun_at = ledger.clock()
             outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         problems = outcome.problems
@@ -625,7 +640,9 @@ def klaviyo_campaign(
                 "unreachable_in_total": totals.get("unreachable", 0),
                 "requests": requests(),
                 **figures("seconds_from_payment_to_invitation", waited),
-                "campaigns": _campaign_links(links_of(settings), outcome.campaign_ids),
+                "campaigns": markdown_links(
+                    (campaign_id, links_of(settings).campaign(campaign_id)) for campaign_id in outcome.campaign_ids
+                ),
                 "notes": "; ".join(outcome.notes) or "none",
             },
             check_results=[
@@ -633,11 +650,6 @@ def klaviyo_campaign(
                 verdict("everybody_entitled_is_accounted_for", gaps, said=access_sum(count)),
             ],
         )
-
-
-def _campaign_links(links: Links, campaign_ids: list[str]) -> MarkdownMetadataValue:
-    found = (f"[{campaign_id}]({links.campaign(campaign_id)})" for campaign_id in campaign_ids)
-    return MetadataValue.md(", ".join(found) or "none")
 
 
 def attendee_table_assets(links: Links) -> list[AssetsDefinition]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 from dagster import AssetKey, DagsterInstance
 
@@ -54,18 +55,39 @@ def read_machinery(folder: Path, interval_seconds: float) -> tuple[RunHistory, l
         fix = "the first `pycontw-assets poll` or `dev` makes it"
         return RunHistory(), [Finding("warn", "Dagster", "no instance yet", fix)]
     with DagsterInstance.from_config(str(folder)) as instance:
-        return read_run_history(instance), list(_findings(instance, interval_seconds))
+        return read_run_history(instance), list(look_at_machinery(instance, interval_seconds))
 
 
-def _findings(instance: DagsterInstance, interval_seconds: float) -> Iterator[Finding]:
-    states = instance.all_instigator_state() if instance.schedule_storage else ()
-    if any(state.instigator_name == _SENSOR and state.status.value == "STOPPED" for state in states):
-        fix = "switch kktix_orders_sensor on in the UI, unless you poll from cron"
-        yield Finding("warn", "sensor", "kktix_orders_sensor is switched off", fix)
-    else:
-        yield Finding("ok", "sensor", "kktix_orders_sensor is not switched off")
+def look_at_machinery(instance: DagsterInstance, interval_seconds: float) -> Iterator[Finding]:
+    """Say whether sensor and daemon are at work, and when KKTIX was last looked at."""
+    yield _sensor(instance, interval_seconds)
     yield _last_tick(instance, interval_seconds)
     yield _daemon(instance)
+
+
+def _sensor(instance: DagsterInstance, interval_seconds: float) -> Finding:
+    """Judge the sensor of the code location in use: the one that ticked lately. When none did, all are looked at.
+
+    Dagster keeps a state for every location that the code was ever loaded under, also for those that nobody uses.
+    """
+    stored = instance.all_instigator_state() if instance.schedule_storage else ()
+    states = sorted((state for state in stored if state.instigator_name == _SENSOR), key=_ticked_at)
+    lately = _now() - _LATE_POLLS * interval_seconds
+    in_use = [state for state in states[-1:] if _ticked_at(state) > lately] or states
+    stopped = [_location_of(state) for state in in_use if state.status.value == "STOPPED"]
+    if stopped:
+        what = f"kktix_orders_sensor is switched off (code location {', '.join(sorted(stopped))})"
+        fix = "switch it on in the UI, unless you poll from cron. To stop everything: `pycontw-assets pause`"
+        return Finding("warn", "sensor", what, fix)
+    return Finding("ok", "sensor", "kktix_orders_sensor is not switched off")
+
+
+def _ticked_at(state: Any) -> float:
+    return getattr(state.instigator_data, "last_tick_start_timestamp", None) or 0.0
+
+
+def _location_of(state: Any) -> str:
+    return str(state.origin.repository_origin.code_location_origin.location_name)
 
 
 def _last_tick(instance: DagsterInstance, interval_seconds: float) -> Finding:
@@ -73,7 +95,7 @@ def _last_tick(instance: DagsterInstance, interval_seconds: float) -> Finding:
     event = instance.get_latest_materialization_event(AssetKey("kktix"))
     if event is None:
         return Finding("warn", "last tick", "never", "run `pycontw-assets poll`, or start the daemon")
-    age = datetime.now(timezone.utc).timestamp() - event.timestamp
+    age = _now() - event.timestamp
     what = f"{age / 60:.0f} min ago; the interval is {interval_seconds / 60:.0f} min"
     if age <= _LATE_POLLS * interval_seconds:
         return Finding("ok", "last tick", what)
@@ -86,6 +108,10 @@ def _daemon(instance: DagsterInstance) -> Finding:
     if not beats:
         return Finding("ok", "daemon", "never ran here: polls come from cron")
     oldest = min((beats[name].timestamp if name in beats else 0.0) for name in _DAEMONS)
-    if datetime.now(timezone.utc).timestamp() - oldest > _DAEMON_PATIENCE.total_seconds():
+    if _now() - oldest > _DAEMON_PATIENCE.total_seconds():
         return Finding("warn", "daemon", "sent no heartbeat for minutes", "start dagster-daemon, unless cron polls")
     return Finding("ok", "daemon", "alive")
+
+
+def _now() -> float:
+    return datetime.now(timezone.utc).timestamp()

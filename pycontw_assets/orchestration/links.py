@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from dagster import MetadataValue
 
@@ -33,14 +33,14 @@ class Links:
         return self._page(f"{_origin(self.kktix_url)}/dashboard")
 
     def campaign(self, campaign_id: str) -> str:
-        return self._page(f"{_KLAVIYO}/campaign/{campaign_id}")
+        return self._page(f"{_KLAVIYO}/campaign/{_quoted(campaign_id)}")
 
     def mailing_list(self, list_id: str | None) -> str:
         """All lists while there is none yet."""
-        return self._page(f"{_KLAVIYO}/list/{list_id}" if list_id else f"{_KLAVIYO}/lists")
+        return self._page(f"{_KLAVIYO}/list/{_quoted(list_id)}" if list_id else f"{_KLAVIYO}/lists")
 
     def template(self, template_id: str) -> str:
-        return self._page(f"{_KLAVIYO}/email-editor/{template_id}/edit")
+        return self._page(f"{_KLAVIYO}/email-editor/{_quoted(template_id)}/edit")
 
     def _page(self, real: str) -> str:
         return f"{_origin(self.kktix_url)}/" if self.is_sandbox else real
@@ -59,6 +59,11 @@ class Links:
             return MetadataValue.path(self.duckdb_file)
         named = {"p": self.bigquery_project, "d": self.dataset, "t": name, "page": "table"}
         return MetadataValue.url(f"https://console.cloud.google.com/bigquery?{urlencode(named)}")
+
+
+def _quoted(remote_id: str) -> str:
+    """Return an id of the service as part of an address: whatever it holds, it ends no address and begins none."""
+    return quote(remote_id, safe="")
 
 
 def _origin(url: str) -> str:

@@ -1,7 +1,12 @@
-"""Metadata of the assets in Dagster: schemas, lineage of columns, previews, verdicts. Texts and counts only."""
+"""Metadata of the assets in Dagster: schemas, lineage of columns, previews, verdicts. Texts and counts only.
+
+The Dagster UI renders Markdown, with the pictures and links in it; also that of descriptions. So Markdown is made here
+and nowhere else, and descriptions hold no text from outside.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +17,8 @@ from dagster import (
     AssetKey,
     MarkdownMetadataValue,
     MetadataValue,
+    PartitionsDefinition,
+    PreviewWarning,
     TableColumn,
     TableColumnDep,
     TableColumnLineage,
@@ -19,6 +26,7 @@ from dagster import (
     TableSchema,
 )
 
+from pycontw_assets.api.outlets import for_markdown, from_markdown, shorten
 from pycontw_assets.deidentify.policy import Policy
 from pycontw_assets.load.schema import Table
 from pycontw_assets.records import OrderSnapshot
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREVIEW_ROWS = 5
+_NONE = "none"
 _PREVIEWED = ("attendee_id", "ticket_name", "state", "is_paid", "is_usable", "is_cancelled", "updated_at")
 _OWN_FIELDS = {
     "first_seen_at": "When a poll first saw the attendee.",
@@ -34,12 +43,25 @@ _OWN_FIELDS = {
 }
 
 
-def checked(asset_name: str, checks: Mapping[str, str], *, blocking: Collection[str] = ()) -> list[AssetCheckSpec]:
-    """Check name -> what it says when it passes. ``blocking``: nothing may follow from an asset where it does not."""
-    return [
-        AssetCheckSpec(name, asset=asset_name, description=text, blocking=name in blocking)
-        for name, text in checks.items()
-    ]
+def checked(
+    asset_name: str,
+    checks: Mapping[str, str],
+    *,
+    partitions_def: PartitionsDefinition | None = None,
+    blocking: Collection[str] = (),
+) -> list[AssetCheckSpec]:
+    """Check name -> what it says when it passes. ``blocking``: nothing may follow from an asset where it does not.
+
+    ``partitions_def`` is the asset's own: without it all events share one verdict, that of the last one checked.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PreviewWarning)  # as Dagster calls checks with partitions
+        return [
+            AssetCheckSpec(
+                name, asset=asset_name, description=text, blocking=name in blocking, partitions_def=partitions_def
+            )
+            for name, text in checks.items()
+        ]
 
 
 def verdict(
@@ -53,7 +75,25 @@ def verdict(
 
 
 def bullets(texts: Iterable[str]) -> MarkdownMetadataValue:
-    return MetadataValue.md("\n".join(f"- {text}" for text in texts) or "none")
+    return MetadataValue.md("\n".join(f"- {for_markdown(text)}" for text in texts) or _NONE)
+
+
+def bulleted(shown: MetadataValue[Any]) -> list[str]:
+    """Return the texts that ``bullets`` shows."""
+    lines = str(shown.value or _NONE).split("\n")
+    return [from_markdown(line.removeprefix("- ")) for line in lines if line != _NONE]
+
+
+def markdown_table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> MarkdownMetadataValue:
+    """Show the rows as a table; ``none`` when there are none."""
+    columns, cells = list(heads), [[for_markdown(str(cell)) for cell in row] for row in rows]
+    lines = [columns, ["---"] * len(columns), *cells]
+    return MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines) if cells else _NONE)
+
+
+def markdown_links(links: Iterable[tuple[str, str]]) -> MarkdownMetadataValue:
+    """Show links by (text, address). The addresses are those of ``links``, which quotes what it puts into them."""
+    return MetadataValue.md(", ".join(f"[{for_markdown(text)}]({address})" for text, address in links) or _NONE)
 
 
 def order_columns(policy: Policy) -> TableSchema:
@@ -118,10 +158,9 @@ def _preview(rows: Iterable[Mapping[Any, Any]]) -> Any:
 def _cell(value: Any) -> str | int | bool:
     if value is None:
         return "-"
-    return value if isinstance(value, (bool, int)) else str(value)
+    return value if isinstance(value, (bool, int)) else shorten(str(value))
 
 
 def counted(counts: Mapping[str, int], heading: str) -> Any:
     """Counts as a small table; ``none`` when there are none."""
-    rows = [f"| {name.replace('|', '/')} | {count} |" for name, count in sorted(counts.items())]
-    return MetadataValue.md("\n".join([f"| {heading} | answers |", "| --- | --- |", *rows]) if rows else "none")
+    return markdown_table([heading, "answers"], sorted(counts.items()))

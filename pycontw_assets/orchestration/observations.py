@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dagster import AssetMaterialization, AssetObservation, DagsterInstance, DynamicPartitionsDefinition, MetadataValue
+from dagster import AssetMaterialization, AssetObservation, DagsterInstance, DynamicPartitionsDefinition
 
-from pycontw_assets.orchestration.metadata import bullets
+from pycontw_assets.orchestration.metadata import bullets, markdown_table
 from pycontw_assets.pipeline.observe import Tick
-from pycontw_assets.records import FAMILIES, Family
+from pycontw_assets.records import FAMILIES, EventPartition, Family
 
 # As Dagster spells the tag; its constant is not part of the public interface.
 DATA_VERSION_TAG = "dagster/data_version"
@@ -22,9 +22,7 @@ family_events: dict[Family, DynamicPartitionsDefinition] = {
 
 def observations(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization]:
     """Yield what this tick saw, so that "polled, nothing new" is visible."""
-    unmatched = [
-        f"| {event.event_id} | {event.name.replace('|', '/')} | {event.reason} |" for event in tick.discovery.unmatched
-    ]
+    unmatched = [(event.event_id, event.name, event.reason) for event in tick.discovery.unmatched]
     yield AssetMaterialization(
         "kktix",
         # The shop has no version: a constant one keeps the orders from looking out of date after every tick.
@@ -34,7 +32,7 @@ def observations(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization
             "events": len(tick.discovery.partitions),
             "requests": tick.requests,
             "unmatched_events": len(unmatched),
-            "left_alone": MetadataValue.md("\n".join(["| id | name | why |", "| --- | --- | --- |", *unmatched])),
+            "left_alone": markdown_table(["id", "name", "why"], unmatched),
             "problems": bullets((*tick.problems, *tick.warnings)),
         },
     )
@@ -51,6 +49,17 @@ def partition_keys(tick: Tick) -> dict[str, list[str]]:
         str(family_events[family].name): [p.key for p in partitions if p.family == family] for family in FAMILIES
     }
     return {str(kktix_events.name): [p.key for p in partitions], **families}
+
+
+def forget_partition(instance: DagsterInstance, partition: EventPartition) -> None:
+    """Delete the keys in Dagster that a renamed event had before. Their history stays."""
+    of_family = family_events[partition.family].name
+    for definition in (kktix_events, *family_events.values()):
+        name = str(definition.name)
+        for key in instance.get_dynamic_partitions(name):
+            is_right = key == partition.key and name in (kktix_events.name, of_family)
+            if key.endswith(f"-{partition.event_id}") and not is_right:
+                instance.delete_dynamic_partition(name, key)
 
 
 def missing_partitions(tick: Tick, instance: DagsterInstance) -> dict[str, list[str]]:

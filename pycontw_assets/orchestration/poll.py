@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import takewhile
 
 from dagster import (
     AssetCheckSeverity,
@@ -17,16 +19,21 @@ from dagster import (
 from pycontw_assets.alerts.alerting import Reach, send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.log import log_step
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import process_identity
+from pycontw_assets.ledger.polls import Paused, paused_since
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.assets import OVERRIDE_TAG
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
+from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.orchestration.observations import missing_partitions, observations
 from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history
-from pycontw_assets.orchestration.run_recording import observe_and_record
+from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record
 from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
+from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
 from pycontw_assets.pipeline.observe import Tick, decide_again
 from pycontw_assets.pipeline.reconcile import new_poll_id
@@ -41,7 +48,10 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """One run of a poll. ``failures`` and ``problems`` are safe texts; ``counts`` come from the assets' metadata."""
+    """One run of a poll. Failures, problems and warnings are safe texts; ``counts`` come from the assets' metadata.
+
+    Unlike a problem, a warning concerns single people or answers: the poll was good all the same.
+    """
 
     job: str
     partition_key: str | None
@@ -49,15 +59,20 @@ class RunReport:
     failures: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PollReport:
-    """The tick of a poll and its runs. ``reach``: whether people hear of them."""
+    """The tick of a poll and its runs. ``reach``: whether people hear of them.
+
+    ``paused_since``: a person paused polls while this one was at work, and it stopped.
+    """
 
     tick: Tick
     runs: tuple[RunReport, ...]
     reach: Reach = field(default_factory=Reach)
+    paused_since: datetime | None = None
 
     @property
     def ok(self) -> bool:
@@ -80,6 +95,7 @@ def poll(
     instance: DagsterInstance,
     *,
     kktix: KktixClient,
+    gather: GatherClient | None,
     klaviyo: KlaviyoClient,
     vault: Vault,
     ledger: Ledger,
@@ -87,19 +103,30 @@ def poll(
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
     settings: Settings,
+    warehouse: Warehouse,
     overrides: Iterable[str] = (),
     on_run: Callable[[RunReport], None] = lambda report: None,
 ) -> PollReport:
-    """Observe, run what is due for access, then bring the tables up to date.
+    """Observe, run what is due for access, then bring the tables up to date. ``Paused`` while polls are paused.
 
     ``define`` builds the definitions over the same systems, with the attendance books that were just read.
     ``overrides`` are the limits that a person lifts for this poll.
     """
+    if since := heed_pause(ledger=ledger, alerts=alerts):
+        raise Paused(since)
     tick = observe_and_record(
-        instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
+        instance,
+        kktix=kktix,
+        klaviyo=klaviyo,
+        vault=vault,
+        ledger=ledger,
+        alerts=alerts,
+        settings=settings,
+        warehouse=warehouse,
     )
     run_maintenance(
         tick,
+        klaviyo=klaviyo,
         ledger=ledger,
         vault=vault,
         alerts=alerts,
@@ -107,6 +134,16 @@ def poll(
         waits=waits,
         retention_days=settings.retention_days,
         prune_history=lambda: prune_history(instance),
+        finish_erasures=lambda: finish_erasures(
+            gather=gather,
+            klaviyo=klaviyo,
+            vault=vault,
+            warehouse=warehouse,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
+        ),
     )
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
@@ -115,16 +152,22 @@ def poll(
         instance.report_runless_asset_event(event)
     poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
     definitions, runs = define(tick.books), []
-    for request in access_requests(tick, poll_id):
+    for request in _until_paused(access_requests(tick, poll_id), ledger):
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
     history = read_run_history(instance)
-    for request in load_requests(decide_again(tick, ledger=ledger, settings=settings, history=history), poll_id):
+    behind = decide_again(tick, ledger=ledger, settings=settings, history=history)
+    for request in _until_paused(load_requests(behind, poll_id), ledger):
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
-    return PollReport(tick, tuple(runs), reach)
+    return PollReport(tick, tuple(runs), reach, paused_since(ledger))
+
+
+def _until_paused(requests: Iterable[RunRequest], ledger: Ledger) -> Iterator[RunRequest]:
+    """Yield requests until polls are paused: a pause takes effect before the next event."""
+    return takewhile(lambda _: paused_since(ledger) is None, requests)
 
 
 def execute(definitions: Definitions, instance: DagsterInstance, request: RunRequest, override: str = "") -> RunReport:
@@ -150,8 +193,9 @@ def execute(definitions: Definitions, instance: DagsterInstance, request: RunReq
         request.partition_key,
         result.success,
         tuple(_failures(result)),
-        tuple(_problems(result)),
+        tuple(_problems(result, AssetCheckSeverity.ERROR)),
         _counts(result),
+        tuple(_problems(result, AssetCheckSeverity.WARN)),
     )
 
 
@@ -162,11 +206,11 @@ def _failures(result: ExecuteInProcessResult) -> Iterable[str]:
         yield f"{event.step_key}: {described or 'failed'}"
 
 
-def _problems(result: ExecuteInProcessResult) -> Iterable[str]:
+def _problems(result: ExecuteInProcessResult, severity: AssetCheckSeverity) -> Iterable[str]:
     for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed and evaluation.severity == AssetCheckSeverity.ERROR:
-            text = str(evaluation.metadata["problems"].value)
-            yield f"{evaluation.asset_key.to_user_string()}: {text.removeprefix('- ').replace(chr(10) + '- ', '; ')}"
+        if not evaluation.passed and evaluation.severity == severity:
+            texts = bulleted(evaluation.metadata["problems"])
+            yield f"{evaluation.asset_key.to_user_string()}: {'; '.join(texts)}"
 
 
 def _counts(result: ExecuteInProcessResult) -> dict[str, dict[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 
 from dagster import DagsterInstance, Failure
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,12 +16,14 @@ from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import paused_since, refuse_while_paused
 from pycontw_assets.ledger.reporting.problems import open_problems, record_findings
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.run_history import fail_dead_runs, read_run_history
 from pycontw_assets.pipeline.checks import unmatched
 from pycontw_assets.pipeline.observe import Tick, observe
 from pycontw_assets.pipeline.reconcile import pause_after, pause_base
-from pycontw_assets.pipeline.record import record_attempt, record_failure, record_tick
+from pycontw_assets.pipeline.record import record_attempt, record_failure, record_pause, record_tick
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.settings import Settings
@@ -47,8 +50,12 @@ def as_failure(error: BaseException, **metadata: str) -> Failure:
 
 @contextmanager
 def recorded_run(partition_key: str, subject: str, *, ledger: Ledger, settings: Settings) -> Iterator[list[str]]:
-    """Record findings put into the list, or the failure; a failed run also shows when the sensor asks again."""
+    """Record findings put into the list, or the failure; a failed run also shows when the sensor asks again.
+
+    While polls are paused the run fails before anything is read, and nothing is recorded: nothing was attempted.
+    """
     with safe_errors():
+        refuse_while_paused(ledger)
         try:
             with record_attempt(partition_key, subject, ledger=ledger) as findings:
                 yield findings
@@ -57,6 +64,19 @@ def recorded_run(partition_key: str, subject: str, *, ledger: Ledger, settings: 
         except Exception as error:  # noqa: BLE001  # the boundary: whatever it is, it is made safe
             outlook = _outlook(partition_key, subject, error, ledger=ledger, settings=settings)
             raise as_failure(error, **outlook) from None
+
+
+def heed_pause(*, ledger: Ledger, alerts: Messenger) -> datetime | None:
+    """Return since when polls are paused; ``None``: they are not. People are alerted to a pause of over a day."""
+    record_pause(ledger)
+    since = paused_since(ledger)
+    if since:
+        _alert_without_a_tick(ledger, alerts)
+    return since
+
+
+def _alert_without_a_tick(ledger: Ledger, alerts: Messenger) -> None:
+    send_alerts([partition.key for partition in known_events(ledger).values()], ledger=ledger, alerts=alerts)
 
 
 def observe_and_record(
@@ -68,18 +88,26 @@ def observe_and_record(
     ledger: Ledger,
     alerts: Messenger,
     settings: Settings,
+    warehouse: Warehouse,
 ) -> Tick:
     """Observe the world and write down what was seen. When it fails, people are alerted at once: no poll follows."""
     try:
         history = read_run_history(instance)
-        tick = observe(kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, settings=settings, history=history)
+        tick = observe(
+            kktix=kktix,
+            klaviyo=klaviyo,
+            vault=vault,
+            ledger=ledger,
+            settings=settings,
+            history=history,
+            warehouse=warehouse,
+        )
         fail_dead_runs(instance, history.dead_runs)
         record_tick(tick, ledger=ledger, settings=settings)
     except Exception as error:
         record_failure("", _POLL, error, ledger=ledger)
         with suppress(SQLAlchemyError, LedgerError):
-            keys = [partition.key for partition in known_events(ledger).values()]
-            send_alerts(keys, ledger=ledger, alerts=alerts)
+            _alert_without_a_tick(ledger, alerts)
         raise
     findings = [*tick.problems, *tick.warnings, *unmatched(tick.discovery)]
     record_findings(ledger, "", _POLL, by_cause(_POLL, findings))

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 from dagster import (
     AssetKey,
-    AssetSelection,
-    AutomationConditionSensorDefinition,
     DagsterInstance,
     DefaultSensorStatus,
     DynamicPartitionsDefinition,
@@ -23,17 +21,21 @@ from dagster import (
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import Paused
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
-from pycontw_assets.orchestration.run_recording import observe_and_record, safe_errors
+from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record, safe_errors
+from pycontw_assets.pipeline.checks import long_pause
+from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
 from pycontw_assets.pseudonyms import Pseudonymizer
-from pycontw_assets.records import FAMILIES
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
@@ -74,6 +76,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
     def kktix_orders_sensor(
         context: SensorEvaluationContext,
         kktix: ResourceParam[KktixClient],
+        gather: ResourceParam[GatherClient | None],
         klaviyo: ResourceParam[KlaviyoClient],
         vault: ResourceParam[Vault],
         ledger: ResourceParam[Ledger],
@@ -81,14 +84,27 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         settings: ResourceParam[Settings],
         pseudonymizer: ResourceParam[Pseudonymizer],
         waits: ResourceParam[WaitPolicy],
+        warehouse: ResourceParam[Warehouse],
     ) -> SensorResult:
         instance = context.instance
         with safe_errors():
+            if since := heed_pause(ledger=ledger, alerts=alerts):
+                if not long_pause(since, ledger.clock()):
+                    beat(settings.heartbeat_url)
+                return SensorResult(skip_reason=str(Paused(since)))
             tick = observe_and_record(
-                instance, kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, alerts=alerts, settings=settings
+                instance,
+                kktix=kktix,
+                klaviyo=klaviyo,
+                vault=vault,
+                ledger=ledger,
+                alerts=alerts,
+                settings=settings,
+                warehouse=warehouse,
             )
             run_maintenance(
                 tick,
+                klaviyo=klaviyo,
                 ledger=ledger,
                 vault=vault,
                 alerts=alerts,
@@ -96,12 +112,22 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 waits=waits,
                 retention_days=settings.retention_days,
                 prune_history=lambda: prune_history(instance),
+                finish_erasures=lambda: finish_erasures(
+                    gather=gather,
+                    klaviyo=klaviyo,
+                    vault=vault,
+                    warehouse=warehouse,
+                    ledger=ledger,
+                    pseudonymizer=pseudonymizer,
+                    waits=waits,
+                    settings=settings,
+                ),
             )
             reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
             poll_id = new_poll_id(ledger.clock())
             verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger, settings=settings)
-            # The tables follow by their own condition; the sensor repairs those that did not.
-            requests = [*access_requests(tick, poll_id), *_repairs(tick, poll_id)]
+            # Whether an access run of the event is asked for as well or not: during a sale there is always one.
+            requests = [*access_requests(tick, poll_id), *load_requests(tick, poll_id)]
             if tick.is_good and reach.is_anybody_there:
                 beat(settings.heartbeat_url)
             return SensorResult(
@@ -122,18 +148,3 @@ def prune_history(instance: DagsterInstance) -> None:
     from pycontw_assets.orchestration.prune_dagster_storage import prune_dagster_storage
 
     prune_dagster_storage(instance)
-
-
-def _repairs(tick: Tick, poll_id: str) -> Iterator[RunRequest]:
-    """Loads that nobody will ask for: where no access run of this tick is about to renew the orders first."""
-    for request in load_requests(tick, poll_id):
-        if request.partition_key and not tick.decisions[request.partition_key].access:
-            yield request
-
-
-tables_sensor = AutomationConditionSensorDefinition(
-    "attendee_tables_sensor",
-    target=AssetSelection.assets(*map(table_asset, FAMILIES)),
-    default_status=DefaultSensorStatus.RUNNING,
-    description="Lets each table follow its event's orders whenever their content changed.",
-)

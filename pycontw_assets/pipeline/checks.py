@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from pycontw_assets.completeness import UNREADABLE_ATTENDEES
 from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.ledger.polls import RESUME
 from pycontw_assets.ledger.progress import Headcount
 from pycontw_assets.records import OrderSnapshot
 
 Level = Literal["ok", "warn", "FAIL"]
+_LONG_PAUSE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,33 @@ class Finding:
     name: str
     what: str
     fix: str = ""
+
+
+def order_problems(snapshot: OrderSnapshot, problem: str | None) -> list[str]:
+    """Find what concerns the event as a whole: a doubtful book, or so many unreadable attendees that KKTIX has changed.
+
+    A few unreadable ones concern themselves only: see ``unread_attendees``.
+    """
+    unread, known = len(snapshot.quarantine), len(snapshot.quarantine.keys() | snapshot.records.keys())
+    is_much = UNREADABLE_ATTENDEES.is_exceeded(unread, known)
+    return [text for text in (problem, f"{unread} of {known} attendees cannot be read" if is_much else None) if text]
+
+
+def unread_attendees(snapshot: OrderSnapshot) -> list[str]:
+    """Explain the quarantine: one text per attendee."""
+    return [
+        f"attendee {attendee_id}: {item.reason} (tried {item.attempts} times)"
+        for attendee_id, item in sorted(snapshot.quarantine.items())
+    ]
+
+
+def withheld_answers(snapshot: OrderSnapshot) -> list[str]:
+    """Name the attendees of whom some answer could not be read. They are served all the same."""
+    return [
+        f"attendee {attendee_id}: {record.attendee.withheld} answers or fields cannot be read and are left out"
+        for attendee_id, record in sorted(snapshot.records.items())
+        if record.attendee.withheld and record.gone_at is None
+    ]
 
 
 def book_gaps(snapshot: OrderSnapshot, book: BookReading) -> list[str]:
@@ -62,12 +92,19 @@ def list_gaps(changes_due: int) -> list[str]:
 
 
 def unmatched(discovery: Discovery) -> list[str]:
-    """Events that nobody decided about and whose names do not say enough."""
+    """Events that a person is asked about: their names do not say enough, or they belong to a later edition."""
     return [
-        f"event {event.event_id} is listed and left alone: {event.reason}; map it in KKTIX_EVENTS"
+        f"event {event.event_id} is listed and left alone: {event.reason}; {event.fix}"
         for event in discovery.unmatched
-        if event.is_undecided
+        if event.fix
     ]
+
+
+def long_pause(since: datetime | None, now: datetime) -> list[str]:
+    """Find a pause of the polls that may have been forgotten. A short one is deliberate."""
+    if since is None or now - since < _LONG_PAUSE:
+        return []
+    return [f"polls have been paused since {since:%Y-%m-%d %H:%M} UTC: nobody is let in or mailed until {RESUME}"]
 
 
 def stale_events(stale_since: Mapping[str, datetime], now: datetime, patience: timedelta) -> list[str]:

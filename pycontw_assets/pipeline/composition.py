@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.rate_limits import Windows
+from pycontw_assets.ledger.consistency.place import Place, record_place
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
 from pycontw_assets.ledger.rate_slots import SharedRateLimiter
 from pycontw_assets.ledger.remote_ids import record_remote_id, remembered_id
+from pycontw_assets.pipeline.consistency.place import checked_place
 from pycontw_assets.pipeline.dry_run import DryRunVault
 from pycontw_assets.pipeline.steps import invitation
 from pycontw_assets.pseudonyms import Pseudonymizer
@@ -39,7 +41,8 @@ class Composition:
     """Build every client and store of the pipeline, each on its first use, from ``Settings``.
 
     ``replacements`` replace any of them by attribute name: ``Composition(kktix=fake, clock=frozen)``. ``kktix_client``
-    is the class to build instead of a plain ``KktixClient``. Functions take the parts, never this object.
+    is the class to build instead of a plain ``KktixClient``. ``accepts_account``: the override for a ledger of services
+    at another address. Functions take the parts, never this object.
     """
 
     def __init__(
@@ -48,9 +51,11 @@ class Composition:
         *,
         clock: Clock = utc_now,
         kktix_client: type[KktixClient] | None = None,
+        accepts_account: bool = False,
         **replacements: Any,
     ) -> None:
         self._load_settings = settings
+        self._accepts_account = accepts_account
         self._kktix_client = kktix_client
         self.clock = clock
         for name, replacement in replacements.items():
@@ -124,14 +129,26 @@ class Composition:
 
     @cached_property
     def vault(self) -> Vault:
+        if self.settings.vault_key is None and not self.settings.sandbox_key_file.exists():
+            self.check_place()  # no key is made in the folder of real people
         return Vault(self.vault_store, _vault_keys(self.settings))
+
+    def check_place(self) -> Place:
+        """Return the place of the settings; ``LedgerError`` if the ledger belongs to another. Nothing is made."""
+        reading = Ledger.reading(self.settings.ledger_location, clock=self.clock)
+        place = checked_place(reading, self.settings, accepts_account=self._accepts_account)
+        reading.engine.dispose()
+        return place
 
     @cached_property
     def ledger(self) -> Ledger:
         if file := self.settings.ledger_file:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Before it is opened for writing: that alone brings an older ledger up to date, which shuts its owner out.
+        place = self.check_place()
         ledger = Ledger(self.settings.ledger_location, clock=self.clock)
         ledger.check_identity(self.pseudonymizer.fingerprint)
+        record_place(ledger, place)
         for name, list_id in self.settings.klaviyo_lists.items():
             if remembered_id(ledger, "list", name) != list_id:
                 record_remote_id(ledger, "list", name, list_id)
@@ -141,7 +158,7 @@ class Composition:
     def vault_to_read(self) -> OrdersStore:
         """The vault for commands that change nothing: in a new sandbox home, opening it would make its key."""
         settings = self.settings
-        has_key = settings.vault_key is not None or _sandbox_key_file(settings).exists()
+        has_key = settings.vault_key is not None or settings.sandbox_key_file.exists()
         return self.vault if has_key else DryRunVault(None)
 
     @cached_property
@@ -149,6 +166,7 @@ class Composition:
         """The ledger for commands that change nothing: it cannot be written, and opening it makes no file."""
         reading = Ledger.reading(self.settings.ledger_location, clock=self.clock)
         reading.check_identity(self.pseudonymizer.fingerprint)
+        checked_place(reading, self.settings)
         return reading
 
     @cached_property
@@ -170,7 +188,7 @@ class Composition:
     def check(self) -> None:
         """Build everything that can be wrong before anything runs; ``InvalidSettings`` or ``LedgerError`` if it is."""
         self.check_settings()
-        _ = self.vault, self.warehouse, self.ledger
+        _ = self.ledger, self.vault, self.warehouse  # a ledger of another place is refused before anything is made
 
     def check_settings(self) -> None:
         """Build what the settings alone can break; ``InvalidSettings`` if they do. No store is opened or made."""
@@ -197,11 +215,7 @@ def _bigquery_client(settings: Settings) -> bigquery.Client:
 def _vault_keys(settings: Settings) -> list[str]:
     if settings.vault_key is not None:
         return [key.strip() for key in settings.vault_key.get_secret_value().split(",") if key.strip()]
-    return [_sandbox_key(_sandbox_key_file(settings))]
-
-
-def _sandbox_key_file(settings: Settings) -> Path:
-    return settings.home / "vault.key"
+    return [_sandbox_key(settings.sandbox_key_file)]
 
 
 def _sandbox_key(path: Path) -> str:

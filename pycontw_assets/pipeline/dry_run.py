@@ -21,6 +21,7 @@ from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.ledger.batches import Batch, invitations_in, invitations_without_access, unfinished_batches
 from pycontw_assets.ledger.ledger import Clock, Ledger, copy_of
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
+from pycontw_assets.pipeline.consistency.place import checked_place
 from pycontw_assets.pipeline.steps import campaign_step, guest_list_step, stored_orders
 from pycontw_assets.pseudonyms import Pseudonymizer, masked
 from pycontw_assets.records import AttendeeRecord, EventPartition, Holder, OrderSnapshot
@@ -71,11 +72,12 @@ class DryRunGuestList:
     def read(self) -> GuestList:
         if self._current is None:
             real = self._gather.read()
-            self._current = GuestList(dict(real.entries), real.was_object)
+            self._current = GuestList(dict(real.entries), real.was_object, real.unreadable)
         return self._current
 
     def add(self, entries: Mapping[str, Any]) -> None:
-        self._current = GuestList({**self.read().entries, **entries})
+        current = self.read()
+        self._current = GuestList({**current.entries, **entries}, unreadable=current.unreadable)
 
     def overwrite(self, entries: Mapping[str, Any]) -> None:
         self._current = GuestList(dict(entries))
@@ -116,12 +118,19 @@ class DryRun:
 
 @contextmanager
 def dry_run(
-    *, settings: Settings, clock: Clock, pseudonymizer: Pseudonymizer, gather: Gather | None, vault: OrdersStore | None
+    *,
+    settings: Settings,
+    clock: Clock,
+    pseudonymizer: Pseudonymizer,
+    gather: Gather | None,
+    vault: OrdersStore | None,
+    accepts_account: bool = False,
 ) -> Iterator[DryRun]:
     """Yield copies of ledger, guest list and vault; what is written to them is gone with the block."""
     with tempfile.TemporaryDirectory(prefix="pycontw-assets-") as folder:
         ledger = copy_of(settings.ledger_location, Path(folder), clock=clock)
         ledger.check_identity(pseudonymizer.fingerprint)
+        checked_place(ledger, settings, accepts_account=accepts_account)
         yield DryRun(ledger, DryRunGuestList(gather) if gather else None, DryRunVault(vault))
 
 
@@ -201,7 +210,9 @@ def _planned(
         holders[item.address_key] for item in invitations if item.state == "claimed" and item.address_key in holders
     ]
     profiles = klaviyo.find_profiles([holder.spelled for holder in people])
-    reasons = Counter(reason for profile in profiles if (reason := profile.unreachable_because))
+    reasons = Counter(
+        profile.unreachable_because or "Klaviyo does not say" for profile in profiles if not profile.can_receive_email
+    )
     return PlannedBatch(tuple(masked(holder.address) for holder in people), batch.send_at, is_new, dict(reasons))
 
 

@@ -1,64 +1,112 @@
 """Forgetting one person: out of vault, tables, guest list and mailing lists; and what has to remain, where and why.
 
-Every step is safe to repeat, and the order makes a crash harmless: the ledger first learns which attendees are not to
-be read again, then their orders go; whoever runs it once more finishes what is left.
+The request is remembered in the ledger, with the places that have not confirmed it, until all of them have. Polls go on
+with it. Every step is safe to repeat, and the order makes a crash harmless: the ledger first learns which attendees are
+not to be read again, then their orders go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Literal, get_args
 
 from pycontw_assets.api.client import NotFound, ServiceError
 from pycontw_assets.api.log import log_step
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import GuestListStep
 from pycontw_assets.deidentify.holders import contact_address, holders_of
-from pycontw_assets.extract.orders import content_digest, count_reread_every_poll
+from pycontw_assets.deidentify.policy import CONTACT_ADDRESS_COLUMN, load_policy
+from pycontw_assets.extract.orders import book_digest, content_digest, count_reread_every_poll
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import forget_members
-from pycontw_assets.ledger.locks import LockName
-from pycontw_assets.ledger.people import entitlements_of, invitations_of, memberships_of, periods_of, remember_erased
-from pycontw_assets.ledger.polls import last_poll, record_poll, recorded_holders
+from pycontw_assets.ledger.locks import Busy, LockName
+from pycontw_assets.ledger.people import (
+    entitlements_of,
+    erased_attendees_of,
+    erased_ids,
+    erasure_requests,
+    invitations_of,
+    memberships_of,
+    periods_of,
+    record_erasure,
+    remember_erased,
+    request_erasure,
+)
+from pycontw_assets.ledger.polls import drop_entitlement, last_poll, record_poll, recorded_holders
 from pycontw_assets.ledger.remote_ids import remembered_id
-from pycontw_assets.load.warehouse import Warehouse
+from pycontw_assets.load.schema import Table, attendee_tables
+from pycontw_assets.load.warehouse import Warehouse, WarehouseError
 from pycontw_assets.pipeline.reconcile import new_poll_id
-from pycontw_assets.pipeline.steps import exclusive, guest_list_step, load_rows, stored_snapshots, table_rules
-from pycontw_assets.pseudonyms import Pseudonymizer, masked, normalise_address
+from pycontw_assets.pipeline.steps import exclusive, guest_list_step, load_rows, recorded_change, table_rules
+from pycontw_assets.pseudonyms import Pseudonymizer, masked
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.list_membership import change_members
 from pycontw_assets.send_email.names import ticket_holder_list
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
-from pycontw_assets.vault.vault import OrdersStore
+from pycontw_assets.vault.object_store import VaultError
+from pycontw_assets.vault.vault import Vault
+
+Place = Literal["the vault", "the tables", "the guest list", "the mailing lists"]
+_TURNS = 3  # of polls, before an erasure that is not finished becomes an alarm
+PLACES: tuple[Place, ...] = get_args(Place)  # in the order of the work: each needs those before it
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All there is to erase. ``mentioned`` are attendees of other buyers whose form names the address."""
+    """All there is to erase. ``mentioned`` are attendees of other buyers whose form names the address.
+
+    ``rows`` are those of the tables. ``unseen``: places that could not be looked at, and why.
+    """
 
     who: str
     tickets: Mapping[EventPartition, frozenset[int]] = field(default_factory=dict)
     usable: int = 0
     mentioned: tuple[int, ...] = ()
     is_in_ledger: bool = False
+    rows: int = 0
+    unseen: tuple[str, ...] = ()
+    requested_at: datetime | None = None
 
     @property
     def is_nothing(self) -> bool:
-        return not (self.tickets or self.mentioned or self.is_in_ledger)
+        return not (
+            self.tickets or self.mentioned or self.is_in_ledger or self.rows or self.unseen or self.requested_at
+        )
 
 
 @dataclass(slots=True)
 class Erased:
-    """The result of an erasure: things done, things that remain where and why, and things that failed now."""
+    """The result of an erasure.
+
+    - ``done``: lines about what was removed now.
+    - ``unfinished``: places that the person is not gone from, and why. Polls go on with them.
+    - ``remains``: lines about what stays, and why.
+    - ``goes``: what goes by itself, and when. ``todo``: what a person has to do.
+    """
 
     done: list[str] = field(default_factory=list)
+    unfinished: dict[Place, str] = field(default_factory=dict)
     remains: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    goes: list[str] = field(default_factory=list)
+    todo: list[str] = field(default_factory=list)
+    profiles: set[str] = field(default_factory=set)  # of the person, in Klaviyo
+
+    @property
+    def problems(self) -> list[str]:
+        return [f"{place}: {reason}" for place, reason in self.unfinished.items()]
+
+    def leave(self, line: str, *, todo: str = "", goes: str = "") -> None:
+        """Note something that stays, and what becomes of it."""
+        self.remains.append(line)
+        self.todo += [todo] if todo else []
+        self.goes += [goes] if goes else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,82 +115,143 @@ class Erasure:
 
     gather: GatherClient | None
     klaviyo: KlaviyoClient
-    vault: OrdersStore
+    vault: Vault
     warehouse: Warehouse
     ledger: Ledger
     pseudonymizer: Pseudonymizer
     waits: WaitPolicy
     settings: Settings
 
+    # -- looking ----------------------------------------------------------------------------------
+
     def find(self, wanted: str) -> Found:
-        address = normalise_address(wanted)
-        key = self.pseudonymizer.digest(address)
+        """Look for the person in vault, tables and ledger."""
+        return replace(self._find(self.pseudonymizer.address(wanted)), who=masked(wanted))
+
+    def _find(self, key: str) -> Found:
         tickets: dict[EventPartition, frozenset[int]] = {}
-        usable, mentioned = 0, []
-        for partition, snapshot in stored_snapshots(self.ledger, self.vault):
-            mine = [record for record in snapshot.records.values() if _is_of(record, address)]
-            if mine:
-                tickets[partition] = frozenset(record.attendee.attendee_id for record in mine)
-                usable += sum(record.is_usable for record in mine)
-            others = [
-                record for record in snapshot.records.values() if record not in mine and _mentions(record, address)
-            ]
-            mentioned += [record.attendee.attendee_id for record in others]
-        is_in_ledger = bool(periods_of(self.ledger, key) or invitations_of(self.ledger, key))
-        is_in_ledger = is_in_ledger or bool(entitlements_of(self.ledger, key) or memberships_of(self.ledger, key))
-        return Found(masked(address), tickets, usable, tuple(mentioned), is_in_ledger)
+        usable, mentioned, unseen = 0, [], []
+        for partition in known_events(self.ledger).values():
+            try:
+                snapshot = self.vault.read(partition.key)
+            except VaultError as error:
+                unseen.append(str(error))
+                continue
+            for record in snapshot.records.values() if snapshot else ():
+                if self._is_of(record, key):
+                    tickets[partition] = tickets.get(partition, frozenset()) | {record.attendee.attendee_id}
+                    usable += record.is_usable
+                elif self._mentions(record, key):
+                    mentioned.append(record.attendee.attendee_id)
+        rows = 0
+        try:
+            rows = self.warehouse.count(_tables(), CONTACT_ADDRESS_COLUMN, key)
+        except WarehouseError as error:
+            unseen.append(str(error))
+        facts = (periods_of, invitations_of, entitlements_of, memberships_of)
+        is_in_ledger = any(facts_of(self.ledger, key) for facts_of in facts)
+        requests = {request.address_key: request.requested_at for request in erasure_requests(self.ledger)}
+        return Found("", tickets, usable, tuple(mentioned), is_in_ledger, rows, tuple(unseen), requests.get(key))
+
+    def _is_of(self, record: AttendeeRecord, key: str) -> bool:
+        address = contact_address(record.attendee)
+        return address is not None and self.pseudonymizer.address(address) == key
+
+    def _mentions(self, record: AttendeeRecord, key: str) -> bool:
+        values = (value for _, value in record.attendee.answers if isinstance(value, str) and value)
+        return any(self.pseudonymizer.address(value) == key for value in values)
+
+    # -- erasing ----------------------------------------------------------------------------------
 
     def run(self, wanted: str) -> Erased:
-        """Forget the person wherever we can, in an order that a crash cannot turn against them."""
-        address, result = normalise_address(wanted), Erased()
-        key = self.pseudonymizer.digest(address)
-        found = self.find(wanted)
-        held = entitlements_of(self.ledger, key)
-        touched = [p for p in known_events(self.ledger).values() if p in found.tickets or p.key in held]
-        for partition in sorted(touched, key=lambda partition: partition.key):
-            self._erase_orders(partition, address, key, result)
-        for service, step in (("Gather", self._take_off), ("Klaviyo", self._leave_lists)):
-            try:
-                step(key, result)
-            except ServiceError as error:
-                result.problems.append(f"{error}. Run `erase` again when {service} answers")
+        """Forget the person wherever we can now, and remember the rest for the next polls."""
+        key = self.pseudonymizer.address(wanted)
+        found = self._find(key)
+        numbers = {partition.key: ids for partition, ids in found.tickets.items()}
+        request_erasure(self.ledger, key, PLACES, numbers)
+        result = self.go_on(key, PLACES, self.ledger.clock())
         self._explain_rest(key, found, result)
         return result
 
-    def _erase_orders(self, partition: EventPartition, address: str, key: str, result: Erased) -> None:
-        with exclusive(self.ledger, self.waits, LockName.ORDERS, partition.key):
-            snapshot = self.vault.read(partition.key)
-            if snapshot is None or is_purged(self.ledger, partition.key):
-                result.remains.append(
-                    f"{partition.key}: its orders left the vault before; a hashed row stays in its table"
-                )
-                return
-            mine = {number for number, record in snapshot.records.items() if _is_of(record, address)}
-            remember_erased(self.ledger, partition.key, mine)
-            rest = {number: record for number, record in snapshot.records.items() if number not in mine}
-            if mine:
-                snapshot = self.vault.write(replace(snapshot, records=rest))
-            self._record_without(partition, snapshot, key)
-        load_rows(
-            partition,
-            snapshot.records.values(),
-            warehouse=self.warehouse,
-            ledger=self.ledger,
-            pseudonymizer=self.pseudonymizer,
-        )
-        log_step("attendees_erased", step="erase", partition=partition.key, deleted=len(mine))
-        result.done.append(f"{partition.key}: {len(mine)} attendees are out of the vault and the table")
+    def go_on(self, key: str, places: Collection[str], requested_at: datetime) -> Erased:
+        """Erase the person from these places, look whether they are gone, and remember what is left.
 
-    def _record_without(self, partition: EventPartition, snapshot: OrderSnapshot, key: str) -> None:
-        """As a poll would that no longer saw them."""
+        Orders that were first read after ``requested_at`` are those of a new buyer.
+        """
+        result = Erased()
+        steps: dict[Place, Callable[[], None]] = {
+            "the vault": lambda: self._erase_orders(key, requested_at, result),
+            "the tables": lambda: self._erase_rows(key, result),
+            "the guest list": lambda: self._take_off(key, result),
+            "the mailing lists": lambda: self._leave_lists(key, result),
+        }
+        for place, step in steps.items():
+            if place in places:
+                with _noted(place, result):
+                    step()
+        record_erasure(self.ledger, key, result.unfinished)
+        log_step(
+            "person_erased",
+            step="erase",
+            outcome="waiting" if result.unfinished else "done",
+            waiting=len(result.unfinished),
+        )
+        return result
+
+    def _erase_orders(self, key: str, requested_at: datetime, result: Erased) -> None:
+        """Remove the orders event by event. One that is at work or cannot be read now holds up no other."""
+        held = entitlements_of(self.ledger, key)
+        for partition in sorted(known_events(self.ledger).values(), key=lambda partition: partition.key):
+            with _noted("the vault", result):
+                self._erase_orders_of(partition, key, requested_at, result, is_held=partition.key in held)
+
+    def _erase_orders_of(
+        self, partition: EventPartition, key: str, requested_at: datetime, result: Erased, *, is_held: bool
+    ) -> None:
+        if is_purged(self.ledger, partition.key):
+            return drop_entitlement(self.ledger, partition.key, key)
+        snapshot = self.vault.read(partition.key)
+        if snapshot is None and is_held:
+            result.leave(
+                f"{partition.key}: its orders are not in the vault now, so nobody knows which are theirs",
+                todo=f"run `erase` again when the orders of {partition.key} were read again",
+            )
+        if snapshot is None or not (is_held or self._theirs(snapshot, key, requested_at)):
+            return None
+        with exclusive(self.ledger, self.waits, LockName.ORDERS, partition.key):
+            snapshot = self.vault.read(partition.key) or snapshot
+            numbers = self._theirs(snapshot, key, requested_at)
+            remember_erased(self.ledger, partition.key, numbers, key)
+            before = snapshot
+            if numbers:
+                rest = {number: record for number, record in before.records.items() if number not in numbers}
+                snapshot = self.vault.write(replace(before, records=rest))
+            self._record_without(key, before, snapshot)
+        log_step("attendees_erased", step="erase", partition=partition.key, deleted=len(numbers))
+        result.done.append(f"{partition.key}: {len(numbers)} attendees are out of the vault")
+        return None
+
+    def _theirs(self, snapshot: OrderSnapshot, key: str, requested_at: datetime) -> set[int]:
+        """Return the numbers of the attendees to erase, noted ones included: their order may name nobody any more."""
+        noted = erased_ids(self.ledger, snapshot.partition.key)
+        return {
+            number
+            for number, record in snapshot.records.items()
+            if number in noted or (record.first_seen_at <= requested_at and self._is_of(record, key))
+        }
+
+    def _record_without(self, key: str, before: OrderSnapshot, snapshot: OrderSnapshot) -> None:
+        """As a poll would that no longer saw them. Where the orders were up to date, they are so still."""
+        partition = snapshot.partition
         poll = last_poll(self.ledger, partition.key)
         if poll is None:
             return
+        is_current = poll.book_digest == book_digest(_listed(before))
         left = replace(
             poll,
             known=len(snapshot.present),
             reread_count=count_reread_every_poll(snapshot),
-            book_digest=None,
+            book_digest=book_digest(_listed(snapshot)) if is_current else None,
             content_digest=content_digest(snapshot, table_rules(self.pseudonymizer)),
         )
         holders = set(holders_of(snapshot, self.pseudonymizer))
@@ -150,63 +259,135 @@ class Erasure:
             holders |= recorded_holders(self.ledger, partition.key) - {key}
         record_poll(self.ledger, partition.edition, left, holders)
 
-    def _take_off(self, key: str, result: Erased) -> None:
-        """Run the step of a poll that has nobody to let in: the same cautions, the same one writer."""
-        if self.settings.pycontw_dry_run:
-            result.problems.append("PYCONTW_DRY_RUN is set: the guest list and the mailing lists were left alone")
+    def _erase_rows(self, key: str, result: Erased) -> None:
+        """Load the events without the person, then delete what other rows have the address.
+
+        Those are of events whose orders left the vault before, and of a table that was behind.
+        """
+        if "the vault" in result.unfinished:
+            result.unfinished["the tables"] = "they follow their orders"
             return
+        for partition in known_events(self.ledger).values():
+            if key in {item.address_key for item in erased_attendees_of(self.ledger, partition.key)}:
+                self._load(partition)
+        tables = _tables()
+        with ExitStack() as changes:
+            for table in tables:
+                changes.enter_context(recorded_change(table, warehouse=self.warehouse, ledger=self.ledger))
+            deleted = self.warehouse.forget(tables, CONTACT_ADDRESS_COLUMN, key)
+        if deleted:
+            result.done.append(f"{deleted} more rows with the address are out of the tables")
+        newer = self._find(key).tickets
+        for partition in newer:
+            self._load(partition)
+        left = 0 if newer else self.warehouse.count(tables, CONTACT_ADDRESS_COLUMN, key)
+        if left:
+            result.unfinished["the tables"] = f"{left} rows came back while they were deleted"
+
+    def _load(self, partition: EventPartition) -> None:
+        snapshot = None if is_purged(self.ledger, partition.key) else self.vault.read(partition.key)
+        if snapshot is not None:
+            load_rows(
+                partition,
+                snapshot.records.values(),
+                warehouse=self.warehouse,
+                ledger=self.ledger,
+                pseudonymizer=self.pseudonymizer,
+            )
+
+    def _take_off(self, key: str, result: Erased) -> None:
+        """Run the step of a poll that has nobody to let in: the same cautions, the same one writer. Then look."""
+        self._refuse_in_dry_run()
         known = {partition.edition: partition for partition in known_events(self.ledger).values()}
-        for edition in sorted({period.edition for period in periods_of(self.ledger, key)} & known.keys()):
+        periods = [period for period in periods_of(self.ledger, key) if period.edition in known]
+        for edition in sorted({period.edition for period in periods}):
             if key not in grants_without_ticket(self.ledger, edition):
-                periods = [period for period in periods_of(self.ledger, key) if period.edition == edition]
-                is_added_by_us = any(period.state != "revoked" and period.added_by_us for period in periods)
-                if is_added_by_us and not entitlements_of(self.ledger, key):
-                    result.problems.append(
+                if any(p.edition == edition and p.state != "revoked" and p.added_by_us for p in periods):
+                    raise _NotYet(
                         f"edition {edition}: not taken off the guest list, because the orders of some event are not "
-                        "read and the person may hold a ticket there. The poll that reads them takes care of it"
+                        "read and the person may hold a ticket there"
                     )
                 continue
             outcome = self._guest_list_step().run(known[edition], {})
-            result.problems += outcome.problems
-            if key not in current_grants(self.ledger, edition):
-                result.done.append(f"edition {edition}: off the Gather guest list")
-        if any(period.state == "granted" and not period.added_by_us for period in periods_of(self.ledger, key)):
-            result.remains.append("Gather: an entry somebody else made, or made their own. Remove it there if wanted")
+            if self.gather is not None and key in current_grants(self.ledger, edition):
+                raise _NotYet("; ".join(outcome.problems) or f"edition {edition}: Gather has not confirmed it")
+            result.done.append(f"edition {edition}: off the Gather guest list")
+        self._look_at_guest_list(key, result)
+
+    def _look_at_guest_list(self, key: str, result: Erased) -> None:
+        """Look for an entry that is not ours to remove: the step has seen ours go."""
+        if self.gather is not None:
+            if any(self.pseudonymizer.address(address) == key for address in self.gather.read().entries):
+                line = "Gather: an entry somebody else made, or made their own. Remove it there if wanted"
+                result.leave(line, todo="remove the entry in Gather that somebody else made, if it should go")
+        elif any(period.state == "granted" for period in periods_of(self.ledger, key)):
+            line = "Gather: an entry that nobody can remove from here, because GATHER_API_URL is `off`"
+            result.leave(line, todo="remove the entry in Gather")
 
     def _leave_lists(self, key: str, result: Erased) -> None:
+        """Remove the person's profiles, and wait until Klaviyo does not show them any more."""
+        self._refuse_in_dry_run()
+        joined = memberships_of(self.ledger, key)
+        for partition in known_events(self.ledger).values():
+            erased = {item.address_key for item in erased_attendees_of(self.ledger, partition.key)}
+            if partition.key not in joined and key not in erased:
+                continue
+            list_id = remembered_id(self.ledger, "list", ticket_holder_list(partition))
+            left = self._leave_list(list_id, key) if list_id else frozenset()
+            forget_members(self.ledger, partition.key, [key])
+            result.profiles |= left
+            if left or partition.key in joined:
+                result.done.append(f"{partition.key}: off the ticket-holder list in Klaviyo")
+
+    def _leave_list(self, list_id: str, key: str) -> Set[str]:
+        """Return the profiles that were removed; none when the list is gone, and its members with it."""
+        with suppress(NotFound):
+            members = self.klaviyo.list_members(list_id)
+            theirs = {m.profile_id for m in members if m.email and self.pseudonymizer.address(m.email) == key}
+            change_members(self.klaviyo, self.klaviyo.remove_from_list, list_id=list_id, profile_ids=theirs)
+            is_gone = self.waits.until(
+                self.waits.visible, lambda: not (theirs and theirs & self.klaviyo.list_member_ids(list_id))
+            )
+            if not is_gone:
+                raise _NotYet("Klaviyo still shows them on a ticket-holder list")
+            return theirs
+        return frozenset()
+
+    def _refuse_in_dry_run(self) -> None:
         if self.settings.pycontw_dry_run:
-            return
-        known = {partition.key: partition for partition in known_events(self.ledger).values()}
-        for partition_key, profile_id in memberships_of(self.ledger, key).items():
-            list_id = remembered_id(self.ledger, "list", ticket_holder_list(known[partition_key]))
-            if profile_id and list_id:
-                with suppress(NotFound):  # the list is gone, and its members with it
-                    change_members(
-                        self.klaviyo, self.klaviyo.remove_from_list, list_id=list_id, profile_ids={profile_id}
-                    )
-            forget_members(self.ledger, partition_key, [key])
-            result.done.append(f"{partition_key}: off the ticket-holder list in Klaviyo")
+            raise _NotYet("PYCONTW_DRY_RUN is set, so it was left alone")
+
+    # -- what stays -------------------------------------------------------------------------------
 
     def _explain_rest(self, key: str, found: Found, result: Erased) -> None:
-        profiles = [item.profile_id for item in invitations_of(self.ledger, key) if item.profile_id]
+        invited = {item.profile_id for item in invitations_of(self.ledger, key) if item.profile_id}
+        profiles = sorted(result.profiles | invited)
         if profiles or found.is_in_ledger:
-            named = f" {profiles[-1]}" if profiles else ""
-            result.remains.append(
+            named = f" {' and '.join(profiles)}" if profiles else ""
+            result.leave(
                 f"Klaviyo: the profile{named} with its history. The interface we use cannot delete it: open it in "
-                "Klaviyo and choose “Delete profile” (a request under data protection law)"
+                "Klaviyo and choose “Delete profile” (a request under data protection law)",
+                todo=f"delete the profile{named} in Klaviyo",
             )
-            result.remains.append(
-                "ledger: a pseudonym with the times of access and invitation, needed so that nobody is mailed twice"
-            )
+        result.leave(
+            "ledger: a pseudonym with the times of access and invitation, needed so that nobody is mailed twice and "
+            "their orders are not read again"
+        )
         if found.mentioned:
             numbers = ", ".join(map(str, found.mentioned))
-            result.remains.append(
-                f"vault: forms of other buyers name the address (attendees {numbers}): correct in KKTIX"
+            result.leave(
+                f"vault: forms of other buyers name the address (attendees {numbers}): correct in KKTIX",
+                todo=f"correct the forms of attendees {numbers} in KKTIX, which name the address",
             )
-        result.remains.append(
-            "KKTIX: the order itself; ask KKTIX. Whoever was erased here is not read from there again"
+        for kept in (self.vault.leftovers(), self.warehouse.leftovers):
+            if kept:
+                result.leave(kept.line, todo=kept.todo, goes=kept.goes)
+        result.leave(
+            "KKTIX: the order itself; ask KKTIX. It is looked at there now and then, to see whether the ticket is "
+            "somebody else's by now, and nothing of it is kept",
+            todo="ask KKTIX to delete the order",
         )
-        result.remains.append("backups of the vault, until they expire")
+        result.leave("backups of vault and tables, until they expire", goes="your own backups go when they expire")
 
     def _guest_list_step(self) -> GuestListStep:
         return guest_list_step(
@@ -219,10 +400,57 @@ class Erasure:
         )
 
 
-def _is_of(record: AttendeeRecord, address: str) -> bool:
-    return normalise_address(contact_address(record.attendee) or "") == address
+def _listed(snapshot: OrderSnapshot) -> set[int]:
+    """Return the numbers that the attendance book listed when a good poll made the snapshot."""
+    return {record.attendee.attendee_id for record in snapshot.present} | set(snapshot.quarantine)
 
 
-def _mentions(record: AttendeeRecord, address: str) -> bool:
-    values = (value for _, value in record.attendee.answers if isinstance(value, str))
-    return any(normalise_address(value) == address for value in values)
+class _NotYet(Exception):
+    """The place has not confirmed that the person is gone from it. The text says why."""
+
+
+@contextmanager
+def _noted(place: Place, result: Erased) -> Iterator[None]:
+    """Note why a place is not done, and let the others go on."""
+    try:
+        yield
+    except (_NotYet, Busy, ServiceError, VaultError, WarehouseError) as error:
+        said = (result.unfinished.get(place), str(error))
+        result.unfinished[place] = "; ".join(filter(None, said))
+
+
+def _tables() -> list[Table]:
+    return list(attendee_tables(load_policy().columns).values())
+
+
+def finish_erasures(
+    *,
+    gather: GatherClient | None,
+    klaviyo: KlaviyoClient,
+    vault: Vault,
+    warehouse: Warehouse,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    settings: Settings,
+) -> Iterator[str]:
+    """Go on with the erasures that are not finished, without waiting for anybody. Yield which of them take long."""
+    requests = [] if settings.pycontw_dry_run else erasure_requests(ledger)
+    for request in requests:
+        erasure = Erasure(
+            gather=gather,
+            klaviyo=klaviyo,
+            vault=vault,
+            warehouse=warehouse,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=replace(waits, lock=0, visible=0),
+            settings=settings,
+        )
+        result = erasure.go_on(request.address_key, request.places, request.requested_at)
+        # Polls had their turn by then. Whoever asked for it has read what is left.
+        is_late = ledger.clock() - request.requested_at > _TURNS * timedelta(seconds=settings.poll_interval_seconds)
+        if result.unfinished and is_late:
+            yield (
+                f"an erasure of {request.requested_at:%Y-%m-%d %H:%M} UTC is not finished: {'; '.join(result.problems)}"
+            )

@@ -5,7 +5,7 @@ Sensor and ``poll`` do the same, so that it happens where no daemon runs too. Ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 
@@ -14,6 +14,7 @@ from pycontw_assets.alerts.messenger import Channel, Messenger, Text
 from pycontw_assets.alerts.sales_report import Report, count, report
 from pycontw_assets.alerts.unreachable import unserved_attendees
 from pycontw_assets.deidentify.holders import contact_address
+from pycontw_assets.ledger.database.future_times import correct_future_times
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName, lock
 from pycontw_assets.ledger.polls import last_poll
@@ -33,11 +34,13 @@ from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.record import best_effort
 from pycontw_assets.pipeline.retention import purge_expired
 from pycontw_assets.pseudonyms import Pseudonymizer
-from pycontw_assets.send_email.klaviyo_client import REVISION
+from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
+from pycontw_assets.send_email.recipients import compare_recipients
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.vault.vault import OrdersStore
 
 _SALES = "sales"
+_AHEAD = timedelta(days=1)  # a day further ahead was written by a clock that was wrong
 _MOST_PARTS = 5  # messages of one report, in channels with little room
 _SUPPORTED_FOR = timedelta(days=730)  # Klaviyo supports a revision of its interface for about two years from its date
 _MOVE_UP_BEFORE = timedelta(days=180)
@@ -49,6 +52,7 @@ MOVE_UP = "a developer has to move the client to a newer revision"
 def run_maintenance(
     tick: Tick,
     *,
+    klaviyo: KlaviyoClient,
     ledger: Ledger,
     vault: OrdersStore,
     alerts: Messenger,
@@ -56,12 +60,22 @@ def run_maintenance(
     waits: WaitPolicy,
     retention_days: int,
     prune_history: Callable[[], None],
+    finish_erasures: Callable[[], Iterable[str]],
 ) -> None:
-    """Do what is due. ``prune_history`` deletes old run history, wherever that is kept."""
+    """Do what is due.
+
+    ``prune_history`` deletes old run history, wherever that is kept. ``finish_erasures`` returns what is left to erase.
+    """
+    with best_effort("erasures", ledger=ledger) as findings:
+        findings += finish_erasures()
+    with best_effort("the look at the clock", ledger=ledger) as findings:
+        findings += correct_clock(ledger)
     with best_effort("maintenance", ledger=ledger) as findings:
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
         prune_history()
+    with best_effort("the count of recipients", ledger=ledger) as findings:
+        findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     with best_effort("the sales report", ledger=ledger):
         report_sales(tick, ledger=ledger, vault=vault, alerts=alerts)
@@ -73,6 +87,15 @@ def search_unserved(tick: Tick, *, ledger: Ledger, vault: OrdersStore, pseudonym
         events = [(fact.partition, last_poll(ledger, key)) for key, fact in sorted(tick.facts.items())]
         findings += unserved_attendees(
             events, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer, contact_address=contact_address
+        )
+
+
+def correct_clock(ledger: Ledger) -> Iterator[str]:
+    """Let times that lie in the future count as now, and say so: nobody waits until they have come."""
+    if corrected := correct_future_times(ledger):
+        yield (
+            f"{corrected} stored times lay in the future: a clock was ahead, or is behind now. They count as now. Look "
+            "at the clocks of the machines"
         )
 
 
@@ -94,7 +117,7 @@ def report_sales(tick: Tick, *, ledger: Ledger, vault: OrdersStore, alerts: Mess
     with suppress(Busy), lock(ledger, LockName.SALES_REPORT, wait_seconds=0):
         if not _is_due(ledger, edition, today, alerts):
             return
-        if _is_before(last_counted_day(ledger, edition), today):
+        if _is_before(last_counted_day(ledger, edition, until=today + _AHEAD), today):
             record_sales(ledger, edition, today, _figures(tick, vault))
         news = _report(ledger, edition)
         waiting = _waiting(ledger, today, alerts)
@@ -113,12 +136,16 @@ def _is_counted(tick: Tick) -> bool:
 
 
 def _is_due(ledger: Ledger, edition: str, today: date, alerts: Messenger) -> bool:
-    return _is_before(last_counted_day(ledger, edition), today) or bool(_waiting(ledger, today, alerts))
+    return _is_before(last_counted_day(ledger, edition, until=today + _AHEAD), today) or bool(
+        _waiting(ledger, today, alerts)
+    )
 
 
 def _waiting(ledger: Ledger, today: date, alerts: Messenger) -> set[Channel]:
     """Return the channels that have not taken the report of the day."""
-    last = {channel: last_report_day(ledger, _SALES, channel.digest) for channel in alerts.channels}
+    last = {
+        channel: last_report_day(ledger, _SALES, channel.digest, until=today + _AHEAD) for channel in alerts.channels
+    }
     return {channel for channel, day in last.items() if _is_before(day, today)}
 
 

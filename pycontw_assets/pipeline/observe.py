@@ -12,7 +12,7 @@ from datetime import datetime
 
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.guest_list import is_due
-from pycontw_assets.extract.events import Discovery, discover
+from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import read_books
@@ -23,11 +23,22 @@ from pycontw_assets.ledger.grants import grants_without_ticket, holders_to_let_i
 from pycontw_assets.ledger.guest_lists import has_space_changed
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes
-from pycontw_assets.ledger.polls import last_poll, news_since
+from pycontw_assets.ledger.people import requested_refreshes
+from pycontw_assets.ledger.polls import Poll, last_poll, news_since
 from pycontw_assets.ledger.remote_ids import remembered_id
+from pycontw_assets.ledger.reporting.unreachable import refused_addresses
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.rebuild import is_beginning
-from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory, decide, is_stale, pause_base
-from pycontw_assets.pipeline.steps import invitation, mapped_events, without_erased
+from pycontw_assets.pipeline.reconcile import (
+    Decision,
+    EventFacts,
+    RunHistory,
+    decide,
+    is_stale,
+    pause_base,
+    table_asset,
+)
+from pycontw_assets.pipeline.steps import changed_tables, discover_events, invitation, mapped_events, without_erased
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.settings import Settings
@@ -43,6 +54,7 @@ class Tick:
     ``begins_edition``: Klaviyo knows no invitation of the edition, so this ledger may begin it. ``stale`` are partition
     keys whose orders may differ from what the last good poll read. ``news_since`` maps partition keys to the moment
     since which no poll took their news in, as it is recorded; ``late_since`` is the same, less what polls did since.
+    ``changed_tables`` maps the tables that are not as our last load left them to their states.
     """
 
     discovery: Discovery
@@ -54,6 +66,7 @@ class Tick:
     stale: tuple[str, ...] = ()
     news_since: Mapping[str, datetime] = field(default_factory=dict)
     late_since: Mapping[str, datetime] = field(default_factory=dict)
+    changed_tables: Mapping[str, str] = field(default_factory=dict)
     requests: int = 0
 
     @property
@@ -70,10 +83,12 @@ class Tick:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Return the readings that could not be trusted. Unlike ``warnings`` they keep something from being done."""
-        return tuple(
-            f"{key}: {fact.book.problem}" for key, fact in self.facts.items() if fact.book and fact.book.problem
-        )
+        """Return readings that could not be trusted and settings that are contradicted.
+
+        Unlike ``warnings`` they keep something from being done.
+        """
+        books = [f"{key}: {fact.book.problem}" for key, fact in self.facts.items() if fact.book and fact.book.problem]
+        return (*self.discovery.conflicts.values(), *books)
 
     @property
     def books(self) -> dict[int, BookReading]:
@@ -89,16 +104,18 @@ def observe(
     ledger: Ledger,
     settings: Settings,
     history: RunHistory,
+    warehouse: Warehouse | None = None,
 ) -> Tick:
     """Read the world and decide what is due.
 
-    ``klaviyo`` and ``vault`` are asked only while the ledger does not know the edition. Raises ``ServiceError`` when
+    ``klaviyo`` and ``vault`` are asked only while the ledger does not know the edition. ``warehouse``: ``None`` for a
+    caller whom the tables do not concern. Raises ``ServiceError`` when
     KKTIX cannot be read and ``LedgerError`` when the ledger looks lost.
     """
     requests = count_requests(kktix, klaviyo)
     listing = kktix.list_events()
     known = known_events(ledger)
-    discovery = discover(listing.events, known=known, mapped=mapped_events(settings), edition=settings.edition)
+    discovery = discover_events(listing.events, known, settings)
     begins = is_beginning(discovery, klaviyo=klaviyo, vault=vault, ledger=ledger)
     ended = _ended_events(discovery, known.values(), ledger=ledger, settings=settings)
     books = _read_all_books(kktix, discovery.partitions)
@@ -109,7 +126,11 @@ def observe(
         )
         for partition in (*discovery.partitions, *ended)
     }
-    stale = tuple(key for key, fact in facts.items() if is_stale(fact, ledger.clock()))
+    changed = _changed_tables(facts, ledger=ledger, warehouse=warehouse)
+    facts = {key: _without_load(fact, changed) for key, fact in facts.items()}
+    waiting = [known[event_id] for event_id in discovery.conflicts if known[event_id].edition == discovery.edition]
+    stale = [partition.key for partition in waiting]
+    stale += [key for key, fact in facts.items() if is_stale(fact, ledger.clock())]
     since = _news_since(facts, ledger)
     return Tick(
         discovery,
@@ -118,9 +139,10 @@ def observe(
         _decisions(facts, now=ledger.clock(), settings=settings),
         template_due=_is_template_due(discovery.edition, ledger=ledger, settings=settings, history=history),
         begins_edition=begins,
-        stale=stale,
+        stale=tuple(stale),
         news_since=since,
         late_since={key: _last_in_line(facts[key], moment) for key, moment in since.items()},
+        changed_tables=changed,
         requests=requests(),
     )
 
@@ -166,19 +188,23 @@ def _ended_events(
 ) -> list[EventPartition]:
     """Events of the live edition that are not listed any more: not polled, but their open work goes on."""
     listed = {partition.event_id for partition in discovery.partitions}
-    ignored = {event_id for event_id, mapping in mapped_events(settings).items() if mapping is None}
+    mapped = mapped_events(settings)
     return [
         partition
         for partition in known
         if partition.edition == discovery.edition
-        and partition.event_id not in listed | ignored
+        and partition.event_id not in listed
+        and mapped.get(partition.event_id, partition) == partition  # neither ignored nor contradicted
         and not is_purged(ledger, partition.key)
     ]
 
 
 def _warnings(discovery: Discovery, ended: Sequence[EventPartition], facts: Mapping[str, EventFacts]) -> Iterator[str]:
+    others = sorted({event.edition for event in discovery.unmatched if event.edition})
     if ended and not discovery.partitions:
         yield f"no event of edition {discovery.edition} is listed any more, {len(ended)} were known"
+    elif others and not discovery.partitions:
+        yield f"no event of edition {discovery.edition} is listed, but of {', '.join(others)}; is EDITION right?"
     for key, fact in facts.items():
         for warning in fact.book.warnings if fact.book else ():
             yield f"{key}: {warning}"
@@ -209,10 +235,10 @@ def _facts(
         access=history.attempts(partition.key, "access"),
         load=history.attempts(partition.key, "load"),
     )
-    return facts if facts.poll is None else _with_open_work(facts, ledger=ledger, settings=settings)
+    return facts if facts.poll is None else _with_open_work(facts, facts.poll, ledger=ledger, settings=settings)
 
 
-def _with_open_work(facts: EventFacts, *, ledger: Ledger, settings: Settings) -> EventFacts:
+def _with_open_work(facts: EventFacts, poll: Poll, *, ledger: Ledger, settings: Settings) -> EventFacts:
     partition, now, is_off = facts.partition, ledger.clock(), settings.gather_is_off
     # In another space everybody who was let in has to be let in again: the next tick records that.
     moves = not (is_off or settings.pycontw_dry_run) and has_space_changed(ledger, settings.gather_space_id)
@@ -238,8 +264,24 @@ def _with_open_work(facts: EventFacts, *, ledger: Ledger, settings: Settings) ->
         facts,
         guest_list_open=entering + len(leaving),
         list_open=count_list_changes(ledger, partition.key),
+        unreachable=poll.without_address + len(refused_addresses(ledger, partition.edition, partition.key)),
+        requested=len(requested_refreshes(ledger, partition.key)),
         campaign_open=len(batches) + len(find_newcomers(ledger, partition.key, partition.edition)),
     )
+
+
+def _changed_tables(facts: Mapping[str, EventFacts], *, ledger: Ledger, warehouse: Warehouse | None) -> dict[str, str]:
+    if warehouse is None:
+        return {}
+    loaded = [fact.partition for fact in facts.values() if fact.poll and fact.poll.loaded_digest is not None]
+    return changed_tables(loaded, warehouse=warehouse, ledger=ledger)
+
+
+def _without_load(fact: EventFacts, changed: Mapping[str, str]) -> EventFacts:
+    """Let the event's table be due where somebody else changed it: a load writes only what is really missing."""
+    if fact.poll is None or table_asset(fact.partition.family) not in changed:
+        return fact
+    return replace(fact, poll=replace(fact.poll, loaded_digest=None))
 
 
 def _is_template_due(edition: str | None, *, ledger: Ledger, settings: Settings, history: RunHistory) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,16 +17,16 @@ from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import is_our_writing
 from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
 from pycontw_assets.deidentify.holders import holders_of
-from pycontw_assets.extract.events import Discovery, discover
+from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.kktix_client import KktixClient
-from pycontw_assets.ledger.batches import Batch, invitations_in, release_invitations
+from pycontw_assets.ledger.batches import Batch, Invitation, invitations_in, release_unmailed
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
-from pycontw_assets.pipeline.steps import exclusive, mapped_events
+from pycontw_assets.pipeline.steps import discover_events, exclusive, mapped_events, recorded_edition, unknown_edition
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -37,6 +37,13 @@ from pycontw_assets.send_email.rebuild_from_klaviyo import (
     find_invitations,
     look_twice,
     rebuild_invitations,
+)
+from pycontw_assets.send_email.recipients import (
+    Recipients,
+    describe_end,
+    doubt_about,
+    is_unmailed_end,
+    read_recipients_twice,
 )
 from pycontw_assets.send_email.release import campaign_status, refusal
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -61,6 +68,16 @@ class MarkInvitedReport:
     marked: int
     known: int
     invalid_lines: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseReport:
+    """``freed`` people may be invited again. ``received`` ones got the mail, and those of ``bounced`` came back."""
+
+    freed: int
+    _: KW_ONLY
+    received: int
+    bounced: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +136,7 @@ def _refuse_known_invitations(edition: str, klaviyo: KlaviyoClient) -> None:
 
 def find_live_edition(*, kktix: KktixClient, ledger: Ledger, settings: Settings) -> str:
     """Return the edition that a tick would work on now."""
-    return _edition_of(_discover(kktix, known_events(ledger), settings))
-
-
-def _discover(kktix: KktixClient, known: Mapping[int, EventPartition], settings: Settings) -> Discovery:
-    return discover(kktix.list_events().events, known=known, mapped=mapped_events(settings), edition=settings.edition)
+    return _edition_of(discover_events(kktix.list_events().events, known_events(ledger), settings))
 
 
 def _edition_of(discovery: Discovery) -> str:
@@ -153,9 +166,13 @@ def rebuild_ledger(
     named = [
         (list_id, partition) for list_id, name in lists.items() if (partition := ticket_holder_list_partition(name))
     ]
-    # The name of its list keeps an event's key, whatever the event is called now. Of several, the oldest list's.
-    known = {partition.event_id: partition for _, partition in reversed(named)}
-    discovery = _discover(kktix, known, settings)
+    # The name of its list keeps an event's key, whatever the event is called now. Of several, the oldest list's. A
+    # renamed event has its list under the old name: there KKTIX_EVENTS knows better.
+    mapped = mapped_events(settings)
+    known = {p.event_id: mapped.get(p.event_id) or p for _, p in reversed(named)}
+    discovery = discover_events(
+        kktix.list_events().events, known, settings, edition=_edition_to_rebuild(known, ledger, settings)
+    )
     edition = _edition_of(discovery)
     if has_begun(ledger, edition):
         raise LedgerError(f"the ledger of edition {edition} is not lost; nothing was changed")
@@ -184,6 +201,14 @@ def rebuild_ledger(
     restore(ledger, restoration)
     log_step("ledger_rebuilt", step="repair", edition=edition, events=len(restoration.partitions))
     return RebuildReport(edition, _counts(restoration), list(_problems(remains, rebuilt, restoration)))
+
+
+def _edition_to_rebuild(known: Mapping[int, EventPartition], ledger: Ledger, settings: Settings) -> str | None:
+    """Return the edition that a person or the ledger names. Only in the sandbox Klaviyo's lists may name it."""
+    edition = recorded_edition(ledger, settings)
+    if edition is None and settings.pycontw_env == "production":
+        raise unknown_edition(partition.edition for partition in known.values())
+    return edition
 
 
 def _members(list_id: str, klaviyo: KlaviyoClient, pseudonymizer: Pseudonymizer) -> dict[str, Any]:
@@ -285,8 +310,8 @@ def _problems(remains: _Remains, rebuilt: RebuiltInvitations, written: Restorati
 def _cancelled(batch: Batch, people: int) -> str:
     what = f"campaign {batch.campaign_name} ended as {batch.remote_status}" if batch.campaign_id else "has no campaign"
     return (
-        f"batch {batch.batch_key} ({people} people): {what}; they count as invited. If they got no mail, run "
-        f"`pycontw-assets release {batch.batch_key}`"
+        f"batch {batch.batch_key} ({people} people): {what}; {describe_end(batch.remote_status)}, and nobody of it is "
+        f"mailed again before `pycontw-assets release {batch.batch_key}`"
     )
 
 
@@ -309,14 +334,42 @@ def mark_people_invited(
     return MarkInvitedReport(edition, marked, len(keys) - marked, invalid)
 
 
-def release_batch(batch_key: str, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy) -> int:
-    """Take the people out of a batch that ended unsent, so that the next poll invites them; return how many."""
-    batch = find_batch(ledger, batch_key)
-    with exclusive(ledger, waits, LockName.INVITATIONS, batch.partition_key):
-        reason = refusal(find_batch(ledger, batch_key), campaign_status(klaviyo, batch))
-        if reason:
+def release_batch(
+    batch_key: str, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, by_hand: bool = False
+) -> ReleaseReport:
+    """Let the next poll invite the people of a cancelled campaign whose mail did not leave; the others stay invited.
+
+    ``by_hand``: a person looked, and marked the recipients as invited. Then Klaviyo need not prove it.
+    """
+    find_batch(ledger, batch_key)
+    with exclusive(ledger, waits, LockName.INVITATIONS, find_batch(ledger, batch_key).partition_key):
+        batch = find_batch(ledger, batch_key)
+        status = campaign_status(klaviyo, batch)
+        if reason := refusal(batch, status):
             raise LedgerError(f"batch {batch_key} is not released: {reason}. Nothing was changed")
-        # People marked meanwhile were invited by other means.
-        people = [item.address_key for item in invitations_in(ledger, batch_key) if item.state != "marked"]
-        release_invitations(ledger, batch_key, people)
-    return len(people)
+        people = invitations_in(ledger, batch_key)
+        known = _recipients(batch, status, people, by_hand, klaviyo=klaviyo, waits=waits, now=ledger.clock())
+        freed = release_unmailed(ledger, batch_key, received=known.received, bounced=known.bounced)
+    log_step("batch_released", step="repair", batch=batch_key, people=freed)
+    return ReleaseReport(freed, received=len(known.received), bounced=len(known.bounced))
+
+
+def _recipients(
+    batch: Batch, status: str | None, people: list[Invitation], by_hand: bool,
+    *, klaviyo: KlaviyoClient, waits: WaitPolicy, now: datetime,
+) -> Recipients:  # fmt: skip
+    """Return who certainly got the mail. Raise ``LedgerError`` where it is not certain that these are all."""
+    if is_unmailed_end(batch.remote_status) and (status is None or is_unmailed_end(status)):
+        return Recipients()
+    try:
+        readings = read_recipients_twice(klaviyo, waits, batch, people, now=now)
+        doubt = doubt_about(batch, status, readings, now)
+    except ServiceError as error:
+        readings, doubt = (Recipients(), Recipients()), f"Klaviyo cannot say who got its mail ({error.reason})"
+    if doubt and not by_hand:
+        raise LedgerError(
+            f"batch {batch.batch_key} is not released: {doubt}. Nothing was changed. If it stays, mark the people who "
+            'got the mail as docs/runbook.md says ("A cancelled campaign"), then run '
+            f"`pycontw-assets release {batch.batch_key} --by-hand`"
+        )
+    return readings[1]

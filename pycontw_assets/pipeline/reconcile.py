@@ -68,7 +68,11 @@ class RunHistory:
 
 @dataclass(frozen=True, slots=True)
 class EventFacts:
-    """All that the decision about one event looks at. ``book`` is ``None`` for an event that is not listed any more."""
+    """All that the decision about one event looks at. ``book`` is ``None`` for an event that is not listed any more.
+
+    ``unreachable``: usable tickets whose address no mail can reach. ``requested``: attendees that somebody asked to
+    read again.
+    """
 
     partition: EventPartition
     book: BookReading | None
@@ -76,6 +80,8 @@ class EventFacts:
     guest_list_open: int = 0
     list_open: int = 0
     campaign_open: int = 0
+    unreachable: int = 0
+    requested: int = 0
     materialized: frozenset[str] = frozenset()
     access: Attempts = field(default_factory=Attempts)
     load: Attempts = field(default_factory=Attempts)
@@ -127,10 +133,12 @@ def _reasons(facts: EventFacts, now: datetime) -> tuple[str, str, str, str]:
     for asset, count, word in zip(ACCESS_CHAIN[1:], open_work, words, strict=True):
         missing = facts.poll is not None and asset not in facts.materialized
         downstream.append(f"{count} {word}" if count else f"{asset} has 0 materializations" if missing else "")
-    return (_orders_due(facts, now), downstream[0], downstream[1], downstream[2])
+    orders = _news(facts, now) or _rereads(facts)
+    return (orders, downstream[0], downstream[1], downstream[2])
 
 
-def _orders_due(facts: EventFacts, now: datetime) -> str:
+def _news(facts: EventFacts, now: datetime) -> str:
+    """Say why the orders may have changed since the last good poll."""
     book, poll = facts.book, facts.poll
     if book is None or (book.problem and not book.ids):
         return ""  # not listed, or unreadable right now: nothing can be polled
@@ -139,7 +147,7 @@ def _orders_due(facts: EventFacts, now: datetime) -> str:
     if book.problem or poll.book_digest != book.digest:
         return f"the book changed: {len(book.ids)} attendees, {poll.known} known"
     if poll.reread_count:
-        return f"{poll.reread_count} attendees unpaid, missing or quarantined"
+        return f"{poll.reread_count} attendees not usable yet, missing or quarantined"
     if poll.refresh_at is not None and poll.refresh_at <= now:
         return f"{poll.known} known attendees, some due for a re-read"
     if ACCESS_CHAIN[0] not in facts.materialized:
@@ -147,11 +155,20 @@ def _orders_due(facts: EventFacts, now: datetime) -> str:
     return ""
 
 
+def _rereads(facts: EventFacts) -> str:
+    """Say who is read again so that a correction is seen by the next poll, although nothing else is due."""
+    if facts.book is None or (facts.book.problem and not facts.book.ids):
+        return ""
+    if facts.requested:
+        return f"{facts.requested} attendees are read again by request"
+    return f"{facts.unreachable} usable tickets have no reachable address" if facts.unreachable else ""
+
+
 def is_stale(facts: EventFacts, now: datetime) -> bool:
     """Whether the event's orders may by now differ from what the last good poll read."""
     if facts.book is not None and facts.book.problem and not facts.book.ids:
         return facts.poll is not None
-    return bool(_orders_due(facts, now))
+    return bool(_news(facts, now))
 
 
 def _load_due(facts: EventFacts) -> tuple[bool, str]:

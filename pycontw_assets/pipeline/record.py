@@ -13,17 +13,21 @@ from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import register_events
 from pycontw_assets.ledger.guest_lists import enter_space
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.polls import news_since, record_news_since, record_stale_events
+from pycontw_assets.ledger.polls import forget_loads, news_since, paused_since, record_news_since, record_stale_events
 from pycontw_assets.ledger.reporting import problems
 from pycontw_assets.ledger.reporting.problems import record_findings
 from pycontw_assets.ledger.restoration import begin
+from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.reconcile import table_asset
 from pycontw_assets.pipeline.redaction import cause_of, explain
 from pycontw_assets.settings import Settings
 
+_PAUSE = "pause"
+
 
 def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
-    """Record new events (their keys are for good), a begun edition, another guest-list space and stale events."""
+    """Record new events (their keys are for good), a begun edition, another space, stale events, changed tables."""
     edition = tick.discovery.edition
     log_step(
         "tick_observed",
@@ -42,8 +46,17 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
         enter_space(ledger, edition, settings.gather_space_id)
     if edition:
         record_stale_events(ledger, edition, tick.stale)
+    if tick.changed_tables:
+        keys = [key for key, fact in tick.facts.items() if table_asset(fact.partition.family) in tick.changed_tables]
+        forget_loads(ledger, keys, states=tick.changed_tables)
     if dict(tick.news_since) != news_since(ledger):
         record_news_since(ledger, tick.news_since)
+
+
+def record_pause(ledger: Ledger) -> None:
+    """Record a pause that has become a problem, or that there is none (any more)."""
+    findings = long_pause(paused_since(ledger), ledger.clock())
+    record_findings(ledger, "", _PAUSE, by_cause(_PAUSE, findings))
 
 
 @contextmanager

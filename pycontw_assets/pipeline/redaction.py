@@ -13,6 +13,7 @@ from pycontw_assets.api.client import ServiceError
 from pycontw_assets.extract.snapshot import UntrustedBook
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.locks import Busy
+from pycontw_assets.ledger.polls import Paused
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.pipeline.steps import UnknownPartition
 from pycontw_assets.send_email.invitation.template import InvitationError
@@ -23,6 +24,7 @@ SAFE_ERRORS = (
     ServiceError,
     UntrustedBook,
     Busy,
+    Paused,
     LedgerError,
     WarehouseError,
     InvalidSettings,

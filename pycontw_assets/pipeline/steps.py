@@ -6,35 +6,58 @@ systems it uses. What is due belongs to ``reconcile``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
+from pycontw_assets.api.client import ServiceError
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import Gather, GuestListStep
-from pycontw_assets.deidentify.holders import count_unmailable, holders_of
+from pycontw_assets.deidentify.holders import Contacts, contact_address, count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
+from pycontw_assets.extract.events import Discovery, discover, live_edition
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import (
     BookReading,
     ContentDigest,
+    MalformedAttendee,
     content_digest,
     count_reread_every_poll,
     next_refresh,
+    parse_attendee,
+    reread_interval,
 )
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
 from pycontw_assets.ledger.events import cancel_purge, known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName, lock
-from pycontw_assets.ledger.people import erased_ids
-from pycontw_assets.ledger.polls import Poll, last_poll, record_load, record_poll, recorded_holders
+from pycontw_assets.ledger.people import (
+    ErasedAttendee,
+    end_refresh_requests,
+    erased_attendees_of,
+    erased_ids,
+    forget_erased,
+    record_look,
+    requested_refreshes,
+)
+from pycontw_assets.ledger.polls import (
+    Poll,
+    last_poll,
+    record_load,
+    record_poll,
+    record_table_state,
+    recorded_holders,
+    table_state,
+)
+from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.load.checks import refuse_misleading
-from pycontw_assets.load.schema import attendee_tables
-from pycontw_assets.load.warehouse import Outcome, Warehouse, replace_rows
-from pycontw_assets.pseudonyms import Pseudonymizer
-from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
+from pycontw_assets.load.schema import Table, attendee_tables
+from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, replace_rows
+from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
+from pycontw_assets.records import AttendeeRecord, Event, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.send_email.campaign_sending import Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
@@ -42,7 +65,7 @@ from pycontw_assets.send_email.invitation.template import InvitationTemplate, re
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_ticket_holders
 from pycontw_assets.send_email.wait_policy import WaitPolicy
-from pycontw_assets.settings import Settings
+from pycontw_assets.settings import InvalidSettings, Settings
 from pycontw_assets.vault.vault import OrdersStore, VaultError
 
 
@@ -89,6 +112,41 @@ def mapped_events(settings: Settings) -> dict[int, EventPartition | None]:
     }
 
 
+def discover_events(
+    listed: Sequence[Event],
+    known: Mapping[int, EventPartition],
+    settings: Settings,
+    *,
+    edition: str | None = None,
+) -> Discovery:
+    """Sort KKTIX's listing by what is to be polled. In production only a person says which edition begins."""
+    is_production = settings.pycontw_env == "production"
+    discovery = discover(
+        listed,
+        known=known,
+        mapped=mapped_events(settings),
+        edition=edition or settings.edition,
+        may_begin=not is_production,
+    )
+    if is_production and discovery.edition is None:
+        raise unknown_edition(event.edition for event in discovery.unmatched if event.edition)
+    return discovery
+
+
+def unknown_edition(seen: Iterable[str]) -> InvalidSettings:
+    """Return the refusal of a production ledger without a live edition. ``seen``: the editions to choose from."""
+    shown = ", ".join(sorted(set(seen))) or "none"
+    return InvalidSettings(
+        "EDITION: is not set, and the ledger has no event of any edition yet; set it to the year whose ticket holders "
+        f"are to be let in and mailed (events are listed of: {shown})"
+    )
+
+
+def recorded_edition(ledger: Ledger, settings: Settings) -> str | None:
+    """Return the live edition as the settings and the ledger have it. KKTIX is not asked."""
+    return live_edition(settings.edition, known_events(ledger), mapped_events(settings))
+
+
 # -- orders -----------------------------------------------------------------------------------------
 
 
@@ -100,8 +158,53 @@ def stored_snapshots(ledger: Ledger, vault: OrdersStore) -> Iterator[tuple[Event
 
 
 def without_erased(ledger: Ledger, partition: EventPartition, book: BookReading) -> BookReading:
-    """Leave out the attendees who asked to be forgotten: they are never read again, whatever KKTIX lists."""
-    return replace(book, ids=book.ids - erased_ids(ledger, partition.key))
+    """Leave out the attendees who asked to be forgotten, whatever KKTIX lists. It may be repeated."""
+    listed, erased = book.ids | book.erased, erased_ids(ledger, partition.key)
+    return replace(book, ids=listed - erased, erased=listed & erased)
+
+
+def let_new_owners_in(
+    partition: EventPartition,
+    book: BookReading,
+    *,
+    kktix: KktixClient,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
+    refresh: timedelta,
+) -> None:
+    """Let tickets of erased people that are somebody else's by now be read like all others.
+
+    They are looked at as rarely as other tickets, and nothing of the answers is kept. In doubt a ticket stays erased.
+    """
+    now = ledger.clock()
+    listed = [item for item in erased_attendees_of(ledger, partition.key) if item.attendee_id in book.erased]
+    keys = {item.attendee_id: item.address_key for item in listed if next_look(item, refresh, now) <= now}
+    if not keys:
+        return
+    owners: dict[int, str | None] = {}
+    for number, answer in kktix.fetch_attendees(partition.event_id, sorted(keys)):
+        owners[number] = None if isinstance(answer, ServiceError) else _owner(answer, pseudonymizer)
+    record_look(ledger, partition.key, owners)
+    others = [number for number, owner in owners.items() if None not in (owner, keys[number]) and owner != keys[number]]
+    forget_erased(ledger, partition.key, others)
+
+
+def next_look(attendee: ErasedAttendee, refresh: timedelta, now: datetime) -> datetime:
+    """Return when to look whose the ticket of an erased attendee is: now, if nobody has or a clock was wrong then."""
+    if attendee.checked_at is None or attendee.checked_at > now:
+        return now
+    stable_for = attendee.checked_at - (attendee.erased_at or attendee.checked_at)
+    return attendee.checked_at + reread_interval(stable_for, refresh)
+
+
+def _owner(payload: dict[str, Any], pseudonymizer: Pseudonymizer) -> str | None:
+    """Return the pseudonym of the contact address, if it is one that mail could reach."""
+    try:
+        address = contact_address(parse_attendee(payload)[0])
+    except MalformedAttendee:
+        return None
+    is_certain = address is not None and is_mailable(normalise_address(address))
+    return pseudonymizer.address(address) if address and is_certain else None
 
 
 def stored_orders(vault: OrdersStore, partition: EventPartition) -> OrderSnapshot:
@@ -143,18 +246,26 @@ def read_orders(
 
     ``book``: what this tick already read of the attendance books; ``None``: read them now.
     """
-    earlier = last_poll(ledger, partition.key)
+    earlier, requested = last_poll(ledger, partition.key), requested_refreshes(ledger, partition.key)
     with exclusive(ledger, waits, LockName.ORDERS, partition.key):
+        partition_of(ledger, partition.key)  # it may have been renamed while this run waited
+        book = without_erased(ledger, partition, book or read_books(kktix, partition.event_id))
+        let_new_owners_in(partition, book, kktix=kktix, ledger=ledger, pseudonymizer=pseudonymizer, refresh=refresh)
+        book = without_erased(ledger, partition, book)
+        erased = [item for item in erased_attendees_of(ledger, partition.key) if item.attendee_id in book.erased]
         outcome = take_snapshot(
             kktix,
             vault,
             partition,
-            book=without_erased(ledger, partition, book or read_books(kktix, partition.event_id)),
+            book=book,
             now=ledger.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
+            contacts=Contacts(pseudonymizer, refused_addresses(ledger, partition.edition, partition.key).keys()),
+            requested=requested,
             trust_book="book" in overrides,
         )
+        looks = [next_look(item, refresh, ledger.clock()) for item in erased]
         snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, table_rules(pseudonymizer))
         holders = set(holders_of(snapshot, pseudonymizer))
         if snapshot.rebuilding:
@@ -165,14 +276,19 @@ def read_orders(
             book_digest=None if outcome.problem else outcome.book.digest,
             known=len(snapshot.present),
             reread_count=count_reread_every_poll(snapshot),
-            refresh_at=next_refresh(snapshot, refresh),
+            refresh_at=_earliest(next_refresh(snapshot, refresh), *looks),
             content_digest=digest,
             problem=outcome.problem,
             without_address=count_unmailable(snapshot),
         )
         record_poll(ledger, partition.edition, poll, holders)
         cancel_purge(ledger, partition.key)
+        end_refresh_requests(ledger, partition.key, requested & outcome.book.ids if outcome.problem else requested)
     return OrdersRead(outcome, digest)
+
+
+def _earliest(*moments: datetime | None) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 # -- tables -----------------------------------------------------------------------------------------
@@ -191,10 +307,37 @@ def load_rows(
     table = attendee_tables(load_policy().columns)[partition.family]
     result = deidentify(digest.passing(records), partition, pseudonymizer)
     refuse_misleading(table.name, result.frame)
-    outcome = replace_rows(warehouse, table, partition.key, result.frame)
+    with recorded_change(table, warehouse=warehouse, ledger=ledger):
+        outcome = replace_rows(warehouse, table, partition.key, result.frame)
     stored = warehouse.partition_rows(table, partition.key)
     record_load(ledger, partition.key, str(digest))
     return RowsLoaded(result, outcome, digest.records, stored)
+
+
+@contextmanager
+def recorded_change(table: Table, *, warehouse: Warehouse, ledger: Ledger) -> Iterator[None]:
+    """Record the table's state after the block, so that the next tick knows the change for ours.
+
+    Where somebody else changed the table before it, the record stays as it was, and the next tick finds that out.
+    """
+    known, before = table_state(ledger, table.name), warehouse.state(table)
+    yield
+    if known is None or known == before:
+        record_table_state(ledger, table.name, warehouse.state(table))
+
+
+def changed_tables(partitions: Iterable[EventPartition], *, warehouse: Warehouse, ledger: Ledger) -> dict[str, str]:
+    """Return the tables of these events that are not as our last load left them (or gone), with their states now.
+
+    A table that cannot be looked at is left out: nobody knows. The next tick looks again, and a load that is due fails
+    visibly.
+    """
+    tables = attendee_tables(load_policy().columns)
+    states: dict[str, str] = {}
+    for table in {tables[partition.family].name: tables[partition.family] for partition in partitions}.values():
+        with suppress(WarehouseError):
+            states[table.name] = warehouse.state(table, is_waiting=False)
+    return {name: state for name, state in states.items() if state != table_state(ledger, name)}
 
 
 # -- guest list -------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ def _table(world: World) -> Iterator[str]:
             if not ticket.books
             else "unpaid"
             if not ticket.is_paid
-            else ticket.state
+            else "not activated"
         )
         kind = f"{event.family or 'other'} {event.edition or ''}".strip()
         tickets.setdefault(oracle.normalise(ticket.address), []).append(f"{kind}: {story}")

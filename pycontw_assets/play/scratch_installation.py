@@ -166,6 +166,7 @@ def _poll(
             lambda books: build_definitions(root, books=books),
             instance,
             kktix=root.kktix,
+            gather=root.gather,
             klaviyo=root.klaviyo,
             vault=root.vault,
             ledger=root.ledger,
@@ -173,6 +174,7 @@ def _poll(
             pseudonymizer=root.pseudonymizer,
             waits=root.waits,
             settings=settings,
+            warehouse=root.warehouse,
             on_run=on_run,
         )
 

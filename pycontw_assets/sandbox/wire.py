@@ -49,7 +49,8 @@ class Reply:
 
 
 def json_reply(payload: Any, status: int = 200, content_type: str = "application/json") -> Reply:
-    return Reply(status, json.dumps(payload, ensure_ascii=False).encode(), content_type)
+    # Half a character cannot be encoded; JSON can spell it, in the way of this error handler.
+    return Reply(status, json.dumps(payload, ensure_ascii=False).encode(errors="backslashreplace"), content_type)
 
 
 def text_reply(text: str, status: int = 200, content_type: str = "text/plain; charset=utf-8") -> Reply:

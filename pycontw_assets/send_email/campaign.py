@@ -29,7 +29,6 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email import names
 from pycontw_assets.send_email.campaign_sending import (
-    DELETED_IN_DOUBT,
     BatchSending,
     CampaignOutcome,
     Mail,
@@ -39,7 +38,8 @@ from pycontw_assets.send_email.campaign_sending import (
     is_ahead,
 )
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-from pycontw_assets.send_email.klaviyo_records import SENT_STATUSES
+from pycontw_assets.send_email.klaviyo_records import SENT_STATUSES, ChangedShape
+from pycontw_assets.send_email.recipients import describe_end
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 _LONGEST_WAY = timedelta(days=1)  # of a campaign from its sending to its end, before a person has to look
@@ -73,13 +73,16 @@ class CampaignStep:
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> CampaignOutcome:
         """Go on with the open batches, then with a new one. Without either, Klaviyo is not called.
 
-        Raise the first refusal that concerns one batch only, after all other batches had their turn.
+        Raise the first refusal that concerns one batch only, after all other batches had their turn. A changed shape
+        of Klaviyo's answers concerns all of them, so it ends the step.
         """
         open_batches = unfinished_batches(self.ledger, partition.key)
         refusals: list[ServiceError] = []
         for batch in open_batches:
             try:
                 self._advance_or_wait(batch, holders)
+            except ChangedShape:
+                raise
             except (Refused, Malformed) as error:  # about this batch only, so the others go on
                 refusals.append(error)
         claimed = self.claim_newcomers(partition, holders, open_batches)
@@ -180,6 +183,8 @@ class CampaignStep:
             is_over = self.waits.until(self.waits.follow, has_ended)
         except NotFound:
             is_over, statuses[0] = True, _DELETED
+        except ChangedShape:
+            raise
         except ServiceError as error:
             self.outcome.problems.append(f"batch {batch.batch_key} was sent; its end is not known yet ({error.reason})")
             if batch.remote_status:  # an answer that failed ends no alarm
@@ -208,26 +213,21 @@ class CampaignStep:
     def _report_cancelled(self, partition: EventPartition) -> None:
         """Report every cancelled batch with every poll. An alarm that ended would leave its people without a mail."""
         self.outcome.problems += [
-            f"campaign {batch.campaign_name} ended as {batch.remote_status}: {_advice(batch)}, run "
-            f"`pycontw-assets release {batch.batch_key}`"
+            f"campaign {batch.campaign_name} ended as {batch.remote_status}: {describe_end(batch.remote_status)}. When "
+            f"the cause is mended, run `pycontw-assets release {batch.batch_key}`: it lets the next poll mail those "
+            "who got none"
             for batch in cancelled_batches(self.ledger, partition.key)
         ]
 
     def _report_if_stuck(self, batch: Batch, status: str) -> None:
         if status == "Draft":
             self.outcome.problems.append(
-                f"campaign {batch.campaign_name} is a draft although Klaviyo took its sending over: its people got "
-                "no mail. Unless somebody took it back on purpose, send it in Klaviyo by hand"
+                f"campaign {batch.campaign_name} is a draft although Klaviyo took its sending over: its people wait "
+                "for their mail, if none had left. Look at its report in Klaviyo: without recipients send it there by "
+                "hand, otherwise delete it there"
             )
         elif self.ledger.clock() - (batch.send_at or batch.accepted_at or batch.created_at) > _LONGEST_WAY:
             self.outcome.problems.append(
                 f"campaign {batch.campaign_name} is {status} long after Klaviyo took its sending over; look at it "
                 "there. Its people are not mailed again by themselves"
             )
-
-
-def _advice(batch: Batch) -> str:
-    """Say what a person has to do before the batch is released."""
-    if batch.remote_status == DELETED_IN_DOUBT:
-        return "look at the mails your account sent. If its people got none"
-    return "its people got no mail. When the cause is mended"

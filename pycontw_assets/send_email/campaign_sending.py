@@ -36,7 +36,7 @@ from pycontw_assets.records import Holder
 from pycontw_assets.send_email import names
 from pycontw_assets.send_email.find_or_create import ensure_list
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-from pycontw_assets.send_email.klaviyo_records import Campaign
+from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
 from pycontw_assets.send_email.list_membership import change_members
 from pycontw_assets.send_email.profiles import ensure_profiles
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -234,16 +234,41 @@ class BatchSending:
         """Return the profile ids of the reachable members. Record the reason for each of the others."""
         properties = {names.batch_key_property(batch.edition): batch.batch_key}
         profiles = ensure_profiles(self.client, self.waits, members, properties=properties)
+        accepted = self._ask_again(profiles.accepted, members)
         unreachable = dict(profiles.refused)
-        for key, profile in profiles.accepted.items():
+        for key, profile in accepted.items():
             if reason := profile.unreachable_because:
                 unreachable[key] = reason
         for key, reason in sorted(unreachable.items()):
             update_invitations(self.ledger, batch.batch_key, [key], state="unreachable", reason=reason)
         self.outcome.unreachable += len(unreachable)
-        reachable = {key: p.profile_id for key, p in profiles.accepted.items() if key not in unreachable}
+        unknown = {key for key, profile in accepted.items() if profile.can_receive_email is None}
+        reachable = {key: p.profile_id for key, p in accepted.items() if key not in unreachable.keys() | unknown}
         record_profiles(self.ledger, batch.batch_key, reachable)
+        self._leave_out(batch, unknown, alone=not reachable)
         return set(reachable.values())
+
+    def _ask_again(self, profiles: Mapping[str, Profile], members: Mapping[str, Holder]) -> dict[str, Profile]:
+        """Return the profiles, with a second answer about those of which the first does not say who may be mailed."""
+        silent = {p.profile_id: key for key, p in profiles.items() if p.can_receive_email is None}
+        if not silent:
+            return dict(profiles)
+        answers = self.client.find_profiles([members[key].spelled for key in silent.values()])
+        return {**profiles, **{silent[p.profile_id]: p for p in answers if p.profile_id in silent}}
+
+    def _leave_out(self, batch: Batch, unknown: set[str], *, alone: bool) -> None:
+        """Take people out of the batch of whom Klaviyo does not say whether they may be mailed. Silence is no yes.
+
+        The next poll puts them into a batch of their own, which waits.
+        """
+        if not unknown:
+            return
+        reason = f"Klaviyo does not say whether mail may reach {len(unknown)} people"
+        if alone:
+            raise NotYet(f"{reason}; look at one of the newest profiles there")
+        release_invitations(self.ledger, batch.batch_key, unknown)
+        self.outcome.waiting += len(unknown)
+        self.outcome.problems.append(f"{reason}; they wait")
 
     def _close_empty(self, batch: Batch) -> Batch:
         if batch.campaign_id:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from pycontw_assets.api.client import (
@@ -19,6 +19,7 @@ from pycontw_assets.api.client import (
     Malformed,
     Misconfigured,
     NotFound,
+    Refused,
     Reply,
     Unavailable,
 )
@@ -26,10 +27,12 @@ from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets.send_email import klaviyo_records as records
 from pycontw_assets.send_email.klaviyo_records import (
     Campaign,
+    ChangedShape,
     ImportJob,
     ImportProblem,
     MailingList,
     Profile,
+    ProfileEvent,
     Template,
 )
 
@@ -40,7 +43,12 @@ BULK_IMPORT_LIMIT = 10_000  # profiles per job (Klaviyo's reference)
 
 _MEMBERS_PER_CALL = 1000
 _ADDRESSES_PER_PAGE = 100
+_MOST_PAGES = 1000  # of one collection: 100,000 members of a list
 _LONGEST_FILTER = 4000  # encoded characters, so that a URL stays well below the 8 kB that servers take
+
+_CAMPAIGNS_PER_REPORT = 100  # items of a list filter
+
+Timeframe = Literal["last_30_days", "last_365_days"]
 
 _SECOND, _MINUTE, _DAY = 1, 60, 86_400
 RATE_LIMITS: dict[str, list[tuple[int, float]]] = {
@@ -52,6 +60,9 @@ RATE_LIMITS: dict[str, list[tuple[int, float]]] = {
     "templates": [(75, _SECOND), (750, _MINUTE)],
     "campaigns": [(10, _SECOND), (150, _MINUTE)],
     "account": [(1, _SECOND), (15, _MINUTE)],
+    "metrics": [(10, _SECOND), (150, _MINUTE)],
+    "events": [(350, _SECOND), (3500, _MINUTE)],
+    "reports": [(1, _SECOND), (2, _MINUTE), (225, _DAY)],
 }
 """Calls per seconds. Klaviyo publishes them per endpoint. Here they are per family of endpoints, a little stricter."""
 
@@ -80,7 +91,7 @@ class _JsonApi:
         expect_json: bool = True,
     ) -> Reply:
         try:
-            return self.api.request(
+            reply = self.api.request(
                 method,
                 operation,
                 path,
@@ -93,6 +104,8 @@ class _JsonApi:
         except NotFound as error:
             if error.status != _RETIRED:
                 raise
+        else:
+            return _refuse_other_revision(operation, reply, repeatable=repeatable)
         reason = "answered 410: this revision of the interface is retired"
         raise Misconfigured("Klaviyo", operation, reason, status=_RETIRED)
 
@@ -101,8 +114,8 @@ class _JsonApi:
         following: str | None = urlencode(query, quote_via=quote)
         seen: set[str] = set()
         while following is not None:
-            if following in seen:
-                raise Malformed("Klaviyo", operation, "the pages lead in a circle")
+            if following in seen or len(seen) >= _MOST_PAGES:
+                raise Malformed("Klaviyo", operation, "the pages lead in a circle, or never end")
             seen.add(following)
             data = self._call("GET", operation, path, query=following, group=group).data
             rows = data.get("data") if isinstance(data, dict) else None
@@ -338,8 +351,18 @@ class KlaviyoClient(_JsonApi):
             "include": "campaign-messages",
             "sort": "created_at",
         }
-        rows = self._pages("find campaigns", "/api/campaigns", query, group="campaigns")
-        return tuple(self._with_message(records.campaign(row)) for row in rows)
+        operation = "find campaigns"
+        try:
+            rows = tuple(self._pages(operation, "/api/campaigns", query, group="campaigns"))
+        except Refused as error:
+            if error.status != _BAD_REQUEST:
+                raise
+            status = error.status
+        else:
+            return tuple(self._with_message(records.campaign(row)) for row in rows)
+        raise ChangedShape(
+            "Klaviyo", operation, f"refused the filters, so its revision {_OTHER_REVISION}", status=status
+        )
 
     def get_campaign(self, campaign_id: str) -> Campaign:
         """Return a campaign. Raise ``NotFound`` when it was deleted."""
@@ -405,6 +428,46 @@ class KlaviyoClient(_JsonApi):
         body = {"data": data}
         self._call("PATCH", "take sending back", path, body=body, group="campaigns", expect_json=False)
 
+    # Measuring
+
+    def metrics(self) -> dict[str, str]:
+        """Return id -> name of everything that events are recorded of."""
+        rows = self._pages("read metrics", "/api/metrics", {}, group="metrics")
+        return {records.text(row, "id"): records.text(records.attributes(row), "name") for row in rows}
+
+    def profile_events(self, profile_id: str, since: datetime) -> tuple[ProfileEvent, ...]:
+        """Return what Klaviyo recorded about a person. It may show a while after it happened."""
+        moment = since.astimezone(timezone.utc).isoformat(timespec="seconds")
+        query = {
+            "filter": f"equals(profile_id,{_literal(profile_id)}),greater-or-equal(datetime,{moment})",
+            "sort": "datetime",
+            "page[size]": "1000",
+        }
+        rows = self._pages("read events of profile", "/api/events", query, group="events")
+        return tuple(map(records.profile_event, rows))
+
+    def count_recipients(
+        self, campaign_ids: Iterable[str], *, metric_id: str, timeframe: Timeframe = "last_30_days"
+    ) -> dict[str, int]:
+        """Return campaign id -> number of recipients, as far as Klaviyo's report shows the campaigns yet.
+
+        ``metric_id``: any metric; Klaviyo wants one for the conversions.
+        """
+        counts: dict[str, int] = {}
+        ids = sorted(set(campaign_ids))
+        for start in range(0, len(ids), _CAMPAIGNS_PER_REPORT):
+            chosen = ",".join(map(_literal, ids[start : start + _CAMPAIGNS_PER_REPORT]))
+            attributes = {
+                "statistics": ["recipients"],
+                "timeframe": {"key": timeframe},
+                "conversion_metric_id": metric_id,
+                "filter": f"contains-any(campaign_id,[{chosen}])",
+            }
+            body = {"data": {"type": "campaign-values-report", "attributes": attributes}}
+            reply = self._call("POST", "read report", "/api/campaign-values-reports", body=body, group="reports")
+            counts |= records.recipients(reply.data)
+        return counts
+
     def _with_message(self, campaign: Campaign) -> Campaign:
         """Ask for the message where the answer about the campaign does not name it."""
         if campaign.message_id is not None:
@@ -414,7 +477,21 @@ class KlaviyoClient(_JsonApi):
         return replace(campaign, message_id=ids[0] if ids else None)
 
 
-_RETIRED = 410
+_BAD_REQUEST, _RETIRED = 400, 410
+_OTHER_REVISION = (
+    f"is not {REVISION}. Nothing is sent or marked before it answers in that one again, or a developer has moved the "
+    "client up"
+)
+
+
+def _refuse_other_revision(operation: str, reply: Reply, *, repeatable: bool) -> Reply:
+    """Return the reply unless Klaviyo says that it speaks another revision. A write has happened all the same."""
+    if reply.revision in (None, REVISION):
+        return reply
+    reason = f"says that its revision {_OTHER_REVISION}"
+    if repeatable:
+        raise ChangedShape("Klaviyo", operation, reason, status=reply.status)
+    raise Unavailable("Klaviyo", operation, reason, status=reply.status, outcome_unknown=True)
 
 
 def _segment(identifier: str) -> str:
@@ -454,7 +531,10 @@ def _next_query(operation: str, links: Any) -> str | None:
     following = links.get("next") if isinstance(links, dict) else None
     if following is None:
         return None
-    query = urlsplit(following).query if isinstance(following, str) else ""
+    try:
+        query = urlsplit(following).query if isinstance(following, str) else ""
+    except ValueError:
+        query = ""
     if not query:
         raise Malformed("Klaviyo", operation, "the link to the next page cannot be followed")
     return query

@@ -1,6 +1,8 @@
 """Klaviyo's answers as frozen records, and how each is read from its JSON:API resource. No calls are made here.
 
 Unknown members are ignored. ``null`` occurs where Klaviyo's reference says string. Every ``repr`` hides addresses.
+What is kept and shown to people (a campaign's status, why a person is not mailed) is a word of a closed list: a text of
+the service could quote an address.
 """
 
 from __future__ import annotations
@@ -10,10 +12,53 @@ from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from pycontw_assets.api.bounds import LARGEST_INTEGER, LONGEST_NAME, has_half_character, plain_text
 from pycontw_assets.api.client import Malformed
+
+_MOST_REASONS = 5
+_LONGEST_ADDRESS = 1000  # characters
 
 SENT_STATUSES = ("Sent", "Variations Sent")
 """The statuses of a campaign whose mails have left."""
+
+_OTHER_SHAPE = (
+    "a campaign without a status, so its revision is not the one asked for. Nothing is sent or marked before it "
+    "answers in that one again, or a developer has moved the client up"
+)
+
+
+class ChangedShape(Malformed):
+    """Klaviyo speaks another revision of its interface than this program. It concerns all campaigns, not one."""
+
+
+UNMAILED_ENDS = ("Cancelled: Misconfigured", "Cancelled: No Recipients", "Cancelled: Smart Sending")
+"""The ends of a campaign that come before its first mail. Any other may have come in the middle."""
+
+
+_STATUSES = frozenset(
+    {
+        *SENT_STATUSES,
+        *UNMAILED_ENDS,
+        "Draft",
+        "Preparing to schedule",
+        "Scheduled",
+        "Preparing to send",
+        "Adding Recipients",
+        "Queued without Recipients",
+        "Sending",
+        "Sending Segments",
+        "Cancelled",
+        "Cancelled: Account Disabled",
+        "Cancelled: Billing Limit",
+        "Cancelled: Internal Error",
+        "Unknown",
+    }
+)
+_CONSENTS = frozenset({"SUBSCRIBED", "UNSUBSCRIBED", "NEVER_SUBSCRIBED"})
+_SUPPRESSIONS = frozenset(
+    {"HARD_BOUNCE", "INVALID_EMAIL", "SPAM_COMPLAINT", "UNSUBSCRIBE", "UNSUBSCRIBED", "USER_SUPPRESSED"}
+)
+_ANOTHER = "another reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +86,7 @@ class Profile:
 
     @property
     def unreachable_because(self) -> str | None:
-        """Why a campaign leaves this person out without a word; ``None``: it does not."""
+        """Why a campaign leaves this person out without a word; ``None``: it does not, or Klaviyo does not say."""
         if self.can_receive_email is not False:
             return None
         return "; ".join(self.suppressions) or self.consent or "suppressed"
@@ -90,6 +135,14 @@ class Campaign:
     send_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ProfileEvent:
+    """An event that Klaviyo recorded about a person. ``texts``: those of its values that are texts."""
+
+    metric_id: str | None
+    texts: frozenset[str] = field(repr=False)
+
+
 def mailing_list(resource: Mapping[str, Any]) -> MailingList:
     fields = attributes(resource)
     return MailingList(text(resource, "id"), _plain(fields, "name"), _moment(fields.get("created")))
@@ -98,14 +151,15 @@ def mailing_list(resource: Mapping[str, Any]) -> MailingList:
 def profile(resource: Mapping[str, Any]) -> Profile:
     fields = attributes(resource)
     marketing = _inside(fields, "subscriptions", "email", "marketing")
-    can_receive, consent = marketing.get("can_receive_email_marketing"), marketing.get("consent")
-    reasons = (row.get("reason") for row in _rows(marketing.get("suppression")))
+    can_receive, consent = marketing.get("can_receive_email_marketing"), _text_or_none(marketing.get("consent"))
+    reasons = [reason for row in _rows(marketing.get("suppression")) if (reason := _text_or_none(row.get("reason")))]
+    known = (reason if reason in _SUPPRESSIONS else _ANOTHER for reason in reasons)
     return Profile(
         profile_id=text(resource, "id"),
-        email=_text_or_none(fields.get("email")),
+        email=_address(fields.get("email")),
         can_receive_email=can_receive if isinstance(can_receive, bool) else None,
-        consent=_text_or_none(consent),
-        suppressions=tuple(reason for reason in reasons if isinstance(reason, str)),
+        consent=consent if consent in _CONSENTS else None,
+        suppressions=tuple(dict.fromkeys(known))[:_MOST_REASONS],
         properties=_inside(fields, "properties"),
     )
 
@@ -128,7 +182,7 @@ def import_problem(resource: Mapping[str, Any]) -> ImportProblem:
     nested = (payload, _inside(payload, "attributes"), _inside(payload, "data", "attributes"))
     emails = [level["email"] for level in nested if isinstance(level.get("email"), str)]
     pointer = _text_or_none(_inside(fields, "source").get("pointer"))
-    return ImportProblem(_plain(fields, "code") or "unknown", pointer, emails[0] if emails else None)
+    return ImportProblem(_plain(fields, "code") or "unknown", pointer, _address(emails[0]) if emails else None)
 
 
 def template(resource: Mapping[str, Any]) -> Template:
@@ -136,23 +190,29 @@ def template(resource: Mapping[str, Any]) -> Template:
     return Template(
         template_id=text(resource, "id"),
         name=_plain(fields, "name"),
-        html=_plain(fields, "html"),
-        text=_plain(fields, "text"),
+        html=_text_or_none(fields.get("html")) or "",
+        text=_text_or_none(fields.get("text")) or "",
     )
 
 
 def campaign(resource: Mapping[str, Any]) -> Campaign:
-    """Read a campaign. Its message is named under ``relationships``, or under ``attributes`` as it was sent."""
+    """Read a campaign. Its message is named under ``relationships``, or under ``attributes`` as it was sent.
+
+    Later revisions know no status. Without this check, a campaign of theirs could pass for one that was sent.
+    """
     fields = attributes(resource)
+    status = _text_or_none(fields.get("status"))
+    if not status:
+        raise ChangedShape("Klaviyo", "read campaign", _OTHER_SHAPE)
     audiences = _inside(fields, "audiences")
     messages = _rows(_inside(resource, "relationships", "campaign-messages").get("data"))
     messages += _rows(_inside(fields, "campaign-messages").get("data"))
-    ids = [row["id"] for row in messages if isinstance(row.get("id"), str)]
+    ids = [row["id"] for row in messages if _is_short_text(row.get("id"))]
     smart_sending = _inside(fields, "send_options").get("use_smart_sending")
     return Campaign(
         campaign_id=text(resource, "id"),
         name=_plain(fields, "name"),
-        status=_plain(fields, "status") or "Unknown",
+        status=_known_status(status),
         created_at=_moment(fields.get("created_at")),
         message_id=ids[0] if ids else None,
         included_lists=_texts(audiences.get("included")),
@@ -162,22 +222,57 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
     )
 
 
+def _known_status(status: str) -> str:
+    """Return a status of the list, or what another one comes to: stopped, or not known to have ended."""
+    if status in _STATUSES:
+        return status
+    return f"Cancelled: {_ANOTHER}" if status.startswith("Cancelled") else "Unknown"
+
+
+def profile_event(resource: Mapping[str, Any]) -> ProfileEvent:
+    """Read an event. The names of its properties are not documented, so their values have to do."""
+    values = _inside(attributes(resource), "event_properties").values()
+    metric_id = _inside(resource, "relationships", "metric", "data").get("id")
+    return ProfileEvent(_text_or_none(metric_id), frozenset(value for value in values if isinstance(value, str)))
+
+
+def recipients(document: Any) -> dict[str, int]:
+    """Return campaign id -> recipients of a values report. A campaign may have several rows."""
+    rows = _inside(document if isinstance(document, dict) else {}, "data", "attributes").get("results")
+    if not isinstance(rows, list):
+        raise Malformed("Klaviyo", "read a report", "its results are missing")
+    counts: dict[str, int] = {}
+    for row in _rows(rows):
+        campaign_id = text(_inside(row, "groupings"), "campaign_id")
+        number = _inside(row, "statistics").get("recipients")
+        if not isinstance(number, int | float) or number != int(number):
+            raise Malformed("Klaviyo", "read a report", "a number of recipients is missing")
+        counts[campaign_id] = counts.get(campaign_id, 0) + int(number)
+    return counts
+
+
 def attributes(resource: Mapping[str, Any]) -> Mapping[str, Any]:
     return _inside(resource, "attributes")
 
 
 def text(members: Mapping[str, Any], name: str) -> str:
-    """Return a member that must be a text. Raise ``Malformed`` otherwise."""
+    """Return a member that must be a short text, such as an id. Raise ``Malformed`` otherwise."""
     value = members.get(name)
-    if not isinstance(value, str) or not value:
-        raise Malformed("Klaviyo", "read an answer", f"its member {name} is missing or not text")
-    return value
+    if not _is_short_text(value):
+        raise Malformed("Klaviyo", "read an answer", f"its member {name} is missing or not a short text")
+    return str(value)
+
+
+def _is_short_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME and value.isprintable()
 
 
 def count(members: Mapping[str, Any], name: str) -> int | None:
     """Return a member that is a whole number; ``None`` otherwise."""
     value = members.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST_INTEGER:
+        return None
+    return value
 
 
 def _inside(members: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
@@ -193,11 +288,11 @@ def _rows(value: Any) -> list[dict[str, Any]]:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    return tuple(plain_text(item) for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def _plain(members: Mapping[str, Any], name: str) -> str:
-    return _text_or_none(members.get(name)) or ""
+    return plain_text(_text_or_none(members.get(name)) or "")
 
 
 def _text_or_none(value: Any) -> str | None:
@@ -207,6 +302,11 @@ def _text_or_none(value: Any) -> str | None:
 def _moment(value: Any) -> datetime | None:
     try:
         moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except (AttributeError, ValueError):
+        return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    except (AttributeError, ValueError, OverflowError):
         return None
-    return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _address(value: Any) -> str | None:
+    is_address = isinstance(value, str) and len(value) <= _LONGEST_ADDRESS and not has_half_character(value)
+    return value if is_address else None

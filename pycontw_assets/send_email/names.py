@@ -11,7 +11,7 @@ from datetime import datetime
 
 from pycontw_assets.records import FAMILIES, EventPartition
 
-_TICKET_HOLDER_LIST = re.compile(rf"pycontw-(\d{{4}})-({'|'.join(FAMILIES)})-(\d+)-ticket-holders")
+_TICKET_HOLDER_LIST = re.compile(rf"pycontw-(20[0-9]{{2}})-({'|'.join(FAMILIES)})-([0-9]{{1,18}})-ticket-holders")
 
 
 def ticket_holder_list(partition: EventPartition) -> str:

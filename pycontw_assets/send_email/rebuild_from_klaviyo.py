@@ -6,6 +6,7 @@ counts as invited: a missing mail can be sent, a second one cannot be taken back
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from pycontw_assets.send_email import names
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import SENT_STATUSES, Campaign, Profile
 from pycontw_assets.send_email.wait_policy import WaitPolicy
+
+_BATCH_KEY = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ def rebuild_invitations(
 
 def _batch_key_of(profile: Profile, edition: str) -> str | None:
     value = profile.properties.get(names.batch_key_property(edition))
-    return value if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and _BATCH_KEY.fullmatch(value) else None
 
 
 def _by_batch_key(edition: str, campaigns: Iterable[Campaign]) -> dict[str, Campaign]:

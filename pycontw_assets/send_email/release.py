@@ -1,4 +1,4 @@
-"""Whether the people of a batch may be invited again: only if its campaign is known to have ended unsent."""
+"""Whether people of a batch may be invited again: only those whose mail is known not to have left."""
 
 from __future__ import annotations
 

@@ -7,12 +7,15 @@ Google's own client, which ``dagster-gcp`` brings.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pycontw_assets.records import Leftovers
+from pycontw_assets.settings import set_for_library
 from pycontw_assets.vault.object_store import SUFFIX, Stored, VaultError
 
 if TYPE_CHECKING:
@@ -22,12 +25,41 @@ if TYPE_CHECKING:
 _URL = re.compile(r"gs://(?P<bucket>[a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(?:/(?P<prefix>[^?#]*))?")
 _TIMEOUTS = (10.0, 60.0)  # seconds to connect, and between two bytes
 _MISSING, _REFUSED, _FORBIDDEN = 404, 401, 403
+_DAY = 86_400  # seconds
+_NO_METADATA = "DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA"  # for traces, which nobody makes here
 
 
 def _login() -> Client:
     from google.cloud.storage import Client
 
     return Client()
+
+
+_KEPT = "vault: Cloud Storage keeps replaced objects, which still decrypt, "
+_UNKNOWN_LEFTOVERS = Leftovers(
+    _KEPT + "as long as the bucket's soft delete, versioning and lifecycle rules say. The account may not read them",
+    todo="see how long the bucket keeps replaced objects (docs/privacy.md)",
+    is_known=False,
+)
+_ENDLESS_LEFTOVERS = Leftovers(
+    _KEPT + "for ever: it has object versioning, and no lifecycle rule that deletes old versions by their age",
+    todo="delete the bucket's old versions of the vault, and give it a lifecycle rule (docs/privacy.md)",
+)
+
+
+def _leftovers(days: int) -> Leftovers:
+    return Leftovers(
+        f"{_KEPT}for {days} days: the bucket's soft delete, versioning and lifecycle rules say so",
+        goes=f"the bucket drops the replaced orders after {days} days",
+    )
+
+
+def _days_of_old_versions(rule: Mapping[str, Any]) -> int | None:
+    """Return after how many days a lifecycle rule deletes every old version; ``None``: it is no such rule."""
+    condition = {name: value for name, value in rule.get("condition", {}).items() if value is not None}
+    days: int | None = condition.pop("daysSinceNoncurrentTime", None)
+    is_of_all = not condition.pop("isLive", False) and not condition
+    return days if is_of_all and rule.get("action", {}).get("type") == "Delete" else None
 
 
 class BucketStore:
@@ -80,13 +112,37 @@ class BucketStore:
         with self._explained("the bucket could not be listed"):
             return [name.removeprefix(self._prefix) for name in self._list("") if name.endswith(SUFFIX)]
 
+    def leftovers(self) -> Leftovers | None:
+        from google.api_core.exceptions import Forbidden
+
+        try:
+            with self._explained("the bucket's settings could not be read"):
+                try:
+                    bucket = self._client.get_bucket(self._bucket_name, timeout=_TIMEOUTS, retry=self._retry)
+                except Forbidden:
+                    return _UNKNOWN_LEFTOVERS
+        except VaultError:
+            return _UNKNOWN_LEFTOVERS
+        days = math.ceil((bucket.soft_delete_policy.retention_duration_seconds or 0) / _DAY)
+        if not bucket.versioning_enabled:
+            return _leftovers(days) if days else None
+        until = [_days_of_old_versions(rule) for rule in bucket.lifecycle_rules]
+        kept = min((age for age in until if age is not None), default=None)
+        return _ENDLESS_LEFTOVERS if kept is None else _leftovers(kept + days)
+
     def _list(self, name: str) -> list[str]:
         blobs = self._bucket.list_blobs(prefix=self._prefix + name, delimiter="/", timeout=_TIMEOUTS, retry=self._retry)
         return [str(blob.name) for blob in blobs]
 
     @cached_property
+    def _client(self) -> Client:
+        # Otherwise it asks for the bucket's metadata in the background, which the account may not read.
+        set_for_library(_NO_METADATA, "true")
+        return self._login()
+
+    @cached_property
     def _bucket(self) -> Bucket:
-        return self._login().bucket(self._bucket_name)
+        return self._client.bucket(self._bucket_name)
 
     @cached_property
     def _retry(self) -> Retry:
@@ -100,16 +156,23 @@ class BucketStore:
         """Replace Google's errors. Their texts quote the addresses of accounts."""
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
+        from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # type: ignore[import-untyped]
         from requests.exceptions import RequestException
+        from urllib3.exceptions import HTTPError
 
         try:
             yield
+        except DataCorruption:
+            raise VaultError(
+                f"vault: {problem}: what Cloud Storage sent does not fit its own checksum; later polls try again. If "
+                "it stays so, restore an older version of the object"
+            ) from None
         except GoogleAuthError:
             raise VaultError(
                 f"vault: {problem}: no valid Google credentials for VAULT_URL; set GOOGLE_APPLICATION_CREDENTIALS, "
                 "or run where a service account is attached"
             ) from None
-        except (GoogleAPIError, RequestException, OSError) as error:
+        except (GoogleAPIError, InvalidResponse, HTTPError, RequestException, OSError) as error:
             raise VaultError(f"vault: {problem}: {self._reason(getattr(error, 'code', None))}") from None
 
     def _reason(self, status: int | None) -> str:

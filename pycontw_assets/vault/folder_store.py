@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pycontw_assets.records import Leftovers
 from pycontw_assets.vault.object_store import SUFFIX, Stored, VaultError
 
 
@@ -33,6 +34,9 @@ class FolderStore:
     def names(self) -> list[str]:
         with self._explained("the folder could not be listed"):
             return sorted(path.name for path in self._folder.iterdir() if path.suffix == SUFFIX)
+
+    def leftovers(self) -> Leftovers | None:
+        return None
 
     def _read(self, name: str) -> Stored | None:
         try:

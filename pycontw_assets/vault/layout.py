@@ -98,6 +98,8 @@ def _records_from_json(key: str, items: Iterable[Any]) -> Iterator[AttendeeRecor
 
 def _record_to_json(record: AttendeeRecord) -> dict[str, Any]:
     attendee = {name: getattr(record.attendee, name) for name in Attendee.__dataclass_fields__}
+    if not record.attendee.withheld:
+        del attendee["withheld"]  # the release before does not know it, and hardly any attendee has it
     times = {name: _to_text(getattr(record, name)) for name in ("first_seen_at", "gone_at", "read_at", "changed_at")}
     return {"attendee": attendee, "missing_polls": record.missing_polls, **times}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from pycontw_assets.records import Leftovers
+
 SUFFIX = ".orders"  # of every object's name; the rest of the name is a partition key
 
 
@@ -29,3 +31,6 @@ class ObjectStore(Protocol):
 
     def names(self) -> list[str]:
         """Return the names of all objects."""
+
+    def leftovers(self) -> Leftovers | None:
+        """Return what the store keeps of replaced objects, as far as it is known; ``None``: nothing."""

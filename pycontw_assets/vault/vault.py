@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from pycontw_assets.records import AttendeeRecord, OrderSnapshot
+from pycontw_assets.records import AttendeeRecord, Leftovers, OrderSnapshot
 from pycontw_assets.vault.layout import object_name, pack, unpack
 from pycontw_assets.vault.object_store import SUFFIX, ObjectStore
 from pycontw_assets.vault.object_store import VaultError as VaultError
@@ -96,6 +96,10 @@ class Vault:
             except VaultError as error:
                 unreadable.append(str(error))
         return Rotation(counts[True], counts[False], tuple(unreadable))
+
+    def leftovers(self) -> Leftovers | None:
+        """Return what the store keeps of replaced objects: they still decrypt."""
+        return self._store.leftovers()
 
     def _reencrypt(self, name: str) -> bool:
         """Return whether the object needed it. When another writer was faster, try with its content."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import socket
 import threading
@@ -50,6 +51,29 @@ def read(client: ApiClient, path: str = "/things", **details: Any) -> Any:
 def write(client: ApiClient, **details: Any) -> Any:
     details = {"repeatable": False, "expect_json": False, "body": {"to": ADDRESS}, **details}
     return client.request("POST", "create thing", "/things", **details)
+
+
+def test_an_answer_that_inflates_beyond_its_bound_is_not_read_to_its_end(
+    server: ScriptedServer, fake_time: FakeTime
+) -> None:
+    client = make_client(server.url, fake_time, largest_answer=100_000)
+    packed = gzip.compress(b"[" + b" " * 1_000_000 + b"]")
+    server.behave(lambda request: Answer(200, packed, {"Content-Encoding": "gzip"}))
+    with pytest.raises(Malformed, match="larger than any answer should be"):
+        read(client)
+    assert len(server.received) == 1, "it is as large the next time"
+    with pytest.raises(Unavailable) as caught:
+        write(client, expect_json=True)
+    assert caught.value.outcome_unknown
+    server.behave(lambda request: Answer(200, gzip.compress(b"[1]" + b" " * 90_000), {"Content-Encoding": "gzip"}))
+    assert read(client) == [1]
+
+
+def test_a_number_beyond_every_number_costs_only_itself(server: ScriptedServer, client: ApiClient) -> None:
+    server.will_answer(Answer(200, b'{"a": ' + b"9" * 5000 + b', "b": 1e999, "c": 7}'))
+    data = read(client)
+    assert data["c"] == 7
+    assert (data["a"], data["b"]) == ("9" * 5000, "1e999")
 
 
 PASSING = {

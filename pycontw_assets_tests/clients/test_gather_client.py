@@ -59,6 +59,27 @@ def test_the_list_comes_verbatim_odd_entries_included(server, client):
     assert client.read() == GuestList(entries, was_object=True)
 
 
+UNREADABLE = {
+    "half a character in a key": {"\ud83d@example.org": {"name": ""}},
+    "a key without end": {"x" * 1001: {"name": ""}},
+    "too deep": {"deep@example.org": {"a": [[[[[[[[[[[[[[[["x"]]]]]]]]]]]]]]]]}},
+    "too large": {"large@example.org": {"name": "x" * 100_001}},
+}
+
+
+@pytest.mark.parametrize("entry", UNREADABLE)
+def test_an_entry_that_cannot_be_read_costs_only_itself(server, client, entry):
+    server.will_answer({**GUESTS, **UNREADABLE[entry]})
+    assert client.read() == GuestList(GUESTS, unreadable=1)
+
+
+def test_a_number_that_cannot_be_written_back_is_unreadable(server, client):
+    body = b'{"a@example.org": {"seat": 1e999}, "b@example.org": {"seat": 1.5}, "c@example.org": {"name": "\\ud83d"}}'
+    server.will_answer(Answer(body=body))
+    half = {"c@example.org": {"name": "\ud83d"}}
+    assert client.read() == GuestList({"b@example.org": {"seat": 1.5}, **half}, unreadable=1)
+
+
 @pytest.mark.parametrize("body", [[], None])
 def test_an_empty_answer_that_is_no_object_says_so(server, client, body):
     """Good enough to add to, never to remove from."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -12,6 +14,7 @@ from pycontw_assets.api.client import Malformed, Misconfigured, NotFound, Refuse
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import (
     Campaign,
+    ChangedShape,
     ImportJob,
     ImportProblem,
     MailingList,
@@ -68,6 +71,15 @@ def campaign_reply(**members: Any) -> dict[str, Any]:
     return {**resource("campaign", CAMPAIGN, **attributes), "relationships": {"campaign-messages": messages}}
 
 
+def report(*counts: tuple[str, Any]) -> dict[str, Any]:
+    """Return a values report with rows of campaign id and recipients."""
+    rows = [
+        {"groupings": {"campaign_id": campaign_id}, "statistics": {"recipients": number}}
+        for campaign_id, number in counts
+    ]
+    return {"data": {"type": "campaign-values-report", "attributes": {"results": rows}}}
+
+
 # Every call the client can make, with an answer to it.
 CALLS: dict[str, tuple[Callable[[KlaviyoClient], Any], Any]] = {
     "find_lists": (lambda client: client.find_lists('Holders "2031"'), page()),
@@ -112,6 +124,9 @@ CALLS: dict[str, tuple[Callable[[KlaviyoClient], Any], Any]] = {
     "send": (lambda client: client.send(CAMPAIGN), Answer(202)),
     "send_job": (lambda client: client.send_job(CAMPAIGN), one("job", CAMPAIGN, status="queued")),
     "revert_send": (lambda client: client.revert_send(CAMPAIGN), Answer(204)),
+    "metrics": (lambda client: client.metrics(), page()),
+    "profile_events": (lambda client: client.profile_events("P1", NOON), page()),
+    "count_recipients": (lambda client: client.count_recipients([CAMPAIGN], metric_id="R"), report()),
 }
 NOT_REPEATABLE = ("create_list", "create_template", "create_campaign", "create_campaign later", "send")
 
@@ -167,6 +182,37 @@ def test_a_retired_revision_is_not_taken_for_nothing_there(server, client, call)
         CALLS[call][0](client)
 
 
+def test_an_answer_in_another_revision_is_no_success(server, client, call):
+    """A write may have happened all the same."""
+    ask, answer = CALLS[call]
+    good = answer if isinstance(answer, Answer) else Answer(body=answer)
+    server.will_answer(replace(good, headers={**good.headers, "revision": "2026-10-15"}))
+    expected = Unavailable if call in NOT_REPEATABLE else ChangedShape
+    with pytest.raises(expected, match="its revision is not 2026-07-15") as caught:
+        ask(client)
+    assert getattr(caught.value, "outcome_unknown", True)
+    server.will_answer(replace(good, headers={**good.headers, "revision": "2026-07-15"}))
+    ask(client)
+
+
+@pytest.mark.parametrize("members", [{"status": None}, {"status": ""}, {"status": 7}, {"definition": {"name": "x"}}])
+def test_a_campaign_without_a_status_is_malformed_and_never_sent(server, client, members):
+    reply = campaign_reply(**members)
+    if "definition" in members:
+        del reply["attributes"]["status"]
+    server.will_answer({"data": reply}, page(reply))
+    with pytest.raises(ChangedShape, match="a developer has moved the client up"):
+        client.get_campaign(CAMPAIGN)
+    with pytest.raises(ChangedShape):
+        client.find_campaigns("9f2c4a7d")
+
+
+def test_refused_filters_of_a_search_say_that_the_interface_changed(server, client):
+    server.will_answer(Answer(400, {"errors": [{"code": "invalid", "source": {"parameter": "filter"}}]}))
+    with pytest.raises(ChangedShape, match="a developer has moved the client up"):
+        client.find_campaigns("9f2c4a7d")
+
+
 def test_a_json_403_stops_and_a_page_from_the_edge_passes(server, client):
     server.will_answer(Answer(403, {"errors": [{"code": "permission_denied"}]}))
     with pytest.raises(Misconfigured):
@@ -217,6 +263,65 @@ def test_pages_that_lead_nowhere_or_in_a_circle_are_malformed(server, client, fo
     with pytest.raises(Malformed):
         client.list_member_ids(LIST)
     assert len(server.received) <= 2
+
+
+def test_pages_without_end_are_malformed(server, client):
+    numbers = itertools.count()
+    server.behave(lambda request: Answer(body=page(following=f"https://elsewhere.example/?page={next(numbers)}")))
+    with pytest.raises(Malformed, match="never end"):
+        client.find_lists()
+    assert len(server.received) == 1000
+
+
+@pytest.mark.parametrize("identifier", ["", "x" * 201, "a\0b", "\ud83d", "a\nb", 7, None, {"id": "x"}])
+def test_an_id_that_no_store_could_hold_is_malformed(server, client, identifier):
+    server.behave(lambda request: Answer(body=page({"type": "list", "id": identifier, "attributes": {"name": "x"}})))
+    with pytest.raises(Malformed):
+        client.find_lists()
+
+
+def test_names_of_others_fit_every_store(server, client):
+    server.will_answer(page(resource("list", "L1", name="a\0\ud83d" + "x" * 1000)))
+    [found] = client.find_lists()
+    assert found.name.startswith("a\ufffdx")
+    assert len(found.name) < 201
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("HARD_BOUNCE", "HARD_BOUNCE"),
+        ("mei@example.org bounced", "another reason"),
+        ("X" * 100_000, "another reason"),
+        ("A\0B", "another reason"),
+        ({"address": "mei@example.org"}, "another reason"),
+    ],
+)
+def test_a_reason_is_a_word_of_klaviyo_or_not_shown(server, client, reason, shown):
+    blocked = marketing(can_receive_email_marketing=False, suppression=[{"reason": reason}] * 9)
+    server.will_answer(one("profile", "P1", subscriptions=blocked))
+    profile = client.upsert_profile("mei@example.org", {})
+    assert profile.unreachable_because == shown
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ("Cancelled: Billing Limit", "Cancelled: Billing Limit"),
+        ("Cancelled: mei@example.org", "Cancelled"),
+        ("x" * 10_000, "Unknown"),
+        ("A\0B", "Unknown"),
+    ],
+)
+def test_a_status_is_in_the_words_of_klaviyo(server, client, status, shown):
+    server.will_answer({"data": campaign_reply(status=status)})
+    assert client.get_campaign("C1").status == shown
+
+
+@pytest.mark.parametrize("created", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "x" * 1000, 7])
+def test_a_time_outside_the_calendar_is_none(server, client, created):
+    server.will_answer(page(resource("list", "L1", name="x", created=created)))
+    assert client.find_lists()[0].created_at is None
 
 
 def test_a_lost_page_is_not_the_end_of_the_list(server, client):
@@ -297,6 +402,35 @@ def test_an_upsert_says_whether_mail_reaches_the_profile(server, client):
     attributes = {"email": ADDRESS, "properties": {"pycontw_2031_ticket": "individual"}}
     assert server.received[0].json == {"data": {"type": "profile", "attributes": attributes}}
     assert server.received[0].query == {"additional-fields[profile]": "subscriptions"}
+
+
+def test_what_klaviyo_says_about_a_profile_is_a_word_of_a_closed_list(server, client):
+    """Its own text could quote the address, and is stored and sent to people."""
+    reasons = [f"550 {ADDRESS}: no such user", "HARD_BOUNCE", "x", {}]
+    suppression = [{"reason": reason} for reason in reasons]
+    for consent, reasons, because in (
+        (f"asked by {ADDRESS}", suppression, "another reason; HARD_BOUNCE"),
+        (f"asked by {ADDRESS}", [], "suppressed"),
+        ("UNSUBSCRIBED", [], "UNSUBSCRIBED"),
+    ):
+        state = marketing(can_receive_email_marketing=False, consent=consent, suppression=reasons)
+        server.will_answer(Answer(201, one("profile", "P1", email=ADDRESS, subscriptions=state)))
+        assert client.upsert_profile(ADDRESS, {}).unreachable_because == because
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        ("Sent", "Sent"),
+        ("Cancelled: Billing Limit", "Cancelled: Billing Limit"),
+        (f"Cancelled: {ADDRESS} was refused", "Cancelled: another reason"),
+        (f"Waiting for {ADDRESS}", "Unknown"),
+    ],
+)
+def test_the_status_of_a_campaign_is_a_word_of_a_closed_list(server, client, said, known):
+    server.will_answer(page(campaign_reply(status=said)))
+    (campaign,) = client.find_campaigns("9f2c4a7d")
+    assert campaign.status == known
 
 
 @pytest.mark.parametrize(
@@ -435,7 +569,7 @@ def test_campaigns_are_found_by_a_part_of_their_name(server, client):
         page(campaign_reply(status="Some New Status", send_options=None, created_at="2031-06-01T12:00:00Z"))
     )
     (campaign,) = client.find_campaigns("9f2c4a7d")
-    assert (campaign.message_id, campaign.status, campaign.uses_smart_sending) == (MESSAGE, "Some New Status", None)
+    assert (campaign.message_id, campaign.status, campaign.uses_smart_sending) == (MESSAGE, "Unknown", None)
     assert campaign.created_at == NOON
     assert server.received[0].query == {
         "filter": 'and(equals(messages.channel,"email"),contains(name,"9f2c4a7d"))',
@@ -540,3 +674,44 @@ def test_calls_keep_under_the_accounts_rate_limits(server, client, fake_time):
 
 def test_the_key_is_in_no_repr(client):
     assert KEY not in repr(client)
+
+
+# Measuring
+
+
+def test_events_of_a_profile_are_asked_for_since_a_moment_and_name_nobody_in_their_repr(server, client):
+    event = resource("event", "E1", event_properties={"$message": MESSAGE, "Recipient": ADDRESS, "$ESP": 0})
+    metric = {"metric": {"data": {"type": "metric", "id": "R"}}}
+    server.will_answer(page({**event, "relationships": metric}, resource("event", "E2", event_properties=None)))
+    events = client.profile_events("P1", NOON)
+    assert [(found.metric_id, found.texts) for found in events] == [("R", {MESSAGE, ADDRESS}), (None, set())]
+    assert ADDRESS not in repr(events)
+    assert server.received[0].query == {
+        "filter": 'equals(profile_id,"P1"),greater-or-equal(datetime,2031-06-01T12:00:00+00:00)',
+        "sort": "datetime",
+        "page[size]": "1000",
+    }
+
+
+def test_a_report_counts_the_rows_of_a_campaign_together(server, client):
+    server.will_answer(report((CAMPAIGN, 2), ("C2", 5.0), (CAMPAIGN, 1)))
+    assert client.count_recipients([CAMPAIGN, "C2", "C3"], metric_id="R") == {CAMPAIGN: 3, "C2": 5}
+    attributes = server.received[0].json["data"]["attributes"]
+    assert attributes["filter"] == f'contains-any(campaign_id,["{CAMPAIGN}","C2","C3"])'
+    assert (attributes["statistics"], attributes["conversion_metric_id"]) == (["recipients"], "R")
+
+
+def test_many_campaigns_are_reported_a_hundred_at_a_time_and_none_without_a_call(server, client):
+    assert client.count_recipients([], metric_id="R") == {}
+    server.behave(lambda request: Answer(body=report()))
+    client.count_recipients([f"C{number}" for number in range(101)], metric_id="R")
+    assert len(server.received) == 2
+
+
+@pytest.mark.parametrize(
+    "body", [[], {}, {"data": {"attributes": {"results": None}}}, report((CAMPAIGN, None)), report(("", 2))]
+)
+def test_a_report_of_another_shape_is_not_a_report_of_nobody(server, client, body):
+    server.will_answer(Answer(body=body))
+    with pytest.raises(Malformed):
+        client.count_recipients([CAMPAIGN], metric_id="R")

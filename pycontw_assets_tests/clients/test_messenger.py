@@ -105,7 +105,7 @@ def test_an_alarm_over_the_limit_arrives_cut_in_one_message(discord: Service) ->
     [text] = discord.received
     assert text.startswith("a buyer cannot be reached\r\n- 2031-individual-90001: attendee 700101 cannot")
     left = LONG.body.count("\n") + 1 - text.count("attendee")
-    assert text.endswith(f"… and {left} more lines: `pycontw-assets status`")
+    assert text.endswith(f"… and {left} more lines: 'pycontw-assets status'")
     assert discord.refused == []
 
 
@@ -138,7 +138,7 @@ def test_a_text_that_is_refused_is_replaced_by_one_that_says_where_to_look(servi
     assert send(messenger, Text("3 problems", "one\nunspeakable\nthree")) == [1]
     assert len(service.refused) == 1
     assert service.received == [
-        "3 problems\r\nThis channel refused the whole text. `pycontw-assets status` shows every open problem."
+        "3 problems\r\nThis channel refused the whole text. 'pycontw-assets status' shows every open problem."
     ]
     assert send(messenger) == [1], "later alarms arrive"
     assert service.received[1:] == ["gather fails\r\n2 events wait"]

@@ -14,7 +14,15 @@ from itertools import count
 from typing import Any
 
 from pycontw_assets.api.client import NotFound, Refused
-from pycontw_assets.send_email.klaviyo_records import Campaign, ImportJob, ImportProblem, MailingList, Profile, Template
+from pycontw_assets.send_email.klaviyo_records import (
+    Campaign,
+    ImportJob,
+    ImportProblem,
+    MailingList,
+    Profile,
+    ProfileEvent,
+    Template,
+)
 from pycontw_assets_tests.fakes.faults import CallFaults
 
 
@@ -34,6 +42,7 @@ class _Campaign:
     reads_until_draft: int = 0
     job: str | None = None
     fixed: list[str] | None = None  # addresses, if the recipients are fixed when Klaviyo accepts the sending
+    mailed: list[str] = field(default_factory=list)  # addresses
 
 
 class FakeKlaviyo:
@@ -43,6 +52,7 @@ class FakeKlaviyo:
         self.mailed: Counter[str] = Counter()
         self.invalid: set[str] = set()  # addresses that it refuses
         self.suppressed: set[str] = set()  # addresses that it never mails
+        self.silent: dict[str, int] = {}  # address -> answers without a word on whether mail may reach it
         self.deleted_profiles: set[str] = set()
         self.member_lag = 0  # reads of a list until an addition shows
         self.campaign_lag = 0  # searches until a new campaign is found
@@ -50,11 +60,17 @@ class FakeKlaviyo:
         self.status_lag = 0  # reads of a campaign until it is sent
         self.draft_lag = 0  # reads of a reverted campaign until it shows as a draft
         self.ends_as: str | None = None  # the last status of campaigns instead of "Sent"
+        self.stop_after = 0  # mails of campaigns with another last status than "Sent"
+        self.left_out: set[str] = set()  # addresses that no mail leaves to, without a word
+        self.bouncing: set[str] = set()  # addresses whose mail comes back
+        self.late_events: set[str] = set()  # addresses of whose mails no event shows
+        self.reported: int | None = 0  # recipients that the report counts too many; None: it shows no campaign
         self.lists: dict[str, _List] = {}
         self.addresses: dict[str, str] = {}  # profile id -> address
         self.properties: dict[str, dict[str, Any]] = {}
         self.templates: dict[str, Template] = {}
         self.campaigns: dict[str, _Campaign] = {}
+        self.sent: list[_Campaign] = []  # also those that were deleted since
         self._numbers = count(1)
 
     @property
@@ -88,6 +104,10 @@ class FakeKlaviyo:
             return shown
 
         return self._run("list_member_ids", read)
+
+    def list_members(self, list_id: str) -> tuple[Profile, ...]:
+        """Return the same members as profiles."""
+        return tuple(self._profile(i, self.addresses[i]) for i in sorted(self.list_member_ids(list_id)))
 
     def add_to_list(self, list_id: str, profile_ids: Iterable[str]) -> None:
         ids = list(profile_ids)
@@ -151,6 +171,9 @@ class FakeKlaviyo:
         return self._profile(profile_id, address)
 
     def _profile(self, profile_id: str, email: str) -> Profile:
+        if self.silent.get(email, 0) > 0:
+            self.silent[email] -= 1
+            return Profile(profile_id, email)
         suppressions = ("HARD_BOUNCE",) if email in self.suppressed else ()
         return Profile(
             profile_id=profile_id, email=email, can_receive_email=not suppressions, suppressions=suppressions
@@ -281,13 +304,42 @@ class FakeKlaviyo:
     def _deliver(self, campaign: _Campaign) -> None:
         recipients = self._recipients(campaign) if self.fixes_late else campaign.fixed or []
         campaign.job = self.ends_as or ("Sent" if recipients else "Cancelled: No Recipients")
-        if campaign.job == "Sent":
-            self.mailed.update(recipients)
+        mails = recipients if campaign.job == "Sent" else recipients[: self.stop_after]
+        campaign.mailed = [address for address in mails if address not in self.left_out]
+        self.mailed.update(campaign.mailed)
+        self.sent.append(campaign)
 
     def _recipients(self, campaign: _Campaign) -> list[str]:
         """Return all members of the lists, whether the index shows them or not."""
         members = [p for i in campaign.record.included_lists if i in self.lists for p in self.lists[i].members]
         return sorted({self.addresses[p] for p in members} - self.suppressed)
+
+    # -- measuring --------------------------------------------------------------------------------
+
+    def metrics(self) -> dict[str, str]:
+        return self._run("metrics", lambda: {"R": "Received Email", "B": "Bounced Email"})
+
+    def profile_events(self, profile_id: str, since: datetime) -> tuple[ProfileEvent, ...]:
+        address = self.addresses[profile_id]
+
+        def read() -> tuple[ProfileEvent, ...]:
+            metric = "B" if address in self.bouncing else "R"
+            return tuple(
+                ProfileEvent(metric, frozenset({campaign.message_id, "Your way in"}))
+                for campaign in self.sent
+                if address in campaign.mailed and address not in self.late_events
+            )
+
+        return self._run("profile_events", read)
+
+    def count_recipients(self, campaign_ids: Iterable[str], *, metric_id: str, timeframe: str = "") -> dict[str, int]:
+        chosen = set(campaign_ids)
+
+        def count() -> dict[str, int]:
+            rows = {c.record.campaign_id: len(c.mailed) for c in self.sent if c.record.campaign_id in chosen}
+            return {} if self.reported is None else {key: number + self.reported for key, number in rows.items()}
+
+        return self._run("count_recipients", count)
 
     # -- plumbing ---------------------------------------------------------------------------------
 

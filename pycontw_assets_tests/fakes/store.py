@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pycontw_assets.records import Leftovers
 from pycontw_assets.vault.object_store import Stored
 
 
@@ -24,3 +25,6 @@ class MemoryStore:
 
     def names(self) -> list[str]:
         return sorted(self.objects)
+
+    def leftovers(self) -> Leftovers | None:
+        return None

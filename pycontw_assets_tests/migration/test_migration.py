@@ -326,6 +326,7 @@ def check_identity_alone_is_left(root: Composition) -> None:
             "schema": str(SCHEMA_VERSION),
             "normalisation": "1",
             "pseudonym key": "plain",
+            "environment": "sandbox",
         }
 
 

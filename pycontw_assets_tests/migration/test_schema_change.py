@@ -17,7 +17,7 @@ from pycontw_assets.ledger import ledger as ledger_module
 from pycontw_assets.ledger.database.copies import reading_engine
 from pycontw_assets.ledger.database.engine import LedgerError, open_engine
 from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION, prepare
-from pycontw_assets.ledger.database.tables import metadata
+from pycontw_assets.ledger.database.tables import batches, invitations, metadata
 from pycontw_assets.ledger.grants import current_grants, intend_grants
 from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.ledger import Ledger, copy_of
@@ -82,6 +82,31 @@ def check_a_few_facts(ledger: Ledger) -> None:
     assert CORPORATE in news_since(ledger)
     open_grants = [row for row in rows_of("grants") if row["edition"] == EDITION and row["state"] != "revoked"]
     assert len(current_grants(ledger, EDITION)) == len(open_grants)
+
+
+# -- texts of the mail service ------------------------------------------------------------------------
+
+SAID = "550 <mei.chen@example.org>: no such user"
+STORED_AS = {
+    "HARD_BOUNCE; UNSUBSCRIBE": "HARD_BOUNCE; UNSUBSCRIBE",
+    SAID: "another reason",
+    f"HARD_BOUNCE; {SAID}": "HARD_BOUNCE; another reason",
+    f"Cancelled: {SAID}": "Cancelled: another reason",
+}
+
+
+@pytest.mark.parametrize("said", STORED_AS)
+def test_what_the_mail_service_said_becomes_a_known_reason(old_url: str, said: str) -> None:
+    with open_engine(old_url).begin() as db:
+        keys = {"said": said, "cause": f"unreachable: {said}", "title": f"attendee 7 cannot be mailed ({said})"}
+        db.execute(sa.text("UPDATE invitations SET reason = :said WHERE reason IS NOT NULL"), keys)
+        db.execute(sa.text("UPDATE batches SET remote_status = :said WHERE state = 'cancelled'"), keys)
+        db.execute(sa.text("UPDATE troubles SET cause = :cause, text = :title WHERE subject = 'poll'"), keys)
+        db.execute(sa.text("UPDATE alarms SET cause = :cause, title = :title WHERE cause LIKE 'poll%'"), keys)
+    ledger = Ledger(old_url)
+    assert ledger.column(sa.select(invitations.c.reason).where(invitations.c.reason.is_not(None))) == {STORED_AS[said]}
+    assert ledger.column(sa.select(batches.c.remote_status).where(batches.c.state == "cancelled")) == {STORED_AS[said]}
+    assert SAID not in str(content(ledger.engine))
 
 
 # -- whole or not at all -----------------------------------------------------------------------------
@@ -205,7 +230,8 @@ def test_a_newer_schema_is_refused(empty_url: str, open_it: Callable[[str], Ledg
     with ledger.engine.begin() as db:
         db.exec_driver_sql(f"UPDATE meta SET value = '{SCHEMA_VERSION + 1}' WHERE name = 'schema'")
     before = content(ledger.engine)
-    with pytest.raises(LedgerError, match=rf"schema {SCHEMA_VERSION + 1}.*up to {SCHEMA_VERSION}.*Install the newer"):
+    newer = rf"schema {SCHEMA_VERSION + 1}.*up to {SCHEMA_VERSION}.*Install the newer version"
+    with pytest.raises(LedgerError, match=newer):
         open_it(empty_url)
     assert content(ledger.engine) == before
 

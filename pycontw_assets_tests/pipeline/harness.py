@@ -332,9 +332,9 @@ def spellings(word: str) -> set[bytes]:
 def describe(report: PollReport) -> str:
     """Return the report of a poll, for messages of failing tests."""
     runs = [
-        f"{run.job} {run.partition_key}: {[*run.failures, *run.problems]}"
+        f"{run.job} {run.partition_key}: {[*run.failures, *run.problems, *run.warnings]}"
         for run in report.runs
-        if not run.ok or run.problems
+        if not run.ok or run.problems or run.warnings
     ]
     waits = [f"{key}: {decision.reason}" for key, decision in report.tick.decisions.items()]
     return "; ".join([*runs, *report.tick.problems, *waits])

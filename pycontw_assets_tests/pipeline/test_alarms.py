@@ -8,6 +8,8 @@ from dagster import AssetCheckKey, AssetKey, Failure
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.commands.poll import as_document, describe_poll
 from pycontw_assets.commands.status import look_up
+from pycontw_assets.ledger.batches import count_invitations
+from pycontw_assets.ledger.events import known_events
 from pycontw_assets.orchestration.run_history import read_run_history
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.fakes.channels import Channels
@@ -63,6 +65,40 @@ def test_a_service_that_stays_down_is_one_alarm_and_one_recovery(
     pipeline.until_quiet()
     assert notes.titles[1:] == [f"over: {notes.titles[0]}"]
     assert pipeline.verdict() == []
+
+
+@pytest.mark.parametrize(("switch", "value"), [("shape", "new"), ("stated_revision", "2026-10-15")])
+@pytest.mark.parametrize("is_on_its_way", [False, True])
+def test_the_day_klaviyo_changes_shape_is_one_alarm_and_nobody_is_mailed_or_marked(
+    pipeline: Pipeline, world: World, notes: Channels, switch: str, value: str, is_on_its_way: bool
+) -> None:
+    sell_everywhere(world)
+    switches = world.klaviyo.switches
+    if is_on_its_way:
+        switches.status_step = 3600
+        pipeline.later_poll()
+        sell_everywhere(world)
+    before = len(world.klaviyo.campaigns)
+    setattr(switches, switch, value)
+    mark, invited = pipeline.mark(), accepted(pipeline)
+    polls(pipeline, 6)
+    assert len(notes.sent) == 1, notes.sent
+    [(title, body)] = notes.sent
+    assert title.startswith("Klaviyo fails")
+    assert "a developer has moved the client up" in body
+    assert pipeline.mailed(mark) == []
+    assert accepted(pipeline) == invited
+    assert len(world.klaviyo.campaigns) <= before + len(world.kktix.events), "not a draft with every poll"
+    switches.shape, switches.stated_revision, switches.status_step = "old", None, 0.05
+    pipeline.clock.advance(4 * 3600)
+    pipeline.until_quiet()
+    assert pipeline.verdict() == []
+    assert notes.titles[1:] == [f"over: {title}"]
+
+
+def accepted(pipeline: Pipeline) -> int:
+    keys = [partition.key for partition in known_events(pipeline.ledger).values()]
+    return sum(count_invitations(pipeline.ledger, key).get("accepted", 0) for key in keys)
 
 
 def test_a_warehouse_that_stays_down_is_one_alarm_and_keeps_nobody_out(

@@ -9,6 +9,7 @@ from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.trace import trace
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.people import erasure_requests
 from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.pipeline.erase import Erased, Erasure
 from pycontw_assets.sandbox.server import SandboxServer
@@ -17,7 +18,7 @@ from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline, call
 from pycontw_assets_tests.pipeline.kill_points import KillPoint
 
-ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
+ANNA, BEN, CARA, DORA = "anna@example.org", "ben@example.com", "cara@example.net", "dora@example.org"
 DAY = 86_400
 
 
@@ -119,6 +120,33 @@ def test_an_erasure_cut_short_by_an_outage_is_finished_by_the_next(sold: Pipelin
     world.faults.clear()
     assert erased(sold).problems == []
     assert sold.guests() == {BEN, CARA}
+
+
+@pytest.mark.long
+def test_a_poll_finishes_an_erasure_that_was_cut_short(sold: Pipeline, world: World, event: int) -> None:
+    world.faults.add("gather", "status", times=None)
+    assert list(erased(sold).unfinished) == ["the guest list"]
+    world.faults.clear()
+    mark = sold.mark()
+    assert sold.later_poll().ok
+    assert sold.guests() == {BEN, CARA}
+    assert erasure_requests(sold.ledger) == []
+    assert sold.mailed(mark) == []
+
+
+@pytest.mark.long
+def test_a_ticket_of_somebody_erased_that_changes_hands_lets_the_new_holder_in(
+    sold: Pipeline, world: World, event: int
+) -> None:
+    [seat] = [ticket.attendee_id for ticket in world.kktix.tickets.values() if ticket.address == ANNA]
+    erased(sold)
+    world.kktix.transfer(seat, DORA)
+    sold.clock.advance(3_600)
+    mark = sold.mark()
+    sold.until_quiet()
+    assert in_vault(sold) == sold.guests() == sold.ticket_holders(event) == {BEN, CARA, DORA}
+    assert sold.mailed(mark) == [DORA]
+    assert len(sold.tables()["individual"]) == 3
 
 
 @pytest.mark.slow

@@ -34,6 +34,50 @@ def test_a_book_that_shrank_suddenly_withdraws_nobody_until_it_is_whole_again(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
+def test_a_book_that_lacks_some_withdraws_nobody_whom_kktix_calls_paid_and_mails_nobody_again(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    seats = [world.sell(event)[0] for _ in range(12)]
+    pipeline.until_quiet()
+    everybody, mails = pipeline.guests(), len(pipeline.mailed())
+    world.kktix.switches.left_out = set(seats[:3])
+    world.refund(seats[5])
+    refunded = {world.kktix.tickets[seats[5]].address}
+    for polls in range(1, 5):
+        mark = pipeline.mark()
+        report = pipeline.later_poll()
+        attendees = [call.path for call in world.calls.find("kktix", since=mark.calls) if "/attendees/" in call.path]
+        assert len(attendees) == (0 if polls == 1 else 4 if polls == 2 else 3), (
+            "only those who vanished are asked about"
+        )
+        if polls > 1:
+            assert f"attendee {seats[0]} is missing from the attendance book, and KKTIX calls it paid" in describe(
+                report
+            )
+    assert pipeline.guests() == everybody - refunded, "a real refund is found meanwhile"
+    world.kktix.switches.left_out = set()
+    pipeline.until_quiet()
+    assert pipeline.guests() == everybody - refunded
+    assert len(pipeline.mailed()) == mails
+    assert pipeline.verdict() == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("vanished", ["404", "410", "payload"])
+def test_refunds_are_found_whatever_kktix_answers_about_them(
+    pipeline: Pipeline, world: World, event: int, vanished: str
+) -> None:
+    world.kktix.switches.vanished_attendee = vanished  # type: ignore[assignment]
+    seats = [world.sell(event)[0] for _ in range(3)]
+    pipeline.until_quiet()
+    world.refund(seats[0])
+    world.cancel(seats[1])
+    pipeline.until_quiet()
+    assert len(pipeline.guests()) == 1
+    assert pipeline.verdict() == []
+
+
 def test_an_override_accepts_a_book_emptied_by_the_last_cancellation(
     pipeline: Pipeline, world: World, event: int
 ) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter
+from dagster import AssetCheckEvaluation, AssetCheckKey, AssetKey, AssetRecordsFilter
 from pydantic import SecretStr
 
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
+from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
@@ -108,6 +109,45 @@ def check_of(pipeline: Pipeline, asset: str, name: str) -> Any:
     return pipeline.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key].evaluation
 
 
+def verdicts(pipeline: Pipeline, asset: str, name: str) -> dict[str | None, str]:
+    """Return the latest verdict of a check by partition, as the UI reads them. ``None``: of the asset as a whole."""
+    infos = pipeline.instance.event_log_storage.get_asset_check_partition_info([AssetCheckKey(AssetKey(asset), name)])
+    assert all(info.is_current for info in infos if info.partition_key), "a verdict is about the newest materialization"
+    return {info.partition_key: info.latest_execution_status.value for info in infos}
+
+
+@pytest.mark.parametrize("troubled", ["individual", "corporate"])
+def test_every_event_has_a_verdict_of_its_own(pipeline: Pipeline, world: World, troubled: str) -> None:
+    """Two events are due in one poll; one of them has an attendee in quarantine."""
+    other = world.add_event("PyCon TW 2031 Registration: Corporate")
+    world.sell(other)
+    [spoilt] = world.sell(other if troubled == "corporate" else 90001)
+    world.kktix.override(spoilt, is_paid="yes")
+    pipeline.poll()
+    quarantined = f"2031-{troubled}-{other if troubled == 'corporate' else 90001}"
+    found = verdicts(pipeline, "raw_kktix_orders", "every_attendee_was_read")
+    assert len(found) == 2
+    assert {key for key, state in found.items() if state == "FAILED"} == {quarantined}
+
+
+def test_every_check_of_a_partitioned_asset_has_its_partitions(pipeline: Pipeline) -> None:
+    graph = pipeline.definitions.resolve_asset_graph()
+    checks = {key: graph.get(key).partitions_def for key in graph.asset_check_keys}
+    assert any(checks.values())
+    assert [key for key, by in checks.items() if by != graph.get(key.asset_key).partitions_def] == []
+
+
+def test_verdicts_that_an_older_version_left_give_way_to_those_by_event(pipeline: Pipeline) -> None:
+    """Until 2026 every check had one verdict for all events, without a partition."""
+    for name in ("orders_were_read_whole", "orders_match_the_book"):
+        old = AssetCheckEvaluation(AssetKey("raw_kktix_orders"), name, passed=False, metadata={"problems": "old"})
+        pipeline.instance.report_runless_asset_event(old)
+    assert pipeline.poll().ok
+    found = verdicts(pipeline, "raw_kktix_orders", "orders_were_read_whole")
+    assert found == {None: "FAILED", "2031-individual-90001": "SUCCEEDED"}
+    assert check_of(pipeline, "raw_kktix_orders", "orders_were_read_whole").partition == "2031-individual-90001"
+
+
 def test_every_asset_and_every_tick_counts_its_requests(pipeline: Pipeline, world: World) -> None:
     pipeline.poll()
     asked = {asset: metadata_of(pipeline, asset)["requests"] for asset in ASSETS[:-2] if asset != TABLE}
@@ -172,7 +212,8 @@ def test_an_undecided_event_fails_the_kktix_check_until_it_is_decided(pipeline: 
     pipeline.poll()
     failed = check_of(pipeline, "kktix", "events_are_matched")
     assert not failed.passed
-    assert "map it in KKTIX_EVENTS" in failed.metadata["problems"].value
+    [problem] = bulleted(failed.metadata["problems"])
+    assert problem.endswith("map it in KKTIX_EVENTS")
     assert list(pipeline.call(changed_kktix_verdicts, pipeline.instance, pipeline.later_poll().tick)) == []
     pipeline.restart(kktix_events={"90002": None})
     pipeline.later_poll()
@@ -208,6 +249,7 @@ def test_a_table_is_not_written_while_a_value_in_clear_looks_personal(pipeline: 
     assert "policy.yaml" in text
     assert "buyer.one" not in text
     assert pipeline.tables() == before
+    assert verdicts(pipeline, TABLE, "holds_no_personal_data") == {"2031-individual-90001": "FAILED"}
 
 
 def test_an_unknown_question_is_a_warning_that_keeps_nothing_waiting(pipeline: Pipeline, world: World) -> None:

@@ -260,6 +260,38 @@ def test_unreachable_buyers_are_reported_by_number_until_reachable(
     assert channel.about("over: ")
 
 
+@pytest.mark.long
+def test_people_whom_a_sent_campaign_left_out_are_told_within_two_hours(
+    pipeline: Pipeline, world: World, event: int, channel: Channel
+) -> None:
+    """Klaviyo skips without a word whoever unsubscribes between the last check and the sending."""
+    [lost] = world.sell(event, address="cara@example.net")
+    world.sell(event, address="dora@example.net")
+    world.faults.add(
+        "klaviyo",
+        "hook",
+        method="POST",
+        path="campaign-send-jobs",
+        acts=True,
+        action=lambda: world.klaviyo.unsubscribe("cara@example.net"),
+    )
+    pipeline.later_poll()
+    pipeline.later_poll()
+    assert channel.sent == []
+    pipeline.clock.advance(3600)
+    for _ in range(2):
+        pipeline.later_poll()
+    said = str(channel.sent)
+    assert "reached 1 of 2 people" in said
+    assert f"attendee {lost} cannot be mailed by Klaviyo (left out of its campaign)" in said
+    assert "cara" not in said
+    mark = pipeline.mark()
+    for _ in range(3):
+        pipeline.clock.advance(3600)
+        pipeline.poll()
+    assert pipeline.writes(mark) == [], "a campaign is asked about once"
+
+
 # -- failures and expiry ---------------------------------------------------------------------------
 
 

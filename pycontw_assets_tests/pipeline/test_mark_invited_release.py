@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from pycontw_assets.commands.cli import FAILED, FINE, MISCONFIGURED, main
+from pycontw_assets.commands.release import describe_release
+from pycontw_assets.commands.trace import trace
 from pycontw_assets.ledger.batches import update_invitations
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.pipeline.rebuild import find_live_edition, mark_people_invited, rebuild_ledger, release_batch
@@ -125,8 +128,8 @@ def cancelled(pipeline: Pipeline, event: int) -> str:
 
 def test_people_of_a_cancelled_campaign_are_invited_after_release(pipeline: Pipeline, world: World, event: int) -> None:
     key = cancelled(pipeline, event)
-    assert pipeline.call(release_batch, key) == 1
-    assert pipeline.call(release_batch, key) == 0
+    assert pipeline.call(release_batch, key).freed == 1
+    assert pipeline.call(release_batch, key).freed == 0
     pipeline.until_quiet()
     assert pipeline.mailed() == [ANNA]
     assert pipeline.verdict() == []
@@ -140,7 +143,7 @@ def test_marked_people_of_a_cancelled_campaign_are_not_mailed_after_release(
     key = cancelled(pipeline, event)
     assert marked(pipeline, BEN) == (1, 0, [])
     assert marked(pipeline, BEN) == (0, 1, [])
-    assert pipeline.call(release_batch, key) == 1
+    assert pipeline.call(release_batch, key).freed == 1
     pipeline.until_quiet()
     assert pipeline.mailed() == [ANNA]
 
@@ -216,7 +219,7 @@ def test_people_of_a_campaign_lost_with_the_ledger_wait_for_release(
     pipeline.poll()
     [key] = batch_keys(pipeline)
     world.klaviyo.campaigns.clear()
-    world.outbox.clear()
+    world.klaviyo.events.clear()
     for file in pipeline.home.glob("ledger.sqlite*"):
         file.unlink()
     pipeline.restart()
@@ -224,9 +227,31 @@ def test_people_of_a_campaign_lost_with_the_ledger_wait_for_release(
     mark = pipeline.mark()
     pipeline.until_quiet()
     assert pipeline.mailed(mark) == []
-    assert pipeline.call(release_batch, key) == 1
+    with pytest.raises(LedgerError, match="does not know its campaign any more"):
+        pipeline.call(release_batch, key)
+    assert pipeline.call(release_batch, key, by_hand=True).freed == 1
     pipeline.until_quiet()
     assert pipeline.mailed(mark) == [ANNA]
+
+
+SIX = tuple(f"buyer-{number}@example.org" for number in range(6))
+
+
+def test_a_lost_ledger_knows_no_better_who_got_half_a_campaign(pipeline: Pipeline, world: World, event: int) -> None:
+    world.klaviyo.switches.stop_after = 2
+    for address in SIX:
+        world.sell(event, address=address)
+    pipeline.poll()
+    world.klaviyo.switches.stop_after = None
+    for file in pipeline.home.glob("ledger.sqlite*"):
+        file.unlink()
+    pipeline.restart()
+    [problem] = pipeline.call(rebuild_ledger).problems
+    assert "some of its people may have got the mail" in problem
+    report = pipeline.call(release_batch, batch_keys(pipeline)[0])
+    assert (report.freed, report.received) == (4, 2)
+    pipeline.until_quiet()
+    assert sorted(pipeline.mailed()) == sorted(SIX)
 
 
 # -- the commands -----------------------------------------------------------------------------------
@@ -238,6 +263,39 @@ def shell(pipeline: Pipeline, server: SandboxServer, monkeypatch: pytest.MonkeyP
     for name, value in {**server.environment, "PYCONTW_HOME": str(pipeline.home)}.items():
         monkeypatch.setenv(name, value)
     return pipeline
+
+
+def test_a_campaign_stopped_after_two_of_six_mails_to_the_letter(
+    shell: Pipeline, world: World, event: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Alarm, ``status``, ``trace``, ``release`` and the next poll say and do the same."""
+    world.klaviyo.switches.stop_after = 2
+    for address in SIX:
+        world.sell(event, address=address)
+    alarm = describe(shell.poll())
+    assert "got no mail" not in alarm
+    [key] = batch_keys(shell)
+    assert re.findall(r"`pycontw-assets release ([0-9a-f]+)`", alarm) == [key]
+    world.klaviyo.switches.stop_after = None
+    shell.later_poll()
+    mailed = set(shell.mailed())
+    assert len(mailed) == 2
+    for address in SIX:
+        [passage] = shell.call(trace, address, klaviyo=None).passages
+        assert "some of its people may have got the mail" in passage.invitation
+        assert f"release {key}" in passage.next
+    assert main(["status"]) == FAILED
+    assert "some of its people may have got the mail" in capsys.readouterr().out
+    printed = describe_release(shell.call(release_batch, key))
+    assert "4 people released" in printed
+    assert "2 of this batch got the mail" in printed
+    shell.until_quiet()
+    assert sorted(shell.mailed()) == sorted(SIX)
+    assert shell.verdict() == []
+    for address in SIX:
+        [passage] = shell.call(trace, address, klaviyo=None).passages
+        assert passage.next == "nothing: they may enter, and were invited"
+        assert ("got the mail before its campaign ended" in passage.invitation) == (address in mailed)
 
 
 def test_mark_invited_prints_counts_and_line_numbers_and_no_address(
@@ -291,7 +349,11 @@ def test_poll_says_how_to_rebuild_and_rebuilding_says_what_it_found(
 def test_release_says_how_many_or_why_not(
     shell: Pipeline, world: World, event: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    key = cancelled(shell, event)
+    """After an end before the first mail the command does not have to wait."""
+    world.klaviyo.switches.stop_after, world.klaviyo.switches.stops_as = 0, "Cancelled: Misconfigured"
+    world.sell(event, address=ANNA)
+    shell.poll()
+    [key] = batch_keys(shell)
     assert main(["release", key]) == FINE
     assert capsys.readouterr().out.startswith("1 people released")
     assert main(["release", "000000000000"]) == MISCONFIGURED

@@ -120,6 +120,7 @@ def test_campaigns_of_another_edition_are_no_sign_of_a_loss(install: Install, wo
     pipeline.poll()
     following = world.add_event("PyCon TW 2032 Registration: Individual")
     world.sell(following, address=ANNA)
+    pipeline.restart(edition="2032")
     report = pipeline.later_poll()
     assert report.ok
     assert report.tick.discovery.edition == "2032"

@@ -105,6 +105,17 @@ def test_before_the_first_load_there_is_nothing_and_no_error(warehouse: Warehous
     assert list(warehouse.read(TABLE).columns) == [column.name for column in TABLE.columns]
 
 
+def test_the_state_of_a_table_tells_whether_it_is_still_the_one_we_left(warehouse: Warehouse, engine: Engine) -> None:
+    assert warehouse.state(TABLE) == ""
+    put(warehouse, frame(3))
+    left = warehouse.state(TABLE)
+    assert warehouse.state(TABLE, is_waiting=False) == left != ""
+    engine.execute(f"DROP TABLE {engine.dataset}.{TABLE.name}")
+    assert warehouse.state(TABLE) == ""
+    put(warehouse, frame(2))
+    assert warehouse.state(TABLE) not in (left, "")
+
+
 def test_rows_of_another_partition_are_refused(warehouse: Warehouse) -> None:
     with pytest.raises(WarehouseError, match="3 rows are not of partition"):
         put(warehouse, frame(3, key=OTHER_KEY))

@@ -114,6 +114,15 @@ def test_false_payloads_do_not_change_the_ticket(world, kktix):
     assert world.kktix.tickets[second].is_usable
 
 
+def test_a_switch_leaves_valid_attendees_out_of_every_book(world, kktix):
+    event = world.add_event(NAME, books=2)
+    first, second = world.sell(event, 2)
+    world.kktix.switches.left_out = {first}
+    assert listed(kktix, event) == [{second}, {second}]
+    assert kktix.get(f"/{event}/attendees/{first}").json()["is_paid"]
+    assert world.kktix.tickets[first].is_usable
+
+
 def test_switches_change_the_form_of_answers(world, kktix):
     event = world.add_event(NAME)
     number = world.sell(event)[0]

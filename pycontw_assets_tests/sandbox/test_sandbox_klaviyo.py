@@ -413,3 +413,115 @@ def test_a_report_counts_mails_and_reactions(world, klaviyo, clock):
 
 def test_the_account_can_be_read(klaviyo):
     assert klaviyo.good("GET", "/accounts")[0]["attributes"]["test_account"] is True
+
+
+def recipients(klaviyo, campaign, **attributes):
+    """Return what the report says of a campaign; ``None``: it has no row."""
+    metric = klaviyo.good("GET", "/metrics")[0]["id"]
+    asked = {
+        "statistics": ["recipients", "bounced"],
+        "timeframe": {"key": "last_30_days"},
+        "conversion_metric_id": metric,
+        "filter": f'contains-any(campaign_id,["{campaign}"])',
+        **attributes,
+    }
+    report = klaviyo.good("POST", "/campaign-values-reports", {"type": "campaign-values-report", "attributes": asked})
+    rows = [row["statistics"] for row in report["attributes"]["results"]]
+    return rows[0] if rows else None
+
+
+def received_by(klaviyo, address):
+    """Return the names of the campaigns of which events of the profile tell."""
+    profile = klaviyo.a_profile(address)
+    events = klaviyo.good("GET", "/events", filter=f'equals(profile_id,"{profile}")', sort="datetime")
+    return [event["attributes"]["event_properties"]["Campaign Name"] for event in events]
+
+
+@pytest.mark.parametrize(
+    ("switch", "ends_as"), [("stop_after", "Cancelled"), ("mail_quota", "Cancelled: Billing Limit")]
+)
+def test_a_campaign_can_be_stopped_between_two_mails(world, klaviyo, clock, switch, ends_as):
+    campaign = klaviyo.a_campaign(klaviyo.a_list("holders", SENT_ADDRESS, "two@example.org", "three@example.org"))
+    other = klaviyo.a_campaign(klaviyo.a_list("others", "four@example.org"), "invite-2")
+    setattr(world.klaviyo.switches, switch, 2)
+    klaviyo.send(campaign)
+    clock.advance(1)
+    assert klaviyo.status(campaign) == ends_as
+    mailed = {mail.address for mail in world.outbox}
+    assert len(mailed) == 2
+    assert recipients(klaviyo, campaign) == {"recipients": 2, "bounced": 0}
+    assert recipients(klaviyo, other) is None
+    assert {a for a in (SENT_ADDRESS, "two@example.org", "three@example.org") if received_by(klaviyo, a)} == mailed
+    assert received_by(klaviyo, SENT_ADDRESS) == ["invite-1"]
+
+
+def test_a_campaign_stopped_before_its_first_mail_has_a_row_of_zeros(world, klaviyo, clock):
+    campaign = klaviyo.a_campaign(klaviyo.a_list("holders", SENT_ADDRESS))
+    klaviyo.send(campaign)
+    stop = {"type": "campaign-send-job", "id": campaign, "attributes": {"action": "cancel"}}
+    klaviyo.good("PATCH", f"/campaign-send-jobs/{campaign}", stop)
+    clock.advance(1)
+    assert recipients(klaviyo, campaign) == {"recipients": 0, "bounced": 0}
+    assert received_by(klaviyo, SENT_ADDRESS) == []
+
+
+def test_events_and_reports_show_late(world, klaviyo, clock):
+    switches = world.klaviyo.switches
+    switches.event_delay, switches.report_delay = 60, 600
+    campaign = klaviyo.a_campaign(klaviyo.a_list("holders", SENT_ADDRESS))
+    klaviyo.send(campaign)
+    clock.advance(30)
+    assert (received_by(klaviyo, SENT_ADDRESS), recipients(klaviyo, campaign)["recipients"]) == ([], 0)
+    clock.advance(60)
+    assert (received_by(klaviyo, SENT_ADDRESS), recipients(klaviyo, campaign)["recipients"]) == (["invite-1"], 0)
+    clock.advance(600)
+    assert recipients(klaviyo, campaign)["recipients"] == 1
+
+
+def test_a_bounced_mail_counts_as_recipient_and_reaches_nobody(world, klaviyo, clock):
+    world.klaviyo.switches.bouncing_addresses = {SENT_ADDRESS}
+    campaign = klaviyo.a_campaign(klaviyo.a_list("holders", SENT_ADDRESS))
+    klaviyo.send(campaign)
+    clock.advance(1)
+    assert world.outbox == []
+    assert recipients(klaviyo, campaign) == {"recipients": 1, "bounced": 1}
+
+
+def test_a_report_refuses_unknown_filters_and_long_lists(klaviyo):
+    metric = klaviyo.good("GET", "/metrics")[0]["id"]
+    for wrong in ('equals(name,"x")', f"contains-any(campaign_id,[{','.join(['x'] * 101)}])"):
+        attributes = {"statistics": ["recipients"], "timeframe": {"key": "today"}, "conversion_metric_id": metric}
+        body = {"type": "campaign-values-report", "attributes": {**attributes, "filter": wrong}}
+        assert klaviyo.call("POST", "/campaign-values-reports", body).status_code == 400
+
+
+# -- the day the interface changes --------------------------------------------------------------------------
+
+
+def test_a_switch_shows_campaigns_in_the_shape_of_a_later_revision(world, klaviyo):
+    campaign = klaviyo.a_campaign(klaviyo.a_list())
+    world.klaviyo.switches.shape = "new"
+    attributes = klaviyo.good("GET", f"/campaigns/{campaign}")["attributes"]
+    assert attributes.keys() == {"definition", "created_at", "updated_at"}
+    assert klaviyo.get("/campaigns", filter='equals(messages.channel,"email")').status_code == 400
+    assert len(klaviyo.good("GET", "/campaigns", filter='contains(name,"invite")')) == 1
+    world.klaviyo.switches.shape = "old"
+    assert klaviyo.status(campaign) == "Draft"
+
+
+def test_a_switch_states_a_revision(world, klaviyo):
+    assert "revision" not in klaviyo.get("/lists").headers
+    world.klaviyo.switches.stated_revision = "2026-10-15"
+    assert klaviyo.get("/lists").headers["revision"] == "2026-10-15"
+
+
+@pytest.mark.parametrize(
+    ("shown", "of_upsert", "of_search"), [("when asked", 1, 1), ("in searches", 0, 1), ("never", 0, 0)]
+)
+def test_a_switch_withholds_subscriptions(world, klaviyo, shown, of_upsert, of_search):
+    world.klaviyo.switches.subscriptions_shown = shown
+    asked = {"additional-fields__profile": "subscriptions"}
+    body = {"type": "profile", "attributes": {"email": SENT_ADDRESS}}
+    upserted = klaviyo.good("POST", "/profile-import", body, **asked)
+    [found] = klaviyo.good("GET", "/profiles", filter=f'equals(email,"{SENT_ADDRESS}")', **asked)
+    assert ["subscriptions" in each["attributes"] for each in (upserted, found)] == [of_upsert, of_search]

@@ -53,9 +53,9 @@ def test_the_checkout_loads_without_changes(location: dict[str, Any]) -> None:
     assert (location["__typename"], location.get("name")) == ("RepositoryLocation", "pycontw_assets.definitions")
 
 
-def test_both_sensors_run_by_default(location: dict[str, Any]) -> None:
+def test_the_sensor_runs_by_default(location: dict[str, Any]) -> None:
     sensors = {sensor["name"]: sensor["sensorState"]["status"] for sensor in location["repositories"][0]["sensors"]}
-    assert sensors == {"kktix_orders_sensor": "RUNNING", "attendee_tables_sensor": "RUNNING"}
+    assert sensors == {"kktix_orders_sensor": "RUNNING"}
 
 
 def test_polling_without_events_warns_of_nothing(

@@ -26,6 +26,7 @@ from pycontw_assets.ledger.lists import release_pool_list, reserve_pool_list
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.send_email.campaign_sending import POOL_SIZE, CampaignOutcome, Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
+from pycontw_assets.send_email.klaviyo_records import ChangedShape
 from pycontw_assets.send_email.release import refusal
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.clock import FakeClock
@@ -197,6 +198,78 @@ def test_a_batch_without_anybody_to_reach_ends_without_a_campaign(klaviyo: FakeK
     invite(klaviyo, ledger, ONE)
     assert not klaviyo.campaigns
     assert not unfinished_batches(ledger, PARTITION.key)
+
+
+def test_a_profile_without_a_word_on_consent_is_asked_for_again(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.silent, klaviyo.suppressed = {ONE: 1, TWO: 1}, {TWO}
+    let_in(ledger, ONE, TWO)
+    outcome = invite(klaviyo, ledger, ONE, TWO)
+    assert klaviyo.mailed == {ONE: 1}
+    assert (outcome.unreachable, outcome.problems) == (1, [])
+    assert klaviyo.calls["find_profiles"] == 1
+
+
+def test_silence_is_no_consent_and_holds_up_nobody_else(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.silent = {ONE: 10**6}
+    let_in(ledger, ONE, TWO)
+    outcome = invite(klaviyo, ledger, ONE, TWO)
+    assert klaviyo.mailed == {TWO: 1}
+    assert (outcome.unreachable, outcome.waiting) == (0, 1)
+    assert "does not say whether mail may reach 1 people" in outcome.problems[0]
+    for _ in range(3):
+        outcome = invite(klaviyo, ledger, ONE, TWO)
+        assert (outcome.batches, outcome.waiting) == (1, 1), "one batch waits, and no others pile up"
+        assert "does not say whether mail may reach 1 people" in outcome.problems[0]
+    klaviyo.silent = {}
+    assert invite(klaviyo, ledger, ONE, TWO).problems == []
+    assert klaviyo.mailed == {ONE: 1, TWO: 1}
+
+
+# -- the day the interface changes ---------------------------------------------------------------------
+
+
+CHANGED = ChangedShape("Klaviyo", "read campaign", "a campaign without a status")
+
+
+@pytest.mark.parametrize("call", ["create_campaign", "get_campaign", "send"])
+def test_in_a_changed_shape_nothing_is_sent_marked_or_begun_and_later_everything_goes_on(
+    klaviyo: FakeKlaviyo, ledger: Ledger, call: str
+) -> None:
+    """A creation or a sending that happened has an unknown outcome, because its answer cannot be read."""
+
+    def change() -> None:
+        for read in ("get_campaign", "find_campaigns"):
+            klaviyo.faults.fail(read, CHANGED, times=99)
+
+    klaviyo.faults.before(call, change)
+    if call != "get_campaign":
+        unheard = Unavailable("Klaviyo", call, "its revision is another", outcome_unknown=True)
+        klaviyo.faults.fail(call, unheard, acted=True)
+    let_in(ledger, ONE, TWO)
+    for _ in range(3):
+        with pytest.raises(ChangedShape):
+            invite(klaviyo, ledger, ONE, TWO)
+    assert state_of(ledger, ONE) == "claimed"
+    let_in(ledger, ONE, TWO, THREE)
+    with pytest.raises(ChangedShape):
+        invite(klaviyo, ledger, ONE, TWO, THREE)
+    assert len(unfinished_batches(ledger, PARTITION.key)) == 1
+    klaviyo.faults.mend()
+    for _ in range(2):
+        invite(klaviyo, ledger, ONE, TWO, THREE)
+    assert klaviyo.mailed == {ONE: 1, TWO: 1, THREE: 1}
+    assert len(klaviyo.campaigns) == klaviyo.calls["send"] == 2
+
+
+def test_a_campaign_on_its_way_is_not_over_in_a_changed_shape(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.status_lag = 10**6
+    let_in(ledger, ONE)
+    invite(klaviyo, ledger, ONE)
+    klaviyo.faults.fail("get_campaign", CHANGED)
+    with pytest.raises(ChangedShape):
+        invite(klaviyo, ledger, ONE)
+    [batch] = unfinished_batches(ledger, PARTITION.key)
+    assert batch.state == "accepted"
 
 
 # -- lost replies -------------------------------------------------------------------------------------

@@ -14,8 +14,11 @@ from pycontw_assets.pipeline.checks import (
     book_gaps,
     guest_list_gaps,
     list_gaps,
+    order_problems,
     stale_events,
     unmatched,
+    unread_attendees,
+    withheld_answers,
 )
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
 
@@ -45,6 +48,25 @@ def test_a_book_that_could_not_be_read_whole_is_compared_with_nothing() -> None:
     assert book_gaps(SNAPSHOT, book(problem="cut")) == []
 
 
+def test_a_few_unreadable_attendees_concern_themselves_only() -> None:
+    few = replace(SNAPSHOT, quarantine={number: Quarantined("unreadable", NOW) for number in range(2, 7)})
+    assert order_problems(few, None) == []
+    assert len(unread_attendees(few)) == 5
+    assert order_problems(few, "the book is cut") == ["the book is cut"]
+
+
+def test_many_unreadable_attendees_are_a_problem_of_everybody() -> None:
+    many = replace(SNAPSHOT, quarantine={number: Quarantined("unreadable", NOW) for number in range(2, 8)})
+    assert order_problems(many, None) == ["6 of 7 attendees cannot be read"]
+
+
+def test_withheld_answers_are_counted_and_not_shown() -> None:
+    odd = replace(RECORD, attendee=replace(RECORD.attendee, withheld=2))
+    assert withheld_answers(SNAPSHOT) == []
+    [text] = withheld_answers(replace(SNAPSHOT, records={1: odd, 2: replace(odd, gone_at=NOW)}))
+    assert text.startswith("attendee 1: 2 answers or fields cannot be read")
+
+
 COUNT = Headcount(entitled=12, let_in=10, invited=5, unreachable=1, claimed=1, late=1)
 
 
@@ -66,7 +88,9 @@ def test_nothing_amiss_is_no_text() -> None:
 
 
 def test_an_event_is_unmatched_until_its_name_or_a_person_decides() -> None:
-    undecided = Unmatched(event_id=90007, name="A party", reason="its name gives no edition", is_undecided=True)
+    undecided = Unmatched(
+        event_id=90007, name="A party", reason="its name gives no edition", fix="map it in KKTIX_EVENTS"
+    )
     decided = Unmatched(event_id=90008, name="Last year", reason="it belongs to edition 2030, not 2031")
     [text] = unmatched(Discovery("2031", (), (undecided, decided)))
     assert text == "event 90007 is listed and left alone: its name gives no edition; map it in KKTIX_EVENTS"

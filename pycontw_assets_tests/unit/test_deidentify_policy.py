@@ -106,7 +106,7 @@ def test_normalising_a_label_twice_changes_nothing(label: str) -> None:
 def test_the_policy_and_the_parser_agree_on_the_fields_that_are_kept() -> None:
     fields = {field.name for field in dataclasses.fields(Attendee)}
     kept = {entry.column or name for name, entry in load_policy().payload.items() if entry.action == "keep"}
-    assert kept == fields - {"answers"}
+    assert kept == fields - {"answers", "withheld"}
     assert load_policy().payload["data"].action == "form"
 
 

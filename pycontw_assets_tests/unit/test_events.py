@@ -18,10 +18,10 @@ def find(
     known: Mapping[int, EventPartition] | None = None,
     mapped: Mapping[int, EventPartition | None] | None = None,
     edition: str | None = None,
+    may_begin: bool = True,
 ) -> Discovery:
-    return discover(
-        [Event(event_id, name) for event_id, name in events], known=known or {}, mapped=mapped or {}, edition=edition
-    )
+    listed = [Event(event_id, name) for event_id, name in events]
+    return discover(listed, known=known or {}, mapped=mapped or {}, edition=edition, may_begin=may_begin)
 
 
 @pytest.mark.parametrize(
@@ -110,17 +110,65 @@ def test_an_empty_listing_gives_nothing_and_breaks_nothing() -> None:
     assert find() == Discovery(None, (), ())
 
 
+# -- which edition is live --------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("configured", "editions", "live"),
     [("2030", ["2031"], "2030"), (None, ["2030", "2031"], "2031"), (None, [], None), ("2030", [], "2030")],
 )
-def test_the_live_edition_is_configured_or_the_newest(configured: str | None, editions: list[str], live: str) -> None:
-    assert live_edition(configured, [EventPartition(1, edition, "reserved") for edition in editions]) == live
+def test_the_live_edition_is_configured_or_the_newest_of_the_ledger(
+    configured: str | None, editions: list[str], live: str
+) -> None:
+    known = {number: EventPartition(number, edition, "reserved") for number, edition in enumerate(editions)}
+    assert live_edition(configured, known, {}) == live
 
 
-def test_a_listing_without_this_years_event_revives_no_other() -> None:
-    last_year = Event(1, "PyCon TW 2030 Registration: Individual")
-    known = {2: EventPartition(2, "2031", "individual")}
-    found = discover([last_year], known=known, mapped={}, edition=None)
-    assert found.edition == "2031"
+@pytest.mark.parametrize("name", ["PyCon TW 2032 Registration: Individual", "PyCon TW 2099 Registration: Corporate"])
+def test_an_event_of_a_later_year_ends_no_sale_at_work(name: str) -> None:
+    """It was made early, or its year is misspelt. A person is asked."""
+    found = find((90001, "PyCon TW 2031 Registration: Individual"), (90002, name), known={90001: INDIVIDUAL})
+    assert found.partitions == (INDIVIDUAL,)
+    [left] = found.unmatched
+    assert "not 2031" in left.reason
+    assert left.fix.startswith(f"set EDITION={left.edition} when that sale begins")
+
+
+def test_an_event_of_an_earlier_year_asks_nobody() -> None:
+    found = find((90002, "PyCon TW 2030 Registration: Individual"), known={90001: INDIVIDUAL})
+    assert (found.edition, found.partitions, found.unmatched[0].fix) == ("2031", (), "")
+
+
+def test_only_a_person_begins_an_edition_where_nothing_else_may() -> None:
+    listed = (90001, "PyCon TW 2031 Registration: Individual")
+    assert find(listed, may_begin=False).edition is None
+    assert find(listed, may_begin=False).partitions == ()
+    assert find(listed, may_begin=False, edition="2031").partitions == (INDIVIDUAL,)
+
+
+@pytest.mark.parametrize("mapping", [None, EventPartition(90009, "2031", "individual")])
+def test_a_key_of_a_wrong_year_that_was_recorded_does_not_decide_against_a_persons_word(
+    mapping: EventPartition | None,
+) -> None:
+    known = {90001: INDIVIDUAL, 90009: EventPartition(90009, "2099", "individual")}
+    assert live_edition(None, known, {}) == "2099"
+    assert live_edition(None, known, {90009: mapping}) == "2031"
+
+
+# -- a recorded key that a person contradicts -------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_a_mapping_against_the_recorded_key_is_a_conflict_and_names_the_command(is_listed: bool) -> None:
+    listed = [(90001, "PyCon TW 2031 Registration: Individual")] if is_listed else []
+    mapped = EventPartition(90001, "2031", "corporate")
+    found = find(*listed, known={90001: INDIVIDUAL}, mapped={90001: mapped})
+    assert "rename-event 2031-individual-90001 2031-corporate-90001`" in found.conflicts[90001]
     assert found.partitions == ()
+    assert [event.fix for event in found.unmatched] == [""] * is_listed, "the conflict says it already"
+
+
+def test_a_mapping_that_says_what_is_recorded_is_no_conflict() -> None:
+    listed = (90001, "PyCon TW 2031 Registration: Individual")
+    found = find(listed, known={90001: INDIVIDUAL}, mapped={90001: INDIVIDUAL})
+    assert (found.partitions, found.conflicts) == ((INDIVIDUAL,), {})

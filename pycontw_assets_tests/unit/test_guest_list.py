@@ -387,6 +387,30 @@ def test_newcomers_are_let_in_with_any_state_of_the_list(ledger: Ledger) -> None
     assert gather.entries.keys() == {*MANY, "newcomer@example.org"}
 
 
+def test_an_entry_that_cannot_be_read_lets_newcomers_in_and_keeps_everybody_on_the_list(ledger: Ledger) -> None:
+    """To remove somebody means to write the whole list, without that entry. No override changes that."""
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, ONE, TWO)
+    for overrides in (frozenset[str](), frozenset({"guest-list", "revoke"})):
+        gather.reads_as = [GuestList(dict(gather.entries), unreadable=1)]
+        outcome = run(gather, ledger, ONE, THREE, overrides=overrides)
+        assert gather.calls["overwrite"] == 0
+        assert outcome.waiting_revocations == 1
+        assert "1 entries of Gather's guest list cannot be read" in outcome.problems[0]
+        assert THREE in gather.entries
+    assert run(gather, ledger, ONE, THREE).revoked == 1
+    assert gather.entries == {**FOREIGN, ONE: entry(), THREE: entry()}
+
+
+def test_an_entry_that_turns_unreadable_stops_a_removal_that_began(ledger: Ledger) -> None:
+    gather = FakeGather(FOREIGN)
+    run(gather, ledger, ONE, TWO)
+    gather.reads_as = [GuestList(dict(gather.entries)), GuestList(dict(gather.entries), unreadable=1)]
+    outcome = run(gather, ledger, ONE)
+    assert (gather.calls["overwrite"], outcome.revoked) == (0, 0)
+    assert TWO in gather.entries
+
+
 def test_an_override_lets_a_doubted_list_be_overwritten(ledger: Ledger) -> None:
     gather = FakeGather(FOREIGN)
     run(gather, ledger, *MANY)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 import pandas as pd
 import pytest
 
+from pycontw_assets.deidentify.pseudonymize import question_text
 from pycontw_assets.load.checks import doubled_keys, malformed_digests, personal_values
 
 
@@ -51,3 +53,12 @@ def test_a_hashed_column_holds_digests_only() -> None:
 def test_a_seat_with_two_rows_is_counted() -> None:
     rows = pd.DataFrame({"event_id": [1, 1, 2], "attendee_id": [7, 7, 7]})
     assert doubled_keys(rows) == ["1 rows repeat an (event, attendee) that is there already"]
+
+
+@pytest.mark.parametrize("word", ["a" * 50_000, "a." * 25_000, "1" * 50_000, "a@" * 25_000])
+def test_a_long_word_is_searched_once(word: str) -> None:
+    """Searched from each of its characters to its end, it would take many seconds."""
+    began = time.process_time()
+    personal_values(frame(ticket_name=word))
+    question_text(word)
+    assert time.process_time() - began < 2

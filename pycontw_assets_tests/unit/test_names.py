@@ -36,6 +36,11 @@ def test_every_composed_name_is_read_back() -> None:
     assert names.campaign_batch_key(names.campaign("2031", NOON, "9f2c4a7d"), "2031") == "9f2c4a7d"
 
 
+@pytest.mark.parametrize("name", ["pycontw-２０３１-individual-1", "pycontw-2031-individual-" + "9" * 19])
+def test_a_list_of_another_name_is_no_list_of_ours(name: str) -> None:
+    assert names.ticket_holder_list_partition(f"{name}-ticket-holders") is None
+
+
 def test_names_are_written_in_one_file_each() -> None:
     pattern = re.compile(r"-invitations-|-invite-|-invitation-\{|_invite_key|-ticket-holders|ods_kktix_ticket_")
     rooms = [path for path in PACKAGE.rglob("*.py") if "sandbox" not in path.parts and "play" not in path.parts]

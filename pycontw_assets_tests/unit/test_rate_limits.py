@@ -107,6 +107,13 @@ def test_a_bundle_is_taken_in_one_transaction_and_used_up(
     assert len(begun) == 1
 
 
+def test_a_bundle_has_a_bound(shared: Callable[..., SharedRateLimiter], ledger: Ledger) -> None:
+    """A rate of a billion a second must not write a tenth of it in one transaction, with the ledger locked."""
+    shared({"posts": [(10**9, 1)]}, bundle=10**8).reserve("posts", 0)
+    with ledger.engine.connect() as db:
+        assert db.scalar(sa.select(sa.func.count()).select_from(rate_slots)) == 100
+
+
 def test_unused_slots_of_a_bundle_are_lost(shared: Callable[..., SharedRateLimiter], clock: SettableClock) -> None:
     limiter = shared({"posts": [(10, 1)]}, bundle=10)
     limiter.reserve("posts", 0)

@@ -15,6 +15,7 @@ from pycontw_assets.pipeline.reconcile import (
     Decision,
     EventFacts,
     decide,
+    is_stale,
     pause_after,
     summarize,
     table_asset,
@@ -59,10 +60,18 @@ def test_with_nothing_new_nothing_is_due() -> None:
         {"poll": poll(book_digest=None)},
         {"poll": poll(refresh_at=NOW)},
         {"materialized": ALL - {"raw_kktix_orders"}},
+        {"unreachable": 1},
+        {"requested": 1},
     ],
 )
 def test_every_possible_change_in_kktix_asks_for_the_whole_chain(facts: dict[str, Any]) -> None:
     assert decided(**facts).access == ACCESS_CHAIN
+
+
+def test_a_ticket_that_is_read_again_for_its_address_makes_no_event_stale() -> None:
+    """Everybody of it is known, so a missing ticket proves as much as before."""
+    facts = EventFacts(PARTITION, BOOK, poll(), materialized=ALL, unreachable=2, requested=1)
+    assert not is_stale(facts, NOW)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +79,7 @@ def test_every_possible_change_in_kktix_asks_for_the_whole_chain(facts: dict[str
 )
 def test_open_work_of_an_ended_or_unreadable_event_goes_on(book: Any) -> None:
     assert decided(book=book, poll=poll(reread_count=3, refresh_at=NOW)).access == ()
+    assert decided(book=book, unreachable=1, requested=1).access == ()
     assert decided(book=book, campaign_open=1).access == ("klaviyo_campaign",)
     assert decided(book=book, poll=None, materialized=frozenset()).access == ()
 

@@ -41,7 +41,7 @@ def test_every_attendee_counts_once_where_it_stands() -> None:
         record(ticket=None),
     ]
     assert count(records) == {
-        "Early bird": Counts(sold=2, usable=1, pending=2, cancelled=2),
+        "Early bird": Counts(sold=2, usable=1, unpaid=1, cancelled=2, not_activated=1, unclear=1),
         "without a name": Counts(sold=1, usable=1),
     }
 
@@ -68,6 +68,15 @@ def test_a_day_is_compared_with_the_one_before() -> None:
         "- Regular: 12 sold (+12), 12 usable (+12), 1 unpaid (+1), 0 cancelled (+0)",
         "no figures of last year",
     ]
+
+
+def test_a_paid_ticket_that_is_not_activated_is_not_called_unpaid() -> None:
+    now: Figures = {("individual", "Early bird"): Counts(sold=3, usable=2, unpaid=1, not_activated=1)}
+    news = report("2031", {day(1): sold(2), day(2): now}, None)
+    assert news
+    assert news.body.splitlines()[1] == (
+        "- Early bird: 3 sold (+1), 2 usable (+0), 1 unpaid (+1), 0 cancelled (+0), 1 not activated (+1)"
+    )
 
 
 def test_a_day_without_sales_is_reported_too() -> None:

@@ -129,6 +129,13 @@ def test_a_wrong_variable_is_named_and_its_value_is_not_quoted(
         assert value not in text
 
 
+@pytest.mark.parametrize(
+    "name", ["KKTIX_REQUESTS_PER_SECOND", "POLL_INTERVAL_SECONDS", "REFRESH_SECONDS", "RETENTION_DAYS"]
+)
+def test_a_number_that_no_clock_could_follow_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert refusal(monkeypatch, **{name: str(10**9)}).startswith(f"{name}: ")
+
+
 def test_no_secret_is_shown_by_printing_or_by_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = dict.fromkeys(
         ("KKTIX_API_TOKEN", "GATHER_API_KEY", "KLAVIYO_API_KEY", "VAULT_KEY", "PSEUDONYM_KEY"), SECRET

@@ -9,6 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from pycontw_assets.api.client import Malformed, NotFound, ServiceError, Unavailable
+from pycontw_assets.deidentify.holders import Contacts, contact_address
 from pycontw_assets.extract.kktix_client import BookPage
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import SnapshotOutcome, UntrustedBook, read_books, take_snapshot
@@ -16,7 +17,7 @@ from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.vault.object_store import VaultError
 from pycontw_assets.vault.vault import Vault
 from pycontw_assets_tests.fakes.store import MemoryStore
-from pycontw_assets_tests.unit.conftest import PARTITION
+from pycontw_assets_tests.unit.conftest import PARTITION, PSEUDONYMIZER
 
 NOW = datetime(2031, 6, 1, 2, tzinfo=timezone.utc)
 DOWN = Unavailable("KKTIX", "read attendee", "answered 503", status=503)
@@ -30,7 +31,7 @@ class FakeKktix:
     answers: dict[Any, Any] = field(default_factory=dict)
     asked: list[int] = field(default_factory=list)
 
-    def read_book_ids(self, event_id: int) -> tuple[int, ...]:
+    def read_book_ids(self, event_id: int) -> tuple[int | None, ...]:
         return self._or_raise("books", tuple(self.books))
 
     def read_book(self, event_id: int, book_id: int) -> BookPage:
@@ -64,7 +65,7 @@ def payload(attendee_id: int, **fields: Any) -> dict[str, Any]:
 
 
 def poll(kktix: FakeKktix, vault: Vault, minutes: int = 0, **options: Any) -> SnapshotOutcome:
-    options.setdefault("known_before", 0)
+    options = {"known_before": 0, "contacts": Contacts(PSEUDONYMIZER), **options}
     book = read_books(kktix, PARTITION.event_id)
     now = NOW + timedelta(minutes=minutes)
     return take_snapshot(kktix, vault, PARTITION, book=book, now=now, refresh=timedelta(hours=1), **options)
@@ -79,6 +80,14 @@ def usable(snapshot: OrderSnapshot) -> set[int]:
 
 def test_the_book_of_an_event_is_the_union_of_all_its_books() -> None:
     assert read_books(FakeKktix({1: {1, 2}, 2: {2, 3}}), 90001) == BookReading(frozenset({1, 2, 3}))
+
+
+def test_a_book_without_an_id_leaves_the_others() -> None:
+    kktix = FakeKktix({1: {1, 2}})
+    kktix.answers["books"] = (None, 1)
+    reading = read_books(kktix, 90001)
+    assert reading.ids == {1, 2}
+    assert reading.problem == "an attendance book has no id that can be read"
 
 
 def test_an_event_without_a_book_has_unknown_attendees() -> None:
@@ -130,6 +139,109 @@ def test_one_bad_attendee_costs_itself(vault: Vault) -> None:
     assert usable(poll(kktix, vault, 5).snapshot) == {1, 2, 3, 4}
 
 
+CONTACT = ["聯絡人 Email", "mei@example.org"]
+ODD_ANSWERS: dict[str, Any] = {
+    "half a character": ["Nickname / 暱稱", "Mei \ud83d"],
+    "half a character in a name": ["聯絡人 姓名", "\udf1f Chen"],
+    "half a character in a list": ["Area of Interest / 興趣領域", ["Web", "\ud83d"]],
+    "one member": ["only a label"],
+    "three members": ["Company / 服務單位", "Example", None],
+    "no member": [],
+    "no label": [None, "Mei"],
+    "a label that is an object": [{"text": "Nickname"}, "Mei"],
+    "an object": {"label": "Nickname", "value": "Mei"},
+    "a number": 7,
+    "nothing": None,
+    "too deep": ["Nickname / 暱稱", [[[[[[[[["Mei"]]]]]]]]]],
+    "too long": ["Nickname / 暱稱", "M" * 10_001],
+}
+
+
+@pytest.mark.parametrize("odd", ODD_ANSWERS)
+def test_one_odd_answer_keeps_nobody_out(vault: Vault, odd: str) -> None:
+    kktix = FakeKktix({1: {1}})
+    kktix.answers[1] = payload(1, data=[["Gender / 性別", "Female"], ODD_ANSWERS[odd], CONTACT])
+    snapshot = poll(kktix, vault).snapshot
+    person = snapshot.records[1].attendee
+    assert usable(snapshot) == {1}
+    assert not snapshot.quarantine
+    assert contact_address(person) == "mei@example.org"
+    assert (len(person.answers), person.withheld) == (2, 1)
+    assert vault.read(PARTITION.key) == snapshot
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"ticket_name": {"holder": "Mei"}}, {"payment_method": ["Mei"]}, {"currency": 886912345678}, {"order_no": "Mei"}],
+)
+def test_a_field_of_another_type_is_withheld(vault: Vault, field: dict[str, Any]) -> None:
+    kktix = FakeKktix({1: {1}}, {1: payload(1, **field)})
+    snapshot = poll(kktix, vault).snapshot
+    assert usable(snapshot) == {1}
+    assert snapshot.records[1].attendee.withheld == 1
+    assert getattr(snapshot.records[1].attendee, next(iter(field))) is None
+
+
+def test_a_form_that_comes_as_an_object_is_read(vault: Vault) -> None:
+    kktix = FakeKktix({1: {1}}, {1: payload(1, data={"Gender / 性別": "Female", "聯絡人 Email": "mei@example.org"})})
+    snapshot = poll(kktix, vault).snapshot
+    assert contact_address(snapshot.records[1].attendee) == "mei@example.org"
+    assert not snapshot.quarantine
+
+
+UNREADABLE_CONTACTS: dict[str, Any] = {
+    "no form": None,
+    "a text for a form": "聯絡人 Email",
+    "a number for a form": 7,
+    "an empty form": [],
+    "half a character": [["聯絡人 Email", "\ud83dmei@example.org"]],
+    "an object": [["聯絡人 Email", {"address": "mei@example.org"}]],
+    "a list": [["聯絡人 Email", ["mei@example.org"]]],
+    "a row of three": [[*CONTACT, None]],
+}
+
+
+@pytest.mark.parametrize("form", UNREADABLE_CONTACTS)
+def test_a_contact_that_cannot_be_read_takes_nobody_out(vault: Vault, form: str) -> None:
+    kktix = FakeKktix({1: {1}})
+    before = poll(kktix, vault).snapshot.records[1].attendee
+    kktix.answers[1] = payload(1, data=UNREADABLE_CONTACTS[form])
+    snapshot = poll(kktix, vault, 60).snapshot
+    assert snapshot.records[1].attendee.answers == before.answers
+    assert snapshot.quarantine.keys() == {1}
+    kktix.answers[1]["is_paid"] = False
+    assert usable(poll(kktix, vault, 65).snapshot) == set(), "payment counts, whatever the form looks like"
+
+
+@pytest.mark.parametrize("form", UNREADABLE_CONTACTS)
+def test_a_newcomer_without_a_readable_contact_has_a_row_and_is_read_again(vault: Vault, form: str) -> None:
+    kktix = FakeKktix({1: {1}}, {1: payload(1, data=UNREADABLE_CONTACTS[form])})
+    snapshot = poll(kktix, vault).snapshot
+    assert usable(snapshot) == {1}
+    assert contact_address(snapshot.records[1].attendee) is None
+    assert "@" not in snapshot.quarantine[1].reason
+    kktix.answers.clear()
+    snapshot = poll(kktix, vault, 5).snapshot
+    assert contact_address(snapshot.records[1].attendee) == "buyer-1@example.org"
+    assert not snapshot.quarantine
+
+
+@pytest.mark.parametrize("value", ["", " ", None])
+def test_an_address_that_the_organiser_deleted_is_none(vault: Vault, value: str | None) -> None:
+    kktix = FakeKktix({1: {1}})
+    poll(kktix, vault)
+    kktix.answers[1] = payload(1, data=[["聯絡人 Email", value]])
+    snapshot = poll(kktix, vault, 60).snapshot
+    assert contact_address(snapshot.records[1].attendee) is None
+    assert not snapshot.quarantine
+
+
+def test_a_label_cut_within_a_character_keeps_its_answer(vault: Vault) -> None:
+    kktix = FakeKktix({1: {1}}, {1: payload(1, data=[["Gender / 性別\ud83d", "Female"], CONTACT])})
+    snapshot = poll(kktix, vault).snapshot
+    assert [label for label, _ in snapshot.records[1].attendee.answers] == ["Gender / 性別\ufffd", CONTACT[0]]
+
+
 def test_an_attendee_gone_since_the_book_is_no_failure(vault: Vault) -> None:
     kktix = FakeKktix({1: {1, 2}})
     poll(kktix, vault)
@@ -168,6 +280,30 @@ def test_attendees_read_before_a_crash_are_not_read_again(vault: Vault) -> None:
     outcome = poll(kktix, vault, 5)
     assert len(kktix.asked) < 10
     assert usable(outcome.snapshot) == set(range(1, 11))
+
+
+def test_an_attendee_that_the_book_lacks_is_asked_about_once_before_it_goes(vault: Vault) -> None:
+    kktix = FakeKktix({1: set(range(1, 21))})
+    poll(kktix, vault)
+    kktix.books = {1: set(range(3, 21))}
+    kktix.answers = {1: NotFound("KKTIX", "read attendee", "answered 404", status=404), 2: payload(2)}
+    kktix.asked.clear()
+    assert usable(poll(kktix, vault, 5).snapshot) == set(range(1, 21))
+    assert kktix.asked == []
+    outcome = poll(kktix, vault, 10)
+    assert kktix.asked == [1, 2]
+    assert usable(outcome.snapshot) == set(range(2, 21))
+    [text] = outcome.kept
+    assert "attendee 2 is missing from the attendance book, and KKTIX calls it paid" in text
+    assert outcome.problem is None
+    kktix.answers[2] = DOWN
+    outcome = poll(kktix, vault, 15)
+    assert usable(outcome.snapshot) == set(range(2, 21))
+    assert "could not be asked about" in outcome.kept[0]
+    assert not outcome.snapshot.quarantine
+    kktix.answers[2] = payload(2, state="cancelled")
+    outcome = poll(kktix, vault, 20)
+    assert (usable(outcome.snapshot), outcome.kept) == (set(range(3, 21)), ())
 
 
 # -- a lost vault -------------------------------------------------------------------------------------

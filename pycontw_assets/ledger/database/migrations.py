@@ -58,6 +58,12 @@ def migrate(db: sa.Connection, version: int) -> None:
         db.execute(sa.insert(meta).values(name="schema", value=str(number + 1)))
 
 
+def _types(db: sa.Connection) -> dict[str, str]:
+    """Return what the two databases call their types."""
+    is_server = db.dialect.name == "postgresql"
+    return {"time": "DOUBLE PRECISION" if is_server else "DOUBLE", "serial": "BIGSERIAL" if is_server else "INTEGER"}
+
+
 # -- 1 -> 2: names of the vocabulary; facts out of the key-value table ---------------------------------
 
 # Version 1 made these when they were first used.
@@ -232,7 +238,37 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-# -- 2 -> 3 --------------------------------------------------------------------------------------------
+# -- 2 -> 3: one tuple per subject ---------------------------------------------------------------------
+
+_REFRESH_REQUESTS = (
+    """CREATE TABLE refresh_requests (
+        partition_key VARCHAR NOT NULL, attendee_id BIGINT NOT NULL, PRIMARY KEY (partition_key, attendee_id))""",
+)
+_SALES = (
+    "ALTER TABLE sales RENAME COLUMN pending TO unpaid",
+    "ALTER TABLE sales ADD COLUMN not_activated INTEGER DEFAULT 0 NOT NULL",
+    "ALTER TABLE sales ADD COLUMN unclear INTEGER DEFAULT 0 NOT NULL",
+)
+_PAUSE = ("CREATE TABLE pauses (id INTEGER NOT NULL, since {time} NOT NULL, PRIMARY KEY (id))",)
+_TABLE_STATES = ("CREATE TABLE table_states (name VARCHAR NOT NULL, state VARCHAR NOT NULL, PRIMARY KEY (name))",)
+_RENAMED_EVENTS = (
+    """CREATE TABLE former_keys (
+        partition_key VARCHAR NOT NULL, event_id BIGINT NOT NULL, PRIMARY KEY (partition_key))""",
+)
+_MEASURED_CAMPAIGNS = (
+    "ALTER TABLE batches ADD COLUMN recipients INTEGER",
+    "ALTER TABLE batches ADD COLUMN measured_at {time}",
+)
+
+_ERASURES = (
+    "ALTER TABLE erased_attendees ADD COLUMN address_key VARCHAR(64)",
+    "ALTER TABLE erased_attendees ADD COLUMN erased_at {time}",
+    "ALTER TABLE erased_attendees ADD COLUMN checked_at {time}",
+    """CREATE TABLE erasures (
+        address_key VARCHAR(64) NOT NULL, requested_at {time} NOT NULL, places VARCHAR NOT NULL,
+        PRIMARY KEY (address_key))""",
+)
+
 
 # What was sent before channels were distinguished, every channel took: "".
 _ALERTS_BY_CHANNEL = (
@@ -260,13 +296,53 @@ _PROBLEMS_OF_PEOPLE = (
     "DELETE FROM problems WHERE cause LIKE 'gather_guestlist: # guests were sent to Gather%'",
     "DELETE FROM sent_alerts WHERE cause LIKE 'gather_guestlist: # guests were sent to Gather%'",
 )
-_TO_3 = (_ALERTS_BY_CHANNEL, _PROBLEMS_OF_PEOPLE)
 _ATTENDEE_CAUSE = re.compile(r"\battendee #.*?(\(.*\))")
 
 
+# Version 2 kept reasons and ends as the mail service spelled them. One of its texts could quote an address.
+_KNOWN_REASONS = frozenset(
+    {
+        *("HARD_BOUNCE", "INVALID_EMAIL", "SPAM_COMPLAINT", "UNSUBSCRIBE", "UNSUBSCRIBED", "USER_SUPPRESSED"),
+        *("SUBSCRIBED", "NEVER_SUBSCRIBED", "suppressed", "Klaviyo refused the address", "no reason given"),
+        *("does not show on the list of the batch", "no such campaign", "Cancelled: deleted in Klaviyo"),
+        *("Cancelled: deleted in Klaviyo, perhaps after it was sent", "Cancelled", "Cancelled: Account Disabled"),
+        *("Cancelled: Billing Limit", "Cancelled: Internal Error", "Cancelled: Misconfigured"),
+        *("Cancelled: No Recipients", "Cancelled: Smart Sending", "Sent", "Variations Sent", "Unknown", "Draft"),
+        *("Preparing to schedule", "Scheduled", "Preparing to send", "Adding Recipients", "Queued without Recipients"),
+        *("Sending", "Sending Segments"),
+    }
+)
+_OTHER_REASON = "another reason"
+
+
+def _close_reasons(db: sa.Connection) -> None:
+    for table, column in (("invitations", "reason"), ("unreachable_attendees", "reason"), ("batches", "remote_status")):
+        stored = db.execute(sa.text(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL"))  # noqa: S608
+        for text in [row[0] for row in stored]:
+            if (closed := _closed(text)) != text:
+                statement = f"UPDATE {table} SET {column} = :closed WHERE {column} = :text"  # noqa: S608
+                db.execute(sa.text(statement), {"closed": closed, "text": text})
+    # The next poll finds such a problem again, in today's words.
+    db.execute(sa.text("DELETE FROM problems WHERE text LIKE '%@%' OR cause LIKE '%@%'"))
+    db.execute(sa.text("DELETE FROM sent_alerts WHERE title LIKE '%@%' OR cause LIKE '%@%'"))
+
+
+def _closed(text: str) -> str:
+    """Return known reasons as they are; a batch and its invitations, which are compared, come to the same."""
+    if text in _KNOWN_REASONS:
+        return text
+    if text.startswith("Cancelled"):
+        return f"Cancelled: {_OTHER_REASON}"
+    parts = [part if part in _KNOWN_REASONS else _OTHER_REASON for part in text.split("; ")]
+    return "; ".join(dict.fromkeys(parts))
+
+
 def _to_3(db: sa.Connection) -> None:
-    for statements in _TO_3:
-        _execute(db, *statements)
+    _execute(
+        db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS, *_ERASURES, *_MEASURED_CAMPAIGNS
+    )
+    _execute(db, *_ALERTS_BY_CHANNEL, *_PROBLEMS_OF_PEOPLE)
+    _close_reasons(db)
     _join_causes_of_attendees(db)
 
 

@@ -48,7 +48,7 @@ _Key = sa.String(64)  # a pseudonym: 64 hex digits
 
 # -- the ledger itself --------------------------------------------------------------------------------
 
-# Its schema, its normalisation of addresses and the fingerprint of its pseudonym key; nothing else.
+# Its schema, normalisation of addresses, fingerprint of the pseudonym key, environment and services; nothing else.
 meta = sa.Table("meta", metadata, sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.String))
 
 
@@ -73,6 +73,15 @@ rate_slots = sa.Table(
 )
 
 
+# One row while a person has paused all polls.
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("since", UtcDateTime, nullable=False),
+)
+
+
 # -- editions and events ------------------------------------------------------------------------------
 
 editions = sa.Table(
@@ -91,6 +100,15 @@ events = sa.Table(
     sa.Column("edition", sa.String, nullable=False),
     sa.Column("family", sa.String, nullable=False),
     sa.Column("purged_at", UtcDateTime),  # when its orders left the vault
+)
+
+
+# Other keys of events that were renamed, or are about to be: vault or tables may still hold something under them.
+former_keys = sa.Table(
+    "former_keys",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("event_id", sa.BigInteger, nullable=False, autoincrement=False),
 )
 
 
@@ -128,6 +146,15 @@ waiting_events = sa.Table(
 )
 
 
+# The state of each table of the warehouse after our last load: any other means that somebody else changed it.
+table_states = sa.Table(
+    "table_states",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+)
+
+
 # -- people -------------------------------------------------------------------------------------------
 
 entitlements = sa.Table(
@@ -139,9 +166,31 @@ entitlements = sa.Table(
 )
 
 
-# Attendees who asked to be forgotten, by number.
+# Attendees who asked to be forgotten, by number, and when their ticket was last found to be theirs still.
 erased_attendees = sa.Table(
     "erased_attendees",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("address_key", _Key),  # NULL: an older version did not note whose it was
+    sa.Column("erased_at", UtcDateTime),
+    sa.Column("checked_at", UtcDateTime),
+)
+
+
+# Erasures that are not finished, and the places that have not confirmed theirs.
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("address_key", _Key, primary_key=True),
+    sa.Column("requested_at", UtcDateTime, nullable=False),
+    sa.Column("places", sa.String, nullable=False),
+)
+
+
+# Attendees whom somebody asked to read again with the next poll, by number.
+refresh_requests = sa.Table(
+    "refresh_requests",
     metadata,
     sa.Column("partition_key", sa.String, primary_key=True),
     sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -195,6 +244,8 @@ batches = sa.Table(
     sa.Column("accepted_at", UtcDateTime),
     sa.Column("ended_at", UtcDateTime),
     sa.Column("remote_status", sa.String),
+    sa.Column("recipients", sa.Integer),  # as the mail service's report counts them; NULL: not compared yet
+    sa.Column("measured_at", UtcDateTime),  # when it was last asked for them
 )
 
 
@@ -317,8 +368,10 @@ sales = sa.Table(
     sa.Column("day", sa.Date, primary_key=True),
     sa.Column("sold", sa.Integer, nullable=False),
     sa.Column("usable", sa.Integer, nullable=False),
-    sa.Column("pending", sa.Integer, nullable=False),
+    sa.Column("unpaid", sa.Integer, nullable=False),
     sa.Column("cancelled", sa.Integer, nullable=False),
+    sa.Column("not_activated", sa.Integer, nullable=False, server_default="0"),  # paid, in another state
+    sa.Column("unclear", sa.Integer, nullable=False, server_default="0"),
 )
 
 

@@ -15,12 +15,16 @@ from pycontw_assets.records import Family
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Attendees. ``sold``: paid and not cancelled; ``usable``: the sold ones that give access; ``pending``: unpaid."""
+    """Attendees. ``sold``: paid and not cancelled; ``usable`` and ``not_activated``: the sold ones that do and do not
+    give access. ``unclear``: KKTIX does not say whether they are paid.
+    """
 
     sold: int = 0
     usable: int = 0
-    pending: int = 0
+    unpaid: int = 0
     cancelled: int = 0
+    not_activated: int = 0
+    unclear: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(left + right for left, right in zip(astuple(self), astuple(other), strict=True)))
@@ -43,7 +47,7 @@ def sales_by_day(ledger: Ledger, edition: str) -> dict[date, dict[Ticket, Counts
     days: dict[date, dict[Ticket, Counts]] = {}
     with ledger.engine.begin() as db:
         for row in db.execute(query):
-            counts = Counts(row.sold, row.usable, row.pending, row.cancelled)
+            counts = Counts(**{name: getattr(row, name) for name in Counts.__dataclass_fields__})
             days.setdefault(row.day, {})[row.family, row.ticket] = counts
     return days
 
@@ -53,13 +57,13 @@ def edition_before(ledger: Ledger, edition: str) -> str | None:
     return ledger.scalar(sa.select(sa.func.max(sales.c.edition)).where(sales.c.edition < edition))
 
 
-def last_counted_day(ledger: Ledger, edition: str) -> date | None:
-    return ledger.scalar(sa.select(sa.func.max(sales.c.day)).where(sales.c.edition == edition))
+def last_counted_day(ledger: Ledger, edition: str, *, until: date) -> date | None:
+    return ledger.scalar(sa.select(sa.func.max(sales.c.day)).where(sales.c.edition == edition, sales.c.day <= until))
 
 
-def last_report_day(ledger: Ledger, name: str, channel: str) -> date | None:
+def last_report_day(ledger: Ledger, name: str, channel: str, *, until: date = date.max) -> date | None:
     """Return the last day for which the channel took the report. An older ledger noted one day for all channels."""
-    of_channel = (reports.c.name == name, reports.c.channel.in_((channel, "")))
+    of_channel = (reports.c.name == name, reports.c.channel.in_((channel, "")), reports.c.day <= until)
     return ledger.scalar(sa.select(sa.func.max(reports.c.day)).where(*of_channel))
 
 

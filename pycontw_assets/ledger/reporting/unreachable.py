@@ -26,7 +26,7 @@ from pycontw_assets.ledger.ledger import Ledger
 def refused_addresses(ledger: Ledger, edition: str, partition_key: str) -> dict[str, str]:
     """Return why the present invitation of a holder cannot arrive, by pseudonym, for the holders of one event.
 
-    A cancelled campaign is left out: it has an alert and a way back of its own.
+    People who wait for the release of a cancelled campaign are left out: it has an alert and a way back of its own.
     """
     of_holder = sa.and_(invitations.c.address_key == entitlements.c.address_key, invitations.c.edition == edition)
     current = sa.and_(same_period, grants.c.state.in_(LET_IN))
@@ -34,7 +34,7 @@ def refused_addresses(ledger: Ledger, edition: str, partition_key: str) -> dict[
         sa.select(invitations.c.address_key, invitations.c.reason)
         .select_from(entitlements.join(invitations, of_holder).join(grants, current).join(batches))
         .where(entitlements.c.partition_key == partition_key, invitations.c.state == "unreachable")
-        .where(batches.c.state != "cancelled")
+        .where(sa.or_(batches.c.state != "cancelled", invitations.c.reason != batches.c.remote_status))
     )
     with ledger.engine.begin() as db:
         return {row.address_key: row.reason or "no reason given" for row in db.execute(query)}

@@ -85,6 +85,7 @@ class KktixSwitches:
     vanished_attendee: Literal["404", "410", "payload"] = "404"
     hidden_events: set[int] = field(default_factory=set)
     shown_per_book: dict[int, int] = field(default_factory=dict)  # event id -> most ids shown; 0: an empty book
+    left_out: set[int] = field(default_factory=set)  # attendees that no book shows, although their tickets are valid
     names_next_page: bool = False  # listing and books link to a next page
     repeats_rows: bool = False  # listing, books and lists of books hold every row twice
     ids_as_text: bool = False
@@ -292,7 +293,8 @@ class BoxOffice:
         event = self.events.get(event_id)
         if event is None or book_id not in event.books:
             return _not_found()
-        ids = [ticket.attendee_id for ticket in self.tickets.values() if book_id in ticket.books]
+        listed = [ticket.attendee_id for ticket in self.tickets.values() if book_id in ticket.books]
+        ids = [attendee_id for attendee_id in listed if attendee_id not in self.switches.left_out]
         ids = ids[: self.switches.shown_per_book.get(event_id, len(ids))]
         shown = [[str(number) if self.switches.ids_as_text else number, None] for number in ids]
         return self._reply({"signin_status": self._rows(shown), **self._links()})

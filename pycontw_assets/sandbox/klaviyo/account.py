@@ -24,6 +24,8 @@ _BEFORE_SENDING = ("Preparing to send", "Adding Recipients", "Queued without Rec
 _LONGEST_ADDRESS = 254
 _SHORT_ID, _LONG_ID = 6, 26
 
+_MAIL_METRICS = ("Received Email", "Opened Email", "Clicked Email", "Bounced Email")
+
 JobStatus = Literal["queued", "processing", "complete", "cancelled"]
 
 
@@ -168,12 +170,20 @@ class KlaviyoSwitches:
     template_delay: float = 0.0  # until a new template is found by name
     campaign_delay: float = 0.0  # until a new campaign is found by name
     profile_delay: float = 0.0  # until a new profile is found by address
+    event_delay: float = 0.0  # until an event shows
+    report_delay: float = 0.0  # until a mail counts in reports
     recipients_fixed: Literal["acceptance", "sending"] = "sending"
     second_send: Literal["refused", "accepted"] = "refused"
     estimate_error: int = 0  # added to every estimate
     renamed_statuses: dict[str, str] = field(default_factory=dict)  # true status of a campaign -> status in answers
     refused_addresses: set[str] = field(default_factory=set)  # refused although they look valid
-    mail_quota: int | None = None  # a campaign above the quota ends as "Cancelled: Billing Limit"
+    mail_quota: int | None = None  # a campaign that uses the quota up ends as "Cancelled: Billing Limit"
+    stop_after: int | None = None  # mails of each campaign until it ends as ``stops_as``
+    stops_as: str = "Cancelled"
+    shape: Literal["old", "new"] = "old"  # of answers about campaigns; new: as in revisions from 2026-10-15 on
+    stated_revision: str | None = None  # the revision that every answer says it was made in
+    subscriptions_shown: Literal["when asked", "in searches", "never"] = "when asked"
+    bouncing_addresses: set[str] = field(default_factory=set)  # their mails do not arrive
     default_from_email: str = "hello@example.org"
 
 
@@ -199,7 +209,7 @@ class MailAccount:
         self._outbox: list[Mail] = []
         self._agenda: list[tuple[datetime, int, Callable[[datetime], None]]] = []
         self._order = itertools.count()
-        self.metrics = {self.new_id(_SHORT_ID): name for name in ("Received Email", "Opened Email", "Clicked Email")}
+        self.metrics = {self.new_id(_SHORT_ID): name for name in _MAIL_METRICS}
 
     # -- the outbox, and changes by hand --------------------------------------------------------------
 
@@ -257,7 +267,7 @@ class MailAccount:
         profile = self.find_profile(address)
         if profile is None:
             raise ValueError("no profile has this address")
-        self._record(metric, profile_id=profile.id, properties={"campaign_id": campaign_id}, at=self.context.now())
+        self._record_reaction(metric, profile.id, self.campaigns[campaign_id], self.context.now())
 
     def _profile_by_hand(self, address: str) -> Profile:
         self.settle()
@@ -488,20 +498,30 @@ class MailAccount:
         eligible = [profile for profile in members if profile.email and profile.can_receive_mail]
         if not eligible:
             return "Cancelled: No Recipients"
-        quota = self.switches.mail_quota
-        if quota is not None and len(self._outbox) + len(eligible) > quota:
-            return "Cancelled: Billing Limit"
         recipients = [p for p in eligible if not (campaign.smart_sending and self._mailed_lately(p, at))]
         if not recipients:
             return "Cancelled: Smart Sending"
+        most, outcome = self._mails_left(len(recipients))
         try:
-            mails = [self._compose(campaign, template, profile=profile, at=at) for profile in recipients]
+            mails = [self._compose(campaign, template, profile=profile, at=at) for profile in recipients[:most]]
         except BrokenTemplateError:
             return "Cancelled: Misconfigured"
-        self._outbox += mails
-        for profile in recipients:
-            self._record("Received Email", profile_id=profile.id, properties={"campaign_id": campaign.id}, at=at)
-        return "Sent"
+        bouncing = {address.lower() for address in self.switches.bouncing_addresses}
+        for mail in mails:
+            arrives = mail.address.lower() not in bouncing
+            self._record_reaction("Received Email" if arrives else "Bounced Email", mail.profile_id, campaign, at)
+            self._outbox += [mail] if arrives else []
+        return outcome
+
+    def _mails_left(self, wanted: int) -> tuple[int, str]:
+        """Return how many mails of a campaign leave, and how it then ends."""
+        switches = self.switches
+        left = wanted if switches.mail_quota is None else max(0, switches.mail_quota - len(self._outbox))
+        if switches.stop_after is not None and switches.stop_after < min(left, wanted):
+            return switches.stop_after, switches.stops_as
+        if left < wanted:
+            return left, "Cancelled: Billing Limit"
+        return wanted, "Sent"
 
     def _mailed_lately(self, profile: Profile, at: datetime) -> bool:
         return any(mail.profile_id == profile.id and mail.at > at - SMART_SENDING_WINDOW for mail in self._outbox)
@@ -529,6 +549,15 @@ class MailAccount:
         identity = self.new_id(_SHORT_ID)
         self.metrics[identity] = name
         return identity
+
+    def _record_reaction(self, metric: str, profile_id: str, campaign: Campaign, at: datetime) -> None:
+        """Record what became of a mail, with the members that live events were seen to have."""
+        properties = {
+            "$message": campaign.message_id,
+            "Campaign Name": campaign.name,
+            "Subject": campaign.content.get("subject", ""),
+        }
+        self._record(metric, profile_id=profile_id, properties=properties, at=at)
 
     def _record(self, metric: str, *, profile_id: str, properties: dict[str, Any], at: datetime) -> None:
         event = Event(

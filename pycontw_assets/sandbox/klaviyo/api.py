@@ -56,6 +56,8 @@ class KlaviyoApi:
             reply = error.reply()
         self._account.settle()
         reply.headers.update(headers)
+        if revision := self._account.switches.stated_revision:
+            reply.headers["revision"] = revision
         return reply
 
     def _take_from_limits(self, call: Call, template: str) -> dict[str, str]:

@@ -120,7 +120,7 @@ class AudienceApi:
         data = request.body(schema.Body[schema.ProfileUpsert]).data
         attributes, properties = checked_profile(self._account, data.attributes, identity=data.id, pointer="/data")
         profile, is_new = self._account.upsert_profile(attributes, properties, data.id)
-        return request.single(request.views.profile(profile), 201 if is_new else 200)
+        return request.single(request.views.profile(profile, of_upsert=True), 201 if is_new else 200)
 
     def create_import(self, request: Request) -> Reply:
         data = request.body(schema.Body[schema.ImportCreate]).data

@@ -25,7 +25,11 @@ class CampaignApi:
         self._context = account.context
 
     def get_campaigns(self, request: Request) -> Reply:
-        if not request.query.filters_on("messages.channel"):
+        if self._account.switches.shape == "new":
+            for gone in ("messages.channel", "status"):
+                if request.query.filters_on(gone):
+                    raise bad_query(f"{gone} is not a supported filter.", "filter")
+        elif not request.query.filters_on("messages.channel"):
             raise bad_query("A filter on messages.channel is required.", "filter")
         delay = self._account.switches.campaign_delay if request.query.filters_on("name") else 0
 

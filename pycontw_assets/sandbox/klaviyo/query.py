@@ -46,6 +46,7 @@ _FIELDS: dict[str, frozenset[str]] = {
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "equals": operator.eq,
     "any": lambda value, choices: value in choices,
+    "contains-any": lambda value, choices: value in choices,
     "contains": lambda value, part: part in (value or ""),
     "greater-than": operator.gt,
     "greater-or-equal": operator.ge,
@@ -54,6 +55,8 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 _WORD = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[(),\[\]]|[^\s(),\[\]"']+)\s*""")
 _CASELESS = frozenset({"email"})
+_OF_LISTS = ("any", "contains-any")
+_MOST_CHOICES = 100
 
 
 @dataclass(frozen=True)
@@ -119,11 +122,13 @@ class _FilterReader:
         if name not in self._allowed.get(subject, ()):
             raise bad_query(f"{name} on {subject} is not a supported filter.", "filter")
         self._expect(",")
-        is_range = name not in ("equals", "any", "contains")
-        value = self._values() if name == "any" else _literal(self._next(), is_range)
+        is_range = name not in ("equals", "contains", *_OF_LISTS)
+        value = self._values() if name in _OF_LISTS else _literal(self._next(), is_range)
         self._expect(")")
+        if name == "contains-any" and len(value) > _MOST_CHOICES:
+            raise bad_query(f"At most {_MOST_CHOICES} items per list.", "filter")
         if subject in _CASELESS:
-            value = [str(v).lower() for v in value] if name == "any" else str(value).lower()
+            value = [str(v).lower() for v in value] if name in _OF_LISTS else str(value).lower()
         return Condition(subject, name, value)
 
     def _values(self) -> list[Any]:
@@ -133,6 +138,11 @@ class _FilterReader:
             if word != ",":
                 values.append(_literal(word, is_range=False))
         return values
+
+
+def read_filter(text: str, allowed: Mapping[str, Sequence[str]]) -> list[Condition]:
+    """Read a filter; an empty one has no conditions."""
+    return _FilterReader(text, allowed).read() if text else []
 
 
 def _literal(word: str, is_range: bool) -> Any:

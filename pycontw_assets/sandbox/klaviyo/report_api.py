@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from pycontw_assets.sandbox.klaviyo import schema
 from pycontw_assets.sandbox.klaviyo.account import Campaign, MailAccount
 from pycontw_assets.sandbox.klaviyo.audience_api import checked_profile
 from pycontw_assets.sandbox.klaviyo.errors import bad_body
-from pycontw_assets.sandbox.klaviyo.query import Accepts
+from pycontw_assets.sandbox.klaviyo.query import Accepts, read_filter
 from pycontw_assets.sandbox.klaviyo.request import RANGES, Request, Routes
 from pycontw_assets.sandbox.wire import Reply
 
@@ -59,7 +60,8 @@ class ReportApi:
         events = [
             event
             for event in self._account.events
-            if request.query.keeps(
+            if self._account.shows(event.at, self._account.switches.event_delay)
+            and request.query.keeps(
                 {"metric_id": event.metric_id, "profile_id": event.profile_id, "datetime": event.at}.get
             )
         ]
@@ -79,7 +81,13 @@ class ReportApi:
         if query.conversion_metric_id not in self._account.metrics:
             raise bad_body("No such metric.", "/data/attributes/conversion_metric_id")
         start, end = _timeframe(query.timeframe, self._context.now())
-        sent = [c for c in self._account.campaigns.values() if c.send_time is not None and start <= c.send_time < end]
+        conditions = read_filter(query.filter or "", _REPORT_FILTERS)
+        sent = [
+            campaign
+            for campaign in self._account.campaigns.values()
+            if (began := _began(campaign)) is not None and start <= began < end
+            if all(condition.holds(_groups(campaign)[condition.field]) for condition in conditions)
+        ]
         results = [self._values(campaign, query) for campaign in sent]
         references = [{"type": "campaign", "id": campaign.id} for campaign in sent]
         links = {"self": f"{request.here}relationships/campaigns/", "related": f"{request.here}campaigns/"}
@@ -91,10 +99,12 @@ class ReportApi:
         return request.single(report)
 
     def _values(self, campaign: Campaign, query: schema.ReportAttributes) -> dict[str, Any]:
-        groups = {"campaign_id": campaign.id, "campaign_message_id": campaign.message_id, "send_channel": "email"}
-        profile_ids = {
-            "recipients": self._profiles_with(campaign, "Received Email"),
-            "delivered": self._profiles_with(campaign, "Received Email"),
+        groups = _groups(campaign)
+        delivered, bounced = (self._profiles_with(campaign, f"{what} Email") for what in ("Received", "Bounced"))
+        profile_ids: dict[str, Collection[str]] = {
+            "recipients": delivered + bounced,
+            "delivered": delivered,
+            "bounced": bounced,
             "opens": self._profiles_with(campaign, "Opened Email"),
             "opens_unique": set(self._profiles_with(campaign, "Opened Email")),
             "clicks": self._profiles_with(campaign, "Clicked Email"),
@@ -107,11 +117,26 @@ class ReportApi:
 
     def _profiles_with(self, campaign: Campaign, metric: str) -> list[str]:
         metric_id = self._account.metric_id(metric)
+        ids = {campaign.id, campaign.message_id}
         return [
             event.profile_id
             for event in self._account.events
-            if event.metric_id == metric_id and event.properties.get("campaign_id") == campaign.id
+            if event.metric_id == metric_id
+            and self._account.shows(event.at, self._account.switches.report_delay)
+            and ids & {value for value in event.properties.values() if isinstance(value, str)}
         ]
+
+
+def _groups(campaign: Campaign) -> dict[str, str]:
+    return {"campaign_id": campaign.id, "campaign_message_id": campaign.message_id, "send_channel": "email"}
+
+
+def _began(campaign: Campaign) -> datetime | None:
+    """Return when the sending began. A campaign that was stopped before its first mail has a row of zeros."""
+    return campaign.send_time or (campaign.send_at if campaign.outcome else None)
+
+
+_REPORT_FILTERS = dict.fromkeys(("campaign_id", "campaign_message_id", "send_channel"), ("equals", "contains-any"))
 
 
 _TIMEFRAME_DAYS = {"today": 1, "yesterday": 2, "last_7_days": 7, "last_week": 14, "this_week": 7}

@@ -433,6 +433,7 @@ class ReportAttributes(Strict):
     timeframe: NamedTimeframe | CustomTimeframe
     conversion_metric_id: str
     group_by: list[Literal["campaign_id", "campaign_message_id", "send_channel"]] | None = None
+    filter: str | None = None
 
 
 class ReportCreate(Strict):

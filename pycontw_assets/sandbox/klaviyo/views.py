@@ -74,7 +74,7 @@ class Views:
         relations = {"profiles": self._relation("list", mail_list.id, "profiles")}
         return self.resource("list", mail_list.id, attributes, relationships=relations)
 
-    def profile(self, profile: Profile, *, joined_at: datetime | None = None) -> Json:
+    def profile(self, profile: Profile, *, joined_at: datetime | None = None, of_upsert: bool = False) -> Json:
         attributes: Json = {name: profile.attributes.get(name) for name in _PROFILE_MEMBERS}
         attributes |= {
             "created": iso(profile.created),
@@ -85,7 +85,9 @@ class Views:
         }
         if joined_at is not None:
             attributes["joined_group_at"] = iso(joined_at)
-        if "subscriptions" in self._query.additional:
+        shown = self._account.switches.subscriptions_shown
+        is_withheld = shown == "never" or (shown == "in searches" and of_upsert)
+        if "subscriptions" in self._query.additional and not is_withheld:
             attributes["subscriptions"] = _subscriptions(profile)
         return self.resource("profile", profile.id, attributes)
 
@@ -102,6 +104,8 @@ class Views:
         return self.resource("template", template.id, attributes)
 
     def campaign(self, campaign: Campaign) -> Json:
+        if self._account.switches.shape == "new":
+            return self._reshaped_campaign(campaign)
         status = self._account.status_of(campaign)
         attributes = {
             "name": campaign.name,
@@ -119,6 +123,19 @@ class Views:
         message = [{"type": "campaign-message", "id": campaign.message_id}]
         relations = {"campaign-messages": self._relation("campaign", campaign.id, "campaign-messages", data=message)}
         return self.resource("campaign", campaign.id, attributes, relationships=relations)
+
+    def _reshaped_campaign(self, campaign: Campaign) -> Json:
+        """Return a campaign as later revisions show it: without a status, with audiences and schedules elsewhere."""
+        attributes = {
+            "definition": {"name": campaign.name, "channel": "email"},
+            "created_at": iso(campaign.created_at),
+            "updated_at": iso(campaign.updated_at),
+        }
+        names = ("audiences", "campaign-messages", "schedules")
+        relations = {name: self._relation("campaign", campaign.id, name) for name in names}
+        links = {"self": f"{self._base}/api/campaigns/{campaign.id}/"}
+        resource: Json = {"type": "campaign", "id": campaign.id, "attributes": attributes}
+        return resource | {"relationships": relations, "links": links}
 
     def message(self, campaign: Campaign) -> Json:
         attributes = {

@@ -1,0 +1,387 @@
+"""An erasure is remembered until every place has confirmed it, and its last words are true."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from pycontw_assets.api.client import Unavailable
+from pycontw_assets.authorize.guest_list import entry
+from pycontw_assets.commands.erase import describe_found, last_words
+from pycontw_assets.deidentify.holders import holders_of
+from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.ledger.events import record_purge, register_events
+from pycontw_assets.ledger.grants import current_grants
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.locks import LockName, lock
+from pycontw_assets.ledger.people import entitlements_of, erased_ids, erasure_requests
+from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
+from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.pipeline.erase import PLACES, Erased, Erasure, finish_erasures
+from pycontw_assets.pipeline.steps import guest_list_step, load_rows, read_orders
+from pycontw_assets.records import EventPartition, Leftovers, OrderSnapshot
+from pycontw_assets.send_email.names import ticket_holder_list
+from pycontw_assets.send_email.ticket_holders import sync_ticket_holders
+from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import Vault
+from pycontw_assets_tests.fakes.clock import FakeClock
+from pycontw_assets_tests.fakes.gather import FakeGather
+from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
+from pycontw_assets_tests.fakes.store import MemoryStore
+from pycontw_assets_tests.unit.conftest import OTHER_PARTITION, PARTITION, PSEUDONYMIZER
+
+ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
+ANNAS = PSEUDONYMIZER.address(ANNA)
+EMAIL = "聯絡人 Email"
+HOUR = timedelta(hours=1)
+TABLES = attendee_tables(load_policy().columns)
+
+
+def payload(number: int, address: str, **members: Any) -> dict[str, Any]:
+    return {"id": number, "is_paid": True, "state": "activated", "data": [[EMAIL, address]], **members}
+
+
+@dataclass
+class Kktix:
+    """Attendees by number, and the numbers that were read."""
+
+    payloads: dict[int, dict[str, Any]] = field(default_factory=dict)
+    read: list[int] = field(default_factory=list)
+
+    def fetch_attendees(self, _event_id: int, ids: Any) -> Iterator[tuple[int, Any]]:
+        for number in ids:
+            self.read.append(number)
+            yield number, self.payloads[number]
+
+
+@dataclass
+class Installation:
+    """One event with attendees 1 (Anna) and 2 (Ben) that went all the way, with real stores and services in memory."""
+
+    ledger: Ledger
+    clock: FakeClock
+    warehouse: DuckDBWarehouse
+    gather: FakeGather
+    klaviyo: FakeKlaviyo
+    path: Path
+    vault: Vault
+    kktix: Kktix = field(default_factory=Kktix)
+    settings: Settings = field(default_factory=lambda: Settings(_env_file=None))
+
+    @property
+    def waits(self) -> WaitPolicy:
+        return WaitPolicy(sleep=self.clock.sleep, lock=1)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        names = ("gather", "klaviyo", "vault", "warehouse", "ledger", "waits", "settings")
+        return {**{name: getattr(self, name) for name in names}, "pseudonymizer": PSEUDONYMIZER}
+
+    def erase(self, address: str = ANNA) -> Erased:
+        return Erasure(**self.parts).run(address)
+
+    def tick(self) -> list[str]:
+        """Finish erasures as a tick does."""
+        self.clock.advance(minutes=1)
+        return list(finish_erasures(**self.parts))
+
+    def sell(self, partition: EventPartition, seats: dict[int, str]) -> None:
+        self.kktix.payloads |= {number: payload(number, address) for number, address in seats.items()}
+        register_events(self.ledger, [partition])
+        self.poll(partition)
+        self.load(partition)
+        holders = holders_of(self.orders(partition), PSEUDONYMIZER)
+        step = guest_list_step(
+            gather=self.gather,
+            ledger=self.ledger,
+            pseudonymizer=PSEUDONYMIZER,
+            waits=self.waits,
+            revoke_limit=None,
+            poll_id="poll",
+        )
+        step.run(partition, holders)
+        sync_ticket_holders(
+            client=self.klaviyo,
+            ledger=self.ledger,
+            waits=self.waits,
+            exclusive=nullcontext,
+            partition=partition,
+            holders=holders,
+        )
+
+    def poll(self, partition: EventPartition = PARTITION) -> None:
+        read_orders(
+            partition,
+            kktix=self.kktix,
+            vault=self.vault,
+            ledger=self.ledger,
+            pseudonymizer=PSEUDONYMIZER,
+            waits=self.waits,
+            refresh=HOUR,
+            book=BookReading(frozenset(self.kktix.payloads)),
+        )
+
+    def load(self, partition: EventPartition = PARTITION) -> None:
+        records = self.orders(partition).records.values()
+        load_rows(partition, records, warehouse=self.warehouse, ledger=self.ledger, pseudonymizer=PSEUDONYMIZER)
+
+    def orders(self, partition: EventPartition = PARTITION) -> OrderSnapshot:
+        return self.vault.read(partition.key) or OrderSnapshot(partition)
+
+    def places_of_anna(self) -> set[str]:
+        """Return the places that still know Anna, looked up without the code under test."""
+        rows = self.path.read_bytes().count(ANNAS.encode()) if self.path.exists() else 0
+        found = {
+            "vault": any(ANNA in str(record.attendee.answers) for record in self.orders().records.values()),
+            "tables": rows > 0,
+            "guest list": ANNA in self.gather.entries,
+            "mailing lists": ANNA in self.klaviyo.members(ticket_holder_list(PARTITION)),
+        }
+        return {place for place, is_there in found.items() if is_there}
+
+
+@pytest.fixture
+def sold(ledger: Ledger, clock: FakeClock, tmp_path: Path) -> Installation:
+    path = tmp_path / "warehouse.duckdb"
+    warehouse = DuckDBWarehouse(path, clock=clock, patience_seconds=0.05)
+    vault = Vault(MemoryStore(), [Fernet.generate_key().decode()])
+    one = Installation(ledger, clock, warehouse, FakeGather(), FakeKlaviyo(clock), path, vault)
+    one.sell(PARTITION, {1: ANNA, 2: BEN})
+    assert one.places_of_anna() == {"vault", "tables", "guest list", "mailing lists"}
+    return one
+
+
+@contextmanager
+def opened_by_an_analyst(path: Path) -> Iterator[None]:
+    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only=True); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as analyst:
+        assert analyst.stdout
+        analyst.stdout.readline()
+        yield
+        analyst.communicate()
+
+
+def test_an_erasure_leaves_no_place_and_no_byte_of_the_row(sold: Installation) -> None:
+    result = sold.erase(f" {ANNA.upper()}")
+    assert result.problems == []
+    assert sold.places_of_anna() == set()
+    assert erasure_requests(sold.ledger) == []
+    assert len(sold.orders().records) == 1
+    assert sold.path.read_bytes().count(PSEUDONYMIZER.address(BEN).encode()) == 1
+
+
+def test_a_file_held_by_an_analyst_is_named_remembered_and_erased_by_a_later_tick(sold: Installation) -> None:
+    with opened_by_an_analyst(sold.path):
+        result = sold.erase()
+        assert list(result.unfinished) == ["the tables"]
+        assert "is it open in another program" in result.unfinished["the tables"]
+        assert sold.places_of_anna() == {"tables"}
+        words = last_words("a…@example.org", result)
+        assert words.startswith(
+            "a…@example.org is gone now from the vault, the guest list and the mailing lists; not yet from the tables, "
+            "which every poll tries again"
+        )
+        found = Erasure(**sold.parts).find(ANNA)
+        assert not found.is_nothing
+        assert any("that is not finished" in line for line in describe_found(found))
+        assert list(sold.erase().unfinished) == ["the tables"], "repeated, it is not done either"
+        assert sold.tick() == [], "whoever asked for it knows"
+        sold.clock.advance(minutes=15)
+        [line] = sold.tick()
+        assert line.startswith("an erasure of 2031-06-01 02:00 UTC is not finished: the tables: DuckDB could not")
+    assert sold.tick() == []
+    assert sold.places_of_anna() == set()
+    assert erasure_requests(sold.ledger) == []
+
+
+def test_orders_at_work_elsewhere_are_erased_by_a_later_tick(sold: Installation) -> None:
+    with lock(sold.ledger, LockName.ORDERS, PARTITION.key):
+        result = sold.erase()
+        assert "is at work on it" in result.unfinished["the vault"]
+        assert erased_ids(sold.ledger, PARTITION.key) == {1}, "she is not read again from now on"
+        sold.tick()
+        assert "the vault" in erasure_requests(sold.ledger)[0].places
+    assert sold.places_of_anna() == {"vault", "tables", "guest list", "mailing lists"} - {"mailing lists"}
+    assert sold.tick() == []
+    assert sold.places_of_anna() == set()
+    assert entitlements_of(sold.ledger, ANNAS) == set()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("break_it", "place"),
+    [
+        (lambda s: s.gather.faults.fail("read", Unavailable("Gather", "read", "is down"), times=9), "the guest list"),
+        (lambda s: s.klaviyo.faults.fail("remove_from_list", Unavailable("Klaviyo", "x", "down")), "the mailing lists"),
+    ],
+)
+def test_a_service_that_is_down_is_left_to_a_later_tick(sold: Installation, break_it: Any, place: str) -> None:
+    break_it(sold)
+    assert list(sold.erase().unfinished) == [place]
+    sold.gather.faults.mend()
+    assert sold.tick() == []
+    assert sold.places_of_anna() == set()
+
+
+class StubbornGather(FakeGather):
+    """It answers "done" and changes nothing."""
+
+    def _overwrite(self, entries: Mapping[str, Any]) -> None:
+        """Take no notice."""
+
+
+@pytest.mark.long
+def test_a_guest_who_still_shows_is_not_called_gone(sold: Installation) -> None:
+    sold.gather = StubbornGather(sold.gather.entries)
+    assert list(sold.erase().unfinished) == ["the guest list"]
+    sold.gather = FakeGather(sold.gather.entries)
+    assert sold.tick() == []
+    assert sold.places_of_anna() == set()
+    assert ANNAS not in current_grants(sold.ledger, PARTITION.edition)
+
+
+@pytest.mark.long
+def test_an_entry_that_somebody_else_made_is_left_to_a_person(sold: Installation) -> None:
+    sold.erase()
+    sold.gather.entries[ANNA] = {**entry(), "affiliation": "Speaker"}
+    result = sold.erase()
+    assert result.problems == []
+    assert "remove the entry in Gather that somebody else made" in last_words("a…", result)
+
+
+@pytest.mark.long
+def test_a_dry_run_leaves_the_lists_to_a_real_poll(sold: Installation) -> None:
+    real = sold.settings
+    sold.settings = real.model_copy(update={"pycontw_dry_run": True})
+    assert list(sold.erase().unfinished) == ["the guest list", "the mailing lists"]
+    assert sold.tick() == []
+    assert sold.places_of_anna() == {"guest list", "mailing lists"}
+    sold.settings = real
+    assert sold.tick() == []
+    assert sold.places_of_anna() == set()
+
+
+@pytest.mark.long
+def test_an_event_whose_orders_cannot_be_read_holds_up_no_other(sold: Installation) -> None:
+    sold.sell(OTHER_PARTITION, {1: ANNA, 2: BEN})
+    store: MemoryStore = sold.vault._store  # type: ignore[assignment]
+    name = f"{OTHER_PARTITION.key}.orders"
+    kept, store.objects[name] = store.objects[name], b"damaged"
+    assert OTHER_PARTITION.key in sold.erase().unfinished["the vault"]
+    assert sold.places_of_anna() == {"tables", "guest list"}
+    store.objects[name] = kept
+    assert sold.tick() == []
+    assert sold.places_of_anna() == set()
+    assert len(sold.orders(OTHER_PARTITION).records) == 1
+
+
+@pytest.mark.long
+def test_rows_of_an_event_whose_orders_left_the_vault_go_too(sold: Installation) -> None:
+    sold.vault.write(OrderSnapshot(PARTITION, rebuilding=True, generation=sold.orders().generation))
+    record_purge(sold.ledger, PARTITION.key)
+    found = Erasure(**sold.parts).find(ANNA)
+    assert found.rows == 1
+    assert sold.erase().problems == []
+    assert sold.places_of_anna() == set()
+    assert sold.warehouse.partition_rows(TABLES["individual"], PARTITION.key) == 1
+
+
+@pytest.mark.long
+def test_who_buys_again_before_the_erasure_is_finished_is_a_new_buyer(sold: Installation) -> None:
+    with opened_by_an_analyst(sold.path):
+        sold.erase()
+        sold.clock.advance(minutes=1)
+        sold.kktix.payloads[3] = payload(3, ANNA)
+        sold.poll()
+    assert sold.tick() == []
+    assert set(sold.orders().records) == {2, 3}
+    sold.load()
+    assert list(sold.warehouse.read(TABLES["individual"])["attendee_id"]) == [2, 3]
+
+
+# -- whose ticket it is -------------------------------------------------------------------------------
+
+
+def test_an_erased_person_is_looked_at_and_never_kept(sold: Installation) -> None:
+    sold.erase()
+    for _ in range(30):
+        sold.clock.advance(hours=1)
+        sold.poll()
+    assert set(sold.orders().records) == {2}
+    assert 5 <= sold.kktix.read.count(1) <= 12, "as rarely as any other ticket"
+
+
+def test_an_erased_ticket_of_somebody_else_is_read_again(sold: Installation) -> None:
+    sold.erase()
+    sold.kktix.payloads[1] = payload(1, CARA)
+    sold.clock.advance(hours=1)
+    sold.poll()
+    assert set(sold.orders().records) == {1, 2}
+    assert set(holders_of(sold.orders(), PSEUDONYMIZER)) == {PSEUDONYMIZER.address(a) for a in (BEN, CARA)}
+    assert erased_ids(sold.ledger, PARTITION.key) == frozenset()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("answer", [payload(1, ""), payload(1, "nobody"), {"id": 1}, payload(1, f" {ANNA.upper()}")])
+def test_in_doubt_a_ticket_stays_erased(sold: Installation, answer: dict[str, Any]) -> None:
+    sold.erase()
+    sold.kktix.payloads[1] = answer
+    sold.clock.advance(hours=1)
+    sold.poll()
+    assert set(sold.orders().records) == {2}
+    assert erased_ids(sold.ledger, PARTITION.key) == {1}
+
+
+@pytest.mark.long
+def test_an_erasure_of_an_older_version_learns_whose_ticket_it_is(sold: Installation) -> None:
+    """It noted numbers only. The first look notes the owner, and a later transfer is seen."""
+    sold.erase()
+    with sold.ledger.engine.begin() as db:
+        db.exec_driver_sql("UPDATE erased_attendees SET address_key = NULL, erased_at = NULL, checked_at = NULL")
+    sold.poll()
+    assert set(sold.orders().records) == {2}
+    sold.kktix.payloads[1] = payload(1, CARA)
+    sold.clock.advance(hours=1)
+    sold.poll()
+    assert set(sold.orders().records) == {1, 2}
+
+
+# -- the last words -----------------------------------------------------------------------------------
+
+
+def test_the_last_words_say_what_goes_when_and_what_is_left_to_a_person(sold: Installation) -> None:
+    sold.warehouse.leftovers = Leftovers("tables: kept a while", goes="the warehouse drops them after 14 days")
+    result = sold.erase()
+    [profile] = sorted(result.profiles)
+    assert last_words("a…@example.org", result) == (
+        "a…@example.org is gone now from the vault, the tables, the guest list and the mailing lists; the warehouse "
+        "drops them after 14 days; your own backups go when they expire; you have to delete the profile "
+        f"{profile} in Klaviyo and ask KKTIX to delete the order."
+    )
+
+
+def test_the_last_words_never_claim_what_is_not_gone() -> None:
+    nothing = Erased(unfinished=dict.fromkeys(PLACES, "down"))
+    assert last_words("a…", nothing) == (
+        "a… is gone from nowhere yet; not yet from the vault, the tables, the guest list and the mailing lists, which "
+        "every poll tries again, with an alarm if it lasts."
+    )
+
+
+@pytest.mark.long
+def test_forms_of_others_that_name_the_person_are_left_to_a_person(sold: Installation) -> None:
+    sold.kktix.payloads[4] = payload(4, CARA, data=[[EMAIL, CARA], ["同行者", ANNA]])
+    sold.poll()
+    assert "correct the forms of attendees 4 in KKTIX" in last_words("a…", sold.erase())
