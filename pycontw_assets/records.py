@@ -154,7 +154,7 @@ class OrderSnapshot:
 
     ``records`` and ``quarantine`` are by attendee id. ``rotated_at``: the last poll that read attendees by age.
     ``generation`` grows with every write. ``rebuilding``: a lost snapshot is being read again. Until every attendee was
-    read, an absent one says nothing about its holder.
+    read, an absent one says nothing about its holder. ``mark`` names the write, and the ledger knows it.
     """
 
     partition: EventPartition
@@ -163,6 +163,7 @@ class OrderSnapshot:
     rotated_at: datetime | None = None
     generation: int = 0
     rebuilding: bool = False
+    mark: str | None = None
 
     @property
     def present(self) -> list[AttendeeRecord]:

@@ -27,6 +27,9 @@ from pycontw_assets_tests.clients.scripted_server import Answer, Received
 
 PROJECT = "project-of-tests"
 GOOGLE_VARIABLES = ("BIGQUERY_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS")
+# Not 0.4: it wants DuckDB 2, for which no packages with DuckDB's extensions exist (the last are of 1.5.5), and tests
+# fetch nothing else. 0.3.2 takes any DuckDB from 1.5.5 on, so that is pinned, too. Both run on Python 3.13 only. The
+# project itself may have any Python (3.10 to 3.13) and DuckDB: the emulator has its own, and answers by HTTP.
 PINS = (
     "local-bigquery==0.3.2",
     "duckdb==1.5.5",

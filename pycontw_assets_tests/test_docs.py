@@ -155,7 +155,7 @@ def test_every_message_that_the_runbook_quotes_is_one_of_the_code(page: str) -> 
 
 def test_the_runbook_explains_every_refusal_that_a_person_may_override() -> None:
     overrides = set(re.findall(r"`pycontw-assets poll --allow ([a-z-]+)`", DOCS["runbook.md"].split("## Alarms")[0]))
-    assert overrides == {"account", "book", "guest-list", "invite", "revoke"}
+    assert overrides == {"account", "book", "guest-list", "invite", "re-read", "revoke"}
     offered = {word for text in texts_of_the_package() for word in re.findall(r"poll --allow ([a-z-]+)", text)}
     assert offered == overrides
 

@@ -19,7 +19,7 @@ from pycontw_assets.settings import Settings
 if TYPE_CHECKING:
     from pycontw_assets.orchestration.poll import PollReport, RunReport
 
-OVERRIDES = ("account", "book", "guest-list", "invite", "revoke")
+OVERRIDES = ("account", "book", "guest-list", "invite", "re-read", "revoke")
 # Counts of the assets -> the word for each in the line of an event. Zeros are left out.
 _WORDS = {
     "attendees": "attendees",

@@ -17,6 +17,7 @@ from pycontw_assets.commands.console import paint, read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_to_read
 from pycontw_assets.commands.lookup import HELP, METAVAR, Person, describe_choice, find_people
+from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
@@ -177,17 +178,19 @@ def _ticket(
 
 def _explain(record: AttendeeRecord) -> str:
     """Return the state of a ticket in the words of every view, and the reason for it."""
-    attendee = record.attendee
     if record.gone_at is not None:
         return f"cancelled: it left the attendance book, found {at(record.gone_at)}"
+    # Only words of the policy: any other text may name a person.
+    listed = load_policy().vocabularies["state"]
+    state_at_kktix = found if (found := record.attendee.state) in listed else "one that this program does not know"
     reasons: dict[TicketState, str] = {
         "usable": f"paid and valid since {at(record.changed_at or record.first_seen_at)}",
-        "unpaid": f"its state is {attendee.state}",
-        "not activated": f"paid, but its state is {attendee.state}",
+        "unpaid": f"its state is {state_at_kktix}",
+        "not activated": f"paid, but its state is {state_at_kktix}",
         "missing": "the attendance book lacks it; cancelled when the next poll misses it, too, and KKTIX does not call "
         "it paid",
         "unclear": "KKTIX does not say whether it is paid and valid",
-        "cancelled": f"its state is {attendee.state}",
+        "cancelled": f"its state is {state_at_kktix}",
     }
     state = record.ticket_state
     return f"{state}: {reasons[state]}"

@@ -70,17 +70,21 @@ class PipelineField(_Entry):
 
 
 class PayloadField(_Entry):
-    """A field of the KKTIX attendee."""
+    """A field of the KKTIX attendee. A kept text is one of ``choices``, or ``open``: the organiser's own words."""
 
     action: Literal["keep", "drop", "form"]
     description: str
     column: str | None = None
     type: ColumnType | None = None
+    choices: tuple[str, ...] = ()
+    open: bool = False
 
     @model_validator(mode="after")
     def _a_kept_field_has_a_type(self) -> PayloadField:
         if (self.action == "keep") != (self.type is not None):
             raise ValueError("keep needs a type, drop and form have none")
+        if (self.type == "STRING") != (bool(self.choices) != self.open):
+            raise ValueError("a kept text, and nothing else, needs either `choices` or `open`")
         return self
 
 
@@ -141,6 +145,10 @@ class Policy:
         self.version = hashlib.sha256(parsed.model_dump_json().encode()).hexdigest()[:12]
         self.payload = parsed.payload
         self.form = parsed.form
+        # Column of the payload -> the only texts that it may hold.
+        self.vocabularies: Mapping[str, frozenset[str]] = {
+            field.column or name: frozenset(field.choices) for name, field in parsed.payload.items() if field.choices
+        }
         self.columns: tuple[Column, ...] = tuple(_columns(parsed))
         _refuse_duplicates(column.name for column in self.columns)
         self._by_label: Mapping[str, FormRule] = _unambiguous(

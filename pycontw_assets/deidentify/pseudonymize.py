@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,7 @@ def deidentify(
     policy = policy or load_policy()
     form = _Form(policy, pseudonymizer)
     values: dict[str, list[Any]] = {column.name: [] for column in policy.columns}
-    cells = [(values[column.name].append, _cell(column)) for column in policy.columns]
+    cells = [(values[column.name].append, _cell(column, policy)) for column in policy.columns]
     for record in records:
         answers = form.answers_of(record)
         for put, value in cells:
@@ -125,7 +125,7 @@ class _Form:
     def answers_of(self, record: AttendeeRecord) -> dict[str, Any]:
         """Return column -> value for the answers of one attendee. A repeated question keeps its first answer."""
         row: dict[str, Any] = {}
-        held_back: list[dict[str, str]] = []
+        held_back = list(self._unlisted_fields(record))
         for label, value in record.attendee.answers:
             text = answer_text(value)
             if text is None:
@@ -139,6 +139,14 @@ class _Form:
         if held_back:
             row["unclassified_answers"] = json.dumps(held_back, ensure_ascii=False)
         return row
+
+    def _unlisted_fields(self, record: AttendeeRecord) -> Iterator[dict[str, str]]:
+        """Yield the payload's texts that are none of their choices, as digests."""
+        for column, choices in self._policy.vocabularies.items():
+            text = answer_text(getattr(record.attendee, column))
+            if text is not None and getattr(record.attendee, column) not in choices:
+                self.unlisted[column] += 1
+                yield {"question": column, "answer_sha256": self._digest(text, None)}
 
     def _place(self, row: dict[str, Any], rule: FormRule | None, *, label: str, text: str) -> Sequence[str]:
         """Put an answer into its column, and return the parts of it that have no column."""
@@ -171,11 +179,14 @@ class _Form:
         return self._pseudonymizer.digest(_NORMALISERS[kind](text) or text)
 
 
-def _cell(column: Column) -> _Cell:
+def _cell(column: Column, policy: Policy) -> _Cell:
     """Return the function that reads a column's value from a record, its event and its answers."""
     name, typed = column.name, _TYPED[column.type]
     if name in _PIPELINE:
         return _PIPELINE[name]
+    if name in policy.vocabularies:
+        choices = policy.vocabularies[name]
+        return lambda record, _event, _answers: found if (found := getattr(record.attendee, name)) in choices else None
     if column.source.startswith("payload: "):
         return lambda record, _event, _answers: typed(getattr(record.attendee, name))
     return lambda _record, _event, answers: answers.get(name)

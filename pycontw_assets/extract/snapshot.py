@@ -130,7 +130,9 @@ def take_snapshot(
     Raise ``UntrustedBook`` when neither vault nor book can be believed, and ``Unavailable`` when every read failed.
     """
     begun_at = monotonic()
-    snapshot = vault.read(partition.key) or _first(partition, book, known_before=known_before, trust_book=trust_book)
+    snapshot = vault.read(partition.key) or OrderSnapshot(partition, rebuilding=known_before > 0)
+    if snapshot.rebuilding and not snapshot.present and not trust_book:
+        _refuse_small_book(partition, book, known_before)
     usable = {i: record.attendee for i, record in snapshot.records.items() if record.is_usable}
     plan = plan_fetch(
         snapshot,
@@ -189,14 +191,13 @@ def take_snapshot(
     )
 
 
-def _first(partition: EventPartition, book: BookReading, *, known_before: int, trust_book: bool) -> OrderSnapshot:
-    is_cut = BOOK_OF_LOST_ORDERS.is_exceeded(known_before - len(book.ids), known_before)
-    if is_cut and not trust_book:
+def _refuse_small_book(partition: EventPartition, book: BookReading, known_before: int) -> None:
+    """Orders that are read again from nothing have no second look: one small book would withdraw everybody else."""
+    if BOOK_OF_LOST_ORDERS.is_exceeded(known_before - len(book.ids), known_before):
         raise UntrustedBook(
             f"the vault has lost the orders of {partition.key}, and its attendance book now lists {len(book.ids)} of "
             f"{known_before} attendees; nothing was changed. Restore the vault, or run `poll --allow book`"
         )
-    return OrderSnapshot(partition, rebuilding=known_before > 0)
 
 
 def _understand(attendee_id: int, answer: dict[str, Any] | ServiceError, contacts: Contacts) -> Fetched:

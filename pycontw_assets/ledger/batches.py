@@ -106,6 +106,13 @@ def count_claimed(ledger: Ledger, poll_id: str) -> int:
     return int(ledger.scalar(query) or 0)
 
 
+def made_campaigns(ledger: Ledger, batch_keys: Collection[str]) -> set[str]:
+    """Return those of the batches whose campaign this ledger made, or meant to make."""
+    made = sa.or_(batches.c.campaign_intended_at.is_not(None), batches.c.campaign_id.is_not(None))
+    query = sa.select(batches.c.batch_key).where(batches.c.batch_key.in_(batch_keys), made)
+    return ledger.column(query)
+
+
 def unfinished_batches(ledger: Ledger, partition_key: str) -> list[Batch]:
     """Return the open batches, and the accepted ones whose end is not known yet; the oldest first."""
     query = (

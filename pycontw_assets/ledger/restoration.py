@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,6 +26,7 @@ from pycontw_assets.ledger.database.tables import (
     insert_missing,
     invitations,
     members,
+    order_marks,
     polls,
     pool_lists,
     remote_ids,
@@ -44,6 +46,7 @@ class Restoration:
     """The content of one edition's ledger; keys of people are pseudonyms.
 
     ``holders`` and ``members`` are by partition key, ``invitations`` by batch key, ``list_ids`` by name of the list.
+    ``stored`` are partition keys of orders in the vault, which may be of any time: the next poll reads everybody again.
     ``pool`` names the batch that every list of the pool is reserved by; ``None``: the list rests.
     """
 
@@ -57,6 +60,7 @@ class Restoration:
     invitations: Mapping[str, Sequence[Invitation]] = field(default_factory=dict)
     list_ids: Mapping[str, str] = field(default_factory=dict)
     pool: Mapping[str, str | None] = field(default_factory=dict)
+    stored: Collection[str] = ()
 
 
 def has_begun(ledger: Ledger, edition: str) -> bool:
@@ -76,17 +80,34 @@ def begin(ledger: Ledger, edition: str) -> None:
         _record_beginning(db, edition, "new")
 
 
-def restore(ledger: Ledger, restoration: Restoration) -> None:
-    """Write everything or nothing. A ledger that is in use is refused: it knows more."""
+def doubt(ledger: Ledger, edition: str) -> None:
+    """Remember that others know more of the edition than this ledger, as if it had been restored from a backup."""
     with ledger.engine.begin() as db:
-        if _has_begun(db, restoration.edition):
+        _record_beginning(db, edition, "new")
+        unknown = (editions.c.edition == edition, editions.c.doubted_since.is_(None))
+        db.execute(sa.update(editions).where(*unknown).values(doubted_since=ledger.clock()))
+
+
+def end_doubt(ledger: Ledger, edition: str) -> None:
+    with ledger.engine.begin() as db:
+        db.execute(sa.update(editions).where(editions.c.edition == edition).values(doubted_since=None))
+
+
+def is_doubted(ledger: Ledger, edition: str) -> bool:
+    return ledger.scalar(sa.select(editions.c.doubted_since).where(editions.c.edition == edition)) is not None
+
+
+def restore(ledger: Ledger, restoration: Restoration, *, replaces_older: bool = False) -> None:
+    """Write everything or nothing. A ledger that is in use is refused, unless it is an older one: it knows more."""
+    with ledger.engine.begin() as db:
+        if _has_begun(db, restoration.edition) and not replaces_older:
             raise LedgerError(f"the ledger of edition {restoration.edition} is not lost; nothing was changed")
-        _forget(db, restoration.edition)
+        _forget(db, restoration.edition, ledger.clock())
         for table, rows in _rows(ledger, restoration):
             insert_missing(db, table, rows)
         for name, list_id in restoration.list_ids.items():
             upsert(db, remote_ids, {"kind": "list", "name": name}, {"remote_id": list_id})
-        _record_beginning(db, restoration.edition, "rebuilt")
+        upsert(db, editions, {"edition": restoration.edition}, {"begun": "rebuilt", "doubted_since": None})
 
 
 def mark_invited(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
@@ -94,15 +115,7 @@ def mark_invited(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
 
     People of a batch that ended unsent stay marked when the batch is released: nobody invites them again.
     """
-    batch = Batch(
-        batch_key=uuid.uuid4().hex[:12],
-        edition=edition,
-        partition_key=f"{edition}-{_MARKED}",
-        poll_id=_MARKED,
-        state="sent",
-        campaign_name=_MARKED,
-        created_at=ledger.clock(),
-    )
+    batch = _marked_batch(edition, ledger.clock())
     with ledger.engine.begin() as db:
         periods = _periods(db, edition)
         rows = [
@@ -116,6 +129,18 @@ def mark_invited(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
         if not marked:
             db.execute(sa.delete(batches).where(batches.c.batch_key == batch.batch_key))
         return int(marked) + _mark_in_cancelled(db, edition, {key: periods.get(key, 1) for key in keys})
+
+
+def _marked_batch(edition: str, now: datetime) -> Batch:
+    return Batch(
+        batch_key=uuid.uuid4().hex[:12],
+        edition=edition,
+        partition_key=f"{edition}-{_MARKED}",
+        poll_id=_MARKED,
+        state="sent",
+        campaign_name=_MARKED,
+        created_at=now,
+    )
 
 
 def _mark_in_cancelled(db: sa.Connection, edition: str, periods: Mapping[str, int]) -> int:
@@ -159,9 +184,22 @@ def _has_begun(db: sa.Connection, edition: str) -> bool:
     return any(db.execute(query.limit(1)).first() is not None for query in (recorded, claimed))
 
 
-def _forget(db: sa.Connection, edition: str) -> None:
-    """Delete what polls wrote about the edition while Klaviyo could not be asked. People marked as invited stay."""
+def _forget(db: sa.Connection, edition: str, ledger_now: datetime) -> None:
+    """Delete what polls wrote about the edition. People marked as invited stay, for the period that is rebuilt."""
     partitions = sa.select(events.c.partition_key).where(events.c.edition == edition)
+    ours = sa.select(batches.c.batch_key).where(batches.c.edition == edition, batches.c.poll_id != _MARKED)
+    is_marked = (invitations.c.edition == edition, invitations.c.state == _MARKED)
+    kept = {row.address_key: dict(row._mapping) for row in db.execute(sa.select(invitations).where(*is_marked))}
+    db.execute(sa.delete(invitations).where(invitations.c.edition == edition))
+    db.execute(sa.delete(invitations).where(invitations.c.batch_key.in_(ours)))
+    if kept:
+        batch = _marked_batch(edition, ledger_now)
+        insert_missing(db, batches, [_values(batch)])
+        rows = [{**row, "period": 1, "batch_key": batch.batch_key} for row in kept.values()]
+        insert_missing(db, invitations, rows)
+    db.execute(sa.delete(pool_lists).where(pool_lists.c.batch_key.in_(ours)))
+    db.execute(sa.delete(batches).where(batches.c.edition == edition, batches.c.poll_id != _MARKED))
+    db.execute(sa.delete(order_marks).where(order_marks.c.partition_key.in_(partitions)))
     db.execute(sa.delete(polls).where(polls.c.partition_key.in_(partitions)))
     for table in (members, unconfirmed_members):
         db.execute(sa.delete(table).where(table.c.partition_key.in_(partitions)))
@@ -181,6 +219,10 @@ def _rows(ledger: Ledger, restoration: Restoration) -> Iterator[tuple[sa.Table, 
         ],
     )
     yield polls, [_values(poll) for poll in restoration.polls]
+    yield (
+        order_marks,
+        [{"partition_key": key, "generation": 0, "must_reread": True} for key in sorted(restoration.stored)],
+    )
     yield (
         entitlements,
         [

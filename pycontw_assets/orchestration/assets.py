@@ -300,7 +300,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             try:
                 loaded = load_rows(
                     partition,
-                    stored_records(vault, partition),
+                    stored_records(vault, ledger, partition),
                     warehouse=warehouse,
                     ledger=ledger,
                     pseudonymizer=pseudonymizer,
@@ -441,7 +441,7 @@ def gather_guestlist(
             poll_id=_poll_id(context),
             overrides=_overrides(context),
         )
-        snapshot = stored_orders(vault, partition)
+        snapshot = stored_orders(vault, ledger, partition)
         outside = holders_to_let_in(ledger, partition.key, partition.edition, done=LET_IN)
         outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         entered = let_in(ledger, partition.edition, outside)
@@ -617,7 +617,7 @@ def klaviyo_campaign(
             overrides=_overrides(context),
         )
         refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
-        snapshot = stored_orders(vault, partition)
+        snapshot = stored_orders(vault, ledger, partition)
         with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
             partition_of(ledger, partition.key)  # it may have been renamed while this run waited
             begun_at = ledger.clock()

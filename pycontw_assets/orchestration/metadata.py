@@ -140,7 +140,7 @@ def preview_of_orders(snapshot: OrderSnapshot) -> Any:
         {
             "attendee_id": record.attendee.attendee_id,
             "ticket_name": record.attendee.ticket_name,
-            "state": record.attendee.state,
+            "state": record.ticket_state,
             "is_paid": record.attendee.is_paid,
             "is_usable": record.is_usable,
             "first_seen_at": record.first_seen_at,

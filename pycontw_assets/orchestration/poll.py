@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
@@ -35,7 +35,7 @@ from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_r
 from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
 from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
-from pycontw_assets.pipeline.observe import Tick, decide_again
+from pycontw_assets.pipeline.observe import Tick, decide_again, decide_at_once
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -104,7 +104,7 @@ def poll(
     waits: WaitPolicy,
     settings: Settings,
     warehouse: Warehouse,
-    overrides: Iterable[str] = (),
+    overrides: Collection[str] = (),
     on_run: Callable[[RunReport], None] = lambda report: None,
 ) -> PollReport:
     """Observe, run what is due for access, then bring the tables up to date. ``Paused`` while polls are paused.
@@ -150,6 +150,8 @@ def poll(
     verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger, settings=settings)
     for event in (*observations(tick), *verdicts):
         instance.report_runless_asset_event(event)
+    if overrides:
+        tick = decide_at_once(tick, now=ledger.clock(), reads_again="re-read" in overrides)
     poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
     definitions, runs = define(tick.books), []
     for request in _until_paused(access_requests(tick, poll_id), ledger):

@@ -148,7 +148,7 @@ def plan_access(
 ) -> EventPlan:
     """Plan from the stored orders on: the guest list, the ticket-holder list, the batches."""
     ledger = copies.ledger
-    holders = holders_of(stored_orders(copies.vault, partition), pseudonymizer)
+    holders = holders_of(stored_orders(copies.vault, ledger, partition), pseudonymizer)
     before = _guests(copies.gather, pseudonymizer)
     step = guest_list_step(
         gather=copies.gather,

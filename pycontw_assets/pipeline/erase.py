@@ -41,6 +41,7 @@ from pycontw_assets.ledger.polls import drop_entitlement, last_poll, record_poll
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Warehouse, WarehouseError
+from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pipeline.steps import exclusive, guest_list_step, load_rows, recorded_change, table_rules
 from pycontw_assets.pseudonyms import Pseudonymizer, masked
@@ -219,13 +220,14 @@ class Erasure:
         if snapshot is None or not (is_held or self._theirs(snapshot, key, requested_at)):
             return None
         with exclusive(self.ledger, self.waits, LockName.ORDERS, partition.key):
-            snapshot = self.vault.read(partition.key) or snapshot
+            orders = AgreedOrders(self.vault, self.ledger)
+            snapshot = orders.read(partition.key) or snapshot
             numbers = self._theirs(snapshot, key, requested_at)
             remember_erased(self.ledger, partition.key, numbers, key)
             before = snapshot
             if numbers:
                 rest = {number: record for number, record in before.records.items() if number not in numbers}
-                snapshot = self.vault.write(replace(before, records=rest))
+                snapshot = orders.write(replace(before, records=rest))
             self._record_without(key, before, snapshot)
         log_step("attendees_erased", step="erase", partition=partition.key, deleted=len(numbers))
         result.done.append(f"{partition.key}: {len(numbers)} attendees are out of the vault")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.guest_list import is_due
@@ -27,7 +27,9 @@ from pycontw_assets.ledger.people import requested_refreshes
 from pycontw_assets.ledger.polls import Poll, last_poll, news_since
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.reporting.unreachable import refused_addresses
+from pycontw_assets.ledger.restoration import is_doubted
 from pycontw_assets.load.warehouse import Warehouse
+from pycontw_assets.pipeline.consistency.orders import refuse_signs
 from pycontw_assets.pipeline.rebuild import is_beginning
 from pycontw_assets.pipeline.reconcile import (
     Decision,
@@ -51,10 +53,12 @@ _TEMPLATE_ASSET = "klaviyo_template"
 class Tick:
     """The findings and decisions of one tick.
 
-    ``begins_edition``: Klaviyo knows no invitation of the edition, so this ledger may begin it. ``stale`` are partition
-    keys whose orders may differ from what the last good poll read. ``news_since`` maps partition keys to the moment
-    since which no poll took their news in, as it is recorded; ``late_since`` is the same, less what polls did since.
-    ``changed_tables`` maps the tables that are not as our last load left them to their states.
+    ``begins_edition``: Klaviyo knows no invitation of the edition, so this ledger may begin it; ``rereads`` are
+    then events whose orders the vault has of an earlier ledger. ``trusts_again``: a doubt about the ledger is over.
+    ``stale`` are partition keys whose orders may differ from what the last good poll read. ``news_since`` maps
+    partition keys to the moment since which no poll took their news in, as it is recorded; ``late_since`` is the
+    same, less what polls did since. ``changed_tables`` maps the tables that are not as our last load left them to
+    their states.
     """
 
     discovery: Discovery
@@ -63,6 +67,8 @@ class Tick:
     decisions: Mapping[str, Decision]
     template_due: bool
     begins_edition: bool = False
+    rereads: tuple[str, ...] = ()
+    trusts_again: bool = False
     stale: tuple[str, ...] = ()
     news_since: Mapping[str, datetime] = field(default_factory=dict)
     late_since: Mapping[str, datetime] = field(default_factory=dict)
@@ -117,6 +123,9 @@ def observe(
     known = known_events(ledger)
     discovery = discover_events(listing.events, known, settings)
     begins = is_beginning(discovery, klaviyo=klaviyo, vault=vault, ledger=ledger)
+    doubted = discovery.edition is not None and is_doubted(ledger, discovery.edition)
+    if doubted and discovery.edition:
+        refuse_signs(discovery.edition, klaviyo=klaviyo, vault=vault, ledger=ledger)
     ended = _ended_events(discovery, known.values(), ledger=ledger, settings=settings)
     books = _read_all_books(kktix, discovery.partitions)
     read = {p.event_id: without_erased(ledger, p, books[p.event_id]) for p in discovery.partitions}
@@ -139,12 +148,19 @@ def observe(
         _decisions(facts, now=ledger.clock(), settings=settings),
         template_due=_is_template_due(discovery.edition, ledger=ledger, settings=settings, history=history),
         begins_edition=begins,
+        rereads=_orders_of_an_earlier_ledger(discovery, vault) if begins else (),
+        trusts_again=doubted,
         stale=tuple(stale),
         news_since=since,
         late_since={key: _last_in_line(facts[key], moment) for key, moment in since.items()},
         changed_tables=changed,
         requests=requests(),
     )
+
+
+def _orders_of_an_earlier_ledger(discovery: Discovery, vault: OrdersStore) -> tuple[str, ...]:
+    stored = {partition.key: vault.stream(partition.key) for partition in discovery.partitions}
+    return tuple(key for key, orders in stored.items() if orders and orders[0].mark is not None)
 
 
 def decide_again(tick: Tick, *, ledger: Ledger, settings: Settings, history: RunHistory) -> Tick:
@@ -154,6 +170,17 @@ def decide_again(tick: Tick, *, ledger: Ledger, settings: Settings, history: Run
         for key, fact in tick.facts.items()
     }
     return replace(tick, facts=facts, decisions=_decisions(facts, now=ledger.clock(), settings=settings))
+
+
+def decide_at_once(tick: Tick, *, now: datetime, reads_again: bool) -> Tick:
+    """Return the tick without pauses after failures: a person asked for this poll. ``reads_again``: every event."""
+    facts = dict(tick.facts)
+    if reads_again:
+        facts = {
+            key: replace(fact, poll=replace(fact.poll, book_digest=None)) if fact.poll else fact
+            for key, fact in facts.items()
+        }
+    return replace(tick, decisions={key: decide(fact, now, timedelta(0)) for key, fact in facts.items()})
 
 
 def edition_facts(

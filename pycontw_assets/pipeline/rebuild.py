@@ -26,6 +26,7 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
+from pycontw_assets.pipeline.consistency.orders import signs_of_older_ledger
 from pycontw_assets.pipeline.steps import discover_events, exclusive, mapped_events, recorded_edition, unknown_edition
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import EventPartition, OrderSnapshot
@@ -174,7 +175,8 @@ def rebuild_ledger(
         kktix.list_events().events, known, settings, edition=_edition_to_rebuild(known, ledger, settings)
     )
     edition = _edition_of(discovery)
-    if has_begun(ledger, edition):
+    is_older = has_begun(ledger, edition)
+    if is_older and not list(signs_of_older_ledger(edition, klaviyo=klaviyo, vault=vault, ledger=ledger)):
         raise LedgerError(f"the ledger of edition {edition} is not lost; nothing was changed")
     of_edition = [(list_id, known[p.event_id]) for list_id, p in named if known[p.event_id].edition == edition]
     partitions = {p.key: p for p in (*discovery.partitions, *(partition for _, partition in of_edition))}
@@ -198,7 +200,7 @@ def rebuild_ledger(
         now=ledger.clock(),
     )
     restoration = _restoration(remains, rebuilt, ledger.clock())
-    restore(ledger, restoration)
+    restore(ledger, restoration, replaces_older=is_older)
     log_step("ledger_rebuilt", step="repair", edition=edition, events=len(restoration.partitions))
     return RebuildReport(edition, _counts(restoration), list(_problems(remains, rebuilt, restoration)))
 
@@ -251,15 +253,21 @@ def _restoration(remains: _Remains, rebuilt: RebuiltInvitations, now: datetime) 
         batches=rebuilt.batches,
         invitations=rebuilt.invitations,
         list_ids=list_ids | {name: batch.list_id for name, batch in leased.items() if batch.list_id},
+        stored=remains.snapshots.keys(),
         pool={name: leased[name].batch_key if name in leased else None for name in pool},
     )
 
 
 def _holders(remains: _Remains, partition_key: str) -> set[str]:
-    """As of the last poll that came far enough: whoever lost the ticket since is found by the next one."""
+    """As of the last poll that came far enough: whoever lost the ticket since is found by the next one.
+
+    The vault may be older than that: of its holders only those count whom we let in and who are in still.
+    """
     listed = {key for held in remains.holder_lists if held.partition.key == partition_key for key in held.members}
     snapshot = remains.snapshots.get(partition_key)
-    return listed | set(holders_of(snapshot, remains.pseudonymizer) if snapshot else ())
+    stored = holders_of(snapshot, remains.pseudonymizer) if snapshot else {}
+    present = remains.present or {}
+    return listed | {key for key in stored if key in present and is_our_writing(present[key])}
 
 
 def _fullest(remains: _Remains, partition: EventPartition) -> HolderList | None:

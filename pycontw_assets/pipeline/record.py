@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pycontw_assets.alerts.problems import by_cause
 from pycontw_assets.api.log import log_step
+from pycontw_assets.ledger.consistency.marks import demand_reading
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import register_events
 from pycontw_assets.ledger.guest_lists import enter_space
@@ -16,7 +17,7 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import forget_loads, news_since, paused_since, record_news_since, record_stale_events
 from pycontw_assets.ledger.reporting import problems
 from pycontw_assets.ledger.reporting.problems import record_findings
-from pycontw_assets.ledger.restoration import begin
+from pycontw_assets.ledger.restoration import begin, end_doubt
 from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import table_asset
@@ -41,6 +42,9 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
     )
     if tick.begins_edition and edition:
         begin(ledger, edition)
+        demand_reading(ledger, tick.rereads)
+    if tick.trusts_again and edition:
+        end_doubt(ledger, edition)
     register_events(ledger, tick.discovery.partitions)
     if edition and not (settings.gather_is_off or settings.pycontw_dry_run):
         enter_space(ledger, edition, settings.gather_space_id)

@@ -15,6 +15,7 @@ from pycontw_assets.ledger.events import is_purged, known_events, record_purge
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName
 from pycontw_assets.ledger.polls import last_poll
+from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.steps import exclusive
 from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -45,8 +46,10 @@ def expired_events(ledger: Ledger, retention_days: int) -> list[EventPartition]:
 def _purge(partition: EventPartition, *, ledger: Ledger, vault: OrdersStore, waits: WaitPolicy) -> None:
     """Leave a snapshot that is "being read again": an attendee's absence from it says nothing about its holder."""
     with exclusive(ledger, waits, LockName.ORDERS, partition.key):
-        snapshot = vault.read(partition.key)
+        orders = AgreedOrders(vault, ledger)
+        snapshot = orders.read(partition.key)
         if snapshot is not None:
-            vault.write(OrderSnapshot(partition, rebuilding=True, generation=snapshot.generation))
+            empty = OrderSnapshot(partition, rebuilding=True, generation=snapshot.generation, mark=snapshot.mark)
+            orders.write(empty)
         record_purge(ledger, partition.key)
     log_step("orders_purged", step="maintenance", partition=partition.key)

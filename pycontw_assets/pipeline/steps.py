@@ -56,6 +56,7 @@ from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.load.checks import refuse_misleading
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, replace_rows
+from pycontw_assets.pipeline.consistency.orders import AgreedOrders, refuse_older_ledger
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, Event, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.campaign import CampaignStep
@@ -207,9 +208,12 @@ def _owner(payload: dict[str, Any], pseudonymizer: Pseudonymizer) -> str | None:
     return pseudonymizer.address(address) if address and is_certain else None
 
 
-def stored_orders(vault: OrdersStore, partition: EventPartition) -> OrderSnapshot:
-    """Return the stored orders; ``VaultError`` when there are none, for empty lists and tables would follow."""
-    snapshot = vault.read(partition.key)
+def stored_orders(vault: OrdersStore, ledger: Ledger, partition: EventPartition) -> OrderSnapshot:
+    """Return the stored orders; ``VaultError`` when there are none, for empty lists and tables would follow.
+
+    Orders of another time than the ledger are refused, too.
+    """
+    snapshot = AgreedOrders(vault, ledger).read(partition.key)
     if snapshot is None:
         raise VaultError(f"vault: there are no orders of {partition.key} yet; materialize raw_kktix_orders first")
     if snapshot.rebuilding and not snapshot.records:
@@ -217,11 +221,11 @@ def stored_orders(vault: OrdersStore, partition: EventPartition) -> OrderSnapsho
     return snapshot
 
 
-def stored_records(vault: OrdersStore, partition: EventPartition) -> Iterator[AttendeeRecord]:
+def stored_records(vault: OrdersStore, ledger: Ledger, partition: EventPartition) -> Iterator[AttendeeRecord]:
     """Return the same orders one by one, for a caller that looks at each of them once."""
-    stored = vault.stream(partition.key)
+    stored = AgreedOrders(vault, ledger).stream(partition.key)
     if stored is None or stored[0].rebuilding:
-        return iter(stored_orders(vault, partition).records.values())
+        return iter(stored_orders(vault, ledger, partition).records.values())
     return stored[1]
 
 
@@ -255,7 +259,7 @@ def read_orders(
         erased = [item for item in erased_attendees_of(ledger, partition.key) if item.attendee_id in book.erased]
         outcome = take_snapshot(
             kktix,
-            vault,
+            AgreedOrders(vault, ledger, is_reading=True, may_start_over="re-read" in overrides),
             partition,
             book=book,
             now=ledger.clock(),
@@ -390,7 +394,7 @@ def sync_holder_list(
         waits=waits,
         exclusive=lambda: exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES),
         partition=partition,
-        holders=holders_of(stored_orders(vault, partition), pseudonymizer),
+        holders=holders_of(stored_orders(vault, ledger, partition), pseudonymizer),
     )
 
 
@@ -418,4 +422,5 @@ def campaign_step(
         send_at=settings.invitation_send_at,
         invite_limit=settings.invite_limit,
         overrides=overrides,
+        vouch=lambda: refuse_older_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger),
     )

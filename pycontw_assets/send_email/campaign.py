@@ -54,6 +54,7 @@ class CampaignStep:
     - ``exclusive``: the lock on names in Klaviyo.
     - ``template_id``: finds or creates the template when it is first needed.
     - ``send_at``: the time to schedule campaigns for; ``None`` or past: send at once.
+    - ``vouch``: raises before the first campaign of a batch where this ledger may have forgotten invitations.
     - ``invite_limit``: most invitations of one poll without the override ``invite``.
     """
 
@@ -68,6 +69,7 @@ class CampaignStep:
     send_at: datetime | None = None
     invite_limit: int = 2000
     overrides: frozenset[str] = frozenset()
+    vouch: Callable[[], None] = lambda: None
     outcome: CampaignOutcome = field(default_factory=CampaignOutcome)
 
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> CampaignOutcome:
@@ -169,6 +171,7 @@ class CampaignStep:
             mail=self.mail,
             template_id=self.template_id,
             outcome=self.outcome,
+            vouch=self.vouch,
         )
 
     def _follow(self, batch: Batch) -> None:

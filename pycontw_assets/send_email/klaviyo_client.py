@@ -364,6 +364,13 @@ class KlaviyoClient(_JsonApi):
             "Klaviyo", operation, f"refused the filters, so its revision {_OTHER_REVISION}", status=status
         )
 
+    def latest_campaigns(self, name_contains: str, *, archived: bool = False) -> Iterator[Campaign]:
+        """Yield the same campaigns, the newest first and without their messages. Pages are read when needed."""
+        conditions = ['equals(messages.channel,"email")', f"contains(name,{_literal(name_contains)})"]
+        conditions += ["equals(archived,true)"] if archived else []
+        query = {"filter": f"and({','.join(conditions)})", "sort": "-created_at"}
+        return map(records.campaign, self._pages("find campaigns", "/api/campaigns", query, group="campaigns"))
+
     def get_campaign(self, campaign_id: str) -> Campaign:
         """Return a campaign. Raise ``NotFound`` when it was deleted."""
         operation, path = "read campaign", f"/api/campaigns/{_segment(campaign_id)}"

@@ -54,6 +54,12 @@ def campaign_batch_key(campaign_name: str, edition: str) -> str:
     return campaign_name.removeprefix(campaign_prefix(edition)).rpartition("-")[2]
 
 
+def sent_batch_key(campaign_name: str, edition: str) -> str | None:
+    """Return the batch key of a name exactly as ``campaign`` makes it; ``None`` for copies that people made."""
+    match = re.fullmatch(rf"{campaign_prefix(edition)}[0-9]{{8}}T[0-9]{{4}}Z-([0-9a-f]{{12}})", campaign_name)
+    return match[1] if match else None
+
+
 def template(edition: str, version: str) -> str:
     """Return the name of the template of one version of the invitation."""
     return f"pycontw-{edition}-invitation-{version}"

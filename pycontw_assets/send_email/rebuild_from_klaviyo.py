@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 
-from pycontw_assets.ledger.batches import Batch, Invitation
+from pycontw_assets.ledger.batches import Batch, Invitation, made_campaigns
 from pycontw_assets.ledger.database.tables import BatchState
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email import names
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -21,6 +23,7 @@ from pycontw_assets.send_email.klaviyo_records import SENT_STATUSES, Campaign, P
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 _BATCH_KEY = re.compile(r"[A-Za-z0-9-]{1,64}")
+_PAGE = 100  # campaigns, as many as Klaviyo answers at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,30 @@ def find_invitations(client: KlaviyoClient, edition: str) -> list[Campaign]:
     prefix = names.campaign_prefix(edition)
     campaigns = (*client.find_campaigns(prefix), *client.find_campaigns(prefix, archived=True))
     return list({c.campaign_id: c for c in campaigns if c.name.startswith(prefix)}.values())
+
+
+def count_unknown_campaigns(client: KlaviyoClient, ledger: Ledger, edition: str) -> int:
+    """Count the latest campaigns of the edition that have left, or may have, and that the ledger did not make.
+
+    There are none unless the ledger is an older one, or another installation works with the account. Whatever the
+    number of campaigns, one page is read where the newest are known.
+    """
+    prefix = names.campaign_prefix(edition)
+    unknown: set[str] = set()
+    for archived in (False, True):
+        for page in _in_pages(client.latest_campaigns(prefix, archived=archived)):
+            keys = {c.campaign_id: names.sent_batch_key(c.name, edition) for c in page if c.status != "Draft"}
+            made = made_campaigns(ledger, [key for key in keys.values() if key])
+            unknown |= {campaign_id for campaign_id, key in keys.items() if key and key not in made}
+            if made:
+                break
+    return len(unknown)
+
+
+def _in_pages(campaigns: Iterable[Campaign]) -> Iterator[list[Campaign]]:
+    rest = iter(campaigns)
+    while page := list(islice(rest, _PAGE)):
+        yield page
 
 
 def look_twice(client: KlaviyoClient, waits: WaitPolicy, campaigns: Sequence[Campaign]) -> Iterator[Campaign]:

@@ -21,6 +21,7 @@ from typing import Any
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
 from pycontw_assets.vault.object_store import SUFFIX, VaultError
 
+_VERSION = 2
 _SLUG = re.compile(r"[a-z0-9-]+")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -47,11 +48,28 @@ def unpack(key: str, packed: bytes) -> tuple[OrderSnapshot, Iterator[AttendeeRec
     lines = map(json.loads, BytesIO(zlib.decompress(packed)))
     with _understood(key):
         event: dict[str, Any] = next(lines, {})
+        _refuse_newer(key, event.get("version"))
         snapshot = _event_from_json(event)
         records = event["records"] if event["version"] == 1 else lines
     if snapshot.partition.key != key:
         raise VaultError(f"vault: what is stored as {key} belongs to {snapshot.partition.key}; restore it again")
     return snapshot, _records_from_json(key, records)
+
+
+def damaged(key: str) -> VaultError:
+    """Return the error for an object whose content nobody can read any more."""
+    return VaultError(
+        f"vault: {key} is damaged, which no VAULT_KEY mends; put an older version of it back from a backup, or move it "
+        "away: polls read the orders of a listed event again"
+    )
+
+
+def _refuse_newer(key: str, version: Any) -> None:
+    if isinstance(version, int) and version > _VERSION:
+        raise VaultError(
+            f"vault: {key} was written by a newer version of pycontw-assets (format {version}, this one reads up to "
+            f"{_VERSION}); nothing was changed. Install the newer version that wrote it"
+        )
 
 
 @contextmanager
@@ -60,16 +78,17 @@ def _understood(key: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise VaultError(f"vault: {key} has another shape; read it with the release that wrote it") from None
+        raise damaged(key) from None
 
 
 def _to_lines(snapshot: OrderSnapshot) -> Iterator[dict[str, Any]]:
     yield {
-        "version": 2,
+        "version": _VERSION,
         "partition": asdict(snapshot.partition),
         "generation": snapshot.generation,
         "rotated_at": _to_text(snapshot.rotated_at),
         "rebuilding": snapshot.rebuilding,
+        "mark": snapshot.mark,
         "quarantine": {
             str(attendee_id): [item.reason, _to_text(item.since), item.attempts]
             for attendee_id, item in snapshot.quarantine.items()
@@ -88,6 +107,7 @@ def _event_from_json(event: dict[str, Any]) -> OrderSnapshot:
         rotated_at=_from_text(event["rotated_at"]),
         generation=event["generation"],
         rebuilding=event["rebuilding"],
+        mark=event.get("mark"),
     )
 
 

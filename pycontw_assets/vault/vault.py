@@ -7,6 +7,7 @@ never an empty snapshot.
 
 from __future__ import annotations
 
+import base64
 import gc
 import zlib
 from collections import Counter
@@ -16,11 +17,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pycontw_assets.records import AttendeeRecord, Leftovers, OrderSnapshot
-from pycontw_assets.vault.layout import object_name, pack, unpack
+from pycontw_assets.vault.layout import damaged, object_name, pack, unpack
 from pycontw_assets.vault.object_store import SUFFIX, ObjectStore
 from pycontw_assets.vault.object_store import VaultError as VaultError
 
 _ROTATION_ATTEMPTS = 5
+_TOKEN_VERSION, _TOKEN_FRAME, _TOKEN_BLOCK = b"\x80", 1 + 8 + 16 + 32, 16  # of Fernet's tokens, in bytes
 
 
 class OrdersStore(Protocol):
@@ -126,7 +128,7 @@ class Vault:
         try:
             rotated: bytes = self._fernet(self._keys).rotate(content)
         except InvalidToken:
-            raise _undecipherable(name.removesuffix(SUFFIX)) from None
+            raise _undecipherable(name.removesuffix(SUFFIX), content) from None
         return rotated
 
     def _current(self, key: str) -> tuple[OrderSnapshot | None, str | None]:
@@ -150,8 +152,10 @@ class Vault:
 
         try:
             return unpack(key, self._fernet(self._keys).decrypt(content))
-        except (InvalidToken, zlib.error):
-            raise _undecipherable(key) from None
+        except InvalidToken:
+            raise _undecipherable(key, content) from None
+        except zlib.error:
+            raise damaged(key) from None
 
     def _encrypt(self, packed: bytes) -> bytes:
         encrypted: bytes = self._fernet(self._keys).encrypt(packed)
@@ -178,5 +182,21 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _undecipherable(key: str) -> VaultError:
-    return VaultError(f"vault: {key} cannot be decrypted; put the key it was written with into VAULT_KEY (new,old)")
+def _undecipherable(key: str, content: bytes) -> VaultError:
+    """Tell an object that is not whole from one whose key is missing. Damage inside looks like another key."""
+    if not _is_whole_token(content):
+        return damaged(key)
+    return VaultError(
+        f"vault: {key} cannot be decrypted; put the key it was written with into VAULT_KEY (new,old). If it is there, "
+        "the object is damaged: put an older version of it back from a backup"
+    )
+
+
+def _is_whole_token(content: bytes) -> bool:
+    """Whether it has the shape of a Fernet token: version, time, initial value, blocks of 16 bytes, signature."""
+    try:
+        token = base64.urlsafe_b64decode(content)
+    except ValueError:
+        return False
+    blocks = len(token) - _TOKEN_FRAME
+    return token[:1] == _TOKEN_VERSION and blocks > 0 and blocks % _TOKEN_BLOCK == 0

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.workspace.config_schema import ensure_workspace_config
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from deploy.local_stack import bootstrap, compose
 from pycontw_assets.orchestration.instance import INSTANCE_CONFIG
@@ -152,8 +154,34 @@ def test_the_image_context_and_the_local_stack_hold_the_same_files() -> None:
     let_in = {line[1:] for line in lines if line.startswith("!")}
     copied = {source for line in re.findall(r"^COPY (?!--from)(.*)", DOCKERFILE, re.M) for source in line.split()[:-1]}
     assert "*" in lines
-    assert let_in == copied == {*bootstrap.SOURCES, "deploy/dagster.yaml", "deploy/workspace.yaml"}
+    of_the_image = {"deploy/requirements.txt", "deploy/dagster.yaml", "deploy/workspace.yaml"}
+    assert let_in == copied == {*bootstrap.SOURCES, *of_the_image}
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_image_installs_the_pins_of_the_constraints_and_checks_every_file() -> None:
+    text = (DEPLOY / "requirements.txt").read_text(encoding="utf-8")
+    requirements = re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?==(\S+)(?: \\\n +--hash=sha256:[0-9a-f]{64})+$", text, re.M)
+    assert len(requirements) == len(re.findall(r"^[^#\s]", text, re.M)) > 80
+    python = re.search(r"^ARG PYTHON=([0-9.]+)-", DOCKERFILE, re.M)
+    assert python
+    environment = {"python_version": python[1], "python_full_version": f"{python[1]}.0"}
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    constraints = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    pins = {
+        (canonicalize_name(pin.name), str(pin.specifier).removeprefix("=="))
+        for pin in constraints
+        if pin.marker is None or pin.marker.evaluate(environment)
+    }
+    installed = {(canonicalize_name(name), version) for name, version in requirements}
+    assert {name for name, _ in installed - pins} == {"setuptools"}, "it builds our package, and is no library of it"
+    assert "--require-hashes --no-deps -r requirements.txt" in DOCKERFILE
+
+
+def test_git_ignores_the_files_with_secrets() -> None:
+    secrets = ["deploy/env", "deploy/.env", ".env"]
+    done = subprocess.run(["git", "check-ignore", *secrets], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == secrets
 
 
 def test_the_image_is_pinned_in_stages_and_not_roots() -> None:

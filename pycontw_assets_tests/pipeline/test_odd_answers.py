@@ -17,6 +17,7 @@ ODD: dict[str, dict[str, Any]] = {
     "object-label@example.org": {"data": [[{"zh": "暱稱"}, "Mei"]]},
     "deep@example.org": {"data": [["Nickname / 暱稱", [[[[[[[[["Mei"]]]]]]]]]]]},
     "long@example.org": {"ticket_name": "T" * 201, "data": [["Nickname / 暱稱", "M" * 10_001]]},
+    "words@example.org": {"payment_method": "Mei Chen", "currency": "mei"},
     "objects@example.org": {"payment_method": {"holder": "Mei Chen"}, "currency": ["Mei Chen"], "ticket_type": 7},
 }
 

@@ -257,3 +257,15 @@ def test_the_same_records_give_the_same_rows() -> None:
     records = [record(("聯絡人 Email", f"{n}@example.org"), ("New?", "x"), attendee_id=n) for n in range(5)]
     once, again = (deidentify(records, PARTITION, Pseudonymizer()).frame for _ in range(2))
     assert once.equals(again)
+
+
+@pytest.mark.parametrize("column", ["state", "currency", "payment_method", "ticket_type"])
+def test_a_field_with_a_vocabulary_holds_its_words_only(column: str) -> None:
+    result = result_of(**{column: INVENTED_PERSON})
+    row = dict(result.frame.astype(object).iloc[0])
+    assert result.frame[column].isna().all()
+    assert result.unlisted_answers == {column: 1}
+    assert held_back(row) == [{"question": column, "answer_sha256": sha256(INVENTED_PERSON)}]
+    word = sorted(load_policy().vocabularies[column])[0]
+    assert row_of(**{column: word})[column] == word
+    assert result_of(**{column: None if column != "state" else word}).unlisted_answers == {}

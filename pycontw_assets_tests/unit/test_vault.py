@@ -156,6 +156,36 @@ def test_a_damaged_object_is_an_error_and_never_an_empty_snapshot(tmp_path: Path
         vault(tmp_path).write(snapshot(1))
 
 
+DAMAGED = r"is damaged, which no VAULT_KEY mends; put an older version of it back from a backup, or move it away"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda content: content[:-7], DAMAGED),
+        (lambda content: content[: len(content) // 3], DAMAGED),
+        (lambda content: b"", DAMAGED),
+        (lambda content: b"<html>", DAMAGED),
+        (lambda content: bytes([0]) * 100, DAMAGED),
+        (lambda content: Fernet(KEY).encrypt(b"something else"), DAMAGED),
+        (lambda content: Fernet(KEY).encrypt(zlib.compress(b"[]")), DAMAGED),
+        (lambda content: Fernet(NEW_KEY).encrypt(b"x"), r"cannot be decrypted; put the key .* VAULT_KEY"),
+        (lambda content: content[:60] + (b"B" if content[60:61] == b"A" else b"A") + content[61:], r"If it is there"),
+        (
+            lambda content: Fernet(KEY).encrypt(zlib.compress(b'{"version": 3}')),
+            r"newer version .*format 3.* up to 2",
+        ),
+    ],
+)
+def test_damage_a_missing_key_and_a_newer_version_have_words_of_their_own(change: Any, said: str) -> None:
+    store = MemoryStore()
+    Vault(store, [KEY]).write(snapshot(1))
+    [name] = store.objects
+    store.objects[name] = change(store.objects[name])
+    with pytest.raises(VaultError, match=said):
+        Vault(store, [KEY]).read(PARTITION.key)
+
+
 @pytest.mark.parametrize("document", [b"", b"{}", b"[]", b"{", b"null", b'{"version": 2}', b'{"records": []}'])
 def test_a_document_of_another_shape_is_an_error_with_a_text(tmp_path: Path, document: bytes) -> None:
     """Another release wrote it. ``KeyError: 'rebuilding'`` helps nobody."""

@@ -259,7 +259,6 @@ _MEASURED_CAMPAIGNS = (
     "ALTER TABLE batches ADD COLUMN recipients INTEGER",
     "ALTER TABLE batches ADD COLUMN measured_at {time}",
 )
-
 _ERASURES = (
     "ALTER TABLE erased_attendees ADD COLUMN address_key VARCHAR(64)",
     "ALTER TABLE erased_attendees ADD COLUMN erased_at {time}",
@@ -267,6 +266,12 @@ _ERASURES = (
     """CREATE TABLE erasures (
         address_key VARCHAR(64) NOT NULL, requested_at {time} NOT NULL, places VARCHAR NOT NULL,
         PRIMARY KEY (address_key))""",
+)
+_ORDER_MARKS = (
+    """CREATE TABLE order_marks (
+        partition_key VARCHAR NOT NULL, mark VARCHAR, generation INTEGER NOT NULL, intended VARCHAR,
+        must_reread BOOLEAN NOT NULL, PRIMARY KEY (partition_key))""",
+    "ALTER TABLE editions ADD COLUMN doubted_since {time}",
 )
 
 
@@ -337,11 +342,23 @@ def _closed(text: str) -> str:
     return "; ".join(dict.fromkeys(parts))
 
 
+_SUBJECTS = (
+    _REFRESH_REQUESTS,
+    _SALES,
+    _PAUSE,
+    _TABLE_STATES,
+    _RENAMED_EVENTS,
+    _MEASURED_CAMPAIGNS,
+    _ERASURES,
+    _ORDER_MARKS,
+    _ALERTS_BY_CHANNEL,
+    _PROBLEMS_OF_PEOPLE,
+)
+
+
 def _to_3(db: sa.Connection) -> None:
-    _execute(
-        db, *_REFRESH_REQUESTS, *_SALES, *_PAUSE, *_TABLE_STATES, *_RENAMED_EVENTS, *_ERASURES, *_MEASURED_CAMPAIGNS
-    )
-    _execute(db, *_ALERTS_BY_CHANNEL, *_PROBLEMS_OF_PEOPLE)
+    for statements in _SUBJECTS:
+        _execute(db, *statements)
     _close_reasons(db)
     _join_causes_of_attendees(db)
 

@@ -89,6 +89,7 @@ editions = sa.Table(
     metadata,
     sa.Column("edition", sa.String, primary_key=True),
     sa.Column("begun", sa.String, nullable=False),  # a Beginning
+    sa.Column("doubted_since", UtcDateTime),  # others know more of the edition than this ledger
 )
 
 
@@ -100,6 +101,18 @@ events = sa.Table(
     sa.Column("edition", sa.String, nullable=False),
     sa.Column("family", sa.String, nullable=False),
     sa.Column("purged_at", UtcDateTime),  # when its orders left the vault
+)
+
+
+# The mark of the orders in the vault that the ledger knows, and that of a write which is about to come.
+order_marks = sa.Table(
+    "order_marks",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("mark", sa.String),
+    sa.Column("generation", sa.Integer, nullable=False),
+    sa.Column("intended", sa.String),
+    sa.Column("must_reread", sa.Boolean, nullable=False),
 )
 
 

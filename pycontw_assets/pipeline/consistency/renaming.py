@@ -21,6 +21,7 @@ from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Warehouse, replace_rows
+from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.steps import exclusive, load_rows, mapped_events, stored_records
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import FAMILIES, EventPartition, OrderSnapshot
@@ -118,7 +119,7 @@ class Renaming:
         return snapshot is not None and not snapshot.rebuilding
 
     def _copy_orders(self, old: EventPartition, new: EventPartition) -> None:
-        snapshot = self.vault.read(old.key)
+        snapshot = AgreedOrders(self.vault, self.ledger).read(old.key)
         if snapshot is None:
             return
         expect_key(self.ledger, new)
@@ -130,7 +131,7 @@ class Renaming:
             return 0
         loaded = load_rows(
             partition,
-            stored_records(self.vault, partition),
+            stored_records(self.vault, self.ledger, partition),
             warehouse=self.warehouse,
             ledger=self.ledger,
             pseudonymizer=self.pseudonymizer,
