@@ -103,14 +103,14 @@ def _poll(parsed: argparse.Namespace) -> int:
         is_fine = not long_pause(paused.since, root.clock())
         document = json.dumps({"ok": is_fine, "paused_since": paused.since.isoformat()}, indent=2)
         print(document if parsed.json else paused)
-        return _conclude(is_fine, root.settings, root.stop)
+        return _conclude(is_fine, root.settings, root.stop, is_good=is_fine)
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_poll(report)))
-    return _conclude(report.ok, root.settings, root.stop)
+    return _conclude(report.ok, root.settings, root.stop, is_good=report.is_good)
 
 
-def _conclude(is_fine: bool, settings: Settings, stop: Stop) -> int:
-    if is_fine:
+def _conclude(is_fine: bool, settings: Settings, stop: Stop, *, is_good: bool) -> int:
+    if is_good:
         stop.check()
         beat(settings.heartbeat_url)
     return FINE if is_fine else FAILED
@@ -128,7 +128,8 @@ def describe_poll(report: PollReport) -> Iterator[str]:
     for key, decision in sorted(tick.decisions.items()):
         yield from _run_lines(key, decision.reason, [run for run in report.runs if run.partition_key == key])
     yield from (f"left   event {e.event_id} ({e.name}): {e.reason}" for e in tick.discovery.unmatched)
-    yield from (paint(f"       ! {problem}", "yellow") for problem in (*tick.problems, *report.late))
+    problems = (*tick.problems, *report.late, *report.reach.problems)
+    yield from (paint(f"       ! {problem}", "yellow") for problem in problems)
     yield from (f"       ? {warning}" for warning in tick.warnings)
 
 
@@ -179,6 +180,6 @@ def as_document(report: PollReport) -> dict[str, Any]:
             }
             for run in report.runs
         ],
-        "problems": (*tick.problems, *report.late),
+        "problems": (*tick.problems, *report.late, *report.reach.problems),
         "warnings": tick.warnings,
     }

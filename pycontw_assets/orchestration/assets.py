@@ -450,7 +450,7 @@ def gather_guestlist(
         outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         entered = let_in(ledger, partition.edition, outside)
         gaps = guest_list_gaps(guest_list_state(ledger).lacking)
-        findings += outcome.problems
+        findings += outcome.lasting
         context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(
             metadata={
@@ -464,7 +464,7 @@ def gather_guestlist(
                 "venue": MetadataValue.url(settings.invitation_venue_url),
             },
             check_results=[
-                verdict("guest_list_is_in_line", findings),
+                verdict("guest_list_is_in_line", outcome.problems),
                 verdict("guest_list_holds_everybody_let_in", gaps, is_warning=True),
             ],
         )

@@ -17,6 +17,7 @@ from dagster import (
     multi_asset_check,
 )
 
+from pycontw_assets.alerts.alerting import recorded_channel_problems
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.orchestration.metadata import checked, verdict
@@ -33,6 +34,7 @@ _CHECKS = {
     "events_are_matched": "Every listed event that may belong to the conference has an edition and a family, or a "
     "person said to ignore it.",
     "every_event_is_up_to_date": "No event has had news for long that no poll could take in.",
+    "alarms_arrive": "Every address of ALERT_URLS took the last message.",
 }
 
 
@@ -49,24 +51,25 @@ def kktix_checks(
     with safe_errors():
         history = read_run_history(context.instance, ledger)
         tick = observe(kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, settings=settings, history=history)
-        verdicts = kktix_verdicts(tick)
+        verdicts = kktix_verdicts(tick, ledger=ledger)
     yield from verdicts
 
 
-def kktix_verdicts(tick: Tick) -> list[AssetCheckResult]:
-    """Return the verdicts of both checks on one tick."""
+def kktix_verdicts(tick: Tick, *, ledger: Ledger) -> list[AssetCheckResult]:
+    """Return the verdicts of all checks on one tick."""
     return [
         verdict("events_are_matched", unmatched(tick.discovery), is_warning=True),
         verdict("every_event_is_up_to_date", tick.late),
+        verdict("alarms_arrive", recorded_channel_problems(ledger)),
     ]
 
 
-def changed_kktix_verdicts(instance: DagsterInstance, tick: Tick) -> Iterator[AssetCheckEvaluation]:
+def changed_kktix_verdicts(instance: DagsterInstance, tick: Tick, *, ledger: Ledger) -> Iterator[AssetCheckEvaluation]:
     """Yield the verdicts that differ from the ones Dagster knows."""
     keys = [AssetCheckKey(_KKTIX, name) for name in _CHECKS]
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     known = {key.name: record.evaluation for key, record in records.items()}
-    for result in kktix_verdicts(tick):
+    for result in kktix_verdicts(tick, ledger=ledger):
         name = str(result.check_name)
         before = known.get(name)
         if before is None or _problems_shown(before.metadata) != _problems_shown(result.metadata):

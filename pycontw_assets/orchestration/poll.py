@@ -16,7 +16,7 @@ from dagster import (
     RunRequest,
 )
 
-from pycontw_assets.alerts.alerting import send_alerts
+from pycontw_assets.alerts.alerting import Reach, send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.log import log_step
 from pycontw_assets.api.stopping import Stop, Stopped
@@ -35,7 +35,7 @@ from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history
 from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record
 from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
 from pycontw_assets.pipeline.erase import finish_erasures
-from pycontw_assets.pipeline.maintenance import run_maintenance
+from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
 from pycontw_assets.pipeline.observe import Tick, decide_again, decide_at_once
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pipeline.record import record_late_events
@@ -68,16 +68,29 @@ class RunReport:
 class PollReport:
     """One poll: its tick and its runs. ``late``: texts about events that wait for long, even after its runs.
 
+    ``reach``: whether people hear of them.
+
     ``paused_since``: a person paused polls while this one was at work, and it stopped.
     """
 
     tick: Tick
     runs: tuple[RunReport, ...]
     late: tuple[str, ...] = ()
+    reach: Reach = field(default_factory=Reach)
     paused_since: datetime | None = None
 
     @property
     def ok(self) -> bool:
+        """Whether nothing failed, also no alarm channel."""
+        return self._did_well and not self.reach.problems
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the dead man's switch may stay quiet: with one alarm channel of two, people hear of the other."""
+        return self._did_well and self.reach.is_anybody_there
+
+    @property
+    def _did_well(self) -> bool:
         waiting = any(decision.next_attempt_at for decision in self.tick.decisions.values())
         did_well = all(run.ok and not run.problems for run in self.runs)
         return did_well and not (self.tick.problems or self.late or waiting)
@@ -143,7 +156,7 @@ def poll(
     )
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
-    verdicts = changed_kktix_verdicts(instance, tick)
+    verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
     for event in (*observations(tick), *verdicts):
         instance.report_runless_asset_event(event)
     if overrides:
@@ -160,9 +173,10 @@ def poll(
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
     record_late_events(afterwards, ledger=ledger)
+    search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     stop.check()
-    send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
-    return PollReport(tick, tuple(runs), afterwards.late, paused_since(ledger))
+    reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
+    return PollReport(tick, tuple(runs), afterwards.late, reach, paused_since(ledger))
 
 
 def _until_paused(requests: Iterable[RunRequest], ledger: Ledger) -> Iterator[RunRequest]:

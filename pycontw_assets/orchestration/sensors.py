@@ -128,12 +128,12 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 ),
                 limit=limit,
             )
-            send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
+            reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
             poll_id = new_poll_id(ledger.clock())
-            verdicts = changed_kktix_verdicts(instance, tick)
+            verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
             # Whether an access run of the event is asked for as well or not: during a sale there is always one.
             requests = [*access_requests(tick, poll_id), *load_requests(tick, poll_id)]
-            if tick.is_good:
+            if tick.is_good and reach.is_anybody_there:
                 beat(settings.heartbeat_url)
             return SensorResult(
                 run_requests=requests,
