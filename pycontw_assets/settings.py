@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -89,11 +90,19 @@ class Settings(BaseSettings):
     )
     pycontw_home: Path | None = Field(
         None,
-        description="data folder: vault, DuckDB, ledger, and the Dagster instance when `DAGSTER_HOME` is not set; "
+        description="data folder: vault, DuckDB, ledger, and the Dagster instance when `DAGSTER_HOME` is not set, in a "
+        "path without `?` and without `%` before two digits; "
         "unset: `~/.pycontw_assets` in production, `~/.pycontw_assets_sandbox` in the sandbox",
     )
     dagster_home: Path | None = Field(
         None, description="Dagster's own variable: folder of its instance; unset: under `PYCONTW_HOME`"
+    )
+
+    dagster_sensor_grpc_timeout_seconds: int = Field(
+        60,
+        ge=1,
+        description="Dagster's own variable, which the daemon needs, too: seconds until it gives up a tick; a tick "
+        "stops reading before that",
     )
 
     pycontw_dry_run: bool = Field(
@@ -227,6 +236,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def tick_seconds(self) -> float:
+        """The time that a tick of the sensor has for reading. The rest is for what follows from it."""
+        return 0.6 * self.dagster_sensor_grpc_timeout_seconds
+
+    @property
     def home(self) -> Path:
         # Invented people never share a folder with real ones by default.
         default = Path("~/.pycontw_assets" if self.pycontw_env == "production" else "~/.pycontw_assets_sandbox")
@@ -251,9 +265,19 @@ class Settings(BaseSettings):
         return None if self.ledger_url else self.home / "ledger.sqlite"
 
     @property
-    def ledger_location(self) -> str:
-        """The SQLAlchemy URL of the ledger. It may hold a password."""
-        return self.ledger_url.get_secret_value() if self.ledger_url else f"sqlite:///{self.ledger_file}"
+    def ledger_location(self) -> str | Path:
+        """The file of the embedded ledger, or the SQLAlchemy URL of another one, which may hold a password."""
+        return self.ledger_url.get_secret_value() if self.ledger_url else self.home / "ledger.sqlite"
+
+    def unusable_folders(self) -> list[str]:
+        """Return a text per folder in which Dagster or DuckDB would open other files than those that were meant."""
+        folders = {"PYCONTW_HOME": self.home, "DAGSTER_HOME": self.dagster_folder if self.dagster_home else None}
+        return [
+            f"{name}: its path holds a ? or a % with two digits, which Dagster and DuckDB take for a part of a URL; "
+            "choose another folder"
+            for name, folder in folders.items()
+            if folder and re.search(r"\?|%[0-9A-Fa-f]{2}", str(folder))
+        ]
 
     @property
     def gather_is_off(self) -> bool:
@@ -315,7 +339,7 @@ def env_file() -> Path | None:
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings from the environment and ``env_file``. Raise ``InvalidSettings`` with all that is wrong."""
     settings = _read(overrides)
-    wrong = settings.misplaced_services()
+    wrong = [*settings.misplaced_services(), *settings.unusable_folders()]
     if settings.pycontw_env == "production":
         wrong += [
             f"{name}: is not set, and PYCONTW_ENV=production needs it; set it"

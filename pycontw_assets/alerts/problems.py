@@ -1,6 +1,7 @@
 """Open problems -> the message that people are sent now. Pure.
 
 A problem is recorded where it happens and replaced by the next attempt at the same thing, so it goes away by itself.
+A problem about people is looked up in each tick instead: the next attempt may be about others.
 Alerts are decided from all of them together: one per cause, not one per event and poll. Texts are safe to send: they
 come from our own errors and checks, and name events, attendee numbers and counts only.
 """
@@ -8,8 +9,8 @@ come from our own errors and checks, and name events, attendee numbers and count
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pycontw_assets.api.outlets import shorten
@@ -20,12 +21,15 @@ REMINDER = timedelta(days=1)
 _REMINDER_OF_FINDING = timedelta(days=30)  # it asks for a decision, which takes people their time
 _APART = timedelta(hours=1)  # two messages about one growing cause
 _MOST_LINES = 5
+_MOST_NUMBERS = 8
+_ABOUT_ATTENDEE = re.compile(r"^(?P<before>.*?)\battendee (?P<number>\d+)\b(?P<rest>.*)$")
+_DETAIL = re.compile(r"\(.*\)")
 _LONGEST_FINDING = 1000  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """All problems of one cause. ``size`` grows with what is affected."""
+    """All problems of one cause. ``size`` grows with what is affected; ``attendees`` are their numbers in KKTIX."""
 
     cause: str
     title: str
@@ -33,6 +37,7 @@ class Alert:
     size: int
     is_failure: bool
     since: datetime
+    attendees: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,10 @@ def _alert(cause: str, group: list[Problem]) -> Alert:
     events = len({problem.partition_key for problem in group if problem.partition_key})
     waiting = f", {events} event{'s' * (events != 1)} waiting" if events else ""
     first = group[0]
-    title = f"{cause} fails{waiting}" if first.is_failure else _line(first, first.text.splitlines()[0])
-    return Alert(cause, title, tuple(lines), len(lines), first.is_failure, min(problem.since for problem in group))
+    attendees = {int(match["number"]) for line in lines if (match := _ABOUT_ATTENDEE.match(line))}
+    title = f"{cause} fails{waiting}" if first.is_failure else _title(lines, len(attendees))
+    since = min(problem.since for problem in group)
+    return Alert(cause, title, tuple(lines), len(lines), first.is_failure, since, frozenset(attendees))
 
 
 def _line(problem: Problem, text: str) -> str:
@@ -97,7 +104,8 @@ def message(current: Mapping[str, Alert], sent: Mapping[str, SentAlert], now: da
 def _is_news(alert: Alert, sent: SentAlert | None, now: datetime) -> bool:
     if sent is None:
         return True
-    has_grown = alert.size > sent.size and now - sent.sent_at >= _APART
+    are_others = sent.attendees is not None and not alert.attendees <= sent.attendees
+    has_grown = (alert.size > sent.size or are_others) and now - sent.sent_at >= _APART
     reminder = REMINDER if alert.is_failure else _REMINDER_OF_FINDING
     return has_grown or now - sent.sent_at >= reminder
 
@@ -105,12 +113,42 @@ def _is_news(alert: Alert, sent: SentAlert | None, now: datetime) -> bool:
 def _paragraph(alert: Alert) -> list[str]:
     rest = len(alert.lines) - _MOST_LINES
     lines = [f"- {line}" for line in alert.lines[:_MOST_LINES]] + ([f"- and {rest} more"] if rest > 0 else [])
+    if rest > 0 and len(alert.attendees) > _MOST_LINES:
+        lines = [f"- {_numbers(alert.attendees)}"]
     return [f"{alert.title} (since {alert.since:%Y-%m-%d %H:%M} UTC)", *lines, ""]
+
+
+def _title(lines: Sequence[str], attendees: int) -> str:
+    """Return the first line; where it is about one of several attendees, with their count instead of a number."""
+    matches = [match for line in lines if (match := _ABOUT_ATTENDEE.match(line))]
+    if attendees < 2 or len(matches) < len(lines):  # noqa: PLR2004
+        return lines[0]
+    befores = {match["before"] for match in matches}
+    before = befores.pop() if len(befores) == 1 else ""
+    return f"{before}{attendees} attendees{_DETAIL.sub('(…)', matches[0]['rest'])}"
+
+
+def _numbers(attendees: Collection[int]) -> str:
+    shown = ", ".join(f"#{number}" for number in sorted(attendees)[:_MOST_NUMBERS])
+    rest = len(attendees) - _MOST_NUMBERS
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"{shown}{more}; `pycontw-assets status` lists them"
 
 
 def sent_with(message: Message, now: datetime) -> list[SentAlert]:
     """Return what to remember of a message that was sent."""
-    return [SentAlert(alert.cause, alert.title, alert.size, alert.since, now) for alert in message.raised]
+    return [
+        SentAlert(alert.cause, alert.title, alert.size, alert.since, now, alert.attendees) for alert in message.raised
+    ]
+
+
+def without_helped(current: Mapping[str, Alert], sent: Mapping[str, SentAlert]) -> list[SentAlert]:
+    """Return the sent alerts less the attendees who were helped since: in trouble again, they are news again."""
+    return [
+        replace(alert, attendees=alert.attendees & current[cause].attendees)
+        for cause, alert in sent.items()
+        if cause in current and alert.attendees and not alert.attendees <= current[cause].attendees
+    ]
 
 
 def _lasted(period: timedelta) -> str:
@@ -124,5 +162,8 @@ def _one_line(finding: str) -> str:
 
 
 def _shape(text: str) -> str:
-    """Return a finding without its numbers: other counts do not make another cause."""
-    return re.sub(r"\d+", "#", text)
+    """Return a finding without its numbers: other counts do not make another cause.
+
+    What is in brackets behind an attendee's number concerns this attendee only.
+    """
+    return re.sub(r"\d+", "#", _DETAIL.sub("(…)", text) if _ABOUT_ATTENDEE.match(text) else text)

@@ -1,19 +1,36 @@
-"""Buyers with a usable ticket that mail cannot reach, reported by attendee number so that somebody asks them.
+"""Attendees who are not served, reported by number so that somebody looks after them.
 
-A cancelled campaign is another matter, with an alert and a way back of its own.
+They hold a usable ticket and no mail reaches them, or the guest list does not take them; or they hold none and stay on
+it. Each tick looks them up in what is stored, so an alert ends when they are served and not when the next attempt is
+about others. A cancelled campaign is another matter, with an alert and a way back of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Poll
-from pycontw_assets.ledger.reporting.unreachable import last_search, record_search, refused_addresses, unreachable_in
+from pycontw_assets.ledger.reporting.unreachable import (
+    Unserved,
+    ceded_guests,
+    last_search,
+    record_search,
+    refused_addresses,
+    rejected_guests,
+    unserved_in,
+)
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import Attendee, EventPartition, OrderSnapshot
+
+_NO_ATTENDEE = 0  # the ticket has another holder now
+_STAYING = (
+    "guests without a ticket stay on the guest list, whose tickets passed to others: somebody edited their entries in "
+    "Gather by hand. Remove them there if they should leave"
+)
 
 ContactAddress = Callable[[Attendee], str | None]  # which answer of the form it is says the field policy
 
@@ -24,7 +41,20 @@ class Orders(Protocol):
     def read(self, key: str) -> OrderSnapshot | None: ...
 
 
-def unreachable_buyers(
+@dataclass(frozen=True, slots=True)
+class _Refusals:
+    """The people of one event who are not served, by pseudonym; ``mail`` with the mail service's reason."""
+
+    mail: Mapping[str, str]
+    access: frozenset[str]
+    staying: frozenset[str]
+
+    def digest(self, content_digest: str) -> str:
+        guests = (sorted(self.access), sorted(self.staying)) if self.access or self.staying else ()
+        return hashlib.sha256(repr((content_digest, sorted(self.mail.items()), *guests)).encode()).hexdigest()
+
+
+def unserved_attendees(
     events: Iterable[tuple[EventPartition, Poll | None]],
     *,
     ledger: Ledger,
@@ -32,46 +62,60 @@ def unreachable_buyers(
     pseudonymizer: Pseudonymizer,
     contact_address: ContactAddress,
 ) -> Iterator[str]:
-    """Return one line per seat. The orders are only opened where somebody is known to be unreachable.
+    """Return one line per seat. The orders are only opened where somebody is known not to be served.
 
     They are searched when they or the refusals changed, not by every tick: to open many orders takes seconds.
     """
-
-    def search(partition_key: str, refused: Mapping[str, str]) -> dict[int, str | None]:
-        snapshot = vault.read(partition_key)
-        usable = [record.attendee for record in snapshot.present if record.is_usable] if snapshot else []
-        addresses = {person.attendee_id: normalise_address(contact_address(person) or "") for person in usable}
-        return _unreachable_among(addresses, refused, pseudonymizer)
-
     for partition, poll in events:
-        refused = refused_addresses(ledger, partition.edition, partition.key)
-        if not refused and not (poll and poll.without_address):
+        refusals = _Refusals(
+            refused_addresses(ledger, partition.edition, partition.key),
+            frozenset(rejected_guests(ledger, partition.edition, partition.key)),
+            frozenset(ceded_guests(ledger, partition.edition, partition.key)),
+        )
+        if not (refusals.mail or refusals.access or refusals.staying or (poll and poll.without_address)):
             continue
-        digest = _digest(poll.content_digest if poll else "", refused)
+        digest = refusals.digest(poll.content_digest if poll else "")
         if last_search(ledger, partition.key) != digest:
-            record_search(ledger, partition.key, digest=digest, attendees=search(partition.key, refused))
-        for attendee_id, reason in unreachable_in(ledger, partition.key).items():
-            yield f"{partition.key}: attendee {attendee_id} {_in_words(reason)}"
+            found = dict(_search(vault.read(partition.key), refusals, pseudonymizer, contact_address))
+            record_search(ledger, partition.key, digest=digest, attendees=found)
+        for attendee_id, problem in unserved_in(ledger, partition.key).items():
+            who = f"attendee {attendee_id} {_in_words(problem)}" if attendee_id != _NO_ATTENDEE else _STAYING
+            yield f"{partition.key}: {who}"
 
 
-def _digest(content_digest: str, refused: Mapping[str, str]) -> str:
-    return hashlib.sha256(repr((content_digest, sorted(refused.items()))).encode()).hexdigest()
+def _search(
+    snapshot: OrderSnapshot | None, refusals: _Refusals, pseudonymizer: Pseudonymizer, contact_address: ContactAddress
+) -> Iterator[tuple[int, Unserved]]:
+    unseen = set(refusals.staying)
+    for attendee_id, record in snapshot.records.items() if snapshot else ():
+        address = normalise_address(contact_address(record.attendee) or "")
+        key = pseudonymizer.digest(address) if is_mailable(address) else None
+        if record.gone_at is not None or not record.is_usable:
+            if key in refusals.staying:
+                unseen.discard(key)
+                yield attendee_id, Unserved("stays")
+        elif key is None:
+            yield attendee_id, Unserved("mail")
+        elif key in refusals.access:
+            yield attendee_id, Unserved("access")
+        elif key in refusals.mail:
+            yield attendee_id, Unserved("mail", refusals.mail[key])
+    if unseen:
+        yield _NO_ATTENDEE, Unserved("stays")
 
 
-def _unreachable_among(
-    addresses: Mapping[int, str], refused: Mapping[str, str], pseudonymizer: Pseudonymizer
-) -> dict[int, str | None]:
-    """Return the attendees that mail cannot reach, with the mail service's reason; ``None``: no address to mail to."""
-    unreachable: dict[int, str | None] = {}
-    for attendee_id, address in addresses.items():
-        if not is_mailable(address):
-            unreachable[attendee_id] = None
-        elif reason := refused.get(pseudonymizer.digest(address)):
-            unreachable[attendee_id] = reason
-    return unreachable
-
-
-def _in_words(reason: str | None) -> str:
-    if reason is None:
+def _in_words(problem: Unserved) -> str:
+    # Also with "12 attendees" in front each is a sentence.
+    if problem.kind == "access":
+        return (
+            "could not be put on Gather's list: look at the address in KKTIX, and at the list in Gather. It is tried "
+            "again, with growing pauses"
+        )
+    if problem.kind == "stays":
+        return (
+            "kept access without a ticket: somebody edited the entry in Gather by hand. Remove it there if they should "
+            "leave"
+        )
+    if problem.reason is None:
         return "gave no address that mail could reach: correct it in KKTIX"
-    return f"cannot be mailed by Klaviyo ({reason}): ask for another address, correct it in KKTIX"
+    return f"cannot be mailed by Klaviyo ({problem.reason}): ask for another address, correct it in KKTIX"

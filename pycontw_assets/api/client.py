@@ -33,6 +33,7 @@ from pycontw_assets.api.answers import (
     transport_problem,
 )
 from pycontw_assets.api.log import Outcome, log_request
+from pycontw_assets.api.time_limit import time_left
 
 
 class ServiceError(Exception):
@@ -113,11 +114,12 @@ class ApiClient:
 
     - ``timeouts``: seconds to connect, and seconds between two bytes of the answer.
     - ``attempts``: most tries of one call. A 429 does not count as a try.
-    - ``deadline_seconds``: most seconds of one call, waits for a 429 included.
+    - ``deadline_seconds``: most seconds of one call, waits for a 429 included. A ``TimeLimit`` shortens it.
     - ``throttle_seconds``: the first wait after a 429 that names none. It doubles.
     - ``edge_pages``: an HTML page with a success, 403 or 404 comes from the network in front of the API and passes.
       Otherwise such a page is a sign-in page.
     - ``largest_answer``: most bytes of an answer, after decompression. The rest of a larger one is not read.
+    - ``gate`` is called before every try and raises when this process may call nobody any more.
     - ``on_request(method, operation)`` is called before every try.
     """
 
@@ -136,6 +138,7 @@ class ApiClient:
         edge_pages: bool = False,
         largest_answer: int = LARGEST_BODY,
         limiter: Limiter | None = None,
+        gate: Callable[[], None] | None = None,
         on_request: Callable[[str, str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -150,6 +153,7 @@ class ApiClient:
         self._edge_pages = edge_pages
         self._largest_answer = largest_answer
         self._limiter = limiter
+        self._gate = gate
         self._on_request = on_request
         self._sleep = sleep
         self._clock = clock
@@ -199,7 +203,7 @@ class ApiClient:
             expect_json=expect_json,
             group=group,
         )
-        patience = _Patience(self._deadline_seconds, self._clock, self._sleep)
+        patience = _Patience(min(self._deadline_seconds, time_left()), self._clock, self._sleep)
         failures, throttled, in_doubt = 0, 0, False
         while True:
             self._wait_for_turn(call, patience)
@@ -259,6 +263,10 @@ class ApiClient:
             self._hold_until = max(self._hold_until, until)
 
     def _try_once(self, call: _Call, patience: _Patience) -> Reply | _Failure:
+        if self._gate:
+            self._gate()
+        if time_left() <= 0:
+            raise Unavailable(self.service, call.operation, "not asked for: no time was left")
         with self._lock:
             self._requests_sent += 1
         if self._on_request:
@@ -270,13 +278,14 @@ class ApiClient:
         return judged if isinstance(judged, Reply) else replace(judged, request_id=answer.request_id)
 
     def _exchange(self, call: _Call, patience: _Patience) -> Answer | _Failure:
+        (connect, read), left = self._timeouts, max(patience.left, _SHORTEST_TIMEOUT)
         try:
             with self._session.request(
                 call.method,
                 call.url,
                 data=call.payload,
                 headers={"Content-Type": self._media_type} if call.payload is not None else None,
-                timeout=self._timeouts,
+                timeout=(min(connect, left), min(read, left)),
                 allow_redirects=False,
                 stream=True,
             ) as response:
@@ -363,6 +372,7 @@ _TOO_LARGE = 413
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 
+_SHORTEST_TIMEOUT = 0.1  # seconds
 _SHORTEST_HOLD = 0.5  # seconds, so that a service that says "wait 0" is not called without end
 _FIRST_PAUSE = 1.0  # seconds
 _QUOTED_OBJECTIONS = 4  # in an error text: a batch can be refused at a thousand places

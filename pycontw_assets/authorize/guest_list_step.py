@@ -79,7 +79,11 @@ class Gather(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GuestListOutcome:
-    """Counts of one step, and the problems a person should hear of."""
+    """Counts of one step, and the problems a person should hear of.
+
+    ``about_people`` are those of them that concern single guests. The ledger knows these guests, and every tick
+    reports them by number.
+    """
 
     granted: int = 0
     preexisting: int = 0
@@ -87,6 +91,12 @@ class GuestListOutcome:
     unconfirmed: int = 0
     waiting_revocations: int = 0
     problems: tuple[str, ...] = ()
+    about_people: tuple[str, ...] = ()
+
+    @property
+    def lasting(self) -> tuple[str, ...]:
+        """Return the problems that the next attempt judges again, whomever it is about."""
+        return tuple(problem for problem in self.problems if problem not in self.about_people)
 
 
 @dataclass(slots=True)
@@ -101,6 +111,7 @@ class GuestListStep:
     configured_limit: int | None = None
     overrides: frozenset[str] = frozenset()
     problems: list[str] = field(default_factory=list)
+    about_people: list[str] = field(default_factory=list)
     _refusals: int = 0
     _accepted: bool = False
     _unreadable: int = 0
@@ -176,7 +187,7 @@ class GuestListStep:
         self._record_lacking(grants, change)
         unconfirmed = len(change.add) - added
         if unconfirmed:
-            self.problems.append(
+            self.about_people.append(
                 f"{unconfirmed} guests were sent to Gather and are not on its list; tried again with growing pauses"
             )
         return GuestListOutcome(
@@ -185,7 +196,8 @@ class GuestListStep:
             revoked=revoked,
             unconfirmed=unconfirmed,
             waiting_revocations=waiting,
-            problems=tuple(self.problems),
+            problems=(*self.problems, *self.about_people),
+            about_people=tuple(self.about_people),
         )
 
     def _without_left(self, edition: str, grants: Mapping[str, Grant], present: Collection[str]) -> dict[str, Grant]:
@@ -312,8 +324,8 @@ class GuestListStep:
 
     def _cede(self, edition: str, keys: frozenset[str]) -> None:
         if keys:
-            set_grants(self.ledger, edition, keys, "granted", added_by_us=False)
-            self.problems.append(
+            set_grants(self.ledger, edition, keys, "granted", added_by_us=False, ceded_at=self.ledger.clock())
+            self.about_people.append(
                 f"{len(keys)} guests without a ticket stay: somebody edited their entries in Gather by hand. "
                 "Remove them there if they should leave"
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.commands.console import for_people
-from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED, NeverUsed
+from pycontw_assets.commands.exits import FAILED, INTERRUPTED, MISCONFIGURED, NeverUsed
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.settings import InvalidSettings, name_env_file
 from pycontw_assets.vault.vault import VaultError
@@ -29,7 +29,7 @@ _ENV_FILE = "--env-file"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Exit code: 0 all is well, 1 something failed or waits for a person, 2 configuration."""
+    """Run a command. Exit codes: 0 all is well, 1 it failed or waits for a person, 2 configuration, 130 Ctrl-C."""
     with for_people():
         return _run(arguments)
 
@@ -53,7 +53,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"{error}. Nothing was changed; the next poll tries again.", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        return FINE
+        return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # the boundary: a traceback quotes whatever a library put into its text
         from pycontw_assets.pipeline.redaction import explain
 

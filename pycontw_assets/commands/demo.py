@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from pycontw_assets.api.stopping import OF_THIS_PROCESS
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
+from pycontw_assets.commands.interrupts import run_until_stopped
 
 
 def add_to(commands: Commands) -> None:
@@ -14,7 +16,7 @@ def add_to(commands: Commands) -> None:
         help="play the whole main job in the sandbox, and judge it",
         description="Play sales, a late payment, a refund, a transfer, failing services and a crash in the sandbox. "
         "Judge every promise. Takes about two minutes.",
-        epilog="Exit 0: every promise was kept. 1: a promise was broken; it is named.",
+        epilog="Exit 0: every promise was kept. 1: a promise was broken; it is named. 130: it was stopped; no verdict.",
     )
     demo.set_defaults(run=_run)
 
@@ -22,4 +24,4 @@ def add_to(commands: Commands) -> None:
 def _run(_parsed: argparse.Namespace) -> int:
     from pycontw_assets.play.demo import play
 
-    return FINE if play() else FAILED
+    return run_until_stopped(lambda: FINE if play() else FAILED, OF_THIS_PROCESS)

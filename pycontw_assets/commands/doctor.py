@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.alerts.messenger import Messenger, Text
 from pycontw_assets.api.client import Misconfigured, ServiceError
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.commands.console import paint
@@ -39,12 +39,14 @@ from pycontw_assets.pipeline.steps import discover_events, invitation
 from pycontw_assets.send_email.invitation.template import check_video_url
 from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
 from pycontw_assets.settings import InvalidSettings, Settings
+from pycontw_assets.vault.private_files import open_to_others
 from pycontw_assets.vault.vault import OrdersStore, Vault
 
 _COLOURS = {"ok": "green", "warn": "yellow", "FAIL": "red"}
 _SKEW_TOLERATED = timedelta(seconds=60)
 _ROOM_WANTED, _ROOM_NEEDED = 2_000_000_000, 200_000_000  # bytes
 _NOBODY = "nobody@example.org"
+_TEST = Text("pycontw-assets: test message", "This is how an alarm arrives. Nothing is wrong.")
 
 
 def add_to(commands: Commands) -> None:
@@ -52,9 +54,11 @@ def add_to(commands: Commands) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="check every setting and reach every service",
-        description="Check every setting and reach every service, reading only. Print one line for each, with the fix.",
+        description="Check every setting and reach every service, reading only. Print one line for each, with the fix. "
+        "With --test-alert it sends one message to each alarm channel, and nothing else.",
         epilog="Exit 0: nothing is broken. 1: something is broken. 2: the configuration is wrong.",
     )
+    doctor.add_argument("--test-alert", action="store_true", help="also send a test message to every alarm channel")
     doctor.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
     doctor.set_defaults(run=_run)
 
@@ -73,6 +77,7 @@ def _run(parsed: argparse.Namespace) -> int:
             vault=lambda: root.vault_to_read,
             warehouse=lambda: root.warehouse,
             alerts=lambda: root.alerts,
+            tests_alerts=parsed.test_alert,
         )
         for finding in examination.findings():
             findings.append(finding)
@@ -115,6 +120,7 @@ class Examination:
     vault: Callable[[], OrdersStore]
     warehouse: Callable[[], Warehouse]
     alerts: Callable[[], Messenger]
+    tests_alerts: bool = False
 
     def findings(self) -> Iterator[Finding]:
         """Run every check. A check that breaks is a finding itself."""
@@ -129,6 +135,7 @@ class Examination:
         return {
             "settings": lambda: _check_keys(settings),
             "alarms": lambda: _check_alarms(self.alerts(), settings),
+            "alarm channels": lambda: _check_channels(self.alerts(), is_test=self.tests_alerts),
             "mail": lambda: _check_mail(settings),
             "KKTIX": lambda: _check_kktix(self.kktix(), self.ledger(), settings),
             "clock": lambda: _check_clock(settings.kktix_api_url),
@@ -139,6 +146,7 @@ class Examination:
             "pause": lambda: _check_pause(self.ledger()),
             "vault": lambda: _check_vault(self.vault(), self.ledger(), settings.retention_days),
             "warehouse": lambda: _check_warehouse(self.warehouse, settings),
+            "data folder": lambda: _check_modes(settings.home),
             "disk": lambda: _check_disk(settings.home),
             "Dagster": lambda: _check_dagster(settings),
         }
@@ -169,10 +177,10 @@ def _check_keys(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_alarms(alerts: Messenger, settings: Settings) -> Iterator[Finding]:
-    try:
-        alerts.check()
-    except ValueError as error:
-        yield Finding("FAIL", "ALERT_URLS", str(error))
+    for channel in alerts.channels:
+        if not channel.is_understood:
+            fix = "correct it; a Discord one is discord://<webhook id>/<token>"
+            yield Finding("FAIL", "ALERT_URLS", f"{channel.name} is no address that Apprise understands", fix)
     level: Level = "warn" if settings.pycontw_env == "production" else "ok"
     for name, value, without in (
         ("ALERT_URLS", settings.alert_urls, "nobody is alerted"),
@@ -183,6 +191,23 @@ def _check_alarms(alerts: Messenger, settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "warn", "PYCONTW_DRY_RUN", "set: nobody is let in or mailed", "unset it when you have seen enough"
         )
+
+
+def _check_channels(alerts: Messenger, *, is_test: bool) -> Iterator[Finding]:
+    """Name every channel, and send it a test message when asked to. Its address is a secret and is not shown."""
+    understood = [channel for channel in alerts.channels if channel.is_understood]
+    took = alerts.send(dict.fromkeys(understood, _TEST)) if is_test else set()
+    for channel in understood:
+        if channel in took:
+            yield Finding("ok", channel.name, "took a test message; is it there?")
+        elif is_test:
+            fix = "look at its address in ALERT_URLS, and whether the channel still exists"
+            yield Finding("FAIL", channel.name, "did not take a test message", fix)
+        else:
+            yield Finding("ok", channel.name, "understood. Whether it takes messages is tried with --test-alert")
+        if channel.targets > 1:
+            fix = "give each an address of its own: one that fails has the others hear its messages again"
+            yield Finding("warn", channel.name, f"one address for {channel.targets} receivers", fix)
 
 
 def _check_mail(settings: Settings) -> Iterator[Finding]:
@@ -341,6 +366,14 @@ def _check_warehouse(build: Callable[[], Warehouse], settings: Settings) -> Iter
     yield Finding("ok", "warehouse", f"{settings.warehouse} answers about {len(tables)} tables")
 
 
+def _check_modes(home: Path) -> Iterator[Finding]:
+    if found := open_to_others(home):
+        what = f"others on this machine can read {len(found)} files of {home}, such as {found[0].name}"
+        yield Finding("warn", "data folder", what, "the next poll closes them")
+    else:
+        yield Finding("ok", "data folder", f"only its owner can read {home}")
+
+
 def _check_disk(home: Path) -> Iterator[Finding]:
     folder = next(path for path in (home, *home.parents) if path.exists())
     free = shutil.disk_usage(folder).free
@@ -357,8 +390,7 @@ def _check_disk(home: Path) -> Iterator[Finding]:
 def _check_dagster(settings: Settings) -> Iterator[Finding]:
     from pycontw_assets.orchestration.instance import read_machinery
 
-    _, findings = read_machinery(settings.dagster_folder, settings.poll_interval_seconds)
-    yield from findings
+    yield from read_machinery(settings.dagster_folder, settings.poll_interval_seconds)
 
 
 # -- the printing ----------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pycontw_assets.api.stopping import OF_THIS_PROCESS
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
+from pycontw_assets.commands.interrupts import run_until_stopped
 
 if TYPE_CHECKING:
     from pycontw_assets.play.drill.sale import Step
@@ -20,7 +22,7 @@ def add_to(commands: Commands) -> None:
         help="rehearse an opening day in the sandbox",
         description="Rehearse an opening day in the sandbox: a rush of orders, late payments, refunds, every service "
         "failing once, a poll killed at work. Then judge every promise, and show how long buyers waited.",
-        epilog="Exit 0: every promise was kept. 1: a promise was broken (it is named), or the drill was interrupted.",
+        epilog="Exit 0: every promise was kept. 1: a promise was broken; it is named. 130: it was stopped; no verdict.",
     )
     drill.add_argument("--orders", type=_orders, default=60, metavar="N", help="number of orders")
     drill.add_argument(
@@ -49,15 +51,12 @@ def _run(parsed: argparse.Namespace) -> int:
 
     if parsed.plot:
         check_plot(parsed.plot)
-    return rehearse(write_script(parsed.orders, parsed.seed), parsed.seed, parsed.plot)
+    script = write_script(parsed.orders, parsed.seed)
+    return run_until_stopped(lambda: rehearse(script, parsed.seed, parsed.plot), OF_THIS_PROCESS)
 
 
 def rehearse(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> int:
-    """Play a script and return the exit code. An interrupted drill has no verdict, so it must not end with 0."""
+    """Play a script and return the exit code."""
     from pycontw_assets.play.drill.play import play
 
-    try:
-        return FINE if play(script, seed, plot) else FAILED
-    except KeyboardInterrupt:
-        print("\nInterrupted: no verdict.")
-        return FAILED
+    return FINE if play(script, seed, plot) else FAILED

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import argparse
 
 FINE, FAILED, MISCONFIGURED = 0, 1, 2
+INTERRUPTED = 130  # as every shell calls it
 
 
 class NeverUsed(Exception):

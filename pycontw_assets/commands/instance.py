@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pycontw_assets.commands.console import ShownKktixClient
 from pycontw_assets.commands.exits import NeverUsed
-from pycontw_assets.ledger.ledger import has_ledger
+from pycontw_assets.ledger.ledger import Ledger, has_ledger
+from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.settings import Settings, env_file, load_settings
 
@@ -35,6 +36,8 @@ def compose_checked(*, used_in: Collection[str] = (), accepts_account: bool = Fa
     root = compose(accepts_account=accepts_account)
     refuse_unused(root.settings, used_in)
     root.check()
+    if closed := root.closed_files:
+        print(f"others on this machine could read {closed} files of the data folder; they cannot now", file=sys.stderr)
     return root
 
 
@@ -59,6 +62,12 @@ def refuse_unused(settings: Settings, environments: Collection[str] = ANYWHERE) 
         "no poll ever ran with this data folder, or its ledger is lost, so nobody is known here. Are PYCONTW_HOME and "
         "LEDGER_URL those of the polls?"
     )
+
+
+def mention_pause(ledger: Ledger) -> None:
+    """Say that polls are paused, after a command that promises something of the next poll."""
+    if since := paused_since(ledger):
+        print(Paused(since))
 
 
 def describe_place(settings: Settings) -> str:

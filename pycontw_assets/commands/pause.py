@@ -24,15 +24,15 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(_parsed: argparse.Namespace) -> int:
-    from pycontw_assets.orchestration.instance import read_machinery
+    from pycontw_assets.orchestration.instance import read_history
 
     root = compose()  # unchecked: whatever else is wrong, the ledger is enough to stop
     refuse_unused(root.settings, ("sandbox",))
     begin_pause(root.ledger)
     print(f"polls are paused since {paused_since(root.ledger):%Y-%m-%d %H:%M} UTC, until {RESUME}")
-    history, _ = read_machinery(root.settings.dagster_folder, root.settings.poll_interval_seconds)
-    if history.running:
-        print(f"still at work: {', '.join(sorted(history.running))}. It stops before its next step")
+    running = read_history(root.settings.dagster_folder, root.ledger).running
+    if running:
+        print(f"still at work: {', '.join(sorted(running))}. It stops before its next step")
     if not known_events(root.ledger):
         print("no poll ever ran with this ledger; are PYCONTW_HOME and LEDGER_URL those of the polls?")
         return FAILED

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.heartbeat import beat
+from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
 from pycontw_assets.commands.console import paint, show_log
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import compose_checked
+from pycontw_assets.commands.interrupts import run_until_stopped
 from pycontw_assets.ledger.polls import Paused
 from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.records import TICKET_STATES
@@ -47,7 +49,8 @@ def add_to(commands: Commands) -> None:
         description="Run one poll in this process: what the sensor would do now. It is recorded in Dagster's history, "
         "so a timer (cron, systemd) can run it instead of the daemon.",
         epilog="Exit 0: all is well, or polls are paused for less than a day. 1: something failed and will be tried "
-        "again, or waits for a person. 2: the configuration is wrong.",
+        "again, or waits for a person. 2: the configuration is wrong. 130, 143, 129: a signal (INT, TERM, HUP) stopped "
+        "it. The call under way was finished, and nothing counts as failed.",
     )
     poll.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     add_overrides(poll, "override a refusal for this poll only; docs/runbook.md says when that is right")
@@ -68,11 +71,15 @@ def add_overrides(parser: argparse.ArgumentParser, meaning: str) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    show_log(parsed.verbose)
+    return run_until_stopped(lambda: _poll(parsed), OF_THIS_PROCESS)
+
+
+def _poll(parsed: argparse.Namespace) -> int:
     from pycontw_assets.definitions import build_definitions
     from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.poll import poll
 
-    show_log(parsed.verbose)
     root = compose_checked(accepts_account="account" in parsed.allow)
     try:
         with open_instance(root.settings.dagster_folder) as instance:
@@ -89,20 +96,22 @@ def _run(parsed: argparse.Namespace) -> int:
                 waits=root.waits,
                 settings=root.settings,
                 warehouse=root.warehouse,
+                stop=root.stop,
                 overrides=parsed.allow,
             )
     except Paused as paused:
         is_fine = not long_pause(paused.since, root.clock())
         document = json.dumps({"ok": is_fine, "paused_since": paused.since.isoformat()}, indent=2)
         print(document if parsed.json else paused)
-        return _conclude(is_fine, root.settings)
+        return _conclude(is_fine, root.settings, root.stop, is_good=is_fine)
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_poll(report)))
-    return _conclude(report.ok, root.settings)
+    return _conclude(report.ok, root.settings, root.stop, is_good=report.is_good)
 
 
-def _conclude(is_fine: bool, settings: Settings) -> int:
-    if is_fine:
+def _conclude(is_fine: bool, settings: Settings, stop: Stop, *, is_good: bool) -> int:
+    if is_good:
+        stop.check()
         beat(settings.heartbeat_url)
     return FINE if is_fine else FAILED
 
@@ -119,7 +128,8 @@ def describe_poll(report: PollReport) -> Iterator[str]:
     for key, decision in sorted(tick.decisions.items()):
         yield from _run_lines(key, decision.reason, [run for run in report.runs if run.partition_key == key])
     yield from (f"left   event {e.event_id} ({e.name}): {e.reason}" for e in tick.discovery.unmatched)
-    yield from (paint(f"       ! {problem}", "yellow") for problem in tick.problems)
+    problems = (*tick.problems, *report.late, *report.reach.problems)
+    yield from (paint(f"       ! {problem}", "yellow") for problem in problems)
     yield from (f"       ? {warning}" for warning in tick.warnings)
 
 
@@ -170,6 +180,6 @@ def as_document(report: PollReport) -> dict[str, Any]:
             }
             for run in report.runs
         ],
-        "problems": tick.problems,
+        "problems": (*tick.problems, *report.late, *report.reach.problems),
         "warnings": tick.warnings,
     }

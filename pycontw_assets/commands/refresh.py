@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pycontw_assets.commands.console import read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import compose_checked
+from pycontw_assets.commands.instance import ANYWHERE, compose_checked, mention_pause
 from pycontw_assets.commands.lookup import HELP, METAVAR, Person, describe_choice, find_people
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import request_refresh
@@ -30,7 +30,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    root = compose_checked()
+    root = compose_checked(used_in=ANYWHERE)
     buyer = read_argument(parsed.buyer)
     people = find_people(buyer, dict(stored_snapshots(root.ledger, root.vault)))
     if len(people) > 1:
@@ -40,6 +40,7 @@ def _run(parsed: argparse.Namespace) -> int:
         print("no ticket stored here has this address or number; every poll reads new tickets without being asked")
         return FAILED
     print("\n".join(request(people[0], root.ledger)))
+    mention_pause(root.ledger)
     return FINE
 
 

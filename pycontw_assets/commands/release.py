@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from pycontw_assets.commands.exits import FINE, Commands
-from pycontw_assets.commands.instance import ANYWHERE, compose_checked
+from pycontw_assets.commands.instance import ANYWHERE, compose_checked, mention_pause
 from pycontw_assets.pipeline.rebuild import ReleaseReport, release_batch
 
 
@@ -38,6 +38,7 @@ def _run(parsed: argparse.Namespace) -> int:
         parsed.batch_key, klaviyo=root.klaviyo, ledger=root.ledger, waits=root.waits, by_hand=parsed.by_hand
     )
     print(describe_release(report))
+    mention_pause(root.ledger)
     return FINE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pycontw_assets.commands.exits import FINE, Commands
-from pycontw_assets.commands.instance import compose_checked
+from pycontw_assets.commands.instance import ANYWHERE, compose_checked
 from pycontw_assets.pipeline.consistency.renaming import Renaming, partition_named
 
 
@@ -30,7 +30,7 @@ def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.orchestration.observations import forget_partition
 
     new = partition_named(parsed.new_key)
-    root = compose_checked()
+    root = compose_checked(used_in=ANYWHERE)
     renaming = Renaming(
         vault=root.vault,
         warehouse=root.warehouse,

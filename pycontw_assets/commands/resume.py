@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pycontw_assets.commands.exits import FINE, Commands
-from pycontw_assets.commands.instance import compose
+from pycontw_assets.commands.instance import compose, refuse_unused
 from pycontw_assets.ledger.polls import end_pause, paused_since
 
 
@@ -15,13 +15,16 @@ def add_to(commands: Commands) -> None:
         "resume",
         help="go on after `pause`",
         description="Go on after `pause`: the next poll does what is due by then.",
-        epilog="Exit 0: polls are not paused. 2: the configuration is wrong.",
+        epilog="Exit 0: polls are not paused. 1: no poll ever ran with this data folder. 2: the configuration is "
+        "wrong.",
     )
     resume.set_defaults(run=_run)
 
 
 def _run(_parsed: argparse.Namespace) -> int:
-    ledger = compose().ledger
+    root = compose()
+    refuse_unused(root.settings)
+    ledger = root.ledger
     since = paused_since(ledger)
     end_pause(ledger)
     paused = f"polls go on; they were paused since {since:%Y-%m-%d %H:%M} UTC" if since else "polls were not paused"

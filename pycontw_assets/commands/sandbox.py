@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pycontw_assets.commands.exits import FINE, Commands
@@ -27,7 +28,9 @@ def add_to(commands: Commands) -> None:
 def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.sandbox.server import serve
 
-    serve(parsed.port, ask_pipeline=pipeline_of(load_settings()))
+    # Ctrl-C is the usual end of a server.
+    with suppress(KeyboardInterrupt):
+        serve(parsed.port, ask_pipeline=pipeline_of(load_settings()))
     return FINE
 
 

@@ -45,16 +45,16 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.orchestration.instance import read_machinery
+    from pycontw_assets.orchestration.instance import read_history, read_machinery
 
     root = compose_to_read(used_in=ANYWHERE)
-    history, machinery = read_machinery(root.settings.dagster_folder, root.settings.poll_interval_seconds)
+    settings = root.settings
     status = look_up(
         vault=root.vault_to_read,
         ledger=root.ledger_to_read,
-        settings=root.settings,
-        history=history,
-        machinery=machinery,
+        settings=settings,
+        history=read_history(settings.dagster_folder, root.ledger_to_read),
+        machinery=read_machinery(settings.dagster_folder, settings.poll_interval_seconds),
     )
     document = json.dumps(asdict(status), ensure_ascii=False, indent=2, default=str)
     print(document if parsed.json else "\n".join(describe_status(status)))

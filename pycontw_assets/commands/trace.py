@@ -15,7 +15,7 @@ from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import looks_ours
 from pycontw_assets.commands.console import paint, read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
-from pycontw_assets.commands.instance import ANYWHERE, compose_to_read
+from pycontw_assets.commands.instance import ANYWHERE, compose_to_read, mention_pause
 from pycontw_assets.commands.lookup import HELP, METAVAR, Person, describe_choice, find_people
 from pycontw_assets.deidentify.holders import spellings_of
 from pycontw_assets.deidentify.policy import load_policy
@@ -58,6 +58,7 @@ def _run(parsed: argparse.Namespace) -> int:
         klaviyo=root.klaviyo if parsed.live else None,
     )
     print("\n".join(describe_trace(result)))
+    mention_pause(root.ledger_to_read)
     return FINE if result.passages else FAILED
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from pycontw_assets.api.bounds import plain_text
 from pycontw_assets.api.client import ApiClient, Malformed, Misconfigured, NotFound, Reply, ServiceError, Unavailable
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.records import Event
 
 _PAGE_SIZES = frozenset({100, 500, 1000})  # exactly so many rows look like the first page of several
@@ -123,24 +124,39 @@ class KktixClient:
         is raised. When the service is down, the remaining ids come back ``Unavailable`` without a call.
         ``concurrency``: most calls at once, bounded by the client's pool, too.
         """
-        waiting = iter(ids)
+        limit, pool = TimeLimit(), ThreadPoolExecutor(concurrency, thread_name_prefix="kktix")
+        try:
+            yield from self._fetch_attendees(event_id, iter(ids), concurrency, pool, limit)
+        except BaseException as error:
+            # An interrupt ends the run now. Calls under way may come to their end, but none is tried again.
+            limit.end()
+            pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+            raise
+        pool.shutdown()
+
+    def _fetch_attendees(
+        self, event_id: int, waiting: Iterator[int], concurrency: int, pool: ThreadPoolExecutor, limit: TimeLimit
+    ) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
+        def fetch(attendee_id: int) -> dict[str, Any]:
+            with limit:
+                return self.fetch_attendee(event_id, attendee_id)
+
         failed_in_row = refused_in_row = 0
-        with ThreadPoolExecutor(concurrency, thread_name_prefix="kktix") as pool:
-            running: dict[Future[dict[str, Any]], int] = {}
-            while True:
-                for attendee_id in islice(waiting, concurrency - len(running)):
-                    running[pool.submit(self.fetch_attendee, event_id, attendee_id)] = attendee_id
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    result = _result_of(future)
-                    failed_in_row = failed_in_row + 1 if isinstance(result, Unavailable) else 0
-                    refused_in_row = refused_in_row + 1 if isinstance(result, Misconfigured) else 0
-                    if isinstance(result, Misconfigured) and refused_in_row >= _SERVICE_REFUSES:
-                        raise result
-                    yield running.pop(future), result
-                if failed_in_row >= _SERVICE_IS_DOWN:
-                    yield from self._give_up(event_id, waiting)
+        running: dict[Future[dict[str, Any]], int] = {}
+        while True:
+            for attendee_id in islice(waiting, concurrency - len(running)):
+                running[pool.submit(fetch, attendee_id)] = attendee_id
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                result = _result_of(future)
+                failed_in_row = failed_in_row + 1 if isinstance(result, Unavailable) else 0
+                refused_in_row = refused_in_row + 1 if isinstance(result, Misconfigured) else 0
+                if isinstance(result, Misconfigured) and refused_in_row >= _SERVICE_REFUSES:
+                    raise result
+                yield running.pop(future), result
+            if failed_in_row >= _SERVICE_IS_DOWN:
+                yield from self._give_up(event_id, waiting)
 
     def _give_up(self, event_id: int, ids: Iterable[int]) -> Iterator[tuple[int, ServiceError]]:
         for attendee_id in ids:

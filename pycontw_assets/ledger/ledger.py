@@ -33,7 +33,7 @@ class Ledger:
     clock: Clock
     can_write: bool
 
-    def __init__(self, url: str, *, clock: Clock = utc_now) -> None:
+    def __init__(self, url: str | Path, *, clock: Clock = utc_now) -> None:
         """Open the ledger: a new one gets its tables, an older one is brought up to date."""
         self.clock = clock
         self.can_write = True
@@ -42,7 +42,7 @@ class Ledger:
             prepare(self.engine)
 
     @classmethod
-    def reading(cls, url: str, *, clock: Clock = utc_now) -> Ledger:
+    def reading(cls, url: str | Path, *, clock: Clock = utc_now) -> Ledger:
         """Open the ledger as it is, for code that must change nothing; writing to it fails.
 
         Where there is no ledger yet, or one of an older schema, a copy in memory is read instead.
@@ -83,16 +83,16 @@ class Ledger:
             return set(db.scalars(query))
 
 
-def has_ledger(url: str) -> bool:
+def has_ledger(url: str | Path) -> bool:
     """Say whether there is a ledger: a database with its tables. Nothing is made."""
     with explained():
         return is_begun(url)
 
 
-def copy_of(url: str, folder: Path, *, clock: Clock = utc_now) -> Ledger:
+def copy_of(url: str | Path, folder: Path, *, clock: Clock = utc_now) -> Ledger:
     """Copy a ledger into a folder, for code that writes and must change nothing. Locks stay with the original."""
     original = Ledger.reading(url, clock=clock)
-    copy = Ledger(f"sqlite:///{folder}/ledger.sqlite", clock=clock)
+    copy = Ledger(folder / "ledger.sqlite", clock=clock)
     with explained():
         copy_rows(original.engine, copy.engine)
     original.engine.dispose()

@@ -1,6 +1,8 @@
 """One writer at a time: named locks in the ledger, renewed while their owner lives, free once it died.
 
-An owner on this host is dead when its process is; one on another host when it stopped renewing.
+A lock has a deadline. The owner renews it; when the deadline has passed, others may take it, wherever the owner ran. A
+dead process of this machine is noticed at once. An owner that slept past the deadline finds that out before it calls
+anybody (``check_locks``).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -29,11 +31,15 @@ _POLL_SECONDS = 0.2
 class LockName(Enum):
     """Everything that one writer at a time may work on. The value is how people read it, and how it is stored."""
 
+    ACCESS_RUN = "access run"  # of one event, from its first step to its end
+    TABLE_RUN = "table run"  # of one event
+    TEMPLATE_RUN = "template run"
     ORDERS = "orders"  # of one event
     INVITATIONS = "invitations"  # of one event
     GUEST_LIST = "gather guest list"
     MAIL_SERVICE_NAMES = "klaviyo names"  # lists and templates that are found or made by name
     SALES_REPORT = "sales report"
+    ALERTS = "alerts"
 
     def describe(self, partition_key: str = "") -> str:
         return f"{self.value} of {partition_key}" if partition_key else self.value
@@ -43,6 +49,13 @@ class Busy(Exception):
     """Another process is at work on it. Nothing was done; the next poll tries again."""
 
 
+class LockLost(Busy):
+    """This process did not renew a lock in time, so another one may be at work. Nothing more was done."""
+
+
+# -- processes --------------------------------------------------------------------------------------
+
+
 def process_identity(pid: int | None = None) -> str:
     """Return ``host/pid/start``, which names one process for good, also after its number is used again."""
     pid = pid or os.getpid()
@@ -50,39 +63,111 @@ def process_identity(pid: int | None = None) -> str:
 
 
 def is_dead(identity: str) -> bool:
-    """Say whether a process of this host is gone. Nothing is known about other hosts, so ``False`` for theirs."""
+    """Say whether a process of this machine is gone. Nothing is known about other machines, so ``False`` for theirs."""
     host, pid, started = identity.split("/")[:3]
-    return host == _host() and _started(int(pid)) != started
+    if host != _host() or not _is_known(host):
+        return False
+    return _started(int(pid)) not in (started, _HIDDEN)
 
 
 def _host() -> str:
-    """Cloned machines and containers may share a name: process numbers mean the same only where all of this does."""
-    machine = _read("/etc/machine-id")[:8]
+    """Process numbers mean the same only in one namespace of one boot of one machine; cloned machines share names."""
+    boot = _read("/proc/sys/kernel/random/boot_id")[:8]
     namespace = os.readlink("/proc/self/ns/pid") if Path("/proc/self/ns/pid").exists() else ""
-    return f"{socket.gethostname()}~{machine}~{namespace}"
+    return f"{socket.gethostname()}~{boot}~{namespace}"
+
+
+def _is_known(host: str) -> bool:
+    return all(host.split("~")[1:])
 
 
 def _read(path: str) -> str:
-    return Path(path).read_text().strip() if Path(path).exists() else ""
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+_GONE, _HIDDEN = "gone", "hidden"
 
 
 def _started(pid: int) -> str:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return "gone" if Path("/proc/self").exists() else _started_without_proc(pid)
-    # Ticks count from the start of the machine, so its boot belongs to the name.
-    return "gone" if fields[0] in "ZX" else f"{_read('/proc/sys/kernel/random/boot_id')[:8]}-{fields[19]}"
-
-
-def _started_without_proc(pid: int) -> str:
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    if fields:
+        return _GONE if fields[0] in "ZX" else fields[19]
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return "gone"
+        return _GONE
     except PermissionError:
-        return "alive"
-    return "alive"
+        pass
+    return _HIDDEN  # it lives, and this process may not look at it
+
+
+# -- holding a lock -----------------------------------------------------------------------------------
+
+
+class _HeldLock:
+    """A lock of this process. Its thread renews it; ``check`` finds out when it could not."""
+
+    def __init__(self, ledger: Ledger, name: LockName, partition_key: str, owner: str) -> None:
+        self._ledger = ledger
+        self._key = (name, partition_key)
+        self._owner = owner
+        self._renewed_at = ledger.clock()
+        self._is_lost = False
+        self._stop = threading.Event()
+        self._keeper = threading.Thread(
+            target=keep, args=(self._renew, self._stop), daemon=True, name=f"lock {name.describe(partition_key)}"
+        )
+
+    def check(self) -> None:
+        """Raise ``LockLost`` if another process may have it. The ledger is asked only after a missed renewal."""
+        age = self._ledger.clock() - self._renewed_at
+        if self._is_lost or not (timedelta(0) <= age <= TTL / 2 or self._renew()):
+            raise LockLost(
+                f"{self._key[0].describe(self._key[1])}: this process lost its lock, because it slept or the ledger "
+                f"was away for over {TTL.total_seconds() / 60:.0f} min; it did nothing more; the next poll goes on"
+            )
+
+    def _renew(self) -> bool:
+        now = self._ledger.clock()
+        self._is_lost = not renew_lock(self._ledger, *self._key, owner=self._owner)
+        self._renewed_at = now
+        return not self._is_lost
+
+    def __enter__(self) -> _HeldLock:
+        self._keeper.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        self._keeper.join()
+        # The work is done, or its failure has an error of its own. A lock that cannot be dropped now expires.
+        with suppress(sa.exc.SQLAlchemyError, LedgerError):
+            drop_lock(self._ledger, *self._key, owner=self._owner)
+
+
+def keep(renew: Callable[[], bool], stop: threading.Event) -> None:
+    """Renew a lock until it is dropped or lost. A renewal may fail: the next comes before the lock expires."""
+    while not stop.wait(TTL.total_seconds() / 3):
+        with suppress(sa.exc.SQLAlchemyError, LedgerError):
+            if not renew():
+                return
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.locks: list[_HeldLock] = []
+
+
+_held = _OfThread()
+
+
+def check_locks() -> None:
+    """Raise ``LockLost`` if this thread works under a lock that another process may have by now."""
+    for held in _held.locks:
+        held.check()
 
 
 @contextmanager
@@ -91,33 +176,26 @@ def lock(
     name: LockName,
     partition_key: str = "",
     *,
+    work: str = "",
     wait_seconds: float = 120,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
-    """Hold a lock for the block; ``Busy`` when it did not come free in time."""
-    owner = f"{process_identity()}/{uuid.uuid4().hex[:8]}"
-    what = name.describe(partition_key)
+    """Hold a lock for the block; ``Busy`` when it did not come free in time. ``work`` names what it is held for."""
+    owner = f"{process_identity()}/{work or uuid.uuid4().hex[:8]}"
     waited = 0.0
     while other := take_lock(ledger, name, partition_key, owner=owner):
         if waited >= wait_seconds:
-            who = _in_words(other)
+            what, who = name.describe(partition_key), _in_words(other)
             raise Busy(f"{what}: {who} is at work on it for over {waited:.0f} s; the next poll tries again")
         sleep(_POLL_SECONDS)
         waited += _POLL_SECONDS
-    stop = threading.Event()
-    arguments = {"owner": owner, "stop": stop}
-    keeper = threading.Thread(
-        target=keep, args=(ledger, name, partition_key), kwargs=arguments, daemon=True, name=f"lock {what}"
-    )
-    keeper.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        keeper.join()
-        # The work is done, or its failure has an error of its own. A lock that cannot be dropped now expires.
-        with suppress(sa.exc.SQLAlchemyError, LedgerError):
-            drop_lock(ledger, name, partition_key, owner=owner)
+    of_thread = _held.locks
+    with _HeldLock(ledger, name, partition_key, owner) as held:
+        of_thread.append(held)
+        try:
+            yield
+        finally:
+            of_thread.remove(held)
 
 
 def _in_words(owner: str) -> str:
@@ -125,11 +203,9 @@ def _in_words(owner: str) -> str:
     return f"process {rest.partition('/')[0]} on {host.partition('~')[0]}" if rest else owner
 
 
-def keep(ledger: Ledger, name: LockName, partition_key: str, *, owner: str, stop: threading.Event) -> None:
-    """Renew a lock until ``stop`` is set. One renewal may fail: the next comes before the lock expires."""
-    while not stop.wait(TTL.total_seconds() / 3):
-        with suppress(sa.exc.SQLAlchemyError, LedgerError):
-            renew_lock(ledger, name, partition_key, owner=owner)
+def work_of(owner: str) -> str:
+    """Return what an owner holds a lock for."""
+    return owner.rpartition("/")[2]
 
 
 # -- the rows -------------------------------------------------------------------------------------
@@ -179,6 +255,22 @@ def lock_owner(ledger: Ledger, name: LockName, partition_key: str = "") -> str |
         current = (*_is(name, partition_key), locks.c.expires_at > _server_time(ledger, db))
         owner: str | None = db.scalar(sa.select(locks.c.owner).where(*current))
     return owner
+
+
+def living_owners(ledger: Ledger, names: Collection[LockName]) -> dict[tuple[LockName, str], str]:
+    """Return the owners at work by lock: those who renewed it in time and are no dead process of this machine."""
+    values = [name.value for name in names]
+    with ledger.engine.begin() as db:
+        query = sa.select(locks).where(locks.c.name.in_(values), locks.c.expires_at > _server_time(ledger, db))
+        rows = db.execute(query).all()
+    return {(LockName(row.name), row.partition_key): row.owner for row in rows if not is_dead(row.owner)}
+
+
+def drop_locks_for(ledger: Ledger, work: Collection[str]) -> None:
+    """Free the locks that are held for this work: nobody does it any more, and a sleeper must notice that."""
+    with ledger.engine.begin() as db:
+        for item in work:
+            db.execute(sa.delete(locks).where(locks.c.owner.endswith(f"/{item}", autoescape=True)))
 
 
 def _is(name: LockName, partition_key: str) -> tuple[sa.ColumnElement[bool], ...]:

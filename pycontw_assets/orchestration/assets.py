@@ -42,7 +42,6 @@ from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Warehouse
-from pycontw_assets.orchestration.kktix_checks import stale_after
 from pycontw_assets.orchestration.links import Links, links_of
 from pycontw_assets.orchestration.metadata import (
     checked,
@@ -56,8 +55,8 @@ from pycontw_assets.orchestration.metadata import (
     verdict,
 )
 from pycontw_assets.orchestration.observations import family_events, kktix_events
-from pycontw_assets.orchestration.run_history import OWNER_TAG
-from pycontw_assets.orchestration.run_recording import as_failure, recorded_run
+from pycontw_assets.orchestration.run_history import OWNER_TAG, lock_of
+from pycontw_assets.orchestration.run_recording import RunLock, as_failure, recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
 from pycontw_assets.pipeline.checks import (
     access_gaps,
@@ -72,7 +71,7 @@ from pycontw_assets.pipeline.checks import (
 from pycontw_assets.pipeline.consistency.renaming import Renaming
 from pycontw_assets.pipeline.dry_run import dry_run, plan_access, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
-from pycontw_assets.pipeline.reconcile import table_asset
+from pycontw_assets.pipeline.reconcile import late_after, table_asset
 from pycontw_assets.pipeline.steps import (
     RowsLoaded,
     UnknownPartition,
@@ -109,7 +108,7 @@ OWNERS = ["team:pycontw-registration"]
 
 
 def kktix(links: Links, interval_seconds: int) -> AssetSpec:
-    stale = stale_after(interval_seconds)
+    late = late_after(interval_seconds)
     return AssetSpec(
         "kktix",
         group_name="extract",
@@ -118,7 +117,7 @@ def kktix(links: Links, interval_seconds: int) -> AssetSpec:
         tags={"external_system": ""},
         description="The ticket shop. Every tick observes which events it lists. Events that are left alone are shown "
         "with the reason. When it is not fresh, nobody polls or KKTIX does not answer.",
-        freshness_policy=FreshnessPolicy.time_window(fail_window=stale, warn_window=stale / 2),
+        freshness_policy=FreshnessPolicy.time_window(fail_window=2 * late, warn_window=late),
         metadata={"site": MetadataValue.url(links.kktix)},
     )
 
@@ -145,15 +144,17 @@ klaviyo = AssetSpec(
 )
 
 
-def _tag_run_owner(context: AssetExecutionContext) -> None:
-    """Name the process that does the work, so that a later tick can tell when it died."""
+def _hold(context: AssetExecutionContext, run_lock: RunLock, partition_key: str = "") -> None:
+    """Hold the run's lock, and name the process that does the work: when it dies, the next tick knows at once."""
     context.instance.add_run_tags(context.run_id, {OWNER_TAG: process_identity()})
+    run_lock.hold(lock_of(context.asset_key.to_user_string()), partition_key)
 
 
-def _begin(context: AssetExecutionContext, ledger: Ledger) -> EventPartition:
-    """Tag the run with its owner and return the event it is about."""
-    _tag_run_owner(context)
-    return partition_of(ledger, context.partition_key)
+def _begin(context: AssetExecutionContext, ledger: Ledger, run_lock: RunLock) -> EventPartition:
+    """Hold the run's lock on the event, and return the event."""
+    partition = partition_of(ledger, context.partition_key)
+    _hold(context, run_lock, partition.key)
+    return partition
 
 
 def _recorded(context: AssetExecutionContext, ledger: Ledger, settings: Settings) -> AbstractContextManager[list[str]]:
@@ -203,6 +204,7 @@ def raw_kktix_orders(
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
     books: ResourceParam[dict[int, BookReading]],
+    run_lock: ResourceParam[RunLock],
 ) -> MaterializeResult:
     """Every attendee of one KKTIX event as last read, encrypted in the vault.
 
@@ -211,7 +213,7 @@ def raw_kktix_orders(
     withdraws nobody.
     """
     with _recorded(context, ledger, settings) as findings:
-        partition, requests = _begin(context, ledger), count_requests(kktix)
+        partition, requests = _begin(context, ledger, run_lock), count_requests(kktix)
         read = read_orders(
             partition,
             kktix=kktix,
@@ -294,9 +296,10 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         pseudonymizer: ResourceParam[Pseudonymizer],
         waits: ResourceParam[WaitPolicy],
         settings: ResourceParam[Settings],
+        run_lock: ResourceParam[RunLock],
     ) -> Iterator[AssetCheckResult | MaterializeResult]:
         with _recorded(context, ledger, settings):
-            partition = _begin(context, ledger)
+            partition = _begin(context, ledger, run_lock)
             try:
                 loaded = load_rows(
                     partition,
@@ -409,6 +412,7 @@ def gather_guestlist(
     pseudonymizer: ResourceParam[Pseudonymizer],
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
+    run_lock: ResourceParam[RunLock],
 ) -> MaterializeResult:
     """All holders of a usable ticket are on the Gather guest list, as a read of the list has shown. Refunded guests
     are removed.
@@ -417,7 +421,7 @@ def gather_guestlist(
     payment: seconds from payment count from the attendee's `updated_at`, or from the poll that saw the payment.
     """
     with _recorded(context, ledger, settings) as findings:
-        partition, requests = _begin(context, ledger), count_requests(gather)
+        partition, requests = _begin(context, ledger, run_lock), count_requests(gather)
         if settings.pycontw_dry_run:
             return _dry_run(
                 context,
@@ -446,7 +450,7 @@ def gather_guestlist(
         outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         entered = let_in(ledger, partition.edition, outside)
         gaps = guest_list_gaps(guest_list_state(ledger).lacking)
-        findings += outcome.problems
+        findings += outcome.lasting
         context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(
             metadata={
@@ -460,7 +464,7 @@ def gather_guestlist(
                 "venue": MetadataValue.url(settings.invitation_venue_url),
             },
             check_results=[
-                verdict("guest_list_is_in_line", findings),
+                verdict("guest_list_is_in_line", outcome.problems),
                 verdict("guest_list_holds_everybody_let_in", gaps, is_warning=True),
             ],
         )
@@ -477,10 +481,11 @@ def klaviyo_template(
     ledger: ResourceParam[Ledger],
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
+    run_lock: ResourceParam[RunLock],
 ) -> MaterializeResult:
     """The invitation mail: one template per version of its text, found or made by its versioned name."""
     with _recorded(context, ledger, settings):
-        _tag_run_owner(context)
+        _hold(context, run_lock)
         edition = recorded_edition(ledger, settings)
         if edition is None:
             raise UnknownPartition("no event is known yet, so no edition is live; the next poll registers events")
@@ -521,10 +526,11 @@ def klaviyo_list(
     pseudonymizer: ResourceParam[Pseudonymizer],
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
+    run_lock: ResourceParam[RunLock],
 ) -> MaterializeResult:
     """The cumulative ticket-holder list of the event, for announcements. Holders who lose the ticket leave it."""
     with _recorded(context, ledger, settings):
-        partition, requests = _begin(context, ledger), count_requests(klaviyo)
+        partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)
         if settings.pycontw_dry_run:
             return _dry_run(
                 context,
@@ -584,13 +590,14 @@ def klaviyo_campaign(
     pseudonymizer: ResourceParam[Pseudonymizer],
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
+    run_lock: ResourceParam[RunLock],
 ) -> MaterializeResult:
     """People who were let in get one invitation each: one campaign per batch, sent once, and followed until it ended.
 
     Seconds from payment end when Klaviyo accepts the sending. They begin as those of `gather_guestlist` do.
     """
     with _recorded(context, ledger, settings) as findings:
-        partition, requests = _begin(context, ledger), count_requests(klaviyo)
+        partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)
         if settings.pycontw_dry_run:
             return _dry_run(
                 context,

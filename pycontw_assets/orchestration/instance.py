@@ -9,6 +9,7 @@ from typing import Any
 
 from dagster import AssetKey, DagsterInstance
 
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.orchestration.run_history import read_run_history
 from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.pipeline.reconcile import RunHistory
@@ -49,13 +50,21 @@ def prepare_instance(folder: Path) -> None:
         (folder / "dagster.yaml").write_text(INSTANCE_CONFIG)
 
 
-def read_machinery(folder: Path, interval_seconds: float) -> tuple[RunHistory, list[Finding]]:
-    """Read the run history, and whether sensor and daemon run. A folder without an instance stays without one."""
+def read_machinery(folder: Path, interval_seconds: float) -> list[Finding]:
+    """Read whether sensor and daemon run. A folder without an instance stays without one."""
     if not (folder / "dagster.yaml").exists():
         fix = "the first `pycontw-assets poll` or `dev` makes it"
-        return RunHistory(), [Finding("warn", "Dagster", "no instance yet", fix)]
+        return [Finding("warn", "Dagster", "no instance yet", fix)]
     with DagsterInstance.from_config(str(folder)) as instance:
-        return read_run_history(instance), list(look_at_machinery(instance, interval_seconds))
+        return list(look_at_machinery(instance, interval_seconds))
+
+
+def read_history(folder: Path, ledger: Ledger) -> RunHistory:
+    """Read the run history; none where there is no instance."""
+    if not (folder / "dagster.yaml").exists():
+        return RunHistory()
+    with DagsterInstance.from_config(str(folder)) as instance:
+        return read_run_history(instance, ledger)
 
 
 def look_at_machinery(instance: DagsterInstance, interval_seconds: float) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ reports a verdict only when it changed: there are hundreds of ticks a day.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
 
 from dagster import (
     AssetCheckEvaluation,
@@ -18,12 +17,13 @@ from dagster import (
     multi_asset_check,
 )
 
+from pycontw_assets.alerts.alerting import recorded_channel_problems
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.orchestration.metadata import checked, verdict
 from pycontw_assets.orchestration.run_history import read_run_history
 from pycontw_assets.orchestration.run_recording import safe_errors
-from pycontw_assets.pipeline.checks import stale_events, unmatched
+from pycontw_assets.pipeline.checks import unmatched
 from pycontw_assets.pipeline.observe import Tick, observe
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.settings import Settings
@@ -34,14 +34,8 @@ _CHECKS = {
     "events_are_matched": "Every listed event that may belong to the conference has an edition and a family, or a "
     "person said to ignore it.",
     "every_event_is_up_to_date": "No event has had news for long that no poll could take in.",
+    "alarms_arrive": "Every address of ALERT_URLS took the last message.",
 }
-# Dagster keeps freshness by the minute, and a single slow poll is no reason to worry.
-_STALE_AFTER_POLLS = 6
-
-
-def stale_after(interval_seconds: float) -> timedelta:
-    """Return how long an event may wait for a poll before it counts as stale."""
-    return timedelta(seconds=max(_STALE_AFTER_POLLS * interval_seconds, 300))
 
 
 @multi_asset_check(name="kktix_checks", specs=checked("kktix", _CHECKS))
@@ -55,30 +49,27 @@ def kktix_checks(
 ) -> Iterable[AssetCheckResult]:
     """Observe as a tick does, for a person who asks in the UI. Records nothing."""
     with safe_errors():
-        history = read_run_history(context.instance)
+        history = read_run_history(context.instance, ledger)
         tick = observe(kktix=kktix, klaviyo=klaviyo, vault=vault, ledger=ledger, settings=settings, history=history)
-        verdicts = kktix_verdicts(tick, ledger=ledger, settings=settings)
+        verdicts = kktix_verdicts(tick, ledger=ledger)
     yield from verdicts
 
 
-def kktix_verdicts(tick: Tick, *, ledger: Ledger, settings: Settings) -> list[AssetCheckResult]:
-    """Return the verdicts of both checks on one tick."""
-    patience = stale_after(settings.poll_interval_seconds)
-    stale = stale_events(tick.late_since, ledger.clock(), patience)
+def kktix_verdicts(tick: Tick, *, ledger: Ledger) -> list[AssetCheckResult]:
+    """Return the verdicts of all checks on one tick."""
     return [
         verdict("events_are_matched", unmatched(tick.discovery), is_warning=True),
-        verdict("every_event_is_up_to_date", stale),
+        verdict("every_event_is_up_to_date", tick.late),
+        verdict("alarms_arrive", recorded_channel_problems(ledger)),
     ]
 
 
-def changed_kktix_verdicts(
-    instance: DagsterInstance, tick: Tick, *, ledger: Ledger, settings: Settings
-) -> Iterator[AssetCheckEvaluation]:
+def changed_kktix_verdicts(instance: DagsterInstance, tick: Tick, *, ledger: Ledger) -> Iterator[AssetCheckEvaluation]:
     """Yield the verdicts that differ from the ones Dagster knows."""
     keys = [AssetCheckKey(_KKTIX, name) for name in _CHECKS]
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     known = {key.name: record.evaluation for key, record in records.items()}
-    for result in kktix_verdicts(tick, ledger=ledger, settings=settings):
+    for result in kktix_verdicts(tick, ledger=ledger):
         name = str(result.check_name)
         before = known.get(name)
         if before is None or _problems_shown(before.metadata) != _problems_shown(result.metadata):

@@ -16,9 +16,10 @@ from dagster import (
     RunRequest,
 )
 
-from pycontw_assets.alerts.alerting import send_alerts
+from pycontw_assets.alerts.alerting import Reach, send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.log import log_step
+from pycontw_assets.api.stopping import Stop, Stopped
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
@@ -30,13 +31,14 @@ from pycontw_assets.orchestration.assets import OVERRIDE_TAG
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.orchestration.observations import missing_partitions, observations
-from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history
+from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history, was_interrupted
 from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record
 from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
 from pycontw_assets.pipeline.erase import finish_erasures
-from pycontw_assets.pipeline.maintenance import run_maintenance
+from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
 from pycontw_assets.pipeline.observe import Tick, decide_again, decide_at_once
 from pycontw_assets.pipeline.reconcile import new_poll_id
+from pycontw_assets.pipeline.record import record_late_events
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -64,16 +66,34 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class PollReport:
-    """``paused_since``: a person paused polls while this one was at work, and it stopped."""
+    """One poll: its tick and its runs. ``late``: texts about events that wait for long, even after its runs.
+
+    ``reach``: whether people hear of them.
+
+    ``paused_since``: a person paused polls while this one was at work, and it stopped.
+    """
 
     tick: Tick
     runs: tuple[RunReport, ...]
+    late: tuple[str, ...] = ()
+    reach: Reach = field(default_factory=Reach)
     paused_since: datetime | None = None
 
     @property
     def ok(self) -> bool:
+        """Whether nothing failed, also no alarm channel."""
+        return self._did_well and not self.reach.problems
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the dead man's switch may stay quiet: with one alarm channel of two, people hear of the other."""
+        return self._did_well and self.reach.is_anybody_there
+
+    @property
+    def _did_well(self) -> bool:
         waiting = any(decision.next_attempt_at for decision in self.tick.decisions.values())
-        return all(run.ok and not run.problems for run in self.runs) and not self.tick.problems and not waiting
+        did_well = all(run.ok and not run.problems for run in self.runs)
+        return did_well and not (self.tick.problems or self.late or waiting)
 
 
 def poll(
@@ -90,13 +110,14 @@ def poll(
     waits: WaitPolicy,
     settings: Settings,
     warehouse: Warehouse,
+    stop: Stop,
     overrides: Collection[str] = (),
     on_run: Callable[[RunReport], None] = lambda report: None,
 ) -> PollReport:
     """Observe, run what is due for access, then bring the tables up to date. ``Paused`` while polls are paused.
 
     ``define`` builds the definitions over the same systems, with the attendance books that were just read.
-    ``overrides`` are the limits that a person lifts for this poll.
+    ``overrides`` are the limits that a person lifts for this poll. Raise ``Stopped`` when ``stop`` was asked for.
     """
     if since := heed_pause(ledger=ledger, alerts=alerts):
         raise Paused(since)
@@ -109,6 +130,7 @@ def poll(
         alerts=alerts,
         settings=settings,
         warehouse=warehouse,
+        stop=stop,
     )
     run_maintenance(
         tick,
@@ -130,10 +152,11 @@ def poll(
             waits=waits,
             settings=settings,
         ),
+        stop=stop,
     )
     for name, keys in missing_partitions(tick, instance).items():
         instance.add_dynamic_partitions(name, keys)
-    verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger, settings=settings)
+    verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
     for event in (*observations(tick), *verdicts):
         instance.report_runless_asset_event(event)
     if overrides:
@@ -141,15 +164,19 @@ def poll(
     poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
     definitions, runs = define(tick.books), []
     for request in _until_paused(access_requests(tick, poll_id), ledger):
+        stop.check()
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
-    history = read_run_history(instance)
-    behind = decide_again(tick, ledger=ledger, settings=settings, history=history)
-    for request in _until_paused(load_requests(behind, poll_id), ledger):
+    afterwards = decide_again(tick, ledger=ledger, settings=settings, history=read_run_history(instance, ledger))
+    for request in _until_paused(load_requests(afterwards, poll_id), ledger):
+        stop.check()
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
-    send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
-    return PollReport(tick, tuple(runs), paused_since(ledger))
+    record_late_events(afterwards, ledger=ledger)
+    search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
+    stop.check()
+    reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
+    return PollReport(tick, tuple(runs), afterwards.late, reach, paused_since(ledger))
 
 
 def _until_paused(requests: Iterable[RunRequest], ledger: Ledger) -> Iterator[RunRequest]:
@@ -158,7 +185,7 @@ def _until_paused(requests: Iterable[RunRequest], ledger: Ledger) -> Iterator[Ru
 
 
 def execute(definitions: Definitions, instance: DagsterInstance, request: RunRequest, override: str = "") -> RunReport:
-    """Do in this process what a tick asked for."""
+    """Do in this process what a tick asked for. Raise ``Stopped`` when a signal ended it."""
     job = definitions.resolve_job_def(str(request.job_name))
     result = job.execute_in_process(
         instance=instance,
@@ -169,6 +196,8 @@ def execute(definitions: Definitions, instance: DagsterInstance, request: RunReq
         run_config=_QUIET,
         raise_on_error=False,
     )
+    if was_interrupted(instance.get_run_by_id(result.run_id)):
+        raise Stopped
     log_step(
         "run_ended",
         step="poll",

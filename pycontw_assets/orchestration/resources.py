@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from dagster import ResourceDefinition
+from dagster import InitResourceContext, ResourceDefinition
 
 from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.orchestration.run_recording import RunLock
 from pycontw_assets.pipeline.composition import Composition
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 
 _SYSTEMS = {
@@ -38,7 +42,25 @@ def resources_of(
         name: _resource(root, name, f"{text} {where.get(name, '')}".strip()) for name, text in _SYSTEMS.items()
     }
     text = "Attendance books that the poll of this process has read already, by event id."
-    return {**resources, "books": ResourceDefinition(lambda _: dict(books or {}), description=text)}
+    resources["books"] = ResourceDefinition(lambda _: dict(books or {}), description=text)
+    return {**resources, "run_lock": _run_lock(lambda: root.ledger, lambda: root.waits, lambda: root.gate())}
+
+
+def _run_lock(
+    ledger: Callable[[], Ledger], waits: Callable[[], WaitPolicy], gate: Callable[[], None]
+) -> ResourceDefinition:
+    """Build the lock of each run. A run that ends drops it, whatever it ended with."""
+
+    @contextmanager
+    def build(context: InitResourceContext) -> Iterator[RunLock]:
+        held = RunLock(str(context.run_id), ledger=ledger(), waits=waits(), gate=gate)
+        try:
+            yield held
+        finally:
+            held.drop()
+
+    text = "The run's lock on its event: one run per event is at work, whatever Dagster knows of its process."
+    return ResourceDefinition(build, description=text)
 
 
 def _resource(root: Composition, name: str, description: str) -> ResourceDefinition:

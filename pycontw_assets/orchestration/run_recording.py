@@ -1,9 +1,12 @@
-"""How ticks and runs are recorded: ticks observe, then write; a run's failure reaches Dagster with a safe text only."""
+"""How ticks and runs are recorded: ticks observe, then write; a run's failure reaches Dagster with a safe text only.
+
+A run is known to be at work by its lock, which lasts from its first step to its end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 
 from dagster import DagsterInstance, Failure
@@ -12,10 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.problems import by_cause
+from pycontw_assets.api.stopping import Stop
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.locks import LockName, lock
 from pycontw_assets.ledger.polls import paused_since, refuse_while_paused
 from pycontw_assets.ledger.reporting.problems import open_problems, record_findings
 from pycontw_assets.load.warehouse import Warehouse
@@ -26,10 +32,44 @@ from pycontw_assets.pipeline.reconcile import pause_after, pause_base
 from pycontw_assets.pipeline.record import record_attempt, record_failure, record_pause, record_tick
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import Vault
 
 _POLL = "poll"
+
+
+class RunLock:
+    """The lock of one run on its event. It outlives Dagster's word about the run, and not its process.
+
+    It is renewed while the process lives, and dropped after the last step.
+    """
+
+    def __init__(self, run_id: str, *, ledger: Ledger, waits: WaitPolicy, gate: Callable[[], None]) -> None:
+        self._run_id = run_id
+        self._ledger = ledger
+        self._waits = waits
+        self._gate = gate
+        self._held: set[tuple[LockName, str]] = set()
+        self._until_the_end = ExitStack()
+
+    def hold(self, name: LockName, partition_key: str = "") -> None:
+        """Take the lock with the first step. No step begins after the lock was lost, or after a signal to stop."""
+        if (name, partition_key) not in self._held:
+            held = lock(
+                self._ledger,
+                name,
+                partition_key,
+                work=self._run_id,
+                wait_seconds=self._waits.lock,
+                sleep=self._waits.sleep,
+            )
+            self._until_the_end.enter_context(held)
+            self._held.add((name, partition_key))
+        self._gate()
+
+    def drop(self) -> None:
+        self._until_the_end.close()
 
 
 @contextmanager
@@ -41,6 +81,8 @@ def safe_errors() -> Iterator[None]:
         raise
     except Exception as error:  # noqa: BLE001  # the boundary: whatever it is, it is made safe
         raise as_failure(error) from None
+    except BaseException as interrupt:
+        raise interrupt from None
 
 
 def as_failure(error: BaseException, **metadata: str) -> Failure:
@@ -89,10 +131,12 @@ def observe_and_record(
     alerts: Messenger,
     settings: Settings,
     warehouse: Warehouse,
+    limit: TimeLimit | None = None,
+    stop: Stop | None = None,
 ) -> Tick:
     """Observe the world and write down what was seen. When it fails, people are alerted at once: no poll follows."""
     try:
-        history = read_run_history(instance)
+        history = read_run_history(instance, ledger)
         tick = observe(
             kktix=kktix,
             klaviyo=klaviyo,
@@ -101,11 +145,14 @@ def observe_and_record(
             settings=settings,
             history=history,
             warehouse=warehouse,
+            limit=limit,
         )
-        fail_dead_runs(instance, history.dead_runs)
+        fail_dead_runs(instance, history.dead_runs, ledger=ledger)
         record_tick(tick, ledger=ledger, settings=settings)
     except Exception as error:
         record_failure("", _POLL, error, ledger=ledger)
+        if stop:
+            stop.check()
         with suppress(SQLAlchemyError, LedgerError):
             _alert_without_a_tick(ledger, alerts)
         raise

@@ -21,6 +21,7 @@ from dagster import (
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
@@ -35,6 +36,7 @@ from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
+from pycontw_assets.pipeline.record import record_late_events
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -86,7 +88,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         waits: ResourceParam[WaitPolicy],
         warehouse: ResourceParam[Warehouse],
     ) -> SensorResult:
-        instance = context.instance
+        instance, limit = context.instance, TimeLimit(settings.tick_seconds)
         with safe_errors():
             if since := heed_pause(ledger=ledger, alerts=alerts):
                 if not long_pause(since, ledger.clock()):
@@ -101,7 +103,9 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 alerts=alerts,
                 settings=settings,
                 warehouse=warehouse,
+                limit=limit,
             )
+            record_late_events(tick, ledger=ledger)
             run_maintenance(
                 tick,
                 klaviyo=klaviyo,
@@ -122,13 +126,14 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                     waits=waits,
                     settings=settings,
                 ),
+                limit=limit,
             )
-            send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
+            reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
             poll_id = new_poll_id(ledger.clock())
-            verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger, settings=settings)
+            verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
             # Whether an access run of the event is asked for as well or not: during a sale there is always one.
             requests = [*access_requests(tick, poll_id), *load_requests(tick, poll_id)]
-            if tick.is_good:
+            if tick.is_good and reach.is_anybody_there:
                 beat(settings.heartbeat_url)
             return SensorResult(
                 run_requests=requests,

@@ -107,7 +107,13 @@ def long_pause(since: datetime | None, now: datetime) -> list[str]:
     return [f"polls have been paused since {since:%Y-%m-%d %H:%M} UTC: nobody is let in or mailed until {RESUME}"]
 
 
-def stale_events(stale_since: Mapping[str, datetime], now: datetime, patience: timedelta) -> list[str]:
+def late_events(waiting_since: Mapping[str, datetime], now: datetime, patience: timedelta) -> list[str]:
     """Events whose news no poll could take in for longer than that. Texts stay the same from tick to tick."""
-    late = {key: since for key, since in sorted(stale_since.items()) if now - since >= patience}
+    late = {key: since for key, since in sorted(waiting_since.items()) if now - since >= patience}
     return [f"{key}: not up to date since {since:%Y-%m-%d %H:%M} UTC" for key, since in late.items()]
+
+
+def long_runs(running_since: Mapping[str, datetime], now: datetime, patience: timedelta) -> list[str]:
+    """Events that have waited for one run for longer than that."""
+    late = {key: since for key, since in sorted(running_since.items()) if now - since >= patience}
+    return [f"{key}: waits for a run that began at {since:%Y-%m-%d %H:%M} UTC" for key, since in late.items()]

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.rate_limits import Windows
+from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
 from pycontw_assets.ledger.consistency.place import Place, record_place
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
+from pycontw_assets.ledger.locks import check_locks
 from pycontw_assets.ledger.rate_slots import SharedRateLimiter
 from pycontw_assets.ledger.remote_ids import record_remote_id, remembered_id
 from pycontw_assets.pipeline.consistency.place import checked_place
@@ -27,6 +29,7 @@ from pycontw_assets.settings import InvalidSettings, Settings, load_settings
 from pycontw_assets.vault.bucket_store import BucketStore
 from pycontw_assets.vault.folder_store import FolderStore
 from pycontw_assets.vault.object_store import ObjectStore
+from pycontw_assets.vault.private_files import make_private
 from pycontw_assets.vault.vault import OrdersStore, Vault
 
 if TYPE_CHECKING:
@@ -70,12 +73,31 @@ class Composition:
 
     @cached_property
     def waits(self) -> WaitPolicy:
-        return WaitPolicy()
+        return WaitPolicy(sleep=self.stop.sleep)
 
     @cached_property
     def client_options(self) -> dict[str, Any]:
         """Options of every client, such as the clock it waits by."""
         return {}
+
+    @cached_property
+    def stop(self) -> Stop:
+        """Whether this process was asked to stop."""
+        return OF_THIS_PROCESS
+
+    @cached_property
+    def gate(self) -> Callable[[], None]:
+        """Return the function that every client calls before a request. It raises when none may leave any more."""
+
+        def check() -> None:
+            self.stop.check()
+            check_locks()
+
+        return check
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"gate": self.gate, "sleep": self.stop.sleep, **self.client_options}
 
     @cached_property
     def pseudonymizer(self) -> Pseudonymizer:
@@ -91,7 +113,7 @@ class Composition:
         limiter = self._limiter("KKTIX", rate_limits(per_second), bundle=max(1, per_second // 10))
         token = self.settings.kktix_api_token.get_secret_value()
         client = self._kktix_client or KktixClient
-        return client(self.settings.kktix_api_url, token, limiter=limiter, **self.client_options)
+        return client(self.settings.kktix_api_url, token, limiter=limiter, **self._options)
 
     @cached_property
     def gather(self) -> GatherClient | None:
@@ -103,7 +125,7 @@ class Composition:
         key = self.settings.gather_api_key.get_secret_value()
         limiter = self._limiter("Gather", RATE_LIMITS)
         space_id = self.settings.gather_space_id
-        return GatherClient(self.settings.gather_api_url, key, space_id, limiter=limiter, **self.client_options)
+        return GatherClient(self.settings.gather_api_url, key, space_id, limiter=limiter, **self._options)
 
     @cached_property
     def klaviyo(self) -> KlaviyoClient:
@@ -111,7 +133,7 @@ class Composition:
 
         limiter = self._limiter("Klaviyo", RATE_LIMITS)
         key = self.settings.klaviyo_api_key.get_secret_value()
-        return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self.client_options)
+        return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self._options)
 
     def _limiter(self, service: str, windows: Windows, bundle: int = 1) -> SharedRateLimiter:
         """Shared through the ledger this process works with. Asking for a waits must not make one (``plan``)."""
@@ -147,6 +169,7 @@ class Composition:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Before it is opened for writing: that alone brings an older ledger up to date, which shuts its owner out.
         place = self.check_place()
+        _ = self.closed_files
         ledger = Ledger(self.settings.ledger_location, clock=self.clock)
         ledger.check_identity(self.pseudonymizer.fingerprint)
         record_place(ledger, place)
@@ -156,6 +179,11 @@ class Composition:
             if remembered_id(ledger, "list", name) != list_id:
                 record_remote_id(ledger, "list", name, list_id)
         return ledger
+
+    @cached_property
+    def closed_files(self) -> int:
+        """How many files of the data folder others could read until now. From now on nothing is made that they can."""
+        return make_private(self.settings.home)
 
     @cached_property
     def vault_to_read(self) -> OrdersStore:
@@ -186,6 +214,7 @@ class Composition:
         from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _ = self.closed_files
         return DuckDBWarehouse(self.settings.duckdb_file, self.settings.bigquery_dataset)
 
     def check(self) -> None:

@@ -9,19 +9,24 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 
-from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.alerts.alerting import deliver
+from pycontw_assets.alerts.messenger import Channel, Messenger, Text
 from pycontw_assets.alerts.sales_report import Report, count, report
-from pycontw_assets.alerts.unreachable import unreachable_buyers
+from pycontw_assets.alerts.unreachable import unserved_attendees
+from pycontw_assets.api.stopping import Stop
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.database.future_times import correct_future_times
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName, lock
+from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.ledger.reporting.problems import open_problems
 from pycontw_assets.ledger.reporting.sales import (
     Counts,
     Figures,
     Ticket,
     edition_before,
+    last_counted_day,
     last_report_day,
     record_report,
     record_sales,
@@ -37,6 +42,8 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.vault.vault import OrdersStore
 
 _SALES = "sales"
+_AHEAD = timedelta(days=1)  # a day further ahead was written by a clock that was wrong
+_MOST_PARTS = 5  # messages of one report, in channels with little room
 _SUPPORTED_FOR = timedelta(days=730)  # Klaviyo supports a revision of its interface for about two years from its date
 _MOVE_UP_BEFORE = timedelta(days=180)
 
@@ -56,28 +63,48 @@ def run_maintenance(
     retention_days: int,
     prune_history: Callable[[], None],
     finish_erasures: Callable[[], Iterable[str]],
+    limit: TimeLimit | None = None,
+    stop: Stop | None = None,
 ) -> None:
     """Do what is due.
 
     ``prune_history`` deletes old run history, wherever that is kept. ``finish_erasures`` returns what is left to erase.
+    What ``limit`` leaves no time for is left to the next tick. Raise ``Stopped`` when ``stop`` was asked for.
     """
-    with best_effort("erasures", ledger=ledger) as findings:
-        findings += finish_erasures()
+
+    def may_go_on() -> bool:
+        if stop:
+            stop.check()
+        return limit is None or limit.left > 0
+
     with best_effort("the look at the clock", ledger=ledger) as findings:
         findings += correct_clock(ledger)
+    if not may_go_on():
+        return
+    with best_effort("erasures", ledger=ledger) as findings:
+        findings += finish_erasures()
     with best_effort("maintenance", ledger=ledger) as findings:
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
         prune_history()
+    if not may_go_on():
+        return
     with best_effort("the count of recipients", ledger=ledger) as findings:
         findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
-    with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
-        on_sale = [(fact.partition, fact.poll) for _, fact in sorted(tick.facts.items()) if fact.book is not None]
-        findings += unreachable_buyers(
-            on_sale, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer, contact_address=contact_address
-        )
+    search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
+    if not may_go_on():
+        return
     with best_effort("the sales report", ledger=ledger):
         report_sales(tick, ledger=ledger, vault=vault, alerts=alerts)
+
+
+def search_unserved(tick: Tick, *, ledger: Ledger, vault: OrdersStore, pseudonymizer: Pseudonymizer) -> None:
+    """Look up who is not served, as the ledger knows it now: also the people of events that are not listed any more."""
+    with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
+        events = [(fact.partition, last_poll(ledger, key)) for key, fact in sorted(tick.facts.items())]
+        findings += unserved_attendees(
+            events, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer, contact_address=contact_address
+        )
 
 
 def correct_clock(ledger: Ledger) -> Iterator[str]:
@@ -101,17 +128,22 @@ def expiring(now: datetime) -> Iterator[str]:
 def report_sales(tick: Tick, *, ledger: Ledger, vault: OrdersStore, alerts: Messenger) -> None:
     """Report the sales once per UTC day while anything is on sale. The day begins at eight in the morning in Taipei."""
     edition, today = tick.discovery.edition, ledger.clock().date()
-    if edition is None or _was_reported(ledger, today) or not _is_counted(tick):
+    if edition is None or not _is_due(ledger, edition, today, alerts) or not _is_counted(tick):
         return
     # Another process that holds the lock is reporting them now.
     with suppress(Busy), lock(ledger, LockName.SALES_REPORT, wait_seconds=0):
-        if _was_reported(ledger, today):
+        if not _is_due(ledger, edition, today, alerts):
             return
-        record_sales(ledger, edition, today, _figures(tick, vault))
+        if _is_before(last_counted_day(ledger, edition, until=today + _AHEAD), today):
+            record_sales(ledger, edition, today, _figures(tick, vault))
         news = _report(ledger, edition)
-        state = f"KKTIX was polled just now; open problems: {len(open_problems(ledger)) or 'none'}"
-        if news is None or alerts.send(f"pycontw-assets: {news.title}", f"{news.body}\n{state}"):
-            record_report(ledger, _SALES, today)
+        waiting = _waiting(ledger, today, alerts)
+        if news is not None:
+            state = f"KKTIX was polled just now; open problems: {len(open_problems(ledger)) or 'none'}"
+            text = Text(f"pycontw-assets: {news.title}", f"{news.body}\n{state}", parts=_MOST_PARTS)
+            waiting = deliver(dict.fromkeys(waiting, text), ledger=ledger, alerts=alerts)
+        for channel in waiting:
+            record_report(ledger, _SALES, channel.digest, today)
 
 
 def _is_counted(tick: Tick) -> bool:
@@ -120,11 +152,23 @@ def _is_counted(tick: Tick) -> bool:
     return bool(on_sale) and all(fact.poll for fact in on_sale)
 
 
-def _was_reported(ledger: Ledger, today: date) -> bool:
-    # Not equal but "not before": a clock that was set back must not report a day again. A day further ahead was
-    # written by a clock that was wrong.
-    last = last_report_day(ledger, _SALES)
-    return last is not None and today <= last <= today + timedelta(days=1)
+def _is_due(ledger: Ledger, edition: str, today: date, alerts: Messenger) -> bool:
+    return _is_before(last_counted_day(ledger, edition, until=today + _AHEAD), today) or bool(
+        _waiting(ledger, today, alerts)
+    )
+
+
+def _waiting(ledger: Ledger, today: date, alerts: Messenger) -> set[Channel]:
+    """Return the channels that have not taken the report of the day."""
+    last = {
+        channel: last_report_day(ledger, _SALES, channel.digest, until=today + _AHEAD) for channel in alerts.channels
+    }
+    return {channel for channel, day in last.items() if _is_before(day, today)}
+
+
+def _is_before(day: date | None, today: date) -> bool:
+    # Not "another day": a clock that was set back must not report a day again.
+    return day is None or day < today
 
 
 def _figures(tick: Tick, vault: OrdersStore) -> Figures:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pycontw_assets.api.request_counter import count_requests
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.authorize.guest_list import is_due
 from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.kktix_client import KktixClient
@@ -29,6 +30,7 @@ from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.ledger.restoration import is_doubted
 from pycontw_assets.load.warehouse import Warehouse
+from pycontw_assets.pipeline.checks import late_events, long_runs
 from pycontw_assets.pipeline.consistency.orders import refuse_signs
 from pycontw_assets.pipeline.rebuild import is_beginning
 from pycontw_assets.pipeline.reconcile import (
@@ -37,8 +39,10 @@ from pycontw_assets.pipeline.reconcile import (
     RunHistory,
     decide,
     is_stale,
+    late_after,
     pause_base,
     table_asset,
+    waits_since,
 )
 from pycontw_assets.pipeline.steps import changed_tables, discover_events, invitation, mapped_events, without_erased
 from pycontw_assets.records import EventPartition
@@ -56,9 +60,9 @@ class Tick:
     ``begins_edition``: Klaviyo knows no invitation of the edition, so this ledger may begin it; ``rereads`` are
     then events whose orders the vault has of an earlier ledger. ``trusts_again``: a doubt about the ledger is over.
     ``stale`` are partition keys whose orders may differ from what the last good poll read. ``news_since`` maps
-    partition keys to the moment since which no poll took their news in, as it is recorded; ``late_since`` is the
-    same, less what polls did since. ``changed_tables`` maps the tables that are not as our last load left them to
-    their states.
+    partition keys to the moment since which there is news, as it is recorded. ``late`` are texts about events that no
+    poll has taken in for long. ``changed_tables`` maps the tables that are not as our last load left them to their
+    states.
     """
 
     discovery: Discovery
@@ -71,7 +75,7 @@ class Tick:
     trusts_again: bool = False
     stale: tuple[str, ...] = ()
     news_since: Mapping[str, datetime] = field(default_factory=dict)
-    late_since: Mapping[str, datetime] = field(default_factory=dict)
+    late: tuple[str, ...] = ()
     changed_tables: Mapping[str, str] = field(default_factory=dict)
     requests: int = 0
 
@@ -83,9 +87,9 @@ class Tick:
 
     @property
     def is_good(self) -> bool:
-        """Whether everything could be read and no event waits for another attempt after a failure."""
+        """Whether everything could be read, and no event waits too long or for another attempt after a failure."""
         failing = any(fact.access.failures or fact.load.failures for fact in self.facts.values())
-        return not self.problems and not failing
+        return not (self.problems or self.late or failing)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -111,23 +115,24 @@ def observe(
     settings: Settings,
     history: RunHistory,
     warehouse: Warehouse | None = None,
+    limit: TimeLimit | None = None,
 ) -> Tick:
     """Read the world and decide what is due.
 
     ``klaviyo`` and ``vault`` are asked only while the ledger does not know the edition. ``warehouse``: ``None`` for a
-    caller whom the tables do not concern. Raises ``ServiceError`` when
-    KKTIX cannot be read and ``LedgerError`` when the ledger looks lost.
+    caller whom the tables do not concern. Books that cannot be read within ``limit`` count as not read. Raises
+    ``ServiceError`` when KKTIX cannot be read and ``LedgerError`` when the ledger looks lost.
     """
-    requests = count_requests(kktix, klaviyo)
-    listing = kktix.list_events()
-    known = known_events(ledger)
-    discovery = discover_events(listing.events, known, settings)
-    begins = is_beginning(discovery, klaviyo=klaviyo, vault=vault, ledger=ledger)
-    doubted = discovery.edition is not None and is_doubted(ledger, discovery.edition)
-    if doubted and discovery.edition:
-        refuse_signs(discovery.edition, klaviyo=klaviyo, vault=vault, ledger=ledger)
+    requests, known = count_requests(kktix, klaviyo), known_events(ledger)
+    with limit or TimeLimit() as limit:
+        listing = kktix.list_events()
+        discovery = discover_events(listing.events, known, settings)
+        begins = is_beginning(discovery, klaviyo=klaviyo, vault=vault, ledger=ledger)
+        doubted = discovery.edition is not None and is_doubted(ledger, discovery.edition)
+        if doubted and discovery.edition:
+            refuse_signs(discovery.edition, klaviyo=klaviyo, vault=vault, ledger=ledger)
     ended = _ended_events(discovery, known.values(), ledger=ledger, settings=settings)
-    books = _read_all_books(kktix, discovery.partitions)
+    books = _read_all_books(kktix, _longest_unread_first(discovery.partitions, ledger), limit)
     read = {p.event_id: without_erased(ledger, p, books[p.event_id]) for p in discovery.partitions}
     facts = {
         partition.key: _facts(
@@ -135,24 +140,25 @@ def observe(
         )
         for partition in (*discovery.partitions, *ended)
     }
-    changed = _changed_tables(facts, ledger=ledger, warehouse=warehouse)
+    changed = _changed_tables(facts, ledger=ledger, warehouse=warehouse if limit.left else None)
     facts = {key: _without_load(fact, changed) for key, fact in facts.items()}
     waiting = [known[event_id] for event_id in discovery.conflicts if known[event_id].edition == discovery.edition]
     stale = [partition.key for partition in waiting]
     stale += [key for key, fact in facts.items() if is_stale(fact, ledger.clock())]
     since = _news_since(facts, ledger)
+    decisions = _decisions(facts, now=ledger.clock(), settings=settings)
     return Tick(
         discovery,
         (*listing.warnings, *_warnings(discovery, ended, facts)),
         facts,
-        _decisions(facts, now=ledger.clock(), settings=settings),
+        decisions,
         template_due=_is_template_due(discovery.edition, ledger=ledger, settings=settings, history=history),
         begins_edition=begins,
         rereads=_orders_of_an_earlier_ledger(discovery, vault) if begins else (),
         trusts_again=doubted,
         stale=tuple(stale),
         news_since=since,
-        late_since={key: _last_in_line(facts[key], moment) for key, moment in since.items()},
+        late=_late(facts, decisions, since, now=ledger.clock(), settings=settings),
         changed_tables=changed,
         requests=requests(),
     )
@@ -169,7 +175,9 @@ def decide_again(tick: Tick, *, ledger: Ledger, settings: Settings, history: Run
         key: _facts(fact.partition, fact.book, ledger=ledger, settings=settings, history=history)
         for key, fact in tick.facts.items()
     }
-    return replace(tick, facts=facts, decisions=_decisions(facts, now=ledger.clock(), settings=settings))
+    decisions = _decisions(facts, now=ledger.clock(), settings=settings)
+    late = _late(facts, decisions, tick.news_since, now=ledger.clock(), settings=settings)
+    return replace(tick, facts=facts, decisions=decisions, late=late)
 
 
 def decide_at_once(tick: Tick, *, now: datetime, reads_again: bool) -> Tick:
@@ -203,11 +211,24 @@ def _news_since(facts: Mapping[str, EventFacts], ledger: Ledger) -> dict[str, da
     return {key: recorded.get(key, now) for key in sorted(waiting)}
 
 
-def _last_in_line(fact: EventFacts, since: datetime) -> datetime:
-    """Unpaid attendees are news for every tick: a good poll meanwhile took in what there was."""
-    if fact.poll is None or fact.poll.problem or (fact.book and fact.book.problem):
-        return since
-    return max(since, fact.poll.polled_at)
+def _late(
+    facts: Mapping[str, EventFacts],
+    decisions: Mapping[str, Decision],
+    news_since: Mapping[str, datetime],
+    *,
+    now: datetime,
+    settings: Settings,
+) -> tuple[str, ...]:
+    patience = late_after(settings.poll_interval_seconds)
+    since = {key: waits_since(facts[key], decisions[key], moment) for key, moment in news_since.items()}
+    waiting = {key: moment for key, moment in since.items() if moment is not None}
+    running = {
+        key: attempts.running_since
+        for key, fact in facts.items()
+        for attempts in (fact.load, fact.access)
+        if attempts.running_since is not None
+    }
+    return (*late_events(waiting, now, patience), *long_runs(running, now, patience))
 
 
 def _ended_events(
@@ -245,10 +266,22 @@ def _decisions(facts: Mapping[str, EventFacts], *, now: datetime, settings: Sett
     return {key: decide(fact, now, base) for key, fact in facts.items()}
 
 
-def _read_all_books(kktix: KktixClient, partitions: Iterable[EventPartition]) -> dict[int, BookReading]:
+def _longest_unread_first(partitions: Iterable[EventPartition], ledger: Ledger) -> list[EventPartition]:
+    """Sort the events, so that a limit of time does not hit the same ones in every tick."""
+    polls = {partition: last_poll(ledger, partition.key) for partition in partitions}
+    return sorted(polls, key=lambda item: poll.polled_at.timestamp() if (poll := polls[item]) else 0.0)
+
+
+def _read_all_books(
+    kktix: KktixClient, partitions: Iterable[EventPartition], limit: TimeLimit
+) -> dict[int, BookReading]:
+    def read(event_id: int) -> BookReading:
+        with limit:
+            return read_books(kktix, event_id)
+
     ids = [partition.event_id for partition in partitions]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(ids, pool.map(lambda event_id: read_books(kktix, event_id), ids), strict=True))
+        return dict(zip(ids, pool.map(read, ids), strict=True))
 
 
 def _facts(

@@ -18,6 +18,8 @@ from pycontw_assets.records import EventPartition, Family
 
 ACCESS_CHAIN = ("raw_kktix_orders", "gather_guestlist", "klaviyo_list", "klaviyo_campaign")
 _LONGEST_PAUSE = timedelta(hours=1)
+_LATE_AFTER_POLLS = 3
+_NEVER_LATE_BEFORE = timedelta(minutes=5)  # Dagster keeps freshness by the minute, and polls take their time
 _CLOCK_SKEW = timedelta(minutes=1)  # of machines that share the work
 
 RunKind = Literal["access", "load", "template"]
@@ -30,11 +32,15 @@ def table_asset(family: Family) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Runs of one kind for one event: whether one is at work, and the failures since the last success."""
+    """Runs of one kind for one event: whether one is at work, and the failures since the last success.
+
+    ``running_since``: when the one at work was asked for, where this Dagster knows it.
+    """
 
     running: bool = False
     failures: int = 0
     last_ended_at: datetime | None = None
+    running_since: datetime | None = None
 
 
 AttemptKind = Literal["access", "load"]
@@ -169,6 +175,24 @@ def is_stale(facts: EventFacts, now: datetime) -> bool:
     if facts.book is not None and facts.book.problem and not facts.book.ids:
         return facts.poll is not None
     return bool(_news(facts, now))
+
+
+def late_after(poll_interval_seconds: float) -> timedelta:
+    """Return how long an event may wait for a poll. After that it is an alarm."""
+    return max(timedelta(seconds=_LATE_AFTER_POLLS * poll_interval_seconds), _NEVER_LATE_BEFORE)
+
+
+def waits_since(facts: EventFacts, decision: Decision, news_since: datetime) -> datetime | None:
+    """Since when no poll has taken the event in; ``None``: this tick asks for it, and nothing has failed before.
+
+    Unpaid attendees are news for every tick: a good poll meanwhile took in what there was.
+    """
+    poll, book = facts.poll, facts.book
+    if (poll is not None and poll.problem) or (book is not None and book.problem):
+        return news_since
+    if decision.access[:1] == ACCESS_CHAIN[:1] and not facts.access.failures:
+        return None
+    return news_since if poll is None else max(news_since, poll.polled_at)
 
 
 def _load_due(facts: EventFacts) -> tuple[bool, str]:

@@ -24,6 +24,7 @@ from pycontw_assets.pipeline.reconcile import table_asset
 from pycontw_assets.pipeline.redaction import cause_of, explain
 from pycontw_assets.settings import Settings
 
+_LATE = "late events"
 _PAUSE = "pause"
 
 
@@ -61,6 +62,11 @@ def record_pause(ledger: Ledger) -> None:
     """Record a pause that has become a problem, or that there is none (any more)."""
     findings = long_pause(paused_since(ledger), ledger.clock())
     record_findings(ledger, "", _PAUSE, by_cause(_PAUSE, findings))
+
+
+def record_late_events(tick: Tick, *, ledger: Ledger) -> None:
+    """Make an alarm of the events that no poll has taken in for long."""
+    record_findings(ledger, "", _LATE, {_LATE: "\n".join(tick.late)} if tick.late else {})
 
 
 @contextmanager

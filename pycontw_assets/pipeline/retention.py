@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from pycontw_assets.api.log import log_step
@@ -45,7 +46,7 @@ def expired_events(ledger: Ledger, retention_days: int) -> list[EventPartition]:
 
 def _purge(partition: EventPartition, *, ledger: Ledger, vault: OrdersStore, waits: WaitPolicy) -> None:
     """Leave a snapshot that is "being read again": an attendee's absence from it says nothing about its holder."""
-    with exclusive(ledger, waits, LockName.ORDERS, partition.key):
+    with exclusive(ledger, replace(waits, lock=0), LockName.ORDERS, partition.key):
         orders = AgreedOrders(vault, ledger)
         snapshot = orders.read(partition.key)
         if snapshot is not None:

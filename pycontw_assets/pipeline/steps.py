@@ -33,7 +33,7 @@ from pycontw_assets.extract.orders import (
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
 from pycontw_assets.ledger.events import cancel_purge, known_events
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.locks import LockName, lock
+from pycontw_assets.ledger.locks import LockName, check_locks, lock
 from pycontw_assets.ledger.people import (
     ErasedAttendee,
     end_refresh_requests,
@@ -288,6 +288,7 @@ def read_orders(
             problem=outcome.problem,
             without_address=count_unmailable(snapshot),
         )
+        check_locks()  # another poll may have recorded later facts while this machine slept
         record_poll(ledger, partition.edition, poll, holders)
         cancel_purge(ledger, partition.key)
         end_refresh_requests(ledger, partition.key, requested & outcome.book.ids if outcome.problem else requested)

@@ -1,4 +1,7 @@
-"""``pycontw-assets dev``: run sandbox page, Dagster UI and daemon in one terminal; Ctrl-C stops all of them."""
+"""``pycontw-assets dev``: run sandbox page, Dagster UI and daemon in one terminal; a signal stops all of them.
+
+Nothing outlives this process, not even when it is killed: a watcher ends the others then.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from pycontw_assets.orchestration.instance import prepare_instance
 from pycontw_assets.sandbox.server import environment as sandbox_environment
@@ -15,6 +20,18 @@ from pycontw_assets.settings import Settings
 
 HOST = "127.0.0.1"
 _GRACE_SECONDS = 10.0
+# Waits until nobody can write to its standard input any more, then ends the process groups that it read from there.
+_WATCHER = """
+import os, signal, sys, time
+groups = [int(line) for line in sys.stdin]
+for sign in (signal.SIGINT, signal.SIGKILL):
+    for group in reversed(groups):
+        try:
+            os.killpg(group, sign)
+        except ProcessLookupError:
+            pass
+    time.sleep(float(sys.argv[1]) if sign == signal.SIGINT else 0)
+"""
 
 
 def serve(settings: Settings, port: int, sandbox_port: int) -> int:
@@ -34,27 +51,50 @@ def serve(settings: Settings, port: int, sandbox_port: int) -> int:
     return _run_all(commands, variables)
 
 
+class _Signals:
+    """Signals are counted, not raised: a process that is just being started must not be forgotten."""
+
+    def __init__(self) -> None:
+        self.stop, self.at_once = threading.Event(), threading.Event()
+        # Started with "&" from a script, SIGINT would be ignored here and in every child.
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(sign, self._count)
+
+    def _count(self, _number: int, _frame: object) -> None:
+        (self.at_once if self.stop.is_set() else self.stop).set()
+
+
 def _run_all(commands: list[list[str]], variables: Mapping[str, str]) -> int:
     """Run each command in its own process group: ``dagster dev`` has children that must not outlive it."""
     # Bytecode must be cached: every run starts another Python.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    # Started with "&" from a script, SIGINT would be ignored here and in every child.
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, signal.default_int_handler)
-    started: list[subprocess.Popen[bytes]] = []
+    signals, started = _Signals(), list[subprocess.Popen[bytes]]()
+    watcher = subprocess.Popen(
+        [sys.executable, "-c", _WATCHER, str(_GRACE_SECONDS)], stdin=subprocess.PIPE, start_new_session=True
+    )
     try:
         for command in commands:
             started.append(subprocess.Popen(command, env={**inherited, **variables}, start_new_session=True))
+            _watch(watcher, started[-1].pid)
         while all(process.poll() is None for process in started):
-            time.sleep(0.5)
+            if signals.stop.wait(0.5):
+                return 0
         return 1  # one of them ended; its own output says why
-    except KeyboardInterrupt:
-        return 0
     finally:
-        _stop(started)
+        _stop(started, signals.at_once)
+        watcher.kill()
+        watcher.wait()
 
 
-def _stop(started: list[subprocess.Popen[bytes]]) -> None:
+def _watch(watcher: subprocess.Popen[bytes], group: int) -> None:
+    """Name a process group to the watcher. Without a watcher everything works, but for a kill of this process."""
+    if watcher.stdin:
+        with suppress(BrokenPipeError):
+            watcher.stdin.write(f"{group}\n".encode())
+            watcher.stdin.flush()
+
+
+def _stop(started: list[subprocess.Popen[bytes]], at_once: threading.Event) -> None:
     """Stop them in reverse order: a tick or run that is still at work must not lose the sandbox."""
     for process in reversed(started):
         for sign in (signal.SIGINT, signal.SIGKILL):
@@ -63,5 +103,5 @@ def _stop(started: list[subprocess.Popen[bytes]]) -> None:
             except ProcessLookupError:
                 break
             deadline = time.monotonic() + _GRACE_SECONDS
-            while time.monotonic() < deadline and process.poll() is None:
-                time.sleep(0.1)
+            while time.monotonic() < deadline and process.poll() is None and not at_once.wait(0.1):
+                pass

@@ -175,6 +175,7 @@ def _poll(
             waits=root.waits,
             settings=settings,
             warehouse=root.warehouse,
+            stop=root.stop,
             on_run=on_run,
         )
 

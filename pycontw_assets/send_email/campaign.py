@@ -190,6 +190,8 @@ class CampaignStep:
             raise
         except ServiceError as error:
             self.outcome.problems.append(f"batch {batch.batch_key} was sent; its end is not known yet ({error.reason})")
+            if batch.remote_status:  # an answer that failed ends no alarm
+                self._report_if_stuck(batch, batch.remote_status)
             return
         if not is_over:
             update_batch(self.ledger, batch.batch_key, remote_status=statuses[0])

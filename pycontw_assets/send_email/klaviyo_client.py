@@ -351,25 +351,27 @@ class KlaviyoClient(_JsonApi):
             "include": "campaign-messages",
             "sort": "created_at",
         }
-        operation = "find campaigns"
-        try:
-            rows = tuple(self._pages(operation, "/api/campaigns", query, group="campaigns"))
-        except Refused as error:
-            if error.status != _BAD_REQUEST:
-                raise
-            status = error.status
-        else:
-            return tuple(self._with_message(records.campaign(row)) for row in rows)
-        raise ChangedShape(
-            "Klaviyo", operation, f"refused the filters, so its revision {_OTHER_REVISION}", status=status
-        )
+        return tuple(self._with_message(campaign) for campaign in self._search_campaigns(query))
 
     def latest_campaigns(self, name_contains: str, *, archived: bool = False) -> Iterator[Campaign]:
         """Yield the same campaigns, the newest first and without their messages. Pages are read when needed."""
         conditions = ['equals(messages.channel,"email")', f"contains(name,{_literal(name_contains)})"]
         conditions += ["equals(archived,true)"] if archived else []
         query = {"filter": f"and({','.join(conditions)})", "sort": "-created_at"}
-        return map(records.campaign, self._pages("find campaigns", "/api/campaigns", query, group="campaigns"))
+        return self._search_campaigns(query)
+
+    def _search_campaigns(self, query: Mapping[str, str]) -> Iterator[Campaign]:
+        """Yield the campaigns of a search. Filters that are refused belong to another revision of the interface."""
+        operation = "find campaigns"
+        try:
+            yield from map(records.campaign, self._pages(operation, "/api/campaigns", query, group="campaigns"))
+        except Refused as error:
+            if error.status != _BAD_REQUEST:
+                raise
+        else:
+            return
+        reason = f"refused the filters, so its revision {_OTHER_REVISION}"
+        raise ChangedShape("Klaviyo", operation, reason, status=_BAD_REQUEST)
 
     def get_campaign(self, campaign_id: str) -> Campaign:
         """Return a campaign. Raise ``NotFound`` when it was deleted."""

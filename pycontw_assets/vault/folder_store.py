@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from pycontw_assets.records import Leftovers
 from pycontw_assets.vault.object_store import SUFFIX, Stored, VaultError
@@ -16,8 +18,9 @@ from pycontw_assets.vault.object_store import SUFFIX, Stored, VaultError
 class FolderStore:
     """An ``ObjectStore`` of files that only their owner can read. A version is the digest of the content."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, lock_seconds: float = 30) -> None:
         self._folder = folder
+        self._lock_seconds = lock_seconds
 
     def read(self, name: str) -> Stored | None:
         with self._explained(f"{name} could not be read"):
@@ -59,8 +62,22 @@ class FolderStore:
     def _exclusive(self, name: str) -> Iterator[None]:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self._folder / f"{name}.lock", "wb", opener=_owner_only) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._wait_for(lock, name)
             yield
+
+    def _wait_for(self, lock: IO[bytes], name: str) -> None:
+        """Wait for a process that writes now. One that hangs must not hold up the others for ever."""
+        deadline = time.monotonic() + self._lock_seconds
+        while True:
+            try:
+                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    waited = f"for over {self._lock_seconds:.0f} s"
+                    raise VaultError(
+                        f"vault: another process is writing {name} {waited}; look for one that hangs, and end it"
+                    ) from None
+            time.sleep(0.02)
 
     @contextmanager
     def _explained(self, problem: str) -> Iterator[None]:

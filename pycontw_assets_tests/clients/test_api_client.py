@@ -25,6 +25,8 @@ from pycontw_assets.api.client import (
     Unavailable,
 )
 from pycontw_assets.api.rate_limits import RateLimiter
+from pycontw_assets.api.stopping import Stop, Stopped
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets_tests.clients.conftest import FakeTime
 from pycontw_assets_tests.clients.scripted_server import HTML, RESET, Answer, ScriptedServer
 
@@ -426,3 +428,60 @@ def test_calls_of_a_limited_group_wait_for_their_slot(server, fake_time):
     assert fake_time.slept == [100, 100]
     read(client)
     assert fake_time.slept == [100, 100]
+
+
+# -- work that must end ------------------------------------------------------------------------------
+
+
+def test_after_a_stop_no_call_and_no_further_try_begins(server, fake_time):
+    stop = Stop()
+    client = make_client(server.url, fake_time, gate=stop.check)
+    server.behave(lambda request: stop.ask() or Answer(503))
+    with pytest.raises(Stopped):
+        read(client)
+    assert len(server.received) == 1
+    for call in (read, write):
+        with pytest.raises(Stopped):
+            call(client)
+    assert len(server.received) == 1
+
+
+def test_a_call_that_was_under_way_at_the_stop_comes_to_its_end(server, fake_time):
+    stop = Stop()
+    client = make_client(server.url, fake_time, gate=stop.check)
+    server.behave(lambda request: stop.ask() or Answer(202))
+    assert write(client).status == 202
+
+
+def test_a_wait_ends_with_the_stop(server, fake_time):
+    stop = Stop()
+    client = make_client(server.url, fake_time, gate=stop.check, sleep=stop.sleep)
+    server.will_answer(Answer(429, headers={"Retry-After": "200"}))
+    timer = threading.Timer(0.1, stop.ask)
+    timer.start()
+    with pytest.raises(Stopped):
+        read(client)
+    timer.join()
+    assert len(server.received) == 1
+
+
+def test_calls_of_a_thread_end_within_its_limit_of_time(server, client, fake_time):
+    limit = TimeLimit(8, clock=fake_time.clock)
+    server.behave(lambda request: Answer(429, headers={"Retry-After": "5"}))
+    with limit, pytest.raises(Unavailable, match="longer than this call may take"):
+        read(client)
+    assert (len(server.received), limit.left) == (2, pytest.approx(2, abs=1))
+    fake_time.now += 3
+    fresh = make_client(server.url, fake_time)
+    with limit, pytest.raises(Unavailable, match="not asked for: no time was left"):
+        read(fresh)
+    assert len(server.received) == 2
+    server.will_answer({"a": 1})
+    assert read(fresh) == {"a": 1}, "without a limit"
+
+
+def test_a_limit_shortens_the_wait_for_an_answer(server, fake_time):
+    client = make_client(server.url, fake_time, timeouts=(5, 30), attempts=1)
+    server.will_answer(Answer(body={}, delay=2))
+    with TimeLimit(0.2), pytest.raises(Unavailable):
+        read(client)

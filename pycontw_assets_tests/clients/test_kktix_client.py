@@ -233,6 +233,30 @@ def test_a_service_that_is_down_is_not_asked_for_everybody(server, client):
     assert len(server.received) < 150
 
 
+def test_after_an_interrupt_no_attendee_is_asked_for_or_tried_again(server, client):
+    """Dagster raises its interrupt in the thread that waits for the answers, not in those that call."""
+    answer_now = threading.Event()
+
+    def answer(request: Received) -> Answer:
+        if attendee_id(request) == 1:
+            return Answer(body={"id": 1})
+        answer_now.wait(10)
+        return Answer(503)
+
+    server.behave(answer)
+    stream = client.fetch_attendees(90001, range(1, 100), concurrency=4)
+    assert next(stream)[0] == 1
+    with pytest.raises(KeyboardInterrupt):
+        stream.throw(KeyboardInterrupt)
+    asked = len(server.received)
+    assert asked <= 4
+    answer_now.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("kktix"):
+            thread.join(10)
+    assert len(server.received) <= 4, "none is tried again"
+
+
 def test_nobody_to_fetch_is_no_call(server, client):
     assert list(client.fetch_attendees(90001, [])) == []
     assert server.received == []

@@ -200,6 +200,30 @@ def test_hadolint_has_nothing_to_say() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+# -- secrets and personal data ------------------------------------------------------------------------
+
+
+def test_the_web_interface_of_systemd_reaches_neither_ledger_nor_vault() -> None:
+    unit = (DEPLOY / "systemd" / "pycontw-assets-webserver.service").read_text(encoding="utf-8")
+    closed = {path for line in re.findall(r"^InaccessiblePaths=(.*)", unit, re.M) for path in line.split()}
+    settings = Settings(_env_file=None, pycontw_home=Path("/var/lib/private/pycontw-assets"))
+    ledger = settings.ledger_file
+    private = [settings.home / "vault", settings.sandbox_key_file, settings.duckdb_file, ledger, f"{ledger}-wal"]
+    assert {f"-{path}" for path in private} <= closed
+    assert not [path for path in closed if settings.dagster_folder.is_relative_to(path.removeprefix("-"))]
+
+
+def test_no_page_puts_a_secret_on_a_command_line() -> None:
+    secrets = "|".join(
+        name.upper() for name, field in Settings.model_fields.items() if "Secret" in str(field.annotation)
+    )
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+            assert not re.findall(
+                rf"(?:--from-literal|--env|--setenv|-e|export)[ =](?:{secrets}|\S*password)\S*=", block
+            ), page
+
+
 # -- systemd and cron ---------------------------------------------------------------------------------
 
 

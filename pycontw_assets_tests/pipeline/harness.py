@@ -30,11 +30,13 @@ import sqlalchemy as sa
 from dagster import DagsterInstance, Definitions
 
 from pycontw_assets.api.rate_limits import RateLimiter
+from pycontw_assets.api.stopping import Stop
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.locks import check_locks
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.orchestration.instance import prepare_instance
 from pycontw_assets.orchestration.poll import PollReport, poll
@@ -89,6 +91,13 @@ def _root(
     limits: Any,
     **overrides: Any,
 ) -> Composition:
+    stop = overrides.setdefault("stop", Stop())
+
+    def gate() -> None:
+        stop.check()
+        check_locks()
+
+    client_options = {"gate": gate, **client_options}
     kktix_token = settings.kktix_api_token.get_secret_value()
     gather_key = settings.gather_api_key.get_secret_value()
     klaviyo_key = settings.klaviyo_api_key.get_secret_value()

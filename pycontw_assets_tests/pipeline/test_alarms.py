@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 import pytest
-from dagster import Failure
+from dagster import AssetCheckKey, AssetKey, Failure
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.commands.poll import as_document, describe_poll
+from pycontw_assets.commands.status import look_up
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.events import known_events
+from pycontw_assets.orchestration.run_history import read_run_history
 from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.fakes.channels import Channels
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline
 from pycontw_assets_tests.pipeline.mishaps import BrokenWarehouse
 from pycontw_assets_tests.pipeline.test_sensor import tick
 
 pytestmark = pytest.mark.long
-
-
-class Notes:
-    """A messenger that keeps alarms. ``works`` is false while the channel is down."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str]] = []
-        self.works = True
-
-    def send(self, title: str, body: str) -> bool:
-        if self.works and "sales of " not in title:
-            self.sent.append((title.removeprefix("pycontw-assets: "), body))
-        return self.works
-
-    @property
-    def titles(self) -> list[str]:
-        return [title for title, _ in self.sent]
+BEN = "ben@example.com"
 
 
 @pytest.fixture
-def notes() -> Notes:
-    return Notes()
+def notes() -> Channels:
+    return Channels()
 
 
 @pytest.fixture
-def pipeline(install: Install, world: World, notes: Notes) -> Pipeline:
+def pipeline(install: Install, world: World, notes: Channels) -> Pipeline:
     """Set up two events with an invited holder each, and a messenger without alerts."""
     for name in ("Individual", "Corporate"):
         world.sell(world.add_event(f"PyCon TW 2031 Registration: {name}"))
@@ -66,7 +54,7 @@ def polls(pipeline: Pipeline, number: int) -> None:
 
 @pytest.mark.parametrize("service", ["kktix", "gather", "klaviyo"])
 def test_a_service_that_stays_down_is_one_alarm_and_one_recovery(
-    pipeline: Pipeline, world: World, notes: Notes, service: str
+    pipeline: Pipeline, world: World, notes: Channels, service: str
 ) -> None:
     sell_everywhere(world)
     world.faults.add(service, "status", times=None, status=503)
@@ -82,7 +70,7 @@ def test_a_service_that_stays_down_is_one_alarm_and_one_recovery(
 @pytest.mark.parametrize(("switch", "value"), [("shape", "new"), ("stated_revision", "2026-10-15")])
 @pytest.mark.parametrize("is_on_its_way", [False, True])
 def test_the_day_klaviyo_changes_shape_is_one_alarm_and_nobody_is_mailed_or_marked(
-    pipeline: Pipeline, world: World, notes: Notes, switch: str, value: str, is_on_its_way: bool
+    pipeline: Pipeline, world: World, notes: Channels, switch: str, value: str, is_on_its_way: bool
 ) -> None:
     sell_everywhere(world)
     switches = world.klaviyo.switches
@@ -114,7 +102,7 @@ def accepted(pipeline: Pipeline) -> int:
 
 
 def test_a_warehouse_that_stays_down_is_one_alarm_and_keeps_nobody_out(
-    pipeline: Pipeline, world: World, notes: Notes
+    pipeline: Pipeline, world: World, notes: Channels
 ) -> None:
     pipeline.restart({"alerts": notes, "warehouse": BrokenWarehouse()})
     sell_everywhere(world)
@@ -127,14 +115,14 @@ def test_a_warehouse_that_stays_down_is_one_alarm_and_keeps_nobody_out(
     assert notes.titles[1:] == ["over: the warehouse fails, 2 events waiting"]
 
 
-def test_a_blip_wakes_nobody(pipeline: Pipeline, world: World, notes: Notes) -> None:
+def test_a_blip_wakes_nobody(pipeline: Pipeline, world: World, notes: Channels) -> None:
     sell_everywhere(world)
     world.faults.add("gather", "status", times=8, status=503)
     pipeline.until_quiet()
     assert notes.sent == []
 
 
-def test_an_unsent_alert_is_sent_by_the_next_poll(pipeline: Pipeline, world: World, notes: Notes) -> None:
+def test_an_unsent_alert_is_sent_by_the_next_poll(pipeline: Pipeline, world: World, notes: Channels) -> None:
     notes.works = False
     sell_everywhere(world)
     world.faults.add("gather", "status", times=None, status=503)
@@ -145,7 +133,7 @@ def test_an_unsent_alert_is_sent_by_the_next_poll(pipeline: Pipeline, world: Wor
 
 
 def test_an_unmatched_event_is_one_alert_at_once_that_says_what_to_do(
-    pipeline: Pipeline, world: World, notes: Notes
+    pipeline: Pipeline, world: World, notes: Channels
 ) -> None:
     event = world.add_event("PyCon TW 2031 Registration: Students")
     polls(pipeline, 3)
@@ -154,7 +142,7 @@ def test_an_unmatched_event_is_one_alert_at_once_that_says_what_to_do(
     assert body.count(str(event)) == 2
 
 
-def test_an_alarm_names_no_person(pipeline: Pipeline, world: World, notes: Notes) -> None:
+def test_an_alarm_names_no_person(pipeline: Pipeline, world: World, notes: Channels) -> None:
     [event, *_] = world.kktix.events
     [malformed] = world.sell(event)
     world.kktix.tickets[malformed].overrides["data"] = "nonsense"
@@ -167,7 +155,7 @@ def test_an_alarm_names_no_person(pipeline: Pipeline, world: World, notes: Notes
     assert not [word for word in people if word and word in str(notes.sent)]
 
 
-def test_a_sensor_that_cannot_look_alerts_once(install: Install, world: World, notes: Notes) -> None:
+def test_a_sensor_that_cannot_look_alerts_once(install: Install, world: World, notes: Channels) -> None:
     pipeline = install(on_disk=True)
     pipeline.restart({"alerts": notes})
     world.faults.add("kktix", "status", times=None, status=503)
@@ -176,3 +164,53 @@ def test_a_sensor_that_cannot_look_alerts_once(install: Install, world: World, n
         with pytest.raises(Failure):
             tick(pipeline)
     assert notes.titles == ["KKTIX fails"]
+
+
+def test_a_channel_that_fails_is_shown_by_poll_status_page_and_the_other_channel(
+    pipeline: Pipeline, world: World
+) -> None:
+    channels = Channels(2)
+    channels.broken = {2}
+    pipeline.restart({"alerts": channels})
+    world.add_event("PyCon TW 2031 Registration: Students")
+    reports = [pipeline.later_poll() for _ in range(4)]
+    assert [report.ok for report in reports] == [True, True, False, False]
+    assert all(report.is_good for report in reports), "one channel works, so the dead man's switch stays quiet"
+    [problem] = reports[-1].reach.problems
+    assert "alarm channel 2 (json) has taken no message" in problem
+    assert f"       ! {problem}" in list(describe_poll(reports[-1]))
+    assert as_document(reports[-1])["problems"] == (problem,)
+    assert problem in [one.text for one in pipeline.call(look_up, history=read_run_history(pipeline.instance)).problems]
+    assert problem in channels.titles_of(1)
+    check = AssetCheckKey(AssetKey("kktix"), "alarms_arrive")
+    [shown] = pipeline.instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).values()
+    assert shown.evaluation
+    assert not shown.evaluation.passed
+    channels.broken = {1, 2}
+    world.add_event("PyCon TW 2031 Registration: Sponsors")
+    pipeline.clock.advance(2 * 3600)
+    assert not [pipeline.later_poll() for _ in range(4)][-1].is_good, "nobody would hear of anything"
+
+
+@pytest.mark.parametrize("service", ["gather", "klaviyo"])
+def test_an_alarm_about_a_person_lasts_until_this_person_is_served(
+    pipeline: Pipeline, world: World, notes: Channels, service: str
+) -> None:
+    """One buyer is refused. The next sale lets another one in, and that is no all-clear."""
+    [event, *_] = world.kktix.events
+    [refused] = world.sell(event, address=BEN)
+    world.gather.switches.rejected_addresses = {BEN} if service == "gather" else set()
+    world.klaviyo.switches.refused_addresses = {BEN} if service == "klaviyo" else set()
+    pipeline.later_poll()
+    pipeline.later_poll()
+    [title] = notes.titles
+    assert f"attendee {refused} " in title
+    world.sell(event)
+    polls(pipeline, 3)
+    assert notes.titles == [title]
+    world.transfer(refused, "cara@example.net")
+    pipeline.clock.advance(2 * 3600)
+    polls(pipeline, 3)
+    assert notes.titles == [title, f"over: {title}"]
+    assert "cara@example.net" in pipeline.mailed()
+    assert BEN not in str(notes.taken)

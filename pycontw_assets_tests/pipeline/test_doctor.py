@@ -13,6 +13,7 @@ from pycontw_assets.commands.doctor import Examination, check_revision
 from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.clients.test_messenger import Service, running
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
@@ -116,6 +117,30 @@ def test_the_retirement_of_the_klaviyo_revision_is_announced(pipeline: Pipeline)
     [finding] = check_revision(pipeline.clock())
     assert finding.level == "FAIL"
     assert "newer revision" in finding.fix
+
+
+def test_every_alarm_channel_is_named_and_tried_on_request(
+    server: SandboxServer, world: World, event: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    with running(Service()) as good, running(Service()) as broken:
+        broken.status = 500
+        urls = f"{good.url} dicsord://1/secret-token {broken.url}2"
+        for name, value in {**server.environment, "PYCONTW_HOME": str(tmp_path), "ALERT_URLS": urls}.items():
+            monkeypatch.setenv(name, value)
+        assert main(["doctor"]) == 2, "a misspelt address is a setting to correct"
+        lines = [line for line in capsys.readouterr().out.splitlines() if "alarm channel" in line]
+        assert [line.split(":")[0] for line in lines] == [
+            "FAIL ALERT_URLS", "ok   alarm channel 1 (json)", "ok   alarm channel 3 (json)",
+        ]  # fmt: skip
+        assert "alarm channel 2 (dicsord) is no address" in lines[0]
+        assert "secret-token" not in str(lines)
+        assert good.received == []
+        monkeypatch.setenv("ALERT_URLS", f"{good.url} {broken.url}2")
+        assert main(["doctor", "--test-alert", "--json"]) == 1
+        found = {item["name"]: item["level"] for item in json.loads(capsys.readouterr().out)}
+        assert (found["alarm channel 1 (json)"], found["alarm channel 2 (json)"]) == ("ok", "FAIL")
+        [text] = good.received
+        assert text.startswith("pycontw-assets: test message")
 
 
 def test_the_command_exits_with_what_it_found(

@@ -26,9 +26,9 @@ from pycontw_assets.ledger.reporting.problems import open_problems
 from pycontw_assets.orchestration.instance import look_at_machinery, open_instance
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.fakes.channels import Channels
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline, describe
-from pycontw_assets_tests.pipeline.test_alarms import Notes
 from pycontw_assets_tests.pipeline.test_sensor import asked_for, key_of, tick
 
 DAY = timedelta(days=1).total_seconds()
@@ -61,7 +61,7 @@ def test_a_paused_sensor_asks_nobody_and_says_why(
     install: Install, world: World, event: int, heartbeats: tuple[str, list[str]]
 ) -> None:
     """After a day it is an alarm, and no good poll any more; when it is over, the alarm is."""
-    (url, beats), notes = heartbeats, Notes()
+    (url, beats), notes = heartbeats, Channels()
     pipeline = install(on_disk=True)
     pipeline.restart({"alerts": notes}, heartbeat_url=url)
     world.sell(event)
@@ -163,6 +163,7 @@ def test_the_commands_say_that_polls_are_paused(
     assert "polls are paused since" in say("status")[1]
     assert json.loads(say("status", "--json")[1])["paused_since"]
     assert "warn pause: polls are paused since" in say("doctor")[1]
+    assert "polls are paused since" in say("trace", "nobody@example.org")[1]
     code, text = say("plan")
     assert "nothing is done until `pycontw-assets resume`. The poll after that would do this:" in text
     assert "1 on the guest list" in text

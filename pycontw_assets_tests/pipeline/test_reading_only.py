@@ -48,7 +48,7 @@ def tables_of(url: str) -> Iterator[tuple[str, object]]:
 def everything(pipeline: Pipeline) -> dict[str, object]:
     kept = dict(bytes_of(pipeline.home))
     url = pipeline.settings.ledger_location
-    return kept if url.startswith("sqlite") else kept | dict(tables_of(url))
+    return kept if isinstance(url, Path) else kept | dict(tables_of(url))
 
 
 def with_news_to_record(pipeline: Pipeline, world: World, event: int) -> None:

@@ -17,6 +17,7 @@ from dagster import (
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.ledger.locks import LockName, drop_lock, take_lock
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.orchestration.resources import resources_of
 from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN
@@ -219,12 +220,15 @@ def test_orders_that_change_while_a_table_is_loaded_are_loaded_after_it(
         tags={"dagster/partition": key_of(event)},
         status=DagsterRunStatus.STARTED,
     )
+    held = (pipeline.ledger, LockName.TABLE_RUN, key_of(event))
+    take_lock(*held, owner=f"elsewhere/1/1/{run.run_id}", ttl=timedelta(hours=1))
     world.sell(event)
     clock.advance(300)
     data = tick(pipeline)
     assert loads(data) == [], "one at a time"
     read_orders(pipeline, data)
     pipeline.instance.report_run_canceled(run)
+    drop_lock(*held, owner=f"elsewhere/1/1/{run.run_id}")
     [load] = loads(tick(pipeline))
     launch(pipeline, load)
     assert rows(pipeline, event) == 2

@@ -18,7 +18,7 @@ ANNA = "anna@example.org"
 
 
 def status(pipeline: Pipeline) -> Status:
-    return pipeline.call(look_up, history=read_run_history(pipeline.instance))
+    return pipeline.call(look_up, history=read_run_history(pipeline.instance, pipeline.ledger))
 
 
 def test_everybody_is_counted_where_they_stand(pipeline: Pipeline, world: World, event: int) -> None:

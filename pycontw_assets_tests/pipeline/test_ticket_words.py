@@ -38,7 +38,7 @@ def test_every_view_calls_a_ticket_by_the_same_word(pipeline: Pipeline, world: W
     [line] = [line for line in describe_poll(report) if f"2031-individual-{event}:" in line]
     assert "usable 1, unpaid 1, not activated 1, missing 1, unclear 1, cancelled 1," in line
 
-    status = pipeline.call(look_up, history=read_run_history(pipeline.instance))
+    status = pipeline.call(look_up, history=read_run_history(pipeline.instance, pipeline.ledger))
     [counted] = status.events
     assert [counted.counts[state] for state in TICKET_STATES] == [1] * len(TICKET_STATES)
     head = list(describe_status(status))[1]
@@ -64,5 +64,7 @@ def test_a_ticket_that_is_not_activated_waits_for_kktix(pipeline: Pipeline, worl
 def test_rare_states_get_a_column_only_where_there_are_some(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event)
     pipeline.poll()
-    head = list(describe_status(pipeline.call(look_up, history=read_run_history(pipeline.instance))))[1]
+    head = list(describe_status(pipeline.call(look_up, history=read_run_history(pipeline.instance, pipeline.ledger))))[
+        1
+    ]
     assert "usable  unpaid  quarantined  let in" in head

@@ -626,6 +626,16 @@ def test_an_unknown_status_is_neither_sent_nor_cancelled(klaviyo: FakeKlaviyo, l
     assert klaviyo.calls["send"] == 1
 
 
+def test_an_answer_that_fails_does_not_end_the_alarm_of_a_stuck_campaign(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.ends_as = "Queued without Recipients"
+    let_in(ledger, ONE)
+    invite(klaviyo, ledger, ONE)
+    ledger.clock.advance(days=1)  # type: ignore[attr-defined]
+    [stuck] = invite(klaviyo, ledger, ONE).problems
+    klaviyo.faults.fail("get_campaign", Unavailable("Klaviyo", "read campaign", "answered 500"), 3)
+    assert stuck in invite(klaviyo, ledger, ONE).problems
+
+
 # -- scheduled ----------------------------------------------------------------------------------------
 
 

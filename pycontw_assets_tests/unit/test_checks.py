@@ -13,9 +13,9 @@ from pycontw_assets.pipeline.checks import (
     access_sum,
     book_gaps,
     guest_list_gaps,
+    late_events,
     list_gaps,
     order_problems,
-    stale_events,
     unmatched,
     unread_attendees,
     withheld_answers,
@@ -96,9 +96,9 @@ def test_an_event_is_unmatched_until_its_name_or_a_person_decides() -> None:
     assert text == "event 90007 is listed and left alone: its name gives no edition; map it in KKTIX_EVENTS"
 
 
-def test_an_event_is_stale_only_after_patience_with_a_stable_text() -> None:
+def test_an_event_is_late_only_after_patience_with_a_stable_text() -> None:
     since = {"2031-individual-90001": NOW}
     patience = timedelta(minutes=30)
-    assert stale_events(since, NOW + timedelta(minutes=29), patience) == []
-    texts = [stale_events(since, NOW + timedelta(minutes=minutes), patience) for minutes in (30, 35)]
+    assert late_events(since, NOW + timedelta(minutes=29), patience) == []
+    texts = [late_events(since, NOW + timedelta(minutes=minutes), patience) for minutes in (30, 35)]
     assert texts[0] == texts[1] == ["2031-individual-90001: not up to date since 2031-06-01 02:00 UTC"]

@@ -14,6 +14,7 @@ from pycontw_assets.ledger.database.tables import UtcDateTime, metadata
 from pycontw_assets.ledger.grants import current_grants, intend_grants, postpone_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Poll, last_poll, record_poll
+from pycontw_assets.ledger.reporting.channels import FailingChannel, record_channel
 from pycontw_assets.ledger.reporting.problems import (
     SentAlert,
     open_problems,
@@ -39,7 +40,8 @@ def test_every_stored_time_of_a_clock_three_days_ahead_counts_as_now(ledger: Led
     invite(FakeKlaviyo(ledger.clock), ledger, ONE, TWO)  # type: ignore[arg-type]
     record_poll(ledger, EDITION, Poll(PARTITION.key, later, "x", 2, 0, later + timedelta(hours=1), "c"), keys(ONE, TWO))
     record_failure(ledger, "", "maintenance", cause="maintenance", text="it failed")
-    record_sent(ledger, [SentAlert("maintenance", "maintenance fails", 1, later, later)], [])
+    record_sent(ledger, "a channel", [SentAlert("maintenance", "maintenance fails", 1, later, later)], [])
+    record_channel(ledger, "a channel", FailingChannel("a channel", 3, later, later + timedelta(hours=1)))
     ledger.clock.advance(days=-3)  # type: ignore[attr-defined]
     now = ledger.clock()
     [text] = correct_clock(ledger)
@@ -48,7 +50,7 @@ def test_every_stored_time_of_a_clock_three_days_ahead_counts_as_now(ledger: Led
     poll = last_poll(ledger, PARTITION.key)
     assert poll
     assert (poll.polled_at, poll.refresh_at) == (now, now)
-    assert open_problems(ledger)[0].since == sent_alerts(ledger)["maintenance"].sent_at == now
+    assert open_problems(ledger)[0].since == sent_alerts(ledger, "a channel")["maintenance"].sent_at == now
     with ledger.engine.begin() as db:
         for table in metadata.sorted_tables:
             for column in table.columns:
@@ -63,6 +65,7 @@ def test_times_that_are_meant_for_later_stay(ledger: Ledger) -> None:
     now = ledger.clock()
     intend_grants(ledger, EDITION, PARTITION.key, keys(ONE), added_by_us=True)
     postpone_grants(ledger, EDITION, keys(ONE), timedelta(hours=20), timedelta(days=1))
+    record_channel(ledger, "a channel", FailingChannel("a channel", 9, now, now + timedelta(hours=1)))
     refresh_at = now + timedelta(days=1)
     record_poll(ledger, EDITION, Poll(PARTITION.key, now + timedelta(minutes=9), "x", 1, 0, refresh_at, "c"), set())
     assert correct_future_times(ledger) == 0

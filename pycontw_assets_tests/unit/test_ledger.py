@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ from pycontw_assets.ledger.grants import (
     intend_grants,
     set_grants,
 )
-from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.ledger import Ledger, copy_of
 from pycontw_assets.ledger.lists import confirm_members, count_list_changes, intend_members, reserve_pool_list
 from pycontw_assets.ledger.locks import LockName, drop_lock, lock_owner, renew_lock, take_lock
 from pycontw_assets.ledger.polls import Poll, entitled_among, last_poll, record_load, record_poll, recorded_holders
@@ -603,3 +604,19 @@ def test_batches_at_once_get_different_lists(server_url: str, clock: FakeClock) 
 
     with ThreadPoolExecutor(len(names)) as pool:
         assert sorted(filter(None, pool.map(reserve_one, names))) == names
+
+
+@pytest.mark.parametrize("name", ["50% off", "a%20b", "what?mode=memory", "中文%s", "a#b"])
+def test_a_ledger_is_in_the_file_that_was_meant(tmp_path: Path, name: str) -> None:
+    """A copy for a dry run is in the folder for temporary files, whose path anybody may choose."""
+    folder = tmp_path / name
+    folder.mkdir()
+    file = folder / "ledger.sqlite"
+    written = Ledger(file)
+    intend_grants(written, "2031", "2031-individual-90001", ["0" * 64], added_by_us=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"user", name}
+    assert file.stat().st_size > 0
+    assert current_grants(Ledger.reading(file), "2031").keys() == {"0" * 64}
+    copies = folder / "copies"
+    copies.mkdir()
+    assert current_grants(copy_of(file, copies), "2031").keys() == {"0" * 64}

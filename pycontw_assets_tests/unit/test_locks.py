@@ -16,14 +16,19 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import (
     TTL,
     Busy,
+    LockLost,
     LockName,
+    check_locks,
     drop_lock,
+    drop_locks_for,
     is_dead,
     keep,
+    living_owners,
     lock,
     lock_owner,
     process_identity,
     take_lock,
+    work_of,
 )
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.postgres import age_locks
@@ -96,13 +101,22 @@ def test_a_killed_process_nobody_waited_for_is_dead(ledger: Ledger) -> None:
 def test_a_process_number_used_again_is_another_process() -> None:
     host, pid, started = process_identity().split("/")
     assert not is_dead(f"{host}/{pid}/{started}")
-    boot, tick = started.split("-")
-    assert is_dead(f"{host}/{pid}/{boot}-{int(tick) - 1}")
-    assert is_dead(f"{host}/{pid}/00000000-{tick}")
+    assert is_dead(f"{host}/{pid}/{int(started) - 1}")
 
 
-def test_nobody_on_another_host_is_declared_dead() -> None:
-    assert not is_dead(f"not-{socket.gethostname()}/{2**22 + 1}/1/a")
+def test_nobody_of_another_machine_boot_or_namespace_is_declared_dead() -> None:
+    name, boot, namespace = process_identity().split("/")[0].split("~")
+    assert boot
+    assert namespace
+    gone = 2**22 + 1
+    assert is_dead(f"{name}~{boot}~{namespace}/{gone}/1/a")
+    for host in (f"not-{name}~{boot}~{namespace}", f"{name}~00000000~{namespace}", f"{name}~{boot}~pid:[1]"):
+        assert not is_dead(f"{host}/{gone}/1/a")
+
+
+def test_where_boot_and_namespace_are_unknown_only_the_deadline_counts() -> None:
+    """A hardened unit, or a machine without /proc: two of them may have the same name."""
+    assert not is_dead(f"{socket.gethostname()}~~/{2**22 + 1}/1/a")
 
 
 def test_an_owner_that_stopped_renewing_loses_the_lock(ledger: Ledger, clock: FakeClock) -> None:
@@ -124,28 +138,96 @@ def test_a_lock_that_cannot_be_dropped_fails_no_work(ledger: Ledger) -> None:
     assert str(lock_owner(ledger, ORDERS)).startswith(process_identity())
 
 
-class _ThreeRenewals:
+class _ThreeRenewals(threading.Event):
     """A stop signal that lets three renewals pass."""
 
-    def __init__(self) -> None:
-        self.waits = 0
+    waits = 0
 
-    def wait(self, _seconds: float) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         self.waits += 1
         return self.waits > 3
 
 
-def test_one_renewal_that_fails_does_not_end_the_renewing(ledger: Ledger) -> None:
-    begun: list[object] = []
+def test_one_renewal_that_fails_does_not_end_the_renewing() -> None:
+    renewals: list[bool] = []
 
-    def refuse_the_first(*_: object) -> None:
-        begun.append(_)
-        if len(begun) == 1:
+    def renew() -> bool:
+        renewals.append(True)
+        if len(renewals) == 1:
             raise LedgerError("the database is locked")
+        return True
 
-    sa.event.listen(ledger.engine, "begin", refuse_the_first)
-    keep(ledger, ORDERS, "", owner="me", stop=_ThreeRenewals())  # type: ignore[arg-type]
-    assert len(begun) == 3
+    keep(renew, _ThreeRenewals())
+    assert len(renewals) == 3
+
+
+def test_a_lost_lock_is_not_renewed_again() -> None:
+    renewals: list[bool] = []
+    keep(lambda: bool(renewals.append(True)), _ThreeRenewals())
+    assert renewals == [True]
+
+
+# -- a lost lock ------------------------------------------------------------------------------------
+
+
+def sleep_over_the_deadline(ledger: Ledger, clock: FakeClock) -> None:
+    """Let time pass as for a laptop with its lid closed: nothing was renewed meanwhile."""
+    clock.advance(seconds=TTL.total_seconds() + 1)
+    if ledger.engine.dialect.name == "postgresql":
+        age_locks(ledger.engine, TTL.total_seconds() + 1)
+
+
+def test_a_process_that_slept_finds_its_lock_taken(ledger: Ledger, clock: FakeClock) -> None:
+    with lock(ledger, ORDERS, "2031-individual-90001"):
+        check_locks()
+        sleep_over_the_deadline(ledger, clock)
+        assert take_lock(ledger, ORDERS, "2031-individual-90001", owner="elsewhere/1/1/a") is None
+        with pytest.raises(LockLost, match="orders of 2031-individual-90001: this process lost its lock"):
+            check_locks()
+        clock.advance(seconds=-TTL.total_seconds())
+        with pytest.raises(LockLost):
+            check_locks()
+    assert lock_owner(ledger, ORDERS, "2031-individual-90001") == "elsewhere/1/1/a", "it is not dropped for the other"
+    check_locks()
+
+
+def test_a_process_that_slept_goes_on_where_nobody_took_its_lock(ledger: Ledger, clock: FakeClock) -> None:
+    with lock(ledger, ORDERS):
+        sleep_over_the_deadline(ledger, clock)
+        check_locks()
+        assert str(lock_owner(ledger, ORDERS)).startswith(process_identity())
+
+
+def test_an_outer_lock_that_was_lost_stops_work_under_an_inner_one(ledger: Ledger, clock: FakeClock) -> None:
+    with lock(ledger, LockName.ACCESS_RUN, work="run-1"), lock(ledger, ORDERS):
+        drop_locks_for(ledger, ["run-1"])
+        sleep_over_the_deadline(ledger, clock)
+        with pytest.raises(LockLost, match="access run"):
+            check_locks()
+
+
+def test_a_fresh_lock_is_checked_without_the_ledger(ledger: Ledger) -> None:
+    def refuse(*_: object) -> None:
+        raise LedgerError("the server is away")
+
+    with lock(ledger, ORDERS):
+        sa.event.listen(ledger.engine, "begin", refuse)
+        check_locks()
+        sa.event.remove(ledger.engine, "begin", refuse)
+
+
+def test_the_living_owners_of_locks_are_known_with_their_work(ledger: Ledger, clock: FakeClock) -> None:
+    names = (LockName.ACCESS_RUN, LockName.TABLE_RUN)
+    take_lock(ledger, LockName.TABLE_RUN, "b", owner="elsewhere/1/1/run-2")
+    take_lock(ledger, ORDERS, "a", owner="elsewhere/1/1/x")
+    with lock(ledger, LockName.ACCESS_RUN, "a", work="run-1"):
+        living = living_owners(ledger, names)
+        assert {key: work_of(owner) for key, owner in living.items()} == {
+            (LockName.ACCESS_RUN, "a"): "run-1",
+            (LockName.TABLE_RUN, "b"): "run-2",
+        }
+    sleep_over_the_deadline(ledger, clock)
+    assert living_owners(ledger, names) == {}
 
 
 def test_no_thread_is_left_behind(ledger: Ledger) -> None:

@@ -15,7 +15,10 @@ from pycontw_assets.settings import InvalidSettings, Settings, load_settings
 from pycontw_assets_tests.unit.test_settings import PRODUCTION
 
 ANNA = "anna@example.org"
-ABOUT_PEOPLE = [["status"], ["status", "--json"], ["trace", ANNA], ["erase", ANNA, "--yes"], ["release", "abc"]]
+ABOUT_PEOPLE = [
+    *(["status"], ["status", "--json"], ["trace", ANNA], ["refresh", ANNA], ["erase", ANNA, "--yes"]),
+    *(["release", "abc"], ["rename-event", "90001", "2031-individual-90001"], ["pause"], ["resume"]),
+]
 VAULT_KEY = "t6Zxsl1WcIYYQXXmvxJ5dZHXpOJZRzHmnIeGS3GW6Vk="
 
 

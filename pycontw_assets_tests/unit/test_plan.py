@@ -121,13 +121,13 @@ def test_a_dry_run_refuses_orders_that_somebody_replaced() -> None:
 def test_a_dry_run_of_the_ledger_is_a_copy_that_is_forgotten(tmp_path: Path) -> None:
     root = root_in(tmp_path)
     register_events(root.ledger, [PARTITION])
-    record_report(root.ledger, "sales", KEPT)
+    record_report(root.ledger, "sales", "a channel", KEPT)
     with copies_of(root) as copies:
         assert known_events(copies.ledger) == {90001: PARTITION}
-        assert last_report_day(copies.ledger, "sales") == KEPT
-        record_report(copies.ledger, "sales", KEPT + timedelta(days=1))
+        assert last_report_day(copies.ledger, "sales", "a channel") == KEPT
+        record_report(copies.ledger, "sales", "a channel", KEPT + timedelta(days=1))
         intend_grants(copies.ledger, "2031", KEY, ["0" * 64], added_by_us=True)
-    assert last_report_day(root.ledger, "sales") == KEPT
+    assert last_report_day(root.ledger, "sales", "a channel") == KEPT
     assert current_grants(root.ledger, "2031") == {}
 
 

@@ -18,6 +18,7 @@ from pycontw_assets.ledger.reporting.problems import (
 )
 
 NOW = datetime(2031, 6, 1, 10, tzinfo=timezone.utc)
+CHANNEL = "a digest"
 A, B = "2031-individual-90001", "2031-corporate-90002"
 
 
@@ -36,12 +37,12 @@ class Watch:
 
     def news(self, *keys: str) -> Message | None:
         alerts = alerts_of(open_problems(self.ledger), keys or (A, B))
-        return message(alerts, sent_alerts(self.ledger), self.now)
+        return message(alerts, sent_alerts(self.ledger, CHANNEL), self.now)
 
     def send_alerts(self) -> Message | None:
         news = self.news()
         if news:
-            record_sent(self.ledger, sent_with(news, self.now), news.over)
+            record_sent(self.ledger, CHANNEL, sent_with(news, self.now), news.over)
         return news
 
     def later(self, **period: float) -> None:
@@ -142,4 +143,36 @@ def test_a_long_list_is_cut_and_says_how_much_is_left_out(watch: Watch) -> None:
     watch.finish(A, "raw_kktix_orders", *[f"attendee {number}: malformed" for number in range(700101, 700121)])
     news = watch.send_alerts()
     assert news
-    assert "- and 15 more" in news.body
+    assert news.title == f"{A}: 20 attendees: malformed"
+    numbers = ", ".join(f"#{number}" for number in range(700101, 700109))
+    assert f"- {numbers} and 12 more; `pycontw-assets status` lists them" in news.body
+
+
+def test_attendees_with_reasons_of_their_own_are_one_alert(watch: Watch) -> None:
+    people = range(700101, 700113)
+    watch.finish(A, "search", *[f"{A}: attendee {n} cannot be mailed by Klaviyo (reason {n}): ask" for n in people])
+    news = watch.send_alerts()
+    assert news
+    assert news.title.endswith("12 attendees cannot be mailed by Klaviyo (…): ask")
+    assert len(news.raised) == 1
+    assert len(news.body) < 500
+
+
+def test_another_attendee_is_news_although_there_are_no_more_than_before(watch: Watch) -> None:
+    watch.finish(A, "search", "attendee 700101 gave no address")
+    watch.send_alerts()
+    watch.later(hours=2)
+    watch.finish(A, "search", "attendee 700102 gave no address")
+    news = watch.send_alerts()
+    assert news
+    assert (news.title, news.over) == (f"{A}: attendee 700102 gave no address", ())
+    assert watch.send_alerts() is None
+
+
+def test_several_events_with_such_attendees_share_a_title_without_an_event(watch: Watch) -> None:
+    for key, number in ((A, 700101), (B, 700102)):
+        watch.finish(key, "raw_kktix_orders", f"attendee {number}: malformed (tried 3 times)")
+    news = watch.send_alerts()
+    assert news
+    assert news.title == "2 attendees: malformed (…)"
+    assert f"- {B}: attendee 700102: malformed (tried 3 times)" in news.body

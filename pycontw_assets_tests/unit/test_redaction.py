@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -160,3 +161,17 @@ def test_a_failure_is_not_retried_and_passes_a_second_guard_unchanged() -> None:
 def test_being_stopped_is_no_failure(signal: type[BaseException]) -> None:
     with pytest.raises(signal), safe_errors():
         raise signal
+
+
+def test_an_interrupt_does_not_carry_what_it_interrupted() -> None:
+    """Dagster raises it anywhere, also while an error with somebody's address in its text is handled."""
+
+    def is_interrupted() -> None:
+        try:
+            raise ValueError("buyer-one@example.org")
+        except ValueError:
+            raise KeyboardInterrupt  # noqa: B904  # as a signal does
+
+    with pytest.raises(KeyboardInterrupt) as caught, safe_errors():
+        is_interrupted()
+    assert "buyer-one" not in "".join(traceback.format_exception(caught.value))

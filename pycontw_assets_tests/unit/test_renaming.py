@@ -85,7 +85,7 @@ def test_every_fact_of_an_event_moves_to_the_right_family(ledger: Ledger, hold_t
     register_events(ledger, [WRONG_FAMILY])
     hold_tickets([ANNA, BEN])
     record_load(ledger, WRONG_FAMILY.key, "loaded")
-    remember_erased(ledger, WRONG_FAMILY.key, [7])
+    remember_erased(ledger, WRONG_FAMILY.key, [7], key_of(ANNA))
     record_remote_id(ledger, "list", LISTS[0], "L1")
     batch_key = invite(ledger, WRONG_FAMILY, ANNA)
     rename(ledger, WRONG_FAMILY, RIGHT_FAMILY, list_names=LISTS)

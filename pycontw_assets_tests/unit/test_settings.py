@@ -179,3 +179,20 @@ def test_every_variable_has_a_description() -> None:
 def test_settings_cannot_be_changed_after_they_were_read() -> None:
     with pytest.raises(Exception, match="frozen"):
         load_settings().edition = "2030"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["what?", "q?mode=memory", "a%20b", "100%25"])
+def test_a_folder_that_would_be_taken_for_a_url_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """Dagster and DuckDB open other files than those that are meant there, some of them in another folder."""
+    assert "choose another folder" in refusal(monkeypatch, PYCONTW_HOME=str(tmp_path / name))
+    assert refusal(monkeypatch, PYCONTW_HOME=str(tmp_path), DAGSTER_HOME=str(tmp_path / name)).startswith(
+        "DAGSTER_HOME"
+    )
+
+
+@pytest.mark.parametrize("name", ["50% off", "中文 資料", "a#b;c&d", "%s"])
+def test_any_other_path_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    use(monkeypatch, PYCONTW_HOME=str(tmp_path / name))
+    assert load_settings().home == (tmp_path / name).resolve()

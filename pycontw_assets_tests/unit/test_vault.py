@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -386,3 +387,13 @@ def test_the_command_counts_and_asks_for_a_missing_key(
         "vault: 3 encrypted again, 0 had the first key already\nvault: 0 encrypted again, 3 had the first key already\n"
     )
     assert not (tmp_path / "home").exists(), "nothing but the vault is opened"
+
+
+def test_a_process_that_was_stopped_in_the_middle_of_a_write_holds_up_nobody_for_ever(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path, lock_seconds=0.1)
+    assert store.write("a.orders", b"old", None)
+    with (tmp_path / "a.orders.lock").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(VaultError, match=r"another process is writing a\.orders for over 0 s"):
+            store.write("a.orders", b"new", store.read("a.orders").version)
+    assert store.write("a.orders", b"new", store.read("a.orders").version)

@@ -1,6 +1,6 @@
 """Which state of an event's orders the ledger knows. Every write to the vault leaves a mark that the ledger knows, too.
 
-The mark is recorded as intended before the write, and as known after it. So a crash in between is told from a vault or
+The mark is recorded as intended before the write, and as known after it. So a crash in between is no sign of a vault or
 a ledger that somebody restored from a backup.
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.database.engine import forbid_writing, holds_nothing, open_in_memory, open_reader
@@ -12,7 +14,7 @@ from pycontw_assets.ledger.database.tables import chunks, locks, meta, metadata,
 _NOT_COPIED = (locks, rate_slots)
 
 
-def reading_engine(url: str) -> sa.Engine:
+def reading_engine(url: str | Path) -> sa.Engine:
     """Open a ledger so that nothing can be written to it: itself, or a copy in memory with the tables of today."""
     if holds_nothing(url):
         return _in_memory(None)
@@ -26,7 +28,7 @@ def reading_engine(url: str) -> sa.Engine:
     return engine
 
 
-def is_begun(url: str) -> bool:
+def is_begun(url: str | Path) -> bool:
     """Say whether a database is there and holds a ledger."""
     if holds_nothing(url):
         return False

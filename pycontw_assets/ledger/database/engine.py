@@ -63,7 +63,7 @@ def explained() -> Iterator[None]:
         raise LedgerError(f"the ledger cannot be opened ({kind}); check LEDGER_URL or the data folder") from None
 
 
-def open_engine(url: str) -> sa.Engine:
+def open_engine(url: str | Path) -> sa.Engine:
     parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
         return _explaining(_of_this_process(sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True)))
@@ -83,7 +83,7 @@ def open_engine(url: str) -> sa.Engine:
     return engine
 
 
-def open_reader(url: str) -> sa.Engine:
+def open_reader(url: str | Path) -> sa.Engine:
     """Open an engine that cannot write, whatever is asked of it, and that leaves every file as it is."""
     parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
@@ -122,7 +122,7 @@ def forbid_writing(engine: sa.Engine) -> None:
         db.exec_driver_sql("PRAGMA query_only = ON")
 
 
-def holds_nothing(url: str) -> bool:
+def holds_nothing(url: str | Path) -> bool:
     """Say whether it is a file that does not exist. Asking a database in vain would make the file."""
     parsed = _parsed(url)
     is_file = parsed.get_backend_name() == "sqlite" and not parsed.query
@@ -138,8 +138,13 @@ def schema_change(engine: sa.Engine) -> Iterator[sa.Connection]:
         yield db
 
 
-def _parsed(url: str) -> sa.URL:
-    """Accept the spellings of PostgreSQL's own tools, which name no driver."""
+def _parsed(url: str | Path) -> sa.URL:
+    """Accept a file, and the spellings of PostgreSQL's own tools, which name no driver.
+
+    The path of a file is no part of a text here: a URL would take a ``?`` or ``%20`` in it for something else.
+    """
+    if isinstance(url, Path):
+        return sa.URL.create("sqlite", database=str(url))
     parsed = sa.make_url(url)
     if parsed.drivername in _POSTGRES_SPELLINGS:
         parsed = parsed.set(drivername="postgresql+psycopg")

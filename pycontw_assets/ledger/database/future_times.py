@@ -7,13 +7,23 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.database.tables import UtcDateTime, batches, events, grants, locks, metadata, polls
+from pycontw_assets.ledger.database.tables import (
+    UtcDateTime,
+    batches,
+    events,
+    failing_channels,
+    grants,
+    locks,
+    metadata,
+    polls,
+)
 from pycontw_assets.ledger.ledger import Ledger
 
 TOLERANCE = timedelta(minutes=10)  # between the clocks of two machines
-_LONGEST_PAUSE = timedelta(days=1)  # of a grant without effect
+# Of a grant without effect, and of a channel that takes no message.
+_LONGEST_PAUSES = {grants.c.retry_at: timedelta(days=1), failing_channels.c.retry_at: timedelta(hours=1)}
 # Times that are meant for later, and when the orders of an event left the vault: nobody waits for that.
-_OTHERS = (batches.c.send_at, polls.c.refresh_at, grants.c.retry_at, events.c.purged_at, locks.c.expires_at)
+_OTHERS = (batches.c.send_at, polls.c.refresh_at, *_LONGEST_PAUSES, events.c.purged_at, locks.c.expires_at)
 
 
 def is_ahead(moment: datetime | None, now: datetime) -> bool:
@@ -33,7 +43,8 @@ def correct_future_times(ledger: Ledger) -> int:
                 if isinstance(column.type, UtcDateTime) and not any(column is other for other in _OTHERS):
                     also = {"refresh_at": now} if column is polls.c.polled_at else {}
                     corrected += _correct(db, column, now + TOLERANCE, {column.name: now, **also})
-        corrected += _correct(db, grants.c.retry_at, now + _LONGEST_PAUSE + TOLERANCE, {"retry_at": now})
+        for column, pause in _LONGEST_PAUSES.items():
+            corrected += _correct(db, column, now + pause + TOLERANCE, {column.name: now})
     return corrected
 
 

@@ -277,6 +277,35 @@ _ORDER_MARKS = (
 )
 
 
+# What was sent before channels were distinguished, every channel took: "".
+_ALERTS_BY_CHANNEL = (
+    "ALTER TABLE sent_alerts RENAME TO sent_alerts_of_all",
+    """CREATE TABLE sent_alerts (
+        channel VARCHAR(64) NOT NULL, cause VARCHAR NOT NULL, title VARCHAR NOT NULL, size INTEGER NOT NULL,
+        raised_at {time} NOT NULL, sent_at {time} NOT NULL, attendees VARCHAR, PRIMARY KEY (channel, cause))""",
+    """INSERT INTO sent_alerts (channel, cause, title, size, raised_at, sent_at)
+        SELECT '', cause, title, size, raised_at, sent_at FROM sent_alerts_of_all""",
+    "DROP TABLE sent_alerts_of_all",
+    "ALTER TABLE reports RENAME TO reports_of_all",
+    """CREATE TABLE reports (
+        name VARCHAR NOT NULL, channel VARCHAR(64) NOT NULL, day DATE NOT NULL, PRIMARY KEY (name, channel))""",
+    "INSERT INTO reports (name, channel, day) SELECT name, '', day FROM reports_of_all",
+    "DROP TABLE reports_of_all",
+    """CREATE TABLE failing_channels (
+        channel VARCHAR(64) NOT NULL, failures INTEGER NOT NULL, since {time} NOT NULL, retry_at {time} NOT NULL,
+        PRIMARY KEY (channel))""",
+)
+# Guests whom Gather does not take were counted by each attempt. They are looked up by number now, so that no attempt
+# about others ends their alert.
+_PROBLEMS_OF_PEOPLE = (
+    "ALTER TABLE unreachable_attendees ADD COLUMN kind VARCHAR DEFAULT 'mail' NOT NULL",
+    "ALTER TABLE grants ADD COLUMN ceded_at {time}",
+    "DELETE FROM problems WHERE cause LIKE 'gather_guestlist: # guests were sent to Gather%'",
+    "DELETE FROM sent_alerts WHERE cause LIKE 'gather_guestlist: # guests were sent to Gather%'",
+)
+_ATTENDEE_CAUSE = re.compile(r"\battendee #.*?(\(.*\))")
+
+
 # Version 2 kept reasons and ends as the mail service spelled them. One of its texts could quote an address.
 _KNOWN_REASONS = frozenset(
     {
@@ -324,6 +353,8 @@ _SUBJECTS = (
     _MEASURED_CAMPAIGNS,
     _ERASURES,
     _ORDER_MARKS,
+    _ALERTS_BY_CHANNEL,
+    _PROBLEMS_OF_PEOPLE,
 )
 
 
@@ -331,6 +362,25 @@ def _to_3(db: sa.Connection) -> None:
     for statements in _SUBJECTS:
         _execute(db, *statements)
     _close_reasons(db)
+    _join_causes_of_attendees(db)
+
+
+def _join_causes_of_attendees(db: sa.Connection) -> None:
+    """Leave what is in brackets behind an attendee's number out of the cause: it concerned this attendee only."""
+    for name, key in (("problems", ("partition_key", "subject", "text")), ("sent_alerts", ("channel",))):
+        table = sa.table(name, *map(sa.column, (*key, "cause")))
+        for row in db.execute(sa.select(table)).mappings().all():
+            match = _ATTENDEE_CAUSE.search(row["cause"])
+            if match is None:
+                continue
+            of_same = [table.c[part] == row[part] for part in key if part != "text"]
+            joined = {"cause": row["cause"].replace(match[1], "(…)")}
+            into = sa.update(table).where(*of_same, table.c.cause == joined["cause"])
+            texts = {"text": table.c.text + f"\n{row['text']}"} if "text" in row else joined
+            if db.execute(into.values(**texts)).rowcount:
+                db.execute(sa.delete(table).where(*of_same, table.c.cause == row["cause"]))
+            else:
+                db.execute(sa.update(table).where(*of_same, table.c.cause == row["cause"]).values(**joined))
 
 
 _STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}

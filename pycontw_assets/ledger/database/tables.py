@@ -21,6 +21,9 @@ BatchState = Literal["open", "accepted", "sent", "cancelled", "empty"]
 InvitationState = Literal["claimed", "accepted", "unreachable", "marked"]
 REFUSED_ADDRESS = "Klaviyo refused the address"  # the one reason for "unreachable" by which no mail can have been sent
 
+# No mail reaches the holder, the guest list does not take them, or a guest without a ticket stays on it.
+AttendeeProblem = Literal["mail", "access", "stays"]
+
 # Nobody of the edition was invited before this ledger, or its invitations were rebuilt from the services.
 Beginning = Literal["new", "rebuilt"]
 
@@ -223,6 +226,7 @@ grants = sa.Table(
     sa.Column("revoked_in", sa.String, index=True),  # the poll that did it
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("retry_at", UtcDateTime),
+    sa.Column("ceded_at", UtcDateTime),  # since when the entry of a guest without a ticket is somebody else's
     sa.Index(
         "one_open_grant",
         "edition",
@@ -343,14 +347,28 @@ problems = sa.Table(
 )
 
 
+# The last alert about one cause that a channel took. A channel is a digest of its address.
 sent_alerts = sa.Table(
     "sent_alerts",
     metadata,
+    sa.Column("channel", sa.String(64), primary_key=True),  # "": all, from before channels were distinguished
     sa.Column("cause", sa.String, primary_key=True),
     sa.Column("title", sa.String, nullable=False),
     sa.Column("size", sa.Integer, nullable=False),
     sa.Column("raised_at", UtcDateTime, nullable=False),
     sa.Column("sent_at", UtcDateTime, nullable=False),
+    sa.Column("attendees", sa.String),  # their numbers; NULL: not known
+)
+
+
+# Channels that did not take their last message.
+failing_channels = sa.Table(
+    "failing_channels",
+    metadata,
+    sa.Column("channel", sa.String(64), primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),  # in a row
+    sa.Column("since", UtcDateTime, nullable=False),
+    sa.Column("retry_at", UtcDateTime, nullable=False),
 )
 
 
@@ -371,11 +389,12 @@ sales = sa.Table(
 )
 
 
-# The last day that each daily report was sent for.
+# The last day for which a channel took each daily report.
 reports = sa.Table(
     "reports",
     metadata,
     sa.Column("name", sa.String, primary_key=True),
+    sa.Column("channel", sa.String(64), primary_key=True),  # "": all, from before channels were distinguished
     sa.Column("day", sa.Date, nullable=False),
 )
 
@@ -395,6 +414,7 @@ unreachable_attendees = sa.Table(
     sa.Column("partition_key", sa.String, primary_key=True),
     sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("reason", sa.String),  # the mail service's; NULL: the ticket has no address that mail could reach
+    sa.Column("kind", sa.String, nullable=False, server_default="mail"),  # an AttendeeProblem
 )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.database import tables
-from pycontw_assets.ledger.database.tables import problems, upsert
+from pycontw_assets.ledger.database.tables import insert_missing, problems, upsert
 from pycontw_assets.ledger.ledger import Ledger
 
 
@@ -32,13 +33,17 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SentAlert:
-    """The last alert about one cause. ``size`` is how much was affected by then."""
+    """The last alert about one cause that a channel took. ``size`` is how much was affected by then.
+
+    ``attendees`` are the numbers of the people it was about; ``None``: not known.
+    """
 
     cause: str
     title: str
     size: int
     raised_at: datetime
     sent_at: datetime
+    attendees: frozenset[int] | None = frozenset()
 
 
 def open_problems(ledger: Ledger) -> list[Problem]:
@@ -71,16 +76,34 @@ def _record(ledger: Ledger, db: sa.Connection, key: tuple[str, str, str], text: 
     upsert(db, problems, named, {"text": text, "is_failure": is_failure, "since": since, "times": times})
 
 
-def sent_alerts(ledger: Ledger) -> dict[str, SentAlert]:
-    """Return the alerts about problems that were not reported as over yet, by cause."""
+def sent_alerts(ledger: Ledger, channel: str) -> dict[str, SentAlert]:
+    """Return the alerts that a channel took and whose end it has not taken, by cause."""
+    query = sa.select(tables.sent_alerts).where(tables.sent_alerts.c.channel == channel)
     with ledger.engine.begin() as db:
-        return {row.cause: SentAlert(**row._mapping) for row in db.execute(sa.select(tables.sent_alerts))}
+        return {row.cause: _sent_alert(row) for row in db.execute(query)}
 
 
-def record_sent(ledger: Ledger, alerts: Iterable[SentAlert], over: Collection[str]) -> None:
+def record_sent(ledger: Ledger, channel: str, alerts: Iterable[SentAlert], over: Collection[str]) -> None:
     """Remember one message in one transaction: its alerts, and the causes that it reported as over."""
+    ended = (tables.sent_alerts.c.channel == channel, tables.sent_alerts.c.cause.in_(over))
     with ledger.engine.begin() as db:
-        db.execute(sa.delete(tables.sent_alerts).where(tables.sent_alerts.c.cause.in_(over)))
+        db.execute(sa.delete(tables.sent_alerts).where(*ended))
         for alert in alerts:
             values = asdict(alert)
-            upsert(db, tables.sent_alerts, {"cause": values.pop("cause")}, values)
+            values["attendees"] = None if alert.attendees is None else " ".join(map(str, sorted(alert.attendees)))
+            upsert(db, tables.sent_alerts, {"channel": channel, "cause": values.pop("cause")}, values)
+
+
+def share_sent_alerts(ledger: Ledger, channels: Collection[str]) -> None:
+    """Give every channel the alerts from before channels were distinguished, so that none is repeated."""
+    with ledger.engine.begin() as db:
+        of_all = tables.sent_alerts.c.channel == ""
+        rows = [dict(row) for row in db.execute(sa.select(tables.sent_alerts).where(of_all)).mappings()]
+        if rows and channels:
+            db.execute(sa.delete(tables.sent_alerts).where(of_all))
+            insert_missing(db, tables.sent_alerts, [{**row, "channel": one} for row in rows for one in channels])
+
+
+def _sent_alert(row: sa.Row[Any]) -> SentAlert:
+    attendees = None if row.attendees is None else frozenset(map(int, row.attendees.split()))
+    return SentAlert(row.cause, row.title, row.size, row.raised_at, row.sent_at, attendees)

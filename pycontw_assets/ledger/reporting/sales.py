@@ -57,10 +57,16 @@ def edition_before(ledger: Ledger, edition: str) -> str | None:
     return ledger.scalar(sa.select(sa.func.max(sales.c.edition)).where(sales.c.edition < edition))
 
 
-def last_report_day(ledger: Ledger, name: str) -> date | None:
-    return ledger.scalar(sa.select(reports.c.day).where(reports.c.name == name))
+def last_counted_day(ledger: Ledger, edition: str, *, until: date) -> date | None:
+    return ledger.scalar(sa.select(sa.func.max(sales.c.day)).where(sales.c.edition == edition, sales.c.day <= until))
 
 
-def record_report(ledger: Ledger, name: str, day: date) -> None:
+def last_report_day(ledger: Ledger, name: str, channel: str, *, until: date = date.max) -> date | None:
+    """Return the last day for which the channel took the report. An older ledger noted one day for all channels."""
+    of_channel = (reports.c.name == name, reports.c.channel.in_((channel, "")), reports.c.day <= until)
+    return ledger.scalar(sa.select(sa.func.max(reports.c.day)).where(*of_channel))
+
+
+def record_report(ledger: Ledger, name: str, channel: str, day: date) -> None:
     with ledger.engine.begin() as db:
-        upsert(db, reports, {"name": name}, {"day": day})
+        upsert(db, reports, {"name": name, "channel": channel}, {"day": day})

@@ -1,13 +1,15 @@
-"""Buyers that no mail can reach: the mail service's refusals, and the attendees they were found to belong to."""
+"""People who are not served: whom mail or the guest list refuses, and the attendees they were found to belong to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.database.tables import (
     LET_IN,
+    AttendeeProblem,
     batches,
     entitlements,
     grants,
@@ -38,6 +40,22 @@ def refused_addresses(ledger: Ledger, edition: str, partition_key: str) -> dict[
         return {row.address_key: row.reason or "no reason given" for row in db.execute(query)}
 
 
+def rejected_guests(ledger: Ledger, edition: str, partition_key: str) -> set[str]:
+    """Return the holders of one event who were sent to the guest list and are not on it, by pseudonym."""
+    of_holder = sa.and_(grants.c.address_key == entitlements.c.address_key, grants.c.edition == edition)
+    tried = (grants.c.state == "intended", grants.c.added_by_us.is_(True), grants.c.attempts > 0)
+    query = sa.select(grants.c.address_key).select_from(entitlements.join(grants, of_holder))
+    return ledger.column(query.where(entitlements.c.partition_key == partition_key, *tried))
+
+
+def ceded_guests(ledger: Ledger, edition: str, partition_key: str) -> set[str]:
+    """Return the guests of one event who stay without a ticket, because others edited their entries."""
+    holders = sa.select(entitlements.c.address_key).where(entitlements.c.edition == edition)
+    ceded = (grants.c.ceded_at.is_not(None), grants.c.state != "revoked", grants.c.address_key.not_in(holders))
+    of_event = (grants.c.edition == edition, grants.c.partition_key == partition_key)
+    return ledger.column(sa.select(grants.c.address_key).where(*of_event, *ceded))
+
+
 def last_search(ledger: Ledger, partition_key: str) -> str | None:
     """Return the digest of what the event's unreachable attendees were last searched in."""
     return ledger.scalar(
@@ -45,19 +63,29 @@ def last_search(ledger: Ledger, partition_key: str) -> str | None:
     )
 
 
-def unreachable_in(ledger: Ledger, partition_key: str) -> dict[int, str | None]:
-    """Return what the last search found, by attendee number; ``None``: the ticket has no address mail could reach."""
-    query = sa.select(unreachable_attendees.c.attendee_id, unreachable_attendees.c.reason)
-    query = query.where(unreachable_attendees.c.partition_key == partition_key)
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """Why an attendee is not served. ``reason`` is the mail service's; ``None``: there is no address to mail to."""
+
+    kind: AttendeeProblem
+    reason: str | None = None
+
+
+def unserved_in(ledger: Ledger, partition_key: str) -> dict[int, Unserved]:
+    """Return what the last search found, by attendee number."""
+    table = unreachable_attendees.c
+    query = sa.select(table.attendee_id, table.kind, table.reason).where(table.partition_key == partition_key)
     with ledger.engine.begin() as db:
-        return {row.attendee_id: row.reason for row in db.execute(query.order_by(unreachable_attendees.c.attendee_id))}
+        return {
+            row.attendee_id: Unserved(row.kind, row.reason) for row in db.execute(query.order_by(table.attendee_id))
+        }
 
 
-def record_search(ledger: Ledger, partition_key: str, *, digest: str, attendees: Mapping[int, str | None]) -> None:
+def record_search(ledger: Ledger, partition_key: str, *, digest: str, attendees: Mapping[int, Unserved]) -> None:
     """Replace what the search before it found."""
     rows = [
-        {"partition_key": partition_key, "attendee_id": number, "reason": reason}
-        for number, reason in attendees.items()
+        {"partition_key": partition_key, "attendee_id": number, "kind": found.kind, "reason": found.reason}
+        for number, found in attendees.items()
     ]
     with ledger.engine.begin() as db:
         upsert(db, unreachable_searches, {"partition_key": partition_key}, {"digest": digest})

@@ -1,0 +1,45 @@
+"""The time that a piece of work has: every call that its threads make ends before it is over."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+
+class TimeLimit:
+    """Calls that a thread makes inside ``with limit:`` wait no longer than it lasts, and none begins after it."""
+
+    def __init__(self, seconds: float = math.inf, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends = clock() + seconds
+
+    @property
+    def left(self) -> float:
+        """Return the seconds left, none of them negative."""
+        return max(self._ends - self._clock(), 0.0)
+
+    def end(self) -> None:
+        """Let the time be over: calls under way come to their end, and no other begins."""
+        self._ends = -math.inf
+
+    def __enter__(self) -> TimeLimit:
+        _of_thread.limits.append(self)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        _of_thread.limits.pop()
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.limits: list[TimeLimit] = []
+
+
+_of_thread = _OfThread()
+
+
+def time_left() -> float:
+    """Return the seconds that the work of this thread has left; infinite without a limit."""
+    return min((limit.left for limit in _of_thread.limits), default=math.inf)
