@@ -102,7 +102,7 @@ class ScratchInstallation:
 
     def writes(self, since: int) -> int:
         """Count the calls since a mark that may have changed something outside."""
-        return sum(call.method != "GET" for call in self.world.calls.find(since=since))
+        return sum(call.is_write for call in self.world.calls.find(since=since))
 
     def poll_without_news(self) -> int:
         """Poll when nothing happened, and expect no change. Return how often KKTIX was asked."""

@@ -24,6 +24,11 @@ class CallRecord:
     acted: bool = False
     fault: str = ""
 
+    @property
+    def is_write(self) -> bool:
+        """Whether it may have changed something. Klaviyo's reports are queries, sent by POST."""
+        return self.method != "GET" and not self.path.endswith("-reports")
+
 
 class CallLog:
     """All calls of a world since its last reset."""

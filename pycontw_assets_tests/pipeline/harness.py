@@ -267,7 +267,7 @@ class Pipeline:
     def writes(self, mark: Mark) -> list[str]:
         """Return the calls since ``mark`` that could have changed something outside."""
         calls = self.world.calls.find(since=mark.calls)
-        return [f"{call.method} {call.path}" for call in calls if call.method != "GET"]
+        return [f"{call.method} {call.path}" for call in calls if call.is_write]
 
     def mailed(self, mark: Mark | None = None) -> list[str]:
         """Return the addresses in the order they were mailed."""
