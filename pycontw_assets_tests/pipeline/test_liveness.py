@@ -19,9 +19,9 @@ from pycontw_assets.orchestration.run_recording import observe_and_record
 from pycontw_assets.pipeline.observe import observe
 from pycontw_assets.pipeline.reconcile import RunHistory
 from pycontw_assets.sandbox.world import World
+from pycontw_assets_tests.fakes.channels import Channels
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, describe
-from pycontw_assets_tests.pipeline.test_alarms import Notes
 from pycontw_assets_tests.pipeline.test_sensor import launch, tick
 
 ELSEWHERE = "elsewhere~1~1/4711/1"
@@ -188,7 +188,7 @@ def test_a_run_that_slept_and_lost_its_lock_calls_nobody_any_more(
 def test_an_event_that_no_poll_took_in_for_three_intervals_is_an_alarm(
     install: Install, world: World, key: str
 ) -> None:
-    notes = Notes()
+    notes = Channels()
     pipeline = install()
     pipeline.restart({"alerts": notes})
     world.sell(int(key.rpartition("-")[2]))

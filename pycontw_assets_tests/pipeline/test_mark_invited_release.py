@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pycontw_assets.commands.cli import FAILED, FINE, MISCONFIGURED, main
+from pycontw_assets.commands.cli import main
+from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED
 from pycontw_assets.commands.release import describe_release
 from pycontw_assets.commands.trace import trace
 from pycontw_assets.ledger.batches import update_invitations

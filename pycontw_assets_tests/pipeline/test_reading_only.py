@@ -24,6 +24,8 @@ from pycontw_assets_tests.postgres import PostgresServer
 ANNA, BEN = "anna@example.org", "ben@example.com"
 COMMANDS = (["status"], ["status", "--json"], ["plan"], ["doctor"], ["trace", ANNA, "--live"])
 
+CHECKS = ("alarms_arrive", "events_are_matched", "every_event_is_up_to_date")
+
 
 def ids(command: list[str]) -> str:
     return " ".join(command).replace(ANNA, "ADDRESS")
@@ -102,7 +104,7 @@ def test_the_checks_of_the_page_record_nothing(install: Install, world: World, e
     with_news_to_record(pipeline, world, event)
     runs = {run.run_id: run.status for run in pipeline.instance.get_runs()}
     before = {name: kept for name, kept in bytes_of(pipeline.home) if not name.startswith("dagster")}
-    keys = {AssetCheckKey(AssetKey("kktix"), name) for name in ("events_are_matched", "every_event_is_up_to_date")}
+    keys = {AssetCheckKey(AssetKey("kktix"), name) for name in CHECKS}
     job = pipeline.definitions.resolve_implicit_global_asset_job_def()
     subset = job.get_subset(asset_selection=set(), asset_check_selection=keys)
     result = subset.execute_in_process(instance=pipeline.instance)
