@@ -38,7 +38,7 @@ _ASSETS_OF: dict[AttemptKind, frozenset[str]] = {"access": frozenset(ACCESS_CHAI
 _LOCK_OF: dict[AttemptKind, LockName] = {"access": LockName.ACCESS_RUN, "load": LockName.TABLE_RUN}
 _RUN_LOCKS = frozenset({*_LOCK_OF.values(), LockName.TEMPLATE_RUN})
 _OUR_ASSETS = frozenset({*ACCESS_CHAIN, *_TABLES, _TEMPLATE})
-# Shorter than Dagster's own time-out (three minutes) it must not be: a run that comes up late would be in vain.
+# Longer than Dagster's own time-out (three minutes), so that no run is failed here that Dagster still waits for.
 _START_TIMEOUT = timedelta(minutes=5)
 _QUEUE_DAEMON = "QUEUED_RUN_COORDINATOR"
 
