@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.play.drill.alarms import AlarmChannel, broken_promises
 from pycontw_assets.play.drill.sale import Sale, Step
+from pycontw_assets.play.drill.script import LASTING_ALARM
 from pycontw_assets.play.drill.waits import WIDTH, Waited, histogram, table
 from pycontw_assets.play.scratch_installation import (
     INVARIANTS,
@@ -29,8 +31,8 @@ _PROMPT = 2  # intervals: one until the next poll, one for what may go wrong wit
 
 def play(script: Iterable[Step], seed: int = 0, plot: Path | None = None) -> bool:
     """Play the script and judge; return whether it could be played and every invariant held."""
-    with scratch_installation() as installation:
-        drill = Drill(installation, Sale(installation, script, seed))
+    with scratch_installation() as installation, AlarmChannel() as steady, AlarmChannel() as broken:
+        drill = Drill(installation, Sale(installation, script, seed, steady_channel=steady, broken_channel=broken))
         drill.run()
         drill.judge()
         for line in drill.report():
@@ -50,15 +52,17 @@ class Drill:
         self._poll_seconds: list[float] = []
         self._crashes: list[tuple[datetime, datetime]] = []
         self._is_well = False
+        self._is_good = False  # apart from alarm channels
         self._printed = 0
         self._missed_kills = 0
+        self._was_deafness_reported = False
 
     @property
     def passed(self) -> bool:
         return self._installation.held and not self._missed_kills
 
     def run(self) -> None:
-        print("A drill with invented buyers. Times are hours:minutes of a simulated sale.\n")
+        print("A drill with invented buyers. Times are hours:minutes of the sale.\n")
         self._installation.poll()
         print("presale  polled; the sale opens now", flush=True)
         self._sale.open()
@@ -91,7 +95,7 @@ class Drill:
             self._is_well = self._poll_is_well()
             outcome = "" if self._is_well else "problems reported"
             for outage in outages:
-                outage.was_noticed |= not self._is_well
+                outage.was_noticed |= not self._is_good
         self._poll_seconds.append(time.monotonic() - began)
         self._print_steps()
         number = len(self._poll_seconds)
@@ -99,9 +103,13 @@ class Drill:
 
     def _poll_is_well(self) -> bool:
         try:
-            return self._installation.poll().ok
+            report = self._installation.poll()
         except ServiceError:  # KKTIX did not even list its events
+            self._is_good = False
             return False
+        self._is_good = report.is_good
+        self._was_deafness_reported |= bool(report.reach.problems) and not report.ok
+        return report.ok
 
     def _print_steps(self) -> None:
         for seconds, line in self._sale.log[self._printed :]:
@@ -126,6 +134,10 @@ class Drill:
             if part in ("Klaviyo", "warehouse"):
                 late = sum(self._is_late(ticket) for ticket in self.waited() if start <= ticket.paid_at < end)
                 expect(9, not late, f"{late} waited for access because of: {part}")
+        if self._sale.breaks_channel:
+            channels, was_reported = (self._sale.steady_channel, self._sale.broken_channel), self._was_deafness_reported
+            for text in broken_promises(*channels, LASTING_ALARM, was_reported=was_reported):
+                expect(9, False, text)
         self._installation.expect_whole_tables()
         self._installation.judge()
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pycontw_assets.play.drill.alarms import AlarmChannel
 from pycontw_assets.play.scratch_installation import EDITION, ScratchInstallation
 from pycontw_assets.records import Family
 from pycontw_assets.sandbox.faults import Fault
@@ -60,10 +61,14 @@ class Sell(Step):
     family: Family
     seats: int = 1
     paid: bool = True
+    unsubscribed: bool = False
 
     def happen(self, sale: Sale) -> str:
         sale.tickets[self.order] = sale.world.sell(sale.events[self.family], self.seats, paid=self.paid)
-        return ""
+        if not self.unsubscribed:
+            return ""
+        sale.world.klaviyo.suppress(sale.world.kktix.tickets[sale.tickets[self.order][0]].address)
+        return "somebody buys who unsubscribed from all mails"
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,24 @@ class Recover(Step):
 
 
 @dataclass(frozen=True)
+class BreakAlarmChannel(Step):
+    """One of two alarm channels takes no message any more."""
+
+    def happen(self, sale: Sale) -> str:
+        sale.broken_channel.works, sale.breaks_channel = False, True
+        return "one of two alarm channels refuses messages"
+
+
+@dataclass(frozen=True)
+class MendAlarmChannel(Step):
+    """The alarm channel takes messages again."""
+
+    def happen(self, sale: Sale) -> str:
+        sale.broken_channel.works = True
+        return "the alarm channel works again"
+
+
+@dataclass(frozen=True)
 class Crash(Step):
     """The next poll will be killed."""
 
@@ -154,6 +177,9 @@ class Sale:
     installation: ScratchInstallation
     script: Iterable[Step]
     seed: int
+    steady_channel: AlarmChannel
+    broken_channel: AlarmChannel
+    breaks_channel: bool = False
     tickets: dict[int, list[int]] = field(default_factory=dict)
     transferred: set[int] = field(default_factory=set)
     outages: list[Outage] = field(default_factory=list)
@@ -166,6 +192,7 @@ class Sale:
         self._to_come = deque(sorted(self.script, key=lambda step: step.at))
         self._lock = threading.Lock()
         self._faults: dict[Part, Fault] = {}
+        self.installation.environment["ALERT_URLS"] = f"{self.steady_channel.url} {self.broken_channel.url}"
 
     def open(self) -> None:
         """Start the script. Buyers do not wait for a poll to end, so each request lets due steps happen."""

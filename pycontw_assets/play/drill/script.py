@@ -5,7 +5,20 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from pycontw_assets.play.drill.sale import BuyAgain, Crash, Fail, Part, Pay, Recover, Refund, Sell, Step, Transfer
+from pycontw_assets.play.drill.sale import (
+    BreakAlarmChannel,
+    BuyAgain,
+    Crash,
+    Fail,
+    MendAlarmChannel,
+    Part,
+    Pay,
+    Recover,
+    Refund,
+    Sell,
+    Step,
+    Transfer,
+)
 from pycontw_assets.records import Family
 
 FEWEST_ORDERS, MOST_ORDERS = 12, 2000  # more newcomers in one poll would need an override (INVITE_LIMIT)
@@ -20,6 +33,9 @@ _OUTAGES: dict[Part, tuple[float, float]] = {
     "books": (52, 58),
 }
 _CRASH = 26
+# One of two alarm channels is broken while an alarm is raised that lasts: a buyer who cannot be mailed.
+_BROKEN_CHANNEL, _UNSUBSCRIBED, _CORRECTED = (13, 36), 14, 56
+LASTING_ALARM = "cannot be mailed by Klaviyo"
 _FIRST_IN_LINE = 3  # their tickets are refunded and bought again, refunded, transferred
 _WAVE_SHARE, _WAVE_MINUTES = 0.6, 4
 _AT_THE_MACHINE_SHARE, _NEVER_PAID_SHARE = 0.3, 0.1
@@ -35,7 +51,8 @@ def write_script(orders: int, seed: int) -> list[Step]:
         steps += [Fail(start * _MINUTE, part), Recover(end * _MINUTE, part)]
     certain = _certain_moments()
     steps += [Sell(at, order, _FAMILIES[order % len(_FAMILIES)]) for order, at in enumerate(certain)]
-    for order in range(len(certain), orders):
+    steps += _a_broken_alarm_channel(len(certain))
+    for order in range(len(certain) + 1, orders):
         steps += _order(order, chance)
     return sorted(steps, key=lambda step: step.at)
 
@@ -52,6 +69,15 @@ def _first_in_line() -> Iterator[Step]:
     yield BuyAgain(46 * _MINUTE, 0)
     yield Refund(16 * _MINUTE, 1)
     yield Transfer(8 * _MINUTE, 2)
+
+
+def _a_broken_alarm_channel(order: int) -> Iterator[Step]:
+    """Yield the outage of one of two channels, and an alarm within it that outlasts it."""
+    start, end = _BROKEN_CHANNEL
+    yield BreakAlarmChannel(start * _MINUTE)
+    yield Sell(_UNSUBSCRIBED * _MINUTE, order, "individual", unsubscribed=True)
+    yield MendAlarmChannel(end * _MINUTE)
+    yield Transfer(_CORRECTED * _MINUTE, order)
 
 
 def _order(order: int, chance: random.Random) -> Iterator[Step]:
