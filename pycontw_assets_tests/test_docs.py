@@ -206,7 +206,8 @@ class Reader:
         self.folder = folder
         (folder / ".venv" / "bin").mkdir(parents=True)
         (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
-        (folder / ".env.example").write_bytes((ROOT / ".env.example").read_bytes())
+        example = (ROOT / ".env.example").read_text().replace("EDITION=\n", "EDITION=2031\n")
+        (folder / ".env.example").write_text(example)
         (folder / "invited-before.txt").write_text("early@example.org\n")
 
     def type(self, command: str) -> int:

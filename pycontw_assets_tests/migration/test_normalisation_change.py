@@ -380,7 +380,7 @@ def _outcome(pipeline: Pipeline, point: KillPoint) -> tuple[int, int, set[str], 
     return new_mails, len(pipeline.world.gather.history) - history, pipeline.guests(), len(digests(pipeline)), doubled
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_killed_anywhere_in_the_first_poll_nobody_notices(embedded: Pipeline) -> None:
     embedded.world.klaviyo.switches.rate_limits = False
     embedded.world.klaviyo.switches.status_step = embedded.world.klaviyo.switches.estimation_delay = 0

@@ -54,7 +54,7 @@ def test_an_opening_day_with_every_failure_breaks_no_invariant(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_drill_names_a_second_mail_and_an_unpaid_guest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -15,6 +15,8 @@ from pycontw_assets.settings import InvalidSettings
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline, describe
 
+pytestmark = pytest.mark.thorough
+
 ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 LAST_YEAR, NEXT_YEAR = "PyCon TW 2030 Registration: Individual", "PyCon TW 2032 Registration: Individual"
 PRODUCTION: dict[str, Any] = {

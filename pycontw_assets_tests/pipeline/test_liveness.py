@@ -24,6 +24,8 @@ from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, describe
 from pycontw_assets_tests.pipeline.test_sensor import launch, tick
 
+pytestmark = pytest.mark.thorough
+
 ELSEWHERE = "elsewhere~1~1/4711/1"
 AT_WORK = "1 run is still at work"
 

@@ -25,6 +25,8 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.engines import TABLE, frame, put
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
+pytestmark = pytest.mark.thorough
+
 PARTITION = EventPartition(90001, "2031", "individual")
 FAMILIES = ("Individual", "Corporate")
 NAME = f"ods.{attendee_table_name('individual')}"

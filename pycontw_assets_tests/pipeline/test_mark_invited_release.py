@@ -263,6 +263,7 @@ def shell(pipeline: Pipeline, server: SandboxServer, monkeypatch: pytest.MonkeyP
     """Set the environment of a person who runs commands on this pipeline."""
     for name, value in {**server.environment, "PYCONTW_HOME": str(pipeline.home)}.items():
         monkeypatch.setenv(name, value)
+    _ = pipeline.ledger  # a sandbox that was never used is refused
     return pipeline
 
 
@@ -310,7 +311,8 @@ def test_mark_invited_prints_counts_and_line_numbers_and_no_address(
         f"edition {EDITION}: 1 marked as invited, 0 in a batch before",
         "       ! no address in 2 lines: 3, 4",
     ]
-    assert not printed.err
+    [line] = printed.err.splitlines()
+    assert line.startswith(f"looking in: sandbox, data folder {shell.home}")
 
 
 def test_mark_invited_reads_standard_input_and_takes_an_edition(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from pycontw_assets.commands.poll import describe_poll
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.harness import Pipeline
+
+pytestmark = pytest.mark.thorough
 
 ODD: dict[str, dict[str, Any]] = {
     "half@example.org": {"data": [["Nickname / 暱稱", "Mei \ud83d"]]},

@@ -10,6 +10,8 @@ from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
+pytestmark = pytest.mark.thorough
+
 ANNA, BEN = "anna@example.org", "ben@example.com"
 
 

@@ -24,6 +24,8 @@ from pycontw_assets_tests.pipeline.crash_scenarios import NAMES, make_swift
 from pycontw_assets_tests.pipeline.harness import Pipeline
 from pycontw_assets_tests.ui.processes import Command, Dagster, free_port
 
+pytestmark = pytest.mark.long
+
 _PATIENCE_SECONDS = 120
 
 
