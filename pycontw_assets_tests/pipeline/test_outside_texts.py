@@ -20,7 +20,7 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.long
 
 PACKAGE = Path(pycontw_assets.__file__).parent
 # A terminal, a browser and Discord would each obey a part of it. The last sign is half a character.

@@ -31,7 +31,7 @@ from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline, describe
 from pycontw_assets_tests.pipeline.test_sensor import asked_for, key_of, tick
 
-pytestmark = pytest.mark.thorough
+pytestmark = pytest.mark.long
 
 DAY = timedelta(days=1).total_seconds()
 
