@@ -13,11 +13,12 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
+from pycontw_assets.ledger.database import schema_4
 from pycontw_assets.ledger.database.engine import LedgerError, schema_change
 from pycontw_assets.ledger.database.tables import insert_missing, meta, metadata
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def prepare(engine: sa.Engine) -> None:
@@ -383,4 +384,12 @@ def _join_causes_of_attendees(db: sa.Connection) -> None:
                 db.execute(sa.update(table).where(*of_same, table.c.cause == row["cause"]).values(**joined))
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3}
+# -- 3 -> 4 --------------------------------------------------------------------------------------------
+
+
+def _to_4(db: sa.Connection) -> None:
+    for statements in schema_4.SUBJECTS:
+        _execute(db, *statements)
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
