@@ -14,6 +14,7 @@ Family = Literal["corporate", "individual", "reserved"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 TicketState = Literal["usable", "unpaid", "not activated", "missing", "unclear", "cancelled"]
 TICKET_STATES: tuple[TicketState, ...] = get_args(TicketState)
+_IMPORTED = "import"  # the last part of a key, in the place of an event's number
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,45 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class EventPartition:
-    """One KKTIX event of one edition and family: one Dagster partition, ``<edition>-<family>-<event id>``."""
+    """One KKTIX event of one edition and family: one Dagster partition, ``<edition>-<family>-<event id>``.
+
+    Or the export of a former edition, ``<edition>-<family>-import``. Its number is ours and below 0, which none of
+    KKTIX's is.
+    """
 
     event_id: int
     edition: str
     family: Family
 
+    @classmethod
+    def imported(cls, edition: str, family: Family) -> EventPartition:
+        """Return the partition of the export of an edition and family: there is one, with a number of its own."""
+        return cls(-(int(edition) * 10 + FAMILIES.index(family) + 1), edition, family)
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether its attendees come from an export: nobody is let in or mailed because of them."""
+        return self.event_id < 0
+
     @property
     def key(self) -> str:
-        """The partition key, for example ``2031-individual-90001``."""
-        return f"{self.edition}-{self.family}-{self.event_id}"
+        """The partition key, for example ``2031-individual-90001`` or ``2019-corporate-import``."""
+        return f"{self.edition}-{self.family}-{_IMPORTED if self.is_imported else self.event_id}"
+
+
+class ImportedPartition(ValueError):
+    """Somebody was about to be let in or mailed because of an imported export. That is a mistake in the code."""
+
+
+def is_import_key(partition_key: str) -> bool:
+    """Whether a partition key is that of an imported export."""
+    return partition_key.endswith(f"-{_IMPORTED}")
+
+
+def refuse_imported(partition_key: str) -> None:
+    """Raise ``ImportedPartition`` for the key of an import: nobody gets access or mail because of one."""
+    if is_import_key(partition_key):
+        raise ImportedPartition(f"{partition_key} is an import: nobody is let in or mailed because of it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

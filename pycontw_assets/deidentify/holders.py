@@ -68,7 +68,12 @@ def _asks_for_contact_address(label: str) -> bool:
 
 
 def holders_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
-    """Return pseudonym -> holder, one entry per mailbox with a usable ticket that mail can be sent to."""
+    """Return pseudonym -> holder, one entry per mailbox with a usable ticket that mail can be sent to.
+
+    The tickets of an import make nobody a holder: their conference is over, and only polls say what is valid now.
+    """
+    if snapshot.partition.is_imported:
+        return {}
     typed: dict[str, list[str]] = {}
     for record in snapshot.records.values():
         answer = contact_answer(record.attendee) if record.is_usable else None

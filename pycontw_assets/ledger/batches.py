@@ -23,6 +23,7 @@ from pycontw_assets.ledger.database.tables import (
     same_period,
 )
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.records import is_import_key, refuse_imported
 
 BOUNCED = "the mail came back"
 
@@ -62,7 +63,12 @@ class Invitation:
 
 
 def find_newcomers(ledger: Ledger, partition_key: str, edition: str) -> dict[str, int]:
-    """Return address key -> period of the event's holders who were let in and are in no batch yet."""
+    """Return address key -> period of the event's holders who were let in and are in no batch yet.
+
+    An import has none: nobody is mailed because of it.
+    """
+    if is_import_key(partition_key):
+        return {}
     query = (
         sa.select(grants.c.address_key, grants.c.period)
         .join(
@@ -81,7 +87,11 @@ def find_newcomers(ledger: Ledger, partition_key: str, edition: str) -> dict[str
 
 
 def claim_batch(ledger: Ledger, batch: Batch, periods: Mapping[str, int]) -> None:
-    """Write a batch and its invitations in one transaction. From now on they belong to this batch only."""
+    """Write a batch and its invitations in one transaction. From now on they belong to this batch only.
+
+    Raise ``ImportedPartition`` for the batch of an import.
+    """
+    refuse_imported(batch.partition_key)
     rows = [
         {"edition": batch.edition, "address_key": key, "period": period, "batch_key": batch.batch_key}
         for key, period in sorted(periods.items())

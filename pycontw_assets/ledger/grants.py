@@ -18,6 +18,7 @@ from pycontw_assets.ledger.database.tables import (
     stale_events,
 )
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.records import is_import_key, refuse_imported
 
 _MOST_DOUBLINGS = 20  # of a pause; further on only the number would grow
 
@@ -48,8 +49,11 @@ def holders_to_let_in(
 ) -> dict[str, Grant | None]:
     """Return the event's holders without an open period, or with one in none of the ``done`` states.
 
-    Every tick asks this. Nearly all holders have come that far, and those never leave the database.
+    Every tick asks this. Nearly all holders have come that far, and those never leave the database. An import has
+    none: nobody is let in because of it.
     """
+    if is_import_key(partition_key):
+        return {}
     current = sa.and_(
         grants.c.edition == edition, grants.c.address_key == entitlements.c.address_key, grants.c.state != "revoked"
     )
@@ -74,7 +78,11 @@ def intend_grants(
     added_by_us: bool,
     state: GrantState = "intended",
 ) -> None:
-    """Open a new period for every key that has none open (before the call that lets them in)."""
+    """Open a new period for every key that has none open (before the call that lets them in).
+
+    Raise ``ImportedPartition`` for an import.
+    """
+    refuse_imported(partition_key)
     now = ledger.clock()
     with ledger.engine.begin() as db:
         periods = dict(

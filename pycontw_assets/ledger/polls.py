@@ -20,6 +20,7 @@ from pycontw_assets.ledger.database.tables import (
     waiting_events,
 )
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.records import refuse_imported
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,10 @@ def last_poll(ledger: Ledger, partition_key: str) -> Poll | None:
 def record_poll(ledger: Ledger, edition: str, poll: Poll, holder_keys: Collection[str]) -> None:
     """Remember a poll and replace the event's entitlements, in one transaction.
 
-    The event stays stale while its book was not read whole: the orders may lack a recent purchase.
+    The event stays stale while its book was not read whole: the orders may lack a recent purchase. Raise
+    ``ImportedPartition`` for an import: its attendees hold no ticket of today.
     """
+    refuse_imported(poll.partition_key)
     values = {name: getattr(poll, name) for name in Poll.__dataclass_fields__}
     del values["partition_key"], values["loaded_digest"]
     of_event = entitlements.c.partition_key == poll.partition_key

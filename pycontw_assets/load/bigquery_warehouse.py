@@ -28,6 +28,7 @@ from pycontw_assets.load.schema import (
     PARTITION_COLUMN,
     Table,
     TableColumn,
+    View,
     identifier,
 )
 from pycontw_assets.load.warehouse import (
@@ -36,8 +37,11 @@ from pycontw_assets.load.warehouse import (
     check_frame,
     count_statement,
     delete_statement,
+    is_our_view,
     partition_state_statement,
+    somebody_elses,
     utc_now,
+    view_comment,
 )
 from pycontw_assets.records import Leftovers
 
@@ -166,6 +170,41 @@ class BigQueryWarehouse:
             except NotFound:
                 return ""
             return f"{found.created} {found.modified}"
+
+    def select(self, statement: str, *parameters: str, sources: Sequence[Table]) -> list[tuple[Any, ...]]:
+        with self._explained(f"read {', '.join(table.name for table in sources)}"):
+            if not all(self._existing_columns(table) for table in sources):
+                return []
+            return [tuple(row.values()) for row in self._query(self._over(statement, sources), *parameters)]
+
+    def put_view(self, view: View) -> None:
+        from google.api_core.exceptions import NotFound
+        from google.cloud import bigquery
+
+        with self._explained(f"make the view {view.name}"):
+            try:
+                existing = self._client.get_table(self._path(view.name), retry=self._retry, timeout=_REQUEST_TIMEOUT)
+            except NotFound:
+                existing = None
+            if existing is not None and not (existing.table_type == "VIEW" and is_our_view(existing.description)):
+                raise somebody_elses(view.name)
+            comment = view_comment(view)
+            if existing is not None and existing.description == comment:
+                return
+            new = bigquery.Table(self._path(identifier(view.name)))
+            new.view_query = self._over(view.statement, view.sources)
+            new.description = comment
+            new.labels = LABELS
+            if existing is None:
+                self._make(new)
+            else:
+                self._client.update_table(
+                    new, ["view_query", "description"], retry=self._retry, timeout=_REQUEST_TIMEOUT
+                )
+
+    def _over(self, statement: str, sources: Sequence[Table]) -> str:
+        """Put the tables into a statement. In a view the project has to be named."""
+        return statement.format_map({table.name: f"`{self._path(identifier(table.name))}`" for table in sources})
 
     @cached_property
     def _client(self) -> bigquery.Client:

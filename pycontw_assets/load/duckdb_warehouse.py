@@ -9,11 +9,11 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.load.duckdb_file import STORAGE_VERSION, copy_into_new_file, is_newer_format, literal
 from pycontw_assets.load.schema import (
@@ -22,6 +22,7 @@ from pycontw_assets.load.schema import (
     PARTITION_COLUMN,
     Table,
     TableColumn,
+    View,
     identifier,
 )
 from pycontw_assets.load.warehouse import (
@@ -30,9 +31,12 @@ from pycontw_assets.load.warehouse import (
     check_frame,
     count_statement,
     delete_statement,
+    is_our_view,
     partition_state_statement,
     partition_states_statement,
+    somebody_elses,
     utc_now,
+    view_comment,
 )
 from pycontw_assets.records import Leftovers
 
@@ -141,6 +145,42 @@ class DuckDBWarehouse:
             statement = partition_states_statement(self._target(table))
             rows = connection.execute(statement).fetchall()
         return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+    def select(self, statement: str, *parameters: str, sources: Sequence[Table]) -> list[tuple[Any, ...]]:
+        with self._reading(f"read {', '.join(table.name for table in sources)}") as connection:
+            if not all(self._existing(connection, table) for table in sources):
+                return []
+            return connection.execute(self._over(statement, sources), list(parameters)).fetchall()
+
+    def put_view(self, view: View) -> None:
+        comment = view_comment(view)
+        with self._reading(f"look at {view.name}") as connection:
+            if self._comment_of_view(connection, view) == comment:
+                return
+        name = f"{self._dataset}.{identifier(view.name)}"
+        with self._connected(f"make the view {view.name}") as connection:
+            self._comment_of_view(connection, view)
+            connection.execute(f"CREATE OR REPLACE VIEW {name} AS {self._over(view.statement, view.sources)}")
+            connection.execute(f"COMMENT ON VIEW {name} IS {literal(comment)}")
+
+    def _comment_of_view(self, connection: duckdb.DuckDBPyConnection, view: View) -> str | None:
+        """Return what a view of ours says of itself; ``None``: there is none. Refuse what somebody else made."""
+        [(tables,)] = connection.execute(
+            "SELECT COUNT(*) FROM duckdb_tables() "
+            "WHERE database_name = current_database() AND schema_name = ? AND table_name = ?",
+            [self._dataset, view.name],
+        ).fetchall()
+        comments = connection.execute(
+            "SELECT comment FROM duckdb_views() "
+            "WHERE database_name = current_database() AND schema_name = ? AND view_name = ?",
+            [self._dataset, view.name],
+        ).fetchall()
+        if tables or any(not is_our_view(comment) for (comment,) in comments):
+            raise somebody_elses(view.name)
+        return str(comments[0][0]) if comments else None
+
+    def _over(self, statement: str, sources: Sequence[Table]) -> str:
+        return statement.format_map({table.name: self._target(table) for table in sources})
 
     @contextmanager
     def _reading(self, operation: str, *, is_waiting: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:

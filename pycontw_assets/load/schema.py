@@ -48,19 +48,56 @@ class TableColumn:
     source: str
 
 
+LOAD_COLUMNS = (
+    TableColumn(
+        name=DIGEST_COLUMN,
+        type="STRING",
+        mode="NULLABLE",
+        description="Digest of the whole partition, the same in all its rows: an unchanged partition is not written "
+        "again.",
+        source="load",
+    ),
+    TableColumn(
+        name=LOADED_AT_COLUMN,
+        type="TIMESTAMP",
+        mode="NULLABLE",
+        description="When the partition was written.",
+        source="load",
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of attendees: one row per event and attendee, replaced one partition at a time."""
+    """A table that is replaced one partition at a time. ``keys``: the columns in which no two rows are equal.
+
+    One of attendees has one row per event and attendee.
+    """
 
     name: str
     description: str
     columns: tuple[TableColumn, ...]
+    keys: tuple[str, ...] = KEY_COLUMNS
 
     @property
     def content_columns(self) -> tuple[str, ...]:
         """The columns of a frame. The load adds the other two."""
         added = (DIGEST_COLUMN, LOADED_AT_COLUMN)
         return tuple(column.name for column in self.columns if column.name not in added)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view over tables of ours. ``columns``: name -> type and description.
+
+    ``statement`` is a query in which ``{name}`` stands for a table of ``sources``.
+    """
+
+    name: str
+    description: str
+    columns: Mapping[str, tuple[str, str]]
+    statement: str
+    sources: tuple[Table, ...]
 
 
 def attendee_table_name(family: Family) -> str:
@@ -88,7 +125,7 @@ def attendee_tables(columns: Iterable[ColumnLike]) -> dict[Family, Table]:
         family: Table(
             attendee_table_name(family),
             f"KKTIX attendees with a {family} ticket ({_FAMILY_WORDS[family]}), without personal data in clear.",
-            policy_columns + _LOAD_COLUMNS,
+            policy_columns + LOAD_COLUMNS,
         )
         for family in FAMILIES
     }
@@ -99,22 +136,3 @@ def identifier(name: str) -> str:
     if not _IDENTIFIER.fullmatch(name):
         raise ValueError(f"not a plain name for a table or column: {name!r}")
     return name
-
-
-_LOAD_COLUMNS = (
-    TableColumn(
-        name=DIGEST_COLUMN,
-        type="STRING",
-        mode="NULLABLE",
-        description="Digest of the whole partition, the same in all its rows: an unchanged partition is not written "
-        "again.",
-        source="load",
-    ),
-    TableColumn(
-        name=LOADED_AT_COLUMN,
-        type="TIMESTAMP",
-        mode="NULLABLE",
-        description="When the partition was written.",
-        source="load",
-    ),
-)

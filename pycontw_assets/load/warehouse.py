@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pycontw_assets.api.log import log_step
 from pycontw_assets.load.schema import (
@@ -20,6 +20,7 @@ from pycontw_assets.load.schema import (
     LOADED_AT_COLUMN,
     PARTITION_COLUMN,
     Table,
+    View,
     identifier,
 )
 from pycontw_assets.records import Leftovers
@@ -71,15 +72,27 @@ class Warehouse(Protocol):
         ``is_waiting``: for another process, and for a service that does not answer. Raise ``WarehouseError``.
         """
 
+    def select(self, statement: str, *parameters: str, sources: Sequence[Table]) -> list[tuple[Any, ...]]:
+        """Return the rows of a query. ``{name}`` in it stands for a table of ``sources``; ``?`` for a parameter.
+
+        Without one of the tables there are no rows. Nothing is created. Raise ``WarehouseError``.
+        """
+
+    def put_view(self, view: View) -> None:
+        """Make the view, or bring it up to date. Its tables must be there.
+
+        Raise ``WarehouseError`` where something has its name that is no view of this program.
+        """
+
 
 def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def content_digest(frame: pd.DataFrame) -> str:
+def content_digest(frame: pd.DataFrame, keys: Sequence[str] = KEY_COLUMNS) -> str:
     """Return a digest of rows and columns. Their order and the time of the load do not matter."""
     columns = sorted(set(frame.columns) - {DIGEST_COLUMN, LOADED_AT_COLUMN})
-    rows = frame.sort_values(list(KEY_COLUMNS))[columns]
+    rows = frame.sort_values(list(keys))[columns]
     # The text of ``orient="split"`` without the index. Pandas would make that one cell by cell in Python.
     data = rows.to_json(orient="values", date_format="iso", date_unit="us", double_precision=15)
     content = f'{{"columns":{json.dumps(columns, separators=(",", ":"))},"data":{data}}}'
@@ -89,7 +102,7 @@ def content_digest(frame: pd.DataFrame) -> str:
 def replace_rows(warehouse: Warehouse, table: Table, partition_key: str, frame: pd.DataFrame) -> Outcome:
     """Replace the rows of a partition, unless it has the same ones, and log that."""
     begun_at = time.monotonic()
-    outcome = warehouse.replace_partition(table, partition_key, frame, digest=content_digest(frame))
+    outcome = warehouse.replace_partition(table, partition_key, frame, digest=content_digest(frame, table.keys))
     seconds = time.monotonic() - begun_at
     log_step(
         "table_replaced",
@@ -112,13 +125,13 @@ def check_frame(table: Table, partition_key: str, frame: pd.DataFrame) -> None:
     foreign = int((frame[PARTITION_COLUMN] != partition_key).sum())
     if foreign:
         raise WarehouseError(f"{table.name}: {foreign} rows are not of partition {partition_key}")
-    if doubled := doubled_rows(frame):
+    if doubled := doubled_rows(frame, table.keys):
         raise WarehouseError(f"{table.name}: {doubled} attendees twice in partition {partition_key}")
 
 
-def doubled_rows(frame: pd.DataFrame) -> int:
-    """Count the rows whose event and attendee another row has already."""
-    return int(frame.duplicated(list(KEY_COLUMNS)).sum())
+def doubled_rows(frame: pd.DataFrame, keys: Sequence[str] = KEY_COLUMNS) -> int:
+    """Count the rows whose keys, such as event and attendee, another row has already."""
+    return int(frame.duplicated(list(keys)).sum())
 
 
 def partition_state_statement(target: str) -> str:
@@ -145,3 +158,27 @@ def count_statement(target: str, column: str) -> str:
 def delete_statement(target: str, column: str) -> str:
     """Return the statement that deletes these rows."""
     return f"DELETE FROM {target} WHERE {identifier(column)} = ?"  # noqa: S608 - plain names only
+
+
+# -- views ----------------------------------------------------------------------------------------------
+
+_MADE_BY = "Made by pycontw_assets, version "
+
+
+def view_comment(view: View) -> str:
+    """Return the description that a view carries: it says whose it is, and which statement made it."""
+    version = hashlib.sha256(view.statement.encode()).hexdigest()[:12]
+    return f"{view.description} {_MADE_BY}{version}."
+
+
+def is_our_view(comment: str | None) -> bool:
+    """Whether a view that carries this description was made here."""
+    return _MADE_BY in (comment or "")
+
+
+def somebody_elses(name: str) -> WarehouseError:
+    """Return the refusal to replace what has the name of a view of ours."""
+    return WarehouseError(
+        f"{name} exists and was not made by this program; nothing was changed. Rename or copy it, or choose another "
+        "dataset"
+    )

@@ -113,7 +113,7 @@ def pause_after(failures: int, base: timedelta) -> timedelta:
 
 
 def decide(facts: EventFacts, now: datetime, pause_base: timedelta) -> Decision:
-    """Which assets of one event are due now, and why or why not."""
+    """Which assets of one event are due now, and why or why not. Of an import nothing about access ever is."""
     access, why = _access_due(facts, now)
     load, load_why = _load_due(facts)
     held = _held_back(facts.access, now, pause_base) if access else None
@@ -124,6 +124,8 @@ def decide(facts: EventFacts, now: datetime, pause_base: timedelta) -> Decision:
 
 
 def _access_due(facts: EventFacts, now: datetime) -> tuple[tuple[str, ...], str]:
+    if facts.partition.is_imported:
+        return (), "an import lets 0 people in and mails 0"
     why = {asset: reason for asset, reason in zip(ACCESS_CHAIN, _reasons(facts, now), strict=True) if reason}
     for position, asset in enumerate(ACCESS_CHAIN):
         if asset in why:

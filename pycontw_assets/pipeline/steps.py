@@ -32,6 +32,7 @@ from pycontw_assets.extract.orders import (
 )
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
 from pycontw_assets.ledger.events import cancel_purge, known_events
+from pycontw_assets.ledger.history.imports import known_imports
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName, check_locks, lock
 from pycontw_assets.ledger.people import (
@@ -99,11 +100,16 @@ def exclusive(
 
 
 def partition_of(ledger: Ledger, key: str) -> EventPartition:
-    """Return the event of a partition key. Unknown keys are refused before they reach a file or a query."""
-    for partition in known_events(ledger).values():
+    """Return the event or import of a partition key. Unknown keys are refused before they reach a file or a query."""
+    for partition in known_partitions(ledger):
         if partition.key == key:
             return partition
     raise UnknownPartition("no event has this partition key; the sensor and `poll` register events")
+
+
+def known_partitions(ledger: Ledger) -> list[EventPartition]:
+    """Return all that has orders and rows: the events that polls found, then the imports. Access is about events."""
+    return [*known_events(ledger).values(), *known_imports(ledger).values()]
 
 
 def mapped_events(settings: Settings) -> dict[int, EventPartition | None]:
@@ -153,8 +159,8 @@ def recorded_edition(ledger: Ledger, settings: Settings) -> str | None:
 
 
 def stored_snapshots(ledger: Ledger, vault: OrdersStore) -> Iterator[tuple[EventPartition, OrderSnapshot]]:
-    """Yield every known event whose orders are in the vault, with them."""
-    for partition in known_events(ledger).values():
+    """Yield every known event or import whose orders are in the vault, with them."""
+    for partition in known_partitions(ledger):
         if snapshot := vault.read(partition.key):
             yield partition, snapshot
 

@@ -5,4 +5,10 @@
 
 from __future__ import annotations
 
-SUBJECTS: tuple[tuple[str, ...], ...] = ()
+_IMPORTS = (
+    """CREATE TABLE imports (
+        partition_key VARCHAR NOT NULL, edition VARCHAR NOT NULL, family VARCHAR NOT NULL,
+        imported_at {time} NOT NULL, purged_at {time}, PRIMARY KEY (partition_key))""",
+)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_IMPORTS,)

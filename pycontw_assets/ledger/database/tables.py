@@ -105,6 +105,18 @@ events = sa.Table(
 )
 
 
+# The exports of former editions. They are no events, so that no decision about access ever meets them.
+imports = sa.Table(
+    "imports",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("edition", sa.String, nullable=False),
+    sa.Column("family", sa.String, nullable=False),
+    sa.Column("imported_at", UtcDateTime, nullable=False),
+    sa.Column("purged_at", UtcDateTime),  # when its orders left the vault
+)
+
+
 # The mark of the orders in the vault that the ledger knows, and that of a write which is about to come.
 order_marks = sa.Table(
     "order_marks",

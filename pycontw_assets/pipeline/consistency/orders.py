@@ -51,7 +51,7 @@ class AgreedOrders:
     """An ``OrdersStore`` over ``vault`` that refuses orders of another time than ``ledger``, and marks each write.
 
     ``is_reading``: a poll reads the event now, so orders that are to be read again are. ``may_start_over``: the
-    override by which orders older than the ledger are, too.
+    override by which orders older than the ledger are, too. An import has no mark: nothing outside depends on it.
     """
 
     def __init__(
@@ -77,6 +77,8 @@ class AgreedOrders:
 
     def write(self, snapshot: OrderSnapshot) -> OrderSnapshot:
         key = snapshot.partition.key
+        if snapshot.partition.is_imported:
+            return self._vault.write(snapshot)
         seen = self._seen.get(key) or KnownOrders(snapshot.mark, snapshot.generation)
         record_orders(self._ledger, key, replace(seen, intended=self._mark))
         stored = self._vault.write(replace(snapshot, mark=self._mark))
@@ -85,6 +87,8 @@ class AgreedOrders:
         return stored
 
     def _agrees(self, key: str, stored: OrderSnapshot) -> bool:
+        if stored.partition.is_imported:
+            return True
         known = known_orders(self._ledger, key)
         verdict = compare(known, stored)
         if verdict == "older ledger":

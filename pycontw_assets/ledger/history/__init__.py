@@ -1,0 +1,1 @@
+"""Former editions that came from exports: which there are, and since when. No poll reads them."""
