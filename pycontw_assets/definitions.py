@@ -27,6 +27,7 @@ from pycontw_assets.orchestration.assets import (
     klaviyo_template,
     raw_kktix_orders,
 )
+from pycontw_assets.orchestration.history.editions import edition_assets
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import kktix_checks
 from pycontw_assets.orchestration.links import links_of
@@ -52,6 +53,7 @@ def build_definitions(
         kktix(links, interval),
         raw_kktix_orders,
         *attendee_table_assets(links),
+        *edition_assets(links),
         gather_guestlist,
         klaviyo_template,
         klaviyo_list,

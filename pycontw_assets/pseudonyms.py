@@ -240,6 +240,11 @@ class Pseudonymizer:
         return f"Pseudonymizer(keyed={self._key is not None})"
 
     @property
+    def is_keyed(self) -> bool:
+        """Whether a key is set. Without it, whoever has a list of addresses finds those of the tables."""
+        return self._key is not None
+
+    @property
     def fingerprint(self) -> str:
         """A name for the key that does not reveal it; ``plain`` without a key."""
         return "plain" if self._key is None else self.digest("fingerprint of this pseudonym key")[:16]

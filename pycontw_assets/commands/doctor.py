@@ -26,7 +26,8 @@ from pycontw_assets.commands.instance import compose, describe_place
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION
-from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.events import is_purged, known_events
+from pycontw_assets.ledger.history.imports import known_imports
 from pycontw_assets.ledger.ledger import Clock, Ledger
 from pycontw_assets.ledger.polls import RESUME, last_poll, paused_since
 from pycontw_assets.load.schema import attendee_tables
@@ -145,6 +146,7 @@ class Examination:
             "ledger": lambda: _check_ledger(self.ledger()),
             "pause": lambda: _check_pause(self.ledger()),
             "vault": lambda: _check_vault(self.vault(), self.ledger(), settings.retention_days),
+            "imports": lambda: _check_imports(self.vault(), self.ledger()),
             "warehouse": lambda: _check_warehouse(self.warehouse, settings),
             "data folder": lambda: _check_modes(settings.home),
             "disk": lambda: _check_disk(settings.home),
@@ -354,6 +356,16 @@ def _check_vault(vault: OrdersStore, ledger: Ledger, retention_days: int) -> Ite
     if isinstance(vault, Vault) and (kept := vault.leftovers()):
         level: Level = "warn" if kept.todo and kept.is_known else "ok"
         yield Finding(level, "erased orders", kept.line.removeprefix("vault: "), kept.todo)
+
+
+def _check_imports(vault: OrdersStore, ledger: Ledger) -> Iterator[Finding]:
+    imports = known_imports(ledger)
+    lost = [key for key in imports if not is_purged(ledger, key) and vault.read(key) is None]
+    if lost:
+        what = f"the orders of {', '.join(lost)} are gone from the vault; their table rows stay"
+        yield Finding("warn", "imports", what, "import their exports again, if they are to be loaded or erased here")
+    else:
+        yield Finding("ok", "imports", f"{len(imports)} exports of former editions are imported")
 
 
 def _check_warehouse(build: Callable[[], Warehouse], settings: Settings) -> Iterator[Finding]:

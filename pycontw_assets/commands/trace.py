@@ -17,8 +17,9 @@ from pycontw_assets.commands.console import paint, read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_to_read, mention_pause
 from pycontw_assets.commands.lookup import HELP, METAVAR, Person, describe_choice, find_people
-from pycontw_assets.deidentify.holders import spellings_of
+from pycontw_assets.deidentify.holders import contact_address, spellings_of
 from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.ledger.history.imports import known_imports
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
@@ -59,7 +60,7 @@ def _run(parsed: argparse.Namespace) -> int:
     )
     print("\n".join(describe_trace(result)))
     mention_pause(root.ledger_to_read)
-    return FINE if result.passages else FAILED
+    return FINE if result.passages or result.imports else FAILED
 
 
 # -- the question ----------------------------------------------------------------------------------
@@ -91,7 +92,8 @@ class Passage:
 class Trace:
     """Everything known of a buyer. ``who`` is masked. Without passages, ``hints`` say why nothing may be known.
 
-    ``choice`` asks which of several people is meant; then nothing is said of any of them.
+    ``choice`` asks which of several people is meant; then nothing is said of any of them. ``imports``: lines about
+    seats in imports of former editions, from which nothing follows.
     """
 
     who: str
@@ -99,6 +101,7 @@ class Trace:
     live: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     choice: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
 
 
 def trace(
@@ -139,7 +142,18 @@ def trace(
         for edition in editions
     ]
     live = tuple(_ask_services(address, spellings, gather, klaviyo)) if klaviyo and address else ()
-    return Trace(person.who, tuple(passages), live, () if passages else tuple(_hints(snapshots)))
+    imported = tuple(_in_imports(address, ledger, vault)) if address else ()
+    hints = () if passages or imported else tuple(_hints(snapshots))
+    return Trace(person.who, tuple(passages), live, hints, imports=imported)
+
+
+def _in_imports(address: str, ledger: Ledger, vault: OrdersStore) -> Iterator[str]:
+    """Yield a line per import that has seats of the address. They give no access today."""
+    for key in known_imports(ledger):
+        stored = vault.read(key)
+        addresses = [contact_address(record.attendee) for record in stored.records.values()] if stored else []
+        if seats := sum(each is not None and normalise_address(each) == address for each in addresses):
+            yield f"{key}: {seats} attendees of a former edition, which let nobody in and mail nobody"
 
 
 def _spellings(buyer: str, person: Person, snapshots: Mapping[EventPartition, OrderSnapshot]) -> list[str]:
@@ -363,10 +377,13 @@ def describe_trace(result: Trace) -> Iterator[str]:
     if result.choice:
         yield from result.choice
         return
-    if not result.passages:
+    if not (result.passages or result.imports):
         yield f"{result.who}: unknown"
     for passage in result.passages:
         yield from _describe_passage(result.who, passage)
+    if result.imports:
+        yield paint(f"{result.who}, imports", "bold")
+    yield from (f"  import  {line}" for line in result.imports)
     yield from (f"  now     {line}" for line in result.live)
     yield from (f"  hint    {line}" for line in result.hints)
 

@@ -6,6 +6,7 @@ Names, addresses and answers exist here only on their way into a digest. Rules b
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import math
 import re
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.deidentify.policy import Column, ColumnType, FormRule, Policy, load_policy
 from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address, normalise_phone, normalise_text
-from pycontw_assets.records import AttendeeRecord, EventPartition
+from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,7 @@ _DTYPES: Mapping[ColumnType, str] = {
     "TIMESTAMP": "datetime64[us, UTC]",
 }
 _Cell = Callable[[AttendeeRecord, EventPartition, Mapping[str, Any]], Any]
+_AS_TYPED = "email_sha256_as_typed"
 _SEVERAL_KEPT = "; "  # between the choices of one answer
 _LONGEST_QUESTION = 200  # characters of a question that are stored
 # It begins where a word begins. Without that, a long word is searched from each of its characters to its end.
@@ -69,8 +71,11 @@ def deidentify(
     form = _Form(policy, pseudonymizer)
     values: dict[str, list[Any]] = {column.name: [] for column in policy.columns}
     cells = [(values[column.name].append, _cell(column, policy)) for column in policy.columns]
+    as_typed = _AS_TYPED in values and partition.is_imported and not pseudonymizer.is_keyed
     for record in records:
         answers = form.answers_of(record)
+        if as_typed:
+            answers[_AS_TYPED] = digest_as_typed(record.attendee, policy)
         for put, value in cells:
             put(value(record, partition, answers))
     # The values of a column are dropped as soon as its series is there.
@@ -81,6 +86,15 @@ def deidentify(
         unlisted_answers=dict(form.unlisted),
         repeated_answers=dict(form.repeated),
     )
+
+
+def digest_as_typed(attendee: Attendee, policy: Policy) -> str:
+    """Return SHA-256 of the contact address as it was typed, as the tables of 2018 to 2020 hold it.
+
+    Nothing is normalised. An empty field has the digest of the empty text.
+    """
+    typed = (value for label, value in attendee.answers if policy.asks_for_contact_address(label))
+    return hashlib.sha256(_encodable(str(next(typed, "") or "")).encode()).hexdigest()
 
 
 def answer_text(value: Any) -> str | None:

@@ -8,8 +8,9 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.database.tables import events, insert_missing
+from pycontw_assets.ledger.history.imports import is_import_purged, record_import_purge
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.records import EventPartition, Family
+from pycontw_assets.records import EventPartition, Family, is_import_key
 
 
 def known_events(ledger: Ledger) -> dict[int, EventPartition]:
@@ -28,13 +29,18 @@ def register_events(ledger: Ledger, partitions: Iterable[EventPartition]) -> Non
 
 
 def is_purged(ledger: Ledger, partition_key: str) -> bool:
-    """Say whether the event's orders left the vault because their time was over."""
+    """Say whether the orders of an event or import left the vault because their time was over."""
+    if is_import_key(partition_key):
+        return is_import_purged(ledger, partition_key)
     purged = (events.c.partition_key == partition_key, events.c.purged_at.is_not(None))
     return ledger.scalar(sa.select(events.c.event_id).where(*purged)) is not None
 
 
 def record_purge(ledger: Ledger, partition_key: str) -> None:
-    _set_purged_at(ledger, partition_key, ledger.clock())
+    if is_import_key(partition_key):
+        record_import_purge(ledger, partition_key)
+    else:
+        _set_purged_at(ledger, partition_key, ledger.clock())
 
 
 def cancel_purge(ledger: Ledger, partition_key: str) -> None:

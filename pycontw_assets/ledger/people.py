@@ -171,6 +171,12 @@ def erased_attendees_of(ledger: Ledger, partition_key: str) -> list[ErasedAttend
         return [ErasedAttendee(**row._mapping) for row in db.execute(query.order_by(erased_attendees.c.attendee_id))]
 
 
+def erased_people(ledger: Ledger) -> set[str]:
+    """Return the pseudonyms of everybody who asked to be forgotten, as far as their request or a ticket is noted."""
+    noted = sa.select(erased_attendees.c.address_key).where(erased_attendees.c.address_key.is_not(None))
+    return ledger.column(noted) | ledger.column(sa.select(erasures.c.address_key))
+
+
 def remember_erased(ledger: Ledger, partition_key: str, attendee_ids: Collection[int], address_key: str) -> None:
     """Keep the numbers here and not in the vault, so that orders which have to be read again leave them out too."""
     with ledger.engine.begin() as db:

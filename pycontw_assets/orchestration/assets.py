@@ -29,7 +29,7 @@ from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
-from pycontw_assets.extract.orders import BookReading, count_states
+from pycontw_assets.extract.orders import BookReading, content_digest, count_states
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.database.tables import LET_IN
 from pycontw_assets.ledger.grants import holders_to_let_in
@@ -42,6 +42,7 @@ from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Warehouse
+from pycontw_assets.orchestration.history.editions import editions_refreshed
 from pycontw_assets.orchestration.links import Links, links_of
 from pycontw_assets.orchestration.metadata import (
     checked,
@@ -86,6 +87,7 @@ from pycontw_assets.pipeline.steps import (
     stored_orders,
     stored_records,
     sync_holder_list,
+    table_rules,
     template_id_of,
 )
 from pycontw_assets.pipeline.waiting_times import figures, seconds_from_payment
@@ -99,6 +101,7 @@ from pycontw_assets.vault.vault import Vault
 
 OVERRIDE_TAG = "pycontw/allow"
 DRY_RUN = "dry_run"
+IMPORTED = "imported"
 _RANGE_TAGS = {"dagster/asset_partition_range_start", "dagster/asset_partition_range_end"}
 _ONE_EVENT = (
     "a run is about one event, and this one has a range of partitions, or none: nothing was read. Launch one run for "
@@ -177,6 +180,13 @@ def _overrides(context: AssetExecutionContext) -> frozenset[str]:
     return frozenset(filter(None, context.run_tags.get(OVERRIDE_TAG, "").split(",")))
 
 
+ORDER_CHECKS = {
+    "orders_were_read_whole": "Books were whole, and hardly anybody is quarantined.",
+    "every_attendee_was_read": "Nobody is quarantined, and no answer of a form was withheld.",
+    "orders_match_the_book": "Who is in KKTIX's attendance book is in the vault, and the other way round.",
+}
+
+
 @asset(
     deps=["kktix"],
     partitions_def=kktix_events,
@@ -184,15 +194,7 @@ def _overrides(context: AssetExecutionContext) -> frozenset[str]:
     kinds={"python", "kktix"},
     owners=OWNERS,
     tags={"personal_data": "vault"},
-    check_specs=checked(
-        "raw_kktix_orders",
-        {
-            "orders_were_read_whole": "Books were whole, and hardly anybody is quarantined.",
-            "every_attendee_was_read": "Nobody is quarantined, and no answer of a form was withheld.",
-            "orders_match_the_book": "Who is in KKTIX's attendance book is in the vault, and the other way round.",
-        },
-        partitions_def=kktix_events,
-    ),
+    check_specs=checked("raw_kktix_orders", ORDER_CHECKS, partitions_def=kktix_events),
     metadata={"dagster/column_schema": order_columns(load_policy())},
 )
 def raw_kktix_orders(
@@ -210,10 +212,12 @@ def raw_kktix_orders(
 
     New attendees are read at once, unpaid ones and those that mail cannot reach by every poll, the others in rotation.
     An attendee that left the attendance book is "gone" after two good polls, unless KKTIX calls it paid. A broken book
-    withdraws nobody.
+    withdraws nobody. The partition of an import shows the orders of an exported file, and nothing is read for it.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger, run_lock), count_requests(kktix)
+        if partition.is_imported:
+            return _stored_import(stored_orders(vault, ledger, partition), pseudonymizer)
         read = read_orders(
             partition,
             kktix=kktix,
@@ -243,6 +247,21 @@ def raw_kktix_orders(
                 verdict("orders_match_the_book", [] if outcome.problem else gaps),
             ],
         )
+
+
+def _stored_import(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> MaterializeResult:
+    """Show the orders of an import as they are in the vault. KKTIX is not asked: `import-csv` put them there."""
+    digest = content_digest(snapshot, table_rules(pseudonymizer))
+    return MaterializeResult(
+        data_version=DataVersion(digest[:16]),
+        metadata={IMPORTED: True, **_order_counts(snapshot, 0, 0), "newest": preview_of_orders(snapshot)},
+        check_results=[verdict(name, []) for name in ORDER_CHECKS],
+    )
+
+
+def _nobody_concerned(checks: Iterable[str]) -> MaterializeResult:
+    """Show for an import that nobody is let in or mailed because of it. No service is asked."""
+    return MaterializeResult(metadata={IMPORTED: True}, check_results=[verdict(name, []) for name in checks])
 
 
 def _order_counts(snapshot: OrderSnapshot, new: int, reread: int) -> dict[str, int]:
@@ -319,6 +338,8 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                 waits=waits,
                 settings=settings,
             ).clear_other_keys(partition)
+            for event in editions_refreshed(warehouse):
+                context.log_event(event)
             result = loaded.result
             yield MaterializeResult(
                 metadata={
@@ -422,6 +443,8 @@ def gather_guestlist(
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger, run_lock), count_requests(gather)
+        if partition.is_imported:
+            return _nobody_concerned(GUEST_LIST_CHECKS)
         if settings.pycontw_dry_run:
             return _dry_run(
                 context,
@@ -531,6 +554,8 @@ def klaviyo_list(
     """The cumulative ticket-holder list of the event, for announcements. Holders who lose the ticket leave it."""
     with _recorded(context, ledger, settings):
         partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)
+        if partition.is_imported:
+            return _nobody_concerned(LIST_CHECKS)
         if settings.pycontw_dry_run:
             return _dry_run(
                 context,
@@ -598,6 +623,8 @@ def klaviyo_campaign(
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)
+        if partition.is_imported:
+            return _nobody_concerned(CAMPAIGN_CHECKS)
         if settings.pycontw_dry_run:
             return _dry_run(
                 context,

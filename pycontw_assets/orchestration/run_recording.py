@@ -31,6 +31,7 @@ from pycontw_assets.pipeline.observe import Tick, observe
 from pycontw_assets.pipeline.reconcile import pause_after, pause_base
 from pycontw_assets.pipeline.record import record_attempt, record_failure, record_pause, record_tick
 from pycontw_assets.pipeline.redaction import explain
+from pycontw_assets.records import is_import_key
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
@@ -165,6 +166,11 @@ def _outlook(
     partition_key: str, subject: str, error: BaseException, *, ledger: Ledger, settings: Settings
 ) -> dict[str, str]:
     """Say when the next attempt comes. Never too late: other assets of the event may have failed before it."""
+    if is_import_key(partition_key):
+        return {
+            "error_kind": type(error).__name__,
+            "next_attempt": "when somebody starts it: no poll looks at an import",
+        }
     failures = 1
     with suppress(SQLAlchemyError, LedgerError):
         same = [p for p in open_problems(ledger) if (p.partition_key, p.subject) == (partition_key, subject)]

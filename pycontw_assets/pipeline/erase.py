@@ -40,11 +40,19 @@ from pycontw_assets.ledger.people import (
 )
 from pycontw_assets.ledger.polls import drop_entitlement, last_poll, record_poll, recorded_holders
 from pycontw_assets.ledger.remote_ids import remembered_id
+from pycontw_assets.load.readers.returning import ATTENDEE_EDITIONS
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Warehouse, WarehouseError
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.reconcile import new_poll_id
-from pycontw_assets.pipeline.steps import exclusive, guest_list_step, load_rows, recorded_change, table_rules
+from pycontw_assets.pipeline.steps import (
+    exclusive,
+    guest_list_step,
+    known_partitions,
+    load_rows,
+    recorded_change,
+    table_rules,
+)
 from pycontw_assets.pseudonyms import Pseudonymizer, masked
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -136,7 +144,7 @@ class Erasure:
         typed = set(spellings)
         tickets: dict[EventPartition, frozenset[int]] = {}
         usable, mentioned, unseen = 0, [], []
-        for partition in known_events(self.ledger).values():
+        for partition in known_partitions(self.ledger):
             try:
                 snapshot = self.vault.read(partition.key)
             except VaultError as error:
@@ -145,7 +153,7 @@ class Erasure:
             for record in snapshot.records.values() if snapshot else ():
                 if self._is_of(record, key):
                     tickets[partition] = tickets.get(partition, frozenset()) | {record.attendee.attendee_id}
-                    usable += record.is_usable
+                    usable += record.is_usable and not partition.is_imported
                     typed |= spellings_of([record])
                 elif self._mentions(record, key):
                     mentioned.append(record.attendee.attendee_id)
@@ -219,7 +227,7 @@ class Erasure:
     def _erase_orders(self, key: str, requested_at: datetime, result: Erased) -> None:
         """Remove the orders event by event. One that is at work or cannot be read now holds up no other."""
         held = entitlements_of(self.ledger, key)
-        for partition in sorted(known_events(self.ledger).values(), key=lambda partition: partition.key):
+        for partition in sorted(known_partitions(self.ledger), key=lambda partition: partition.key):
             with _noted("the vault", result):
                 self._erase_orders_of(partition, key, requested_at, result, is_held=partition.key in held)
 
@@ -286,7 +294,7 @@ class Erasure:
         if "the vault" in result.unfinished:
             result.unfinished["the tables"] = "they follow their orders"
             return
-        for partition in known_events(self.ledger).values():
+        for partition in known_partitions(self.ledger):
             if key in {item.address_key for item in erased_attendees_of(self.ledger, partition.key)}:
                 self._load(partition)
         tables = _tables()
@@ -398,6 +406,11 @@ class Erasure:
                 f"vault: forms of other buyers name the address (attendees {numbers}): correct in KKTIX",
                 todo=f"correct the forms of attendees {numbers} in KKTIX, which name the address",
             )
+        if any(partition.is_imported for partition in found.tickets):
+            result.leave(
+                "the exported files that were imported: they are not kept here",
+                todo="remove the person from the exported files that you keep; importing them again brings nobody back",
+            )
         for kept in (self.vault.leftovers(), self.warehouse.leftovers):
             if kept:
                 result.leave(kept.line, todo=kept.todo, goes=kept.goes)
@@ -439,7 +452,8 @@ def _noted(place: Place, result: Erased) -> Iterator[None]:
 
 
 def _tables() -> list[Table]:
-    return list(attendee_tables(load_policy().columns).values())
+    """Return every table with the pseudonym of an address: the attendees, and who came to which edition."""
+    return [*attendee_tables(load_policy().columns).values(), ATTENDEE_EDITIONS]
 
 
 def finish_erasures(

@@ -1,4 +1,4 @@
-"""Orders leave the vault long after their event was last listed.
+"""Orders leave the vault long after their event was last listed, those of an import long after it was imported.
 
 Nothing outside changes by it. Access, lists and tables stay as they are, and nothing more is done for the event. KKTIX
 hides an event from the listing when it has ended and tells no other end, so the last poll of it stands for the end.
@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from pycontw_assets.api.log import log_step
 from pycontw_assets.ledger.events import is_purged, known_events, record_purge
+from pycontw_assets.ledger.history.imports import imports_older_than
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName
 from pycontw_assets.ledger.polls import last_poll
@@ -37,11 +38,12 @@ def purge_expired(
 
 
 def expired_events(ledger: Ledger, retention_days: int) -> list[EventPartition]:
-    """Return the events past their retention whose orders are still in the vault."""
-    before = ledger.clock() - timedelta(days=retention_days)
+    """Return the events and imports past their retention whose orders are still in the vault."""
+    age = timedelta(days=retention_days)
+    before = ledger.clock() - age
     polls = {partition: last_poll(ledger, partition.key) for partition in known_events(ledger).values()}
     old = [partition for partition, poll in polls.items() if poll and poll.polled_at <= before]
-    return [partition for partition in old if not is_purged(ledger, partition.key)]
+    return [*(event for event in old if not is_purged(ledger, event.key)), *imports_older_than(ledger, age)]
 
 
 def _purge(partition: EventPartition, *, ledger: Ledger, vault: OrdersStore, waits: WaitPolicy) -> None:

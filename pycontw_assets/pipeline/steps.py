@@ -56,11 +56,12 @@ from pycontw_assets.ledger.polls import (
 )
 from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.load.checks import refuse_misleading
+from pycontw_assets.load.readers.returning import refresh_editions
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, replace_rows
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders, refuse_older_ledger
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer, is_mailable, normalise_address
-from pycontw_assets.records import AttendeeRecord, Event, EventPartition, OrderSnapshot
+from pycontw_assets.records import AttendeeRecord, Event, EventPartition, OrderSnapshot, refuse_imported
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.send_email.campaign_sending import Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
@@ -159,8 +160,8 @@ def recorded_edition(ledger: Ledger, settings: Settings) -> str | None:
 
 
 def stored_snapshots(ledger: Ledger, vault: OrdersStore) -> Iterator[tuple[EventPartition, OrderSnapshot]]:
-    """Yield every known event or import whose orders are in the vault, with them."""
-    for partition in known_partitions(ledger):
+    """Yield every known event whose orders are in the vault, with them. Imports are not among them."""
+    for partition in known_events(ledger).values():
         if snapshot := vault.read(partition.key):
             yield partition, snapshot
 
@@ -253,10 +254,11 @@ def read_orders(
     overrides: frozenset[str] = frozenset(),
     book: BookReading | None = None,
 ) -> OrdersRead:
-    """Poll the event, keep its orders, and only then record the poll in the ledger.
+    """Poll the event, keep its orders, and only then record the poll in the ledger. KKTIX knows no import.
 
     ``book``: what this tick already read of the attendance books; ``None``: read them now.
     """
+    refuse_imported(partition.key)
     earlier, requested = last_poll(ledger, partition.key), requested_refreshes(ledger, partition.key)
     with exclusive(ledger, waits, LockName.ORDERS, partition.key):
         partition_of(ledger, partition.key)  # it may have been renamed while this run waited
@@ -316,13 +318,14 @@ def load_rows(
     ledger: Ledger,
     pseudonymizer: Pseudonymizer,
 ) -> RowsLoaded:
-    """Replace the event's rows by those of its orders, and only then record the load in the ledger."""
+    """Replace the event's rows by those of its orders, then its people, and only then record the load in the ledger."""
     digest = ContentDigest(table_rules(pseudonymizer))
     table = attendee_tables(load_policy().columns)[partition.family]
     result = deidentify(digest.passing(records), partition, pseudonymizer)
     refuse_misleading(table.name, result.frame)
     with recorded_change(table, warehouse=warehouse, ledger=ledger):
         outcome = replace_rows(warehouse, table, partition.key, result.frame)
+    refresh_editions(warehouse, table, partition.edition, partition.family)
     stored = warehouse.partition_rows(table, partition.key)
     record_load(ledger, partition.key, str(digest))
     return RowsLoaded(result, outcome, digest.records, stored)
@@ -397,7 +400,8 @@ def sync_holder_list(
     partition: EventPartition, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger,
     pseudonymizer: Pseudonymizer, waits: WaitPolicy,
 ) -> TicketHolderOutcome:  # fmt: skip
-    """Bring the event's cumulative list in line with its holders."""
+    """Bring the event's cumulative list in line with its holders. An import has no list: ``ImportedPartition``."""
+    refuse_imported(partition.key)
     return sync_ticket_holders(
         client=klaviyo,
         ledger=ledger,
@@ -419,7 +423,11 @@ def campaign_step(
     poll_id: str,
     overrides: frozenset[str] = frozenset(),
 ) -> CampaignStep:
-    """Build the step for one event. ``template_id`` is called when a campaign needs it."""
+    """Build the step for one event. ``template_id`` is called when a campaign needs it.
+
+    Nobody is mailed because of an import: ``ImportedPartition``.
+    """
+    refuse_imported(partition.key)
     return CampaignStep(
         client=klaviyo,
         ledger=ledger,

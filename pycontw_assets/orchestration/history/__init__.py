@@ -1,0 +1,1 @@
+"""Former editions in Dagster: the runs that show an import, and who came back."""
