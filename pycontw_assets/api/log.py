@@ -91,7 +91,7 @@ _SHAPES: Mapping[str, re.Pattern[str]] = {
     "service": re.compile(r"[A-Z][A-Za-z]{1,19}"),
     "operation": re.compile(r"[a-z0-9 ]{1,80}"),  # a text of a client, with ids of KKTIX in it
     "request_id": _TOKEN,
-    "partition": re.compile(r"20[0-9]{2}-(corporate|individual|reserved)-[0-9]{1,18}"),
+    "partition": re.compile(r"20[0-9]{2}-(corporate|individual|reserved)(-([0-9]{1,18}|import))?"),
     "edition": re.compile(r"20[0-9]{2}"),
     "poll": re.compile(r"[A-Za-z0-9.-]{1,64}"),
     "batch": _TOKEN,

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED, Commands
-from pycontw_assets.commands.instance import compose_checked
+from pycontw_assets.commands.instance import ANYWHERE, compose_checked
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.exports.reading import File, read_export
 from pycontw_assets.extract.exports.sheet import ExportError
+from pycontw_assets.ledger.history.imports import known_imports
 from pycontw_assets.ledger.polls import Paused, refuse_while_paused
 from pycontw_assets.load.schema import attendee_tables
-from pycontw_assets.pipeline.history.importing import Imported, import_export, kind_of_question
+from pycontw_assets.pipeline.history.importing import Imported, import_export, kind_of_question, remove_import
 from pycontw_assets.records import FAMILIES, EventPartition, Family
 from pycontw_assets.settings import InvalidSettings
 
@@ -39,18 +40,23 @@ def add_to(commands: Commands) -> None:
         "EDITION is live. The same files again change nothing; other files replace the import before. A file that "
         "does not fit is refused as a whole, with row and column, before anything is written (docs/history.md).",
         epilog="Exit 0: imported, or nothing to change. 1: the import is stored, and its table could not be written, "
-        "or polls are paused; run it again. 2: the file was refused, or the configuration is wrong; nothing was "
-        "changed.",
+        "polls are paused, or there is none to remove; run it again. 2: the file was refused, or the configuration is "
+        "wrong; nothing was changed.",
     )
     command.add_argument("edition", metavar="EDITION", help="conference year, four digits")
     command.add_argument("family", metavar="FAMILY", choices=FAMILIES, help=f"ticket family: {', '.join(FAMILIES)}")
-    command.add_argument("attendees", metavar="ATTENDEES", type=Path, help="KKTIX's export of attendees, a CSV file")
+    command.add_argument(
+        "attendees", metavar="ATTENDEES", type=Path, nargs="?", help="KKTIX's export of attendees, a CSV file"
+    )
     command.add_argument(
         "orders", metavar="ORDERS", type=Path, nargs="?",
         help="its export of orders, for the time and way of payment and for orders cancelled since",
     )  # fmt: skip
     command.add_argument(
         "--replace", action="store_true", help="also replace an import with many more attendees than the file has"
+    )
+    command.add_argument(
+        "--remove", action="store_true", help="take a wrong import away again, out of vault and tables; without files"
     )
     command.set_defaults(run=_run)
 
@@ -59,6 +65,10 @@ def _run(parsed: argparse.Namespace) -> int:
     from pycontw_assets.definitions import build_definitions
 
     partition = _partition(parsed.edition, parsed.family)
+    if parsed.remove == bool(parsed.attendees):
+        raise InvalidSettings("ATTENDEES: is needed, and is left out with --remove")
+    if parsed.remove:
+        return _remove(partition)
     try:
         export = read_export(
             _file(parsed.attendees, "ATTENDEES"),
@@ -92,6 +102,28 @@ def _run(parsed: argparse.Namespace) -> int:
     for line in failures:
         print(f"       ! {line}")
     return FAILED if failures else FINE
+
+
+def _remove(partition: EventPartition) -> int:
+    from pycontw_assets.orchestration.history.imports import remove_partition
+    from pycontw_assets.orchestration.instance import open_instance
+
+    root = compose_checked(used_in=ANYWHERE)
+    if partition.key not in known_imports(root.ledger):
+        print(f"{partition.key}: no such import; nothing was changed")
+        return FAILED
+    rows = remove_import(
+        partition,
+        vault=root.vault,
+        warehouse=root.warehouse,
+        ledger=root.ledger,
+        pseudonymizer=root.pseudonymizer,
+        waits=root.waits,
+    )
+    with open_instance(root.settings.dagster_folder) as instance:
+        remove_partition(instance, partition)
+    print(f"{partition.key}: removed, with {rows} rows")
+    return FINE
 
 
 def describe_import(imported: Imported) -> str:

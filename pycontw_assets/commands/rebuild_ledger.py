@@ -6,6 +6,7 @@ import argparse
 
 from pycontw_assets.commands.exits import FINE, Commands
 from pycontw_assets.commands.instance import compose_checked
+from pycontw_assets.pipeline.history.importing import find_imports
 from pycontw_assets.pipeline.rebuild import rebuild_ledger
 
 
@@ -34,7 +35,10 @@ def _run(_parsed: argparse.Namespace) -> int:
         waits=root.waits,
         settings=root.settings,
     )
+    imports = find_imports(vault=root.vault, ledger=root.ledger)
     print(f"edition {report.edition}: " + ", ".join(f"{name} {number}" for name, number in report.counts.items()))
+    if imports:
+        print(f"imports: {', '.join(partition.key for partition in imports)}")
     for problem in report.problems:
         print(f"       ! {problem}")
     return FINE

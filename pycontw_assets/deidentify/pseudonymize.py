@@ -36,7 +36,7 @@ _DTYPES: Mapping[ColumnType, str] = {
     "TIMESTAMP": "datetime64[us, UTC]",
 }
 _Cell = Callable[[AttendeeRecord, EventPartition, Mapping[str, Any]], Any]
-_AS_TYPED = "email_sha256_as_typed"
+AS_TYPED_COLUMN = "email_sha256_as_typed"
 _SEVERAL_KEPT = "; "  # between the choices of one answer
 _LONGEST_QUESTION = 200  # characters of a question that are stored
 # It begins where a word begins. Without that, a long word is searched from each of its characters to its end.
@@ -71,11 +71,11 @@ def deidentify(
     form = _Form(policy, pseudonymizer)
     values: dict[str, list[Any]] = {column.name: [] for column in policy.columns}
     cells = [(values[column.name].append, _cell(column, policy)) for column in policy.columns]
-    as_typed = _AS_TYPED in values and partition.is_imported and not pseudonymizer.is_keyed
+    as_typed = AS_TYPED_COLUMN in values and partition.is_imported and not pseudonymizer.is_keyed
     for record in records:
         answers = form.answers_of(record)
         if as_typed:
-            answers[_AS_TYPED] = digest_as_typed(record.attendee, policy)
+            answers[AS_TYPED_COLUMN] = digest_as_typed(record.attendee, policy)
         for put, value in cells:
             put(value(record, partition, answers))
     # The values of a column are dropped as soon as its series is there.

@@ -27,7 +27,8 @@ from dagster import (
 )
 
 from pycontw_assets.api.outlets import for_markdown, from_markdown, shorten
-from pycontw_assets.deidentify.policy import Policy
+from pycontw_assets.deidentify.policy import CONTACT_ADDRESS_COLUMN, Policy
+from pycontw_assets.deidentify.pseudonymize import AS_TYPED_COLUMN
 from pycontw_assets.load.schema import Table
 from pycontw_assets.records import OrderSnapshot
 
@@ -115,6 +116,8 @@ def table_columns(table: Table) -> TableSchema:
 def column_lineage(table: Table, orders: AssetKey) -> TableColumnLineage:
     """Each column of a table from the field or question of the orders it is made of."""
     sources = {column.name: _sources(column.name, column.source) for column in table.columns}
+    if CONTACT_ADDRESS_COLUMN in sources:
+        sources[AS_TYPED_COLUMN] = sources[CONTACT_ADDRESS_COLUMN]
     return TableColumnLineage(
         {name: [TableColumnDep(orders, source) for source in found] for name, found in sources.items() if found}
     )

@@ -88,6 +88,10 @@ class Vault:
         self._latest = (key, content, stored)
         return stored
 
+    def partition_keys(self) -> list[str]:
+        """Return the partition keys of everything that is stored."""
+        return sorted(name.removesuffix(SUFFIX) for name in self._store.names())
+
     def rotate(self) -> Rotation:
         """Encrypt with the first key every object that another key encrypted. It may be interrupted and repeated."""
         counts = Counter[bool]()

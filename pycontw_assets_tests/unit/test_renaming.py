@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +22,7 @@ from pycontw_assets.ledger.people import remember_erased
 from pycontw_assets.ledger.polls import last_poll, record_load, recorded_holders
 from pycontw_assets.ledger.remote_ids import record_remote_id, remembered_id
 from pycontw_assets.ledger.restoration import mark_invited
-from pycontw_assets.load.schema import Table, attendee_tables
+from pycontw_assets.load.schema import Table, View, attendee_tables
 from pycontw_assets.load.warehouse import check_frame
 from pycontw_assets.orchestration.observations import forget_partition
 from pycontw_assets.pipeline.consistency.renaming import Renaming, partition_named
@@ -188,6 +189,12 @@ class Tables:
 
     def partition_rows(self, table: Table, partition_key: str) -> int:
         return self.rows.get((table.name, partition_key), 0)
+
+    def select(self, statement: str, *parameters: str, sources: Sequence[Table]) -> list[tuple[str, ...]]:
+        return []
+
+    def put_view(self, view: View) -> None:
+        """Have no view: nobody reads it here."""
 
     def state(self, table: Table, *, is_waiting: bool = True) -> str:
         return str(sorted(self.rows.items())) if is_waiting or self.rows else ""

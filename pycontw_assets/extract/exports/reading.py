@@ -196,9 +196,7 @@ def _refuse_name(sheet: Sheet, name: str, edition: str, family: Family) -> None:
     """Refuse a file whose name speaks of another year or family. A name that says nothing is fine."""
     years = set(_YEAR.findall(name))
     if years and edition not in years:
-        raise sheet.error(
-            f"the name of the file says {min(years)}, not {edition}; name the right EDITION, or rename it"
-        )
+        raise sheet.error(f"the file's name says {min(years)}, not {edition}; name the right EDITION, or rename it")
     if other := _other_family(name, family):
         raise sheet.error(f"the file's name says {other}, not {family}; name the right FAMILY, or rename it")
 
@@ -263,7 +261,7 @@ def _payment(cell: str) -> bool | None:
     text = (_text(cell) or "").casefold()
     if text and text not in _PAYMENTS:
         raise BadCell(
-            f"it is none of the known states of payment ({', '.join(_PAYMENTS)}); take the file as KKTIX gave it"
+            f"it is none of the known words for payment ({', '.join(_PAYMENTS)}); take the file as KKTIX gave it"
         )
     return _PAYMENTS.get(text)
 

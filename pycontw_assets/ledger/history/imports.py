@@ -35,6 +35,12 @@ def record_import(ledger: Ledger, partition: EventPartition) -> None:
         upsert(db, imports, {"partition_key": partition.key}, values)
 
 
+def forget_import(ledger: Ledger, partition_key: str) -> None:
+    """Forget that there was an import: a person took it away."""
+    with ledger.engine.begin() as db:
+        db.execute(sa.delete(imports).where(imports.c.partition_key == partition_key))
+
+
 def is_import_purged(ledger: Ledger, partition_key: str) -> bool:
     """Say whether the export's orders left the vault because their time was over."""
     purged = (imports.c.partition_key == partition_key, imports.c.purged_at.is_not(None))

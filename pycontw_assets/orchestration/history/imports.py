@@ -20,6 +20,14 @@ def add_partition(instance: DagsterInstance, partition: EventPartition) -> None:
             instance.add_dynamic_partitions(name, [partition.key])
 
 
+def remove_partition(instance: DagsterInstance, partition: EventPartition) -> None:
+    """Delete the key of an import that was taken away. Its history stays."""
+    for definition in (kktix_events, family_events[partition.family]):
+        name = str(definition.name)
+        if partition.key in instance.get_dynamic_partitions(name):
+            instance.delete_dynamic_partition(name, partition.key)
+
+
 def is_shown(instance: DagsterInstance, partition: EventPartition) -> bool:
     """Whether orders and table of the import were materialized."""
     assets = (ACCESS_CHAIN[0], table_asset(partition.family))

@@ -15,15 +15,19 @@ from pycontw_assets.api.log import log_step
 from pycontw_assets.completeness import ATTENDANCE_BOOK
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.deidentify.pseudonymize import deidentify
 from pycontw_assets.extract.exports.reading import Export, Kind
 from pycontw_assets.extract.exports.sheet import ExportError
-from pycontw_assets.ledger.history.imports import is_import_purged, known_imports, record_import
+from pycontw_assets.ledger.history.imports import forget_import, is_import_purged, known_imports, record_import
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.people import erased_ids, erased_people
-from pycontw_assets.pipeline.steps import exclusive, known_partitions
+from pycontw_assets.load.readers.returning import refresh_editions
+from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.load.warehouse import Warehouse, replace_rows
+from pycontw_assets.pipeline.steps import exclusive, known_partitions, recorded_change
 from pycontw_assets.pseudonyms import Pseudonymizer
-from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot
+from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, is_import_key
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.vault.vault import Vault
 
@@ -85,6 +89,41 @@ def import_export(
     return Imported(partition, "changed" if is_here else "new", len(records), len(forgotten), gone)
 
 
+def find_imports(*, vault: Vault, ledger: Ledger) -> list[EventPartition]:
+    """Record the imports that the vault has and the ledger does not know, because it was lost. Return them.
+
+    The time until their orders leave the vault begins again.
+    """
+    unknown = [key for key in vault.partition_keys() if is_import_key(key) and key not in known_imports(ledger)]
+    headers = [stored[0] for key in unknown if (stored := vault.stream(key))]
+    found = [header.partition for header in headers if not header.rebuilding]
+    for partition in found:
+        record_import(ledger, partition)
+    return found
+
+
+def remove_import(
+    partition: EventPartition, *, vault: Vault, warehouse: Warehouse, ledger: Ledger, pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+) -> int:  # fmt: skip
+    """Take an import out of tables and vault, in this order. Return how many rows it had. Safe to repeat.
+
+    It is what a person does about an export that was imported under a wrong name; importing it again brings it back.
+    """
+    table = attendee_tables(load_policy().columns)[partition.family]
+    with exclusive(ledger, waits, LockName.ORDERS, partition.key):
+        rows = warehouse.partition_rows(table, partition.key)
+        if rows:
+            with recorded_change(table, warehouse=warehouse, ledger=ledger):
+                replace_rows(warehouse, table, partition.key, deidentify([], partition, pseudonymizer).frame)
+            refresh_editions(warehouse, table, partition.edition, partition.family)
+        if stored := vault.read(partition.key):
+            vault.write(replace(stored, records={}, rebuilding=True))
+        forget_import(ledger, partition.key)
+    log_step("import_removed", step="import", partition=partition.key, deleted=rows)
+    return rows
+
+
 def next_records(
     stored: OrderSnapshot | None, attendees: Iterable[Attendee], forgotten: Collection[int], now: datetime
 ) -> dict[int, AttendeeRecord]:
@@ -138,6 +177,7 @@ def refuse_known_orders(partition: EventPartition, export: Export, *, ledger: Le
             raise ExportError(
                 f"attendees.csv: row {row}: this attendee and {len(doubled) - 1} more of the file are in {other.key} "
                 "already, and would be counted twice; name the right EDITION and FAMILY, or the right file"
+                f"{'; `import-csv --remove` takes a wrong import away' if other.is_imported else ''}"
             )
 
 
