@@ -44,7 +44,7 @@ def add_to(commands: Commands) -> None:
         "wrong; nothing was changed.",
     )
     command.add_argument("edition", metavar="EDITION", help="conference year, four digits")
-    command.add_argument("family", metavar="FAMILY", choices=FAMILIES, help=f"ticket family: {', '.join(FAMILIES)}")
+    command.add_argument("family", metavar="FAMILY", choices=FAMILIES, help="ticket family")
     command.add_argument(
         "attendees", metavar="ATTENDEES", type=Path, nargs="?", help="KKTIX's export of attendees, a CSV file"
     )
