@@ -224,8 +224,8 @@ class Settings(BaseSettings):
         180,
         ge=1,
         le=36_500,
-        description="days after an event was last listed, or an export was imported, until the orders leave the vault; table rows "
-        "stay",
+        description="days after an event was last listed, or an export was imported, until the orders leave the vault; "
+        "the table rows stay",
     )
     alert_urls: SecretStr | None = Field(
         None,
