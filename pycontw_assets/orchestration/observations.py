@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dagster import AssetMaterialization, AssetObservation, DagsterInstance, DynamicPartitionsDefinition
@@ -42,9 +42,9 @@ def observations(tick: Tick) -> Iterator[AssetObservation | AssetMaterialization
             yield AssetObservation("raw_kktix_orders", partition=key, metadata=metadata)
 
 
-def partition_keys(tick: Tick) -> dict[str, list[str]]:
-    """Return, by dynamic partitions definition, the keys that must exist in it."""
-    partitions = [fact.partition for fact in tick.facts.values()]
+def partition_keys(tick: Tick, imports: Iterable[EventPartition] = ()) -> dict[str, list[str]]:
+    """Return, by dynamic partitions definition, the keys that must exist in it: of events and of imports."""
+    partitions = [*(fact.partition for fact in tick.facts.values()), *imports]
     families = {
         str(family_events[family].name): [p.key for p in partitions if p.family == family] for family in FAMILIES
     }
@@ -62,10 +62,12 @@ def forget_partition(instance: DagsterInstance, partition: EventPartition) -> No
                 instance.delete_dynamic_partition(name, key)
 
 
-def missing_partitions(tick: Tick, instance: DagsterInstance) -> dict[str, list[str]]:
-    """Return those of the keys that Dagster does not have yet."""
+def missing_partitions(
+    tick: Tick, instance: DagsterInstance, imports: Iterable[EventPartition] = ()
+) -> dict[str, list[str]]:
+    """Return those of the keys that Dagster does not have yet, or not any more."""
     missing = {
         name: sorted(set(keys) - set(instance.get_dynamic_partitions(name)))
-        for name, keys in partition_keys(tick).items()
+        for name, keys in partition_keys(tick, imports).items()
     }
     return {name: keys for name, keys in missing.items() if keys}

@@ -23,6 +23,7 @@ from pycontw_assets.api.stopping import Stop, Stopped
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.ledger.history.imports import known_imports
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import process_identity
 from pycontw_assets.ledger.polls import Paused, paused_since
@@ -154,7 +155,7 @@ def poll(
         ),
         stop=stop,
     )
-    for name, keys in missing_partitions(tick, instance).items():
+    for name, keys in missing_partitions(tick, instance, known_imports(ledger).values()).items():
         instance.add_dynamic_partitions(name, keys)
     verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
     for event in (*observations(tick), *verdicts):

@@ -24,6 +24,7 @@ from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
+from pycontw_assets.ledger.history.imports import known_imports
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Paused
 from pycontw_assets.load.warehouse import Warehouse
@@ -140,7 +141,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 skip_reason=None if requests else summarize(tick.decisions),
                 dynamic_partitions_requests=[
                     DynamicPartitionsDefinition(name=name).build_add_request(keys)
-                    for name, keys in missing_partitions(tick, instance).items()
+                    for name, keys in missing_partitions(tick, instance, known_imports(ledger).values()).items()
                 ],
                 asset_events=[*observations(tick), *verdicts],
             )

@@ -17,6 +17,7 @@ from pycontw_assets.ledger.grants import current_grants, holders_to_let_in
 from pycontw_assets.ledger.history.imports import known_imports
 from pycontw_assets.load.readers.returning import read_returning
 from pycontw_assets.orchestration.history.imports import load_import
+from pycontw_assets.orchestration.observations import family_events, kktix_events
 from pycontw_assets.pipeline.erase import Erasure
 from pycontw_assets.pipeline.history.importing import find_imports, import_export, kind_of_question, remove_import
 from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN
@@ -132,6 +133,10 @@ def test_a_wrong_import_is_taken_away_and_a_lost_ledger_finds_the_others(sold: P
     with sold.ledger.engine.begin() as database:
         database.exec_driver_sql("delete from imports")
     assert find_imports(vault=sold.root.vault, ledger=sold.ledger) == [right]
+    sold.forget_history()
+    assert sold.later_poll().ok
+    for definition in (kktix_events, family_events["individual"]):
+        assert right.key in sold.instance.get_dynamic_partitions(str(definition.name))
     assert sold.call(remove_import, right) == 6
     assert sold.tables() == before
     assert [row.first_timers for row in read_returning(sold.root.warehouse)] == [8]

@@ -6,7 +6,6 @@ import base64
 import itertools
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from pycontw_assets.extract.exports.reading import File, read_export
 from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 from pycontw_assets.load.readers.returning import (
     ATTENDEE_EDITIONS,
-    RETURNING_ATTENDEES,
     Returning,
     count_people,
     read_returning,
@@ -187,14 +185,6 @@ def test_what_somebody_else_made_is_not_replaced_by_the_view(
         import_into(warehouse, "2019", "individual", people(1))
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         assert connection.table("ods.returning_attendees").columns == ["x"]
-
-
-def test_a_view_of_an_older_statement_is_made_again(warehouse: DuckDBWarehouse) -> None:
-    import_into(warehouse, "2019", "individual", people(*range(6)))
-    warehouse.put_view(replace(RETURNING_ATTENDEES, statement="SELECT 1 AS one FROM {attendee_editions}"))
-    import_into(warehouse, "2020", "individual", people(1))
-    rows = warehouse.select("SELECT * FROM ods.returning_attendees", sources=[ATTENDEE_EDITIONS])
-    assert len(rows) == 2
 
 
 def test_the_plot_is_a_picture_without_hidden_counts() -> None:
