@@ -85,12 +85,16 @@ class OrdersRead:
 
 @dataclass(frozen=True, slots=True)
 class RowsLoaded:
-    """``attendees`` went in; ``stored`` is what the table holds of the event afterwards."""
+    """``attendees`` went in; ``stored`` is what the table holds of the event afterwards.
+
+    ``people``: whether somebody is new in ``attendee_editions``, or not there any more.
+    """
 
     result: Deidentified
     outcome: Outcome
     attendees: int
     stored: int
+    people: Outcome
 
 
 def exclusive(
@@ -325,10 +329,10 @@ def load_rows(
     refuse_misleading(table.name, result.frame)
     with recorded_change(table, warehouse=warehouse, ledger=ledger):
         outcome = replace_rows(warehouse, table, partition.key, result.frame)
-    refresh_editions(warehouse, table, partition.edition, partition.family)
+    people = refresh_editions(warehouse, table, partition.edition, partition.family)
     stored = warehouse.partition_rows(table, partition.key)
     record_load(ledger, partition.key, str(digest))
-    return RowsLoaded(result, outcome, digest.records, stored)
+    return RowsLoaded(result, outcome, digest.records, stored, people)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ family at a time, so no order of loads or imports matters. The view ``returning_
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -108,10 +108,12 @@ def refresh_editions(warehouse: Warehouse, attendees: Table, edition: str, famil
 
     The view is made where it is not there. Safe to repeat. Raise ``WarehouseError``.
     """
-    rows = warehouse.select(_people_statement(attendees), edition, sources=[attendees])
-    outcome = replace_rows(
-        warehouse, ATTENDEE_EDITIONS, f"{edition}-{family}", _frame((row[0] for row in rows), edition, family)
-    )
+    people, outcome = _people(warehouse, attendees, edition), None
+    while outcome is None:
+        written = replace_rows(warehouse, ATTENDEE_EDITIONS, f"{edition}-{family}", _frame(people, edition, family))
+        # Another event of the same edition and family may be loaded at the same time. The last to write looks again.
+        before, people = people, _people(warehouse, attendees, edition)
+        outcome = written if people == before else None
     warehouse.put_view(RETURNING_ATTENDEES)
     return outcome
 
@@ -135,17 +137,17 @@ def count_people(warehouse: Warehouse) -> int:
     return int(rows[0][0]) if rows else 0
 
 
-def _people_statement(attendees: Table) -> str:
-    return (
+def _people(warehouse: Warehouse, attendees: Table, edition: str) -> list[str]:
+    statement = (
         f"SELECT DISTINCT {PERSON_COLUMN} FROM {{{attendees.name}}} "  # noqa: S608 - plain names only
         f"WHERE edition = ? AND is_usable AND {PERSON_COLUMN} IS NOT NULL"
     )
+    return sorted(str(row[0]) for row in warehouse.select(statement, edition, sources=[attendees]))
 
 
-def _frame(people: Iterable[str], edition: str, family: Family) -> pd.DataFrame:
+def _frame(digests: Sequence[str], edition: str, family: Family) -> pd.DataFrame:
     import pandas as pd
 
-    digests = sorted(people)
     texts = {PARTITION_COLUMN: f"{edition}-{family}", "edition": edition, "family": family}
     columns: dict[str, Any] = {
         name: pd.Series([value] * len(digests), dtype="string[python]") for name, value in texts.items()

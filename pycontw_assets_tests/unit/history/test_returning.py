@@ -7,6 +7,7 @@ import itertools
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,3 +201,18 @@ def test_rows_have_the_keys_of_their_table(warehouse: DuckDBWarehouse) -> None:
     column = TableColumn(name="partition_key", type="STRING", mode="REQUIRED", description="x", source="tables")
     assert Table("t", "d", (column,)).keys == ("event_id", "attendee_id")
     assert ATTENDEE_EDITIONS.keys == ("partition_key", "email_sha256")
+
+
+def test_two_loads_at_once_leave_the_people_of_both(warehouse: DuckDBWarehouse) -> None:
+    """The slower one has read the people before the faster one's rows were there, and writes last."""
+    import_into(warehouse, "2019", "individual", people(1, 2))
+
+    class Slow(DuckDBWarehouse):
+        def replace_partition(self, *arguments: Any, **options: Any) -> Any:
+            if late:
+                import_into(warehouse, "2019", "individual", late.pop())
+            return super().replace_partition(*arguments, **options)
+
+    late = [people(1, 2, 3)]
+    refresh_editions(Slow(warehouse._path), TABLES["individual"], "2019", "individual")
+    assert count_people(warehouse) == 3
