@@ -10,5 +10,10 @@ _IMPORTS = (
         partition_key VARCHAR NOT NULL, edition VARCHAR NOT NULL, family VARCHAR NOT NULL,
         imported_at {time} NOT NULL, purged_at {time}, PRIMARY KEY (partition_key))""",
 )
+_SLOWED_RATES = (
+    """CREATE TABLE slowed_rates (
+        name VARCHAR NOT NULL, per_second {time} NOT NULL, slowed_at {time} NOT NULL, reason VARCHAR NOT NULL,
+        PRIMARY KEY (name))""",
+)
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_IMPORTS,)
+SUBJECTS: tuple[tuple[str, ...], ...] = (_SLOWED_RATES, _IMPORTS)
