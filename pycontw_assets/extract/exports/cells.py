@@ -22,6 +22,7 @@ _MOMENT = re.compile(
     r"(?: ?([+-]\d{2}):?(\d{2})| ?(Z|UTC))?"
 )
 _NINE_DIGITS, _WITH_COUNTRY = re.compile(r"9\d{8}"), re.compile(r"886[2-9]\d{7,8}")
+_LONGEST_NUMBER = 18  # digits of a number of KKTIX, which fit a column of 64 bits
 _BUSINESS_NUMBER = 8  # digits of a Taiwanese business number
 _EXPORT_AGAIN = "take the cell from the file as KKTIX gave it, or empty it"
 _LOST = f"a spreadsheet wrote the number as 1.23E+11 and dropped its last digits; {_EXPORT_AGAIN}"
@@ -42,7 +43,7 @@ def whole_number(cell: str) -> int | None:
     digits = _number_text(cell)
     if not digits:
         return None
-    if not (digits.isascii() and digits.isdigit()) or int(digits) == 0:
+    if not (digits.isascii() and digits.isdigit() and 0 < int(digits[: _LONGEST_NUMBER + 1]) < 10**_LONGEST_NUMBER):
         raise BadCell("it needs a whole number above 0; " + _EXPORT_AGAIN)
     return int(digits)
 

@@ -143,6 +143,7 @@ def test_a_business_number_gets_its_zeros_back() -> None:
     ("read_cell", "cell", "value"),
     [
         (whole_number, "007", 7),
+        (whole_number, "1" * 18, int("1" * 18)),
         (whole_number, "12.0", 12),
         (whole_number, "1.2E+1", 12),
         (whole_number, " 12 ", 12),
@@ -179,6 +180,7 @@ def test_both_shapes_of_dates_are_times_of_taipei(cell: str, value: datetime | N
         (whole_number, "1.43E+11"),
         (whole_number, "12a"),
         (whole_number, "-3"),
+        (whole_number, "1" * 19),
         (phone, "8.86933E+11"),
         (amount, "free"),
         (amount, "-1"),
