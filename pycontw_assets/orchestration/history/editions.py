@@ -54,7 +54,7 @@ _OWNERS = ["team:pycontw-registration"]
 _HEADS = ("edition", "family", "first time", "after one year", "after more", "lapsed")
 # Series of the plot -> its colour, from bottom to top.
 _COLOURS = {"returning_after_more": "#4c6ef5", "returning_after_one_year": "#15aabf", "first_timers": "#94d82d"}
-_WIDTH, _HEIGHT, _MARGIN = 560, 240, 30
+_WIDTH, _HEIGHT, _MARGIN, _LEGEND = 560, 250, 30, 44
 
 
 def edition_assets(links: Links) -> list[AssetsDefinition | AssetSpec]:
@@ -155,7 +155,7 @@ def _svg(counts: Sequence[Returning]) -> str:
         for name in _COLOURS
     }
     highest = max(1, *(sum(sums[edition, name] for name in _COLOURS) for edition in editions))
-    step, scale = (_WIDTH - 2 * _MARGIN) / len(editions), (_HEIGHT - 2 * _MARGIN) / highest
+    step, scale = (_WIDTH - 2 * _MARGIN) / len(editions), (_HEIGHT - _MARGIN - _LEGEND) / highest
     parts = []
     for place, edition in enumerate(editions):
         left, bottom = _MARGIN + place * step, float(_HEIGHT - _MARGIN)
@@ -163,6 +163,8 @@ def _svg(counts: Sequence[Returning]) -> str:
             height = sums[edition, name] * scale
             bottom -= height
             parts.append(_bar(left + step * 0.15, bottom, step * 0.7, height, colour))
+        total = sum(sums[edition, name] for name in _COLOURS)
+        parts.append(_label(left + step / 2, bottom - 4, str(total)))
         parts.append(_label(left + step / 2, _HEIGHT - _MARGIN / 2, edition))
     for place, (name, colour) in enumerate(_COLOURS.items()):
         left = _MARGIN + place * (_WIDTH - 2 * _MARGIN) / len(_COLOURS)
