@@ -21,6 +21,7 @@ from pycontw_assets.orchestration.observations import family_events, kktix_event
 from pycontw_assets.pipeline.erase import Erasure
 from pycontw_assets.pipeline.history.importing import find_imports, import_export, kind_of_question, remove_import
 from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN
+from pycontw_assets.pipeline.steps import load_rows, stored_records
 from pycontw_assets.records import EventPartition, Family
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
@@ -35,12 +36,16 @@ CARL = "carl-of-old@example.org"
 
 
 def import_people(
-    pipeline: Pipeline, edition: str, addresses: list[str], family: Family = "individual"
+    pipeline: Pipeline, edition: str, addresses: list[str], family: Family = "individual", *, in_dagster: bool = True
 ) -> EventPartition:
+    """Import an export of these people. ``in_dagster``: as the command does; otherwise without the cost of two runs."""
     rows = [attendee(number, address, year=int(edition)) for number, address in enumerate(addresses, start=1)]
     partition = EventPartition.imported(edition, family)
     export = read_export(File("x.csv", attendees_csv(rows)), edition=edition, family=family, kind_of=kind_of_question)
     pipeline.call(import_export, partition, export)
+    if not in_dagster:
+        pipeline.call(load_rows, partition, stored_records(pipeline.root.vault, pipeline.ledger, partition))
+        return partition
     reports = list(load_import(pipeline.definitions, pipeline.instance, partition))
     assert [(report.ok, report.problems) for report in reports] == [(True, ())] * 2
     return partition
@@ -65,7 +70,8 @@ def test_imports_of_all_years_let_nobody_in_and_mail_nobody(sold: Pipeline, worl
     years = random.Random(1).sample(YEARS, len(YEARS))
     for year in years:
         came = int(year) - 2018
-        import_people(sold, year, [*regulars(6), CARL, *(f"once-{year}-{i}@example.org" for i in range(came))])
+        people = [*regulars(6), CARL, *(f"once-{year}-{i}@example.org" for i in range(came))]
+        import_people(sold, year, people, in_dagster=year in ("2018", "2030"))
     import_people(sold, EDITION, [f"stranger-{i}@example.org" for i in range(6)], LIVE.family)
     assert sold.requests(mark) == 0
 

@@ -83,8 +83,8 @@ def import_export(
             )
         if is_here and stored and records == stored.records:
             return Imported(partition, "unchanged", len(records), len(forgotten))
+        record_import(ledger, partition)  # first: what is in the vault must be found by an erasure
         vault.write(replace(stored or OrderSnapshot(partition), records=records, rebuilding=False))
-        record_import(ledger, partition)
     log_step("export_imported", step="import", partition=partition.key, rows=len(records), deleted=gone)
     return Imported(partition, "changed" if is_here else "new", len(records), len(forgotten), gone)
 

@@ -197,6 +197,18 @@ def test_the_same_file_again_changes_nothing(ledger: Ledger, vault: Vault, clock
     assert vault.read(IMPORTS[0].key) == before
 
 
+def test_an_import_that_was_cut_off_is_known_and_ended_by_importing_again(
+    ledger: Ledger, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(MemoryStore, "write", lambda *_: False)
+        with pytest.raises(VaultError):
+            importing(ledger, vault, [attendee()])
+    assert list(known_imports(ledger)) == [IMPORTS[0].key]
+    assert importing(ledger, vault, [attendee()]).outcome == "changed"
+    assert len(stored_orders(vault, ledger, IMPORTS[0]).records) == 1
+
+
 def test_another_file_replaces_the_import_before(ledger: Ledger, vault: Vault, clock: FakeClock) -> None:
     importing(ledger, vault, [attendee(1), attendee(2, BERT), attendee(3)])
     first_seen_at = clock()
