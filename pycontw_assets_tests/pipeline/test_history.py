@@ -60,12 +60,13 @@ def sold(pipeline: Pipeline, world: World, event: int) -> Pipeline:
     """Sell the live edition to eight people, five of whom came in former years, and invite them all."""
     for address in [*regulars(5), "new-1@example.org", "new-2@example.org", "new-3@example.org"]:
         world.sell(event, address=address)
-    pipeline.until_quiet()
+    pipeline.poll()
     return pipeline
 
 
 def test_imports_of_all_years_let_nobody_in_and_mail_nobody(sold: Pipeline, world: World) -> None:
     """Also the import of the live edition, whose tickets are paid and valid, by itself, by hand, and as EDITION."""
+    sold.until_quiet()
     mark, guests = sold.mark(), sold.guests()
     years = random.Random(1).sample(YEARS, len(YEARS))
     for year in years:
@@ -127,7 +128,7 @@ def test_an_imported_person_is_found_traced_and_erased(sold: Pipeline) -> None:
     import_people(sold, "2019", [*regulars(6), CARL])
     assert erasure.find(CARL).is_nothing
     assert [row.first_timers for row in read_returning(sold.root.warehouse)] == [6, None]
-    assert sold.until_quiet().ok
+    assert sold.later_poll().ok
 
 
 def test_a_wrong_import_is_taken_away_and_a_lost_ledger_finds_the_others(sold: Pipeline) -> None:
