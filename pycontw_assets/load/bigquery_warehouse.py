@@ -30,6 +30,8 @@ from pycontw_assets.load.ownership import (
     Ownership,
     Relation,
     bears_label,
+    is_marked,
+    marked,
     owner_of,
     set_aside_name,
 )
@@ -64,7 +66,6 @@ if TYPE_CHECKING:
     from google.cloud import bigquery
 
 LABELS = {MARK_LABEL: MARK_VALUE, "personal_data": "hashed"}
-_COPY_LABELS = {MARK_LABEL: MARK_VALUE, "content": "set_aside"}
 _TEXT_LABEL = "sql"  # of a view: the digest of what it says
 STAGING_LIFETIME = timedelta(hours=1)
 
@@ -213,7 +214,10 @@ class BigQueryWarehouse:
         return self._target(table)
 
     def set_aside(self, table: Table) -> SetAside:
-        """Make a snapshot, compare it, and delete the table, which the dataset's time travel keeps for days more."""
+        """Make a snapshot, compare it, and delete the table, which the dataset's time travel keeps for days more.
+
+        A table can be written until the moment it is deleted, so a change that a last look finds keeps it.
+        """
         source, name = self._target(table), set_aside_name(self._name(table))
         copy = f"{self._dataset}.{identifier(name)}"
         with self._explained(f"set {table.name} aside"):
@@ -221,29 +225,38 @@ class BigQueryWarehouse:
             if before is None or before.table_type != "TABLE" or _owner(before) != "foreign":
                 raise WarehouseError(f"BigQuery: {source} is no table of somebody else; nothing was changed")
             taken = self._look(self._path(name))
-            if taken is None:
-                self._copy(source, copy)
-            made = self._look(self._path(name))
-            if made is None or not bears_label(made.labels.items()):
+            made = taken or self._copied(before, self._path(name))
+            # A snapshot without our mark is that of an attempt which was cut off.
+            if not (taken is None or _is_set_aside(made) or made.table_type == "SNAPSHOT"):
                 raise WarehouseError(differing_copy(source, copy))
             rows = self._compared(source, copy)
             after = self._look(self._path(self._name(table)))
             if rows is None or after is None or (after.modified, after.created) != (before.modified, before.created):
                 raise WarehouseError(differing_copy(source, copy))
+            if not _is_set_aside(made):
+                # Not a label: a snapshot is only said to take another description.
+                made.description = marked(f"Copy of {source} as it was before this program took the name.")
+                self._client.update_table(made, ["description"], retry=self._retry, timeout=_REQUEST_TIMEOUT)
             self._client.delete_table(after, not_found_ok=True, retry=self._retry, timeout=_REQUEST_TIMEOUT)
         is_snapshot = made.table_type == "SNAPSHOT"
         return SetAside(name=source, copy=copy, rows=rows, is_snapshot=is_snapshot, was_copied=taken is not None)
 
-    def _copy(self, source: str, copy: str) -> None:
-        """Make a snapshot, or a copy where the service makes no snapshot of this table. One statement, all or none."""
+    def _copied(self, source: bigquery.Table, path: str) -> bigquery.Table:
+        """Make a snapshot, or a copy where the service makes no snapshot of this table, and return it."""
         from google.api_core.exceptions import BadRequest, MethodNotImplemented
 
-        description = f"Copy of {source} as it was before this program took the name."
-        options = f"OPTIONS(description={json.dumps(description)}, labels={_label_list(_COPY_LABELS)})"
         try:
-            self._query(f"CREATE SNAPSHOT TABLE {copy} CLONE {source} {options}")
+            self._copy(source, path, "SNAPSHOT")
         except (BadRequest, MethodNotImplemented):
-            self._query(f"CREATE TABLE {copy} COPY {source} {options}")
+            self._copy(source, path, "COPY")
+        return self._client.get_table(path, retry=self._retry, timeout=_REQUEST_TIMEOUT)
+
+    def _copy(self, source: bigquery.Table, path: str, kind: str) -> None:
+        from google.cloud import bigquery
+
+        config = bigquery.CopyJobConfig(operation_type=kind, write_disposition="WRITE_EMPTY", labels=LABELS)
+        job = self._client.copy_table(source.reference, path, job_config=config, timeout=_REQUEST_TIMEOUT)
+        job.result(retry=self._retry, timeout=self._patience_seconds)
 
     def _compared(self, source: str, copy: str) -> int | None:
         """Return the number of rows, compared row for row and as often as each is there; ``None`` when they differ."""
@@ -266,8 +279,7 @@ class BigQueryWarehouse:
         with self._explained("look at the tables"):
             for name in names:
                 table = self._look(self._path(identifier(self._prefix + name)))
-                # A snapshot is of another kind, and only we make one with our mark.
-                if table and (bears_label(table.labels.items()) or _owner(table) == "unmarked"):
+                if table and (_is_set_aside(table) or _owner(table) in ("ours", "unmarked")):
                     found[name] = frozenset(field.name for field in table.schema)
         return found
 
@@ -550,6 +562,10 @@ def _label_list(labels: Mapping[str, str]) -> str:
 
 def _owner(table: bigquery.Table | None, kind: Kind = "table") -> Ownership:
     return owner_of(None if table is None else _relation(table), kind)
+
+
+def _is_set_aside(table: bigquery.Table) -> bool:
+    return is_marked(table.description)
 
 
 def _relation(table: bigquery.Table) -> Relation:

@@ -46,8 +46,8 @@ def _asset(view: View, links: Links, owners: list[str]) -> AssetSpec:
         kinds={links.warehouse, "view"},
         owners=owners,
         tags={"personal_data": "pseudonyms"},
-        description=f"{view.description} A view: it shows what the tables hold at the moment. The load of a table makes "
-        "it, and makes it again when its text changed.",
+        description=f"{view.description} A view: it shows what the tables hold at the moment. The load of a table "
+        "makes it, and makes it again when its text changed.",
         metadata={
             "dagster/table_name": links.view_name(view.name),
             "view": links.view(view.name),
