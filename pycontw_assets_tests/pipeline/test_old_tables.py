@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,17 +23,29 @@ from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import ForeignTable, Warehouse, WarehouseError, content_digest
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import FAMILIES, Attendee, AttendeeRecord, EventPartition, Family
+from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline import old_tables
+from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.engines import KEY, NOW, TABLE, BigQueryEngine, DuckDBEngine, Engine, frame, put
+from pycontw_assets_tests.pipeline.harness import Pipeline, describe
+from pycontw_assets_tests.pipeline.test_doctor import examine
+from pycontw_assets_tests.pipeline.test_lineage import metadata_of, specs
 
 TABLES = attendee_tables(load_policy().columns)
 VIEWS = "readings"
 
 
-@pytest.fixture(params=["duckdb", pytest.param("bigquery", marks=pytest.mark.bigquery)])
+ENGINES = ["duckdb", pytest.param("bigquery", marks=pytest.mark.bigquery)]
+
+
+@pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    return engine_of(request, tmp_path)
+
+
+def engine_of(request: pytest.FixtureRequest, folder: Path) -> Engine:
     if request.param == "duckdb":
-        return DuckDBEngine(tmp_path / "home" / "warehouse.duckdb")
+        return DuckDBEngine(folder / "home" / "warehouse.duckdb")
     return BigQueryEngine(request.getfixturevalue("bigquery_emulator"))
 
 
@@ -221,9 +238,10 @@ def expected_daily(year: int) -> dict[tuple[str, str], int]:
     }
 
 
-@pytest.fixture
-def readable(engine: Engine) -> Engine:
-    """Return an engine with three old years set aside, an edition of ours, and the views."""
+@pytest.fixture(scope="module", params=ENGINES)
+def readable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Return an engine with three old years set aside, an edition of ours, and the views. Tests leave it as it is."""
+    engine = engine_of(request, tmp_path_factory.mktemp("readable"))
     old_tables.fill_all(engine)
     warehouse = engine.open(views_dataset=views_of(engine))
     for family in FAMILIES:
@@ -264,13 +282,6 @@ def test_the_bot_reads_its_columns_and_finds_no_token(readable: Engine) -> None:
     assert found == old + Counter({(name, None, "paid", "2031-06-01"): 3, (name, None, "not", None): 1})
 
 
-def test_a_year_that_was_imported_is_not_counted_twice(readable: Engine) -> None:
-    warehouse = readable.open(views_dataset=views_of(readable))
-    load(warehouse, "individual", [ticket(1)], edition="2019")
-    counts = {name: count for (name, _), count in daily(readable, 2019).items() if "Individual" in name}
-    assert counts == {"PyCon TW 2019 Registration: Individual": 1}
-
-
 def test_views_are_made_once_and_again_when_their_text_changes(readable: Engine) -> None:
     warehouse = readable.open(views_dataset=views_of(readable))
     assert keep_views(warehouse).made == ()
@@ -285,6 +296,19 @@ def test_views_cover_the_families_that_have_a_table(engine: Engine) -> None:
     made = [view.name for view in keep_views(warehouse).made]
     assert made == ["kktix_ticket_reserved_attendees", "ods_kktix_attendeeId_datetime"]
     assert daily(engine, 2031) == {("PyCon TW 2031 Registration: Reserved", "一般票 \\A\\ / Regular"): 1}
+
+
+def test_old_years_are_there_without_a_new_event_and_are_not_counted_twice(engine: Engine) -> None:
+    old_tables.fill(engine, "corporate")
+    warehouse = engine.open(views_dataset=views_of(engine))
+    warehouse.set_aside(TABLES["corporate"])
+    made = [view.name for view in keep_views(warehouse).made]
+    assert made == ["kktix_ticket_corporate_attendees", "ods_kktix_attendeeId_datetime"]
+    counts = {key: count for key, count in expected_daily(2018).items() if "Corporate" in key[0]}
+    assert daily(engine, 2018) == counts
+    load(warehouse, "corporate", [ticket(1)], edition="2018")
+    assert [view.name for view in keep_views(warehouse).made] == made, "the year is ours from now on"
+    assert sum(daily(engine, 2018).values()) == 1
 
 
 def test_a_view_never_hides_what_somebody_else_made(engine: Engine) -> None:
@@ -318,3 +342,131 @@ def test_revenue_by_day_follows_from_paid_at(engine: Engine) -> None:
     load(engine.warehouse, "individual", [sold(1, 1, 0.1), sold(2, 1, 20), sold(3, 2, 0.1), sold(4, 2, 30), ticket(5)])
     found = engine.rows(REVENUE.format(dataset=engine.dataset))
     assert [(day.day, count, price) for day, count, price in found] == [(1, 2, 3000.0), (2, 1, 1500.0)]
+
+
+# -- whole installations ------------------------------------------------------------------------------
+
+
+def foreign_world(install: Install, world: World, **settings: Any) -> tuple[Pipeline, Engine]:
+    """Return an installation next to three old tables, with an event on sale, and its tables."""
+    event = world.add_event("PyCon TW 2031 Registration: Individual")
+    for _ in range(3):
+        world.sell(event)
+    pipeline = install(**settings)
+    engine = DuckDBEngine(pipeline.settings.duckdb_file)
+    old_tables.fill_all(engine)
+    return pipeline, engine
+
+
+def prints(engine: Engine) -> list[Any]:
+    return [engine.fingerprint(old_tables.name_of(family)) for family in FAMILIES]
+
+
+@pytest.mark.embedded
+@pytest.mark.long
+def test_next_to_old_tables_people_are_let_in_and_only_the_load_fails(install: Install, world: World) -> None:
+    pipeline, engine = foreign_world(install, world)
+    before = prints(engine)
+    report = pipeline.poll()
+    assert not report.ok
+    assert "ods.ods_kktix_ticket_individual_attendees was not made by this program" in describe(report)
+    assert len(pipeline.guests()) == 3
+    assert len(pipeline.mailed()) == 3
+    failed = [finding for finding in examine(pipeline) if finding.level == "FAIL" and finding.name == "warehouse"]
+    assert [finding.what.split()[0] for finding in failed] == [f"ods.{old_tables.name_of(f)}" for f in FAMILIES]
+    assert all("TABLE_PREFIX" in finding.fix for finding in failed)
+    assert prints(engine) == before
+
+
+@pytest.mark.embedded
+@pytest.mark.long
+def test_with_a_prefix_or_after_setting_aside_everything_runs(install: Install, world: World) -> None:
+    pipeline, engine = foreign_world(install, world, table_prefix="pipeline_", views_dataset=VIEWS)
+    before = prints(engine)
+    assert (report := pipeline.poll()).ok, describe(report)
+    assert [finding for finding in examine(pipeline) if finding.level == "FAIL"] == []
+    assert prints(engine) == before
+    assert daily_total(engine, 2031) == 3
+    assert daily_total(engine, 2019) == 0, "the old tables were not set aside"
+    pipeline.restart(table_prefix="")
+    for family in FAMILIES:
+        pipeline.root.warehouse.set_aside(TABLES[family])
+    assert (report := pipeline.later_poll()).ok, describe(report)
+    assert daily_total(engine, 2031) == 3
+    for year in old_tables.YEARS:
+        assert daily(engine, year) == expected_daily(year)
+    made = metadata_of(pipeline, "kktix_ticket_individual_attendees")
+    assert made["columns"] > len(old_tables.COLUMNS)
+    [spec] = [spec for name, spec in specs(pipeline).items() if name == "ods_kktix_attendeeId_datetime"]
+    sources = spec.metadata["dagster/column_lineage"].deps_by_column["REFUNDED"]
+    assert {(dep.asset_key.to_user_string(), dep.column_name) for dep in sources} == {
+        (old_tables.name_of(family), column) for family in FAMILIES for column in ("is_cancelled", "is_paid")
+    }
+
+
+def daily_total(engine: Engine, year: int) -> int:
+    return sum(daily(engine, year).values())
+
+
+def test_without_a_dataset_for_them_there_are_no_views(pipeline: Pipeline) -> None:
+    assert not set(VIEW_NAMES) & set(specs(pipeline))
+
+
+# -- kill -9 ------------------------------------------------------------------------------------------
+
+FORK = multiprocessing.get_context("fork")
+
+
+def _load_and_set_aside(engine: Engine, *, is_setting_aside: bool, gate: Any, url: str | None = None) -> None:
+    gate.wait(60)
+    warehouse = engine.open(**({"url": url} if url else {}))
+    if is_setting_aside:
+        warehouse.set_aside(TABLE)
+    with suppress(WarehouseError):
+        put(warehouse, frame(30, "new"))
+
+
+def kill_after(seconds: float, engine: Engine, *, is_setting_aside: bool) -> None:
+    gate = FORK.Event()
+    details = {"is_setting_aside": is_setting_aside, "gate": gate}
+    child = FORK.Process(target=_load_and_set_aside, args=(engine,), kwargs=details)
+    child.start()
+    gate.set()
+    time.sleep(seconds)
+    os.kill(child.pid or 0, signal.SIGKILL)
+    child.join(60)
+
+
+@pytest.mark.parametrize("kills", [pytest.param(4, marks=pytest.mark.long), pytest.param(200, marks=pytest.mark.slow)])
+def test_killed_loads_leave_an_old_table_as_it_was(engine: Engine, kills: int) -> None:
+    old_tables.fill(engine, "individual")
+    before = engine.fingerprint(TABLE.name)
+    span = 0.05 if isinstance(engine, DuckDBEngine) else 0.4
+    for kill in range(kills):
+        kill_after(span * kill / kills, engine, is_setting_aside=False)
+    assert engine.fingerprint(TABLE.name) == before
+    assert engine.tables() == [TABLE.name]
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_setting_aside_loses_nothing_and_can_be_repeated(engine: Engine) -> None:
+    copy = set_aside_name(TABLE.name)
+    span = 0.15 if isinstance(engine, DuckDBEngine) else 2.0
+    outcomes: Counter[str] = Counter()
+    for kill in range(60):
+        for name in engine.tables() if kill else []:
+            engine.execute(
+                f"DROP {'SNAPSHOT ' * (engine.dataset != 'ods' and name == copy)}TABLE {engine.dataset}.{name}"
+            )
+        old_tables.fill(engine, "individual")
+        before = rows_in(engine, TABLE.name)
+        kill_after(span * kill / 60, engine, is_setting_aside=True)
+        owner = engine.warehouse.owner_of(TABLE)
+        outcomes[owner] += 1
+        if owner == "foreign":
+            assert rows_in(engine, TABLE.name) == before
+            assert engine.warehouse.set_aside(TABLE).rows == before.total()
+        assert rows_in(engine, copy) == before
+    print(f"\nowner of the name after the kills: {dict(outcomes)}")
+    assert outcomes["foreign"]
+    assert outcomes.total() > outcomes["foreign"]

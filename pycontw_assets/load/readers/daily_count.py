@@ -38,18 +38,16 @@ _MEMBERS = {
 
 
 def daily_count(available: Mapping[str, Collection[str]], dialect: Dialect) -> View | None:
-    """Return the view over the tables that are there; ``None`` when there is none of ours."""
+    """Return the view over the tables that are there, ours and those set aside; ``None`` when there is none."""
     parts: list[str] = []
-    tables: list[str] = []
+    tables = [table for table in map(attendee_table_name, FAMILIES) if table in available]
     for family in FAMILIES:
         table = attendee_table_name(family)
-        if table not in available:
-            continue
-        tables.append(table)
-        parts.append(_of_ours(family, table, dialect))
-        history = available.get(set_aside_name(table), ())
-        if "paid_date" in history:
-            parts.append(_of_history(family, table, history, dialect))
+        if table in tables:
+            parts.append(_of_ours(family, table, dialect))
+        if history := available.get(set_aside_name(table)):
+            only = only_years_without_us(table, available, dialect)
+            parts.append(_of_history(family, table, history, dialect) + only)
     if not parts:
         return None
     return View(
@@ -106,8 +104,7 @@ def _of_history(family: Family, table: str, available: Collection[str], dialect:
         name=_name(family, f"COALESCE({year_of_history(dialect)}, '?')"),
         info=dialect.json(members),
         refunded=f"COALESCE({old('payment_status', 'STRING')} = {literal(REFUNDED_IN_EXPORTS)}, FALSE)",
-        rest=f"FROM {dialect.table(set_aside_name(table))}\n"
-        f"WHERE COALESCE({payment}, 'paid') <> 'not' AND {only_years_without_us(table, dialect)}",
+        rest=f"FROM {dialect.table(set_aside_name(table))}\nWHERE COALESCE({payment}, 'paid') <> 'not'",
     )
 
 

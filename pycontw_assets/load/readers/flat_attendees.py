@@ -29,19 +29,25 @@ _GENDERS = {"male": "Male / 男性", "female": "Female / 女性"}
 
 
 def flat_attendees(family: Family, available: Mapping[str, Collection[str]], dialect: Dialect) -> View:
-    """Return the view of a family. ``available``: table -> its columns, of those that are there; ours must be."""
+    """Return the view of a family. ``available``: table -> its columns, of those that are there.
+
+    There is our table, the one that was set aside, or both.
+    """
     table = attendee_table_name(family)
-    history = set_aside_name(table)
-    categories = [name for name in CATEGORIES if name in available[table]]
-    query = _of_ours(table, available[table], categories, dialect)
-    if "paid_date" in available.get(history, ()):
-        query += f"\nUNION ALL\n{_of_history(table, available[history], categories, dialect)}"
+    history = available.get(set_aside_name(table), ())
+    ours = available.get(table, ())
+    categories = [name for name in CATEGORIES if name in ours]
+    parts = [_of_ours(table, ours, categories, dialect)] if ours else []
+    if history:
+        parts.append(
+            _of_history(table, history, categories, dialect) + only_years_without_us(table, available, dialect)
+        )
     return View(
         name=f"kktix_ticket_{family}_attendees",
         description=f"Tickets of the {family} family with the column names and meanings of the organisers' older "
         "tables, former years included where their table was set aside.",
         columns=(
-            *(ViewColumn(name=c.name, type=c.type, description=c.description, sources=_sources(c, table, available))
+            *(ViewColumn(name=c.name, type=c.type, description=c.description, sources=_sources(c, table, ours))
               for c in OLD_COLUMNS),
             ViewColumn(name="updated_at", type="TIMESTAMP", sources=((table, "updated_at"),),
                        description="When KKTIX last changed the attendee."),
@@ -49,7 +55,7 @@ def flat_attendees(family: Family, available: Mapping[str, Collection[str]], dia
                          description=f"{CATEGORIES[name]}; 0: unknown, or fewer than {_FEWEST_SHOWN} people of the "
                          "edition.") for name in categories),
         ),
-        query=query,
+        query="\nUNION ALL\n".join(parts),
     )  # fmt: skip
 
 
@@ -84,10 +90,12 @@ def payment_of_history(available: Collection[str], dialect: Dialect) -> str:
     return f"CASE {cases} ELSE {status} END"
 
 
-def only_years_without_us(table: str, dialect: Dialect) -> str:
+def only_years_without_us(table: str, available: Collection[str], dialect: Dialect) -> str:
     """Return the condition that leaves out the years of which our table holds an edition: no ticket counts twice."""
+    if table not in available:
+        return ""
     editions = f"SELECT edition FROM {dialect.table(table)} WHERE edition IS NOT NULL"  # noqa: S608 - plain names
-    return f"COALESCE({year_of_history(dialect)}, '') NOT IN ({editions})"
+    return f"\nAND COALESCE({year_of_history(dialect)}, '') NOT IN ({editions})"
 
 
 def _of_ours(table: str, available: Collection[str], categories: Collection[str], dialect: Dialect) -> str:
@@ -113,7 +121,7 @@ def _of_history(table: str, available: Collection[str], categories: Collection[s
     columns.append(f"{dialect.cast('NULL', 'TIMESTAMP')} AS updated_at")
     columns += [f"{dialect.cast('NULL', 'INT64')} AS {name}" for name in categories]
     source = dialect.table(set_aside_name(table))
-    return f"{_select(columns, source)}\nWHERE {only_years_without_us(table, dialect)}"
+    return f"{_select(columns, source)}\nWHERE TRUE"
 
 
 def _old_spelling(column: str, spellings: Mapping[str, str]) -> str:
@@ -136,8 +144,8 @@ _MADE_OF = {
 }
 
 
-def _sources(column: OldColumn, table: str, available: Mapping[str, Collection[str]]) -> tuple[tuple[str, str], ...]:
+def _sources(column: OldColumn, table: str, available: Collection[str]) -> tuple[tuple[str, str], ...]:
     if is_never_given(column):
         return ()
     ours = _MADE_OF.get(column.name, column.ours)
-    return tuple((table, name) for name in ours if name in available[table])
+    return tuple((table, name) for name in ours if name in available)

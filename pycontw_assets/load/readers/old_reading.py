@@ -28,7 +28,8 @@ class KeptViews:
 
 def old_reading(available: Mapping[str, Collection[str]], dialect: Dialect) -> list[View]:
     """Return the views over the tables that are there. ``available``: table -> its columns."""
-    flat = [flat_attendees(f, available, dialect) for f in FAMILIES if attendee_table_name(f) in available]
+    families = [f for f in FAMILIES if {(name := attendee_table_name(f)), set_aside_name(name)} & available.keys()]
+    flat = [flat_attendees(family, available, dialect) for family in families]
     count = daily_count(available, dialect)
     return [*flat, count] if count else flat
 
@@ -39,7 +40,7 @@ def keep_views(warehouse: Warehouse) -> KeptViews:
     try:
         available = warehouse.columns([*_TABLES, *map(set_aside_name, _TABLES)])
         views = old_reading(
-            {name: columns for name, columns in available.items() if _is_loaded(columns) or name not in _TABLES},
+            {name: columns for name, columns in available.items() if _is_readable(name, columns)},
             warehouse.dialect,
         )
     except WarehouseError as error:
@@ -55,6 +56,10 @@ def keep_views(warehouse: Warehouse) -> KeptViews:
     return KeptViews(tuple(made), tuple(problems))
 
 
-def _is_loaded(columns: Collection[str]) -> bool:
-    """Whether a table of ours has the columns that views need: a former version's has not, until its next load."""
-    return {"paid_at", "edition", "is_cancelled"} <= set(columns)
+def _is_readable(name: str, columns: Collection[str]) -> bool:
+    """Whether a table has the columns without which a view says nothing.
+
+    A table of a former version has not, until its next load. An older one without a date has no year.
+    """
+    needed = {"paid_at", "edition", "is_cancelled"} if name in _TABLES else {"paid_date"}
+    return needed <= set(columns)

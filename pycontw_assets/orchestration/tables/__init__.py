@@ -1,1 +1,1 @@
-"""What Dagster shows of the tables, next to the assets that fill them."""
+"""Views of the tables, as Dagster shows them."""
