@@ -285,26 +285,29 @@ class BigQueryWarehouse:
 
     def view_owner(self, name: str) -> Ownership:
         with self._explained(f"look at {name}"):
-            found = self._look_at_view(name)
-            return _owner(found, "view")
+            return _owner(self._look(f"{self._client.project}.{self._views_dataset}.{view_name(name)}"), "view")
 
     def put_view(self, view: View) -> ViewOutcome:
+        dataset, name = self._place_of(view)
         with self._explained(f"make the view {view.name}"):
-            found = self._look_at_view(view.name)
+            found = self._look(f"{self._client.project}.{dataset}.{name}")
             if _owner(found, "view") == "foreign":
-                raise ForeignTable(f"{self._views_dataset}.{view.name}", kind="view")
+                raise ForeignTable(f"{dataset}.{name}", kind="view")
             if found and found.labels.get(_TEXT_LABEL) == view.digest:
                 return "unchanged"
             if found is None:
-                self._make_dataset(str(self._views_dataset))
+                self._make_dataset(dataset)
             # A table that somebody makes at this moment is not replaced: BigQuery refuses that.
-            self._query(_view_statement(f"{self._views_dataset}.{view_name(view.name)}", view))
+            self._query(view_statement(f"{dataset}.{name}", view))
             return "made"
 
-    def _look_at_view(self, name: str) -> bigquery.Table | None:
+    def _place_of(self, view: View) -> tuple[str, str]:
+        """Return the dataset and the name of a view."""
+        if view.is_next_to_tables:
+            return self._dataset, identifier(self._prefix + view.name)
         if self._views_dataset is None:
-            raise WarehouseError(no_views(name))
-        return self._look(f"{self._client.project}.{self._views_dataset}.{view_name(name)}")
+            raise WarehouseError(no_views(view.name))
+        return self._views_dataset, view_name(view.name)
 
     # -- requests -----------------------------------------------------------------------------------------
 
@@ -547,7 +550,8 @@ def _contents(target: str) -> str:
     return f"SELECT TO_JSON_STRING(t) AS content, COUNT(*) AS times FROM {target} t GROUP BY 1"  # noqa: S608 - plain names
 
 
-def _view_statement(target: str, view: View) -> str:
+def view_statement(target: str, view: View) -> str:
+    """Return the statement that makes or replaces a view, with its mark, its text's digest and its descriptions."""
     columns = ", ".join(
         f"{view_name(column.name)} OPTIONS(description={json.dumps(column.description)})" for column in view.columns
     )

@@ -207,32 +207,33 @@ class DuckDBWarehouse:
 
     def view_owner(self, name: str) -> Ownership:
         with self._reading(f"look at {name}") as connection:
-            return self._view_owner(connection, name)
+            return _view_owner(connection, self._views_dataset or "", name)
 
     def put_view(self, view: View) -> ViewOutcome:
-        if self._views_dataset is None:
-            raise WarehouseError(no_views(view.name))
+        dataset, name = self._place_of(view)
         comment = marked(f"{view.description} [sql: {view.digest}]")
         with self._reading(f"look at {view.name}") as connection:
-            if self._view_owner(connection, view.name) == "foreign":
-                raise ForeignTable(f"{self._views_dataset}.{view.name}", kind="view")
-            if _comment(connection, "view", self._views_dataset, view.name) == comment:
+            if _view_owner(connection, dataset, name) == "foreign":
+                raise ForeignTable(f"{dataset}.{name}", kind="view")
+            if _comment(connection, "view", dataset, name) == comment:
                 return "unchanged"
-        target = f"{self._views_dataset}.{view_name(view.name)}"
         with self._connected(f"make the view {view.name}") as connection:
             connection.execute("BEGIN TRANSACTION")
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._views_dataset}")
-            connection.execute(f"CREATE OR REPLACE VIEW {target} AS {view.query}")
-            connection.execute(f"COMMENT ON VIEW {target} IS {literal(comment)}")
+            if _view_owner(connection, dataset, name) == "foreign":  # somebody may have made it meanwhile
+                raise ForeignTable(f"{dataset}.{name}", kind="view")
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {dataset}")
+            connection.execute(f"CREATE OR REPLACE VIEW {dataset}.{name} AS {view.query}")
+            connection.execute(f"COMMENT ON VIEW {dataset}.{name} IS {literal(comment)}")
             connection.execute("COMMIT")
         return "made"
 
-    def _view_owner(self, connection: duckdb.DuckDBPyConnection, name: str) -> Ownership:
-        dataset = self._views_dataset or ""
-        if _comment(connection, "table", dataset, name) is not None:
-            return "foreign"
-        comment = _comment(connection, "view", dataset, name)
-        return owner_of(None if comment is None else Relation(kind="view", is_marked=is_marked(comment)), "view")
+    def _place_of(self, view: View) -> tuple[str, str]:
+        """Return the schema and the name of a view."""
+        if view.is_next_to_tables:
+            return self._dataset, identifier(self._prefix + view.name)
+        if self._views_dataset is None:
+            raise WarehouseError(no_views(view.name))
+        return self._views_dataset, view_name(view.name)
 
     # -- connections --------------------------------------------------------------------------------------
 
@@ -440,6 +441,13 @@ def _comment(connection: duckdb.DuckDBPyConnection, kind: str, schema: str, name
         [schema, name],
     ).fetchall()
     return str(rows[0][0] or "") if rows else None
+
+
+def _view_owner(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> Ownership:
+    if _comment(connection, "table", schema, name) is not None:
+        return "foreign"
+    comment = _comment(connection, "view", schema, name)
+    return owner_of(None if comment is None else Relation(kind="view", is_marked=is_marked(comment)), "view")
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, target: str) -> int:

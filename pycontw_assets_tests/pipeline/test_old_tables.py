@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 
+from pycontw_assets.commands.cli import main
+from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import deidentify
 from pycontw_assets.load.ownership import set_aside_name
 from pycontw_assets.load.readers.old_reading import VIEW_NAMES, keep_views
+from pycontw_assets.load.readers.view import View, ViewColumn
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import ForeignTable, Warehouse, WarehouseError, content_digest
 from pycontw_assets.pseudonyms import Pseudonymizer
@@ -206,6 +209,40 @@ def test_a_table_that_somebody_else_keeps_under_the_name_of_the_copy_stays(engin
     assert engine.warehouse.owner_of(TABLE) == "foreign"
 
 
+@pytest.fixture
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DuckDBEngine:
+    """Return the tables of the installation that commands find."""
+    monkeypatch.setenv("PYCONTW_HOME", str(tmp_path / "home"))
+    return DuckDBEngine(tmp_path / "home" / "warehouse.duckdb")
+
+
+def test_the_command_asks_and_says_what_it_did(at_home: DuckDBEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    for family in ("individual", "reserved"):
+        old_tables.fill(at_home, family)
+    before = at_home.fingerprint(TABLE.name)
+    assert main(["adopt-tables"]) == MISCONFIGURED, "nobody can be asked"
+    assert at_home.fingerprint(TABLE.name) == before
+    assert main(["adopt-tables", "--yes"]) == FINE
+    shown = capsys.readouterr().out
+    rows = sum(1 for _ in old_tables.old_rows("individual"))
+    assert f"done     ods.{TABLE.name}: made a copy, ods.{TABLE.name}_legacy; its {rows} rows are the same" in shown
+    assert sorted(at_home.tables()) == [set_aside_name(old_tables.name_of(f)) for f in ("individual", "reserved")]
+    assert main(["adopt-tables", "--yes"]) == FINE
+    assert "there is nothing to do" in capsys.readouterr().out
+
+
+def test_the_command_goes_on_after_a_table_that_stays(
+    at_home: DuckDBEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for family in ("individual", "reserved"):
+        old_tables.fill(at_home, family)
+    old_tables.fill(at_home, "individual", set_aside_name(TABLE.name))
+    assert main(["adopt-tables", "--yes"]) == FAILED
+    shown = capsys.readouterr().out
+    assert f"! ods.{TABLE.name}_legacy is not a copy of ods.{TABLE.name}" in shown
+    assert "done     ods.ods_kktix_ticket_reserved_attendees" in shown
+
+
 # -- the old reading ----------------------------------------------------------------------------------
 
 DAILY = """
@@ -309,6 +346,22 @@ def test_old_years_are_there_without_a_new_event_and_are_not_counted_twice(engin
     load(warehouse, "corporate", [ticket(1)], edition="2018")
     assert [view.name for view in keep_views(warehouse).made] == made, "the year is ours from now on"
     assert sum(daily(engine, 2018).values()) == 1
+
+
+def test_a_view_next_to_the_tables_has_their_dataset_and_prefix(engine: Engine) -> None:
+    warehouse = engine.open(prefix="pipeline_")
+    load(warehouse, "reserved", [ticket(1), ticket(2)])
+    source = warehouse.dialect.table(old_tables.name_of("reserved"))
+    column = ViewColumn(name="n", type="INT64", description="How many.")
+    view = View(
+        name="counted",
+        description="Rows.",
+        columns=(column,),
+        query=f"SELECT COUNT(*) AS n FROM {source}",
+        is_next_to_tables=True,
+    )
+    assert [warehouse.put_view(view), warehouse.put_view(view)] == ["made", "unchanged"]
+    assert engine.rows(f"SELECT * FROM {engine.dataset}.pipeline_counted") == [(2,)]
 
 
 def test_a_view_never_hides_what_somebody_else_made(engine: Engine) -> None:

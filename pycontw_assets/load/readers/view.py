@@ -24,12 +24,16 @@ class ViewColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A view in ``VIEWS_DATASET``. ``query``: its whole SELECT, in the dialect of the warehouse."""
+    """A view. ``query``: its whole SELECT, in the dialect of the warehouse.
+
+    ``is_next_to_tables``: in the dataset of our tables, with their prefix; otherwise in ``VIEWS_DATASET``, without it.
+    """
 
     name: str
     description: str
     columns: tuple[ViewColumn, ...]
     query: str
+    is_next_to_tables: bool = False
 
     @property
     def digest(self) -> str:
