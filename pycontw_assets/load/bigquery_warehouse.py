@@ -13,19 +13,23 @@ How a replacement counts against BigQuery's quotas (Google's page "Quotas and li
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pycontw_assets.load.bigquery_statements import (
+    LABELS,
+    TEXT_LABEL,
+    difference_statement,
+    rows_statement,
+    view_statement,
+)
 from pycontw_assets.load.ownership import (
-    MARK_LABEL,
-    MARK_VALUE,
     Kind,
     Ownership,
     Relation,
@@ -65,8 +69,6 @@ if TYPE_CHECKING:
     from google.api_core.exceptions import GoogleAPIError
     from google.cloud import bigquery
 
-LABELS = {MARK_LABEL: MARK_VALUE, "personal_data": "hashed"}
-_TEXT_LABEL = "sql"  # of a view: the digest of what it says
 STAGING_LIFETIME = timedelta(hours=1)
 
 _DATASET_DESCRIPTION = "De-identified KKTIX attendees. Written by pycontw_assets; each table describes itself."
@@ -293,7 +295,7 @@ class BigQueryWarehouse:
             found = self._look(f"{self._client.project}.{dataset}.{name}")
             if _owner(found, "view") == "foreign":
                 raise ForeignTable(f"{dataset}.{name}", kind="view")
-            if found and found.labels.get(_TEXT_LABEL) == view.digest:
+            if found and found.labels.get(TEXT_LABEL) == view.digest:
                 return "unchanged"
             if found is None:
                 self._make_dataset(dataset)
@@ -531,37 +533,6 @@ class BigQueryWarehouse:
             raise WarehouseError(f"BigQuery could not {operation}: {_reason(error)}") from None
         except (RequestException, NotDone, OSError):
             raise WarehouseError(f"BigQuery could not {operation}: no answer; later polls try again") from None
-
-
-def rows_statement(target: str) -> str:
-    """Return the query for the number of rows of a table and a digest of their content, in any order."""
-    return (
-        "SELECT COALESCE(SUM(times), 0), BIT_XOR(FARM_FINGERPRINT(CONCAT(content, CAST(times AS STRING))))\n"
-        f"FROM ({_contents(target)})"
-    )
-
-
-def difference_statement(one: str, other: str) -> str:
-    """Return the query for the number of different rows of ``one`` that ``other`` has not, or not as often."""
-    return f"SELECT COUNT(*)\nFROM ({_contents(one)} EXCEPT DISTINCT {_contents(other)})"
-
-
-def _contents(target: str) -> str:
-    return f"SELECT TO_JSON_STRING(t) AS content, COUNT(*) AS times FROM {target} t GROUP BY 1"  # noqa: S608 - plain names
-
-
-def view_statement(target: str, view: View) -> str:
-    """Return the statement that makes or replaces a view, with its mark, its text's digest and its descriptions."""
-    columns = ", ".join(
-        f"{view_name(column.name)} OPTIONS(description={json.dumps(column.description)})" for column in view.columns
-    )
-    labels = _label_list({**LABELS, _TEXT_LABEL: view.digest})
-    options = f"OPTIONS(description={json.dumps(view.description)}, labels={labels})"
-    return f"CREATE OR REPLACE VIEW {target} ({columns})\n{options} AS\n{view.query}"
-
-
-def _label_list(labels: Mapping[str, str]) -> str:
-    return "[" + ", ".join(f"({json.dumps(name)}, {json.dumps(value)})" for name, value in labels.items()) + "]"
 
 
 def _owner(table: bigquery.Table | None, kind: Kind = "table") -> Ownership:

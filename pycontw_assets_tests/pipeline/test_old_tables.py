@@ -17,7 +17,7 @@ import pytest
 
 from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED
-from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.deidentify.policy import Column, load_policy
 from pycontw_assets.deidentify.pseudonymize import deidentify
 from pycontw_assets.load.ownership import set_aside_name
 from pycontw_assets.load.readers.old_reading import VIEW_NAMES, keep_views
@@ -348,6 +348,20 @@ def test_old_years_are_there_without_a_new_event_and_are_not_counted_twice(engin
     assert sum(daily(engine, 2018).values()) == 1
 
 
+def test_a_class_of_fewer_than_five_people_of_an_edition_is_hidden(engine: Engine) -> None:
+    column = Column(name="industry_category", type="INT64", description="Industry.", source="form: x")
+    table = attendee_tables([*load_policy().columns, column])["reserved"]
+    partition = EventPartition(90_002, "2031", "reserved")
+    rows = deidentify([ticket(number) for number in range(1, 10)], partition, Pseudonymizer()).frame
+    rows = rows.assign(industry_category=[6] * 5 + [9] * 4)
+    warehouse = engine.open(views_dataset=views_of(engine))
+    warehouse.replace_partition(table, partition.key, rows, digest=content_digest(rows))
+    keep_views(warehouse)
+    flat = f"{views_of(engine)}.kktix_ticket_reserved_attendees"
+    counted = engine.rows(f"SELECT industry_category, COUNT(*) FROM {flat} GROUP BY 1 ORDER BY 1")
+    assert counted == [(0, 4), (6, 5)]
+
+
 def test_a_view_next_to_the_tables_has_their_dataset_and_prefix(engine: Engine) -> None:
     warehouse = engine.open(prefix="pipeline_")
     load(warehouse, "reserved", [ticket(1), ticket(2)])
@@ -450,7 +464,8 @@ def test_with_a_prefix_or_after_setting_aside_everything_runs(install: Install, 
         assert daily(engine, year) == expected_daily(year)
     made = metadata_of(pipeline, "kktix_ticket_individual_attendees")
     assert made["columns"] > len(old_tables.COLUMNS)
-    [spec] = [spec for name, spec in specs(pipeline).items() if name == "ods_kktix_attendeeId_datetime"]
+    assert all(len(specs(pipeline)[name].description) > 40 for name in VIEW_NAMES)
+    spec = specs(pipeline)["ods_kktix_attendeeId_datetime"]
     sources = spec.metadata["dagster/column_lineage"].deps_by_column["REFUNDED"]
     assert {(dep.asset_key.to_user_string(), dep.column_name) for dep in sources} == {
         (old_tables.name_of(family), column) for family in FAMILIES for column in ("is_cancelled", "is_paid")
