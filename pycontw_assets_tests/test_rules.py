@@ -288,6 +288,9 @@ MAY_SAY = {
     "ledger.database.migrations": set(RETIRED),
     "commands.cli": {"adopt"},
     "commands.mark_invited": {"adopt"},
+    # The name of a command, which an issue gave it.
+    "commands.adopt_tables": {"adopt"},
+    "load.ownership": {"adopt"},
     "commands.poll": {"consent"},
     "klaviyo_records": {"consent"},
     "klaviyo_client": {"consent"},

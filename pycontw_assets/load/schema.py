@@ -86,20 +86,6 @@ class Table:
         return tuple(column.name for column in self.columns if column.name not in added)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """A view over tables of ours. ``columns``: name -> type and description.
-
-    ``statement`` is a query in which ``{name}`` stands for a table of ``sources``.
-    """
-
-    name: str
-    description: str
-    columns: Mapping[str, tuple[str, str]]
-    statement: str
-    sources: tuple[Table, ...]
-
-
 def attendee_table_name(family: Family) -> str:
     """Return the name of a family's table; its asset has the same name."""
     return f"ods_kktix_ticket_{family}_attendees"

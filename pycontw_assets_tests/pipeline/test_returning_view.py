@@ -10,11 +10,12 @@ import pytest
 
 from pycontw_assets.load.readers.returning import (
     ATTENDEE_EDITIONS,
-    RETURNING_ATTENDEES,
+    RETURNING_NAME,
     Returning,
     count_people,
     read_returning,
     refresh_editions,
+    returning_attendees,
 )
 from pycontw_assets.load.schema import Table, TableColumn
 from pycontw_assets.load.warehouse import Warehouse, WarehouseError, replace_rows
@@ -90,16 +91,18 @@ def test_the_view_counts_people_by_edition_and_family(warehouse: Warehouse, engi
 
 def test_a_view_of_an_older_statement_is_made_again(warehouse: Warehouse, engine: Engine) -> None:
     came(warehouse, "2019", "individual", range(6))
-    warehouse.put_view(replace(RETURNING_ATTENDEES, statement="SELECT 1 AS one FROM {attendee_editions}"))
+    view = returning_attendees(warehouse.dialect)
+    older = f"SELECT 1 AS one FROM {warehouse.dialect.table(ATTENDEE_EDITIONS.name)}"
+    warehouse.put_view(replace(view, query=older, columns=()))
     came(warehouse, "2020", "individual", range(6))
-    view = f"{getattr(engine, 'dataset', 'ods')}.returning_attendees"
-    assert len(warehouse.select(f"SELECT edition FROM {view}", sources=[ATTENDEE_EDITIONS])) == 2
+    name = f"{getattr(engine, 'dataset', 'ods')}.returning_attendees"
+    assert len(warehouse.select(f"SELECT edition FROM {name}", sources=[ATTENDEE_EDITIONS])) == 2
 
 
 def test_somebody_elses_table_of_this_name_stays(warehouse: Warehouse) -> None:
-    theirs = Table(RETURNING_ATTENDEES.name, "Somebody's own.", ATTENDEES.columns)
+    theirs = Table(RETURNING_NAME, "Somebody's own.", ATTENDEES.columns)
     frame = pd.DataFrame({name: [] for name in theirs.content_columns})
     replace_rows(warehouse, theirs, "2019-individual-90001", frame)
-    with pytest.raises(WarehouseError, match="was not made by this program"):
+    with pytest.raises(WarehouseError, match="returning_attendees"):
         came(warehouse, "2019", "individual", range(3))
     assert warehouse.read(theirs).empty

@@ -22,7 +22,8 @@ from pycontw_assets.ledger.people import remember_erased
 from pycontw_assets.ledger.polls import last_poll, record_load, recorded_holders
 from pycontw_assets.ledger.remote_ids import record_remote_id, remembered_id
 from pycontw_assets.ledger.restoration import mark_invited
-from pycontw_assets.load.schema import Table, View, attendee_tables
+from pycontw_assets.load.readers.view import DuckDBDialect, View
+from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import check_frame
 from pycontw_assets.orchestration.observations import forget_partition
 from pycontw_assets.pipeline.consistency.renaming import Renaming, partition_named
@@ -192,6 +193,8 @@ class Tables:
 
     def select(self, statement: str, *parameters: str, sources: Sequence[Table]) -> list[tuple[str, ...]]:
         return []
+
+    dialect = DuckDBDialect("ods")
 
     def put_view(self, view: View) -> None:
         """Have no view: nobody reads it here."""

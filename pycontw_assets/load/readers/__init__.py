@@ -1,1 +1,1 @@
-"""Tables and views for analysts, made from the attendee tables: nothing in them was read anywhere else."""
+"""Views for people who read the tables: plain SQL, one file per reader."""

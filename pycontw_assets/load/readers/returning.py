@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pycontw_assets.load.schema import LOAD_COLUMNS, PARTITION_COLUMN, Table, TableColumn, View
+from pycontw_assets.load.readers.view import Dialect, View, ViewColumn
+from pycontw_assets.load.schema import LOAD_COLUMNS, PARTITION_COLUMN, Table, TableColumn
 from pycontw_assets.load.warehouse import Outcome, Warehouse, replace_rows
 from pycontw_assets.records import Family
 
@@ -55,16 +56,7 @@ def _shown(name: str) -> str:
 
 # Plain SQL that DuckDB and BigQuery read alike. The years that are known are those of the table, so the edition before
 # is the latest one in it; without its import nobody returns from a year.
-RETURNING_ATTENDEES = View(
-    "returning_attendees",
-    f"How many people came for the first time, came back, or did not, by edition and family. Counts under "
-    f"{FEWEST_SHOWN} are NULL. In the earliest edition of all everybody looks new.",
-    {
-        "edition": ("STRING", "Conference year, four digits."),
-        "family": ("STRING", "Ticket family: corporate, individual or reserved."),
-        **{name: ("INT64", text) for name, text in _COUNTS.items()},
-    },
-    f"""WITH seen AS (
+_STATEMENT = f"""WITH seen AS (
   SELECT {PERSON_COLUMN}, year, LAG(year) OVER (PARTITION BY {PERSON_COLUMN} ORDER BY year) AS earlier
   FROM (SELECT DISTINCT {PERSON_COLUMN}, year FROM {{attendee_editions}}) AS person_years
 ), editions AS (
@@ -86,9 +78,46 @@ RETURNING_ATTENDEES = View(
 )
 SELECT CAST(year AS STRING) AS edition, family,
   {("," + chr(10) + "  ").join(map(_shown, _COUNTS))}
-FROM kinds GROUP BY year, family""",  # noqa: S608 - plain names only
-    (ATTENDEE_EDITIONS,),
+FROM kinds GROUP BY year, family"""  # noqa: S608 - plain names only
+RETURNING_DESCRIPTION = (
+    f"How many people came for the first time, came back, or did not, by edition and family. Counts under "
+    f"{FEWEST_SHOWN} are NULL. In the earliest edition of all everybody looks new."
 )
+RETURNING_NAME = "returning_attendees"
+RETURNING_COLUMNS = (
+    ViewColumn(
+        name="edition",
+        type="STRING",
+        description="Conference year, four digits.",
+        sources=((ATTENDEE_EDITIONS.name, "year"),),
+    ),
+    ViewColumn(
+        name="family",
+        type="STRING",
+        description="Ticket family: corporate, individual or reserved.",
+        sources=((ATTENDEE_EDITIONS.name, "family"),),
+    ),
+    *(
+        ViewColumn(
+            name=name,
+            type="INT64",
+            description=text,
+            sources=((ATTENDEE_EDITIONS.name, "year"), (ATTENDEE_EDITIONS.name, PERSON_COLUMN)),
+        )
+        for name, text in _COUNTS.items()
+    ),
+)
+
+
+def returning_attendees(dialect: Dialect) -> View:
+    """Return the view ``returning_attendees``, in the dialect of a warehouse. It is next to the tables."""
+    return View(
+        name=RETURNING_NAME,
+        description=RETURNING_DESCRIPTION,
+        columns=RETURNING_COLUMNS,
+        query=_STATEMENT.format_map({ATTENDEE_EDITIONS.name: dialect.table(ATTENDEE_EDITIONS.name)}),
+        is_next_to_tables=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +143,7 @@ def refresh_editions(warehouse: Warehouse, attendees: Table, edition: str, famil
         # Another event of the same edition and family may be loaded at the same time. The last to write looks again.
         before, people = people, _people(warehouse, attendees, edition)
         outcome = written if people == before else None
-    warehouse.put_view(RETURNING_ATTENDEES)
+    warehouse.put_view(returning_attendees(warehouse.dialect))
     return outcome
 
 
@@ -126,8 +155,8 @@ def editions_in(warehouse: Warehouse, attendees: Table) -> list[str]:
 
 def read_returning(warehouse: Warehouse) -> list[Returning]:
     """Return the rows of the view, by edition and family; none while there are no tables."""
-    statement = f"SELECT * FROM ({RETURNING_ATTENDEES.statement}) AS counted ORDER BY edition, family"  # noqa: S608
-    return [Returning(*row) for row in warehouse.select(statement, sources=RETURNING_ATTENDEES.sources)]
+    statement = f"SELECT * FROM ({_STATEMENT}) AS counted ORDER BY edition, family"  # noqa: S608
+    return [Returning(*row) for row in warehouse.select(statement, sources=[ATTENDEE_EDITIONS])]
 
 
 def count_people(warehouse: Warehouse) -> int:

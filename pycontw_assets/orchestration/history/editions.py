@@ -32,7 +32,9 @@ from pycontw_assets.load.readers.returning import (
     ATTENDEE_EDITIONS,
     FEWEST_SHOWN,
     PERSON_COLUMN,
-    RETURNING_ATTENDEES,
+    RETURNING_COLUMNS,
+    RETURNING_DESCRIPTION,
+    RETURNING_NAME,
     Returning,
     count_people,
     editions_in,
@@ -48,7 +50,7 @@ from pycontw_assets.pipeline.reconcile import table_asset
 from pycontw_assets.records import FAMILIES
 from pycontw_assets.settings import Settings
 
-EDITIONS, RETURNING = ATTENDEE_EDITIONS.name, RETURNING_ATTENDEES.name
+EDITIONS = ATTENDEE_EDITIONS.name
 _TABLES = [table_asset(family) for family in FAMILIES]
 _OWNERS = ["team:pycontw-registration"]
 _HEADS = ("edition", "family", "first time", "after one year", "after more", "lapsed")
@@ -95,39 +97,37 @@ def _attendee_editions(links: Links) -> AssetsDefinition:
                 for edition in editions_in(warehouse, table):
                     refresh_editions(warehouse, table, edition, family)
             people, counts = count_people(warehouse), read_returning(warehouse)
-            context.log_event(AssetMaterialization(RETURNING, metadata=_shown(counts)))
+            context.log_event(AssetMaterialization(RETURNING_NAME, metadata=_shown(counts)))
             return MaterializeResult(metadata={"people": people})
 
     return attendee_editions
 
 
 def _returning_attendees(links: Links) -> AssetSpec:
-    lineage = {name: [TableColumnDep(EDITIONS, name)] for name in ("edition", "family")}
-    lineage |= {
-        name: [TableColumnDep(EDITIONS, "year"), TableColumnDep(EDITIONS, PERSON_COLUMN)]
-        for name in RETURNING_ATTENDEES.columns
-        if name not in lineage
+    lineage = {
+        column.name: [TableColumnDep(table, name) for table, name in column.sources] for column in RETURNING_COLUMNS
     }
-    schema = [TableColumn(name, kind, text) for name, (kind, text) in RETURNING_ATTENDEES.columns.items()]
     return AssetSpec(
-        RETURNING,
+        RETURNING_NAME,
         deps=[EDITIONS],
         group_name="load",
         kinds={links.warehouse, "view"},
         owners=_OWNERS,
         metadata={
-            "dagster/table_name": links.table_name(RETURNING),
-            "dagster/column_schema": TableSchema(schema),
+            "dagster/table_name": links.table_name(RETURNING_NAME),
+            "dagster/column_schema": TableSchema(
+                [TableColumn(column.name, column.type, column.description) for column in RETURNING_COLUMNS]
+            ),
             "dagster/column_lineage": TableColumnLineage(lineage),
         },
-        description=RETURNING_ATTENDEES.description,
+        description=RETURNING_DESCRIPTION,
     )
 
 
 def editions_refreshed(warehouse: Warehouse) -> Iterable[AssetMaterialization]:
     """Yield what shows that a load brought both up to date."""
     yield AssetMaterialization(EDITIONS, metadata={"people": count_people(warehouse)})
-    yield AssetMaterialization(RETURNING, metadata=_shown(read_returning(warehouse)))
+    yield AssetMaterialization(RETURNING_NAME, metadata=_shown(read_returning(warehouse)))
 
 
 def _shown(counts: Sequence[Returning]) -> dict[str, Any]:
