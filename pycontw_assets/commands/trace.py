@@ -22,6 +22,7 @@ from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
+from pycontw_assets.ledger.resending.repeats import repeats_of
 from pycontw_assets.pipeline.steps import stored_snapshots
 from pycontw_assets.pseudonyms import Pseudonymizer, former_addresses, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, TicketState
@@ -125,6 +126,7 @@ def trace(
     tickets = list(_tickets(ledger, snapshots, person))
     spellings = _spellings(buyer, person, snapshots)
     periods, invited = _recorded(spellings, ledger, pseudonymizer)
+    repeats = [item for text in spellings for item in repeats_of(ledger, pseudonymizer.digest(text))]
     recorded = {period.edition for period in periods} | {item.edition for item in invited}
     editions = sorted({ticket.partition_key[:4] for ticket in tickets} | recorded)
     passages = [
@@ -133,6 +135,7 @@ def trace(
             [ticket for ticket in tickets if ticket.partition_key.startswith(f"{edition}-")],
             next((period for period in reversed(periods) if period.edition == edition), None),
             next((item for item in reversed(invited) if item.edition == edition), None),
+            repeats=[item.asked_at for item in repeats if item.edition == edition],
             is_mailable_address=address is not None and is_mailable(address),
             now=ledger.clock(),
         )
@@ -219,6 +222,7 @@ def _passage(
     period: AccessPeriod | None,
     invited: Invited | None,
     *,
+    repeats: Collection[datetime],
     is_mailable_address: bool,
     now: datetime,
 ) -> Passage:
@@ -227,7 +231,7 @@ def _passage(
         edition,
         tuple(tickets),
         _guest_list(period),
-        _invitation(current, invited, now),
+        _invitation(current, invited, now) + _repeated(repeats),
         _next(tickets, period, current, is_mailable_address, now),
     )
 
@@ -246,6 +250,10 @@ def _guest_list(period: AccessPeriod | None) -> str:
         return f"removed {at(period.revoked_at)}"
     tried = f"; tried {period.attempts} times, again at {at(period.retry_at)}" if period.attempts else ""
     return f"being let in since {at(period.intended_at)}{tried}"
+
+
+def _repeated(repeats: Collection[datetime]) -> str:
+    return f"; asked for once more with `resend`: {', '.join(map(at, sorted(repeats)))}" if repeats else ""
 
 
 def _invitation(current: Invited | None, latest: Invited | None, now: datetime) -> str:

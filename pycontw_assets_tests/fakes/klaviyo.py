@@ -7,7 +7,7 @@ campaign goes to the members that its list has when the mails leave. ``mailed`` 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
@@ -221,6 +221,11 @@ class FakeKlaviyo:
             return tuple(self._current(campaign) for campaign in shown)
 
         return self._run("find_campaigns", find)
+
+    def latest_campaigns(self, name_contains: str, *, archived: bool = False) -> Iterator[Campaign]:
+        """Yield the newest first. Nothing is ever archived here."""
+        found = [c for c in self.campaigns.values() if name_contains in c.record.name and not archived]
+        return iter(self._run("latest_campaigns", lambda: [self._current(campaign) for campaign in reversed(found)]))
 
     def get_campaign(self, campaign_id: str) -> Campaign:
         return self._run("get_campaign", lambda: self._current(self._campaign(campaign_id), reading=True))
