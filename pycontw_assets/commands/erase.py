@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pycontw_assets.commands.console import read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_checked
-from pycontw_assets.pipeline.erase import PLACES, Erased, Erasure, Found
+from pycontw_assets.pipeline.erase import Erased, Erasure, Found
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
 from pycontw_assets.settings import InvalidSettings
 
@@ -93,7 +93,7 @@ def describe_erased(result: Erased) -> Iterator[str]:
 
 def last_words(who: str, result: Erased) -> str:
     """Return one sentence: what is gone now, what goes when, and what a person must do."""
-    gone = [place for place in PLACES if place not in result.unfinished]
+    gone = [place for place in result.places if place not in result.unfinished]
     parts = [f"{who} is gone now from {_listed(gone)}" if gone else f"{who} is gone from nowhere yet"]
     if result.unfinished:
         parts.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -127,7 +126,7 @@ class Sale:
             self.resend(address)
         assert repeats_of(self.ledger, PSEUDONYMIZER.address(address)) == before
         assert self.klaviyo.mailed == mailed
-        assert {name for name in self.klaviyo.calls - writes} <= {"find_profiles"}
+        assert set(self.klaviyo.calls - writes) <= {"find_profiles"}
         return str(refusal.value)
 
 
@@ -137,10 +136,10 @@ def sale(ledger: Ledger, clock: FakeClock) -> Sale:
 
 
 @pytest.fixture
-def invited(sale: Sale) -> Iterator[Sale]:
+def invited(sale: Sale) -> Sale:
     sale.poll()
     assert sale.klaviyo.mailed == {ANNA: 1, BEN: 1}
-    yield sale
+    return sale
 
 
 def test_a_repeat_goes_to_one_person_and_is_recorded(invited: Sale) -> None:
