@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 
 from pycontw_assets.commands.console import read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_checked
 from pycontw_assets.commands.lookup import HELP, METAVAR, describe_choice, find_people
 from pycontw_assets.commands.trace import describe_trace, trace
-from pycontw_assets.ledger.database.tables import RepeatWay
 from pycontw_assets.ledger.locks import Busy
-from pycontw_assets.pipeline.composition import Composition
-from pycontw_assets.pipeline.resending.by_campaign import send_by_campaign
-from pycontw_assets.pipeline.resending.resend import NotResent, SendAgain, look_up, refusal_now, resend
+from pycontw_assets.pipeline.resending.resend import NotResent, Resending
+from pycontw_assets.pipeline.resending.ways import chosen_way
 from pycontw_assets.pipeline.steps import stored_snapshots
 from pycontw_assets.settings import InvalidSettings
 
@@ -46,45 +43,36 @@ def _run(parsed: argparse.Namespace) -> int:
     if not people or people[0].address is None:
         print("no address here is known by that number, so there is nobody to write to")
         return FAILED
-    address = people[0].address
     known = trace(buyer, vault=root.vault, ledger=root.ledger, pseudonymizer=root.pseudonymizer)
     print("\n".join(describe_trace(known)))
-    return _resend(root, address, people[0].who, asks=not parsed.yes)
-
-
-def _resend(root: Composition, address: str, who: str, *, asks: bool) -> int:
-    way, send = way_of(root)
-    asked = look_up(
-        address, vault=root.vault, ledger=root.ledger, pseudonymizer=root.pseudonymizer, settings=root.settings
+    way, send = chosen_way(klaviyo=root.klaviyo, ledger=root.ledger, waits=root.waits, settings=root.settings)
+    resending = Resending(
+        way=way,
+        send=send,
+        vault=root.vault,
+        ledger=root.ledger,
+        pseudonymizer=root.pseudonymizer,
+        waits=root.waits,
+        settings=root.settings,
     )
-    if reason := refusal_now(asked, ledger=root.ledger, settings=root.settings):
+    return _resend(people[0].address, people[0].who, resending, asks=not parsed.yes)
+
+
+def _resend(address: str, who: str, resending: Resending, *, asks: bool) -> int:
+    """Ask, send, and print what came of it. Return the exit code."""
+    if reason := resending.refusal(address):
         print(f"not sent: {reason}")
         return FAILED
     if asks and not _is_confirmed(who):
         print("nothing was changed")
         return FAILED
     try:
-        result = resend(
-            address,
-            way=way,
-            send=send,
-            vault=root.vault,
-            ledger=root.ledger,
-            pseudonymizer=root.pseudonymizer,
-            waits=root.waits,
-            settings=root.settings,
-        )
+        result = resending.run(address)
     except (NotResent, Busy) as refused:
         print(f"not sent: {refused}")
         return FAILED
     print(f"{'sent once more' if result.is_handed_over else 'not sent yet'}: {result.text}")
     return FINE if result.is_handed_over else FAILED
-
-
-def way_of(root: Composition) -> tuple[RepeatWay, SendAgain]:
-    """Return the way that invitations take, and how it sends one once more."""
-    send = partial(send_by_campaign, klaviyo=root.klaviyo, ledger=root.ledger, waits=root.waits, settings=root.settings)
-    return "campaign", send
 
 
 def _is_confirmed(who: str) -> bool:

@@ -25,7 +25,7 @@ from pycontw_assets.ledger.people import invitations_of
 from pycontw_assets.ledger.polls import begin_pause
 from pycontw_assets.ledger.resending.repeats import Repeat, note_handed_over, record_repeat, repeats_of
 from pycontw_assets.pipeline.resending.by_campaign import send_by_campaign
-from pycontw_assets.pipeline.resending.resend import NotResent, Resent, Ticket, resend
+from pycontw_assets.pipeline.resending.resend import NotResent, Resending, Resent, Ticket
 from pycontw_assets.pipeline.steps import campaign_step, invitation, template_id_of
 from pycontw_assets.records import Attendee, AttendeeRecord, OrderSnapshot
 from pycontw_assets.send_email.campaign_sending import CampaignOutcome
@@ -108,15 +108,14 @@ class Sale:
         self.clock.advance(minutes=5)
         klaviyo, ledger = klaviyo or self.klaviyo, ledger or self.ledger
         send = partial(send_by_campaign, klaviyo=klaviyo, ledger=ledger, waits=self.waits, settings=self.settings)
-        return resend(
-            address,
+        return Resending(
             **{"way": "campaign", "send": send, **options},
             vault=self.vault,
             ledger=ledger,
             pseudonymizer=PSEUDONYMIZER,
             waits=self.waits,
             settings=self.settings,
-        )
+        ).run(address)
 
     def refused(self, address: str = ANNA) -> str:
         """Return why the invitation is not sent once more. Nothing may have changed by that."""

@@ -45,7 +45,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What decides whether somebody's invitation may be sent once more.
+    """The facts that decide whether somebody's invitation may be sent once more.
 
     ``ticket``: ``None`` without a usable one. ``invited``: the invitation of the present access period.
     """
@@ -122,53 +122,62 @@ def _unfinished(invited: Invited) -> str | None:
     return None
 
 
-def refusal_now(asked: Asked, *, ledger: Ledger, settings: Settings) -> str | None:
-    """Return the same, or why nothing at all is sent at present."""
-    if since := paused_since(ledger):
-        return str(Paused(since))
-    if settings.pycontw_dry_run:
-        return "PYCONTW_DRY_RUN is set, so nothing is sent"
-    return refusal(asked, ledger.clock())
+@dataclass(frozen=True, kw_only=True)
+class Resending:
+    """Send the invitation of one person once more, in this way."""
 
+    way: RepeatWay
+    send: SendAgain
+    vault: OrdersStore
+    ledger: Ledger
+    pseudonymizer: Pseudonymizer
+    waits: WaitPolicy
+    settings: Settings
 
-def resend(
-    address: str,
-    *,
-    way: RepeatWay,
-    send: SendAgain,
-    vault: OrdersStore,
-    ledger: Ledger,
-    pseudonymizer: Pseudonymizer,
-    waits: WaitPolicy,
-    settings: Settings,
-) -> Resent:
-    """Send the invitation of one person once more, in this way. Raise ``NotResent`` where that is refused."""
+    def refusal(self, address: str) -> str | None:
+        """Return why it is refused now, as ``refusal`` does, or because nothing at all is sent at present."""
+        if since := paused_since(self.ledger):
+            return str(Paused(since))
+        if self.settings.pycontw_dry_run:
+            return "PYCONTW_DRY_RUN is set, so nothing is sent"
+        return refusal(self._look_up(address), self.ledger.clock())
 
-    def checked() -> Ticket:
-        asked = look_up(address, vault=vault, ledger=ledger, pseudonymizer=pseudonymizer, settings=settings)
-        reason = refusal_now(asked, ledger=ledger, settings=settings)
-        if reason or asked.ticket is None:
-            raise NotResent(reason)
-        return asked.ticket
-
-    partition = checked().partition
-    with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
-        ticket = checked()  # a poll or another person may have been faster
-        if ticket.partition != partition:
-            raise NotResent("their tickets changed just now; look again")
-        repeat = Repeat(
-            repeat_id=uuid.uuid4().hex[:12],
-            partition_key=partition.key,
-            edition=partition.edition,
-            address_key=ticket.holder.key,
-            way=way,
-            asked_at=ledger.clock(),
+    def run(self, address: str) -> Resent:
+        """Send it. Raise ``NotResent`` where that is refused."""
+        partition = self._ticket(address).partition
+        with exclusive(self.ledger, self.waits, LockName.INVITATIONS, partition.key):
+            ticket = self._ticket(address)  # a poll or another person may have been faster
+            if ticket.partition != partition:
+                raise NotResent("their tickets changed just now; look again")
+            repeat = Repeat(
+                repeat_id=uuid.uuid4().hex[:12],
+                partition_key=partition.key,
+                edition=partition.edition,
+                address_key=ticket.holder.key,
+                way=self.way,
+                asked_at=self.ledger.clock(),
+            )
+            result = self.send(repeat, ticket)
+        log_step(
+            "invitation_repeated",
+            step="send_email",
+            partition=partition.key,
+            outcome="sent" if result.is_handed_over else "waiting",
         )
-        result = send(repeat, ticket)
-    log_step(
-        "invitation_repeated",
-        step="send_email",
-        partition=partition.key,
-        outcome="sent" if result.is_handed_over else "waiting",
-    )
-    return result
+        return result
+
+    def _ticket(self, address: str) -> Ticket:
+        if reason := self.refusal(address):
+            raise NotResent(reason)
+        if (ticket := self._look_up(address).ticket) is None:
+            raise NotResent("their tickets changed just now; look again")
+        return ticket
+
+    def _look_up(self, address: str) -> Asked:
+        return look_up(
+            address,
+            vault=self.vault,
+            ledger=self.ledger,
+            pseudonymizer=self.pseudonymizer,
+            settings=self.settings,
+        )
