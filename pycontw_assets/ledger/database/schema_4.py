@@ -13,5 +13,6 @@ _REPEATS = (
     "CREATE INDEX repeats_by_person ON repeats (address_key)",
 )
 _ERASED_PROFILES = ("ALTER TABLE erasures ADD COLUMN profiles VARCHAR",)
+_EXPIRED_EVENTS = ("ALTER TABLE events ADD COLUMN expired_since {time}",)
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_REPEATS, _ERASED_PROFILES)
+SUBJECTS: tuple[tuple[str, ...], ...] = (_REPEATS, _ERASED_PROFILES, _EXPIRED_EVENTS)

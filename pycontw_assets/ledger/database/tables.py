@@ -105,6 +105,7 @@ events = sa.Table(
     sa.Column("edition", sa.String, nullable=False),
     sa.Column("family", sa.String, nullable=False),
     sa.Column("purged_at", UtcDateTime),  # when its orders left the vault
+    sa.Column("expired_since", UtcDateTime),  # since when every tick has found that their time is over
 )
 
 
