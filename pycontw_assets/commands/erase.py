@@ -48,6 +48,7 @@ def _run(parsed: argparse.Namespace) -> int:
         pseudonymizer=root.pseudonymizer,
         waits=root.waits,
         settings=root.settings,
+        stop=root.stop,
     )
     found = erasure.find(address)
     if found.is_nothing:

@@ -13,6 +13,7 @@ from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.orchestration.run_recording import RunLock
 from pycontw_assets.pipeline.composition import Composition
+from pycontw_assets.pipeline.dry_run import AccessDryRuns
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 
@@ -26,6 +27,7 @@ _SYSTEMS = {
     "alerts": "Who hears of problems and of the day's sales: Discord, Slack, mail.",
     "pseudonymizer": "Turns addresses and phones into pseudonyms.",
     "settings": "Every setting, as read from the environment.",
+    "stop": "Whether this process was asked to stop: after a signal, no call to the outside begins.",
     "waits": "How long a run waits for the services and for other runs.",
 }
 
@@ -43,6 +45,7 @@ def resources_of(
     }
     text = "Attendance books that the poll of this process has read already, by event id."
     resources["books"] = ResourceDefinition(lambda _: dict(books or {}), description=text)
+    resources["dry_runs"] = _dry_runs(root)
     return {**resources, "run_lock": _run_lock(lambda: root.ledger, lambda: root.waits, lambda: root.gate())}
 
 
@@ -61,6 +64,21 @@ def _run_lock(
 
     text = "The run's lock on its event: one run per event is at work, whatever Dagster knows of its process."
     return ResourceDefinition(build, description=text)
+
+
+def _dry_runs(root: Composition) -> ResourceDefinition:
+    def build(_context: Any) -> AccessDryRuns:
+        return AccessDryRuns(
+            gather=root.gather,
+            klaviyo=root.klaviyo,
+            vault=root.vault,
+            ledger=root.ledger,
+            pseudonymizer=root.pseudonymizer,
+            waits=root.waits,
+            settings=root.settings,
+        )
+
+    return ResourceDefinition(build, description="Finds out what the access chain would do, without doing it.")
 
 
 def _resource(root: Composition, name: str, description: str) -> ResourceDefinition:

@@ -15,11 +15,13 @@ from typing import Literal, get_args
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.api.log import log_step
+from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import GuestListStep
 from pycontw_assets.deidentify.holders import contact_address, holders_of, spellings_of
 from pycontw_assets.deidentify.policy import CONTACT_ADDRESS_COLUMN, load_policy
 from pycontw_assets.extract.orders import book_digest, content_digest, count_reread_every_poll
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
 from pycontw_assets.ledger.ledger import Ledger
@@ -41,6 +43,7 @@ from pycontw_assets.ledger.people import (
 from pycontw_assets.ledger.polls import drop_entitlement, last_poll, record_poll, recorded_holders
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Warehouse, WarehouseError
+from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.erasing.mail_service import MailServiceErasure, NotYet, profiles_in_ledger
 from pycontw_assets.pipeline.reconcile import new_poll_id
@@ -128,6 +131,7 @@ class Erasure:
     pseudonymizer: Pseudonymizer
     waits: WaitPolicy
     settings: Settings
+    stop: Stop = OF_THIS_PROCESS
 
     # -- looking ----------------------------------------------------------------------------------
 
@@ -221,6 +225,7 @@ class Erasure:
         }
         for place, step in steps.items():
             if place in places:
+                self.stop.check()
                 with _noted(place, result):
                     step()
         record_erasure(self.ledger, key, result.unfinished)
@@ -361,6 +366,10 @@ class Erasure:
 
     def _in_klaviyo(self, key: str, former: Collection[str]) -> MailServiceErasure:
         self._refuse_in_dry_run()
+        try:
+            refuse_other_klaviyo_account(klaviyo=self.klaviyo, ledger=self.ledger, settings=self.settings)
+        except LedgerError as error:
+            raise NotYet(str(error)) from None
         return MailServiceErasure(
             klaviyo=self.klaviyo,
             ledger=self.ledger,
@@ -468,8 +477,12 @@ def finish_erasures(
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
     settings: Settings,
+    stop: Stop = OF_THIS_PROCESS,
 ) -> Iterator[str]:
-    """Go on with the erasures that are not finished, without waiting for anybody. Yield which of them take long."""
+    """Go on with the erasures that are not finished, without waiting for anybody. Yield which of them take long.
+
+    Raise ``Stopped`` between two places when ``stop`` was asked for: the request remembers what is left.
+    """
     requests = [] if settings.pycontw_dry_run else erasure_requests(ledger)
     for request in requests:
         erasure = Erasure(
@@ -481,6 +494,7 @@ def finish_erasures(
             pseudonymizer=pseudonymizer,
             waits=replace(waits, lock=0, visible=0),
             settings=settings,
+            stop=stop,
         )
         result = erasure.go_on(request.address_key, request.places, request.requested_at)
         # Polls had their turn by then. Whoever asked for it has read what is left.

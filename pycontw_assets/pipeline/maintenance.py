@@ -83,6 +83,8 @@ def run_maintenance(
         return
     with best_effort("erasures", ledger=ledger) as findings:
         findings += finish_erasures()
+    if not may_go_on():
+        return
     with best_effort("maintenance", ledger=ledger) as findings:
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
@@ -91,6 +93,8 @@ def run_maintenance(
         return
     with best_effort("the count of recipients", ledger=ledger) as findings:
         findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
+    if not may_go_on():
+        return
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     if not may_go_on():
         return

@@ -172,6 +172,14 @@ class KlaviyoClient(_JsonApi):
         rows = list(self._pages("read account", "/api/accounts", query, group="account"))
         return any(records.attributes(row).get("test_account") is True for row in rows)
 
+    def account_id(self) -> str:
+        """Return the id of the account that the key belongs to."""
+        query = {"fields[account]": "test_account"}
+        rows = list(self._pages("read account", "/api/accounts", query, group="account"))
+        if len(rows) != 1:
+            raise Malformed("Klaviyo", "read account", f"the answer holds {len(rows)} accounts instead of one")
+        return records.text(rows[0], "id")
+
     # Lists
 
     def find_lists(self, name: str | None = None) -> tuple[MailingList, ...]:

@@ -52,7 +52,7 @@ _Key = sa.String(64)  # a pseudonym: 64 hex digits
 
 # -- the ledger itself --------------------------------------------------------------------------------
 
-# Its schema, normalisation of addresses, fingerprint of the pseudonym key, environment and services; nothing else.
+# Its schema, normalisation of addresses, fingerprint of the pseudonym key, environment, services and accounts.
 meta = sa.Table("meta", metadata, sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.String))
 
 

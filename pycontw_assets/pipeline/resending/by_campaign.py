@@ -7,6 +7,7 @@ from pycontw_assets.ledger.batches import Batch
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import invitations_of
 from pycontw_assets.ledger.resending.repeats import Repeat, record_repeat_in_batch
+from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.resending.resend import NotResent, Resent, Ticket
 from pycontw_assets.pipeline.steps import campaign_step, invitation, template_id_of
 from pycontw_assets.send_email import names
@@ -24,7 +25,7 @@ def send_by_campaign(
 
     Raise ``NotResent`` where Klaviyo says that mail cannot reach them: a campaign would end without anybody.
     """
-    _refuse_unreachable(ticket, klaviyo)
+    _refuse_unreachable(ticket, klaviyo=klaviyo, ledger=ledger, settings=settings)
     partition, mail = ticket.partition, invitation(ticket.partition.edition, settings)
     batch = Batch(
         batch_key=repeat.repeat_id,
@@ -54,8 +55,9 @@ def send_by_campaign(
     return Resent(False, "; ".join(outcome.problems) or _end(ledger, repeat))
 
 
-def _refuse_unreachable(ticket: Ticket, klaviyo: KlaviyoClient) -> None:
+def _refuse_unreachable(ticket: Ticket, *, klaviyo: KlaviyoClient, ledger: Ledger, settings: Settings) -> None:
     try:
+        refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
         profiles = klaviyo.find_profiles([ticket.holder.spelled, *ticket.holder.former])
     except ServiceError as error:
         raise NotResent(f"{error}. Nothing was changed; try again later") from None
