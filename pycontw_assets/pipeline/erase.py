@@ -21,6 +21,7 @@ from pycontw_assets.authorize.guest_list_step import GuestListStep
 from pycontw_assets.deidentify.holders import contact_address, holders_of, spellings_of
 from pycontw_assets.deidentify.policy import CONTACT_ADDRESS_COLUMN, load_policy
 from pycontw_assets.extract.orders import book_digest, content_digest, count_reread_every_poll
+from pycontw_assets.ledger.consistency.renaming import other_keys
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
@@ -258,6 +259,9 @@ class Erasure:
         if snapshot is None or not (is_held or self._theirs(snapshot, key, requested_at)):
             return None
         with exclusive(self.ledger, self.waits, LockName.ORDERS, partition.key):
+            if known_events(self.ledger).get(partition.event_id) != partition:
+                raise NotYet(f"{partition.key} got another key just now")
+            self._empty_copies(partition)
             orders = AgreedOrders(self.vault, self.ledger)
             snapshot = orders.read(partition.key) or snapshot
             numbers = self._theirs(snapshot, key, requested_at)
@@ -270,6 +274,12 @@ class Erasure:
         log_step("attendees_erased", step="erase", partition=partition.key, deleted=len(numbers))
         result.done.append(f"{partition.key}: {len(numbers)} attendees are out of the vault")
         return None
+
+    def _empty_copies(self, partition: EventPartition) -> None:
+        """Empty orders that a renaming left under another key. The next load of the event would do it, perhaps late."""
+        for key in sorted(other_keys(self.ledger, partition.event_id) - {partition.key}):
+            if (copy := self.vault.read(key)) and copy.records:
+                self.vault.write(OrderSnapshot(copy.partition, rebuilding=True, generation=copy.generation))
 
     def _theirs(self, snapshot: OrderSnapshot, key: str, requested_at: datetime) -> set[int]:
         """Return the numbers of the attendees to erase, noted ones included: their order may name nobody any more."""
