@@ -45,7 +45,10 @@ def resources_of(
     }
     text = "Attendance books that the poll of this process has read already, by event id."
     resources["books"] = ResourceDefinition(lambda _: dict(books or {}), description=text)
-    resources["dry_runs"] = _dry_runs(root)
+    resources["dry_runs"] = ResourceDefinition(
+        lambda _: AccessDryRuns(**{name: getattr(root, name) for name in AccessDryRuns.__dataclass_fields__}),
+        description="Finds out what the access chain would do, without doing it.",
+    )
     return {**resources, "run_lock": _run_lock(lambda: root.ledger, lambda: root.waits, lambda: root.gate())}
 
 
@@ -64,21 +67,6 @@ def _run_lock(
 
     text = "The run's lock on its event: one run per event is at work, whatever Dagster knows of its process."
     return ResourceDefinition(build, description=text)
-
-
-def _dry_runs(root: Composition) -> ResourceDefinition:
-    def build(_context: Any) -> AccessDryRuns:
-        return AccessDryRuns(
-            gather=root.gather,
-            klaviyo=root.klaviyo,
-            vault=root.vault,
-            ledger=root.ledger,
-            pseudonymizer=root.pseudonymizer,
-            waits=root.waits,
-            settings=root.settings,
-        )
-
-    return ResourceDefinition(build, description="Finds out what the access chain would do, without doing it.")
 
 
 def _resource(root: Composition, name: str, description: str) -> ResourceDefinition:
