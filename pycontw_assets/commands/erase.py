@@ -23,9 +23,9 @@ def add_to(commands: Commands) -> None:
         "erase",
         help="forget one person, and say what remains",
         description="Forget one person: remove them from the vault, the tables, the guest list and the mailing lists, "
-        "and keep nothing of their orders again. Look in each place whether they are gone. Polls go on with what "
-        "cannot be removed now. The last sentence says what is gone, what goes when, and what is left to you "
-        "(docs/privacy.md). It is safe to repeat.",
+        "and keep nothing of their orders again. With KLAVIYO_DELETE_PROFILES=1 Klaviyo deletes their profile, too. "
+        "Look in each place whether they are gone. Polls go on with what cannot be removed now. The last sentence says "
+        "what is gone, what goes when, and what is left to you (docs/privacy.md). It is safe to repeat.",
         epilog="Exit 0: gone from all these places. 1: nothing was stored, nothing was confirmed, or polls go on with "
         "the rest. 2: the configuration is wrong.",
     )

@@ -37,6 +37,7 @@ from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes, list_members
 from pycontw_assets.ledger.locks import LockName, process_identity
+from pycontw_assets.ledger.polls import refuse_while_paused
 from pycontw_assets.ledger.progress import headcount, invited_by, let_in
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
@@ -577,7 +578,8 @@ def klaviyo_campaign(
         refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
         snapshot = stored_orders(vault, ledger, partition)
         with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
-            partition_of(ledger, partition.key)  # it may have been renamed while this run waited
+            refuse_while_paused(ledger)  # a person may have paused polls while this run waited
+            partition_of(ledger, partition.key)  # it may have been renamed meanwhile
             begun_at = ledger.clock()
             outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         problems = outcome.problems

@@ -298,6 +298,30 @@ def test_another_way_gets_a_fresh_id_and_is_recorded_before_its_call(invited: Sa
     assert [(item.way, item.handed_over_at is None) for item in repeats] == [("event", False)] * 2
 
 
+def test_a_repeat_by_event_that_was_cut_short_goes_on_with_the_same_event(invited: Sale) -> None:
+    """The service counts an event of one id once, so in doubt the same event is handed over again."""
+    sent: list[tuple[str, int]] = []
+
+    def by_event(repeat: Repeat, ticket: Ticket) -> Resent:
+        record_repeat(invited.ledger, repeat)
+        sent.append((repeat.repeat_id, ticket.period))
+        if len(sent) < 3:
+            raise Killed
+        note_handed_over(invited.ledger, repeat.repeat_id)
+        return Resent(True, "accepted")
+
+    for _ in range(2):
+        with pytest.raises(Killed):
+            invited.resend(way="event", send=by_event)
+    assert "once an hour" in invited.refused(), "by campaign it would be another mail"
+    assert invited.resend(way="event", send=by_event).is_handed_over
+    assert len(set(sent)) == 1
+    assert sent[0][1] == 1
+    assert len(repeats_of(invited.ledger, ANNAS)) == 1
+    with pytest.raises(NotResent, match="once an hour"):
+        invited.resend(way="event", send=by_event)
+
+
 def test_repeats_follow_their_person_to_a_newer_pseudonym(invited: Sale) -> None:
     invited.resend()
     new = "f" * 64

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +20,7 @@ from pycontw_assets.ledger.locks import Busy, LockName, lock, lock_owner, take_l
 from pycontw_assets.ledger.people import erasure_requests, request_erasure
 from pycontw_assets.ledger.polls import Paused, begin_pause
 from pycontw_assets.ledger.reporting.problems import open_problems, record_failure
+from pycontw_assets.orchestration import assets
 from pycontw_assets.orchestration.run_recording import RunLock, recorded_run
 from pycontw_assets.pipeline.erase import PLACES, finish_erasures
 from pycontw_assets.pipeline.maintenance import run_maintenance
@@ -140,6 +145,24 @@ def test_every_step_of_a_run_looks_for_a_pause(ledger: Ledger) -> None:
     with pytest.raises(Paused):
         one.hold(LockName.ACCESS_RUN, PARTITION.key)
     one.drop()
+
+
+def _assets() -> Iterator[ast.FunctionDef]:
+    for node in ast.walk(ast.parse(Path(assets.__file__).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and any(
+            "asset" in ast.unparse(d).split("(")[0] for d in node.decorator_list
+        ):
+            yield node
+
+
+def test_every_asset_looks_for_a_pause_a_signal_and_its_lock_before_anything_else() -> None:
+    names = []
+    for function in _assets():
+        block = next(node for node in function.body if isinstance(node, ast.With))
+        assert "_recorded(" in ast.unparse(block.items[0]), function.name
+        assert re.search(r"\b_(begin|hold)\(", ast.unparse(block.body[0])), function.name
+        names.append(function.name)
+    assert len(names) >= 6
 
 
 def test_a_run_that_waits_for_too_long_steps_aside(ledger: Ledger) -> None:

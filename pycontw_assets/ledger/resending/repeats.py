@@ -13,7 +13,15 @@ import sqlalchemy as sa
 
 from pycontw_assets.ledger.batches import Batch
 from pycontw_assets.ledger.database.engine import LedgerError
-from pycontw_assets.ledger.database.tables import RepeatWay, batches, grants, invitations, repeats, same_period
+from pycontw_assets.ledger.database.tables import (
+    RepeatWay,
+    batches,
+    grants,
+    insert_missing,
+    invitations,
+    repeats,
+    same_period,
+)
 from pycontw_assets.ledger.ledger import Ledger
 
 
@@ -31,9 +39,9 @@ class Repeat:
 
 
 def record_repeat(ledger: Ledger, repeat: Repeat) -> None:
-    """Record a repeat that needs no batch, before its first call."""
+    """Record a repeat that needs no batch, before its first call. Twice is once."""
     with ledger.engine.begin() as db:
-        db.execute(sa.insert(repeats).values(**_values(repeat)))
+        insert_missing(db, repeats, [_values(repeat)])
 
 
 def record_repeat_in_batch(ledger: Ledger, repeat: Repeat, batch: Batch) -> None:

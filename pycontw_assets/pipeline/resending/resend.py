@@ -37,23 +37,26 @@ class NotResent(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticket:
-    """A holder of a usable ticket, and its event."""
+    """A holder of a usable ticket, and its event. ``period``: the number of the present access period; 0: none."""
 
     partition: EventPartition
     holder: Holder
+    period: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """The facts that decide whether somebody's invitation may be sent once more.
 
-    ``ticket``: ``None`` without a usable one. ``invited``: the invitation of the present access period.
+    ``ticket``: ``None`` without a usable one. ``invited``: the invitation of the present access period. ``begun``: a
+    repeat by event of which nobody knows whether it was handed over. The same event goes on with it: it counts once.
     """
 
     ticket: Ticket | None = None
     period: AccessPeriod | None = None
     invited: Invited | None = None
     repeats: Sequence[Repeat] = ()
+    begun: Repeat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +72,33 @@ SendAgain = Callable[[Repeat, Ticket], Resent]
 
 
 def look_up(
-    address: str, *, vault: OrdersStore, ledger: Ledger, pseudonymizer: Pseudonymizer, settings: Settings
+    address: str,
+    *,
+    way: RepeatWay,
+    vault: OrdersStore,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
+    settings: Settings,
 ) -> Asked:
     """Read what is known of an address in the live edition. No service is asked. ``VaultError``: unreadable orders."""
     key, edition = pseudonymizer.address(address), recorded_edition(ledger, settings)
     held = entitlements_of(ledger, key)
+    period = next((p for p in reversed(periods_of(ledger, key)) if p.edition == edition), None)
     tickets = [
-        Ticket(partition=partition, holder=holders[key])
+        Ticket(partition=partition, holder=holders[key], period=period.period if period else 0)
         for partition in sorted(known_events(ledger).values(), key=lambda partition: partition.key)
         if partition.edition == edition and partition.key in held
         if key in (holders := holders_of(stored_orders(vault, ledger, partition), pseudonymizer))
     ]
-    period = next((p for p in reversed(periods_of(ledger, key)) if p.edition == edition), None)
     invited = [i for i in invitations_of(ledger, key) if period and (i.edition, i.period) == (edition, period.period)]
+    repeats = repeats_of(ledger, key)
+    is_begun = way == "event" and repeats and repeats[-1].way == way and repeats[-1].handed_over_at is None
     return Asked(
         ticket=tickets[0] if tickets else None,
         period=period,
         invited=invited[0] if invited else None,
-        repeats=repeats_of(ledger, key),
+        repeats=repeats,
+        begun=repeats[-1] if is_begun else None,
     )
 
 
@@ -101,7 +113,7 @@ def refusal(asked: Asked, now: datetime) -> str | None:
     if reason := _unfinished(asked.invited):
         return reason
     latest = max((repeat.asked_at for repeat in asked.repeats), default=None)
-    if latest is not None and now - latest < APART:
+    if latest is not None and now - latest < APART and asked.begun is None:
         again = latest + APART
         return f"it was sent once more at {latest:%H:%M} UTC, and once an hour is the most; try again at {again:%H:%M}"
     return None
@@ -144,12 +156,12 @@ class Resending:
 
     def run(self, address: str) -> Resent:
         """Send it. Raise ``NotResent`` where that is refused."""
-        partition = self._ticket(address).partition
+        partition = self._checked(address)[0].partition
         with exclusive(self.ledger, self.waits, LockName.INVITATIONS, partition.key):
-            ticket = self._ticket(address)  # a poll or another person may have been faster
+            ticket, begun = self._checked(address)  # a poll or another person may have been faster
             if ticket.partition != partition:
                 raise NotResent("their tickets changed just now; look again")
-            repeat = Repeat(
+            repeat = begun or Repeat(
                 repeat_id=uuid.uuid4().hex[:12],
                 partition_key=partition.key,
                 edition=partition.edition,
@@ -166,16 +178,18 @@ class Resending:
         )
         return result
 
-    def _ticket(self, address: str) -> Ticket:
+    def _checked(self, address: str) -> tuple[Ticket, Repeat | None]:
         if reason := self.refusal(address):
             raise NotResent(reason)
-        if (ticket := self._look_up(address).ticket) is None:
+        asked = self._look_up(address)
+        if asked.ticket is None:
             raise NotResent("their tickets changed just now; look again")
-        return ticket
+        return asked.ticket, asked.begun
 
     def _look_up(self, address: str) -> Asked:
         return look_up(
             address,
+            way=self.way,
             vault=self.vault,
             ledger=self.ledger,
             pseudonymizer=self.pseudonymizer,
