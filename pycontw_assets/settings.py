@@ -158,6 +158,11 @@ class Settings(BaseSettings):
         description='JSON `{"<list name>": "<id>"}` of Klaviyo lists made by hand; unset: lists are found or made by '
         "name",
     )
+    klaviyo_delete_profiles: bool = Field(
+        False,
+        description="`1`: `erase` also asks Klaviyo to delete the person's profile, for good; the key then needs the "
+        "scope `data-privacy:write`",
+    )
     invitation_venue_url: HttpUrl = Field(
         "https://app.gather.town/app/SandboxSpace0001/Py%20Venue", description="venue link in the mail"
     )

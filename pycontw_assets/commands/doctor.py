@@ -344,7 +344,7 @@ def _check_vault(vault: OrdersStore, ledger: Ledger, retention_days: int) -> Ite
     overdue = [partition.key for partition in expired_events(ledger, retention_days)]
     if overdue:
         what = f"the orders of {', '.join(overdue)} are older than RETENTION_DAYS"
-        yield Finding("warn", "vault", what, "the next poll removes them, unless KKTIX still lists the event")
+        yield Finding("warn", "vault", what, "polls remove them within a day, unless KKTIX still lists the event")
     lost = [key for key, snapshot in snapshots.items() if snapshot is None]
     if lost:
         fix = "restore the folder or bucket of VAULT_URL; otherwise the next poll reads everybody again"

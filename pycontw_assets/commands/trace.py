@@ -22,7 +22,8 @@ from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
-from pycontw_assets.pipeline.steps import stored_snapshots
+from pycontw_assets.ledger.resending.repeats import repeats_of
+from pycontw_assets.pipeline.consistency.orders import read_for_people
 from pycontw_assets.pseudonyms import Pseudonymizer, former_addresses, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, TicketState
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -91,7 +92,8 @@ class Passage:
 class Trace:
     """Everything known of a buyer. ``who`` is masked. Without passages, ``hints`` say why nothing may be known.
 
-    ``choice`` asks which of several people is meant; then nothing is said of any of them.
+    ``choice`` asks which of several people is meant; then nothing is said of any of them. ``warnings``: orders that
+    could not be read, or not all of them, so that the answer may lack something.
     """
 
     who: str
@@ -99,6 +101,7 @@ class Trace:
     live: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     choice: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def trace(
@@ -114,17 +117,21 @@ def trace(
 
     Without ``klaviyo`` no service is asked. ``gather`` is ``None`` where the guest list is switched off.
     """
-    snapshots = dict(stored_snapshots(ledger, vault))
+    orders = read_for_people(vault, ledger)
+    snapshots = {partition: read.snapshot for partition, read in orders.items() if read.snapshot}
+    unread = {partition: read.unread for partition, read in orders.items() if read.unread}
+    warnings = (*unread.values(), *(read.note for read in orders.values() if read.note))
     people = find_people(buyer, snapshots)
     if not people:
-        return Trace(f"number {buyer.strip()}", (), hints=tuple(_hints(snapshots)))
+        return Trace(f"number {buyer.strip()}", (), hints=tuple(_hints(snapshots)), warnings=warnings)
     if len(people) > 1:
-        return Trace(f"{len(people)} people", (), choice=tuple(describe_choice(buyer, people)))
+        return Trace(f"{len(people)} people", (), choice=tuple(describe_choice(buyer, people)), warnings=warnings)
     [person] = people
     address = person.address
     tickets = list(_tickets(ledger, snapshots, person))
     spellings = _spellings(buyer, person, snapshots)
     periods, invited = _recorded(spellings, ledger, pseudonymizer)
+    repeats = [item for text in spellings for item in repeats_of(ledger, pseudonymizer.digest(text))]
     recorded = {period.edition for period in periods} | {item.edition for item in invited}
     editions = sorted({ticket.partition_key[:4] for ticket in tickets} | recorded)
     passages = [
@@ -133,13 +140,16 @@ def trace(
             [ticket for ticket in tickets if ticket.partition_key.startswith(f"{edition}-")],
             next((period for period in reversed(periods) if period.edition == edition), None),
             next((item for item in reversed(invited) if item.edition == edition), None),
+            unread=[partition.key for partition in unread if partition.edition == edition],
+            repeats=[item.asked_at for item in repeats if item.edition == edition],
             is_mailable_address=address is not None and is_mailable(address),
             now=ledger.clock(),
         )
         for edition in editions
     ]
     live = tuple(_ask_services(address, spellings, gather, klaviyo)) if klaviyo and address else ()
-    return Trace(person.who, tuple(passages), live, () if passages else tuple(_hints(snapshots)))
+    hints = () if passages else tuple(_hints(snapshots))
+    return Trace(person.who, tuple(passages), live, hints, warnings=warnings)
 
 
 def _spellings(buyer: str, person: Person, snapshots: Mapping[EventPartition, OrderSnapshot]) -> list[str]:
@@ -219,17 +229,27 @@ def _passage(
     period: AccessPeriod | None,
     invited: Invited | None,
     *,
+    unread: Collection[str],
+    repeats: Collection[datetime],
     is_mailable_address: bool,
     now: datetime,
 ) -> Passage:
-    current = invited if invited and (period is None or invited.period >= period.period) else None
+    current = _current(invited, period)
+    following = _next(tickets, period, current, is_mailable_address, now)
+    if unread and not {ticket.condition for ticket in tickets} & {"usable", "missing"}:
+        following = f"not known: the orders of {', '.join(unread)} could not be read, and a ticket may be among them"
     return Passage(
         edition,
         tuple(tickets),
         _guest_list(period),
-        _invitation(current, invited, now),
-        _next(tickets, period, current, is_mailable_address, now),
+        _invitation(current, invited, now) + _repeated(repeats),
+        following,
     )
+
+
+def _current(invited: Invited | None, period: AccessPeriod | None) -> Invited | None:
+    """Return the latest invitation if it is for the present access period."""
+    return invited if invited and (period is None or invited.period >= period.period) else None
 
 
 def _guest_list(period: AccessPeriod | None) -> str:
@@ -246,6 +266,10 @@ def _guest_list(period: AccessPeriod | None) -> str:
         return f"removed {at(period.revoked_at)}"
     tried = f"; tried {period.attempts} times, again at {at(period.retry_at)}" if period.attempts else ""
     return f"being let in since {at(period.intended_at)}{tried}"
+
+
+def _repeated(repeats: Collection[datetime]) -> str:
+    return f"; asked for once more with `resend`: {', '.join(map(at, sorted(repeats)))}" if repeats else ""
 
 
 def _invitation(current: Invited | None, latest: Invited | None, now: datetime) -> str:
@@ -360,6 +384,7 @@ def at(moment: datetime | None) -> str:
 
 def describe_trace(result: Trace) -> Iterator[str]:
     """Yield the lines of a trace."""
+    yield from (paint(f"! {line}", "red") for line in result.warnings)
     if result.choice:
         yield from result.choice
         return

@@ -99,6 +99,11 @@ def reserve_pool_list(ledger: Ledger, batch_key: str, names: Iterable[str], rest
     return name
 
 
+def pool_list_names(ledger: Ledger) -> list[str]:
+    """Return the names of the pool's lists of every edition, also of those that were never made."""
+    return sorted(ledger.column(sa.select(pool_lists.c.list_name)))
+
+
 def release_pool_list(ledger: Ledger, batch_key: str) -> None:
     """Hand back a list that turned out unfit, so that it rests and another is chosen."""
     with ledger.engine.begin() as db:

@@ -133,6 +133,7 @@ def request_erasure(
 ) -> None:
     """Remember the request and the attendees (numbers by partition key) before anything is erased."""
     values = {"requested_at": ledger.clock(), "places": _joined(places)}
+    # What an earlier request noted of the profiles stays: it may have left the lists by which they are found.
     with ledger.engine.begin() as db:
         upsert(db, erasures, {"address_key": address_key}, values)
         for partition_key, numbers in attendees.items():
@@ -145,6 +146,20 @@ def erasure_requests(ledger: Ledger) -> list[ErasureRequest]:
     with ledger.engine.begin() as db:
         rows = db.execute(query).all()
     return [ErasureRequest(row.address_key, row.requested_at, frozenset(row.places.split(", "))) for row in rows]
+
+
+def note_profiles(ledger: Ledger, address_key: str, profile_ids: Collection[str]) -> None:
+    """Remember ids of the person's profiles in the mail service until the erasure is finished."""
+    known = noted_profiles(ledger, address_key)
+    if not set(profile_ids) <= known:
+        joined = " ".join(sorted(known | set(profile_ids)))
+        with ledger.engine.begin() as db:
+            db.execute(sa.update(erasures).where(erasures.c.address_key == address_key).values(profiles=joined))
+
+
+def noted_profiles(ledger: Ledger, address_key: str) -> set[str]:
+    noted = ledger.scalar(sa.select(erasures.c.profiles).where(erasures.c.address_key == address_key))
+    return set(str(noted or "").split())
 
 
 def record_erasure(ledger: Ledger, address_key: str, places: Collection[str]) -> None:

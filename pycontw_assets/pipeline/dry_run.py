@@ -19,6 +19,7 @@ from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.authorize.guest_list_step import Gather
 from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.ledger.batches import Batch, invitations_in, invitations_without_access, unfinished_batches
+from pycontw_assets.ledger.consistency.accounts import forget_accounts
 from pycontw_assets.ledger.ledger import Clock, Ledger, copy_of
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.pipeline.consistency.place import checked_place
@@ -132,9 +133,43 @@ def dry_run(
         ledger = copy_of(settings.ledger_location, Path(folder), clock=clock)
         ledger.check_identity(pseudonymizer.fingerprint)
         checked_place(ledger, settings, accepts_account=accepts_account)
+        if accepts_account:
+            forget_accounts(ledger)
         if vault and ledger.normalisation < NORMALISATION_VERSION:
             renew_ledger(ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
         yield DryRun(ledger, DryRunGuestList(gather) if gather else None, DryRunVault(vault))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessDryRuns:
+    """Find out for one event after the other what the access chain would do. The systems are read and not changed."""
+
+    gather: Gather | None
+    klaviyo: KlaviyoClient
+    vault: OrdersStore
+    ledger: Ledger
+    pseudonymizer: Pseudonymizer
+    waits: WaitPolicy
+    settings: Settings
+
+    def plan(self, partition: EventPartition, *, poll_id: str, overrides: frozenset[str]) -> EventPlan:
+        with dry_run(
+            settings=self.settings,
+            clock=self.ledger.clock,
+            pseudonymizer=self.pseudonymizer,
+            gather=self.gather,
+            vault=self.vault,
+        ) as copies:
+            return plan_access(
+                partition,
+                copies=copies,
+                klaviyo=self.klaviyo,
+                pseudonymizer=self.pseudonymizer,
+                waits=self.waits,
+                settings=self.settings,
+                poll_id=poll_id,
+                overrides=overrides,
+            )
 
 
 def plan_access(

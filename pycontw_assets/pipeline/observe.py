@@ -31,6 +31,7 @@ from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.ledger.restoration import is_doubted
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import late_events, long_runs
+from pycontw_assets.pipeline.consistency.accounts import kktix_token
 from pycontw_assets.pipeline.consistency.orders import refuse_signs
 from pycontw_assets.pipeline.rebuild import is_beginning
 from pycontw_assets.pipeline.reconcile import (
@@ -62,7 +63,7 @@ class Tick:
     ``stale`` are partition keys whose orders may differ from what the last good poll read. ``news_since`` maps
     partition keys to the moment since which there is news, as it is recorded. ``late`` are texts about events that no
     poll has taken in for long. ``changed_tables`` maps the tables that are not as our last load left them to their
-    states.
+    states. ``kktix_token``: the fingerprint of a token that is not recorded yet.
     """
 
     discovery: Discovery
@@ -77,6 +78,7 @@ class Tick:
     news_since: Mapping[str, datetime] = field(default_factory=dict)
     late: tuple[str, ...] = ()
     changed_tables: Mapping[str, str] = field(default_factory=dict)
+    kktix_token: str | None = None
     requests: int = 0
 
     @property
@@ -126,6 +128,7 @@ def observe(
     requests, known = count_requests(kktix, klaviyo), known_events(ledger)
     with limit or TimeLimit() as limit:
         listing = kktix.list_events()
+        token = kktix_token([event.event_id for event in listing.events], ledger=ledger, settings=settings)
         discovery = discover_events(listing.events, known, settings)
         begins = is_beginning(discovery, klaviyo=klaviyo, vault=vault, ledger=ledger)
         doubted = discovery.edition is not None and is_doubted(ledger, discovery.edition)
@@ -160,6 +163,7 @@ def observe(
         news_since=since,
         late=_late(facts, decisions, since, now=ledger.clock(), settings=settings),
         changed_tables=changed,
+        kktix_token=token,
         requests=requests(),
     )
 

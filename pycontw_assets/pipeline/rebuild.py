@@ -28,6 +28,7 @@ from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.people import recognise, renew_pseudonyms
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
+from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.orders import signs_of_older_ledger
 from pycontw_assets.pipeline.steps import (
     discover_events,
@@ -393,13 +394,20 @@ def mark_people_invited(
 
 
 def release_batch(
-    batch_key: str, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, by_hand: bool = False
+    batch_key: str,
+    *,
+    klaviyo: KlaviyoClient,
+    ledger: Ledger,
+    waits: WaitPolicy,
+    settings: Settings,
+    by_hand: bool = False,
 ) -> ReleaseReport:
     """Let the next poll invite the people of a cancelled campaign whose mail did not leave; the others stay invited.
 
     ``by_hand``: a person looked, and marked the recipients as invited. Then Klaviyo need not prove it.
     """
     find_batch(ledger, batch_key)
+    refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
     with exclusive(ledger, waits, LockName.INVITATIONS, find_batch(ledger, batch_key).partition_key):
         batch = find_batch(ledger, batch_key)
         status = campaign_status(klaviyo, batch)

@@ -15,7 +15,7 @@ from typing import Any
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import Gather, GuestListStep
-from pycontw_assets.deidentify.holders import Contacts, contact_address, count_unmailable, holders_of
+from pycontw_assets.deidentify.holders import Contacts, contact_answer, count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
 from pycontw_assets.extract.events import Discovery, discover, live_edition
@@ -177,6 +177,7 @@ def let_new_owners_in(
     """Let tickets of erased people that are somebody else's by now be read like all others.
 
     They are looked at as rarely as other tickets, and nothing of the answers is kept. In doubt a ticket stays erased.
+    An erasure may know its person by an older pseudonym: their orders were gone when the normal form changed.
     """
     now = ledger.clock()
     listed = [item for item in erased_attendees_of(ledger, partition.key) if item.attendee_id in book.erased]
@@ -185,7 +186,11 @@ def let_new_owners_in(
         return
     owners: dict[int, str | None] = {}
     for number, answer in kktix.fetch_attendees(partition.event_id, sorted(keys)):
-        owners[number] = None if isinstance(answer, ServiceError) else _owner(answer, pseudonymizer)
+        spelling = None if isinstance(answer, ServiceError) else _owner(answer)
+        owners[number] = pseudonymizer.address(spelling) if spelling else None
+        if spelling and keys[number] in pseudonymizer.former_keys(spelling):
+            recognise(ledger, pseudonymizer, [spelling])
+            keys[number] = owners[number]
     record_look(ledger, partition.key, owners)
     others = [number for number, owner in owners.items() if None not in (owner, keys[number]) and owner != keys[number]]
     forget_erased(ledger, partition.key, others)
@@ -199,14 +204,14 @@ def next_look(attendee: ErasedAttendee, refresh: timedelta, now: datetime) -> da
     return attendee.checked_at + reread_interval(stable_for, refresh)
 
 
-def _owner(payload: dict[str, Any], pseudonymizer: Pseudonymizer) -> str | None:
-    """Return the pseudonym of the contact address, if it is one that mail could reach."""
+def _owner(payload: dict[str, Any]) -> str | None:
+    """Return the contact address as it was typed, if it is one that mail could reach."""
     try:
-        address = contact_address(parse_attendee(payload)[0])
+        address = contact_answer(parse_attendee(payload)[0])
     except MalformedAttendee:
         return None
     is_certain = address is not None and is_mailable(normalise_address(address))
-    return pseudonymizer.address(address) if address and is_certain else None
+    return address if is_certain else None
 
 
 def stored_orders(vault: OrdersStore, ledger: Ledger, partition: EventPartition) -> OrderSnapshot:

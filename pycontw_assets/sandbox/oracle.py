@@ -1,7 +1,8 @@
 """An independent judge: which invariants of the design were broken, judged from the real events of a world.
 
-The oracle reads only the histories of the simulated services (tickets, guest list, outbox), never the pipeline's own
-records. It repeats the rules on purpose; do not share code with the pipeline.
+The oracle reads only the histories of the simulated services (tickets, guest list, outbox) and of the people (who asked
+for a mail once more), never the pipeline's own records. It repeats the rules on purpose; do not share code with the
+pipeline.
 """
 
 from __future__ import annotations
@@ -152,6 +153,9 @@ class _Judge:
         for mail in world.klaviyo.outbox:
             if not mail.by_hand:
                 self._mails[normalise(mail.address)].append(mail)
+        self._wanted_again: dict[str, list[datetime]] = defaultdict(list)
+        for wanted in world.wanted_again:
+            self._wanted_again[normalise(wanted.address)].append(wanted.at)
 
     def findings(self, settled: bool) -> list[Finding]:
         findings = self._mailed_twice() + self._mailed_or_let_in_wrongly() + self._withdrawn_wrongly()
@@ -210,14 +214,20 @@ class _Judge:
     # -- the invariants -------------------------------------------------------------------------------
 
     def _mailed_twice(self) -> list[Finding]:
-        """Find the mails beyond one per access period; at equal times the earlier period without a mail takes it."""
+        """Find the mails beyond one per access period; at equal times the earlier period without a mail takes it.
+
+        Each time that somebody asked for the mail once more allows one mail after it.
+        """
         findings = []
         for address, mails in self._mails.items():
             unmailed = list(self._access_periods(address))
+            wanted = sorted(self._wanted_again.get(address, []))
             for mail in mails:
                 period = next((period for period in unmailed if period.holds(mail.at)), None)
                 if period is not None:
                     unmailed.remove(period)
+                elif wanted and wanted[0] <= mail.at:
+                    wanted.pop(0)
                 elif any(period.holds(mail.at) for period in self._access_periods(address)):
                     findings.append(Finding(1, f"{mask(address)} was mailed again at {mail.at.isoformat()}"))
         return findings

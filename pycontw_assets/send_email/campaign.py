@@ -145,6 +145,11 @@ class CampaignStep:
 
     # -- one batch ----------------------------------------------------------------------------------
 
+    def advance(self, batch: Batch, holders: Mapping[str, Holder]) -> CampaignOutcome:
+        """Bring one batch as far as it comes now. The next poll goes on with what is left of it."""
+        self._advance_or_wait(batch, holders)
+        return self.outcome
+
     def _advance_or_wait(self, batch: Batch, holders: Mapping[str, Holder]) -> None:
         try:
             self._advance(batch, holders)

@@ -42,7 +42,7 @@ REVISION = "2026-07-15"
 BULK_IMPORT_LIMIT = 10_000  # profiles per job (Klaviyo's reference)
 
 _MEMBERS_PER_CALL = 1000
-_ADDRESSES_PER_PAGE = 100
+_PROFILES_PER_PAGE = 100
 _MOST_PAGES = 1000  # of one collection: 100,000 members of a list
 _LONGEST_FILTER = 4000  # encoded characters, so that a URL stays well below the 8 kB that servers take
 
@@ -63,6 +63,7 @@ RATE_LIMITS: dict[str, list[tuple[int, float]]] = {
     "metrics": [(10, _SECOND), (150, _MINUTE)],
     "events": [(350, _SECOND), (3500, _MINUTE)],
     "reports": [(1, _SECOND), (2, _MINUTE), (225, _DAY)],
+    "privacy": [(3, _SECOND), (60, _MINUTE)],
 }
 """Calls per seconds. Klaviyo publishes them per endpoint. Here they are per family of endpoints, a little stricter."""
 
@@ -171,6 +172,14 @@ class KlaviyoClient(_JsonApi):
         rows = list(self._pages("read account", "/api/accounts", query, group="account"))
         return any(records.attributes(row).get("test_account") is True for row in rows)
 
+    def account_id(self) -> str:
+        """Return the id of the account that the key belongs to."""
+        query = {"fields[account]": "test_account"}
+        rows = list(self._pages("read account", "/api/accounts", query, group="account"))
+        if len(rows) != 1:
+            raise Malformed("Klaviyo", "read account", f"the answer holds {len(rows)} accounts instead of one")
+        return records.text(rows[0], "id")
+
     # Lists
 
     def find_lists(self, name: str | None = None) -> tuple[MailingList, ...]:
@@ -237,15 +246,34 @@ class KlaviyoClient(_JsonApi):
     def find_profiles(self, emails: Iterable[str]) -> tuple[Profile, ...]:
         """Return the profiles of these addresses, as far as there are any, and whether mail can reach them."""
         profiles: list[Profile] = []
-        for chunk in _address_chunks(emails):
+        for chunk in _literal_chunks(emails):
             query = {
                 "filter": f"any(email,[{','.join(chunk)}])",
                 "additional-fields[profile]": "subscriptions",
                 "fields[profile]": "email,subscriptions",
-                "page[size]": str(_ADDRESSES_PER_PAGE),
+                "page[size]": str(_PROFILES_PER_PAGE),
             }
             profiles += map(records.profile, self._pages("find profiles", "/api/profiles", query, group="profiles"))
         return tuple(profiles)
+
+    def existing_profiles(self, profile_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of the profiles that Klaviyo shows. One that was deleted may show for a while."""
+        found: set[str] = set()
+        for chunk in _literal_chunks(sorted(profile_ids)):
+            query = {"filter": f"any(id,[{','.join(chunk)}])", "fields[profile]": "created", "page[size]": "100"}
+            rows = self._pages("look for profiles", "/api/profiles", query, group="profiles")
+            found |= {records.text(row, "id") for row in rows}
+        return frozenset(found)
+
+    def delete_profile(self, profile_id: str) -> None:
+        """Ask for the deletion of a profile under data protection law. It cannot be undone, and happens later.
+
+        Needs the scope ``data-privacy:write``. Asking twice is asking once. The empty ``attributes`` are required.
+        """
+        profile = {"type": "profile", "id": profile_id, "attributes": {}}
+        data = {"type": "data-privacy-deletion-job", "attributes": {"profile": {"data": profile}}}
+        path = "/api/data-privacy-deletion-jobs"
+        self._call("POST", "delete profile", path, body={"data": data}, group="privacy", expect_json=False)
 
     def bulk_import(self, profiles: Mapping[str, Mapping[str, Any]], list_id: str | None = None) -> str:
         """Start to upsert address -> properties, at most ``BULK_IMPORT_LIMIT``. Return the id of the job."""
@@ -512,13 +540,13 @@ def _literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def _address_chunks(emails: Iterable[str]) -> Iterator[list[str]]:
+def _literal_chunks(texts: Iterable[str]) -> Iterator[list[str]]:
     """Yield filter literals, as many at a time as fit one page and one URL."""
     chunk: list[str] = []
     length = 0
-    for literal in map(_literal, emails):
+    for literal in map(_literal, texts):
         size = len(quote(literal)) + len("%2C")
-        if chunk and (len(chunk) == _ADDRESSES_PER_PAGE or length + size > _LONGEST_FILTER):
+        if chunk and (len(chunk) == _PROFILES_PER_PAGE or length + size > _LONGEST_FILTER):
             yield chunk
             chunk, length = [], 0
         chunk.append(literal)

@@ -11,4 +11,19 @@ _SLOWED_RATES = (
         PRIMARY KEY (name))""",
 )
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_SLOWED_RATES,)
+_REPEATS = (
+    """CREATE TABLE repeats (
+        repeat_id VARCHAR NOT NULL, partition_key VARCHAR NOT NULL, edition VARCHAR NOT NULL,
+        address_key VARCHAR(64) NOT NULL, way VARCHAR NOT NULL, asked_at {time} NOT NULL, handed_over_at {time},
+        PRIMARY KEY (repeat_id))""",
+    "CREATE INDEX repeats_by_person ON repeats (address_key)",
+)
+_ERASED_PROFILES = ("ALTER TABLE erasures ADD COLUMN profiles VARCHAR",)
+_EXPIRED_EVENTS = ("ALTER TABLE events ADD COLUMN expired_since {time}",)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (
+    _SLOWED_RATES,
+    _REPEATS,
+    _ERASED_PROFILES,
+    _EXPIRED_EVENTS,
+)

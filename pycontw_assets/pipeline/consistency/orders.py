@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pycontw_assets.ledger.consistency.marks import KnownOrders, known_orders, record_orders
 from pycontw_assets.ledger.database.engine import LedgerError
-from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.ledger.restoration import doubt
-from pycontw_assets.records import AttendeeRecord, OrderSnapshot
+from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.rebuild_from_klaviyo import count_unknown_campaigns
 from pycontw_assets.vault.vault import OrdersStore, VaultError
@@ -105,6 +106,39 @@ class AgreedOrders:
             "nothing is done for the event. Put the newer vault back, or have everybody read again: "
             "`pycontw-assets poll --allow re-read`"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOrders:
+    """The stored orders of one event as a person may be shown them, or ``unread``: why they may not. Never both empty.
+
+    ``note``: what is uncertain about orders that are shown.
+    """
+
+    snapshot: OrderSnapshot | None = None
+    unread: str = ""
+    note: str = ""
+
+
+def read_for_people(vault: OrdersStore, ledger: Ledger) -> dict[EventPartition, ReadOrders]:
+    """Return what is stored of every known event. Orders of another time than the ledger, or none, are not fine."""
+    return {partition: _read_for_people(partition, vault, ledger) for partition in known_events(ledger).values()}
+
+
+def _read_for_people(partition: EventPartition, vault: OrdersStore, ledger: Ledger) -> ReadOrders:
+    try:
+        snapshot = AgreedOrders(vault, ledger).read(partition.key)
+    except (VaultError, LedgerError) as error:
+        return ReadOrders(unread=str(error))
+    if snapshot is None:
+        poll = last_poll(ledger, partition.key)
+        lost = f"vault: the orders of {partition.key} are gone; the next poll reads everybody again"
+        return ReadOrders(unread=lost) if poll and poll.known else ReadOrders(OrderSnapshot(partition))
+    if not snapshot.rebuilding:
+        return ReadOrders(snapshot)
+    if is_purged(ledger, partition.key):
+        return ReadOrders(snapshot, note=f"the orders of {partition.key} left the vault after RETENTION_DAYS")
+    return ReadOrders(snapshot, note=f"the orders of {partition.key} are being read again, so some may be missing here")
 
 
 def refuse_older_ledger(edition: str, *, klaviyo: KlaviyoClient, ledger: Ledger) -> None:

@@ -170,6 +170,7 @@ class KlaviyoSwitches:
     template_delay: float = 0.0  # until a new template is found by name
     campaign_delay: float = 0.0  # until a new campaign is found by name
     profile_delay: float = 0.0  # until a new profile is found by address
+    deletion_delay: float = 0.1  # until a profile is deleted that somebody asked to delete
     event_delay: float = 0.0  # until an event shows
     report_delay: float = 0.0  # until a mail counts in reports
     recipients_fixed: Literal["acceptance", "sending"] = "sending"
@@ -327,6 +328,18 @@ class MailAccount:
         if address:
             self._by_address[address.strip().lower()] = profile.id
         return profile, is_new
+
+    def forget(self, profile: Profile) -> None:
+        """Delete a profile with everything recorded of it. It leaves all lists, also those made by hand."""
+        self.profiles.pop(profile.id, None)
+        self._by_address = {address: owner for address, owner in self._by_address.items() if owner != profile.id}
+        self.events = [event for event in self.events if event.profile_id != profile.id]
+        for mail_list in self.lists.values():
+            mail_list.memberships = [m for m in mail_list.memberships if m.profile_id != profile.id]
+        for campaign in self.campaigns.values():
+            if campaign.fixed_recipients is not None:
+                campaign.fixed_recipients = [other for other in campaign.fixed_recipients if other != profile.id]
+        self.hand_made_lists = {name: members - {profile.id} for name, members in self.hand_made_lists.items()}
 
     # -- lists ----------------------------------------------------------------------------------------
 
