@@ -14,6 +14,7 @@ from pycontw_assets.ledger.database.tables import (
     LET_IN,
     BatchState,
     InvitationState,
+    Way,
     batches,
     chunks,
     entitlements,
@@ -29,7 +30,7 @@ BOUNCED = "the mail came back"
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One campaign: the newcomers of one poll of one event."""
+    """The newcomers of one poll of one event: one campaign, or one event each."""
 
     batch_key: str
     edition: str
@@ -50,15 +51,21 @@ class Batch:
     remote_status: str | None = None
     recipients: int | None = None
     measured_at: datetime | None = None
+    way: Way = "campaign"
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
+    """One invitation. ``event_id``: its event was handed over under this id, or perhaps was."""
+
     address_key: str
     period: int
     state: InvitationState
     profile_id: str | None = None
     reason: str | None = None
+    event_id: str | None = None
+    handed_at: datetime | None = None
+    seen_at: datetime | None = None
 
 
 def find_newcomers(ledger: Ledger, partition_key: str, edition: str) -> dict[str, int]:

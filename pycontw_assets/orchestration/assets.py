@@ -635,7 +635,7 @@ def klaviyo_campaign(
         findings += [*problems, *gaps]
         context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))
         totals = count_invitations(ledger, partition.key)
-        invited = invited_by(ledger, outcome.campaign_ids) if outcome.campaign_ids else []
+        invited = invited_by(ledger, outcome.batch_keys) if outcome.batch_keys else []
         waited = seconds_from_payment(invited, snapshot, pseudonymizer)
         return MaterializeResult(
             metadata={

@@ -89,6 +89,7 @@ class CampaignOutcome:
     waiting: int = 0
     unreachable: int = 0
     campaign_ids: list[str] = field(default_factory=list)
+    batch_keys: list[str] = field(default_factory=list)  # of batches that Klaviyo took over
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -187,6 +188,25 @@ class BatchSending:
         if batch.state == "open":
             batch = self._prepare_and_send(batch, holders)
         return batch
+
+    def give_up(self, batch: Batch) -> Batch:
+        """Free the people of an open batch whose campaign was certainly not sent, for the other way to invite them.
+
+        Return the batch as closed. Where its campaign was sent, or is in doubt, the batch goes on in its own way.
+        """
+        in_doubt = batch.send_intended_at is not None
+        batch = self._resolve_doubt(batch) if in_doubt else self._accept_if_sent_elsewhere(batch)
+        if batch.state != "open":
+            return batch
+        while campaign := self._existing_campaign(batch):
+            if campaign.status != "Draft":
+                raise NotYet(f"its campaign is {campaign.status} although we never sent it; look at it in Klaviyo")
+            self.client.delete_campaign(campaign.campaign_id)
+            batch = update_batch(self.ledger, batch.batch_key, campaign_id=None, campaign_intended_at=None)
+        people = claimed_invitations(self.ledger, batch)
+        release_invitations(self.ledger, batch.batch_key, [item.address_key for item in people])
+        log_step("batch_closed", step="send_email", batch=batch.batch_key, people=len(people), outcome="empty")
+        return close_batch(self.ledger, batch.batch_key, "empty", remote_status=None)
 
     def _prepare_and_send(self, batch: Batch, holders: Mapping[str, Holder]) -> Batch:
         if batch.campaign_intended_at is None:
@@ -422,6 +442,7 @@ class BatchSending:
         people = len(claimed_invitations(self.ledger, batch))
         self.outcome.invited += people
         self.outcome.campaign_ids.append(batch.campaign_id or "")
+        self.outcome.batch_keys.append(batch.batch_key)
         log_step(
             "batch_sent",
             step="send_email",

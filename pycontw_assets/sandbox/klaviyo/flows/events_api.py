@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pycontw_assets.sandbox.klaviyo import schema
-from pycontw_assets.sandbox.klaviyo.account import Event, MailAccount
+from pycontw_assets.sandbox.klaviyo.account import MailAccount
 from pycontw_assets.sandbox.klaviyo.audience_api import checked_profile
 from pycontw_assets.sandbox.klaviyo.errors import bad_body
 from pycontw_assets.sandbox.klaviyo.flows.flows import Flow, SentEvent
