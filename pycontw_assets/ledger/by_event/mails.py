@@ -49,8 +49,8 @@ def record_mails(ledger: Ledger, seen: Mapping[str, datetime], bounced: Collecti
             db.execute(sa.update(invitations).where(*_UNSEEN, of_these).values(**values))
 
 
-def count_unseen(ledger: Ledger, partition_key: str, edition: str, *, handed_before: datetime) -> int:
-    """Count the event's holders who are let in, and whose event was handed over before then without a mail seen."""
+def count_unseen(ledger: Ledger, partition_key: str, edition: str) -> int:
+    """Count the holders of an event who are let in, and whose event was handed over without a mail seen."""
     period = sa.and_(grants.c.edition == edition, grants.c.state != "revoked")
     query = (
         sa.select(sa.func.count())
@@ -59,6 +59,6 @@ def count_unseen(ledger: Ledger, partition_key: str, edition: str, *, handed_bef
                 invitations, same_period
             )
         )
-        .where(entitlements.c.partition_key == partition_key, *_UNSEEN, invitations.c.handed_at < handed_before)
+        .where(entitlements.c.partition_key == partition_key, *_UNSEEN)
     )
     return int(ledger.scalar(query) or 0)
