@@ -120,6 +120,11 @@ def made_campaigns(ledger: Ledger, batch_keys: Collection[str]) -> set[str]:
     return ledger.column(query)
 
 
+def known_batches(ledger: Ledger, batch_keys: Collection[str]) -> set[str]:
+    """Return those of the keys that are batches of this ledger."""
+    return ledger.column(sa.select(batches.c.batch_key).where(batches.c.batch_key.in_(batch_keys)))
+
+
 def unfinished_batches(ledger: Ledger, partition_key: str) -> list[Batch]:
     """Return the open batches, and the accepted ones whose end is not known yet; the oldest first."""
     query = (

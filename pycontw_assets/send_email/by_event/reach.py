@@ -1,4 +1,4 @@
-"""Whom a mail can reach, by the way it takes and by why Klaviyo leaves a person out of campaigns.
+"""Decide whom a mail can reach, by the way it takes and by why Klaviyo leaves a person out of campaigns.
 
 Klaviyo's help article on transactional mails says: they reach suppressed profiles, too, but for those whose mailbox
 bounced and those who reported spam. Any other mail of a flow reaches those whom a campaign reaches.
