@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,18 @@ from pycontw_assets.ledger.database.tables import (
     pool_lists,
 )
 from pycontw_assets.ledger.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The mail service's word on a member. ``reason``: why no campaign reaches them; ``None``: it does.
+
+    ``batch_key``: as it was written into the profile; ``None``: none was.
+    """
+
+    profile_id: str
+    reason: str | None
+    batch_key: str | None
 
 
 def list_members(ledger: Ledger, partition_key: str) -> dict[str, str | None]:
@@ -61,6 +74,25 @@ def intend_members(ledger: Ledger, partition_key: str, profile_ids: Mapping[str,
         _forget_members(db, partition_key, keys)
         insert_missing(db, members, [{**row, "profile_id": profile_ids[row["address_key"]]} for row in rows])
         insert_missing(db, tables.unconfirmed_members, rows)
+
+
+def record_answers(ledger: Ledger, partition_key: str, answers: Mapping[str, Answer]) -> None:
+    """Remember what the mail service just said of members, by address key."""
+    now = ledger.clock()
+    with ledger.engine.begin() as db:
+        for key, answer in sorted(answers.items()):
+            of_member = (members.c.partition_key == partition_key, members.c.address_key == key)
+            values = {"answered_at": now, "reason": answer.reason, "batch_key": answer.batch_key}
+            db.execute(sa.update(members).where(*of_member).values(**values))
+
+
+def answers_about(ledger: Ledger, partition_key: str, since: datetime) -> dict[str, Answer]:
+    """Return what the mail service said of the event's members since then, by address key."""
+    columns = (members.c.profile_id, members.c.reason, members.c.batch_key)
+    recent = (members.c.partition_key == partition_key, members.c.answered_at >= since)
+    query = sa.select(members.c.address_key, *columns).where(*recent, members.c.profile_id.is_not(None))
+    with ledger.engine.begin() as db:
+        return {row[0]: Answer(*row[1:]) for row in db.execute(query)}
 
 
 def confirm_members(ledger: Ledger, partition_key: str, keys: Iterable[str]) -> None:

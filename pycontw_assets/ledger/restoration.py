@@ -199,6 +199,8 @@ def _forget(db: sa.Connection, edition: str, ledger_now: datetime) -> None:
         insert_missing(db, invitations, rows)
     db.execute(sa.delete(pool_lists).where(pool_lists.c.batch_key.in_(ours)))
     db.execute(sa.delete(batches).where(batches.c.edition == edition, batches.c.poll_id != _MARKED))
+    # Profiles may carry a key that a later ledger used.
+    db.execute(sa.delete(remote_ids).where(remote_ids.c.kind == "next batch", remote_ids.c.name.in_(partitions)))
     db.execute(sa.delete(order_marks).where(order_marks.c.partition_key.in_(partitions)))
     db.execute(sa.delete(polls).where(polls.c.partition_key.in_(partitions)))
     for table in (members, unconfirmed_members):

@@ -545,7 +545,13 @@ def klaviyo_list(
                 settings=settings,
             )
         outcome = sync_holder_list(
-            partition, klaviyo=klaviyo, vault=vault, ledger=ledger, pseudonymizer=pseudonymizer, waits=waits
+            partition,
+            klaviyo=klaviyo,
+            vault=vault,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
         )
         name = ticket_holder_list(partition)
         return MaterializeResult(
@@ -592,9 +598,10 @@ def klaviyo_campaign(
     settings: ResourceParam[Settings],
     run_lock: ResourceParam[RunLock],
 ) -> MaterializeResult:
-    """People who were let in get one invitation each: one campaign per batch, sent once, and followed until it ended.
+    """People who were let in get one invitation each. By campaign: one per batch, sent once, and followed until it
+    ended. By event (`INVITE_VIA=event`): one event per person, which starts a flow; hourly, its mails are looked for.
 
-    Seconds from payment end when Klaviyo accepts the sending. They begin as those of `gather_guestlist` do.
+    Seconds from payment end when Klaviyo accepts the sending or the event, and begin as those of `gather_guestlist`.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)

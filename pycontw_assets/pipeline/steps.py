@@ -392,7 +392,7 @@ def template_id_of(mail: InvitationTemplate, *, klaviyo: KlaviyoClient, ledger: 
 
 def sync_holder_list(
     partition: EventPartition, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger,
-    pseudonymizer: Pseudonymizer, waits: WaitPolicy,
+    pseudonymizer: Pseudonymizer, waits: WaitPolicy, settings: Settings,
 ) -> TicketHolderOutcome:  # fmt: skip
     """Bring the event's cumulative list in line with its holders."""
     return sync_ticket_holders(
@@ -402,6 +402,7 @@ def sync_holder_list(
         exclusive=lambda: exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES),
         partition=partition,
         holders=holders_of(stored_orders(vault, ledger, partition), pseudonymizer),
+        marks_newcomers=settings.invite_via == "campaign",
     )
 
 

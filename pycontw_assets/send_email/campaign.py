@@ -28,6 +28,7 @@ from pycontw_assets.ledger.batches import (
     find_newcomers,
     invitations_in,
     release_invitations,
+    reserve_batch_key,
     unfinished_batches,
     update_batch,
 )
@@ -175,6 +176,8 @@ class CampaignStep:
 
     def _new_batch(self, partition: EventPartition, way: Way, scheduled: datetime | None) -> Batch:
         now, batch_key = self.ledger.clock(), uuid.uuid4().hex[:12]
+        if way == "campaign":
+            batch_key = reserve_batch_key(self.ledger, partition.key, batch_key)
         return Batch(
             batch_key=batch_key,
             edition=partition.edition,
@@ -257,7 +260,7 @@ class CampaignStep:
             return statuses[0] in SENT_STATUSES or statuses[0].startswith("Cancelled")
 
         try:
-            is_over = self.waits.until(self.waits.follow, has_ended)
+            is_over = self.waits.until(self.waits.follow, has_ended, at_once=False)
         except NotFound:
             is_over, statuses[0] = True, _DELETED
         except ChangedShape:

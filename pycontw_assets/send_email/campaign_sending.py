@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from pycontw_assets.api.client import NotFound, Refused, Unavailable
@@ -30,7 +30,7 @@ from pycontw_assets.ledger.batches import (
 from pycontw_assets.ledger.database.tables import LET_IN
 from pycontw_assets.ledger.grants import current_grants
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.lists import release_pool_list, reserve_pool_list
+from pycontw_assets.ledger.lists import Answer, answers_about, release_pool_list, reserve_pool_list
 from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.records import Holder
 from pycontw_assets.send_email import names
@@ -45,6 +45,7 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 # of twelve polls an hour keep 36 busy. A list is made only when no rested one is free.
 POOL_SIZE = 48
 DELETED_IN_DOUBT = "Cancelled: deleted in Klaviyo, perhaps after it was sent"
+STILL_TRUE = timedelta(minutes=10)  # of what Klaviyo said whether mail reaches somebody
 _PLANNED = ("Preparing to schedule", "Scheduled")
 
 SendState = Literal["taken", "draft", "deleted"]
@@ -132,17 +133,22 @@ class BatchList:
         Return the profiles that did not show for so long that the batch has to go on without them.
         """
         list_id = batch.list_id or ""
+        refusal: NotFound | None = None
+        try:
+            self.client.add_to_list(list_id, sorted(profile_ids))
+        except NotFound as error:  # the list, or one of the profiles
+            refusal = error
         try:
             present = self.client.list_member_ids(list_id)
         except NotFound:
             self._forget(batch)
             raise NotYet("its list was deleted; another one is taken") from None
-        strangers = present - profile_ids
-        change_members(self.client, self.client.remove_from_list, list_id=list_id, profile_ids=strangers)
-        if profile_ids - present:
-            self.client.add_to_list(list_id, sorted(profile_ids - present))
+        if refusal:
+            raise refusal
         if present == profile_ids:
             return set()
+        strangers = present - profile_ids
+        change_members(self.client, self.client.remove_from_list, list_id=list_id, profile_ids=strangers)
         latest = [present]
 
         def shows_all() -> bool:
@@ -217,8 +223,8 @@ class BatchSending:
             return self._close_empty(batch)
         batch = self._batch_list.reserve(batch)
         self._fill_list(batch, profile_ids)
-        batch = self._ensure_campaign(batch)
-        self._check(batch, len(profile_ids))
+        batch, campaign = self._ensure_campaign(batch)
+        self._check(batch, campaign, len(profile_ids))
         batch = self._send(batch)
         return self._send(batch) if batch.state == "open" else batch
 
@@ -256,9 +262,14 @@ class BatchSending:
     def _ensure_profiles(self, batch: Batch, members: Mapping[str, Holder]) -> set[str]:
         """Return the profile ids of the reachable members. Record the reason for each of the others."""
         properties = {names.batch_key_property(batch.edition): batch.batch_key}
-        profiles = ensure_profiles(self.client, self.waits, members, properties=properties)
-        accepted = self._ask_again(profiles.accepted, members)
+        answered = self._just_answered(batch, members)
+        others = {key: holder for key, holder in members.items() if key not in answered}
+        profiles = ensure_profiles(self.client, self.waits, others, properties=properties)
+        accepted = self._ask_again(profiles.accepted, others) | {
+            key: Profile(answer.profile_id, None, can_receive_email=True) for key, answer in answered.items()
+        }
         unreachable = {**profiles.barred, **profiles.refused}
+        unreachable |= {key: answer.reason for key, answer in answered.items() if answer.reason}
         for key, profile in accepted.items():
             if reason := profile.unreachable_because:
                 unreachable[key] = reason
@@ -270,6 +281,12 @@ class BatchSending:
         record_profiles(self.ledger, batch.batch_key, reachable)
         self._leave_out(batch, unknown, alone=not reachable)
         return set(reachable.values())
+
+    def _just_answered(self, batch: Batch, members: Mapping[str, Holder]) -> dict[str, Answer]:
+        """Return Klaviyo's answers of this poll about members whose profiles carry the batch's key already."""
+        answers = answers_about(self.ledger, batch.partition_key, self.ledger.clock() - STILL_TRUE)
+        marked = {key: answer for key, answer in answers.items() if answer.batch_key == batch.batch_key}
+        return {key: answer for key, answer in marked.items() if key in members}
 
     def _ask_again(self, profiles: Mapping[str, Profile], members: Mapping[str, Holder]) -> dict[str, Profile]:
         """Return the profiles, with a second answer about those of which the first does not say who may be mailed."""
@@ -318,7 +335,8 @@ class BatchSending:
 
     # -- the campaign -----------------------------------------------------------------------------
 
-    def _ensure_campaign(self, batch: Batch) -> Batch:
+    def _ensure_campaign(self, batch: Batch) -> tuple[Batch, Campaign]:
+        """Return the batch with a campaign, and the campaign as Klaviyo has just described it."""
         campaign = self._existing_campaign(batch)
         if campaign is not None and self._is_stale(campaign, batch):
             self.client.delete_campaign(campaign.campaign_id)
@@ -328,7 +346,8 @@ class BatchSending:
             batch = update_batch(self.ledger, batch.batch_key, campaign_intended_at=now, campaign_id=None)
             campaign = self._create_campaign(batch)
         message_id = campaign.message_id or self.client.get_campaign(campaign.campaign_id).message_id
-        return update_batch(self.ledger, batch.batch_key, campaign_id=campaign.campaign_id, message_id=message_id)
+        ids = {"campaign_id": campaign.campaign_id, "message_id": message_id}
+        return update_batch(self.ledger, batch.batch_key, **ids), campaign
 
     def _create_campaign(self, batch: Batch) -> Campaign:
         """Create a draft, which mails nobody. After a lost answer, look it up before creating it again."""
@@ -383,10 +402,9 @@ class BatchSending:
         campaigns = [c for c in self.client.find_campaigns(batch.batch_key) if c.name == batch.campaign_name]
         return sorted(campaigns, key=lambda c: (c.created_at is None, c.created_at, c.campaign_id))
 
-    def _check(self, batch: Batch, size: int) -> None:
+    def _check(self, batch: Batch, campaign: Campaign, size: int) -> None:
         """Raise ``NotYet`` unless all holds that must hold before the point of no return."""
-        campaign_id, message_id = batch.campaign_id or "", batch.message_id or ""
-        campaign = self.client.get_campaign(campaign_id)
+        message_id = batch.message_id or ""
         if campaign.status != "Draft":
             raise NotYet(f"its campaign is {campaign.status} although we never sent it; look at it in Klaviyo")
         if (
@@ -409,7 +427,7 @@ class BatchSending:
         """Refuse more recipients than the batch has. Fewer only cost a wait and a note: the list may show late."""
         campaign_id = batch.campaign_id or ""
         self.client.request_estimate(campaign_id)
-        self.waits.until(self.waits.estimate, lambda: self.client.estimate_job_done(campaign_id))
+        self.waits.until(self.waits.estimate, lambda: self.client.estimate_job_done(campaign_id), at_once=False)
         estimate = self.client.estimate(campaign_id)
         if estimate is not None and estimate > size:
             raise NotYet(f"Klaviyo estimates {estimate} recipients for a batch of {size}; not sent. Look at its list")

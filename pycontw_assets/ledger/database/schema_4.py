@@ -14,4 +14,11 @@ _INVITATIONS_BY_EVENT = (
     "CREATE UNIQUE INDEX one_event_id ON invitations (event_id)",
 )
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_INVITATIONS_BY_EVENT,)
+# What the mail service said of a member when it was last asked, so that the batch need not ask again at once.
+_ANSWERS_ABOUT_MEMBERS = (
+    "ALTER TABLE members ADD COLUMN answered_at {time}",
+    "ALTER TABLE members ADD COLUMN reason VARCHAR",
+    "ALTER TABLE members ADD COLUMN batch_key VARCHAR",
+)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_INVITATIONS_BY_EVENT, _ANSWERS_ABOUT_MEMBERS)

@@ -296,6 +296,9 @@ members = sa.Table(
     sa.Column("partition_key", sa.String, primary_key=True),
     sa.Column("address_key", _Key, primary_key=True),
     sa.Column("profile_id", sa.String),  # NULL: Klaviyo refused the address
+    sa.Column("answered_at", UtcDateTime),  # when it last said whether mail reaches the profile
+    sa.Column("reason", sa.String),  # why none did then; NULL: it did
+    sa.Column("batch_key", sa.String),  # as it was written into the profile then
 )
 
 

@@ -6,7 +6,7 @@ again: Klaviyo counts it once. Without a live flow no event is handed over, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,14 +28,14 @@ from pycontw_assets.ledger.by_event.handing_over import Intent, intend_events, r
 from pycontw_assets.ledger.database.tables import LET_IN, REFUSED_ADDRESS, chunks
 from pycontw_assets.ledger.grants import current_grants
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.lists import list_members
+from pycontw_assets.ledger.lists import answers_about, list_members
 from pycontw_assets.pseudonyms import normalise_address
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.by_event.events_client import Metric
 from pycontw_assets.send_email.by_event.flow_state import FlowState, flow_state
 from pycontw_assets.send_email.by_event.invitation_event import Links, event_id, event_properties
 from pycontw_assets.send_email.by_event.reach import Reach
-from pycontw_assets.send_email.campaign_sending import CampaignOutcome, NotYet
+from pycontw_assets.send_email.campaign_sending import STILL_TRUE, CampaignOutcome, NotYet
 from pycontw_assets.send_email.klaviyo_records import Profile
 from pycontw_assets.send_email.names import INVITATION_METRIC
 
@@ -131,25 +131,29 @@ class EventSending:
         self, batch: Batch, due: Sequence[Invitation], holders: Mapping[str, Holder]
     ) -> dict[str, str]:
         """Record why no mail reaches people of whom Klaviyo says so. Return profile ids by address key."""
-        keys = {item.address_key: item for item in due}
-        spelled = {
-            normalise_address(form): key for key in keys for form in (holders[key].spelled, *holders[key].former)
-        }
-        profile_ids: dict[str, str] = {}
-        unreachable: dict[str, str] = {}
-        searched = [form for key in keys for form in (holders[key].spelled, *holders[key].former)]
-        for profile in self.profiles.find_profiles(searched):
-            key = spelled.get(normalise_address(profile.email or ""))
-            if key is None:
-                continue
+        answers = answers_about(self.ledger, batch.partition_key, self.ledger.clock() - STILL_TRUE)
+        profile_ids = {key: answer.profile_id for key, answer in answers.items()}
+        reasons = {key: answer.reason for key, answer in answers.items() if answer.reason}
+        unasked = {item.address_key: holders[item.address_key] for item in due if item.address_key not in answers}
+        for key, profile in self._search(unasked):
             profile_ids.setdefault(key, profile.profile_id)
-            reason = self.reach.unreachable_because(profile)
-            if reason and keys[key].event_id is None:  # in doubt the event is repeated, whatever holds now
-                unreachable[key] = reason
-        for key, reason in sorted(unreachable.items()):
-            update_invitations(self.ledger, batch.batch_key, [key], state="unreachable", reason=reason)
+            if reason := profile.unreachable_because:
+                reasons[key] = reason
+        # In doubt whether an event was handed over, it is handed over again, whatever holds now.
+        never_begun = [item.address_key for item in due if item.event_id is None]
+        unreachable = [key for key in never_begun if key in reasons and not self.reach.is_reached(reasons[key])]
+        for key in unreachable:
+            update_invitations(self.ledger, batch.batch_key, [key], state="unreachable", reason=reasons[key])
         self.outcome.unreachable += len(unreachable)
         return profile_ids
+
+    def _search(self, holders: Mapping[str, Holder]) -> Iterator[tuple[str, Profile]]:
+        """Yield the profiles of people, in any spelling, with their address keys."""
+        forms = {form: key for key, holder in holders.items() for form in (holder.spelled, *holder.former)}
+        keys = {normalise_address(form): key for form, key in forms.items()}
+        for profile in self.profiles.find_profiles(sorted(forms)) if forms else ():
+            if key := keys.get(normalise_address(profile.email or "")):
+                yield key, profile
 
     # -- events -----------------------------------------------------------------------------------
 
