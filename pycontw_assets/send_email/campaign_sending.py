@@ -223,8 +223,8 @@ class BatchSending:
             return self._close_empty(batch)
         batch = self._batch_list.reserve(batch)
         self._fill_list(batch, profile_ids)
-        batch, campaign = self._ensure_campaign(batch)
-        self._check(batch, campaign, len(profile_ids))
+        batch = self._ensure_campaign(batch)
+        self._check(batch, len(profile_ids))
         batch = self._send(batch)
         return self._send(batch) if batch.state == "open" else batch
 
@@ -335,8 +335,7 @@ class BatchSending:
 
     # -- the campaign -----------------------------------------------------------------------------
 
-    def _ensure_campaign(self, batch: Batch) -> tuple[Batch, Campaign]:
-        """Return the batch with a campaign, and the campaign as Klaviyo has just described it."""
+    def _ensure_campaign(self, batch: Batch) -> Batch:
         campaign = self._existing_campaign(batch)
         if campaign is not None and self._is_stale(campaign, batch):
             self.client.delete_campaign(campaign.campaign_id)
@@ -346,8 +345,7 @@ class BatchSending:
             batch = update_batch(self.ledger, batch.batch_key, campaign_intended_at=now, campaign_id=None)
             campaign = self._create_campaign(batch)
         message_id = campaign.message_id or self.client.get_campaign(campaign.campaign_id).message_id
-        ids = {"campaign_id": campaign.campaign_id, "message_id": message_id}
-        return update_batch(self.ledger, batch.batch_key, **ids), campaign
+        return update_batch(self.ledger, batch.batch_key, campaign_id=campaign.campaign_id, message_id=message_id)
 
     def _create_campaign(self, batch: Batch) -> Campaign:
         """Create a draft, which mails nobody. After a lost answer, look it up before creating it again."""
@@ -402,9 +400,10 @@ class BatchSending:
         campaigns = [c for c in self.client.find_campaigns(batch.batch_key) if c.name == batch.campaign_name]
         return sorted(campaigns, key=lambda c: (c.created_at is None, c.created_at, c.campaign_id))
 
-    def _check(self, batch: Batch, campaign: Campaign, size: int) -> None:
+    def _check(self, batch: Batch, size: int) -> None:
         """Raise ``NotYet`` unless all holds that must hold before the point of no return."""
-        message_id = batch.message_id or ""
+        campaign_id, message_id = batch.campaign_id or "", batch.message_id or ""
+        campaign = self.client.get_campaign(campaign_id)
         if campaign.status != "Draft":
             raise NotYet(f"its campaign is {campaign.status} although we never sent it; look at it in Klaviyo")
         if (
