@@ -98,7 +98,7 @@ def test_every_buyer_ends_as_the_table_in_the_guide_says(install: Install, world
     for column, settings in enumerate(
         ({}, {"invite_via": "event"}, {"invite_via": "event", "invite_flow_is_transactional": True})
     ):
-        flow.transactional = column == 2  # noqa: PLR2004
+        flow.transactional = column == 2
         pipeline.restart(**settings)
         pipeline.until_quiet()
         reached = {kind for kind, person in buyers.items() if person.address in pipeline.mailed()}
