@@ -11,9 +11,11 @@ import sqlalchemy as sa
 
 from pycontw_assets.ledger.database import tables
 from pycontw_assets.ledger.database.tables import (
+    batches,
     chunks,
     entitlements,
     insert_missing,
+    invitations,
     members,
     pool_lists,
 )
@@ -129,6 +131,15 @@ def reserve_pool_list(ledger: Ledger, batch_key: str, names: Iterable[str], rest
         if name is not None:
             db.execute(sa.update(pool_lists).where(pool_lists.c.list_name == name).values(batch_key=batch_key))
     return name
+
+
+def former_members(ledger: Ledger, list_id: str, batch_key: str) -> set[str]:
+    """Return the profile ids that the batch before put on a list of the pool."""
+    of_others = (batches.c.list_id == list_id, batches.c.batch_key != batch_key)
+    before = sa.select(batches.c.batch_key).where(*of_others).order_by(batches.c.created_at.desc()).limit(1)
+    before_key = ledger.scalar(before)
+    query = sa.select(invitations.c.profile_id).where(invitations.c.batch_key == before_key)
+    return ledger.column(query.where(invitations.c.profile_id.is_not(None))) if before_key else set()
 
 
 def release_pool_list(ledger: Ledger, batch_key: str) -> None:

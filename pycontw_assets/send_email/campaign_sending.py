@@ -30,7 +30,13 @@ from pycontw_assets.ledger.batches import (
 from pycontw_assets.ledger.database.tables import LET_IN
 from pycontw_assets.ledger.grants import current_grants
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.lists import Answer, answers_about, release_pool_list, reserve_pool_list
+from pycontw_assets.ledger.lists import (
+    Answer,
+    answers_about,
+    former_members,
+    release_pool_list,
+    reserve_pool_list,
+)
 from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.records import Holder
 from pycontw_assets.send_email import names
@@ -133,8 +139,10 @@ class BatchList:
         Return the profiles that did not show for so long that the batch has to go on without them.
         """
         list_id = batch.list_id or ""
+        former = former_members(self.ledger, list_id, batch.batch_key) - profile_ids
         refusal: NotFound | None = None
         try:
+            change_members(self.client, self.client.remove_from_list, list_id=list_id, profile_ids=former)
             self.client.add_to_list(list_id, sorted(profile_ids))
         except NotFound as error:  # the list, or one of the profiles
             refusal = error
@@ -426,8 +434,11 @@ class BatchSending:
         """Refuse more recipients than the batch has. Fewer only cost a wait and a note: the list may show late."""
         campaign_id = batch.campaign_id or ""
         self.client.request_estimate(campaign_id)
-        self.waits.until(self.waits.estimate, lambda: self.client.estimate_job_done(campaign_id), at_once=False)
+        self.waits.sleep(self.waits.step)
         estimate = self.client.estimate(campaign_id)
+        if estimate is None or estimate < size:  # perhaps it is not counted yet
+            self.waits.until(self.waits.estimate, lambda: self.client.estimate_job_done(campaign_id))
+            estimate = self.client.estimate(campaign_id)
         if estimate is not None and estimate > size:
             raise NotYet(f"Klaviyo estimates {estimate} recipients for a batch of {size}; not sent. Look at its list")
         if estimate is not None and estimate < size:

@@ -64,8 +64,10 @@ def test_a_change_of_the_way_in_mid_season_repeats_and_forgets_no_mail(
     pipeline = install()
     for way in ("campaign", "event", "campaign", "event"):
         pipeline.restart(invite_via=way)
-        world.sell(event, 2)
+        world.sell(event)
         pipeline.later_poll()
+    pipeline.clock.advance(1)  # until the flow's last mail has left
+    assert len(pipeline.mailed()) == 4
     flow.status = "draft"
     world.sell(event)
     assert not pipeline.later_poll().ok
