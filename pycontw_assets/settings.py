@@ -171,8 +171,19 @@ class Settings(BaseSettings):
     )
     invitation_send_at: Annotated[datetime, AfterValidator(_aware)] | None = Field(
         None,
-        description="ISO time with zone: campaigns are scheduled for then, and leave at once after it; campaigns that "
-        "Klaviyo already has keep their time, so move those in Klaviyo; unset: campaigns leave at once",
+        description="ISO time with zone: campaigns are scheduled for then, events are held back until then, and both "
+        "leave at once after it; campaigns that Klaviyo already has keep their time, so move those in Klaviyo; unset: "
+        "invitations leave at once",
+    )
+    invite_via: Literal["campaign", "event"] = Field(
+        "campaign",
+        description="`campaign` or `event`: one campaign for the newcomers of a poll, or one event for each, which "
+        "starts a flow that somebody makes in Klaviyo beforehand; it may be changed at any time",
+    )
+    invite_flow_is_transactional: bool = Field(
+        False,
+        description="`1`: Klaviyo has approved the flow's mail as a transactional one, so that it also reaches people "
+        "who left the newsletter",
     )
 
     warehouse: Literal["duckdb", "bigquery"] = Field("duckdb", description="`duckdb` or `bigquery`")

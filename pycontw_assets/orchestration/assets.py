@@ -508,7 +508,13 @@ def klaviyo_list(
             return _dry_run(context, partition, LIST_CHECKS, dry_runs=dry_runs)
         refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
         outcome = sync_holder_list(
-            partition, klaviyo=klaviyo, vault=vault, ledger=ledger, pseudonymizer=pseudonymizer, waits=waits
+            partition,
+            klaviyo=klaviyo,
+            vault=vault,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
         )
         name = ticket_holder_list(partition)
         return MaterializeResult(
@@ -555,9 +561,10 @@ def klaviyo_campaign(
     run_lock: ResourceParam[RunLock],
     dry_runs: ResourceParam[AccessDryRuns],
 ) -> MaterializeResult:
-    """People who were let in get one invitation each: one campaign per batch, sent once, and followed until it ended.
+    """People who were let in get one invitation each. By campaign: one per batch, sent once, and followed until it
+    ended. By event (`INVITE_VIA=event`): one event per person, which starts a flow; hourly, its mails are looked for.
 
-    Seconds from payment end when Klaviyo accepts the sending. They begin as those of `gather_guestlist` do.
+    Seconds from payment end when Klaviyo accepts the sending or the event, and begin as those of `gather_guestlist`.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)
@@ -588,7 +595,7 @@ def klaviyo_campaign(
         findings += [*problems, *gaps]
         context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))
         totals = count_invitations(ledger, partition.key)
-        invited = invited_by(ledger, outcome.campaign_ids) if outcome.campaign_ids else []
+        invited = invited_by(ledger, outcome.batch_keys) if outcome.batch_keys else []
         waited = seconds_from_payment(invited, snapshot, pseudonymizer)
         return MaterializeResult(
             metadata={

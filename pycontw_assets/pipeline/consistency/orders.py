@@ -18,6 +18,8 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.ledger.restoration import doubt
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
+from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.rebuild_from_events import count_unknown_events
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.rebuild_from_klaviyo import count_unknown_campaigns
 from pycontw_assets.vault.vault import OrdersStore, VaultError
@@ -157,6 +159,8 @@ def signs_of_older_ledger(edition: str, *, klaviyo: KlaviyoClient, vault: Orders
             yield f"the vault has newer orders of {partition.key}"
     if unknown := count_unknown_campaigns(klaviyo, ledger, edition):
         yield _campaigns(unknown)
+    if events := count_unknown_events(EventsClient(klaviyo), ledger, edition):
+        yield f"Klaviyo has {events} events that invited people of it and that this ledger does not know"
 
 
 def refuse_signs(edition: str, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger) -> None:
