@@ -203,7 +203,7 @@ class Composition:
     @cached_property
     def alerts(self) -> Messenger:
         urls = self.settings.alert_urls
-        return Messenger(urls.get_secret_value() if urls else None)
+        return Messenger(urls.get_secret_value() if urls else None, gate=self.stop.check)
 
     @cached_property
     def warehouse(self) -> Warehouse:
