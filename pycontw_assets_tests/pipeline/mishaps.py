@@ -203,6 +203,7 @@ def poll_interrupted_at(pipeline: Pipeline, at: int, sign: signal.Signals, messa
             moment.thread = threading.current_thread()
             return work()
 
+        signal.signal(sign, signal.SIG_DFL)  # tests that a shell started in the background ignore Ctrl-C
         with redirect_stderr(io.StringIO()):
             return run_until_stopped(in_its_thread, stop)
 
