@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from pycontw_assets.ledger.reporting.unreachable import (
 )
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import Attendee, EventPartition, OrderSnapshot
+from pycontw_assets.vault.vault import VaultError
 
 _NO_ATTENDEE = 0  # the ticket has another holder now
 _STAYING = (
@@ -36,7 +38,7 @@ ContactAddress = Callable[[Attendee], str | None]  # which answer of the form it
 
 
 class Orders(Protocol):
-    """The part of the vault that is used here."""
+    """The part of the vault that is used here. ``VaultError``: the orders are damaged, or not of the ledger's time."""
 
     def read(self, key: str) -> OrderSnapshot | None: ...
 
@@ -64,7 +66,8 @@ def unserved_attendees(
 ) -> Iterator[str]:
     """Return one line per seat. The orders are only opened where somebody is known not to be served.
 
-    They are searched when they or the refusals changed, not by every tick: to open many orders takes seconds.
+    They are searched when they or the refusals changed, not by every tick: to open many orders takes seconds. Orders
+    that cannot be read or are not there change nothing: whoever was found before is not served yet.
     """
     for partition, poll in events:
         refusals = _Refusals(
@@ -76,11 +79,21 @@ def unserved_attendees(
             continue
         digest = refusals.digest(poll.content_digest if poll else "")
         if last_search(ledger, partition.key) != digest:
-            found = dict(_search(vault.read(partition.key), refusals, pseudonymizer, contact_address))
-            record_search(ledger, partition.key, digest=digest, attendees=found)
+            with suppress(VaultError):
+                snapshot = _present_orders(vault, partition, poll)
+                found = dict(_search(snapshot, refusals, pseudonymizer, contact_address))
+                record_search(ledger, partition.key, digest=digest, attendees=found)
         for attendee_id, problem in unserved_in(ledger, partition.key).items():
             who = f"attendee {attendee_id} {_in_words(problem)}" if attendee_id != _NO_ATTENDEE else _STAYING
             yield f"{partition.key}: {who}"
+
+
+def _present_orders(vault: Orders, partition: EventPartition, poll: Poll | None) -> OrderSnapshot | None:
+    """Return the orders; ``None``: there never were any. Where they are lost, nothing is known about anybody."""
+    snapshot = vault.read(partition.key)
+    if snapshot is None and poll and poll.known:
+        raise VaultError(f"vault: there are no orders of {partition.key} any more")
+    return snapshot
 
 
 def _search(
