@@ -232,6 +232,8 @@ class Sale(RuleBasedStateMachine):
         self._hearing = Hearing()
         self._backup: Backup | None = None
         self._is_restored = False  # a store is of another time than the others, and nobody has taken the way out
+        # An older ledger may not know guests who were let in since. docs/production.md leaves them to people.
+        self._was_ledger_older = False
         self.second: Pipeline | None = None
         self.pipeline: Pipeline
 
@@ -492,6 +494,10 @@ class Sale(RuleBasedStateMachine):
                 self.tally["backups"] += 1
             return
         stores = _pick(RESTORED, what)
+        if "ledger" in stores:
+            if not self._is_everybody_mailed_in():
+                return
+            self._was_ledger_older = True
         note(f"restored: {stores}")
         self._backup.restore(*filter(None, (self.pipeline, self.second)), stores=stores)
         self._hearing.forget()
@@ -500,6 +506,14 @@ class Sale(RuleBasedStateMachine):
         if at_once:
             self.clock.advance(300)
             self._poll(self.pipeline)
+
+    def _is_everybody_mailed_in(self) -> bool:
+        """Return whether nobody who was mailed has left since.
+
+        A rebuilt ledger counts everybody as invited whom Klaviyo has mailed: it cannot know who came back. So people
+        do not restore an older one where somebody may be about to.
+        """
+        return {normalise(address) for address in self.pipeline.mailed()} <= entitled(self.world, EDITION)
 
     def disturbed_poll(self, at: int, interlude: Interlude, pick: int) -> None:
         """Poll while another poll runs or the world changes."""
@@ -761,10 +775,15 @@ class Sale(RuleBasedStateMachine):
         return [call for call in self.world.calls.find("kktix", path=path) if after <= call.at <= until]
 
     def _remove_guests_left_to_people(self) -> None:
-        """Remove guests that the pipeline ceded, as staff would: it never removes an entry that staff took over."""
+        """Remove guests that the pipeline leaves to staff: entries they took over, and those after an older ledger."""
         still_in = {f.text.partition(" ")[0] for f in self.pipeline.verdict() if "still on the guest list" in f.text}
-        for address in self._removable_by_hand():
-            if mask(normalise(address)) in still_in and normalise(address) in self._made_their_own:
+        removable = self._removable_by_hand()
+        left = [one for one in removable if normalise(one) in self._made_their_own]
+        if self._was_ledger_older:
+            holders = entitled(self.world, EDITION)
+            left += [one for one in self.world.gather.guests if normalise(one) not in {*holders, *map(normalise, left)}]
+        for address in left:
+            if mask(normalise(address)) in still_in:
                 self.world.remove_guest(address)
                 self.tally["guests left to people"] += 1
 
