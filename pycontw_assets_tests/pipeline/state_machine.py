@@ -231,6 +231,7 @@ class Sale(RuleBasedStateMachine):
         self._cut = False
         self._hearing = Hearing()
         self._backup: Backup | None = None
+        self._newer: tuple[Backup, tuple[Store, ...]] | None = None  # what a restored backup replaced
         self._is_restored = False  # a store is of another time than the others, and nobody has taken the way out
         # An older ledger may not know guests who were let in since. docs/production.md leaves them to people.
         self._was_ledger_older = False
@@ -485,27 +486,40 @@ class Sale(RuleBasedStateMachine):
         self.tally["signals"] += 1
 
     def backups(self, what: int, at_once: bool) -> None:
-        """Make a backup, or put stores of the last one back. A person notices at once, or with the next settling."""
+        """Make a backup, or put stores of the last one back, or the newer ones again.
+
+        A person notices at once, or with the next settling.
+        """
         if STORES or not known_events(self.pipeline.ledger):
             return  # a lost ledger, and other stores, have tests of their own
-        if self._backup is None:
-            if not self._is_restored:
-                self._backup = Backup(self.pipeline, self._folder / f"backup-{self.tally['backups']}")
-                self.tally["backups"] += 1
-            return
-        stores = _pick(RESTORED, what)
-        if "ledger" in stores:
-            if not self._is_everybody_mailed_in():
-                return
-            self._was_ledger_older = True
-        note(f"restored: {stores}")
-        self._backup.restore(*filter(None, (self.pipeline, self.second)), stores=stores)
-        self._hearing.forget()
-        self._backup, self._is_restored = None, True
-        self.tally[f"restored: {' + '.join(stores)}"] += 1
-        if at_once:
+        if self._newer is not None:
+            self._restore(*self._newer, "put back again")
+            self._newer = None
+        elif self._backup is not None:
+            newer, stores = self._copy_stores(), _pick(RESTORED, what)
+            if self._restore(self._backup, stores, "restored"):
+                self._backup, self._newer = None, (newer, stores)
+        elif not self._is_restored:
+            self._backup = self._copy_stores()
+        if at_once and self._is_restored:
             self.clock.advance(300)
             self._poll(self.pipeline)
+
+    def _copy_stores(self) -> Backup:
+        self.tally["backups"] += 1
+        return Backup(self.pipeline, self._folder / f"backup-{self.tally['backups']}")
+
+    def _restore(self, backup: Backup, stores: tuple[Store, ...], how: str) -> bool:
+        if "ledger" in stores:
+            if not self._is_everybody_mailed_in():
+                return False
+            self._was_ledger_older = True
+        note(f"{how}: {stores}")
+        backup.restore(*filter(None, (self.pipeline, self.second)), stores=stores)
+        self._hearing.forget()
+        self._is_restored = True
+        self.tally[f"{how}: {' + '.join(stores)}"] += 1
+        return True
 
     def _is_everybody_mailed_in(self) -> bool:
         """Return whether nobody who was mailed has left since.
@@ -550,7 +564,7 @@ class Sale(RuleBasedStateMachine):
         self.clock.advance(LONGER_THAN_ANY_ROTATION)
         report = self._until_quiet()
         self._hearing.has_everything(self.pipeline, report)
-        self._is_restored = False
+        self._is_restored, self._newer = False, None
         self._remove_guests_left_to_people()
         self._judge(settled=True)
         self._tables_are_whole()
