@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
+from pycontw_assets.vault.layout import object_name
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
 Store = Literal["vault", "ledger", "warehouse"]
@@ -31,6 +33,10 @@ class Backup:
                 shutil.copytree(source, folder / name)
             elif source.exists():
                 shutil.copy2(source, folder / name)
+
+    def has_orders_of(self, keys: Iterable[str]) -> bool:
+        """Return whether orders of all these events are in it. A vault without any is not older, but lost."""
+        return all((self._folder / _FILES["vault"] / object_name(key)).exists() for key in keys)
 
     def restore(self, *machines: Pipeline, stores: tuple[Store, ...]) -> None:
         """Put stores back, and start all machines that work with them again."""
