@@ -422,7 +422,7 @@ def gather_guestlist(
         outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         entered = let_in(ledger, partition.edition, outside)
         gaps = guest_list_gaps(guest_list_state(ledger).lacking)
-        findings += outcome.lasting
+        findings += [*outcome.lasting, *outcome.hints]
         context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(
             metadata={
