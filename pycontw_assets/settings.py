@@ -202,6 +202,19 @@ class Settings(BaseSettings):
         "choice",
     )
 
+    table_prefix: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9_]{0,59})?$",
+        description="what the names of our tables begin with, in small letters, where older tables have the names "
+        "themselves; with another one, new tables are made and the old ones stay; unset: nothing",
+    )
+    views_dataset: str | None = Field(
+        None,
+        pattern=r"^[a-z][a-z0-9_]{0,127}$",
+        description="dataset of BigQuery, or schema of DuckDB, for views with the column names of the older tables; "
+        "made when it does not exist; unset: no views",
+    )
+
     vault_url: Annotated[str, AfterValidator(_folder_or_bucket)] | None = Field(
         None, description="folder of the vault, or `gs://bucket/folder`; unset: under `PYCONTW_HOME`"
     )

@@ -30,6 +30,8 @@ from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Clock, Ledger
 from pycontw_assets.ledger.polls import RESUME, last_poll, paused_since
+from pycontw_assets.load.ownership import refusal
+from pycontw_assets.load.readers.old_reading import VIEW_NAMES
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import Finding, Level
@@ -370,9 +372,23 @@ def _check_warehouse(build: Callable[[], Warehouse], settings: Settings) -> Iter
         yield Finding("ok", "warehouse", "duckdb, no file yet: the first poll makes it")
         return
     tables, warehouse = attendee_tables(load_policy().columns), build()
+    foreign = [table for table in tables.values() if warehouse.owner_of(table) == "foreign"]
+    for table in foreign:
+        yield Finding("FAIL", "warehouse", *refusal(warehouse.full_name(table)).split(". ", 1))
     for table in tables.values():
-        warehouse.partition_rows(table, "none")
+        if table not in foreign:
+            warehouse.partition_rows(table, "none")
     yield Finding("ok", "warehouse", f"{settings.warehouse} answers about {len(tables)} tables")
+    if settings.views_dataset:
+        yield from _check_views(warehouse, settings.views_dataset)
+
+
+def _check_views(warehouse: Warehouse, dataset: str) -> Iterator[Finding]:
+    foreign = [name for name in VIEW_NAMES if warehouse.view_owner(name) == "foreign"]
+    for name in foreign:
+        yield Finding("FAIL", "views", *refusal(f"{dataset}.{name}", kind="view").split(". ", 1))
+    if not foreign:
+        yield Finding("ok", "views", f"the names of {len(VIEW_NAMES)} views in {dataset} are ours or free")
 
 
 def _check_modes(home: Path) -> Iterator[Finding]:

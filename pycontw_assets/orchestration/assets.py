@@ -59,6 +59,7 @@ from pycontw_assets.orchestration.observations import family_events, kktix_event
 from pycontw_assets.orchestration.run_history import OWNER_TAG, lock_of
 from pycontw_assets.orchestration.run_recording import RunLock, as_failure, recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
+from pycontw_assets.orchestration.tables.views import record_views, view_assets
 from pycontw_assets.pipeline.checks import (
     access_gaps,
     access_sum,
@@ -300,7 +301,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         settings: ResourceParam[Settings],
         run_lock: ResourceParam[RunLock],
     ) -> Iterator[AssetCheckResult | MaterializeResult]:
-        with _recorded(context, ledger, settings):
+        with _recorded(context, ledger, settings) as findings:
             partition = _begin(context, ledger, run_lock)
             try:
                 loaded = load_rows(
@@ -321,6 +322,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                 waits=waits,
                 settings=settings,
             ).clear_other_keys(partition)
+            findings += record_views(context, warehouse, settings).problems
             result = loaded.result
             yield MaterializeResult(
                 metadata={
@@ -619,7 +621,8 @@ def klaviyo_campaign(
         )
 
 
-def attendee_table_assets(links: Links) -> list[AssetsDefinition]:
-    """One table per family, in the order of the families."""
+def attendee_table_assets(links: Links) -> list[AssetsDefinition | AssetSpec]:
+    """One table per family, in the order of the families, then the views of them."""
     tables = attendee_tables(load_policy().columns)
-    return [_attendee_table(family, tables[family], links) for family in FAMILIES]
+    filled = [_attendee_table(family, tables[family], links) for family in FAMILIES]
+    return [*filled, *view_assets(tables, links, OWNERS)]

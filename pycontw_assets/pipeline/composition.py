@@ -214,15 +214,19 @@ class Composition:
 
     @cached_property
     def warehouse(self) -> Warehouse:
-        if self.settings.warehouse == "bigquery":
+        settings = self.settings
+        prefix, views = settings.table_prefix, settings.views_dataset
+        if settings.warehouse == "bigquery":
             from pycontw_assets.load.bigquery_warehouse import BigQueryWarehouse
 
-            return BigQueryWarehouse(lambda: _bigquery_client(self.settings), self.settings.bigquery_dataset)
+            return BigQueryWarehouse(
+                lambda: _bigquery_client(settings), settings.bigquery_dataset, prefix=prefix, views_dataset=views
+            )
         from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 
-        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         _ = self.closed_files
-        return DuckDBWarehouse(self.settings.duckdb_file, self.settings.bigquery_dataset)
+        return DuckDBWarehouse(settings.duckdb_file, settings.bigquery_dataset, prefix=prefix, views_dataset=views)
 
     def check(self) -> None:
         """Build everything that can be wrong before anything runs; ``InvalidSettings`` or ``LedgerError`` if it is."""

@@ -274,6 +274,8 @@ def read_orders(
             now=ledger.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
+            # A poll with a problem records no digest of the book: it may have missed somebody.
+            last_good_poll=earlier.polled_at if earlier and earlier.book_digest is not None else None,
             contacts=Contacts(pseudonymizer, refused_addresses(ledger, partition.edition, partition.key).keys()),
             requested=requested,
             trust_book="book" in overrides,
