@@ -61,7 +61,9 @@ def with_additions(
             raise PolicyFileError(file, f"entry {number} is no mapping with a column or an action")
         column = entry.get("column")
         if column in protected:
-            raise PolicyFileError(file, f"entry {number}: {column} decides who is invited, so only the package changes it")
+            raise PolicyFileError(
+                file, f"entry {number}: {column} decides who is invited, so only the package changes it"
+            )
         _refuse_other_keys(entry, column in columns, number, file)
         if column in columns:
             _extend(columns[column], entry, number, file)
@@ -85,9 +87,13 @@ def _refuse_other_keys(entry: dict[str, Any], is_there: bool, number: int, file:
 def _extend(rule: dict[str, Any], entry: dict[str, Any], number: int, file: Path) -> None:
     labels, choices = entry.get("labels", []), entry.get("choices", {})
     if not isinstance(labels, list) or not isinstance(choices, dict):
-        raise PolicyFileError(file, f"entry {number}: labels are a list, choices a mapping of choice to other spellings")
+        raise PolicyFileError(
+            file, f"entry {number}: labels are a list, choices a mapping of choice to other spellings"
+        )
     if choices and rule["action"] != "keep":
-        raise PolicyFileError(file, f"entry {number}: the answers of {rule['column']} are not kept, so it has no choices")
+        raise PolicyFileError(
+            file, f"entry {number}: the answers of {rule['column']} are not kept, so it has no choices"
+        )
     if "question_of" in rule and labels:
         raise PolicyFileError(
             file, f"entry {number}: {rule['column']} has the labels of {rule['question_of']}; add them there"

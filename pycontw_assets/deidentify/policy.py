@@ -264,7 +264,9 @@ def _further_rules(form: Iterable[FormRule]) -> dict[str, tuple[FormRule, ...]]:
     for rule in kept.values():
         if rule.question_of is not None:
             if rule.question_of not in kept:
-                raise PolicyError(f"policy: {rule.column} answers the question of {rule.question_of}, which is not kept")
+                raise PolicyError(
+                    f"policy: {rule.column} answers the question of {rule.question_of}, which is not kept"
+                )
             further[rule.question_of] = (*further.get(rule.question_of, ()), rule)
     return further
 

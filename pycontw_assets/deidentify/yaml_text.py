@@ -64,8 +64,9 @@ def _refuse_repeated_keys(node: Any) -> None:
         lines: dict[str, int] = {}
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
-            if name != "<<" and lines.setdefault(name, line) != line:
+            if name in lines and name != "<<":
                 raise InvalidText(f"line {line}: {name!r} is in line {lines[name]} already; keep one of them")
+            lines[name] = line
             _refuse_repeated_keys(value)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
