@@ -24,8 +24,10 @@ def test_there_are_17_industries_and_22_professions() -> None:
 @pytest.mark.parametrize(
     ("answer", "number"),
     [
-        ("國立範例科技大學", 2), ("Example University 範例大學 資訊系", 2), ("範例銀行智能金融處", 11), ("Example Bank Ltd.", 11),
-        ("範例科技股份有限公司", 6), ("Example Software Inc.", 6), ("某某移民署", 10), ("Example University Hospital", 14),
+        ("國立範例科技大學", 2), ("Example University 範例大學 資訊系", 2), ("範例銀行智能金融處", 11),
+        ("Example Bank Ltd.", 11),
+        ("範例科技股份有限公司", 6), ("Example Software Inc.", 6), ("某某移民署", 10),
+        ("Example University Hospital", 14),
         ("範例大學附設醫院", 14), ("範例高鐵", 9), ("待業中", 0), ("None Such", 0), ("ＥＸＡＭＰＬＥ　ＢＡＮＫ", 11),
     ],
 )  # fmt: skip
@@ -36,9 +38,12 @@ def test_an_employer_has_an_industry(answer: str, number: int) -> None:
 @pytest.mark.parametrize(
     ("answer", "number"),
     [
-        ("Backend Engineer", 1), ("後端工程師", 1), ("Front-end developer", 2), ("Data Engineer 資料工程師", 5), ("ai工程師", 7),
-        ("golang rd", 1), ("DBA engineer", 14), ("Engineer 工程師", 20), ("Software Engineer", 20), ("經理", 18), ("技術經理", 12),
-        ("Account Manager", 17), ("student", 21), ("碩士生", 21), ("Teacher", 16), ("Zookeeper", 0), ("Senior QA Engineer", 11),
+        ("Backend Engineer", 1), ("後端工程師", 1), ("Front-end developer", 2), ("Data Engineer 資料工程師", 5),
+        ("ai工程師", 7),
+        ("golang rd", 1), ("DBA engineer", 14), ("Engineer 工程師", 20), ("Software Engineer", 20), ("經理", 18),
+        ("技術經理", 12),
+        ("Account Manager", 17), ("student", 21), ("碩士生", 21), ("Teacher", 16), ("Zookeeper", 0),
+        ("Senior QA Engineer", 11),
     ],
 )  # fmt: skip
 def test_a_job_title_has_a_profession(answer: str, number: int) -> None:
@@ -73,7 +78,7 @@ def test_a_weak_word_decides_only_alone() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("- {number: 0, name: x, keywords: [Bank]}\n    - {number: 1, name: x, keywords: [bank]}", "line 4 and in line 5"),
+        ("- {number: 0, name: x, keywords: [Bank]}\n    - {number: 1, name: x, weak: [bank]}", "line 4 and in line 5"),
         ("- {number: 0, name: x, keywords: [bank, ＢＡＮＫ]}", "line 4 and in line 4"),
         ("- {number: 1, name: x}", "numbered 0, 1, 2"),
         ("- {number: 0, name: x, keywords: [24]}", "put it in quotes"),

@@ -57,7 +57,8 @@ def test_the_ticket_of_an_export_is_kept_by_its_field(label: str) -> None:
     ("answer", "areas"),
     [
         ("AI/ML/DL, Web Development", "machine learning; web"),
-        ("AI, Machine Learning, Science, Technology, Engineering & Mathematics", "machine learning; engineering & mathematics"),
+        ("AI, Machine Learning, Science, Technology, Engineering & Mathematics",
+         "machine learning; engineering & mathematics"),
         ("DevOps, Security, Web Technology, Entrepreneurship, Startup", "devops; security; web; entrepreneurship"),
         ("Education, Human Resource, Arts, Design, Multimedia", "education; human resources; design; multimedia"),
         ("Sustainability, Health & Wellness", "sustainability; healthcare"),
@@ -138,8 +139,10 @@ def test_years_of_python_are_one_set_in_all_wordings(answers: tuple[str, ...], y
 @pytest.mark.parametrize(
     ("answer", "country"),
     [
-        ("Taiwan 台灣", "Taiwan"), ("台北市", "Taiwan"), ("Taipei, Taiwan", "Taiwan"), ("新北市 New Taipei City", "Taiwan"),
-        ("新竹縣", "Taiwan"), ("Tokyo, Japan", "Japan"), ("日本 東京", None), ("Taiwan, Japan", None), ("Quokka, Taiwan", None),
+        ("Taiwan 台灣", "Taiwan"), ("台北市", "Taiwan"), ("Taipei, Taiwan", "Taiwan"),
+        ("新北市 New Taipei City", "Taiwan"),
+        ("新竹縣", "Taiwan"), ("Tokyo, Japan", "Japan"), ("日本 東京", None), ("Taiwan, Japan", None),
+        ("Quokka, Taiwan", None),
     ],
 )  # fmt: skip
 def test_a_country_is_found_with_its_city_or_without(answer: str, country: str | None) -> None:

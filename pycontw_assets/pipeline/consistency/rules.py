@@ -26,7 +26,7 @@ Outcome = Literal["made again", "unchanged", "current", "empty", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class Remade:
-    """What became of the rows of one event. ``reason`` says why they were refused."""
+    """The rows of one event after a reclassification. ``reason``: why they were refused."""
 
     partition: EventPartition
     outcome: Outcome
