@@ -129,9 +129,11 @@ class BigQueryWarehouse:
         names = [column.name for column in table.columns]
         frame: pd.DataFrame = pd.DataFrame(columns=names)
         with self._explained(f"read {table.name}"):
-            if set(names) <= self._existing_columns(table):
-                rows = self._query(f"SELECT {', '.join(names)} FROM {self._target(table)}")  # noqa: S608 - plain names
-                frame = pd.DataFrame([row.values() for row in rows], columns=names)
+            # A column that an older version did not have is empty. It would be NULL after the next load.
+            columns = self._existing_columns(table)
+            if existing := [name for name in names if name in columns]:
+                rows = self._query(f"SELECT {', '.join(existing)} FROM {self._target(table)}")  # noqa: S608 - plain
+                frame = pd.DataFrame([row.values() for row in rows], columns=existing).reindex(columns=names)
         typed: pd.DataFrame = frame.astype({column.name: _PANDAS_TYPES[column.type] for column in table.columns})
         return typed
 

@@ -103,11 +103,13 @@ class DuckDBWarehouse:
         names = [column.name for column in table.columns]
         frame: pd.DataFrame = pd.DataFrame(columns=names)
         with self._reading(f"read {table.name}") as connection:
-            if not set(names) <= self._existing(connection, table).keys():
+            existing = self._existing(connection, table).keys()
+            if not existing:
                 return frame
-            frame = connection.table(self._target(table)).df()[names].copy()
+            # A column that an older version did not have is empty. It would be NULL after the next load.
+            frame = connection.table(self._target(table)).df().reindex(columns=names)
         for column in table.columns:
-            if column.type == "TIMESTAMP":
+            if column.type == "TIMESTAMP" and column.name in existing:
                 frame[column.name] = frame[column.name].dt.tz_convert("UTC")
         return frame
 
