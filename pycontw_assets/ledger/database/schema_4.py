@@ -5,4 +5,10 @@
 
 from __future__ import annotations
 
-SUBJECTS: tuple[tuple[str, ...], ...] = ()
+_SLOWED_RATES = (
+    """CREATE TABLE slowed_rates (
+        name VARCHAR NOT NULL, per_second {time} NOT NULL, slowed_at {time} NOT NULL, reason VARCHAR NOT NULL,
+        PRIMARY KEY (name))""",
+)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_SLOWED_RATES,)
