@@ -218,12 +218,16 @@ class _Kept:
         self._placed: dict[str, Placement] = {}
 
     def put(self, row: dict[str, Any], value: Any) -> list[dict[str, str]] | None:
-        placement = self._placed.get(value) if isinstance(value, str) else None
+        # A list or number by its text. A text as it is: normalising it costs more than looking it up.
+        given = value if isinstance(value, str) else answer_text(value)
+        if given is None:
+            return None
+        placement = self._placed.get(given)
         if placement is None:
-            text = answer_text(value)
+            text = answer_text(given)
             if text is None:
                 return None
-            placement = self._place(text, value)
+            placement = self._place(text, given)
         form, column = self._form, placement.column
         for name in placement.values:
             if name in row:
@@ -236,8 +240,8 @@ class _Kept:
             return form.held_back(self._question, placement.rest)
         return None
 
-    def _place(self, text: str, value: Any) -> Placement:
+    def _place(self, text: str, given: str) -> Placement:
         placement = place_answer(self._policy, self._rule, text)
-        if isinstance(value, str) and len(self._placed) < _DISTINCT_ANSWERS:
-            self._placed[value] = placement
+        if len(self._placed) < _DISTINCT_ANSWERS:
+            self._placed[given] = placement
         return placement
