@@ -72,8 +72,18 @@ class Unclassified:
             answers.add(text, person)
         elif rule.action == "keep":
             placement = place_answer(self._policy, rule, text)
-            for part in placement.rest:
-                self._columns[placement.column].add(part, person)
+            if placement.rest:
+                column = self._open_column(placement.column)
+                for part in placement.rest:
+                    self._columns[column].add(part, person)
+
+    def _open_column(self, column: str) -> str:
+        """Return the column that can take new choices: where yes or no has a second column, that one."""
+        rule = self._rules[column]
+        if rule.type != "BOOL":
+            return column
+        members = self._policy.rules_of(rule)
+        return next((str(member.column) for member in members if member.type != "BOOL"), column)
 
     def suggest(self) -> Iterator[str]:
         """Yield the lines of the entries, with comments. Without anything to suggest, comments only."""

@@ -129,6 +129,24 @@ def test_an_answer_outside_the_choices_is_suggested_for_its_column(pasted: Path)
     assert deidentify(records, PARTITION, Pseudonymizer()).frame["areas_of_interest"][0] == "web; Quantum 量子"
 
 
+def test_a_new_stop_of_the_bus_is_suggested_for_the_column_of_stops(pasted: Path) -> None:
+    answer = "Yes, wait for the bus at the main station"
+    records = [record(("Need Shuttle Bus Service?", answer), ("聯絡人 Email", f"p{number}@example.org"))
+               for number in range(6)]  # fmt: skip
+    pasted.write_text(suggested(records), encoding="utf-8")
+    use_policy_file(pasted)
+    assert deidentify(records, PARTITION, Pseudonymizer()).frame["shuttle_bus_stop"][0] == answer
+
+
+def test_an_answer_that_is_neither_yes_nor_no_is_left_to_a_person(pasted: Path) -> None:
+    label = "Have you ever been a PyCon TW volunteer? / 是否曾擔任過 PyCon TW 志工？"
+    records = [record((label, "Maybe"), ("聯絡人 Email", f"p{number}@example.org")) for number in range(6)]
+    pasted.write_text(suggested(records), encoding="utf-8")
+    use_policy_file(pasted)
+    assert '# "Maybe": 6 people' in pasted.read_text(encoding="utf-8")
+    assert deidentify(records, PARTITION, Pseudonymizer()).unlisted_answers == {"volunteered_before": 6}
+
+
 def test_a_column_that_keeps_too_few_answers_is_named() -> None:
     records = [record(("Area of Interest / 興趣領域", "Web" if number % 2 else "Weaving")) for number in range(20)]
     coverage = shares(deidentify(records, PARTITION, Pseudonymizer()))
