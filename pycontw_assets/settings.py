@@ -256,6 +256,18 @@ class Settings(BaseSettings):
         le=36_500,
         description="days after an event was last listed until its orders leave the vault; its table rows stay",
     )
+    policy_file: Path | None = Field(
+        None,
+        description="file with this installation's own rules for questions and answers of the form, which add to those "
+        "of the package; `policy suggest` prints its entries, and a change needs a restart; unset: none",
+    )
+    answers_kept_percent: int = Field(
+        90,
+        ge=0,
+        le=100,
+        description="share of the answers to a question that should be kept whole; below it the check "
+        "`answers_are_kept` of a table warns",
+    )
     alert_urls: SecretStr | None = Field(
         None,
         description="where alarms and the day's sales go: Apprise URLs (Discord: `discord://<webhook id>/<token>`), "

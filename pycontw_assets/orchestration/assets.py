@@ -26,6 +26,7 @@ from dagster import (
 from pycontw_assets.api.outlets import shorten
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
+from pycontw_assets.deidentify.coverage import coverage_gaps, coverage_of, kept_in_all
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
@@ -268,6 +269,7 @@ TABLE_CHECKS = {
     "while one does not.",
     "rows_match_the_orders": "The table holds as many rows of the event as the vault holds attendees.",
     "questions_are_known": "Every question and answer has a rule in deidentify/policy.yaml; others are hashed.",
+    "answers_are_kept": "Of the answers to each question that is kept, ANSWERS_KEPT_PERCENT are kept whole.",
 }
 
 
@@ -333,15 +335,16 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                     "repeated_answers": counted(result.repeated_answers, "column"),
                     "newest": preview_of_rows(result.frame),
                 },
-                check_results=_table_verdicts(loaded),
+                check_results=_table_verdicts(loaded, settings.answers_kept_percent),
             )
 
     return attendees
 
 
-def _table_verdicts(loaded: RowsLoaded) -> list[AssetCheckResult]:
+def _table_verdicts(loaded: RowsLoaded, least_percent: float) -> list[AssetCheckResult]:
     """Return the verdicts of ``TABLE_CHECKS``. The table was written, so nothing in it was refused."""
     result, stored, expected = loaded.result, loaded.stored, loaded.attendees
+    coverage = coverage_of(load_policy(), result.answered, result.unlisted_answers, result.unknown_questions)
     unknown = [f"{count} answers to a question no rule names" for count in result.unknown_questions.values()]
     unlisted = [f"{column}: {count} answers outside its choices" for column, count in result.unlisted_answers.items()]
     return [
@@ -349,6 +352,9 @@ def _table_verdicts(loaded: RowsLoaded) -> list[AssetCheckResult]:
         *(verdict(check, []) for check in WAYS_OUT),
         verdict("rows_match_the_orders", [] if stored == expected else [f"{stored} rows, {expected} attendees"]),
         verdict("questions_are_known", [*unknown, *unlisted], is_warning=True),
+        verdict(
+            "answers_are_kept", coverage_gaps(coverage, least_percent), is_warning=True, said=kept_in_all(coverage)
+        ),
     ]
 
 

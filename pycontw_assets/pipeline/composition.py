@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.rate_limits import Windows
 from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
+from pycontw_assets.deidentify.policy import use_policy_file
 from pycontw_assets.ledger.consistency.accounts import forget_accounts
 from pycontw_assets.ledger.consistency.place import Place, record_place
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
@@ -70,7 +71,9 @@ class Composition:
 
     @cached_property
     def settings(self) -> Settings:
-        return self._load_settings()
+        settings = self._load_settings()
+        use_policy_file(settings.policy_file.expanduser() if settings.policy_file else None)
+        return settings
 
     @cached_property
     def waits(self) -> WaitPolicy:
@@ -277,6 +280,6 @@ def _sandbox_key(path: Path) -> str:
 def settings_at_load() -> Settings:
     """Return the settings that the definitions look at while they load; a wrong environment must not stop them."""
     try:
-        return load_settings()
+        return Composition().settings
     except InvalidSettings:
         return Settings.model_construct()
