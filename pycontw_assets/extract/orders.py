@@ -188,7 +188,9 @@ def plan_fetch(
     problem = book.problem or (None if trust_book else _shrinkage(expected, book.ids, missing & expected))
     back = {i for i in book.ids & records.keys() if records[i].gone_at is not None or records[i].missing_polls}
     reread_every_poll = {i for i in book.ids & records.keys() if is_reread_every_poll(records[i])}
-    retried = set(snapshot.quarantine) & (book.ids | present)
+    # Of lost orders, the numbers may be all that is known: a book that lacks one does not decide alone.
+    quarantined = set(snapshot.quarantine)
+    retried = quarantined if snapshot.rebuilding else quarantined & (book.ids | present)
     new = book.ids - records.keys()
     asked = (set(requested) | _next_unreachable(records, unreachable)) & book.ids
     opened = (back | reread_every_poll | retried | asked) - new
@@ -426,8 +428,8 @@ def end_poll(
 ) -> tuple[OrderSnapshot, str | None]:
     """Return the snapshot after the poll, and the problem that keeps it from being a good one.
 
-    Only a good poll counts missing attendees. ``vanished``: listed attendees whose details answered 404. ``answers``:
-    what KKTIX says of the missing ones that it was asked about.
+    Only a good poll counts missing attendees. ``vanished``: attendees whose details answered 404, most of them listed.
+    ``answers``: what KKTIX says of the missing ones that it was asked about.
     """
     present = {i for i, record in snapshot.records.items() if record.gone_at is None}
     missing = plan.missing | (frozenset(vanished) & present)
@@ -439,7 +441,8 @@ def end_poll(
         return replace(snapshot, rotated_at=rotated_at), problem
     answers = {**answers, **{i: Fetched(i, vanished=True) for i in vanished}}
     snapshot = count_missing(snapshot, missing, now, answers=answers, trust_book=plan.trust_book)
-    quarantine = {i: item for i, item in snapshot.quarantine.items() if i in book.ids}
+    known = book.ids | (snapshot.quarantine.keys() - frozenset(vanished) if snapshot.rebuilding else frozenset())
+    quarantine = {i: item for i, item in snapshot.quarantine.items() if i in known}
     rebuilding = snapshot.rebuilding and bool(quarantine)
     return replace(snapshot, quarantine=quarantine, rotated_at=rotated_at, rebuilding=rebuilding), None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.database.tables import events, insert_missing
+from pycontw_assets.ledger.database.tables import events, imports, insert_missing
 from pycontw_assets.ledger.history.imports import is_import_purged, record_import_purge
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import EventPartition, Family, is_import_key
@@ -46,6 +46,32 @@ def record_purge(ledger: Ledger, partition_key: str) -> None:
 def cancel_purge(ledger: Ledger, partition_key: str) -> None:
     """Take the event up again: it is listed, so its orders are read again."""
     _set_purged_at(ledger, partition_key, None)
+
+
+def note_expired(ledger: Ledger, partition_keys: Collection[str]) -> dict[str, datetime]:
+    """Remember since when each of these events and imports is expired, and that no other is.
+
+    Return it by partition key.
+    """
+    now, noted = ledger.clock(), dict[str, datetime]()
+    with ledger.engine.begin() as db:
+        for table in (events, imports):
+            noted |= _note_expired(db, table, partition_keys, now)
+    return {key: noted.get(key, now) for key in partition_keys}
+
+
+def _note_expired(
+    db: sa.Connection, table: sa.Table, partition_keys: Collection[str], now: datetime
+) -> dict[str, datetime]:
+    """Return what was noted before."""
+    expired = table.c.partition_key.in_(sorted(partition_keys))
+    rows = db.execute(sa.select(table).where(table.c.expired_since.is_not(None)))
+    noted = {row.partition_key: row.expired_since for row in rows}
+    if noted.keys() - set(partition_keys):
+        db.execute(sa.update(table).where(~expired).values(expired_since=None))
+    if set(partition_keys) - noted.keys():
+        db.execute(sa.update(table).where(expired, table.c.expired_since.is_(None)).values(expired_since=now))
+    return noted
 
 
 def _set_purged_at(ledger: Ledger, partition_key: str, purged_at: datetime | None) -> None:

@@ -84,7 +84,10 @@ class Warehouse(Protocol):
         """Count the rows of the partition."""
 
     def read(self, table: Table) -> pd.DataFrame:
-        """Return the whole table, for checks and people. Without a table: no rows, all columns."""
+        """Return the whole table, for checks and people. Without a table: no rows, all columns.
+
+        A column that the table of an older version lacks is empty.
+        """
 
     leftovers: Leftovers | None
     """What is kept of replaced rows in spite of ``forget``."""

@@ -116,7 +116,8 @@ def order_columns(policy: Policy) -> TableSchema:
         if field.action == "keep"
     ]
     own = [TableColumn(name, "TIMESTAMP", text) for name, text in _OWN_FIELDS.items()]
-    form = [TableColumn(rule.labels[0], "answer", f"{rule.description} ({rule.action})") for rule in policy.form]
+    asked = [rule for rule in policy.form if rule.labels]
+    form = [TableColumn(rule.labels[0], "answer", f"{rule.description} ({rule.action})") for rule in asked]
     return TableSchema([*fields, *own, *form])
 
 

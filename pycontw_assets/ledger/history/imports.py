@@ -29,6 +29,7 @@ def record_import(ledger: Ledger, partition: EventPartition) -> None:
         "edition": partition.edition,
         "family": partition.family,
         "imported_at": ledger.clock(),
+        "expired_since": None,
         "purged_at": None,
     }
     with ledger.engine.begin() as db:
