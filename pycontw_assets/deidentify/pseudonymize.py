@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.deidentify.form import Form, encodable
@@ -29,6 +29,7 @@ _DTYPES: Mapping[ColumnType, str] = {
     "TIMESTAMP": "datetime64[us, UTC]",
 }
 _Cell = Callable[[AttendeeRecord], Any]
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +116,27 @@ _PIPELINE: Mapping[str, _Cell] = {
     "is_cancelled": lambda record: record.gone_at is not None or record.attendee.state == "cancelled",
     "first_seen_at": lambda record: record.first_seen_at,
     "gone_at": lambda record: record.gone_at,
+    "ordered_at": lambda record: record.first_seen_at,
+    "ordered_at_certainty": lambda record: certainty(record.first_seen_at, record.listed_after),
+    "paid_at": lambda record: record.paid_seen_at,
+    "paid_at_certainty": lambda record: _paid_at_certainty(record),
 }
+
+
+def certainty(seen_at: datetime, not_before: datetime | None) -> str:
+    """Say how far before ``seen_at`` it may have happened: within the ``hour``, the ``day``, or ever (``at_latest``).
+
+    ``not_before``: the last moment at which it had not happened yet; ``None``: nobody knows one.
+    """
+    if not_before is None or not_before > seen_at or seen_at - not_before > _DAY:
+        return "at_latest"
+    return "hour" if seen_at - not_before <= _HOUR else "day"
+
+
+def _paid_at_certainty(record: AttendeeRecord) -> str | None:
+    if record.paid_seen_at is None:
+        return "unknown" if record.attendee.is_paid else None  # an older version did not write it down
+    return certainty(record.paid_seen_at, record.paid_seen_after)
 
 
 def _text(value: Any) -> str | None:

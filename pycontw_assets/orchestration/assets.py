@@ -38,6 +38,7 @@ from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes, list_members
 from pycontw_assets.ledger.locks import LockName, process_identity
+from pycontw_assets.ledger.polls import refuse_while_paused
 from pycontw_assets.ledger.progress import headcount, invited_by, let_in
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
@@ -59,6 +60,7 @@ from pycontw_assets.orchestration.observations import family_events, kktix_event
 from pycontw_assets.orchestration.run_history import OWNER_TAG, lock_of
 from pycontw_assets.orchestration.run_recording import RunLock, as_failure, recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
+from pycontw_assets.orchestration.tables.views import record_views, view_assets
 from pycontw_assets.pipeline.checks import (
     access_gaps,
     access_sum,
@@ -69,8 +71,9 @@ from pycontw_assets.pipeline.checks import (
     unread_attendees,
     withheld_answers,
 )
+from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.renaming import Renaming
-from pycontw_assets.pipeline.dry_run import dry_run, plan_access, would_do
+from pycontw_assets.pipeline.dry_run import AccessDryRuns, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.reconcile import late_after, table_asset
 from pycontw_assets.pipeline.steps import (
@@ -300,7 +303,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         settings: ResourceParam[Settings],
         run_lock: ResourceParam[RunLock],
     ) -> Iterator[AssetCheckResult | MaterializeResult]:
-        with _recorded(context, ledger, settings):
+        with _recorded(context, ledger, settings) as findings:
             partition = _begin(context, ledger, run_lock)
             try:
                 loaded = load_rows(
@@ -321,6 +324,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                 waits=waits,
                 settings=settings,
             ).clear_other_keys(partition)
+            findings += record_views(context, warehouse, settings).problems
             result = loaded.result
             yield MaterializeResult(
                 metadata={
@@ -359,33 +363,15 @@ def _dry_run(
     context: AssetExecutionContext,
     partition: EventPartition,
     checks: Iterable[str],
-    findings: list[str] | None = None,
     *,
-    gather: GatherClient | None,
-    klaviyo: KlaviyoClient,
-    vault: Vault,
-    ledger: Ledger,
-    pseudonymizer: Pseudonymizer,
-    waits: WaitPolicy,
-    settings: Settings,
+    dry_runs: AccessDryRuns,
+    findings: list[str] | None = None,
 ) -> MaterializeResult:
     """Show what the access chain would do for the event, on each of its assets. Nobody outside notices.
 
     The first of the asset's checks shows what would be a problem, where the asset reports it (``findings``).
     """
-    with dry_run(
-        settings=settings, clock=ledger.clock, pseudonymizer=pseudonymizer, gather=gather, vault=vault
-    ) as copies:
-        planned = plan_access(
-            partition,
-            copies=copies,
-            klaviyo=klaviyo,
-            pseudonymizer=pseudonymizer,
-            waits=waits,
-            settings=settings,
-            poll_id=_poll_id(context),
-            overrides=_overrides(context),
-        )
+    planned = dry_runs.plan(partition, poll_id=_poll_id(context), overrides=_overrides(context))
     metadata = {DRY_RUN: True, **would_do(planned)}
     problems = planned.problems if findings is not None else ()
     if findings is not None:
@@ -413,13 +399,13 @@ GUEST_LIST_CHECKS = {
 def gather_guestlist(
     context: AssetExecutionContext,
     gather: ResourceParam[GatherClient | None],
-    klaviyo: ResourceParam[KlaviyoClient],
     vault: ResourceParam[Vault],
     ledger: ResourceParam[Ledger],
     pseudonymizer: ResourceParam[Pseudonymizer],
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
     run_lock: ResourceParam[RunLock],
+    dry_runs: ResourceParam[AccessDryRuns],
 ) -> MaterializeResult:
     """All holders of a usable ticket are on the Gather guest list, as a read of the list has shown. Refunded guests
     are removed.
@@ -430,19 +416,7 @@ def gather_guestlist(
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger, run_lock), count_requests(gather)
         if settings.pycontw_dry_run:
-            return _dry_run(
-                context,
-                partition,
-                GUEST_LIST_CHECKS,
-                findings,
-                gather=gather,
-                klaviyo=klaviyo,
-                vault=vault,
-                ledger=ledger,
-                pseudonymizer=pseudonymizer,
-                waits=waits,
-                settings=settings,
-            )
+            return _dry_run(context, partition, GUEST_LIST_CHECKS, dry_runs=dry_runs, findings=findings)
         step = guest_list_step(
             gather=gather,
             ledger=ledger,
@@ -457,7 +431,7 @@ def gather_guestlist(
         outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         entered = let_in(ledger, partition.edition, outside)
         gaps = guest_list_gaps(guest_list_state(ledger).lacking)
-        findings += outcome.lasting
+        findings += [*outcome.lasting, *outcome.hints]
         context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(
             metadata={
@@ -500,6 +474,7 @@ def klaviyo_template(
         if settings.pycontw_dry_run:
             return MaterializeResult(metadata={DRY_RUN: True, "name": mail.name, "version": mail.version})
         requests = count_requests(klaviyo)
+        refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
         template_id = template_id_of(mail, klaviyo=klaviyo, ledger=ledger, waits=waits)
         return MaterializeResult(
             metadata={
@@ -526,7 +501,6 @@ LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was r
 )
 def klaviyo_list(
     context: AssetExecutionContext,
-    gather: ResourceParam[GatherClient | None],
     klaviyo: ResourceParam[KlaviyoClient],
     vault: ResourceParam[Vault],
     ledger: ResourceParam[Ledger],
@@ -534,25 +508,22 @@ def klaviyo_list(
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
     run_lock: ResourceParam[RunLock],
+    dry_runs: ResourceParam[AccessDryRuns],
 ) -> MaterializeResult:
     """The cumulative ticket-holder list of the event, for announcements. Holders who lose the ticket leave it."""
     with _recorded(context, ledger, settings):
         partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)
         if settings.pycontw_dry_run:
-            return _dry_run(
-                context,
-                partition,
-                LIST_CHECKS,
-                gather=gather,
-                klaviyo=klaviyo,
-                vault=vault,
-                ledger=ledger,
-                pseudonymizer=pseudonymizer,
-                waits=waits,
-                settings=settings,
-            )
+            return _dry_run(context, partition, LIST_CHECKS, dry_runs=dry_runs)
+        refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
         outcome = sync_holder_list(
-            partition, klaviyo=klaviyo, vault=vault, ledger=ledger, pseudonymizer=pseudonymizer, waits=waits
+            partition,
+            klaviyo=klaviyo,
+            vault=vault,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
         )
         name = ticket_holder_list(partition)
         return MaterializeResult(
@@ -590,7 +561,6 @@ CAMPAIGN_CHECKS = {
 )
 def klaviyo_campaign(
     context: AssetExecutionContext,
-    gather: ResourceParam[GatherClient | None],
     klaviyo: ResourceParam[KlaviyoClient],
     vault: ResourceParam[Vault],
     ledger: ResourceParam[Ledger],
@@ -598,27 +568,17 @@ def klaviyo_campaign(
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
     run_lock: ResourceParam[RunLock],
+    dry_runs: ResourceParam[AccessDryRuns],
 ) -> MaterializeResult:
-    """People who were let in get one invitation each: one campaign per batch, sent once, and followed until it ended.
+    """People who were let in get one invitation each. By campaign: one per batch, sent once, and followed until it
+    ended. By event (`INVITE_VIA=event`): one event per person, which starts a flow; hourly, its mails are looked for.
 
-    Seconds from payment end when Klaviyo accepts the sending. They begin as those of `gather_guestlist` do.
+    Seconds from payment end when Klaviyo accepts the sending or the event, and begin as those of `gather_guestlist`.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)
         if settings.pycontw_dry_run:
-            return _dry_run(
-                context,
-                partition,
-                CAMPAIGN_CHECKS,
-                findings,
-                gather=gather,
-                klaviyo=klaviyo,
-                vault=vault,
-                ledger=ledger,
-                pseudonymizer=pseudonymizer,
-                waits=waits,
-                settings=settings,
-            )
+            return _dry_run(context, partition, CAMPAIGN_CHECKS, dry_runs=dry_runs, findings=findings)
         mail = invitation(partition.edition, settings)
         step = campaign_step(
             partition,
@@ -630,10 +590,12 @@ def klaviyo_campaign(
             poll_id=_poll_id(context),
             overrides=_overrides(context),
         )
+        refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
         refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
         snapshot = stored_orders(vault, ledger, partition)
         with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
-            partition_of(ledger, partition.key)  # it may have been renamed while this run waited
+            refuse_while_paused(ledger)  # a person may have paused polls while this run waited
+            partition_of(ledger, partition.key)  # it may have been renamed meanwhile
             begun_at = ledger.clock()
             outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         problems = outcome.problems
@@ -642,7 +604,7 @@ def klaviyo_campaign(
         findings += [*problems, *gaps]
         context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))
         totals = count_invitations(ledger, partition.key)
-        invited = invited_by(ledger, outcome.campaign_ids) if outcome.campaign_ids else []
+        invited = invited_by(ledger, outcome.batch_keys) if outcome.batch_keys else []
         waited = seconds_from_payment(invited, snapshot, pseudonymizer)
         return MaterializeResult(
             metadata={
@@ -666,7 +628,8 @@ def klaviyo_campaign(
         )
 
 
-def attendee_table_assets(links: Links) -> list[AssetsDefinition]:
-    """One table per family, in the order of the families."""
+def attendee_table_assets(links: Links) -> list[AssetsDefinition | AssetSpec]:
+    """One table per family, in the order of the families, then the views of them."""
     tables = attendee_tables(load_policy().columns)
-    return [_attendee_table(family, tables[family], links) for family in FAMILIES]
+    filled = [_attendee_table(family, tables[family], links) for family in FAMILIES]
+    return [*filled, *view_assets(tables, links, OWNERS)]

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import json
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pandas as pd
@@ -26,8 +26,9 @@ ALL_LABELS = [label for label, _ in KNOWN] + ["Favourite animal?", "未知的問
 
 def record(*answers: tuple[str, Any], attendee_id: int = 700101, **fields: Any) -> AttendeeRecord:
     gone_at = fields.pop("gone_at", None)
+    times = {name: fields.pop(name) for name in ("listed_after", "paid_seen_at", "paid_seen_after") if name in fields}
     attendee = Attendee(**{"is_paid": True, "state": "activated", **fields}, attendee_id=attendee_id, answers=answers)
-    return AttendeeRecord(attendee, SEEN, gone_at)
+    return AttendeeRecord(attendee, SEEN, gone_at, **times)
 
 
 def result_of(*answers: tuple[str, Any], **fields: Any) -> Deidentified:
@@ -285,6 +286,25 @@ def test_a_field_with_a_vocabulary_holds_its_words_only(column: str) -> None:
     word = sorted(load_policy().vocabularies[column])[0]
     assert row_of(**{column: word})[column] == word
     assert result_of(**{column: None if column != "state" else word}).unlisted_answers == {}
+
+
+@pytest.mark.parametrize(
+    ("hours", "word"), [(None, "at_latest"), (-1, "at_latest"), (0.1, "hour"), (1, "hour"), (1.1, "day"), (24, "day"),
+                        (24.1, "at_latest")]
+)  # fmt: skip
+def test_a_time_says_how_far_before_it_the_moment_may_have_been(hours: float | None, word: str) -> None:
+    after = None if hours is None else SEEN - timedelta(hours=hours)
+    row = row_of(listed_after=after, paid_seen_at=SEEN, paid_seen_after=after)
+    assert (row["ordered_at"], row["ordered_at_certainty"]) == (SEEN, word)
+    assert (row["paid_at"], row["paid_at_certainty"]) == (SEEN, word)
+
+
+def test_a_payment_that_nobody_wrote_down_is_unknown_and_none_is_empty() -> None:
+    paid, unpaid = row_of(), row_of(is_paid=False)
+    assert pd.isna(paid["paid_at"])
+    assert paid["paid_at_certainty"] == "unknown"
+    assert pd.isna(unpaid["paid_at_certainty"])
+    assert pd.isna(unpaid["paid_at"])
 
 
 class CountingPolicy(Policy):
