@@ -19,7 +19,6 @@ from pycontw_assets.records import AttendeeRecord
 _NORMALISERS: Mapping[str, Callable[[str], str]] = {
     "address": normalise_address,
     "phone": normalise_phone,
-    "text": normalise_text,
 }
 _SEVERAL_KEPT = "; "  # between the choices of one answer
 _LONGEST_QUESTION = 200  # characters of a question that are stored
@@ -31,9 +30,13 @@ _NUMBER_LIKE = re.compile(r"(?<!\d)(?!20\d\d(?!\d))\d(?:[ -]?\d){3,}")
 
 def encodable(text: str) -> str:
     """Replace lone surrogates and drop NUL. JSON can spell both, but neither UTF-8 nor a table can hold them."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
+    if "\0" in text:
+        text = text.replace("\0", "")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
 
 
 def answer_text(value: Any) -> str | None:
@@ -105,8 +108,7 @@ class Form:
         self._policy = policy
         self._questions: dict[str, _Question | None] = {}
         self._vocabularies = tuple(policy.vocabularies.items())
-        # Many give the same company or job title.
-        self.digest_of_text = functools.lru_cache(maxsize=_DISTINCT_ANSWERS)(self._digest_of_text)
+        self.digest_of_text = functools.lru_cache(maxsize=_DISTINCT_ANSWERS)(pseudonymizer.digest)
         self.answered: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
         self.unlisted: Counter[str] = Counter()
@@ -151,18 +153,11 @@ class Form:
 
     def held_back(self, question: str, parts: list[str]) -> list[dict[str, str]]:
         """Return parts of an answer as question text and digest."""
-        digests = [digest for part in parts if (digest := self.digest_of_text(part))]
-        return [{"question": question, "answer_sha256": digest} for digest in digests]
+        return [{"question": question, "answer_sha256": self.digest_of_text(part)} for part in parts if part]
 
     def digest(self, text: str, kind: str) -> str | None:
         """Normalise by the kind of question, then digest. Nothing is left of a "phone" without digits."""
-        if kind == "text":
-            return self.digest_of_text(text)
-        normalised = _NORMALISERS[kind](text)
-        return self._pseudonymizer.digest(normalised) if normalised else None
-
-    def _digest_of_text(self, text: str) -> str | None:
-        normalised = normalise_text(text)
+        normalised = text if kind == "text" else _NORMALISERS[kind](text)  # an answer's text is normalised already
         return self._pseudonymizer.digest(normalised) if normalised else None
 
 
@@ -200,10 +195,11 @@ class _Hashed:
             self._form.repeated[self._column] += 1
             digest = self._form.digest(text, self._kind)
             return [{"question": self._question, "answer_sha256": digest}] if digest else None
-        if digest := self._form.digest(text, self._kind):
+        if self._class_of and self._category:
+            row[self._category] = self._class_of(text)
+            row[self._column] = self._form.digest_of_text(text)  # many give the same
+        elif digest := self._form.digest(text, self._kind):
             row[self._column] = digest
-            if self._class_of and self._category:
-                row[self._category] = self._class_of(text)
         return None
 
 

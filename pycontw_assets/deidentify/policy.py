@@ -106,6 +106,8 @@ class FormRule(_Entry):
             raise ValueError("keep and hash need a column, drop has none")
         if (self.action == "hash") != (self.hash_as is not None):
             raise ValueError("hash needs `as`, nothing else has it")
+        if self.category and self.hash_as != "text":
+            raise ValueError("only an answer that is hashed as text has a category")
         if self.action == "hash" and not (self.column or "").endswith("_sha256"):
             raise ValueError("a hashed column ends in _sha256")
         return self

@@ -351,6 +351,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                 metadata={
                     "dagster/partition_row_count": len(result.frame),
                     "outcome": loaded.outcome,
+                    "policy_version": load_policy().version,
                     "unknown_questions": counted(result.unknown_questions, "question"),
                     "unlisted_answers": counted(result.unlisted_answers, "column"),
                     "repeated_answers": counted(result.repeated_answers, "column"),

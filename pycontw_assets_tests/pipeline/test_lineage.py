@@ -85,6 +85,8 @@ def test_a_materialization_carries_counts_and_a_preview_without_a_person(pipelin
     assert (orders["attendees"], orders["usable"], orders["unpaid"], orders["new"]) == (3, 2, 1, 3)
     assert [row.data["is_usable"] for row in orders["newest"].records] == [True, True, False]
     assert [row.data["is_usable"] for row in table["newest"].records] == [True, True, False]
+    [version] = {row["policy_version"] for row in pipeline.tables()["individual"]}
+    assert table["policy_version"] == version
     people = {
         person for ticket in world.kktix.tickets.values() for person in (ticket.person.address, ticket.person.name)
     }
