@@ -14,5 +14,10 @@ _REPEATS = (
 )
 _ERASED_PROFILES = ("ALTER TABLE erasures ADD COLUMN profiles VARCHAR",)
 _EXPIRED_EVENTS = ("ALTER TABLE events ADD COLUMN expired_since {time}",)
+_SLOWED_RATES = (
+    """CREATE TABLE slowed_rates (
+        name VARCHAR NOT NULL, per_second {time} NOT NULL, slowed_at {time} NOT NULL, reason VARCHAR NOT NULL,
+        PRIMARY KEY (name))""",
+)
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_REPEATS, _ERASED_PROFILES, _EXPIRED_EVENTS)
+SUBJECTS: tuple[tuple[str, ...], ...] = (_SLOWED_RATES, _REPEATS, _ERASED_PROFILES, _EXPIRED_EVENTS)
