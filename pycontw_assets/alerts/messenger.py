@@ -68,7 +68,7 @@ class Channel:
 class Messenger:
     """``urls`` are Apprise URLs, separated by blanks, or by commas in front of another scheme; none: no channels.
 
-    ``gate`` is called before every message. It raises when nothing may leave any more.
+    ``gate`` is called before messages leave, and raises when this process may call nobody any more.
     """
 
     def __init__(
@@ -85,7 +85,10 @@ class Messenger:
             raise ValueError("ALERT_URLS: no Apprise URL in it; a Discord one is discord://<webhook id>/<token>")
 
     def send(self, texts: Mapping[Channel, Text]) -> set[Channel]:
-        """Return the channels that took their text. It ends with the deadline, and only the gate raises."""
+        """Return the channels that took their text. Whatever they answer, it ends with the deadline.
+
+        Raise ``Stopped`` before anything leaves after a signal: then no channel failed.
+        """
         self._gate()
         took: set[Channel] = set()
         until = time.monotonic() + self._deadline

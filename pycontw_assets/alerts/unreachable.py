@@ -38,7 +38,7 @@ ContactAddress = Callable[[Attendee], str | None]  # which answer of the form it
 
 
 class Orders(Protocol):
-    """The part of the vault that is used here."""
+    """The part of the vault that is used here. ``VaultError``: the orders are damaged, or not of the ledger's time."""
 
     def read(self, key: str) -> OrderSnapshot | None: ...
 
@@ -66,7 +66,8 @@ def unserved_attendees(
 ) -> Iterator[str]:
     """Return one line per seat. The orders are only opened where somebody is known not to be served.
 
-    They are searched when they or the refusals changed, not by every tick: to open many orders takes seconds.
+    They are searched when they or the refusals changed, not by every tick: to open many orders takes seconds. Orders
+    that cannot be read or are not there change nothing: whoever was found before is not served yet.
     """
     for partition, poll in events:
         refusals = _Refusals(

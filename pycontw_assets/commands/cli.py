@@ -19,8 +19,8 @@ from pycontw_assets.vault.vault import VaultError
 GROUPS = {
     "every day": ("poll", "plan", "status", "doctor", "preview", "pause", "resume"),
     "about one person": ("trace", "refresh", "resend", "erase", "mark-invited"),
-    "data": ("rotate-vault",),
-    "repair": ("rebuild-ledger", "release", "rename-event"),
+    "data": ("policy", "reclassify", "rotate-vault"),
+    "repair": ("rebuild-ledger", "release", "rename-event", "adopt-tables"),
     "play": ("demo", "drill", "dev", "sandbox"),
 }
 _NAMES = tuple(name for names in GROUPS.values() for name in names)

@@ -14,6 +14,7 @@ from pycontw_assets.commands.doctor import describe_finding
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_to_read
 from pycontw_assets.extract.orders import count_states
+from pycontw_assets.ledger.by_event.mails import count_unseen
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.ledger.progress import headcount
@@ -29,9 +30,9 @@ from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import OrdersStore
 
 _TICKETS = ("attendees", *TICKET_STATES, "quarantined")
-_COLUMNS = (*_TICKETS, "let in", "invited", "waiting", "unreachable")
+_COLUMNS = (*_TICKETS, "let in", "invited", "waiting", "unreachable", "not seen")
 # Columns that are left out while they hold nothing.
-_RARE = frozenset(TICKET_STATES) - {"usable", "unpaid"}
+_RARE = frozenset({*TICKET_STATES, "not seen"}) - {"usable", "unpaid"}
 
 
 def add_to(commands: Commands) -> None:
@@ -148,13 +149,14 @@ def _tickets(snapshot: OrderSnapshot | None) -> dict[str, int | None]:
 
 
 def _people(partition: EventPartition, ledger: Ledger) -> dict[str, int | None]:
-    """Count the holders of the event by how far they came."""
+    """Count the holders of the event by how far they came. ``not seen``: handed over, and no mail of it was seen."""
     count = headcount(ledger, partition.key, partition.edition, ledger.clock())
     return {
         "let in": count.let_in,
         "invited": count.invited,
         "waiting": count.entitled - count.invited - count.unreachable,
         "unreachable": count.unreachable,
+        "not seen": count_unseen(ledger, partition.key, partition.edition),
     }
 
 

@@ -281,6 +281,8 @@ def _invitation(current: Invited | None, latest: Invited | None, now: datetime) 
         return f"not reachable: {current.reason}"
     if current.state == "marked":
         return "invited by other means (marked as invited)"
+    if current.way == "event" and current.state in ("claimed", "accepted"):
+        return _by_event(current, now)
     if current.state == "claimed":
         return f"in batch {current.batch_key}, which is being prepared"
     if current.send_at and current.send_at > now:
@@ -289,6 +291,20 @@ def _invitation(current: Invited | None, latest: Invited | None, now: datetime) 
         return f"got the mail before its campaign ended as {current.remote_status} {at(current.ended_at)}"
     ended = f", {current.remote_status} {at(current.ended_at)}" if current.ended_at else ""
     return f"handed to Klaviyo {at(current.accepted_at)}{ended} (batch {current.batch_key})"
+
+
+def _by_event(current: Invited, now: datetime) -> str:
+    if current.seen_at:
+        return f"handed to Klaviyo as an event {at(current.handed_at)}, its mail seen {at(current.seen_at)}"
+    if current.handed_at:
+        return f"handed to Klaviyo as an event {at(current.handed_at)}; its mail was not seen yet"
+    if current.event_id:
+        return (
+            f"its event may have been handed to Klaviyo (batch {current.batch_key}); the same one is handed over again"
+        )
+    if current.send_at and current.send_at > now:
+        return f"in batch {current.batch_key}, whose events are held back until {at(current.send_at)}"
+    return f"in batch {current.batch_key}, whose events are handed over next"
 
 
 def _next(
@@ -314,10 +330,17 @@ def _next(
         return f"no other mail before `pycontw-assets release {invited.batch_key}`, which asks Klaviyo who got this one"
     if invited.state == "unreachable":
         return "no mail: tell them in person that they may enter with the address they bought with"
-    if invited.state == "claimed":
+    return _next_of_batch(invited, now)
+
+
+def _next_of_batch(invited: Invited, now: datetime) -> str:
+    is_ahead = invited.send_at is not None and invited.send_at > now
+    if invited.state == "claimed" and not (is_ahead and invited.way == "event"):
         return "the next poll goes on with the batch"
-    if invited.send_at and invited.send_at > now:
-        return f"the mail leaves {at(invited.send_at)}"
+    if is_ahead and not invited.handed_at:
+        return f"the {'event' if invited.way == 'event' else 'mail'} leaves {at(invited.send_at)}"
+    if invited.handed_at and not invited.seen_at:
+        return "they may enter; whether the mail left is asked every hour"
     return "nothing: they may enter, and were invited"
 
 

@@ -17,6 +17,7 @@ from pycontw_assets.ledger.database.tables import (
     BatchState,
     GrantState,
     InvitationState,
+    Way,
     batches,
     chunks,
     entitlements,
@@ -66,6 +67,10 @@ class Invited:
     accepted_at: datetime | None
     ended_at: datetime | None
     remote_status: str | None
+    way: Way
+    event_id: str | None
+    handed_at: datetime | None
+    seen_at: datetime | None
 
 
 def periods_of(ledger: Ledger, address_key: str) -> list[AccessPeriod]:
@@ -78,8 +83,9 @@ def periods_of(ledger: Ledger, address_key: str) -> list[AccessPeriod]:
 
 def invitations_of(ledger: Ledger, address_key: str) -> list[Invited]:
     """Return the invitations of an address, the oldest first."""
-    columns = [invitations.c[name] for name in ("edition", "period", "state", "reason", "batch_key", "profile_id")]
-    columns += [batches.c[name] for name in ("send_at", "accepted_at", "ended_at", "remote_status")]
+    names = ("edition", "period", "state", "reason", "batch_key", "profile_id", "event_id", "handed_at", "seen_at")
+    columns = [invitations.c[name] for name in names]
+    columns += [batches.c[name] for name in ("send_at", "accepted_at", "ended_at", "remote_status", "way")]
     query = (
         sa.select(*columns, batches.c.state.label("batch_state"))
         .join(batches, batches.c.batch_key == invitations.c.batch_key)

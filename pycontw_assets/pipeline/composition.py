@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.rate_limits import Windows
 from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
+from pycontw_assets.deidentify.policy import use_policy_file
 from pycontw_assets.ledger.consistency.accounts import forget_accounts
 from pycontw_assets.ledger.consistency.place import Place, record_place
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
@@ -70,7 +71,9 @@ class Composition:
 
     @cached_property
     def settings(self) -> Settings:
-        return self._load_settings()
+        settings = self._load_settings()
+        use_policy_file(settings.policy_file.expanduser() if settings.policy_file else None)
+        return settings
 
     @cached_property
     def waits(self) -> WaitPolicy:
@@ -214,15 +217,19 @@ class Composition:
 
     @cached_property
     def warehouse(self) -> Warehouse:
-        if self.settings.warehouse == "bigquery":
+        settings = self.settings
+        prefix, views = settings.table_prefix, settings.views_dataset
+        if settings.warehouse == "bigquery":
             from pycontw_assets.load.bigquery_warehouse import BigQueryWarehouse
 
-            return BigQueryWarehouse(lambda: _bigquery_client(self.settings), self.settings.bigquery_dataset)
+            return BigQueryWarehouse(
+                lambda: _bigquery_client(settings), settings.bigquery_dataset, prefix=prefix, views_dataset=views
+            )
         from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 
-        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         _ = self.closed_files
-        return DuckDBWarehouse(self.settings.duckdb_file, self.settings.bigquery_dataset)
+        return DuckDBWarehouse(settings.duckdb_file, settings.bigquery_dataset, prefix=prefix, views_dataset=views)
 
     def check(self) -> None:
         """Build everything that can be wrong before anything runs; ``InvalidSettings`` or ``LedgerError`` if it is."""
@@ -273,6 +280,6 @@ def _sandbox_key(path: Path) -> str:
 def settings_at_load() -> Settings:
     """Return the settings that the definitions look at while they load; a wrong environment must not stop them."""
     try:
-        return load_settings()
+        return Composition().settings
     except InvalidSettings:
         return Settings.model_construct()

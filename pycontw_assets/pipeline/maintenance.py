@@ -34,9 +34,13 @@ from pycontw_assets.ledger.reporting.sales import (
 )
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.reconcile import EventFacts
 from pycontw_assets.pipeline.record import best_effort
 from pycontw_assets.pipeline.retention import purge_expired
 from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.records import OrderSnapshot
+from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.mail_watch import watch_mails
 from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
 from pycontw_assets.send_email.recipients import compare_recipients
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -96,6 +100,10 @@ def run_maintenance(
         findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
     if not may_go_on():
         return
+    with best_effort("the look for mails of the flow", ledger=ledger) as findings:
+        findings += watch_mails(events=EventsClient(klaviyo), ledger=ledger)
+    if not may_go_on():
+        return
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     if not may_go_on():
         return
@@ -144,7 +152,10 @@ def report_sales(tick: Tick, *, ledger: Ledger, vault: OrdersStore, alerts: Mess
         if not _is_due(ledger, edition, today, alerts):
             return
         if _is_before(last_counted_day(ledger, edition, until=today + _AHEAD), today):
-            record_sales(ledger, edition, today, _figures(tick, AgreedOrders(vault, ledger)))
+            figures = _figures(tick, ledger=ledger, vault=vault)
+            if figures is None:
+                return
+            record_sales(ledger, edition, today, figures)
         news = _report(ledger, edition)
         waiting = _waiting(ledger, today, alerts)
         if news is not None:
@@ -180,18 +191,31 @@ def _is_before(day: date | None, today: date) -> bool:
     return day is None or day < today
 
 
-def _figures(tick: Tick, orders: AgreedOrders) -> Figures:
-    """Count the tickets. Raise ``VaultError`` where orders are gone, or older than the ledger: no count is true."""
+def _figures(tick: Tick, *, ledger: Ledger, vault: OrdersStore) -> Figures | None:
+    """Count the tickets. ``None``: orders of a listed event are lost or of another time than the ledger.
+
+    A poll reads such orders again, and the figures wait for it. Of an event that ended, what is stored counts.
+    """
     figures: dict[Ticket, Counts] = {}
     for fact in tick.facts.values():
-        snapshot = orders.read(fact.partition.key)
-        if snapshot is None and fact.poll and fact.poll.known:
-            raise VaultError(f"vault: the orders of {fact.partition.key} are gone, so there is no sales report")
+        try:
+            snapshot = vault.read(fact.partition.key) if fact.book is None else _whole_orders(fact, ledger, vault)
+        except VaultError:
+            return None
         counted = count(snapshot.records.values()) if snapshot else {}
         for name, counts in (counted or {"no tickets yet": Counts()}).items():
             ticket = (fact.partition.family, name)
             figures[ticket] = figures.get(ticket, Counts()) + counts
     return figures
+
+
+def _whole_orders(fact: EventFacts, ledger: Ledger, vault: OrdersStore) -> OrderSnapshot | None:
+    """Return the orders of a listed event; ``None``: nobody has bought yet."""
+    key = fact.partition.key
+    snapshot = AgreedOrders(vault, ledger).read(key)
+    if fact.poll and fact.poll.known and (snapshot is None or snapshot.rebuilding):
+        raise VaultError(f"vault: the orders of {key} are not all there")
+    return snapshot
 
 
 def _report(ledger: Ledger, edition: str) -> Report | None:

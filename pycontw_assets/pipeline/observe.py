@@ -17,7 +17,7 @@ from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import read_books
-from pycontw_assets.ledger.batches import find_newcomers, invitations_without_access, unfinished_batches
+from pycontw_assets.ledger.batches import Batch, find_newcomers, invitations_without_access, unfinished_batches
 from pycontw_assets.ledger.database.tables import LET_IN, GrantState
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import grants_without_ticket, holders_to_let_in
@@ -45,7 +45,14 @@ from pycontw_assets.pipeline.reconcile import (
     table_asset,
     waits_since,
 )
-from pycontw_assets.pipeline.steps import changed_tables, discover_events, invitation, mapped_events, without_erased
+from pycontw_assets.pipeline.steps import (
+    changed_tables,
+    discover_events,
+    invitation,
+    invitations_to_resume,
+    mapped_events,
+    without_erased,
+)
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.settings import Settings
@@ -316,22 +323,28 @@ def _with_open_work(facts: EventFacts, poll: Poll, *, ledger: Ledger, settings: 
     entering = sum(
         is_due(grant, now) or (moves and grant is not None and grant.state == "granted") for grant in outside.values()
     )
-    batches = [
-        batch
-        for batch in unfinished_batches(ledger, partition.key)
-        if batch.state == "open"
-        or batch.send_at is None
-        or batch.send_at <= now
-        or invitations_without_access(ledger, batch)
-    ]
+    batches = [batch for batch in unfinished_batches(ledger, partition.key) if _is_due(batch, ledger, settings)]
     return replace(
         facts,
         guest_list_open=entering + len(leaving),
         list_open=count_list_changes(ledger, partition.key),
         unreachable=poll.without_address + len(refused_addresses(ledger, partition.edition, partition.key)),
         requested=len(requested_refreshes(ledger, partition.key)),
-        campaign_open=len(batches) + len(find_newcomers(ledger, partition.key, partition.edition)),
+        campaign_open=len(batches)
+        + len(find_newcomers(ledger, partition.key, partition.edition))
+        + len(invitations_to_resume(ledger, partition, settings)),
     )
+
+
+def _is_due(batch: Batch, ledger: Ledger, settings: Settings) -> bool:
+    """Whether a poll can do something for an unfinished batch now. A batch that waits for its time costs nothing."""
+    now, held_until = ledger.clock(), settings.invitation_send_at
+    if batch.way == "event":
+        is_held_back = held_until is not None and held_until > now
+        return not is_held_back or settings.invite_via == "campaign" or batch.send_at != held_until
+    if batch.state == "open" or batch.send_at is None or batch.send_at <= now:
+        return True
+    return bool(invitations_without_access(ledger, batch))
 
 
 def _changed_tables(facts: Mapping[str, EventFacts], *, ledger: Ledger, warehouse: Warehouse | None) -> dict[str, str]:

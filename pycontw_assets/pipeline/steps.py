@@ -60,6 +60,9 @@ from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, re
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders, refuse_older_ledger
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, Event, EventPartition, OrderSnapshot
+from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.invitation_event import Links
+from pycontw_assets.send_email.by_event.reach import Reach, resumable
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.send_email.campaign_sending import Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
@@ -271,6 +274,8 @@ def read_orders(
             now=ledger.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
+            # A poll with a problem records no digest of the book: it may have missed somebody.
+            last_good_poll=earlier.polled_at if earlier and earlier.book_digest is not None else None,
             contacts=Contacts(pseudonymizer, refused_addresses(ledger, partition.edition, partition.key).keys()),
             requested=requested,
             trust_book="book" in overrides,
@@ -394,7 +399,7 @@ def template_id_of(mail: InvitationTemplate, *, klaviyo: KlaviyoClient, ledger: 
 
 def sync_holder_list(
     partition: EventPartition, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger,
-    pseudonymizer: Pseudonymizer, waits: WaitPolicy,
+    pseudonymizer: Pseudonymizer, waits: WaitPolicy, settings: Settings,
 ) -> TicketHolderOutcome:  # fmt: skip
     """Bring the event's cumulative list in line with its holders."""
     return sync_ticket_holders(
@@ -404,7 +409,18 @@ def sync_holder_list(
         exclusive=lambda: exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES),
         partition=partition,
         holders=holders_of(stored_orders(vault, ledger, partition), pseudonymizer),
+        marks_newcomers=settings.invite_via == "campaign",
     )
+
+
+def reach_of(settings: Settings) -> Reach:
+    """Return how people are invited, and whom that reaches."""
+    return Reach(settings.invite_via, settings.invite_flow_is_transactional)
+
+
+def invitations_to_resume(ledger: Ledger, partition: EventPartition, settings: Settings) -> dict[str, int]:
+    """Return the invitations, by address key, that a batch of events of this event of KKTIX may go on with."""
+    return resumable(ledger, partition, reach_of(settings))
 
 
 def campaign_step(
@@ -428,6 +444,9 @@ def campaign_step(
         mail=invitation(partition.edition, settings),
         template_id=template_id,
         poll_id=poll_id,
+        events=EventsClient(klaviyo),
+        links=Links(settings.invitation_venue_url, settings.invitation_video_url),
+        reach=reach_of(settings),
         send_at=settings.invitation_send_at,
         invite_limit=settings.invite_limit,
         overrides=overrides,

@@ -25,6 +25,8 @@ _DIGEST = re.compile(r"[0-9a-fA-F]{32,128}")
 _PART = r"[^\s@<>,;:\"()\[\]\\.-][^\s@<>,;:\"()\[\]\\.]*"
 _SHAPE = re.compile(rf"[^\s@<>,;:\"()\[\]\\]+@(?:{_PART}\.)+{_PART}")
 _LONGEST = 254
+# A transactional mail does not reach them either, says Klaviyo's help article on such mails.
+_UNDELIVERABLE = {"HARD_BOUNCE", "INVALID_EMAIL", "SOFT_BOUNCE", "SPAM_COMPLAINT"}
 # Characters that show nothing and are no format characters: fillers, selectors of variants, an empty Braille cell.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(n) for n in range(0xFE00, 0xFE10)}
 
@@ -86,11 +88,18 @@ def entitled(world: World, edition: str) -> set[str]:
         }
 
 
-def reachable(world: World, address: str) -> bool:
-    """Return whether mail can reach a normalised address: no service refuses it, and its owner accepts mail."""
+def reachable(world: World, address: str, *, by_flow: bool = False) -> bool:
+    """Return whether mail can reach a normalised address: no service refuses it, and its owner accepts mail.
+
+    ``by_flow``: the mail is a flow's. Where that is transactional, it reaches people who left the newsletter, too.
+    """
     refused = {normalise(refused) for refused in world.klaviyo.switches.refused_addresses}
     profiles = [p for p in world.klaviyo.profiles.values() if p.email and normalise(p.email) == address]
-    accepts_mail = all(profile.can_receive_mail for profile in profiles)
+    is_transactional = by_flow and any(flow.transactional for flow in world.klaviyo.flows.by_id.values())
+    if is_transactional:
+        accepts_mail = not {reason for profile in profiles for reason, _ in profile.suppressions} & _UNDELIVERABLE
+    else:
+        accepts_mail = all(profile.can_receive_mail for profile in profiles)
     return _may_enter(world, address) and address not in refused and accepts_mail
 
 
@@ -105,18 +114,22 @@ def verdict(
     events: Collection[int] | None = None,
     guest_list: bool = True,
     settled: bool = True,
+    by_flow: bool = False,
 ) -> list[Finding]:
     """Return every broken invariant, worst first; empty when all of them held.
 
     ``settled``: the pipeline had time to finish, so nobody may be missing any more. Without it, judge only the
     invariants that must hold at every moment.
     ``guest_list=False``: the pipeline runs without the guest-list step.
+    ``by_flow``: the pipeline has its mails sent by a flow.
     ``events``: judge these events instead of the events of the edition.
     """
     with world.context.lock:
         world.klaviyo.settle()
         judged = events_of(world, edition) if events is None else set(events)
-        return sorted(_Judge(world, judged, guest_list).findings(settled), key=lambda finding: finding.invariant)
+        return sorted(
+            _Judge(world, judged, guest_list, by_flow).findings(settled), key=lambda finding: finding.invariant
+        )
 
 
 def _entitlements(world: World, events: Collection[int]) -> dict[str, list[_Period]]:
@@ -144,8 +157,9 @@ def _entitlements(world: World, events: Collection[int]) -> dict[str, list[_Peri
 class _Judge:
     """One verdict about one world."""
 
-    def __init__(self, world: World, events: set[int], guest_list: bool) -> None:
+    def __init__(self, world: World, events: set[int], guest_list: bool, by_flow: bool = False) -> None:
         self._world = world
+        self._by_flow = by_flow
         self._guest_list = guest_list
         self._entitled = _entitlements(world, events)
         self._listed = self._listing_periods()
@@ -240,7 +254,7 @@ class _Judge:
                 findings.append(Finding(2, f"{mask(address)} holds a usable ticket and is not on the guest list"))
             periods = self._access_periods(address)
             is_invited = bool(periods) and any(periods[-1].holds(mail.at) for mail in self._mails.get(address, []))
-            if not is_invited and reachable(self._world, address):
+            if not is_invited and reachable(self._world, address, by_flow=self._by_flow):
                 findings.append(Finding(2, f"{mask(address)} holds a usable ticket and was not invited"))
         return findings
 

@@ -68,7 +68,7 @@ RATE_LIMITS: dict[str, list[tuple[int, float]]] = {
 """Calls per seconds. Klaviyo publishes them per endpoint. Here they are per family of endpoints, a little stricter."""
 
 
-class _JsonApi:
+class JsonApi:
     """The calls of Klaviyo's JSON:API that all its endpoints share: pages, creation, look-up."""
 
     def __init__(self, base_url: str, api_key: str, **options: Any) -> None:
@@ -111,7 +111,15 @@ class _JsonApi:
         raise Misconfigured("Klaviyo", operation, reason, status=_RETIRED)
 
     def _pages(self, operation: str, path: str, query: Mapping[str, str], *, group: str) -> Iterator[dict[str, Any]]:
-        """Yield all rows of a collection. Only the query of a link to the next page is used, never the host."""
+        """Yield all rows of a collection."""
+        for document in self._documents(operation, path, query, group=group):
+            for row in document["data"]:
+                yield _object(operation, row)
+
+    def _documents(
+        self, operation: str, path: str, query: Mapping[str, str], *, group: str
+    ) -> Iterator[dict[str, Any]]:
+        """Yield all pages of a collection. Only the query of a link to the next page is used, never the host."""
         following: str | None = urlencode(query, quote_via=quote)
         seen: set[str] = set()
         while following is not None:
@@ -119,11 +127,9 @@ class _JsonApi:
                 raise Malformed("Klaviyo", operation, "the pages lead in a circle, or never end")
             seen.add(following)
             data = self._call("GET", operation, path, query=following, group=group).data
-            rows = data.get("data") if isinstance(data, dict) else None
-            if not isinstance(rows, list):
+            if not isinstance(data, dict) or not isinstance(data.get("data"), list):
                 raise Malformed("Klaviyo", operation, "the answer holds no list")
-            for row in rows:
-                yield _object(operation, row)
+            yield data
             following = _next_query(operation, data.get("links"))
 
     def _create(
@@ -157,7 +163,7 @@ class _JsonApi:
             return None
 
 
-class KlaviyoClient(_JsonApi):
+class KlaviyoClient(JsonApi):
     """``base_url`` is the part before ``/api/``. ``options`` go to ``ApiClient``.
 
     The windows of ``RATE_LIMITS`` are per account, so clients of one account should share a ``limiter``.
@@ -186,7 +192,7 @@ class KlaviyoClient(_JsonApi):
         """Return the lists of this name, oldest first: names are not unique. Without a name: all lists."""
         query = {"sort": "created", "fields[list]": "name,created"}
         if name is not None:
-            query["filter"] = f"equals(name,{_literal(name)})"
+            query["filter"] = f"equals(name,{literal(name)})"
         return tuple(map(records.mailing_list, self._pages("find lists", "/api/lists", query, group="lists")))
 
     def create_list(self, name: str) -> MailingList:
@@ -302,7 +308,7 @@ class KlaviyoClient(_JsonApi):
 
     def find_templates(self, name: str) -> tuple[Template, ...]:
         """Return the templates of this name, oldest first: names are not unique."""
-        query = {"filter": f"equals(name,{_literal(name)})", "sort": "created"}
+        query = {"filter": f"equals(name,{literal(name)})", "sort": "created"}
         return tuple(map(records.template, self._pages("find templates", "/api/templates", query, group="templates")))
 
     def create_template(self, name: str, *, html: str, text: str) -> Template:
@@ -373,7 +379,7 @@ class KlaviyoClient(_JsonApi):
 
         ``archived``: archived ones only. It is not documented whether they are among the others.
         """
-        conditions = ['equals(messages.channel,"email")', f"contains(name,{_literal(name_contains)})"]
+        conditions = ['equals(messages.channel,"email")', f"contains(name,{literal(name_contains)})"]
         query = {
             "filter": f"and({','.join([*conditions, *(['equals(archived,true)'] if archived else [])])})",
             "include": "campaign-messages",
@@ -383,7 +389,7 @@ class KlaviyoClient(_JsonApi):
 
     def latest_campaigns(self, name_contains: str, *, archived: bool = False) -> Iterator[Campaign]:
         """Yield the same campaigns, the newest first and without their messages. Pages are read when needed."""
-        conditions = ['equals(messages.channel,"email")', f"contains(name,{_literal(name_contains)})"]
+        conditions = ['equals(messages.channel,"email")', f"contains(name,{literal(name_contains)})"]
         conditions += ["equals(archived,true)"] if archived else []
         query = {"filter": f"and({','.join(conditions)})", "sort": "-created_at"}
         return self._search_campaigns(query)
@@ -476,7 +482,7 @@ class KlaviyoClient(_JsonApi):
         """Return what Klaviyo recorded about a person. It may show a while after it happened."""
         moment = since.astimezone(timezone.utc).isoformat(timespec="seconds")
         query = {
-            "filter": f"equals(profile_id,{_literal(profile_id)}),greater-or-equal(datetime,{moment})",
+            "filter": f"equals(profile_id,{literal(profile_id)}),greater-or-equal(datetime,{moment})",
             "sort": "datetime",
             "page[size]": "1000",
         }
@@ -493,7 +499,7 @@ class KlaviyoClient(_JsonApi):
         counts: dict[str, int] = {}
         ids = sorted(set(campaign_ids))
         for start in range(0, len(ids), _CAMPAIGNS_PER_REPORT):
-            chosen = ",".join(map(_literal, ids[start : start + _CAMPAIGNS_PER_REPORT]))
+            chosen = ",".join(map(literal, ids[start : start + _CAMPAIGNS_PER_REPORT]))
             attributes = {
                 "statistics": ["recipients"],
                 "timeframe": {"key": timeframe},
@@ -535,7 +541,7 @@ def _segment(identifier: str) -> str:
     return quote(identifier, safe="")
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Return a string of Klaviyo's filter language: double quotes, backslash escapes, blanks stay."""
     return json.dumps(text, ensure_ascii=False)
 
@@ -544,12 +550,12 @@ def _literal_chunks(texts: Iterable[str]) -> Iterator[list[str]]:
     """Yield filter literals, as many at a time as fit one page and one URL."""
     chunk: list[str] = []
     length = 0
-    for literal in map(_literal, texts):
-        size = len(quote(literal)) + len("%2C")
+    for quoted in map(literal, texts):
+        size = len(quote(quoted)) + len("%2C")
         if chunk and (len(chunk) == _PROFILES_PER_PAGE or length + size > _LONGEST_FILTER):
             yield chunk
             chunk, length = [], 0
-        chunk.append(literal)
+        chunk.append(quoted)
         length += size
     if chunk:
         yield chunk

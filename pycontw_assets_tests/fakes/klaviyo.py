@@ -52,6 +52,7 @@ class FakeKlaviyo:
         self.mailed: Counter[str] = Counter()
         self.invalid: set[str] = set()  # addresses that it refuses
         self.suppressed: set[str] = set()  # addresses that it never mails
+        self.why_suppressed: dict[str, str] = {}  # address -> reason, where it is another than a bounce
         self.silent: dict[str, int] = {}  # address -> answers without a word on whether mail may reach it
         self.deleted_profiles: set[str] = set()
         self.deletions: dict[str, int] = {}  # profile id -> looks until it does not show any more
@@ -188,7 +189,7 @@ class FakeKlaviyo:
         if self.silent.get(email, 0) > 0:
             self.silent[email] -= 1
             return Profile(profile_id, email)
-        suppressions = ("HARD_BOUNCE",) if email in self.suppressed else ()
+        suppressions = (self.why_suppressed.get(email, "HARD_BOUNCE"),) if email in self.suppressed else ()
         return Profile(
             profile_id=profile_id, email=email, can_receive_email=not suppressions, suppressions=suppressions
         )

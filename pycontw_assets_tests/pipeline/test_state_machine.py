@@ -37,6 +37,15 @@ INTERESTING = (
     "polls of the second machine",
     "overlaps: poll",
     "overlaps: other machine",
+    "editions made early",
+    "short books",
+    "broken channels",
+    "signals",
+    "restored: vault",
+    "restored: ledger",
+    "restored: ledger + vault",
+    "restored: warehouse",
+    "ledgers rebuilt",
 )
 
 

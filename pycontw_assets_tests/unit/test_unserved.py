@@ -18,6 +18,7 @@ from pycontw_assets.ledger.lists import intend_members
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.ledger.reporting.problems import record_findings
 from pycontw_assets.ledger.restoration import mark_invited
+from pycontw_assets.pipeline.consistency.orders import OlderVault
 from pycontw_assets.records import AttendeeRecord, OrderSnapshot
 from pycontw_assets_tests.fakes.channels import Channels
 from pycontw_assets_tests.fakes.gather import FakeGather
@@ -36,15 +37,18 @@ class Sale:
         self.ledger, self.gather, self.channels = ledger, FakeGather(), Channels()
         self.records: dict[int, AttendeeRecord] = {}
         self.reads = 0
+        self.are_lost = self.are_older = False
 
     def sell(self, **addresses: str) -> None:
         """``a7="…"`` sells attendee 7."""
         for name, address in addresses.items():
             self.records[int(name[1:])] = record(int(name[1:]), (LABEL, address))
 
-    def read(self, key: str) -> OrderSnapshot:
+    def read(self, key: str) -> OrderSnapshot | None:
         self.reads += 1
-        return OrderSnapshot(PARTITION, self.records)
+        if self.are_older:
+            raise OlderVault("vault: restored from a backup")
+        return None if self.are_lost else OrderSnapshot(PARTITION, self.records)
 
     def lines(self) -> list[str]:
         return list(
@@ -109,6 +113,23 @@ def test_a_corrected_address_ends_the_alert(sale: Sale) -> None:
     sale.sell(a2=THREE)
     sale.poll()
     assert sale.titles[1:] == [f"over: {sale.titles[0]}"]
+
+
+@pytest.mark.parametrize("harm", ["are_older", "are_lost"])
+def test_a_vault_of_another_time_clears_nobody(sale: Sale, harm: str) -> None:
+    """Others are refused meanwhile, so the orders are searched again, and do not name anybody."""
+    sale.sell(a1=ONE, a2=TWO)
+    refuse(sale.gather, TWO)
+    sale.poll()
+    setattr(sale, harm, True)
+    before = sale.reads
+    sale.sell(a3=THREE)
+    sale.gather.refused = {TWO, THREE}
+    sale.poll()
+    assert sale.reads > before
+    assert [line for line in sale.lines() if "attendee 2 " in line]
+    setattr(sale, harm, False)
+    assert [line for line in sale.lines() if "attendee 3 " in line]
 
 
 def test_another_guest_who_is_refused_later_is_reported_too(sale: Sale) -> None:

@@ -62,7 +62,8 @@ class Period:
         """Rank the invitation: the surer a mail was or will be sent, the lower."""
         batch = self.batch or {}
         rank = _INVITATION_STATES.index(self._invitation_state)
-        return rank, batch.get("ended_at") is None, batch.get("send_intended_at") is None
+        was_begun = batch.get("send_intended_at") is not None or bool((self.invitation or {}).get("event_id"))
+        return rank, batch.get("ended_at") is None, not was_begun
 
 
 def rekey(db: sa.Connection, new_keys: Mapping[str, str], now: datetime) -> int:

@@ -17,6 +17,9 @@ LET_IN: tuple[GrantState, ...] = ("granted", "assumed")  # seen on the list, or 
 
 BatchState = Literal["open", "accepted", "sent", "cancelled", "empty"]
 
+# How the people of a batch are invited: one campaign for all, or one event each, which starts a flow.
+Way = Literal["campaign", "event"]
+
 # Claimed by a batch, accepted by the mail service, impossible to deliver, or marked by a person as invited.
 InvitationState = Literal["claimed", "accepted", "unreachable", "marked"]
 REFUSED_ADDRESS = "Klaviyo refused the address"  # the one reason for "unreachable" by which no mail can have been sent
@@ -275,6 +278,7 @@ batches = sa.Table(
     sa.Column("remote_status", sa.String),
     sa.Column("recipients", sa.Integer),  # as the mail service's report counts them; NULL: not compared yet
     sa.Column("measured_at", UtcDateTime),  # when it was last asked for them
+    sa.Column("way", sa.String, nullable=False, server_default="campaign"),  # a Way
 )
 
 
@@ -288,6 +292,10 @@ invitations = sa.Table(
     sa.Column("state", sa.String, nullable=False),  # an InvitationState
     sa.Column("reason", sa.String),
     sa.Column("profile_id", sa.String),
+    sa.Column("event_id", sa.String),  # under which its event was, or may have been, handed over; NULL: none was
+    sa.Column("handed_at", UtcDateTime),  # when the mail service took that event
+    sa.Column("seen_at", UtcDateTime),  # when the mail service sent the mail that the event started
+    sa.Index("one_event_id", "event_id", unique=True),
 )
 
 
@@ -318,6 +326,9 @@ members = sa.Table(
     sa.Column("partition_key", sa.String, primary_key=True),
     sa.Column("address_key", _Key, primary_key=True),
     sa.Column("profile_id", sa.String),  # NULL: Klaviyo refused the address
+    sa.Column("answered_at", UtcDateTime),  # when it last said whether mail reaches the profile
+    sa.Column("reason", sa.String),  # why none did then; NULL: it did
+    sa.Column("batch_key", sa.String),  # as it was written into the profile then
 )
 
 

@@ -17,10 +17,14 @@ from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.ledger.restoration import doubt
-from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
+from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
+from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.rebuild_from_events import count_unknown_events
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.rebuild_from_klaviyo import count_unknown_campaigns
 from pycontw_assets.vault.vault import OrdersStore, VaultError
+
+_READ_AGAIN = "read again, because what was stored may be of any time"
 
 Verdict = Literal["same time", "older vault", "older ledger", "read again"]
 
@@ -43,9 +47,17 @@ def compare(known: KnownOrders | None, stored: OrderSnapshot) -> Verdict:
 
 
 def started_over(stored: OrderSnapshot) -> OrderSnapshot:
-    """Return the orders without everything that may have changed since: attendees who left stay, others are read."""
+    """Return the orders without everything that may have changed since: attendees who left stay, others are read.
+
+    Their numbers stay, so that one whom a book lacks just then is asked for, too.
+    """
     gone = {number: record for number, record in stored.records.items() if record.gone_at is not None}
-    return replace(stored, records=gone, quarantine={}, rotated_at=None, rebuilding=True)
+    again = {
+        number: Quarantined(_READ_AGAIN, record.first_seen_at, attempts=0)
+        for number, record in stored.records.items()
+        if record.gone_at is None
+    }
+    return replace(stored, records=gone, quarantine=again, rotated_at=None, rebuilding=True)
 
 
 class AgreedOrders:
@@ -157,6 +169,8 @@ def signs_of_older_ledger(edition: str, *, klaviyo: KlaviyoClient, vault: Orders
             yield f"the vault has newer orders of {partition.key}"
     if unknown := count_unknown_campaigns(klaviyo, ledger, edition):
         yield _campaigns(unknown)
+    if events := count_unknown_events(EventsClient(klaviyo), ledger, edition):
+        yield f"Klaviyo has {events} events that invited people of it and that this ledger does not know"
 
 
 def refuse_signs(edition: str, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger) -> None:

@@ -47,7 +47,7 @@ def send_by_campaign(
         poll_id=_POLL_ID,
     )
     try:
-        outcome = step.advance(batch, {ticket.holder.key: ticket.holder})
+        outcome = step.advance(batch, partition, {ticket.holder.key: ticket.holder})
     except ServiceError as error:
         return Resent(False, f"it is recorded, and the next poll goes on with batch {batch.batch_key} ({error})")
     if outcome.invited:
