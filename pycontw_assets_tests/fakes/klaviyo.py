@@ -47,6 +47,7 @@ class _Campaign:
 
 class FakeKlaviyo:
     def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.api: Any = None  # of the calls about events, which have a fake of their own
         self.clock = clock
         self.faults = CallFaults("Klaviyo")
         self.mailed: Counter[str] = Counter()

@@ -331,6 +331,16 @@ def test_repeats_follow_their_person_to_a_newer_pseudonym(invited: Sale) -> None
     assert not repeats_of(invited.ledger, ANNAS)
 
 
+def test_somebody_invited_by_event_may_get_the_repeat_by_campaign(invited: Sale) -> None:
+    [item] = invitations_of(invited.ledger, ANNAS)
+    facts = {"event_id": "pycontw-2031-invite-1", "handed_at": invited.clock.now, "seen_at": invited.clock.now}
+    update_invitations(invited.ledger, item.batch_key, [ANNAS], **facts)
+    assert invited.resend().is_handed_over
+    assert invited.klaviyo.mailed == {ANNA: 2, BEN: 1}
+    [item] = invitations_of(invited.ledger, ANNAS)
+    assert (item.event_id, item.handed_at, item.seen_at) == (None, None, None)
+
+
 def test_whoever_was_invited_by_other_means_may_get_the_mail(invited: Sale) -> None:
     """Marked people were never mailed by the program, so a person may ask for it."""
     [item] = invitations_of(invited.ledger, ANNAS)

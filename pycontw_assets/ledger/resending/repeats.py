@@ -57,6 +57,8 @@ def record_repeat_in_batch(ledger: Ledger, repeat: Repeat, batch: Batch) -> None
         sa.exists().where(same_period, grants.c.state != "revoked"),
     )
     moved = {"batch_key": batch.batch_key, "state": "claimed", "reason": None}
+    # Of an invitation by event: the event is done with, and must not keep the person in this batch.
+    moved |= {"event_id": None, "handed_at": None, "seen_at": None}
     with ledger.engine.begin() as db:
         db.execute(sa.insert(batches).values(**{name: getattr(batch, name) for name in Batch.__dataclass_fields__}))
         db.execute(sa.insert(repeats).values(**_values(repeat)))
