@@ -116,10 +116,11 @@ class Settings(BaseSettings):
     )
     kktix_api_token: SecretStr = Field(SecretStr("sandbox-kktix-token"), description="bearer token of KKTIX")
     kktix_requests_per_second: int = Field(
-        150,
+        20,
         ge=1,
         le=1000,
-        description="most attendees read from KKTIX in a second, by all processes that share a ledger",
+        description="most attendees read from KKTIX in a second, by all processes that share a ledger; halved when "
+        "KKTIX objects or slows down, and raised again within half an hour",
     )
     edition: Edition | None = Field(
         None,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
 
+from pycontw_assets.api.adaptive_rate import SlowedRate, rate_in_force
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.doctor import describe_finding
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
@@ -17,6 +18,7 @@ from pycontw_assets.ledger.by_event.mails import count_unseen
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.ledger.progress import headcount
+from pycontw_assets.ledger.rate_slots import slowed_rate
 from pycontw_assets.ledger.reporting.problems import Problem, open_problems
 from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.pipeline.observe import edition_facts
@@ -88,6 +90,7 @@ class Status:
     problems: tuple[Problem, ...]
     machinery: tuple[Finding, ...]
     paused_since: datetime | None = None
+    kktix_rate: SlowedRate | None = None
 
 
 def look_up(
@@ -98,7 +101,21 @@ def look_up(
     facts_of = edition_facts(edition, ledger=ledger, settings=settings, history=history) if edition else {}
     events = [_event(facts, decision, vault, ledger) for facts, decision in facts_of.values()]
     problems = tuple(open_problems(ledger))
-    return Status(edition, tuple(events), problems, tuple(machinery), paused_since(ledger))
+    return Status(
+        edition,
+        tuple(events),
+        problems,
+        tuple(machinery),
+        paused_since(ledger),
+        _kktix_rate(ledger, settings.kktix_requests_per_second),
+    )
+
+
+def _kktix_rate(ledger: Ledger, most: int) -> SlowedRate | None:
+    """Return the rate in force, and why. ``None``: it is the one that is set."""
+    now, slowed = ledger.clock(), slowed_rate(ledger, "KKTIX", "attendees")
+    per_second = rate_in_force(slowed, most, now.timestamp())
+    return replace(slowed, per_second=per_second) if slowed and per_second < most else None
 
 
 def _event(facts: EventFacts, decision: Decision, vault: OrdersStore, ledger: Ledger) -> EventStatus:
@@ -142,6 +159,10 @@ def describe_status(status: Status) -> Iterator[str]:
         yield paint(str(Paused(status.paused_since)), "yellow")
     if status.events:
         yield from _table(status.events)
+    if rate := status.kktix_rate:
+        slowed_at = datetime.fromtimestamp(rate.slowed_at, timezone.utc)
+        why = f"since {slowed_at:%Y-%m-%d %H:%M} UTC, because of: {rate.reason}; it rises again within half an hour"
+        yield paint(f"KKTIX is asked {rate.per_second:.0f} times a second at most ({why})", "yellow")
     for problem in status.problems:
         for line in problem.text.splitlines():
             where = f"{problem.partition_key} " if problem.partition_key else ""

@@ -110,7 +110,8 @@ class Composition:
 
         per_second = self.settings.kktix_requests_per_second
         # Ten bundles a second: a rush of attendees must not cost a transaction each.
-        limiter = self._limiter("KKTIX", rate_limits(per_second), bundle=max(1, per_second // 10))
+        windows = rate_limits(per_second)
+        limiter = self._limiter("KKTIX", windows, bundle=max(1, per_second // 10), adapts=True)
         token = self.settings.kktix_api_token.get_secret_value()
         client = self._kktix_client or KktixClient
         return client(self.settings.kktix_api_url, token, limiter=limiter, **self._options)
@@ -135,13 +136,16 @@ class Composition:
         key = self.settings.klaviyo_api_key.get_secret_value()
         return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self._options)
 
-    def _limiter(self, service: str, windows: Windows, bundle: int = 1) -> SharedRateLimiter:
+    def _limiter(self, service: str, windows: Windows, bundle: int = 1, adapts: bool = False) -> SharedRateLimiter:
         """Shared through the ledger this process works with. Asking for a waits must not make one (``plan``)."""
 
         def ledger() -> Ledger | None:
             return self.__dict__.get("ledger")
 
-        return SharedRateLimiter(ledger, service, windows, bundle=bundle, clock=lambda: self.clock().timestamp())
+        def clock() -> float:
+            return self.clock().timestamp()
+
+        return SharedRateLimiter(ledger, service, windows, bundle=bundle, adapts=adapts, clock=clock)
 
     @cached_property
     def vault_store(self) -> ObjectStore:

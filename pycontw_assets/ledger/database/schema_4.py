@@ -21,4 +21,10 @@ _ANSWERS_ABOUT_MEMBERS = (
     "ALTER TABLE members ADD COLUMN batch_key VARCHAR",
 )
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_INVITATIONS_BY_EVENT, _ANSWERS_ABOUT_MEMBERS)
+_SLOWED_RATES = (
+    """CREATE TABLE slowed_rates (
+        name VARCHAR NOT NULL, per_second {time} NOT NULL, slowed_at {time} NOT NULL, reason VARCHAR NOT NULL,
+        PRIMARY KEY (name))""",
+)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_SLOWED_RATES, _INVITATIONS_BY_EVENT, _ANSWERS_ABOUT_MEMBERS)

@@ -76,6 +76,16 @@ rate_slots = sa.Table(
     sa.Index("rate_slots_by_time", "name", "at"),
 )
 
+# The rate of a service that publishes no limit, since it last objected.
+slowed_rates = sa.Table(
+    "slowed_rates",
+    metadata,
+    sa.Column("name", sa.String, primary_key=True),
+    sa.Column("per_second", sa.Double, nullable=False),
+    sa.Column("slowed_at", UtcDateTime, nullable=False),
+    sa.Column("reason", sa.String, nullable=False),
+)
+
 
 # One row while a person has paused all polls.
 pauses = sa.Table(
