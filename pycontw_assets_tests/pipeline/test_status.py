@@ -46,6 +46,7 @@ def test_everybody_is_counted_where_they_stand(pipeline: Pipeline, world: World,
         "invited": 1,
         "waiting": 0,
         "unreachable": 1,
+        "not seen": 0,
     }
     assert one.polled_at is not None
     assert any(f"attendee {broken}" in problem.text for problem in found.problems)
