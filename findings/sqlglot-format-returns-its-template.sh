@@ -6,9 +6,8 @@
 #   the arguments. Every row gets the text "%d tickets", and a key made by FORMAT('%05d', id) is
 #   the same for all rows, so a GROUP BY on it has one group. printf gives what BigQuery gives.
 # Seen with: sqlglot 30.30.0, duckdb 2.0.1
-# Source: GoogleSQL's FORMAT (google/zetasql, docs/string_functions.md and format-elements);
-#   sqlglot issue 5933, the same for Trino, where DuckDB's {} is spoken of:
-#   https://github.com/tobymao/sqlglot/issues/5933
+# Source: GoogleSQL's FORMAT (google/zetasql, docs/string_functions.md); sqlglot issue 5933, the
+#   same for Trino, where DuckDB's {} is spoken of: https://github.com/tobymao/sqlglot/issues/5933
 set -euo pipefail
 
 python=${PYTHON:-python3}
