@@ -71,7 +71,8 @@ class Home:
     @property
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        return {**kept, **environment(self.url), "PYCONTW_HOME": str(self.folder), "INVITE_LIMIT": "1000000"}
+        limits = {"INVITE_LIMIT": "1000000", "KKTIX_REQUESTS_PER_SECOND": "150"}
+        return {**kept, **environment(self.url), **limits, "PYCONTW_HOME": str(self.folder)}
 
     def event_log_kilobytes(self) -> list[float]:
         """Return the size of the log of every finished run."""

@@ -66,11 +66,17 @@ class Channel:
 
 
 class Messenger:
-    """``urls`` are Apprise URLs, separated by blanks, or by commas in front of another scheme; none: no channels."""
+    """``urls`` are Apprise URLs, separated by blanks, or by commas in front of another scheme; none: no channels.
 
-    def __init__(self, urls: str | None, *, deadline: float = _DEADLINE_SECONDS) -> None:
+    ``gate`` is called before messages leave, and raises when this process may call nobody any more.
+    """
+
+    def __init__(
+        self, urls: str | None, *, deadline: float = _DEADLINE_SECONDS, gate: Callable[[], None] = lambda: None
+    ) -> None:
         self.channels = tuple(_channels(urls or ""))
         self._deadline = deadline
+        self._gate = gate
         self._sending: dict[str, threading.Thread] = {}
 
     def check(self) -> None:
@@ -79,7 +85,11 @@ class Messenger:
             raise ValueError("ALERT_URLS: no Apprise URL in it; a Discord one is discord://<webhook id>/<token>")
 
     def send(self, texts: Mapping[Channel, Text]) -> set[Channel]:
-        """Return the channels that took their text. It never raises, and ends with the deadline."""
+        """Return the channels that took their text. Whatever they answer, it ends with the deadline.
+
+        Raise ``Stopped`` before anything leaves after a signal: then no channel failed.
+        """
+        self._gate()
         took: set[Channel] = set()
         until = time.monotonic() + self._deadline
         for channel, text in texts.items():

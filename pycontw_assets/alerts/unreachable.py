@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Poll
 from pycontw_assets.ledger.reporting.unreachable import (
@@ -25,6 +26,7 @@ from pycontw_assets.ledger.reporting.unreachable import (
 )
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import Attendee, EventPartition, OrderSnapshot
+from pycontw_assets.vault.object_store import VaultError
 
 _NO_ATTENDEE = 0  # the ticket has another holder now
 _STAYING = (
@@ -36,7 +38,7 @@ ContactAddress = Callable[[Attendee], str | None]  # which answer of the form it
 
 
 class Orders(Protocol):
-    """The part of the vault that is used here."""
+    """The part of the vault that is used here. ``VaultError``: the orders are damaged, or not of the ledger's time."""
 
     def read(self, key: str) -> OrderSnapshot | None: ...
 
@@ -64,7 +66,8 @@ def unserved_attendees(
 ) -> Iterator[str]:
     """Return one line per seat. The orders are only opened where somebody is known not to be served.
 
-    They are searched when they or the refusals changed, not by every tick: to open many orders takes seconds.
+    They are searched when they or the refusals changed, not by every tick: to open many orders takes seconds. Orders
+    that cannot be read or are not there change nothing: whoever was found before is not served yet.
     """
     for partition, poll in events:
         refusals = _Refusals(
@@ -76,11 +79,26 @@ def unserved_attendees(
             continue
         digest = refusals.digest(poll.content_digest if poll else "")
         if last_search(ledger, partition.key) != digest:
-            found = dict(_search(vault.read(partition.key), refusals, pseudonymizer, contact_address))
-            record_search(ledger, partition.key, digest=digest, attendees=found)
+            snapshot, unread = _read(vault, partition, poll)
+            if unread:
+                yield f"{partition.key}: who is not served could not be looked up; those known before follow: {unread}"
+            else:
+                found = dict(_search(snapshot, refusals, pseudonymizer, contact_address))
+                record_search(ledger, partition.key, digest=digest, attendees=found)
         for attendee_id, problem in unserved_in(ledger, partition.key).items():
             who = f"attendee {attendee_id} {_in_words(problem)}" if attendee_id != _NO_ATTENDEE else _STAYING
             yield f"{partition.key}: {who}"
+
+
+def _read(vault: Orders, partition: EventPartition, poll: Poll | None) -> tuple[OrderSnapshot | None, str]:
+    """Return the orders, or why they could not be read. Nobody is served only because nothing could be read."""
+    try:
+        snapshot = vault.read(partition.key)
+    except (VaultError, LedgerError) as error:
+        return None, str(error)
+    if snapshot is None and poll and poll.known:
+        return None, "its orders are not in the vault"
+    return snapshot, ""
 
 
 def _search(

@@ -23,6 +23,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from pycontw_assets.api.adaptive_rate import Objection
 from pycontw_assets.api.answers import (
     LARGEST_BODY,
     Answer,
@@ -58,6 +59,10 @@ class Unavailable(ServiceError):
     ) -> None:
         super().__init__(service, operation, reason, status=status)
         self.outcome_unknown = outcome_unknown
+
+
+class Blocked(Unavailable):
+    """The network in front of the service turns this program away (403 with a page): not a wrong key. Ask less."""
 
 
 class Malformed(ServiceError):
@@ -108,6 +113,12 @@ class Limiter(Protocol):
     def reserve(self, group: str, longest_wait: float) -> float:
         """Reserve a slot for one call and return the seconds until it; reserve none beyond ``longest_wait``."""
 
+    def slow_down(self, group: str, reason: Objection) -> None:
+        """Take in that the service objects to the rate of the group's calls."""
+
+    def answered_in(self, group: str, seconds: float) -> None:
+        """Take in how long an answer took."""
+
 
 class ApiClient:
     """One service over one pool of kept-alive connections. Threads may share it.
@@ -117,7 +128,7 @@ class ApiClient:
     - ``deadline_seconds``: most seconds of one call, waits for a 429 included. A ``TimeLimit`` shortens it.
     - ``throttle_seconds``: the first wait after a 429 that names none. It doubles.
     - ``edge_pages``: an HTML page with a success, 403 or 404 comes from the network in front of the API and passes.
-      Otherwise such a page is a sign-in page.
+      Otherwise such a page is a sign-in page, and one with a 403 means ``Blocked``.
     - ``largest_answer``: most bytes of an answer, after decompression. The rest of a larger one is not read.
     - ``gate`` is called before every try and raises when this process may call nobody any more.
     - ``on_request(method, operation)`` is called before every try.
@@ -210,6 +221,7 @@ class ApiClient:
             outcome = self._try_once(call, patience)
             if isinstance(outcome, Reply):
                 return outcome
+            self._object(call, outcome.objection)
             if outcome.is_throttled:
                 throttled += 1
                 self._log(call, outcome, attempt=throttled, ended="throttled")
@@ -226,6 +238,10 @@ class ApiClient:
                 raise error
             self._log(call, outcome, attempt=failures, ended="retried")
             patience.pause(pause)
+
+    def _object(self, call: _Call, objection: Objection | None) -> None:
+        if self._limiter and call.group and objection:
+            self._limiter.slow_down(call.group, objection)
 
     def _log(self, call: _Call, failure: _Failure, *, attempt: int, ended: Outcome) -> None:
         log_request(
@@ -271,9 +287,12 @@ class ApiClient:
             self._requests_sent += 1
         if self._on_request:
             self._on_request(call.method, call.operation)
+        begun = self._clock()
         answer = self._exchange(call, patience)
         if not isinstance(answer, Answer):
             return answer
+        if self._limiter and call.group:
+            self._limiter.answered_in(call.group, self._clock() - begun)
         judged = self._judge(call, answer)
         return judged if isinstance(judged, Reply) else replace(judged, request_id=answer.request_id)
 
@@ -305,7 +324,9 @@ class ApiClient:
         reason = f"answered {status}"
         if status == _TOO_MANY_REQUESTS:
             error = Unavailable(self.service, call.operation, reason, status=status)
-            return _Failure(error, may_repeat=True, is_throttled=True, wait=answer.wait)
+            return _Failure(error, may_repeat=True, objection="too many requests", wait=answer.wait)
+        if status == _FORBIDDEN and answer.is_page and not self._edge_pages:
+            return _Failure(Blocked(self.service, call.operation, _BLOCKED, status=status), objection="blocked")
         is_edge = self._edge_pages and answer.is_page and status in (_FORBIDDEN, _NOT_FOUND)
         if status == _REQUEST_TIMEOUT or is_edge:
             return self._passing(call, reason, status=status, wait=answer.wait, may_have_acted=False)
@@ -372,6 +393,11 @@ _TOO_LARGE = 413
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 
+_BLOCKED = (
+    "answered 403 with a web page instead of an error of its own: the network in front of it blocks this program, "
+    "perhaps because it asked too often. The key is not the reason. Polls go on more slowly; when it lasts, ask the "
+    "service's support to let this machine's address in"
+)
 _SHORTEST_TIMEOUT = 0.1  # seconds
 _SHORTEST_HOLD = 0.5  # seconds, so that a service that says "wait 0" is not called without end
 _FIRST_PAUSE = 1.0  # seconds
@@ -430,9 +456,13 @@ class _Failure:
     error: ServiceError
     _: KW_ONLY
     may_repeat: bool = False
-    is_throttled: bool = False
+    objection: Objection | None = None
     wait: float | None = None
     request_id: str | None = None
+
+    @property
+    def is_throttled(self) -> bool:
+        return self.objection == "too many requests"
 
 
 class _Patience:

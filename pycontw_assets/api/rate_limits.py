@@ -11,6 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+from pycontw_assets.api.adaptive_rate import Objection
+
 Windows = Mapping[str, Sequence[tuple[int, float]]]  # group of calls -> (calls, seconds) limits that all hold
 
 
@@ -33,6 +35,12 @@ class RateLimiter:
             if slot - now <= longest_wait:
                 slots.append(slot)
             return slot - now
+
+    def slow_down(self, group: str, reason: Objection) -> None:
+        """Do nothing: the windows are the service's own, and ``client`` waits out a 429."""
+
+    def answered_in(self, group: str, seconds: float) -> None:
+        """Do nothing, likewise."""
 
 
 def next_slot(now: float, limits: Sequence[tuple[int, float]], nth_latest: Callable[[int], float | None]) -> float:

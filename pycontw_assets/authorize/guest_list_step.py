@@ -6,7 +6,7 @@ stops it: everybody else is written back verbatim, and a list that does not look
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,6 +24,7 @@ from pycontw_assets.authorize.guest_list import (
     ends_by_absence,
     entry,
     is_due,
+    is_our_writing,
     looks_in_vain,
     looks_ours,
     revoke_limit,
@@ -34,6 +35,7 @@ from pycontw_assets.ledger.grants import (
     count_revoked,
     current_grants,
     grants_without_ticket,
+    guests_without_explanation,
     intend_grants,
     postpone_grants,
     recheck_preexisting_guests,
@@ -60,6 +62,10 @@ _VOUCH = (
     "Look at the list in Gather: if it shows all who should be there, its answer was cut short, and polls wait until "
     "it is whole. Only if they are missing there, too, run `pycontw-assets poll --allow guest-list`"
 )
+_STRANGERS = (
+    "guests look as if this program had let them in, and the ledger knows no ticket of theirs; they stay. They may be "
+    "of an earlier year, or the ledger was restored from a backup. Remove them in Gather if they should leave"
+)
 
 
 def _not_whole(unreadable: int) -> str:
@@ -82,7 +88,7 @@ class GuestListOutcome:
     """Counts of one step, and the problems a person should hear of.
 
     ``about_people`` are those of them that concern single guests. The ledger knows these guests, and every tick
-    reports them by number.
+    reports them by number. ``hints`` ask a person to look at the list, and are no problem of the step.
     """
 
     granted: int = 0
@@ -92,6 +98,7 @@ class GuestListOutcome:
     waiting_revocations: int = 0
     problems: tuple[str, ...] = ()
     about_people: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
 
     @property
     def lasting(self) -> tuple[str, ...]:
@@ -198,7 +205,14 @@ class GuestListStep:
             waiting_revocations=waiting,
             problems=(*self.problems, *self.about_people),
             about_people=tuple(self.about_people),
+            hints=tuple(self._hints(present)),
         )
+
+    def _hints(self, present: Mapping[str, Entry]) -> Iterator[str]:
+        """Yield what only a person can judge: guests in our writing whom the ledger cannot explain."""
+        in_our_writing = {key for key, listed in present.items() if is_our_writing(listed)} & self._shown
+        if strangers := guests_without_explanation(self.ledger, in_our_writing):
+            yield f"{len(strangers)} {_STRANGERS}"
 
     def _without_left(self, edition: str, grants: Mapping[str, Grant], present: Collection[str]) -> dict[str, Grant]:
         """End the periods of preexisting guests who lost the ticket and were removed by others.

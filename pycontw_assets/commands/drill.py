@@ -21,8 +21,8 @@ def add_to(commands: Commands) -> None:
         "drill",
         help="rehearse an opening day in the sandbox",
         description="Rehearse an opening day in the sandbox: a rush of orders, late payments, refunds, every service "
-        "failing once, a broken alarm channel, a poll killed at work. Then judge every promise, and show how long "
-        "buyers waited.",
+        "failing once, a broken alarm channel, an older vault put back, a poll killed at work. Then judge every "
+        "promise, and show how long buyers waited.",
         epilog="Exit 0: every promise was kept. 1: a promise was broken; it is named. 130: it was stopped; no verdict.",
     )
     drill.add_argument("--orders", type=_orders, default=60, metavar="N", help="number of orders")

@@ -15,20 +15,30 @@ from itertools import islice
 from typing import Any
 
 from pycontw_assets.api.bounds import plain_text
-from pycontw_assets.api.client import ApiClient, Malformed, Misconfigured, NotFound, Reply, ServiceError, Unavailable
+from pycontw_assets.api.client import (
+    ApiClient,
+    Blocked,
+    Malformed,
+    Misconfigured,
+    NotFound,
+    Reply,
+    ServiceError,
+    Unavailable,
+)
 from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.records import Event
 
 _PAGE_SIZES = frozenset({100, 500, 1000})  # exactly so many rows look like the first page of several
 _SERVICE_IS_DOWN = 25  # failed calls in a row, each after its retries. Fewer could be a few defective attendees
-_SERVICE_REFUSES = 3  # answers in a row that say the token or URL is wrong
+_SERVICE_REFUSES = 3  # answers in a row that say the token or URL is wrong, or that this program is blocked
 _LONGEST_ID = 18  # digits that fit a column of 64 bits
 
 
 def rate_limits(per_second: int) -> dict[str, list[tuple[int, float]]]:
-    """Return the limits by group of calls, as (calls, seconds). KKTIX publishes none: this one is chosen here.
+    """Return the limits by group of calls, as (calls, seconds). KKTIX publishes none: this one is set by the user.
 
-    Only attendees are read by the thousand. The listing and the books are a few calls per poll.
+    It is lowered while KKTIX objects (``api.adaptive_rate``). Only attendees are read by the thousand. The listing and
+    the books are a few calls per poll.
     """
     return {"attendees": [(per_second, 1)]}
 
@@ -120,8 +130,9 @@ class KktixClient:
     ) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
         """Yield every id once with its payload or its error, in the order of the answers.
 
-        One ``Misconfigured`` (a stray HTML page) concerns that attendee. Several in a row concern the service, and it
-        is raised. When the service is down, the remaining ids come back ``Unavailable`` without a call.
+        One ``Misconfigured`` or ``Blocked`` (a stray HTML page) concerns that attendee. Several in a row concern the
+        service, and the last is raised. When the service is down, the remaining ids come back ``Unavailable`` without
+        a call.
         ``concurrency``: most calls at once, bounded by the client's pool, too.
         """
         limit, pool = TimeLimit(), ThreadPoolExecutor(concurrency, thread_name_prefix="kktix")
@@ -151,8 +162,9 @@ class KktixClient:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 result = _result_of(future)
                 failed_in_row = failed_in_row + 1 if isinstance(result, Unavailable) else 0
-                refused_in_row = refused_in_row + 1 if isinstance(result, Misconfigured) else 0
-                if isinstance(result, Misconfigured) and refused_in_row >= _SERVICE_REFUSES:
+                is_refused = isinstance(result, (Misconfigured, Blocked))
+                refused_in_row = refused_in_row + 1 if is_refused else 0
+                if isinstance(result, (Misconfigured, Blocked)) and refused_in_row >= _SERVICE_REFUSES:
                     raise result
                 yield running.pop(future), result
             if failed_in_row >= _SERVICE_IS_DOWN:

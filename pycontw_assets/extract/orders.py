@@ -188,7 +188,9 @@ def plan_fetch(
     problem = book.problem or (None if trust_book else _shrinkage(expected, book.ids, missing & expected))
     back = {i for i in book.ids & records.keys() if records[i].gone_at is not None or records[i].missing_polls}
     reread_every_poll = {i for i in book.ids & records.keys() if is_reread_every_poll(records[i])}
-    retried = set(snapshot.quarantine) & (book.ids | present)
+    # Of lost orders, the numbers may be all that is known: a book that lacks one does not decide alone.
+    quarantined = set(snapshot.quarantine)
+    retried = quarantined if snapshot.rebuilding else quarantined & (book.ids | present)
     new = book.ids - records.keys()
     asked = (set(requested) | _next_unreachable(records, unreachable)) & book.ids
     opened = (back | reread_every_poll | retried | asked) - new
@@ -288,9 +290,12 @@ class Fetched:
 _NO_CONTACT = "its form has no contact address that can be read"
 
 
-def absorb(snapshot: OrderSnapshot, fetched: Iterable[Fetched], now: datetime) -> OrderSnapshot:
+def absorb(
+    snapshot: OrderSnapshot, fetched: Iterable[Fetched], now: datetime, *, last_good_poll: datetime | None = None
+) -> OrderSnapshot:
     """Return the snapshot with what was read. A failure is quarantined and leaves the known record as it was.
 
+    ``last_good_poll``: when the event's book was last read whole; ``None``: never, or nobody knows.
     A form without a readable contact is a failure, too: the known answers stay, so that nobody loses access by it.
     Payment and state count all the same. A known attendee that vanished is no failure: ``count_missing`` deals with it.
     """
@@ -300,7 +305,9 @@ def absorb(snapshot: OrderSnapshot, fetched: Iterable[Fetched], now: datetime) -
         earlier = quarantine.pop(item.attendee_id, None)
         record = records.get(item.attendee_id)
         if item.attendee is not None and (item.failure is None or record is None or record.is_defective):
-            records[item.attendee_id] = _seen(record, _with_known_contact(item, record), now)
+            # An attendee in quarantine was listed before, so the last poll is no bound for it.
+            bound = None if earlier or snapshot.rebuilding else last_good_poll
+            records[item.attendee_id] = _seen(record, _with_known_contact(item, record), now, bound)
         if (failure := _failure(item, record)) is not None:
             since, attempts = (earlier.since, earlier.attempts + 1) if earlier else (now, 1)
             quarantine[item.attendee_id] = Quarantined(failure, since, attempts)
@@ -321,12 +328,33 @@ def _with_known_contact(item: Fetched, record: AttendeeRecord | None) -> Attende
     return replace(item.attendee, answers=record.attendee.answers)
 
 
-def _seen(earlier: AttendeeRecord | None, attendee: Attendee, now: datetime) -> AttendeeRecord:
+def _seen(
+    earlier: AttendeeRecord | None, attendee: Attendee, now: datetime, last_good_poll: datetime | None
+) -> AttendeeRecord:
+    is_paid = attendee.is_paid is True
     if earlier is None:
-        return AttendeeRecord(attendee, first_seen_at=now, read_at=now, changed_at=now)
+        return AttendeeRecord(
+            attendee,
+            first_seen_at=now,
+            read_at=now,
+            changed_at=now,
+            listed_after=last_good_poll,
+            paid_seen_at=now if is_paid else None,
+            paid_seen_after=last_good_poll if is_paid else None,
+        )
     unchanged = earlier.attendee == attendee and earlier.gone_at is None
-    changed_at = earlier.changed_at if unchanged else now
-    return AttendeeRecord(attendee, earlier.first_seen_at, read_at=now, changed_at=changed_at)
+    # A ticket that an older version read as paid stays without a time: it was paid before now.
+    became_paid = is_paid and earlier.attendee.is_paid is not True and earlier.paid_seen_at is None
+    was_unpaid = earlier.attendee.is_paid is False
+    return AttendeeRecord(
+        attendee,
+        earlier.first_seen_at,
+        read_at=now,
+        changed_at=earlier.changed_at if unchanged else now,
+        listed_after=earlier.listed_after,
+        paid_seen_at=now if became_paid else earlier.paid_seen_at,
+        paid_seen_after=(earlier.read_at if was_unpaid else None) if became_paid else earlier.paid_seen_after,
+    )
 
 
 def count_missing(
@@ -400,8 +428,8 @@ def end_poll(
 ) -> tuple[OrderSnapshot, str | None]:
     """Return the snapshot after the poll, and the problem that keeps it from being a good one.
 
-    Only a good poll counts missing attendees. ``vanished``: listed attendees whose details answered 404. ``answers``:
-    what KKTIX says of the missing ones that it was asked about.
+    Only a good poll counts missing attendees. ``vanished``: attendees whose details answered 404, most of them listed.
+    ``answers``: what KKTIX says of the missing ones that it was asked about.
     """
     present = {i for i, record in snapshot.records.items() if record.gone_at is None}
     missing = plan.missing | (frozenset(vanished) & present)
@@ -413,7 +441,8 @@ def end_poll(
         return replace(snapshot, rotated_at=rotated_at), problem
     answers = {**answers, **{i: Fetched(i, vanished=True) for i in vanished}}
     snapshot = count_missing(snapshot, missing, now, answers=answers, trust_book=plan.trust_book)
-    quarantine = {i: item for i, item in snapshot.quarantine.items() if i in book.ids}
+    known = book.ids | (snapshot.quarantine.keys() - frozenset(vanished) if snapshot.rebuilding else frozenset())
+    quarantine = {i: item for i, item in snapshot.quarantine.items() if i in known}
     rebuilding = snapshot.rebuilding and bool(quarantine)
     return replace(snapshot, quarantine=quarantine, rotated_at=rotated_at, rebuilding=rebuilding), None
 
@@ -437,6 +466,7 @@ def next_refresh(snapshot: OrderSnapshot, refresh: timedelta) -> datetime | None
 
 # The content of the rows, as ``astuple`` gives it without its deep copies.
 _fields_of = attrgetter(*(field.name for field in fields(Attendee) if field.compare))
+_moments_of = attrgetter("first_seen_at", "gone_at", "listed_after", "paid_seen_at", "paid_seen_after")
 
 
 class ContentDigest:
@@ -454,7 +484,7 @@ class ContentDigest:
     def passing(self, records: Iterable[AttendeeRecord]) -> Iterator[AttendeeRecord]:
         """Yield the same records and add each to the digest."""
         for record in records:
-            shown = repr((_fields_of(record.attendee), record.first_seen_at, record.gone_at))
+            shown = repr((_fields_of(record.attendee), *_moments_of(record)))
             self._sum += int.from_bytes(hashlib.sha256(shown.encode()).digest(), "big")
             self.records += 1
             yield record

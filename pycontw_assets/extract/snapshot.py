@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from pycontw_assets.api.client import NotFound, ServiceError, Unavailable
 from pycontw_assets.api.log import log_step
-from pycontw_assets.completeness import BOOK_OF_LOST_ORDERS
+from pycontw_assets.completeness import BOOK_OF_LOST_ORDERS, BOOK_OF_UNKNOWN_ORDERS, Tolerance
 from pycontw_assets.extract.orders import (
     BookReading,
     Fetched,
@@ -118,6 +118,7 @@ def take_snapshot(
     refresh: timedelta,
     known_before: int,
     contacts: Contacts,
+    last_good_poll: datetime | None = None,
     requested: Collection[int] = (),
     trust_book: bool = False,
     monotonic: Callable[[], float] = time.monotonic,
@@ -125,14 +126,16 @@ def take_snapshot(
     """Poll one event, given its books as just read, and return the stored snapshot.
 
     ``refresh``: the shortest time between two reads of an attendee. ``known_before``: the attendees that the ledger
-    remembers, in case the vault has lost them. ``requested``: attendees that somebody asked to
-    read again. ``trust_book``: the override for a shrunken book.
+    remembers, in case the vault has lost them. ``last_good_poll``: when the ledger last saw the book read whole.
+    ``requested``: attendees that somebody asked to read again. ``trust_book``: the override for a shrunken book.
     Raise ``UntrustedBook`` when neither vault nor book can be believed, and ``Unavailable`` when every read failed.
     """
     begun_at = monotonic()
     snapshot = vault.read(partition.key) or OrderSnapshot(partition, rebuilding=known_before > 0)
     if snapshot.rebuilding and not snapshot.present and not trust_book:
-        _refuse_small_book(partition, book, known_before)
+        # Where their numbers are known, each of them is asked for.
+        tolerance = BOOK_OF_LOST_ORDERS if snapshot.quarantine else BOOK_OF_UNKNOWN_ORDERS
+        _refuse_small_book(partition, book, known_before, tolerance)
     usable = {i: record.attendee for i, record in snapshot.records.items() if record.is_usable}
     plan = plan_fetch(
         snapshot,
@@ -158,12 +161,11 @@ def take_snapshot(
         if fetched.vanished:
             vanished.add(attendee_id)
         if monotonic() >= checkpoint:
-            snapshot, pending = vault.write(absorb(snapshot, pending, now)), []
+            snapshot, pending = vault.write(absorb(snapshot, pending, now, last_good_poll=last_good_poll)), []
             checkpoint = monotonic() + _CHECKPOINT_SECONDS
     before = snapshot
-    snapshot, problem = end_poll(
-        absorb(snapshot, pending, now), plan, book=book, vanished=vanished, now=now, answers=answers
-    )
+    snapshot = absorb(snapshot, pending, now, last_good_poll=last_good_poll)
+    snapshot, problem = end_poll(snapshot, plan, book=book, vanished=vanished, now=now, answers=answers)
     if snapshot != before or snapshot.generation == 0:
         snapshot = vault.write(snapshot)
     log_step(
@@ -191,9 +193,9 @@ def take_snapshot(
     )
 
 
-def _refuse_small_book(partition: EventPartition, book: BookReading, known_before: int) -> None:
+def _refuse_small_book(partition: EventPartition, book: BookReading, known_before: int, tolerance: Tolerance) -> None:
     """Orders that are read again from nothing have no second look: one small book would withdraw everybody else."""
-    if BOOK_OF_LOST_ORDERS.is_exceeded(known_before - len(book.ids), known_before):
+    if tolerance.is_exceeded(known_before - len(book.ids), known_before):
         raise UntrustedBook(
             f"the vault has lost the orders of {partition.key}, and its attendance book now lists {len(book.ids)} of "
             f"{known_before} attendees; nothing was changed. Restore the vault, or run `poll --allow book`"

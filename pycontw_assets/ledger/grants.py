@@ -131,6 +131,19 @@ def grants_without_ticket(ledger: Ledger, edition: str) -> dict[str, Grant]:
         return {grant.address_key: grant for grant in map(_grant, db.execute(query))}
 
 
+def guests_without_explanation(ledger: Ledger, keys: Collection[str]) -> set[str]:
+    """Return those of ``keys`` who hold no ticket of any edition here, and whom no open period says that we added.
+
+    There are none while some event is stale: its tickets are not all known.
+    """
+    with ledger.engine.begin() as db:
+        if db.execute(sa.select(stale_events.c.edition).limit(1)).first():
+            return set()
+        holders = sa.select(entitlements.c.address_key)
+        ours = sa.select(grants.c.address_key).where(grants.c.state != "revoked", grants.c.added_by_us.is_(True))
+        return set(keys) - set(db.execute(holders.union(ours)).scalars())
+
+
 def recheck_preexisting_guests(ledger: Ledger, edition: str) -> None:
     """Look preexisting guests without a ticket up again: they may leave the list unseen."""
     seen = (*_without_ticket(edition), grants.c.state == "granted", grants.c.added_by_us.is_(False))

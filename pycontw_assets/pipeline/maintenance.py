@@ -32,14 +32,19 @@ from pycontw_assets.ledger.reporting.sales import (
     record_sales,
     sales_by_day,
 )
+from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.reconcile import EventFacts
 from pycontw_assets.pipeline.record import best_effort
 from pycontw_assets.pipeline.retention import purge_expired
 from pycontw_assets.pseudonyms import Pseudonymizer
+from pycontw_assets.records import OrderSnapshot
+from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.mail_watch import watch_mails
 from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
 from pycontw_assets.send_email.recipients import compare_recipients
 from pycontw_assets.send_email.wait_policy import WaitPolicy
-from pycontw_assets.vault.vault import OrdersStore
+from pycontw_assets.vault.vault import OrdersStore, VaultError
 
 _SALES = "sales"
 _AHEAD = timedelta(days=1)  # a day further ahead was written by a clock that was wrong
@@ -83,6 +88,8 @@ def run_maintenance(
         return
     with best_effort("erasures", ledger=ledger) as findings:
         findings += finish_erasures()
+    if not may_go_on():
+        return
     with best_effort("maintenance", ledger=ledger) as findings:
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
@@ -91,6 +98,12 @@ def run_maintenance(
         return
     with best_effort("the count of recipients", ledger=ledger) as findings:
         findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
+    if not may_go_on():
+        return
+    with best_effort("the look for mails of the flow", ledger=ledger) as findings:
+        findings += watch_mails(events=EventsClient(klaviyo), ledger=ledger)
+    if not may_go_on():
+        return
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     if not may_go_on():
         return
@@ -103,7 +116,11 @@ def search_unserved(tick: Tick, *, ledger: Ledger, vault: OrdersStore, pseudonym
     with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
         events = [(fact.partition, last_poll(ledger, key)) for key, fact in sorted(tick.facts.items())]
         findings += unserved_attendees(
-            events, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer, contact_address=contact_address
+            events,
+            ledger=ledger,
+            vault=AgreedOrders(vault, ledger),
+            pseudonymizer=pseudonymizer,
+            contact_address=contact_address,
         )
 
 
@@ -135,7 +152,10 @@ def report_sales(tick: Tick, *, ledger: Ledger, vault: OrdersStore, alerts: Mess
         if not _is_due(ledger, edition, today, alerts):
             return
         if _is_before(last_counted_day(ledger, edition, until=today + _AHEAD), today):
-            record_sales(ledger, edition, today, _figures(tick, vault))
+            figures = _figures(tick, ledger=ledger, vault=vault)
+            if figures is None:
+                return
+            record_sales(ledger, edition, today, figures)
         news = _report(ledger, edition)
         waiting = _waiting(ledger, today, alerts)
         if news is not None:
@@ -171,15 +191,31 @@ def _is_before(day: date | None, today: date) -> bool:
     return day is None or day < today
 
 
-def _figures(tick: Tick, vault: OrdersStore) -> Figures:
+def _figures(tick: Tick, *, ledger: Ledger, vault: OrdersStore) -> Figures | None:
+    """Count the tickets. ``None``: orders of a listed event are lost or of another time than the ledger.
+
+    A poll reads such orders again, and the figures wait for it. Of an event that ended, what is stored counts.
+    """
     figures: dict[Ticket, Counts] = {}
     for fact in tick.facts.values():
-        snapshot = vault.read(fact.partition.key)
+        try:
+            snapshot = vault.read(fact.partition.key) if fact.book is None else _whole_orders(fact, ledger, vault)
+        except VaultError:
+            return None
         counted = count(snapshot.records.values()) if snapshot else {}
         for name, counts in (counted or {"no tickets yet": Counts()}).items():
             ticket = (fact.partition.family, name)
             figures[ticket] = figures.get(ticket, Counts()) + counts
     return figures
+
+
+def _whole_orders(fact: EventFacts, ledger: Ledger, vault: OrdersStore) -> OrderSnapshot | None:
+    """Return the orders of a listed event; ``None``: nobody has bought yet."""
+    key = fact.partition.key
+    snapshot = AgreedOrders(vault, ledger).read(key)
+    if fact.poll and fact.poll.known and (snapshot is None or snapshot.rebuilding):
+        raise VaultError(f"vault: the orders of {key} are not all there")
+    return snapshot
 
 
 def _report(ledger: Ledger, edition: str) -> Report | None:

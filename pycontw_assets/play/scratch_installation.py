@@ -12,7 +12,7 @@ import signal
 import tempfile
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,18 @@ class ScratchInstallation:
         self.environment = {**environment, "PYCONTW_HOME": str(home)}
         self.broken: dict[int, list[str]] = {number: [] for number in INVARIANTS}
 
-    def poll(self, on_run: Callable[[RunReport], None] = lambda run: None, **changes: str) -> PollReport:
-        """Poll as ``pycontw-assets poll`` does. ``changes`` are variables of its environment."""
+    def poll(
+        self,
+        on_run: Callable[[RunReport], None] = lambda run: None,
+        overrides: Collection[str] = (),
+        **changes: str,
+    ) -> PollReport:
+        """Poll as ``pycontw-assets poll`` does, with its ``--allow``. ``changes`` are variables of its environment."""
         hurry = {
             "waits": WaitPolicy(sleep=self.clock.advance),
             "client_options": {"sleep": self.clock.advance, "clock": self.clock.monotonic},
         }
-        return _poll({**self.environment, **changes}, self.clock, on_run, **hurry)
+        return _poll({**self.environment, **changes}, self.clock, on_run, overrides=overrides, **hurry)
 
     def killed_poll(self) -> bool:
         """Poll in another process, which is killed when Klaviyo has accepted a sending and not yet answered.
@@ -155,7 +160,12 @@ def scratch_installation() -> Iterator[ScratchInstallation]:
 
 
 def _poll(
-    variables: Mapping[str, str], clock: SkippingClock, on_run: Callable[[RunReport], None], **parts: Any
+    variables: Mapping[str, str],
+    clock: SkippingClock,
+    on_run: Callable[[RunReport], None],
+    *,
+    overrides: Collection[str] = (),
+    **parts: Any,
 ) -> PollReport:
     values: dict[str, Any] = {name.lower(): value for name, value in variables.items()}
     # With this prefix no variable of the caller's real installation is read.
@@ -176,6 +186,7 @@ def _poll(
             settings=settings,
             warehouse=root.warehouse,
             stop=root.stop,
+            overrides=overrides,
             on_run=on_run,
         )
 

@@ -8,14 +8,17 @@ import socket
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
+from pycontw_assets.api.adaptive_rate import Objection
 from pycontw_assets.api.client import (
     ApiClient,
+    Blocked,
     Malformed,
     Misconfigured,
     NotFound,
@@ -209,6 +212,42 @@ def test_a_page_from_the_network_edge_passes(server, fake_time, status):
     server.behave(lambda request: Answer(status, HTML.body))
     with pytest.raises(Unavailable):
         read(client)
+
+
+def test_a_403_page_means_blocked_and_not_a_wrong_key(server, client):
+    server.will_answer(Answer(403, HTML.body))
+    with pytest.raises(Blocked, match="blocks this program") as caught:
+        read(client)
+    assert "key is wrong" not in str(caught.value)
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "objections"),
+    [
+        ([Answer(429, headers={"Retry-After": "1"}), {}], ["too many requests"]),
+        ([Answer(403, HTML.body)], ["blocked"]),
+        ([Answer(403, {"error": "forbidden"})], []),
+    ],
+)
+def test_the_limiter_hears_what_a_service_objects_to(server, fake_time, answers, objections):
+    class Listener(RateLimiter):
+        def __init__(self) -> None:
+            super().__init__({"reads": [(100, 1)]}, fake_time.clock)
+            self.heard: list[str] = []
+            self.answers = 0
+
+        def slow_down(self, group: str, reason: Objection) -> None:
+            self.heard.append(reason)
+
+        def answered_in(self, group: str, seconds: float) -> None:
+            self.answers += 1
+
+    listener = Listener()
+    server.will_answer(*answers)
+    with suppress(ServiceError):
+        read(make_client(server.url, fake_time, limiter=listener), group="reads")
+    assert (listener.heard, listener.answers) == (objections, len(answers))
 
 
 def test_a_demand_to_wait_is_obeyed_and_is_not_an_attempt(server, client, fake_time):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pycontw_assets.api.client import Malformed, Misconfigured, NotFound, Refused, Unavailable
+from pycontw_assets.api.client import Blocked, Malformed, Misconfigured, NotFound, Refused, Unavailable
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.records import Event
 from pycontw_assets_tests.clients.scripted_server import HTML, Answer, Received, ScriptedServer
@@ -264,3 +264,10 @@ def test_nobody_to_fetch_is_no_call(server, client):
 
 def test_the_token_is_in_no_repr(client):
     assert "kk-test-0000" not in repr(client)
+
+
+def test_a_block_ends_the_reading_after_a_few_calls(server, client):
+    server.behave(lambda request: Answer(403, HTML.body))
+    with pytest.raises(Blocked):
+        list(client.fetch_attendees(90001, range(1, 200), concurrency=1))
+    assert len(server.received) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_an_installation_at_work_is_fine_and_left_as_it_is(install: Install, wor
     found = findings(pipeline)
     assert [finding for finding in found.values() if finding.level != "ok"] == []
     assert found["vault"].what == "the orders of 1 events can be read"
-    assert found["last tick"].what.startswith("0 min ago")
+    assert re.match(r"\d min ago", found["last tick"].what)
     assert files(pipeline.home / "vault") | {"ledger": (pipeline.home / "ledger.sqlite").read_bytes()} == before
 
 

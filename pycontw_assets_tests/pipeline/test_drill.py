@@ -14,6 +14,8 @@ from pycontw_assets.play.drill.sale import Crash, Sale, Sell, Step
 from pycontw_assets.play.drill.waits import WIDTH
 from pycontw_assets.play.scratch_installation import EDITION, INVARIANTS, scratch_installation, verdict_lines
 
+pytestmark = pytest.mark.thorough  # says nothing about tables
+
 
 @dataclass(frozen=True)
 class MailTwice(Step):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.ledger.reporting.problems import open_problems
 from pycontw_assets.pipeline.rebuild import rebuild_ledger
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.harness import Pipeline, describe
@@ -129,6 +130,32 @@ def test_an_older_ledger_goes_on_when_the_newer_one_is_put_back(
         shutil.copy2(path, pipeline.home / path.name)
     pipeline.restart()
     settle(pipeline, inside | {"late@example.org"})
+
+
+def test_guests_whom_an_older_ledger_and_vault_do_not_know_are_left_to_a_person(
+    pipeline: Pipeline, world: World, event: int
+) -> None:
+    """No campaign left since the backup, so nothing else shows that the two are of another time."""
+    world.sell(event, address=OLD[0])
+    pipeline.until_quiet()
+    restore = back_up(pipeline)
+    [refunded] = world.sell(event, address=NEW[0])
+    world.faults.add("klaviyo", "status", times=None, status=503)
+    pipeline.later_poll()
+    world.faults.clear()
+    world.refund(refunded)
+    restore("ledger", "vault")
+    world.sell(event, address=NEW[1])
+    pipeline.until_quiet()
+    assert pipeline.guests() == {OLD[0], NEW[0], NEW[1]}
+    [text] = [problem.text for problem in open_problems(pipeline.ledger) if "program had let them in" in problem.text]
+    assert text.startswith("1 guests")
+    assert sorted(pipeline.mailed()) == sorted([OLD[0], NEW[1]])
+    world.remove_guest(NEW[0])
+    world.sell(event, address=NEW[2])
+    pipeline.until_quiet()
+    assert text not in [problem.text for problem in open_problems(pipeline.ledger)]
+    assert pipeline.verdict() == []
 
 
 def test_an_older_warehouse_is_filled_again(pipeline: Pipeline, sold: tuple[Callable[..., None], set[str]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -55,12 +56,24 @@ class Process:
         )
         self.pid = self._process.pid
 
+    def wait_until_it_listens(self) -> None:
+        """Wait for the handlers of the command: Python brings none for SIGTERM."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not _caught_signals(self.pid) & 1 << (signal.SIGTERM - 1):
+            assert time.monotonic() < deadline, "the command installs no handler"
+            time.sleep(0.05)
+
     def send(self, sign: signal.Signals) -> None:
         self._process.send_signal(sign)
 
     def end(self) -> tuple[int, str]:
         output, _ = self._process.communicate(timeout=_PATIENCE_SECONDS)
         return self._process.returncode, output
+
+
+def _caught_signals(pid: int) -> int:
+    [caught] = re.findall(r"^SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(caught, 16)
 
 
 def _accept_signals() -> None:
@@ -168,7 +181,8 @@ def test_a_stopped_poll_leaves_no_lock(server: SandboxServer, pipeline: Pipeline
 @pytest.mark.parametrize("name", ["demo", "drill"])
 def test_a_played_sale_stops_without_a_verdict(server: SandboxServer, pipeline: Pipeline, name: str) -> None:
     process = Process(server, pipeline, name)
-    time.sleep(8)
+    process.wait_until_it_listens()
+    time.sleep(2)  # into the first poll
     process.send(signal.SIGINT)
     code, output = process.end()
     assert code == 130, output

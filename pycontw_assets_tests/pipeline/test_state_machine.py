@@ -17,6 +17,8 @@ from hypothesis.stateful import get_state_machine_test
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets_tests.pipeline.state_machine import Sale
 
+pytestmark = pytest.mark.thorough  # says nothing about tables
+
 SALES = int(os.environ.get("PYTEST_SALES", "500"))
 SEED = int(os.environ.get("PYTEST_SALES_SEED", "0")) or int.from_bytes(os.urandom(4), "big")
 PHASES = (Phase.generate, Phase.shrink) if os.environ.get("PYTEST_SALES_SHRINK") else (Phase.generate,)
@@ -35,6 +37,15 @@ INTERESTING = (
     "polls of the second machine",
     "overlaps: poll",
     "overlaps: other machine",
+    "editions made early",
+    "short books",
+    "broken channels",
+    "signals",
+    "restored: vault",
+    "restored: ledger",
+    "restored: ledger + vault",
+    "restored: warehouse",
+    "ledgers rebuilt",
 )
 
 

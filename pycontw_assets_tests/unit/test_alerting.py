@@ -11,9 +11,13 @@ import sqlalchemy as sa
 from pycontw_assets.alerts.alerting import Reach, recorded_channel_problems, send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.problems import by_cause
+from pycontw_assets.api.stopping import Stop, Stopped
 from pycontw_assets.ledger.database.tables import sent_alerts as table
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.reporting.channels import channels_that_fail
 from pycontw_assets.ledger.reporting.problems import open_problems, record_findings
+from pycontw_assets.pipeline.composition import Composition
+from pycontw_assets.settings import load_settings
 from pycontw_assets_tests.fakes.channels import Channels
 
 KEY = "2031-individual-90001"
@@ -94,6 +98,19 @@ def test_a_failing_channel_is_tried_with_growing_pauses_and_at_least_hourly(sale
     sale.poll(12 * 5)
     attempts = sale.channels.attempts.count(1)
     assert 8 <= attempts <= 12
+
+
+def test_after_a_signal_no_message_leaves_and_no_channel_has_failed(sale: Sale, tmp_path: Path) -> None:
+    """The signal came after the last look at it, while the ledger was asked what is open."""
+    stop, urls = Stop(), "json://127.0.0.1:9 json://127.0.0.1:10"
+    root = Composition(lambda: load_settings(pycontw_home=tmp_path, alert_urls=urls), stop=stop)
+    sale.find("an event is left alone")
+    stop.ask()
+    with pytest.raises(Stopped):
+        sale.poll(1, root.alerts)
+    assert channels_that_fail(sale.ledger) == {}
+    sale.poll()
+    assert len(sale.channels.sent) == 2, "the next poll sends it to both"
 
 
 def test_when_no_channel_works_nobody_is_there(sale: Sale) -> None:

@@ -18,6 +18,7 @@ from pycontw_assets.authorize.guest_list_step import CHUNK, GuestListOutcome, Gu
 from pycontw_assets.ledger.batches import find_newcomers
 from pycontw_assets.ledger.grants import Grant, current_grants, grants_without_ticket, intend_grants, postpone_grants
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import record_stale_events
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
 from pycontw_assets_tests.fakes.gather import FakeGather
@@ -67,6 +68,32 @@ def test_every_holder_is_let_in_and_counts_once_seen(ledger: Ledger) -> None:
     assert gather.entries == {**FOREIGN, ONE: entry(), TWO: entry(), THREE: entry()}
     assert outcome == GuestListOutcome(granted=3)
     assert granted(ledger) == keys(ONE, TWO, THREE)
+
+
+def test_guests_in_our_writing_whom_the_ledger_cannot_explain_stay_and_are_counted(ledger: Ledger) -> None:
+    """They were let in after the backup that the ledger was restored from. A speaker is somebody else's guest."""
+    gather = FakeGather({TWO: entry(), "speaker@example.org": {"affiliation": "Speaker"}})
+    outcome = run(gather, ledger, ONE)
+    [hint] = outcome.hints
+    assert hint.startswith("1 guests look as if this program had let them in")
+    assert outcome.problems == ()
+    assert run(gather, ledger, ONE, TWO).hints == (), "a ticket explains it"
+    outcome = run(gather, ledger, ONE, THREE)
+    assert len(outcome.hints) == 1, "given back: somebody else may have added this guest"
+    assert TWO in gather.entries
+    assert TWO not in str(outcome)
+
+
+def test_a_stale_event_may_explain_every_guest(ledger: Ledger) -> None:
+    record_stale_events(ledger, EDITION, ["2031-corporate-90002"])
+    assert run(FakeGather({TWO: entry()}), ledger, ONE).hints == ()
+
+
+def test_guests_whom_we_added_need_no_explanation(ledger: Ledger) -> None:
+    gather = FakeGather()
+    run(gather, ledger, ONE, TWO)
+    assert run(gather, ledger, ONE, configured_limit=0).hints == (), "the removal waits for a person"
+    assert run(gather, ledger, ONE).hints == ()
 
 
 def test_an_entry_names_nobody() -> None:

@@ -14,7 +14,7 @@ from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets.ledger.database.engine import open_engine
 from pycontw_assets.ledger.database.tables import rate_slots
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.rate_slots import SharedRateLimiter
+from pycontw_assets.ledger.rate_slots import SharedRateLimiter, slowed_rate
 from pycontw_assets.sandbox.klaviyo.limits import windows_of
 from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS
 
@@ -190,3 +190,39 @@ def test_threads_share_a_window_on_either_engine(ledger_url: str) -> None:
 )
 def test_klaviyos_windows_are_those_it_publishes(group: str, method: str, path: str) -> None:
     assert {seconds: calls for calls, seconds in RATE_LIMITS[group]} == windows_of(method, path)
+
+
+# -- services that publish no limit ---------------------------------------------------------------------
+
+
+def slots_of_a_second(limiter: SharedRateLimiter) -> int:
+    return sum(limiter.reserve("reads", 100) < 1 for _ in range(40))
+
+
+def test_an_objection_slows_every_process_down(
+    shared: Callable[..., SharedRateLimiter], clock: SettableClock, ledger: Ledger
+) -> None:
+    one, other = (shared({"reads": [(20, 1)]}, adapts=True) for _ in range(2))
+    assert slots_of_a_second(one) == 20
+    one.slow_down("reads", "too many requests")
+    clock.now += 100
+    assert slots_of_a_second(other) == 11  # 10, and what it climbed since
+    slowed = slowed_rate(ledger, "Shop", "reads")
+    assert slowed is not None
+    assert (slowed.per_second, slowed.reason) == (10, "too many requests")
+
+
+def test_slower_answers_slow_the_calls_down(shared: Callable[..., SharedRateLimiter], ledger: Ledger) -> None:
+    limiter = shared({"reads": [(20, 1)]}, adapts=True)
+    for number in range(40):
+        limiter.answered_in("reads", 0.1 if number < 20 else 2.0)
+    slowed = slowed_rate(ledger, "Shop", "reads")
+    assert slowed is not None
+    assert slowed.reason == "slower answers"
+
+
+def test_published_limits_stay_as_they_are(shared: Callable[..., SharedRateLimiter], ledger: Ledger) -> None:
+    limiter = shared({"reads": [(20, 1)]})
+    limiter.slow_down("reads", "too many requests")
+    assert slots_of_a_second(limiter) == 20
+    assert slowed_rate(ledger, "Shop", "reads") is None

@@ -13,6 +13,7 @@ from pycontw_assets.deidentify.holders import Contacts, contact_address
 from pycontw_assets.extract.kktix_client import BookPage
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import SnapshotOutcome, UntrustedBook, read_books, take_snapshot
+from pycontw_assets.pipeline.consistency.orders import started_over
 from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.vault.object_store import VaultError
 from pycontw_assets.vault.vault import Vault
@@ -328,6 +329,44 @@ def test_while_a_lost_vault_is_rebuilt_absence_means_nothing(vault: Vault) -> No
     assert poll(kktix, vault, known_before=3).snapshot.rebuilding
     kktix.answers.clear()
     assert not poll(kktix, vault, 5, known_before=3).snapshot.rebuilding
+
+
+def test_a_lost_vault_is_not_rebuilt_from_a_book_that_lacks_anybody(vault: Vault, store: MemoryStore) -> None:
+    """Nobody knows the numbers of the others, so nobody can ask for them."""
+    kktix = FakeKktix({1: set(range(1, 100))})
+    with pytest.raises(UntrustedBook, match="lists 99 of 100"):
+        poll(kktix, vault, known_before=100)
+    assert store.writes == 0
+    assert len(usable(poll(kktix, vault, known_before=100, trust_book=True).snapshot)) == 99
+
+
+PAID, GONE = payload(3), NotFound("KKTIX", "read attendee", "answered 404", status=404)
+
+
+@pytest.mark.parametrize(
+    ("answer", "holders", "rebuilding"),
+    [
+        (PAID, {1, 2, 3}, False),
+        (GONE, {1, 2}, False),
+        (payload(3, state="cancelled"), {1, 2}, False),
+        (DOWN, {1, 2}, True),
+    ],
+    ids=["paid", "gone", "cancelled", "unreadable"],
+)
+def test_orders_that_are_read_again_ask_for_whom_the_book_lacks(
+    vault: Vault, answer: Any, holders: set[int], rebuilding: bool
+) -> None:
+    kktix = FakeKktix({1: {1, 2, 3}})
+    older = poll(kktix, vault).snapshot
+    vault.write(started_over(older))
+    kktix.books, kktix.answers = {1: {1, 2}}, {3: answer}
+    again = poll(kktix, vault, 5, known_before=3).snapshot
+    assert (usable(again), again.rebuilding) == (holders, rebuilding)
+    kktix.answers = {3: PAID} if rebuilding else kktix.answers
+    for minutes in (10, 15, 20):
+        again = poll(kktix, vault, minutes, known_before=3).snapshot
+    assert usable(again) == (holders | {3} if rebuilding else holders), "and it stays so"
+    assert not again.rebuilding
 
 
 def test_a_new_event_is_not_rebuilding(vault: Vault) -> None:

@@ -14,12 +14,15 @@ from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.database.tables import batches, invitations
 from pycontw_assets.ledger.grants import set_grants
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.lists import intend_members
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.ledger.reporting.problems import record_findings
+from pycontw_assets.ledger.restoration import mark_invited
+from pycontw_assets.pipeline.consistency.orders import OlderVault
 from pycontw_assets.records import AttendeeRecord, OrderSnapshot
 from pycontw_assets_tests.fakes.channels import Channels
 from pycontw_assets_tests.fakes.gather import FakeGather
-from pycontw_assets_tests.unit.conftest import PARTITION, PSEUDONYMIZER, keys
+from pycontw_assets_tests.unit.conftest import PARTITION, PSEUDONYMIZER, keys, record_holders
 from pycontw_assets_tests.unit.test_guest_list import EDITION, ONE, THREE, TWO, run
 from pycontw_assets_tests.unit.test_holders import LABEL, record
 
@@ -34,15 +37,18 @@ class Sale:
         self.ledger, self.gather, self.channels = ledger, FakeGather(), Channels()
         self.records: dict[int, AttendeeRecord] = {}
         self.reads = 0
+        self.are_lost = self.are_older = False
 
     def sell(self, **addresses: str) -> None:
         """``a7="…"`` sells attendee 7."""
         for name, address in addresses.items():
             self.records[int(name[1:])] = record(int(name[1:]), (LABEL, address))
 
-    def read(self, key: str) -> OrderSnapshot:
+    def read(self, key: str) -> OrderSnapshot | None:
         self.reads += 1
-        return OrderSnapshot(PARTITION, self.records)
+        if self.are_older:
+            raise OlderVault("vault: restored from a backup")
+        return None if self.are_lost else OrderSnapshot(PARTITION, self.records)
 
     def lines(self) -> list[str]:
         return list(
@@ -107,6 +113,23 @@ def test_a_corrected_address_ends_the_alert(sale: Sale) -> None:
     sale.sell(a2=THREE)
     sale.poll()
     assert sale.titles[1:] == [f"over: {sale.titles[0]}"]
+
+
+@pytest.mark.parametrize("harm", ["are_older", "are_lost"])
+def test_a_vault_of_another_time_clears_nobody(sale: Sale, harm: str) -> None:
+    """Others are refused meanwhile, so the orders are searched again, and do not name anybody."""
+    sale.sell(a1=ONE, a2=TWO)
+    refuse(sale.gather, TWO)
+    sale.poll()
+    setattr(sale, harm, True)
+    before = sale.reads
+    sale.sell(a3=THREE)
+    sale.gather.refused = {TWO, THREE}
+    sale.poll()
+    assert sale.reads > before
+    assert [line for line in sale.lines() if "attendee 2 " in line]
+    setattr(sale, harm, False)
+    assert [line for line in sale.lines() if "attendee 3 " in line]
 
 
 def test_another_guest_who_is_refused_later_is_reported_too(sale: Sale) -> None:
@@ -182,4 +205,16 @@ def test_a_guest_whose_first_attempt_is_under_way_is_not_reported(sale: Sale) ->
     sale.sell(a1=ONE)
     sale.poll()
     set_grants(sale.ledger, EDITION, keys(ONE), "intended")
+    assert sale.lines() == []
+
+
+def test_somebody_marked_as_invited_whom_klaviyo_refuses_is_named_until_the_address_is_corrected(sale: Sale) -> None:
+    sale.sell(a1=ONE, a2=TWO, a3=THREE)
+    mark_invited(sale.ledger, EDITION, keys(ONE, TWO))
+    sale.poll()
+    record_holders(sale.ledger, [ONE, TWO, THREE])
+    intend_members(sale.ledger, KEY, {**dict.fromkeys(keys(TWO, THREE)), **dict.fromkeys(keys(ONE), "P1")})
+    [line] = sale.lines()  # of the third, who is not marked, the campaign says it
+    assert line.startswith(f"{KEY}: attendee 2 cannot be mailed by Klaviyo (Klaviyo refused the address)")
+    record_holders(sale.ledger, [ONE])
     assert sale.lines() == []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from pycontw_assets.api.client import ServiceError
-from pycontw_assets.play.drill.alarms import AlarmChannel, broken_promises
+from pycontw_assets.play.drill import alarms, backup
+from pycontw_assets.play.drill.alarms import AlarmChannel
 from pycontw_assets.play.drill.sale import Sale, Step
 from pycontw_assets.play.drill.script import LASTING_ALARM
 from pycontw_assets.play.drill.waits import WIDTH, Waited, histogram, table
@@ -84,6 +85,7 @@ class Drill:
 
     def _poll(self) -> None:
         self._print_steps()
+        overrides = self._sale.backup.before_poll()
         began, outages, start = time.monotonic(), self._sale.outages_now(), self._installation.clock()
         if self._sale.kills_next_poll:
             self._sale.kills_next_poll = False
@@ -92,7 +94,8 @@ class Drill:
             self._crashes.append((start, self._installation.clock()))
             outcome = "killed (SIGKILL)" if was_killed else "not killed"
         else:
-            self._is_well = self._poll_is_well()
+            self._is_well = self._poll_is_well(overrides)
+            self._sale.backup.after_poll(was_good=self._is_good)
             outcome = "" if self._is_well else "problems reported"
             for outage in outages:
                 outage.was_noticed |= not self._is_good
@@ -101,9 +104,9 @@ class Drill:
         number = len(self._poll_seconds)
         print(f"{_clock(self._sale.seconds)}  poll {number:2}: {self._progress()}  {outcome}".rstrip(), flush=True)
 
-    def _poll_is_well(self) -> bool:
+    def _poll_is_well(self, overrides: Collection[str]) -> bool:
         try:
-            report = self._installation.poll()
+            report = self._installation.poll(overrides=overrides)
         except ServiceError:  # KKTIX did not even list its events
             self._is_good = False
             return False
@@ -136,8 +139,11 @@ class Drill:
                 expect(9, not late, f"{late} waited for access because of: {part}")
         if self._sale.breaks_channel:
             channels, was_reported = (self._sale.steady_channel, self._sale.broken_channel), self._was_deafness_reported
-            for text in broken_promises(*channels, LASTING_ALARM, was_reported=was_reported):
+            for text in alarms.broken_promises(*channels, LASTING_ALARM, was_reported=was_reported):
                 expect(9, False, text)
+        if self._sale.backup.restored_at:
+            for text in backup.broken_promises(self._sale.backup, self._sale.steady_channel):
+                expect(4, False, text)
         self._installation.expect_whole_tables()
         self._installation.judge()
 
@@ -156,7 +162,9 @@ class Drill:
     def _failures(self) -> list[tuple[str, datetime, datetime]]:
         now = self._installation.clock()
         outages = [(outage.part, outage.start, outage.end or now) for outage in self._sale.outages]
-        return [*outages, *(("crash", start, end) for start, end in self._crashes)]
+        restored, ended = self._sale.backup.restored_at, self._sale.backup.ended_at or now
+        older_vault = [("older vault", restored, ended)] if restored else []
+        return [*outages, *(("crash", start, end) for start, end in self._crashes), *older_vault]
 
     def report(self) -> Iterator[str]:
         waited, failures = self.waited(), self._failures()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pycontw_assets.play.drill.alarms import AlarmChannel
+from pycontw_assets.play.drill.backup import VaultBackup
 from pycontw_assets.play.scratch_installation import EDITION, ScratchInstallation
 from pycontw_assets.records import Family
 from pycontw_assets.sandbox.faults import Fault
@@ -162,6 +163,33 @@ class MendAlarmChannel(Step):
 
 
 @dataclass(frozen=True)
+class BackUp(Step):
+    """Somebody makes a backup of the vault."""
+
+    def happen(self, sale: Sale) -> str:
+        sale.backup.due.append(sale.backup.make)
+        return "a backup of the vault is made"
+
+
+@dataclass(frozen=True)
+class RestoreBackup(Step):
+    """The backup is put back, and the ledger stays as it is."""
+
+    def happen(self, sale: Sale) -> str:
+        sale.backup.due.append(sale.backup.restore)
+        return "the older vault is put back beside today's ledger"
+
+
+@dataclass(frozen=True)
+class ReadAgain(Step):
+    """A person reads the alarm, and gives the next poll its override."""
+
+    def happen(self, sale: Sale) -> str:
+        sale.backup.due.append(sale.backup.read_again)
+        return "a person has everybody read again"
+
+
+@dataclass(frozen=True)
 class Crash(Step):
     """The next poll will be killed."""
 
@@ -189,6 +217,7 @@ class Sale:
     def __post_init__(self) -> None:
         self.world = self.installation.world
         self.events = seed_demo(self.world, EDITION, self.seed, attendees=0)
+        self.backup = VaultBackup(self.installation)
         self._to_come = deque(sorted(self.script, key=lambda step: step.at))
         self._lock = threading.Lock()
         self._faults: dict[Part, Fault] = {}

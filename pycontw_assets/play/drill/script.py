@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 
 from pycontw_assets.play.drill.sale import (
+    BackUp,
     BreakAlarmChannel,
     BuyAgain,
     Crash,
@@ -13,8 +14,10 @@ from pycontw_assets.play.drill.sale import (
     MendAlarmChannel,
     Part,
     Pay,
+    ReadAgain,
     Recover,
     Refund,
+    RestoreBackup,
     Sell,
     Step,
     Transfer,
@@ -35,6 +38,8 @@ _OUTAGES: dict[Part, tuple[float, float]] = {
 _CRASH = 26
 # One of two alarm channels is broken while an alarm is raised that lasts: a buyer who cannot be mailed.
 _BROKEN_CHANNEL, _UNSUBSCRIBED, _CORRECTED = (13, 36), 14, 56
+# Refunds and a transfer follow the backup. It is put back when all orders are in, and the second failure is an alarm.
+_BACKUP, _RESTORED, _READ_AGAIN = 7, 61, 78
 LASTING_ALARM = "cannot be mailed by Klaviyo"
 _FIRST_IN_LINE = 3  # their tickets are refunded and bought again, refunded, transferred
 _WAVE_SHARE, _WAVE_MINUTES = 0.6, 4
@@ -46,7 +51,7 @@ _FAMILIES: tuple[Family, ...] = ("individual", "individual", "corporate", "indiv
 def write_script(orders: int, seed: int) -> list[Step]:
     """Return the steps of an opening: most orders at once, the rest over an hour, every failure once."""
     chance = random.Random(seed)  # noqa: S311  # invented buyers, no secret
-    steps: list[Step] = [Crash(_CRASH * _MINUTE), *_first_in_line()]
+    steps: list[Step] = [Crash(_CRASH * _MINUTE), *_first_in_line(), *_an_older_vault()]
     for part, (start, end) in _OUTAGES.items():
         steps += [Fail(start * _MINUTE, part), Recover(end * _MINUTE, part)]
     certain = _certain_moments()
@@ -60,7 +65,8 @@ def write_script(orders: int, seed: int) -> list[Step]:
 def _certain_moments() -> list[float]:
     """Return the moments of the orders that every seed has: the first in line, and one during each failure."""
     first = [20.0 + 10 * number for number in range(_FIRST_IN_LINE)]
-    return [*first, *(start * _MINUTE + 30 for start, _ in _OUTAGES.values()), _CRASH * _MINUTE + 30]
+    failures = (*(start for start, _ in _OUTAGES.values()), _CRASH, _RESTORED)
+    return [*first, *(start * _MINUTE + 30 for start in failures)]
 
 
 def _first_in_line() -> Iterator[Step]:
@@ -78,6 +84,12 @@ def _a_broken_alarm_channel(order: int) -> Iterator[Step]:
     yield Sell(_UNSUBSCRIBED * _MINUTE, order, "individual", unsubscribed=True)
     yield MendAlarmChannel(end * _MINUTE)
     yield Transfer(_CORRECTED * _MINUTE, order)
+
+
+def _an_older_vault() -> Iterator[Step]:
+    yield BackUp(_BACKUP * _MINUTE)
+    yield RestoreBackup(_RESTORED * _MINUTE)
+    yield ReadAgain(_READ_AGAIN * _MINUTE)
 
 
 def _order(order: int, chance: random.Random) -> Iterator[Step]:
