@@ -3,7 +3,7 @@
 #   Decimal and datetime have serializers of their own, so a Decimal keeps its digits, a naive
 #   datetime keeps its wall clock, and a value that cannot be carried fails in the task that
 #   returns it.
-# What really happens: a Decimal with digits behind the point goes through a float: an amount of 17
+# What really happens: a Decimal with digits behind the point goes through a float: an amount of 18
 #   digits comes out as another one, still a Decimal. A naive datetime is stored as a Unix time by
 #   the clock of the machine that writes and rendered by the clock of the one that reads: 10:00
 #   from a worker in Taipei is 02:00 on one in UTC. A datetime with a fixed offset, as

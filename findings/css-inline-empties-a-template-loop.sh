@@ -7,7 +7,7 @@
 #   is outside of the loop: the template renders without an error, with one row of blanks instead
 #   of one per ticket. The style element is removed with its media queries, unless
 #   keep_style_tags=True. premailer keeps both, but writes href="{{ url }}" as
-#   href="{{%20url%20}}", which no template engine reads any more.
+#   href="{{%20url%20}}", which Jinja refuses.
 # Seen with: css-inline 0.24.0, premailer 3.10.0, jinja2 3.1.6
 # Source: the HTML standard's rules for text in a table ("foster parent"):
 #   https://html.spec.whatwg.org/multipage/parsing.html#foster-parent ; css-inline's README

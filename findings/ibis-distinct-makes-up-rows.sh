@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Most people guess: table.order_by(...).distinct(on="ticket", keep="first") gives one row of the
-#   table for each ticket, whole, as drop_duplicates in pandas, unique in polars and DISTINCT ON in
-#   DuckDB do.
+#   table for each ticket, whole, as drop_duplicates in pandas and DISTINCT ON in DuckDB do.
 # What really happens: it becomes a GROUP BY with one aggregate for each column, and each of them
 #   takes the first value that is not NULL: where the newest row has a NULL (a seat given back, a
 #   name removed) the value of an older row is put in. The result is a row that never was in the

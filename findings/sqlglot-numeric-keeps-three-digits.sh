@@ -3,9 +3,9 @@
 #   translates it to a DECIMAL that holds that; for BIGNUMERIC it does write the numbers,
 #   DECIMAL(38, 5).
 # What really happens: NUMERIC becomes a bare DECIMAL, which in DuckDB is DECIMAL(18,3): a rate of
-#   0.03125 is stored as 0.031, without an error, in casts, literals, parameters and CREATE TABLE.
-#   And the DECIMAL(38, 5) of BIGNUMERIC cuts off after five digits where BigQuery has 38.
-#   NUMERIC(38, 9), written out, is kept.
+#   0.03125 is stored as 0.031, without an error, in casts, literals and CREATE TABLE. And the
+#   DECIMAL(38, 5) of BIGNUMERIC cuts off after five digits where BigQuery has 38. NUMERIC(38, 9),
+#   written out, is kept.
 # Seen with: sqlglot 30.30.0, duckdb 2.0.1
 # Source: GoogleSQL's decimal types: NUMERIC has precision 38 and scale 9 (google/zetasql,
 #   docs/data-types.md); DuckDB's page on numeric types (DECIMAL without arguments is
