@@ -25,10 +25,9 @@ class Tolerance:
 
 # Buyers give tickets back by themselves, and a whole group may do so between two polls.
 ATTENDANCE_BOOK = Tolerance(number=5, share=0.10)
-# The orders of an event are read again. Attendees whom the book lacks are asked for by their numbers.
+# The vault has lost the orders of an event: one book alone decides, without the second look of the next poll. Whom it
+# lacks is asked for by number where the numbers are known, as those of older orders are.
 BOOK_OF_LOST_ORDERS = Tolerance(number=1, share=0.10)
-# Not even numbers are known of the orders that the vault has lost: whom this book lacks, nobody can ask for.
-BOOK_OF_UNKNOWN_ORDERS = Tolerance(number=0, share=0.0)
 # Guests leave the list through this pipeline, or one at a time by somebody's hand.
 GUEST_LIST = Tolerance(number=1, share=0.01)
 # Attendees that cannot be read concern themselves. So many of them mean that KKTIX answers in another way.

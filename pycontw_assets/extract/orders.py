@@ -189,7 +189,7 @@ def plan_fetch(
     back = {i for i in book.ids & records.keys() if records[i].gone_at is not None or records[i].missing_polls}
     reread_every_poll = {i for i in book.ids & records.keys() if is_reread_every_poll(records[i])}
     # Of lost orders, the numbers may be all that is known: a book that lacks one does not decide alone.
-    quarantined = set(snapshot.quarantine)
+    quarantined = snapshot.quarantine.keys() - book.erased
     retried = quarantined if snapshot.rebuilding else quarantined & (book.ids | present)
     new = book.ids - records.keys()
     asked = (set(requested) | _next_unreachable(records, unreachable)) & book.ids
@@ -441,7 +441,8 @@ def end_poll(
         return replace(snapshot, rotated_at=rotated_at), problem
     answers = {**answers, **{i: Fetched(i, vanished=True) for i in vanished}}
     snapshot = count_missing(snapshot, missing, now, answers=answers, trust_book=plan.trust_book)
-    known = book.ids | (snapshot.quarantine.keys() - frozenset(vanished) if snapshot.rebuilding else frozenset())
+    asked_for = snapshot.quarantine.keys() - frozenset(vanished) - book.erased if snapshot.rebuilding else frozenset()
+    known = book.ids | asked_for
     quarantine = {i: item for i, item in snapshot.quarantine.items() if i in known}
     rebuilding = snapshot.rebuilding and bool(quarantine)
     return replace(snapshot, quarantine=quarantine, rotated_at=rotated_at, rebuilding=rebuilding), None

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from pycontw_assets.api.client import NotFound, ServiceError, Unavailable
 from pycontw_assets.api.log import log_step
-from pycontw_assets.completeness import BOOK_OF_LOST_ORDERS, BOOK_OF_UNKNOWN_ORDERS, Tolerance
+from pycontw_assets.completeness import BOOK_OF_LOST_ORDERS
 from pycontw_assets.extract.orders import (
     BookReading,
     Fetched,
@@ -133,9 +133,7 @@ def take_snapshot(
     begun_at = monotonic()
     snapshot = vault.read(partition.key) or OrderSnapshot(partition, rebuilding=known_before > 0)
     if snapshot.rebuilding and not snapshot.present and not trust_book:
-        # Where their numbers are known, each of them is asked for.
-        tolerance = BOOK_OF_LOST_ORDERS if snapshot.quarantine else BOOK_OF_UNKNOWN_ORDERS
-        _refuse_small_book(partition, book, known_before, tolerance)
+        _refuse_small_book(partition, book, known_before)
     usable = {i: record.attendee for i, record in snapshot.records.items() if record.is_usable}
     plan = plan_fetch(
         snapshot,
@@ -193,9 +191,9 @@ def take_snapshot(
     )
 
 
-def _refuse_small_book(partition: EventPartition, book: BookReading, known_before: int, tolerance: Tolerance) -> None:
+def _refuse_small_book(partition: EventPartition, book: BookReading, known_before: int) -> None:
     """Orders that are read again from nothing have no second look: one small book would withdraw everybody else."""
-    if tolerance.is_exceeded(known_before - len(book.ids), known_before):
+    if BOOK_OF_LOST_ORDERS.is_exceeded(known_before - len(book.ids), known_before):
         raise UntrustedBook(
             f"the vault has lost the orders of {partition.key}, and its attendance book now lists {len(book.ids)} of "
             f"{known_before} attendees; nothing was changed. Restore the vault, or run `poll --allow book`"

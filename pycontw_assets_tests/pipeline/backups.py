@@ -13,7 +13,7 @@ from pycontw_assets.vault.layout import object_name
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
 Store = Literal["vault", "ledger", "warehouse"]
-_COMPANIONS = ("-wal", "-shm", ".wal")  # what databases keep beside their files
+_COMPANIONS = ("-wal", "-shm", ".wal")  # what databases keep next to their files
 _FILES: dict[Store, str] = {"vault": "vault", "ledger": "ledger.sqlite", "warehouse": "warehouse.duckdb"}
 
 

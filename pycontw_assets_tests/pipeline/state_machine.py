@@ -195,7 +195,7 @@ _CHOICES: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     "killed_poll": (2, {"at": _moments}),
     "killed_unheard": (1, {"service": _one(SERVICES), "request": st.integers(0, 12)}),
     "interrupted_poll": (2, {"at": _moments, "sign": _picks}),
-    "backups": (3, {"what": _picks, "at_once": st.booleans()}),
+    "backups": (4, {"what": _picks, "at_once": st.booleans()}),
     "disturbed_poll": (
         2,
         {
@@ -467,6 +467,7 @@ class Sale(RuleBasedStateMachine):
     def hours_pass(self, hours: int) -> None:
         self.clock.advance(hours * 3600)
         self._poll(self.pipeline)
+        self._back_up()
 
     def killed_poll(self, at: int) -> None:
         self.clock.advance(300)
@@ -498,20 +499,23 @@ class Sale(RuleBasedStateMachine):
 
         A person notices at once, or with the next settling.
         """
-        if STORES or not known_events(self.pipeline.ledger):
-            return  # a lost ledger, and other stores, have tests of their own
         if self._newer is not None:
-            self._restore(*self._newer, "put back again")
+            self._restore(*self._newer, "put back")
             self._newer = None
         elif self._backup is not None:
             newer, stores = self._copy_stores(), _pick(RESTORED, what)
             if self._restore(self._backup, stores, "restored"):
                 self._backup, self._newer = None, (newer, stores)
-        elif not self._is_restored:
-            self._backup = self._copy_stores()
+        else:
+            self._back_up()
         if at_once and self._is_restored:
             self.clock.advance(300)
             self._poll(self.pipeline)
+
+    def _back_up(self) -> None:
+        """Make a backup unless there is one. A lost ledger, and other stores, have tests of their own."""
+        if self._backup is None and not (STORES or self._is_restored) and known_events(self.pipeline.ledger):
+            self._backup = self._copy_stores()
 
     def _copy_stores(self) -> Backup:
         self.tally["backups"] += 1
@@ -528,7 +532,7 @@ class Sale(RuleBasedStateMachine):
         backup.restore(*filter(None, (self.pipeline, self.second)), stores=stores)
         self._hearing.forget()
         self._is_restored = True
-        self.tally[f"{how}: {' + '.join(stores)}"] += 1
+        self.tally[f"{how}: {'ledger' if 'ledger' in stores else stores[0]}"] += 1
         return True
 
     def _known_keys(self) -> list[str]:

@@ -43,8 +43,6 @@ INTERESTING = (
     "signals",
     "restored: vault",
     "restored: ledger",
-    "restored: ledger + vault",
-    "restored: warehouse",
     "ledgers rebuilt",
 )
 

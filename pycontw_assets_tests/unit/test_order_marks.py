@@ -9,6 +9,7 @@ from pycontw_assets.ledger.batches import Batch, claim_batch, update_batch
 from pycontw_assets.ledger.consistency.marks import KnownOrders, known_orders, record_orders
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.people import remember_erased
 from pycontw_assets.ledger.restoration import begin, doubt, end_doubt, is_doubted
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders, OlderVault, compare
 from pycontw_assets.records import Attendee, AttendeeRecord, OrderSnapshot
@@ -111,6 +112,18 @@ def test_an_older_vault_is_refused_and_started_over_by_an_override() -> None:
         made.orders().read(KEY)
     restarted.write(stored)
     assert made.orders().read(KEY) is not None
+
+
+def test_orders_that_are_started_over_keep_the_numbers_to_ask_for_but_those_of_erased_people() -> None:
+    made = Stores()
+    made.write(record(1), record(2, is_gone=True), record(3))
+    backup = dict(made.store.objects)
+    made.write(record(1))
+    made.store.objects = backup
+    remember_erased(made.ledger, KEY, [3], "somebody")
+    stored = made.orders(may_start_over=True).read(KEY)
+    assert stored is not None
+    assert set(stored.quarantine) == {1}
 
 
 def test_an_older_ledger_is_refused_and_its_edition_doubted() -> None:

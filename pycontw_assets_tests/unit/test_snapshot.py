@@ -331,15 +331,6 @@ def test_while_a_lost_vault_is_rebuilt_absence_means_nothing(vault: Vault) -> No
     assert not poll(kktix, vault, 5, known_before=3).snapshot.rebuilding
 
 
-def test_a_lost_vault_is_not_rebuilt_from_a_book_that_lacks_anybody(vault: Vault, store: MemoryStore) -> None:
-    """Nobody knows the numbers of the others, so nobody can ask for them."""
-    kktix = FakeKktix({1: set(range(1, 100))})
-    with pytest.raises(UntrustedBook, match="lists 99 of 100"):
-        poll(kktix, vault, known_before=100)
-    assert store.writes == 0
-    assert len(usable(poll(kktix, vault, known_before=100, trust_book=True).snapshot)) == 99
-
-
 PAID, GONE = payload(3), NotFound("KKTIX", "read attendee", "answered 404", status=404)
 
 

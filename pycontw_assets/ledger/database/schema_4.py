@@ -42,12 +42,6 @@ _ANSWERS_ABOUT_MEMBERS = (
     "ALTER TABLE members ADD COLUMN batch_key VARCHAR",
 )
 
-_SLOWED_RATES = (
-    """CREATE TABLE slowed_rates (
-        name VARCHAR NOT NULL, per_second {time} NOT NULL, slowed_at {time} NOT NULL, reason VARCHAR NOT NULL,
-        PRIMARY KEY (name))""",
-)
-
 SUBJECTS: tuple[tuple[str, ...], ...] = (
     _IMPORTS,
     _SLOWED_RATES,

@@ -7,7 +7,7 @@ the two writes is no disagreement: the ledger knows which write was about to com
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,6 +15,7 @@ from pycontw_assets.ledger.consistency.marks import KnownOrders, known_orders, r
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.people import erased_ids
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.ledger.restoration import doubt
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
@@ -46,16 +47,16 @@ def compare(known: KnownOrders | None, stored: OrderSnapshot) -> Verdict:
     return "older ledger" if stored.generation > known.generation else "older vault"
 
 
-def started_over(stored: OrderSnapshot) -> OrderSnapshot:
+def started_over(stored: OrderSnapshot, erased: Collection[int] = ()) -> OrderSnapshot:
     """Return the orders without everything that may have changed since: attendees who left stay, others are read.
 
-    Their numbers stay, so that one whom a book lacks just then is asked for, too.
+    Their numbers stay, so that one whom a book lacks just then is asked for, too. ``erased`` ones are never asked for.
     """
     gone = {number: record for number, record in stored.records.items() if record.gone_at is not None}
     again = {
         number: Quarantined(_READ_AGAIN, record.first_seen_at, attempts=0)
         for number, record in stored.records.items()
-        if record.gone_at is None
+        if record.gone_at is None and number not in erased
     }
     return replace(stored, records=gone, quarantine=again, rotated_at=None, rebuilding=True)
 
@@ -78,7 +79,9 @@ class AgreedOrders:
 
     def read(self, key: str) -> OrderSnapshot | None:
         snapshot = self._vault.read(key)
-        return snapshot if snapshot is None or self._agrees(key, snapshot) else started_over(snapshot)
+        if snapshot is None or self._agrees(key, snapshot):
+            return snapshot
+        return started_over(snapshot, erased_ids(self._ledger, key))
 
     def stream(self, key: str) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]] | None:
         """Return the orders as ``Vault.stream`` does; the header alone tells their time."""

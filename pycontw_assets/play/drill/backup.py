@@ -1,4 +1,4 @@
-"""An older vault that is put back beside today's ledger; and what must be so until everybody is read again.
+"""An older vault that is put back next to today's ledger; and what must be so until everybody is read again.
 
 The vault is only exchanged between two polls: one at work would write over it.
 """

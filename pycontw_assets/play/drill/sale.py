@@ -177,7 +177,7 @@ class RestoreBackup(Step):
 
     def happen(self, sale: Sale) -> str:
         sale.backup.due.append(sale.backup.restore)
-        return "the older vault is put back beside today's ledger"
+        return "the older vault is put back next to today's ledger"
 
 
 @dataclass(frozen=True)
