@@ -427,6 +427,11 @@ def sync_holder_list(
     )
 
 
+def links_in_mail(settings: Settings) -> Links:
+    """Return the links that the mail of a flow shows."""
+    return Links(settings.invitation_venue_url, settings.invitation_video_url)
+
+
 def reach_of(settings: Settings) -> Reach:
     """Return how people are invited, and whom that reaches."""
     return Reach(settings.invite_via, settings.invite_flow_is_transactional)
@@ -463,7 +468,7 @@ def campaign_step(
         template_id=template_id,
         poll_id=poll_id,
         events=EventsClient(klaviyo),
-        links=Links(settings.invitation_venue_url, settings.invitation_video_url),
+        links=links_in_mail(settings),
         reach=reach_of(settings),
         send_at=settings.invitation_send_at,
         invite_limit=settings.invite_limit,

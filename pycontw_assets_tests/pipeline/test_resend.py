@@ -12,12 +12,15 @@ from pycontw_assets.commands.cli import main
 from pycontw_assets.ledger.resending.repeats import repeats_of
 from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.pipeline.erase import Erasure
-from pycontw_assets.pipeline.resending.resend import Resending
+from pycontw_assets.pipeline.resending.resend import NotResent, Resending
 from pycontw_assets.pipeline.resending.ways import chosen_way
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
+from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.rebuild_from_events import count_unknown_events
+from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.harness import Pipeline, call
+from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, call
 from pycontw_assets_tests.pipeline.kill_points import KillPoint
 
 ANNA, BEN = "anna@example.org", "ben@example.com"
@@ -53,6 +56,28 @@ def test_a_repeat_is_one_mail_that_the_buyer_asked_for(sold: Pipeline, world: Wo
     assert recorded(sold) == 1
     world.wanted_again.clear()
     assert [finding.invariant for finding in sold.verdict()] == [1], "without her question it was a mistake"
+
+
+@pytest.mark.long
+def test_a_repeat_by_event_is_one_more_event_that_the_ledger_knows(install: Install, world: World, event: int) -> None:
+    flow = world.klaviyo.flows.prepare(INVITATION_METRIC)
+    pipeline = install(invite_via="event")
+    world.sell(event, address=ANNA)
+    pipeline.until_quiet()
+    flow.status = "draft"
+    with pytest.raises(NotResent, match="no flow of the metric"):
+        resend(pipeline.root, ANNA)
+    assert recorded(pipeline) == 0
+    flow.status = "live"
+    mark = pipeline.mark()
+    world.ask_again(ANNA)
+    assert resend(pipeline.root, ANNA).is_handed_over
+    pipeline.until_quiet()
+    assert pipeline.mailed(mark) == [ANNA]
+    assert pipeline.verdict() == []
+    assert recorded(pipeline) == 1
+    unknown = count_unknown_events(EventsClient(pipeline.root.klaviyo), pipeline.ledger, EDITION)
+    assert unknown == 0, "otherwise the ledger would look like an older one"
 
 
 @pytest.mark.slow
@@ -97,7 +122,14 @@ def _die_and_poll(point: KillPoint, pipeline: Pipeline) -> tuple[list[str], int,
 
 
 @pytest.mark.slow
-def test_killed_at_every_call_a_repeat_is_one_mail_at_most_and_recorded(sold: Pipeline) -> None:
+@pytest.mark.parametrize("way", ["campaign", "event"])
+def test_killed_at_every_call_a_repeat_is_one_mail_at_most_and_recorded(
+    install: Install, world: World, event: int, way: str
+) -> None:
+    world.klaviyo.flows.prepare(INVITATION_METRIC)
+    sold = install(invite_via=way)
+    world.sell(event, address=ANNA)
+    sold.until_quiet()
     outcomes = {}
     for point in sold.branch(_points).result():
         mailed, repeats, findings = sold.branch(partial(_die_and_poll, point)).result()

@@ -6,6 +6,7 @@ more often than rows say.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,6 +65,11 @@ def record_repeat_in_batch(ledger: Ledger, repeat: Repeat, batch: Batch) -> None
         db.execute(sa.insert(repeats).values(**_values(repeat)))
         if db.execute(sa.update(invitations).where(*invited).values(**moved)).rowcount != 1:
             raise LedgerError("somebody else changed the invitation just now; nothing was changed. Look again")
+
+
+def known_repeats(ledger: Ledger, repeat_ids: Collection[str]) -> set[str]:
+    """Return those of the ids that are repeats of this ledger."""
+    return ledger.column(sa.select(repeats.c.repeat_id).where(repeats.c.repeat_id.in_(repeat_ids)))
 
 
 def note_handed_over(ledger: Ledger, repeat_id: str) -> None:

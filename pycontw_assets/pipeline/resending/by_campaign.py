@@ -7,8 +7,8 @@ from pycontw_assets.ledger.batches import Batch
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import invitations_of
 from pycontw_assets.ledger.resending.repeats import Repeat, record_repeat_in_batch
-from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
-from pycontw_assets.pipeline.resending.resend import NotResent, Resent, Ticket
+from pycontw_assets.pipeline.resending.reachable import refuse_unreachable
+from pycontw_assets.pipeline.resending.resend import Resent, Ticket
 from pycontw_assets.pipeline.steps import campaign_step, invitation, template_id_of
 from pycontw_assets.send_email import names
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -25,7 +25,7 @@ def send_by_campaign(
 
     Raise ``NotResent`` where Klaviyo says that mail cannot reach them: a campaign would end without anybody.
     """
-    _refuse_unreachable(ticket, klaviyo=klaviyo, ledger=ledger, settings=settings)
+    refuse_unreachable(ticket, klaviyo=klaviyo, ledger=ledger, settings=settings)
     partition, mail = ticket.partition, invitation(ticket.partition.edition, settings)
     batch = Batch(
         batch_key=repeat.repeat_id,
@@ -53,20 +53,6 @@ def send_by_campaign(
     if outcome.invited:
         return Resent(True, "; ".join(["Klaviyo took it over", *outcome.problems]))
     return Resent(False, "; ".join(outcome.problems) or _end(ledger, repeat))
-
-
-def _refuse_unreachable(ticket: Ticket, *, klaviyo: KlaviyoClient, ledger: Ledger, settings: Settings) -> None:
-    try:
-        refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
-        profiles = klaviyo.find_profiles([ticket.holder.spelled, *ticket.holder.former])
-    except ServiceError as error:
-        raise NotResent(f"{error}. Nothing was changed; try again later") from None
-    for profile in profiles:
-        if reason := profile.unreachable_because:
-            raise NotResent(
-                f"Klaviyo does not let a campaign reach them: {reason}. docs/runbook.md says how to write to them by "
-                'hand ("Somebody got no mail")'
-            )
 
 
 def _end(ledger: Ledger, repeat: Repeat) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 from pycontw_assets.ledger.database.tables import RepeatWay
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.pipeline.resending.by_campaign import send_by_campaign
+from pycontw_assets.pipeline.resending.by_event import send_by_event
 from pycontw_assets.pipeline.resending.resend import SendAgain
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -17,4 +18,6 @@ def chosen_way(
     *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, settings: Settings
 ) -> tuple[RepeatWay, SendAgain]:
     """Return the way that invitations take, by name, and the function that sends one once more."""
+    if settings.invite_via == "event":
+        return "event", partial(send_by_event, klaviyo=klaviyo, ledger=ledger, settings=settings)
     return "campaign", partial(send_by_campaign, klaviyo=klaviyo, ledger=ledger, waits=waits, settings=settings)

@@ -31,6 +31,11 @@ def event_id(edition: str, address_key: str, period: int) -> str:
     return f"pycontw-{edition}-invite-{digest[:32]}"
 
 
+def repeated_event_id(edition: str, address_key: str, period: int, repeat_id: str) -> str:
+    """Return the id of the event by which an invitation is sent once more on purpose."""
+    return f"{event_id(edition, address_key, period)}-{repeat_id}"
+
+
 def event_properties(edition: str, family: Family, *, period: int, batch_key: str, links: Links) -> dict[str, Any]:
     """Return what the flow's mail may show, and what rebuilds a lost ledger. Nothing in it is personal."""
     return {

@@ -33,6 +33,11 @@ class Reach:
     way: Way = "campaign"
     is_transactional: bool = False
 
+    @property
+    def described(self) -> str:
+        """What carries the mail, in words."""
+        return "a campaign" if self.way == "campaign" else "the mail of a flow"
+
     def is_reached(self, reason: str) -> bool:
         """Whether a mail arrives at a person whom campaigns leave out for this reason."""
         return self.way == "event" and self.is_transactional and is_reached_by_transactional_mail(reason)

@@ -15,6 +15,7 @@ from pycontw_assets.api.client import Misconfigured
 from pycontw_assets.ledger.batches import Batch, Invitation, known_batches
 from pycontw_assets.ledger.grants import Grant
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.resending.repeats import known_repeats
 from pycontw_assets.send_email.by_event.events_client import EventsClient, RecordedEvent
 from pycontw_assets.send_email.by_event.invitation_event import event_id, period_of
 from pycontw_assets.send_email.names import INVITATION_METRIC
@@ -47,7 +48,7 @@ def find_events(events: EventsClient, edition: str) -> list[RecordedEvent]:
 
 
 def count_unknown_events(events: EventsClient, ledger: Ledger, edition: str) -> int:
-    """Count the events of the edition, among the newest ones, that are of no batch of this ledger.
+    """Count the events of the edition, among the newest ones, that are of no batch and no repeat of this ledger.
 
     There are none unless the ledger was lost or is an older one, or another installation works with the account.
     """
@@ -57,7 +58,7 @@ def count_unknown_events(events: EventsClient, ledger: Ledger, edition: str) -> 
         return 0
     latest = [record for metric_id in metric_ids for record in events.latest_events(metric_id)]
     keys = [_batch_key(record, edition) for record in latest if period_of(record.properties, edition) is not None]
-    known = known_batches(ledger, set(keys)) if keys else set()
+    known = known_batches(ledger, set(keys)) | known_repeats(ledger, set(keys)) if keys else set()
     return sum(key not in known for key in keys)
 
 
