@@ -70,6 +70,9 @@ class AttendeeRecord:
     """An attendee and its presence in the attendance book: one row of the warehouse.
 
     ``read_at``: the last good read of the details. ``changed_at``: the last read that found them different.
+    ``listed_after``: the last good poll whose book lacked it. ``paid_seen_at``: the first poll that read it as paid.
+    ``paid_seen_after``: the last read that found it unpaid, or the last poll without it. Each is ``None`` where nobody
+    knows: in records of older versions, and, for the two bounds, in those of an event's first poll.
     ``missing_polls``: 0 while the book lists it, 1 since a good poll missed it, 2 since one of which a person said that
     its book is right. ``gone_at``: when a poll found that it had left the book for good (cancelled or refunded),
     ``None`` while it is there. All times are aware, in UTC.
@@ -81,6 +84,9 @@ class AttendeeRecord:
     read_at: datetime | None = None
     changed_at: datetime | None = None
     missing_polls: int = 0
+    listed_after: datetime | None = None
+    paid_seen_at: datetime | None = None
+    paid_seen_after: datetime | None = None
 
     @property
     def is_usable(self) -> bool:

@@ -158,6 +158,11 @@ class Settings(BaseSettings):
         description='JSON `{"<list name>": "<id>"}` of Klaviyo lists made by hand; unset: lists are found or made by '
         "name",
     )
+    klaviyo_delete_profiles: bool = Field(
+        False,
+        description="`1`: `erase` also asks Klaviyo to delete the person's profile, for good; the key then needs the "
+        "scope `data-privacy:write`",
+    )
     invitation_venue_url: HttpUrl = Field(
         "https://app.gather.town/app/SandboxSpace0001/Py%20Venue", description="venue link in the mail"
     )
@@ -166,8 +171,19 @@ class Settings(BaseSettings):
     )
     invitation_send_at: Annotated[datetime, AfterValidator(_aware)] | None = Field(
         None,
-        description="ISO time with zone: campaigns are scheduled for then, and leave at once after it; campaigns that "
-        "Klaviyo already has keep their time, so move those in Klaviyo; unset: campaigns leave at once",
+        description="ISO time with zone: campaigns are scheduled for then, events are held back until then, and both "
+        "leave at once after it; campaigns that Klaviyo already has keep their time, so move those in Klaviyo; unset: "
+        "invitations leave at once",
+    )
+    invite_via: Literal["campaign", "event"] = Field(
+        "campaign",
+        description="`campaign` or `event`: one campaign for the newcomers of a poll, or one event for each, which "
+        "starts a flow that somebody makes in Klaviyo beforehand; it may be changed at any time",
+    )
+    invite_flow_is_transactional: bool = Field(
+        False,
+        description="`1`: Klaviyo has approved the flow's mail as a transactional one, so that it also reaches people "
+        "who left the newsletter",
     )
 
     warehouse: Literal["duckdb", "bigquery"] = Field("duckdb", description="`duckdb` or `bigquery`")
@@ -184,6 +200,19 @@ class Settings(BaseSettings):
         None,
         description="location of the dataset, for example `asia-east1`; it cannot be changed later; unset: Google's "
         "choice",
+    )
+
+    table_prefix: str = Field(
+        "",
+        pattern=r"^([a-z][a-z0-9_]{0,59})?$",
+        description="what the names of our tables begin with, in small letters, where older tables have the names "
+        "themselves; with another one, new tables are made and the old ones stay; unset: nothing",
+    )
+    views_dataset: str | None = Field(
+        None,
+        pattern=r"^[a-z][a-z0-9_]{0,127}$",
+        description="dataset of BigQuery, or schema of DuckDB, for views with the column names of the older tables; "
+        "made when it does not exist; unset: no views",
     )
 
     vault_url: Annotated[str, AfterValidator(_folder_or_bucket)] | None = Field(
@@ -226,6 +255,18 @@ class Settings(BaseSettings):
         ge=1,
         le=36_500,
         description="days after an event was last listed until its orders leave the vault; its table rows stay",
+    )
+    policy_file: Path | None = Field(
+        None,
+        description="file with this installation's own rules for questions and answers of the form, which add to those "
+        "of the package; `policy suggest` prints its entries, and a change needs a restart; unset: none",
+    )
+    answers_kept_percent: int = Field(
+        90,
+        ge=0,
+        le=100,
+        description="share of the answers to a question that should be kept whole; below it the check "
+        "`answers_are_kept` of a table warns",
     )
     alert_urls: SecretStr | None = Field(
         None,

@@ -134,7 +134,7 @@ def test_orchestration_is_dagster_and_nothing_else() -> None:
     knowing = {name_of(path) for path in modules() if any(part(name) == "dagster" for name in imports(path))}
     rooms = {name for name in knowing if part(name) not in KNOW_DAGSTER}
     assert {part(name) for name in rooms} <= set(OPEN_THE_INSTANCE)
-    wiring = {name_of(path) for path in of("orchestration")} - {"orchestration.__init__"}
+    wiring = {name for path in of("orchestration") if not (name := name_of(path)).endswith("__init__")}
     assert wiring <= knowing
 
 
@@ -288,6 +288,9 @@ MAY_SAY = {
     "ledger.database.migrations": set(RETIRED),
     "commands.cli": {"adopt"},
     "commands.mark_invited": {"adopt"},
+    # The name of a command, which an issue gave it.
+    "commands.adopt_tables": {"adopt"},
+    "load.ownership": {"adopt"},
     "commands.poll": {"consent"},
     "klaviyo_records": {"consent"},
     "klaviyo_client": {"consent"},

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Poll
 from pycontw_assets.ledger.reporting.unreachable import (
@@ -26,7 +26,7 @@ from pycontw_assets.ledger.reporting.unreachable import (
 )
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import Attendee, EventPartition, OrderSnapshot
-from pycontw_assets.vault.vault import VaultError
+from pycontw_assets.vault.object_store import VaultError
 
 _NO_ATTENDEE = 0  # the ticket has another holder now
 _STAYING = (
@@ -79,8 +79,10 @@ def unserved_attendees(
             continue
         digest = refusals.digest(poll.content_digest if poll else "")
         if last_search(ledger, partition.key) != digest:
-            with suppress(VaultError):
-                snapshot = _present_orders(vault, partition, poll)
+            snapshot, unread = _read(vault, partition, poll)
+            if unread:
+                yield f"{partition.key}: who is not served could not be looked up; those known before follow: {unread}"
+            else:
                 found = dict(_search(snapshot, refusals, pseudonymizer, contact_address))
                 record_search(ledger, partition.key, digest=digest, attendees=found)
         for attendee_id, problem in unserved_in(ledger, partition.key).items():
@@ -88,12 +90,15 @@ def unserved_attendees(
             yield f"{partition.key}: {who}"
 
 
-def _present_orders(vault: Orders, partition: EventPartition, poll: Poll | None) -> OrderSnapshot | None:
-    """Return the orders; ``None``: there never were any. Where they are lost, nothing is known about anybody."""
-    snapshot = vault.read(partition.key)
+def _read(vault: Orders, partition: EventPartition, poll: Poll | None) -> tuple[OrderSnapshot | None, str]:
+    """Return the orders, or why they could not be read. Nobody is served only because nothing could be read."""
+    try:
+        snapshot = vault.read(partition.key)
+    except (VaultError, LedgerError) as error:
+        return None, str(error)
     if snapshot is None and poll and poll.known:
-        raise VaultError(f"vault: there are no orders of {partition.key} any more")
-    return snapshot
+        return None, "its orders are not in the vault"
+    return snapshot, ""
 
 
 def _search(

@@ -18,9 +18,9 @@ from pycontw_assets.vault.vault import VaultError
 # Commands by the people who need them. The command "a-b" is in the module ``commands.a_b``.
 GROUPS = {
     "every day": ("poll", "plan", "status", "doctor", "preview", "pause", "resume"),
-    "about one person": ("trace", "refresh", "erase", "mark-invited"),
-    "data": ("rotate-vault",),
-    "repair": ("rebuild-ledger", "release", "rename-event"),
+    "about one person": ("trace", "refresh", "resend", "erase", "mark-invited"),
+    "data": ("policy", "reclassify", "rotate-vault"),
+    "repair": ("rebuild-ledger", "release", "rename-event", "adopt-tables"),
     "play": ("demo", "drill", "dev", "sandbox"),
 }
 _NAMES = tuple(name for names in GROUPS.values() for name in names)

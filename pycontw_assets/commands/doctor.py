@@ -23,12 +23,15 @@ from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED, Commands
 from pycontw_assets.commands.instance import compose, describe_place
+from pycontw_assets.commands.way_check import check_way
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Clock, Ledger
 from pycontw_assets.ledger.polls import RESUME, last_poll, paused_since
+from pycontw_assets.load.ownership import refusal
+from pycontw_assets.load.readers.old_reading import VIEW_NAMES
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import Finding, Level
@@ -36,6 +39,7 @@ from pycontw_assets.pipeline.maintenance import MOVE_UP, REVISION_ENDS, expiring
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.pipeline.retention import expired_events
 from pycontw_assets.pipeline.steps import discover_events, invitation
+from pycontw_assets.send_email.by_event.events_client import EventsClient
 from pycontw_assets.send_email.invitation.template import check_video_url
 from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
 from pycontw_assets.settings import InvalidSettings, Settings
@@ -55,10 +59,14 @@ def add_to(commands: Commands) -> None:
         "doctor",
         help="check every setting and reach every service",
         description="Check every setting and reach every service, reading only. Print one line for each, with the fix. "
-        "With --test-alert it sends one message to each alarm channel, and nothing else.",
+        "With --test-alert it sends one message to each alarm channel, with --test-event it records one event in "
+        "Klaviyo that starts no flow, and nothing else.",
         epilog="Exit 0: nothing is broken. 1: something is broken. 2: the configuration is wrong.",
     )
     doctor.add_argument("--test-alert", action="store_true", help="also send a test message to every alarm channel")
+    doctor.add_argument(
+        "--test-event", action="store_true", help="also record the event that a flow for INVITE_VIA=event is made on"
+    )
     doctor.add_argument("--json", action="store_true", help="print one JSON document instead of lines")
     doctor.set_defaults(run=_run)
 
@@ -78,6 +86,7 @@ def _run(parsed: argparse.Namespace) -> int:
             warehouse=lambda: root.warehouse,
             alerts=lambda: root.alerts,
             tests_alerts=parsed.test_alert,
+            records_event=parsed.test_event,
         )
         for finding in examination.findings():
             findings.append(finding)
@@ -121,6 +130,7 @@ class Examination:
     warehouse: Callable[[], Warehouse]
     alerts: Callable[[], Messenger]
     tests_alerts: bool = False
+    records_event: bool = False
 
     def findings(self) -> Iterator[Finding]:
         """Run every check. A check that breaks is a finding itself."""
@@ -141,6 +151,7 @@ class Examination:
             "clock": lambda: _check_clock(settings.kktix_api_url),
             "Gather": lambda: _check_gather(self.gather),
             "Klaviyo": lambda: _check_klaviyo(self.klaviyo(), is_production=settings.pycontw_env == "production"),
+            "invitations": lambda: check_way(EventsClient(self.klaviyo()), settings, records_event=self.records_event),
             "Klaviyo revision": lambda: check_revision(self.clock()),
             "ledger": lambda: _check_ledger(self.ledger()),
             "pause": lambda: _check_pause(self.ledger()),
@@ -344,7 +355,7 @@ def _check_vault(vault: OrdersStore, ledger: Ledger, retention_days: int) -> Ite
     overdue = [partition.key for partition in expired_events(ledger, retention_days)]
     if overdue:
         what = f"the orders of {', '.join(overdue)} are older than RETENTION_DAYS"
-        yield Finding("warn", "vault", what, "the next poll removes them, unless KKTIX still lists the event")
+        yield Finding("warn", "vault", what, "polls remove them within a day, unless KKTIX still lists the event")
     lost = [key for key, snapshot in snapshots.items() if snapshot is None]
     if lost:
         fix = "restore the folder or bucket of VAULT_URL; otherwise the next poll reads everybody again"
@@ -361,9 +372,23 @@ def _check_warehouse(build: Callable[[], Warehouse], settings: Settings) -> Iter
         yield Finding("ok", "warehouse", "duckdb, no file yet: the first poll makes it")
         return
     tables, warehouse = attendee_tables(load_policy().columns), build()
+    foreign = [table for table in tables.values() if warehouse.owner_of(table) == "foreign"]
+    for table in foreign:
+        yield Finding("FAIL", "warehouse", *refusal(warehouse.full_name(table)).split(". ", 1))
     for table in tables.values():
-        warehouse.partition_rows(table, "none")
+        if table not in foreign:
+            warehouse.partition_rows(table, "none")
     yield Finding("ok", "warehouse", f"{settings.warehouse} answers about {len(tables)} tables")
+    if settings.views_dataset:
+        yield from _check_views(warehouse, settings.views_dataset)
+
+
+def _check_views(warehouse: Warehouse, dataset: str) -> Iterator[Finding]:
+    foreign = [name for name in VIEW_NAMES if warehouse.view_owner(name) == "foreign"]
+    for name in foreign:
+        yield Finding("FAIL", "views", *refusal(f"{dataset}.{name}", kind="view").split(". ", 1))
+    if not foreign:
+        yield Finding("ok", "views", f"the names of {len(VIEW_NAMES)} views in {dataset} are ours or free")
 
 
 def _check_modes(home: Path) -> Iterator[Finding]:

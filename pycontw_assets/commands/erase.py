@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pycontw_assets.commands.console import read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_checked
-from pycontw_assets.pipeline.erase import PLACES, Erased, Erasure, Found
+from pycontw_assets.pipeline.erase import Erased, Erasure, Found
 from pycontw_assets.pseudonyms import is_mailable, normalise_address
 from pycontw_assets.settings import InvalidSettings
 
@@ -23,9 +23,9 @@ def add_to(commands: Commands) -> None:
         "erase",
         help="forget one person, and say what remains",
         description="Forget one person: remove them from the vault, the tables, the guest list and the mailing lists, "
-        "and keep nothing of their orders again. Look in each place whether they are gone. Polls go on with what "
-        "cannot be removed now. The last sentence says what is gone, what goes when, and what is left to you "
-        "(docs/privacy.md). It is safe to repeat.",
+        "and keep nothing of their orders again. With KLAVIYO_DELETE_PROFILES=1 Klaviyo deletes their profile, too. "
+        "Look in each place whether they are gone. Polls go on with what cannot be removed now. The last sentence says "
+        "what is gone, what goes when, and what is left to you (docs/privacy.md). It is safe to repeat.",
         epilog="Exit 0: gone from all these places. 1: nothing was stored, nothing was confirmed, or polls go on with "
         "the rest. 2: the configuration is wrong.",
     )
@@ -48,6 +48,7 @@ def _run(parsed: argparse.Namespace) -> int:
         pseudonymizer=root.pseudonymizer,
         waits=root.waits,
         settings=root.settings,
+        stop=root.stop,
     )
     found = erasure.find(address)
     if found.is_nothing:
@@ -93,7 +94,7 @@ def describe_erased(result: Erased) -> Iterator[str]:
 
 def last_words(who: str, result: Erased) -> str:
     """Return one sentence: what is gone now, what goes when, and what a person must do."""
-    gone = [place for place in PLACES if place not in result.unfinished]
+    gone = [place for place in result.places if place not in result.unfinished]
     parts = [f"{who} is gone now from {_listed(gone)}" if gone else f"{who} is gone from nowhere yet"]
     if result.unfinished:
         parts.append(

@@ -209,6 +209,7 @@ def _event_document(event: EventPlan) -> dict[str, Any]:
                 "people": batch.people,
                 "send_at": batch.send_at.isoformat() if batch.send_at else None,
                 "is_new": batch.is_new,
+                "way": batch.way,
                 "unreachable": dict(batch.unreachable),
             }
             for batch in event.batches
@@ -253,8 +254,10 @@ def _describe_event(event: EventPlan) -> Iterator[str]:
 
 
 def _describe_batch(batch: PlannedBatch) -> str:
-    when = f"scheduled for {batch.send_at:%Y-%m-%d %H:%M} UTC" if batch.send_at else "sent at once"
+    planned = "held back until" if batch.way == "event" else "scheduled for"
+    when = f"{planned} {batch.send_at:%Y-%m-%d %H:%M} UTC" if batch.send_at else "sent at once"
     what = "batch of" if batch.is_new else "batch begun before, of"
+    what += " events for" if batch.way == "event" else ""
     unreachable = [f"{count} not reachable ({reason})" for reason, count in batch.unreachable.items()]
     return "; ".join([f"{what} {len(batch.people)}, {when}: {_join(batch.people)}", *unreachable])
 

@@ -35,7 +35,12 @@ def _run(parsed: argparse.Namespace) -> int:
     root = compose_checked(used_in=ANYWHERE)
     print("Looks twice who got the mail, a minute apart …", file=sys.stderr, flush=True)
     report = release_batch(
-        parsed.batch_key, klaviyo=root.klaviyo, ledger=root.ledger, waits=root.waits, by_hand=parsed.by_hand
+        parsed.batch_key,
+        klaviyo=root.klaviyo,
+        ledger=root.ledger,
+        waits=root.waits,
+        settings=root.settings,
+        by_hand=parsed.by_hand,
     )
     print(describe_release(report))
     mention_pause(root.ledger)

@@ -14,23 +14,25 @@ from pycontw_assets.commands.doctor import describe_finding
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_to_read
 from pycontw_assets.extract.orders import count_states
+from pycontw_assets.ledger.by_event.mails import count_unseen
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.ledger.progress import headcount
 from pycontw_assets.ledger.rate_slots import slowed_rate
 from pycontw_assets.ledger.reporting.problems import Problem, open_problems
 from pycontw_assets.pipeline.checks import Finding
+from pycontw_assets.pipeline.consistency.orders import ReadOrders, read_for_people
 from pycontw_assets.pipeline.observe import edition_facts
 from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory
 from pycontw_assets.pipeline.steps import recorded_edition
 from pycontw_assets.records import TICKET_STATES, EventPartition, OrderSnapshot
 from pycontw_assets.settings import Settings
-from pycontw_assets.vault.vault import OrdersStore, VaultError
+from pycontw_assets.vault.vault import OrdersStore
 
 _TICKETS = ("attendees", *TICKET_STATES, "quarantined")
-_COLUMNS = (*_TICKETS, "let in", "invited", "waiting", "unreachable")
+_COLUMNS = (*_TICKETS, "let in", "invited", "waiting", "unreachable", "not seen")
 # Columns that are left out while they hold nothing.
-_RARE = frozenset(TICKET_STATES) - {"usable", "unpaid"}
+_RARE = frozenset({*TICKET_STATES, "not seen"}) - {"usable", "unpaid"}
 
 
 def add_to(commands: Commands) -> None:
@@ -40,7 +42,8 @@ def add_to(commands: Commands) -> None:
         help="show everything on one screen; ask no service",
         description="Show on one screen what is stored here: how many attendees of each event came how far, the last "
         "good poll, the next attempt, open problems, the sensor and the daemon. Ask no service.",
-        epilog="Exit 0: no problem is open. 1: problems are open. 2: the configuration is wrong.",
+        epilog="Exit 0: no problem is open. 1: problems are open, or orders could not be read. 2: the configuration is "
+        "wrong.",
     )
     status.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     status.set_defaults(run=_run)
@@ -60,7 +63,7 @@ def _run(parsed: argparse.Namespace) -> int:
     )
     document = json.dumps(asdict(status), ensure_ascii=False, indent=2, default=str)
     print(document if parsed.json else "\n".join(describe_status(status)))
-    return FAILED if status.problems else FINE
+    return FAILED if status.problems or status.unread else FINE
 
 
 # -- the question ----------------------------------------------------------------------------------
@@ -70,7 +73,8 @@ def _run(parsed: argparse.Namespace) -> int:
 class EventStatus:
     """How far the people of one event came.
 
-    ``counts`` are by column. ``None``: the vault cannot be read. People are counted once per event, tickets each.
+    ``counts`` are by column. ``None``: the orders could not be read, and ``unread`` says why; ``note`` says what is
+    uncertain about those that could. People are counted once per event, tickets each.
     """
 
     partition_key: str
@@ -78,6 +82,8 @@ class EventStatus:
     polled_at: datetime | None
     next_attempt_at: datetime | None
     failures: int
+    unread: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,11 @@ class Status:
     paused_since: datetime | None = None
     kktix_rate: SlowedRate | None = None
 
+    @property
+    def unread(self) -> list[str]:
+        """Return what could not be read. It is no problem of a poll yet, and nothing is fine because of it."""
+        return [event.unread for event in self.events if event.unread]
+
 
 def look_up(
     *, vault: OrdersStore, ledger: Ledger, settings: Settings, history: RunHistory, machinery: Iterable[Finding] = ()
@@ -98,7 +109,8 @@ def look_up(
     """Read what is stored here. ``machinery`` are findings about the sensor and the daemon."""
     edition = recorded_edition(ledger, settings)
     facts_of = edition_facts(edition, ledger=ledger, settings=settings, history=history) if edition else {}
-    events = [_event(facts, decision, vault, ledger) for facts, decision in facts_of.values()]
+    orders = read_for_people(vault, ledger)
+    events = [_event(facts, decision, orders[facts.partition], ledger) for facts, decision in facts_of.values()]
     problems = tuple(open_problems(ledger))
     return Status(
         edition,
@@ -117,33 +129,34 @@ def _kktix_rate(ledger: Ledger, most: int) -> SlowedRate | None:
     return replace(slowed, per_second=per_second) if slowed and per_second < most else None
 
 
-def _event(facts: EventFacts, decision: Decision, vault: OrdersStore, ledger: Ledger) -> EventStatus:
+def _event(facts: EventFacts, decision: Decision, orders: ReadOrders, ledger: Ledger) -> EventStatus:
     key, poll = facts.partition.key, facts.poll
     return EventStatus(
         key,
-        {**_orders(facts.partition, vault), **_people(facts.partition, ledger)},
+        {**_tickets(orders.snapshot), **_people(facts.partition, ledger)},
         poll.polled_at if poll and not poll.problem else None,
         decision.next_attempt_at,
         max(facts.access.failures, facts.load.failures),
+        unread=orders.unread,
+        note=orders.note,
     )
 
 
-def _orders(partition: EventPartition, vault: OrdersStore) -> dict[str, int | None]:
-    try:
-        snapshot = vault.read(partition.key) or OrderSnapshot(partition)
-    except VaultError:
+def _tickets(snapshot: OrderSnapshot | None) -> dict[str, int | None]:
+    if snapshot is None:
         return dict.fromkeys(_TICKETS)
     return {"attendees": len(snapshot.present), **count_states(snapshot), "quarantined": len(snapshot.quarantine)}
 
 
 def _people(partition: EventPartition, ledger: Ledger) -> dict[str, int | None]:
-    """Count the holders of the event by how far they came."""
+    """Count the holders of the event by how far they came. ``not seen``: handed over, and no mail of it was seen."""
     count = headcount(ledger, partition.key, partition.edition, ledger.clock())
     return {
         "let in": count.let_in,
         "invited": count.invited,
         "waiting": count.entitled - count.invited - count.unreachable,
         "unreachable": count.unreachable,
+        "not seen": count_unseen(ledger, partition.key, partition.edition),
     }
 
 
@@ -167,7 +180,12 @@ def describe_status(status: Status) -> Iterator[str]:
             times = f", {problem.times} times" if problem.times > 1 else ""
             since = f"since {problem.since:%Y-%m-%d %H:%M} UTC{times}"
             yield paint(f"! {where}{problem.subject}: {line} ({since})", "red" if problem.is_failure else "yellow")
-    if not status.problems:
+    for text in status.unread:
+        yield paint(f"! could not be read: {text}", "red")
+    for event in status.events:
+        if event.note:
+            yield paint(f"! {event.note}", "yellow")
+    if not status.problems and not status.unread:
         yield paint("no open problems", "green")
     yield from map(describe_finding, status.machinery)
 

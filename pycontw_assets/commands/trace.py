@@ -22,7 +22,8 @@ from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
 from pycontw_assets.ledger.polls import Poll, last_poll
-from pycontw_assets.pipeline.steps import stored_snapshots
+from pycontw_assets.ledger.resending.repeats import repeats_of
+from pycontw_assets.pipeline.consistency.orders import read_for_people
 from pycontw_assets.pseudonyms import Pseudonymizer, former_addresses, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, TicketState
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -91,7 +92,8 @@ class Passage:
 class Trace:
     """Everything known of a buyer. ``who`` is masked. Without passages, ``hints`` say why nothing may be known.
 
-    ``choice`` asks which of several people is meant; then nothing is said of any of them.
+    ``choice`` asks which of several people is meant; then nothing is said of any of them. ``warnings``: orders that
+    could not be read, or not all of them, so that the answer may lack something.
     """
 
     who: str
@@ -99,6 +101,7 @@ class Trace:
     live: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     choice: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def trace(
@@ -114,17 +117,21 @@ def trace(
 
     Without ``klaviyo`` no service is asked. ``gather`` is ``None`` where the guest list is switched off.
     """
-    snapshots = dict(stored_snapshots(ledger, vault))
+    orders = read_for_people(vault, ledger)
+    snapshots = {partition: read.snapshot for partition, read in orders.items() if read.snapshot}
+    unread = {partition: read.unread for partition, read in orders.items() if read.unread}
+    warnings = (*unread.values(), *(read.note for read in orders.values() if read.note))
     people = find_people(buyer, snapshots)
     if not people:
-        return Trace(f"number {buyer.strip()}", (), hints=tuple(_hints(snapshots)))
+        return Trace(f"number {buyer.strip()}", (), hints=tuple(_hints(snapshots)), warnings=warnings)
     if len(people) > 1:
-        return Trace(f"{len(people)} people", (), choice=tuple(describe_choice(buyer, people)))
+        return Trace(f"{len(people)} people", (), choice=tuple(describe_choice(buyer, people)), warnings=warnings)
     [person] = people
     address = person.address
     tickets = list(_tickets(ledger, snapshots, person))
     spellings = _spellings(buyer, person, snapshots)
     periods, invited = _recorded(spellings, ledger, pseudonymizer)
+    repeats = [item for text in spellings for item in repeats_of(ledger, pseudonymizer.digest(text))]
     recorded = {period.edition for period in periods} | {item.edition for item in invited}
     editions = sorted({ticket.partition_key[:4] for ticket in tickets} | recorded)
     passages = [
@@ -133,13 +140,16 @@ def trace(
             [ticket for ticket in tickets if ticket.partition_key.startswith(f"{edition}-")],
             next((period for period in reversed(periods) if period.edition == edition), None),
             next((item for item in reversed(invited) if item.edition == edition), None),
+            unread=[partition.key for partition in unread if partition.edition == edition],
+            repeats=[item.asked_at for item in repeats if item.edition == edition],
             is_mailable_address=address is not None and is_mailable(address),
             now=ledger.clock(),
         )
         for edition in editions
     ]
     live = tuple(_ask_services(address, spellings, gather, klaviyo)) if klaviyo and address else ()
-    return Trace(person.who, tuple(passages), live, () if passages else tuple(_hints(snapshots)))
+    hints = () if passages else tuple(_hints(snapshots))
+    return Trace(person.who, tuple(passages), live, hints, warnings=warnings)
 
 
 def _spellings(buyer: str, person: Person, snapshots: Mapping[EventPartition, OrderSnapshot]) -> list[str]:
@@ -219,17 +229,27 @@ def _passage(
     period: AccessPeriod | None,
     invited: Invited | None,
     *,
+    unread: Collection[str],
+    repeats: Collection[datetime],
     is_mailable_address: bool,
     now: datetime,
 ) -> Passage:
-    current = invited if invited and (period is None or invited.period >= period.period) else None
+    current = _current(invited, period)
+    following = _next(tickets, period, current, is_mailable_address, now)
+    if unread and not {ticket.condition for ticket in tickets} & {"usable", "missing"}:
+        following = f"not known: the orders of {', '.join(unread)} could not be read, and a ticket may be among them"
     return Passage(
         edition,
         tuple(tickets),
         _guest_list(period),
-        _invitation(current, invited, now),
-        _next(tickets, period, current, is_mailable_address, now),
+        _invitation(current, invited, now) + _repeated(repeats),
+        following,
     )
+
+
+def _current(invited: Invited | None, period: AccessPeriod | None) -> Invited | None:
+    """Return the latest invitation if it is for the present access period."""
+    return invited if invited and (period is None or invited.period >= period.period) else None
 
 
 def _guest_list(period: AccessPeriod | None) -> str:
@@ -248,6 +268,10 @@ def _guest_list(period: AccessPeriod | None) -> str:
     return f"being let in since {at(period.intended_at)}{tried}"
 
 
+def _repeated(repeats: Collection[datetime]) -> str:
+    return f"; asked for once more with `resend`: {', '.join(map(at, sorted(repeats)))}" if repeats else ""
+
+
 def _invitation(current: Invited | None, latest: Invited | None, now: datetime) -> str:
     if current is None:
         return "none for the present ticket; one for an earlier ticket" if latest else "none yet"
@@ -257,6 +281,8 @@ def _invitation(current: Invited | None, latest: Invited | None, now: datetime) 
         return f"not reachable: {current.reason}"
     if current.state == "marked":
         return "invited by other means (marked as invited)"
+    if current.way == "event" and current.state in ("claimed", "accepted"):
+        return _by_event(current, now)
     if current.state == "claimed":
         return f"in batch {current.batch_key}, which is being prepared"
     if current.send_at and current.send_at > now:
@@ -265,6 +291,20 @@ def _invitation(current: Invited | None, latest: Invited | None, now: datetime) 
         return f"got the mail before its campaign ended as {current.remote_status} {at(current.ended_at)}"
     ended = f", {current.remote_status} {at(current.ended_at)}" if current.ended_at else ""
     return f"handed to Klaviyo {at(current.accepted_at)}{ended} (batch {current.batch_key})"
+
+
+def _by_event(current: Invited, now: datetime) -> str:
+    if current.seen_at:
+        return f"handed to Klaviyo as an event {at(current.handed_at)}, its mail seen {at(current.seen_at)}"
+    if current.handed_at:
+        return f"handed to Klaviyo as an event {at(current.handed_at)}; its mail was not seen yet"
+    if current.event_id:
+        return (
+            f"its event may have been handed to Klaviyo (batch {current.batch_key}); the same one is handed over again"
+        )
+    if current.send_at and current.send_at > now:
+        return f"in batch {current.batch_key}, whose events are held back until {at(current.send_at)}"
+    return f"in batch {current.batch_key}, whose events are handed over next"
 
 
 def _next(
@@ -290,10 +330,17 @@ def _next(
         return f"no other mail before `pycontw-assets release {invited.batch_key}`, which asks Klaviyo who got this one"
     if invited.state == "unreachable":
         return "no mail: tell them in person that they may enter with the address they bought with"
-    if invited.state == "claimed":
+    return _next_of_batch(invited, now)
+
+
+def _next_of_batch(invited: Invited, now: datetime) -> str:
+    is_ahead = invited.send_at is not None and invited.send_at > now
+    if invited.state == "claimed" and not (is_ahead and invited.way == "event"):
         return "the next poll goes on with the batch"
-    if invited.send_at and invited.send_at > now:
-        return f"the mail leaves {at(invited.send_at)}"
+    if is_ahead and not invited.handed_at:
+        return f"the {'event' if invited.way == 'event' else 'mail'} leaves {at(invited.send_at)}"
+    if invited.handed_at and not invited.seen_at:
+        return "they may enter; whether the mail left is asked every hour"
     return "nothing: they may enter, and were invited"
 
 
@@ -360,6 +407,7 @@ def at(moment: datetime | None) -> str:
 
 def describe_trace(result: Trace) -> Iterator[str]:
     """Yield the lines of a trace."""
+    yield from (paint(f"! {line}", "red") for line in result.warnings)
     if result.choice:
         yield from result.choice
         return

@@ -1,6 +1,7 @@
-"""The field policy, read from ``policy.yaml``: the rule of a form label, the choice of an answer, the columns.
+"""The field policy, read from ``policy.yaml``: the rule of a form label, the choices of a column, the columns.
 
-Rules are data, so none is written here. ``pseudonymize`` applies them to attendees.
+Rules are data, so none is written here. ``pseudonymize`` applies them to attendees. An installation may add its own
+rules (``additions``), for which it needs no change of the package.
 """
 
 from __future__ import annotations
@@ -11,25 +12,22 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from pycontw_assets.pseudonyms import without_fillers
+from pycontw_assets.deidentify.additions import PolicyFileError, read_additions, with_additions
+from pycontw_assets.deidentify.categories import Dictionary, load_dictionaries
+from pycontw_assets.deidentify.choices import AmbiguousChoice, Choices
+from pycontw_assets.deidentify.wording import normalise_label, without_blanks
+from pycontw_assets.deidentify.yaml_text import read_yaml
 
 ColumnType = Literal["BOOL", "FLOAT64", "INT64", "STRING", "TIMESTAMP"]
 
 CONTACT_ADDRESS_COLUMN = "email_sha256"  # the rule of this column names the labels of the contact address
 CUT_LABEL_LENGTH = 200  # KKTIX cuts longer labels here (seen in exports)
 _LEAST_CUT_MATCH = 100  # characters of a cut label that must match, without its last, possibly broken word
-
-_YEAR = re.compile(r"(?<!\d)20\d\d(?!\d)")
-_URL = re.compile(r"https?://[^\s()]+")
-_CURLY = str.maketrans("‘’‚‛“”„‟「」『』–—‐‑−", '\'\'\'\'""""""""-----')
-_CLOSING = " .,:;?!。、*"
-_LETTER_CHANGE = r"(?<=[a-z]) ?(?=[\u3400-\u9fff])|(?<=[\u3400-\u9fff]) ?(?=[a-z])"
-_HALVES = re.compile(rf"[/()|]|{_LETTER_CHANGE}")
-_SEVERAL = re.compile(r"[,;、\n]")
 
 
 class PolicyError(ValueError):
@@ -46,28 +44,8 @@ class Column:
     source: str
 
 
-def fold(text: str) -> str:
-    """Return the form for comparisons, in which width, case, quotes, dashes and closing punctuation do not count.
-
-    Characters that show nothing are left out, and every run of blanks is one.
-    """
-    text = without_fillers(without_fillers(text).casefold()).translate(_CURLY)
-    text = re.sub(r" ?/ ?", "/", " ".join(text.split()))
-    return text.strip(_CLOSING)
-
-
-def normalise_label(label: str) -> str:
-    """Return a folded label with placeholders for years and web addresses, which change every year."""
-    return _YEAR.sub("{year}", _URL.sub("{url}", fold(label))).strip(_CLOSING)
-
-
-def _without_blanks(wording: str) -> str:
-    """Return the form for looking up: a blank may be doubled, missing, or a filler that only looks like one."""
-    return wording.replace(" ", "")
-
-
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class PipelineField(_Entry):
@@ -97,18 +75,25 @@ class PayloadField(_Entry):
 
 
 class FormRule(_Entry):
-    """The rule for the answers to one question, in all its wordings over the years."""
+    """The rule for the answers to one question, in all its wordings over the years.
+
+    ``question_of``: the column whose question this rule answers, too; it takes the answers that it lists.
+    ``category``: the dictionary that sorts the answers, and the column of the numbers.
+    """
 
     action: Literal["keep", "hash", "drop"]
     description: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     column: str | None = None
     type: Literal["BOOL", "STRING"] = "STRING"
     hash_as: Literal["address", "phone", "text"] | None = None
     choices: Mapping[str, tuple[str, ...]] = {}
     pattern: str | None = None
+    ignore: str | None = None
     multiple: bool = False
+    question_of: str | None = None
+    category: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -123,9 +108,17 @@ class FormRule(_Entry):
             raise ValueError("hash needs `as`, nothing else has it")
         if self.action == "hash" and not (self.column or "").endswith("_sha256"):
             raise ValueError("a hashed column ends in _sha256")
+        return self
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> FormRule:
         bounded = self.type == "BOOL" or self.choices or self.pattern
         if self.action == "keep" and not bounded:
             raise ValueError("an answer is kept only as one of `choices`, by `pattern` or as BOOL")
+        if self.type == "BOOL" and not {*self.choices} <= {"yes", "no"}:
+            raise ValueError("a BOOL has no other choices than yes and no")
+        if bool(self.labels) == bool(self.question_of):
+            raise ValueError("a rule has either labels, or the column whose question it answers, too")
         return self
 
 
@@ -143,36 +136,49 @@ class _Document(_Entry):
 
 
 class Policy:
-    """The policy, indexed for look-up. It is immutable. ``version`` changes with any of its rules."""
+    """The policy, indexed for look-up. It is immutable. ``version`` changes with any of its rules.
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    ``dictionaries``: those that rules name as their category, and a text that changes with any of them.
+    """
+
+    def __init__(
+        self, document: Mapping[str, Any], dictionaries: tuple[Mapping[str, Dictionary], str] | None = None
+    ) -> None:
         try:
             parsed = _Document.model_validate(document)
         except ValidationError as error:
-            raise PolicyError(f"policy: {error}") from None
-        self.version = hashlib.sha256(parsed.model_dump_json().encode()).hexdigest()[:12]
+            raise PolicyError(f"policy: {_in_words(error, document)}") from None
+        self.dictionaries, words = dictionaries or ({}, "")
+        self.version = hashlib.sha256((parsed.model_dump_json() + words).encode()).hexdigest()[:12]
         self.payload = parsed.payload
         self.form = parsed.form
         # Column of the payload -> the only texts that it may hold.
         self.vocabularies: Mapping[str, frozenset[str]] = {
             field.column or name: frozenset(field.choices) for name, field in parsed.payload.items() if field.choices
         }
-        self.columns: tuple[Column, ...] = tuple(_columns(parsed))
+        self.columns: tuple[Column, ...] = tuple(_columns(parsed, self.dictionaries))
         _refuse_duplicates(column.name for column in self.columns)
         self._by_label: Mapping[str, FormRule] = _unambiguous(
-            (_without_blanks(normalise_label(label)), rule) for rule in parsed.form for label in rule.labels
+            (without_blanks(normalise_label(label)), rule) for rule in parsed.form for label in rule.labels
         )
         self._patterns = [(re.compile(text), rule) for rule in parsed.form for text in rule.patterns]
         self._choices = {
-            rule.column: _unambiguous(_spellings(parsed.yes_no if rule.type == "BOOL" else rule.choices))
-            for rule in parsed.form
-            if rule.action == "keep"
+            str(rule.column): _choices(rule, parsed.yes_no) for rule in parsed.form if rule.action == "keep"
         }
+        self._further = _further_rules(parsed.form)
+
+    def choices_of(self, rule: FormRule) -> Choices:
+        """Return the choices of the column of a kept answer."""
+        return self._choices[str(rule.column)]
+
+    def rules_of(self, rule: FormRule) -> tuple[FormRule, ...]:
+        """Return the rule, and those that take other answers to the same question."""
+        return (rule, *self._further.get(str(rule.column), ()))
 
     def rule_for(self, label: str) -> FormRule | None:
         """Return the rule of a label; ``None`` when no rule or more than one fits."""
         wording = normalise_label(label)
-        if rule := self._by_label.get(_without_blanks(wording)):
+        if rule := self._by_label.get(without_blanks(wording)):
             return rule
         matching = [rule for pattern, rule in self._patterns if pattern.fullmatch(wording)]
         if not matching and len(label) == CUT_LABEL_LENGTH:
@@ -184,62 +190,104 @@ class Policy:
         rule = self.rule_for(label)
         return rule is not None and rule.column == CONTACT_ADDRESS_COLUMN
 
-    def choices(self, rule: FormRule, answer: str) -> tuple[list[str], list[str]]:
-        """Return the listed choices in an answer, and the parts of the answer that are not listed."""
-        parts = _SEVERAL.split(answer) if rule.multiple else [answer]
-        choices = [(part, self._choice(rule, fold(part))) for part in parts if fold(part)]
-        listed = [choice for _, choice in choices if choice is not None]
-        return list(dict.fromkeys(listed)), [part.strip() for part, choice in choices if choice is None]
-
-    def _choice(self, rule: FormRule, folded: str) -> str | None:
-        whole = self._one_choice(rule, folded)
-        if whole is not None:
-            return whole
-        halves = [half for part in _HALVES.split(folded) if (half := part.strip(_CLOSING))]
-        choices = {self._one_choice(rule, half) for half in halves}
-        if rule.pattern and None not in choices:
-            return self._one_choice(rule, halves[0]) if halves else None
-        return choices.pop() if len(choices) == 1 else None
-
-    def _one_choice(self, rule: FormRule, folded: str) -> str | None:
-        choice = self._choices[rule.column].get(folded)
-        if choice is None and rule.pattern and re.fullmatch(rule.pattern, folded):
-            return folded
-        return choice
-
     def _rules_starting_with(self, wording: str) -> list[FormRule]:
-        beginning = _without_blanks(wording.rpartition(" ")[0])
+        beginning = without_blanks(wording.rpartition(" ")[0])
         if len(beginning) < _LEAST_CUT_MATCH:
             return []
         return [rule for label, rule in self._by_label.items() if label.startswith(beginning)]
 
 
-@functools.cache
+class _OfThisProcess:
+    """The policy of this process: one for all stages, or rows and tables would differ."""
+
+    policy: Policy | None = None
+
+
 def load_policy() -> Policy:
-    """Return the policy of ``policy.yaml``, read once per process."""
-    import yaml
-
-    text = files(__package__).joinpath("policy.yaml").read_text(encoding="utf-8")
-    return Policy(yaml.safe_load(text))
+    """Return the policy of ``policy.yaml``, with the installation's own rules where ``use_policy_file`` named them."""
+    return _OfThisProcess.policy or _shipped_policy()
 
 
-def _columns(document: _Document) -> Iterator[Column]:
+def use_policy_file(file: Path | None) -> None:
+    """Let ``load_policy`` add the rules of a file; ``None``: none. Raise ``PolicyFileError``, and change nothing then.
+
+    The composition root calls it with the settings.
+    """
+    _OfThisProcess.policy = None if file is None else _policy_with(file)
+
+
+@functools.cache
+def _shipped_policy() -> Policy:
+    return Policy(_shipped_document(), load_dictionaries())
+
+
+@functools.cache
+def _shipped_document() -> Mapping[str, Any]:
+    document: Mapping[str, Any] = read_yaml(files(__package__).joinpath("policy.yaml").read_text(encoding="utf-8"))
+    return document
+
+
+def _policy_with(file: Path) -> Policy:
+    additions = read_additions(file)
+    document = with_additions(_shipped_document(), additions, file, protected=(CONTACT_ADDRESS_COLUMN,))
+    try:
+        return Policy(document, load_dictionaries())
+    except (PolicyError, re.error) as error:
+        raise PolicyFileError(file, str(error)) from None
+
+
+def _in_words(error: ValidationError, document: Mapping[str, Any]) -> str:
+    """Name the first mistake by the column or label of its rule."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    place = [str(part) for part in first["loc"]]
+    if place[:1] == ["form"] and len(place) > 1:
+        rule = document["form"][int(place[1])]
+        name = rule.get("column") or (rule.get("labels") or ["?"])[0]
+        place = [f"the rule for {name}", *place[2:]]
+    return f"{', '.join(place)}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _choices(rule: FormRule, yes_no: Mapping[str, tuple[str, ...]]) -> Choices:
+    spellings = dict(rule.choices)
+    if rule.type == "BOOL":
+        spellings = {word: (*others, *rule.choices.get(word, ())) for word, others in yes_no.items()}
+    try:
+        return Choices(spellings, pattern=rule.pattern, ignore=rule.ignore, is_multiple=rule.multiple)
+    except AmbiguousChoice as error:
+        raise PolicyError(f"policy: {rule.column}: {error}") from None
+
+
+def _further_rules(form: Iterable[FormRule]) -> dict[str, tuple[FormRule, ...]]:
+    """Return column -> the rules that take other answers to its question."""
+    kept = {rule.column: rule for rule in form if rule.action == "keep"}
+    further: dict[str, tuple[FormRule, ...]] = {}
+    for rule in kept.values():
+        if rule.question_of is not None:
+            if rule.question_of not in kept:
+                raise PolicyError(
+                    f"policy: {rule.column} answers the question of {rule.question_of}, which is not kept"
+                )
+            further[rule.question_of] = (*further.get(rule.question_of, ()), rule)
+    return further
+
+
+def _columns(document: _Document, dictionaries: Mapping[str, Dictionary]) -> Iterator[Column]:
     for name, added in document.pipeline.items():
         yield Column(name=name, type=added.type, description=added.description, source="pipeline")
     for name, field in document.payload.items():
         if field.type is not None:
             source = f"payload: {name}"
             yield Column(name=field.column or name, type=field.type, description=field.description, source=source)
+    asked = {rule.column: rule.labels[0] for rule in document.form if rule.labels}
     for rule in document.form:
         if rule.column:
-            source = f"form: {rule.labels[0]}"
+            source = f"form: {asked.get(rule.question_of or rule.column)}"
             yield Column(name=rule.column, type=rule.type, description=rule.description, source=source)
-
-
-def _spellings(choices: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
-    for choice, others in choices.items():
-        for spelling in {fold(choice), *map(fold, others)}:
-            yield spelling, choice
+        if rule.category:
+            if rule.category not in dictionaries:
+                raise PolicyError(f"policy: {rule.column} names the category {rule.category}, which is no dictionary")
+            text = dictionaries[rule.category].description
+            yield Column(name=rule.category, type="INT64", description=text, source=source)
 
 
 def _unambiguous(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

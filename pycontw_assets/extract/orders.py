@@ -290,9 +290,12 @@ class Fetched:
 _NO_CONTACT = "its form has no contact address that can be read"
 
 
-def absorb(snapshot: OrderSnapshot, fetched: Iterable[Fetched], now: datetime) -> OrderSnapshot:
+def absorb(
+    snapshot: OrderSnapshot, fetched: Iterable[Fetched], now: datetime, *, last_good_poll: datetime | None = None
+) -> OrderSnapshot:
     """Return the snapshot with what was read. A failure is quarantined and leaves the known record as it was.
 
+    ``last_good_poll``: when the event's book was last read whole; ``None``: never, or nobody knows.
     A form without a readable contact is a failure, too: the known answers stay, so that nobody loses access by it.
     Payment and state count all the same. A known attendee that vanished is no failure: ``count_missing`` deals with it.
     """
@@ -302,7 +305,9 @@ def absorb(snapshot: OrderSnapshot, fetched: Iterable[Fetched], now: datetime) -
         earlier = quarantine.pop(item.attendee_id, None)
         record = records.get(item.attendee_id)
         if item.attendee is not None and (item.failure is None or record is None or record.is_defective):
-            records[item.attendee_id] = _seen(record, _with_known_contact(item, record), now)
+            # An attendee in quarantine was listed before, so the last poll is no bound for it.
+            bound = None if earlier or snapshot.rebuilding else last_good_poll
+            records[item.attendee_id] = _seen(record, _with_known_contact(item, record), now, bound)
         if (failure := _failure(item, record)) is not None:
             since, attempts = (earlier.since, earlier.attempts + 1) if earlier else (now, 1)
             quarantine[item.attendee_id] = Quarantined(failure, since, attempts)
@@ -323,12 +328,33 @@ def _with_known_contact(item: Fetched, record: AttendeeRecord | None) -> Attende
     return replace(item.attendee, answers=record.attendee.answers)
 
 
-def _seen(earlier: AttendeeRecord | None, attendee: Attendee, now: datetime) -> AttendeeRecord:
+def _seen(
+    earlier: AttendeeRecord | None, attendee: Attendee, now: datetime, last_good_poll: datetime | None
+) -> AttendeeRecord:
+    is_paid = attendee.is_paid is True
     if earlier is None:
-        return AttendeeRecord(attendee, first_seen_at=now, read_at=now, changed_at=now)
+        return AttendeeRecord(
+            attendee,
+            first_seen_at=now,
+            read_at=now,
+            changed_at=now,
+            listed_after=last_good_poll,
+            paid_seen_at=now if is_paid else None,
+            paid_seen_after=last_good_poll if is_paid else None,
+        )
     unchanged = earlier.attendee == attendee and earlier.gone_at is None
-    changed_at = earlier.changed_at if unchanged else now
-    return AttendeeRecord(attendee, earlier.first_seen_at, read_at=now, changed_at=changed_at)
+    # A ticket that an older version read as paid stays without a time: it was paid before now.
+    became_paid = is_paid and earlier.attendee.is_paid is not True and earlier.paid_seen_at is None
+    was_unpaid = earlier.attendee.is_paid is False
+    return AttendeeRecord(
+        attendee,
+        earlier.first_seen_at,
+        read_at=now,
+        changed_at=earlier.changed_at if unchanged else now,
+        listed_after=earlier.listed_after,
+        paid_seen_at=now if became_paid else earlier.paid_seen_at,
+        paid_seen_after=(earlier.read_at if was_unpaid else None) if became_paid else earlier.paid_seen_after,
+    )
 
 
 def count_missing(
@@ -441,6 +467,7 @@ def next_refresh(snapshot: OrderSnapshot, refresh: timedelta) -> datetime | None
 
 # The content of the rows, as ``astuple`` gives it without its deep copies.
 _fields_of = attrgetter(*(field.name for field in fields(Attendee) if field.compare))
+_moments_of = attrgetter("first_seen_at", "gone_at", "listed_after", "paid_seen_at", "paid_seen_after")
 
 
 class ContentDigest:
@@ -458,7 +485,7 @@ class ContentDigest:
     def passing(self, records: Iterable[AttendeeRecord]) -> Iterator[AttendeeRecord]:
         """Yield the same records and add each to the digest."""
         for record in records:
-            shown = repr((_fields_of(record.attendee), record.first_seen_at, record.gone_at))
+            shown = repr((_fields_of(record.attendee), *_moments_of(record)))
             self._sum += int.from_bytes(hashlib.sha256(shown.encode()).digest(), "big")
             self.records += 1
             yield record

@@ -118,6 +118,7 @@ def take_snapshot(
     refresh: timedelta,
     known_before: int,
     contacts: Contacts,
+    last_good_poll: datetime | None = None,
     requested: Collection[int] = (),
     trust_book: bool = False,
     monotonic: Callable[[], float] = time.monotonic,
@@ -125,8 +126,8 @@ def take_snapshot(
     """Poll one event, given its books as just read, and return the stored snapshot.
 
     ``refresh``: the shortest time between two reads of an attendee. ``known_before``: the attendees that the ledger
-    remembers, in case the vault has lost them. ``requested``: attendees that somebody asked to
-    read again. ``trust_book``: the override for a shrunken book.
+    remembers, in case the vault has lost them. ``last_good_poll``: when the ledger last saw the book read whole.
+    ``requested``: attendees that somebody asked to read again. ``trust_book``: the override for a shrunken book.
     Raise ``UntrustedBook`` when neither vault nor book can be believed, and ``Unavailable`` when every read failed.
     """
     begun_at = monotonic()
@@ -158,12 +159,11 @@ def take_snapshot(
         if fetched.vanished:
             vanished.add(attendee_id)
         if monotonic() >= checkpoint:
-            snapshot, pending = vault.write(absorb(snapshot, pending, now)), []
+            snapshot, pending = vault.write(absorb(snapshot, pending, now, last_good_poll=last_good_poll)), []
             checkpoint = monotonic() + _CHECKPOINT_SECONDS
     before = snapshot
-    snapshot, problem = end_poll(
-        absorb(snapshot, pending, now), plan, book=book, vanished=vanished, now=now, answers=answers
-    )
+    snapshot = absorb(snapshot, pending, now, last_good_poll=last_good_poll)
+    snapshot, problem = end_poll(snapshot, plan, book=book, vanished=vanished, now=now, answers=answers)
     if snapshot != before or snapshot.generation == 0:
         snapshot = vault.write(snapshot)
     log_step(

@@ -14,22 +14,27 @@ from pycontw_assets.ledger.database.tables import (
     LET_IN,
     BatchState,
     InvitationState,
+    Way,
     batches,
     chunks,
     entitlements,
     grants,
+    insert_missing,
     invitations,
     pool_lists,
+    remote_ids,
     same_period,
+    upsert,
 )
 from pycontw_assets.ledger.ledger import Ledger
 
 BOUNCED = "the mail came back"
+_NEXT_BATCH = "next batch"  # a kind of names, beside those of things in the mail service
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One campaign: the newcomers of one poll of one event."""
+    """The newcomers of one poll of one event: one campaign, or one event each."""
 
     batch_key: str
     edition: str
@@ -50,15 +55,21 @@ class Batch:
     remote_status: str | None = None
     recipients: int | None = None
     measured_at: datetime | None = None
+    way: Way = "campaign"
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
+    """One invitation. ``event_id``: its event was handed over under this id, or perhaps was."""
+
     address_key: str
     period: int
     state: InvitationState
     profile_id: str | None = None
     reason: str | None = None
+    event_id: str | None = None
+    handed_at: datetime | None = None
+    seen_at: datetime | None = None
 
 
 def find_newcomers(ledger: Ledger, partition_key: str, edition: str) -> dict[str, int]:
@@ -80,8 +91,27 @@ def find_newcomers(ledger: Ledger, partition_key: str, edition: str) -> dict[str
         return {row.address_key: row.period for row in db.execute(query)}
 
 
+def reserve_batch_key(ledger: Ledger, partition_key: str, key: str) -> str:
+    """Return the key that the event's next batch will have: the one reserved before, or else ``key``."""
+    this = {"kind": _NEXT_BATCH, "name": partition_key}
+    with ledger.engine.begin() as db:
+        insert_missing(db, remote_ids, [{**this, "remote_id": key}])
+        reserved = db.scalar(sa.select(remote_ids.c.remote_id).where(*_next_batch(partition_key)))
+        if db.scalar(sa.select(batches.c.batch_key).where(batches.c.batch_key == reserved)) is not None:
+            upsert(db, remote_ids, this, {"remote_id": key})  # a rebuilt ledger may know the key as used
+            return key
+    return str(reserved)
+
+
+def _next_batch(partition_key: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (remote_ids.c.kind == _NEXT_BATCH, remote_ids.c.name == partition_key)
+
+
 def claim_batch(ledger: Ledger, batch: Batch, periods: Mapping[str, int]) -> None:
-    """Write a batch and its invitations in one transaction. From now on they belong to this batch only."""
+    """Write a batch and its invitations in one transaction. From now on they belong to this batch only.
+
+    The event's next batch gets another key.
+    """
     rows = [
         {"edition": batch.edition, "address_key": key, "period": period, "batch_key": batch.batch_key}
         for key, period in sorted(periods.items())
@@ -90,6 +120,7 @@ def claim_batch(ledger: Ledger, batch: Batch, periods: Mapping[str, int]) -> Non
     try:
         with ledger.engine.begin() as db:
             db.execute(sa.insert(batches).values(**values))
+            db.execute(sa.delete(remote_ids).where(*_next_batch(batch.partition_key)))
             for chunk in chunks(rows):
                 db.execute(sa.insert(invitations).values(state="claimed"), chunk)
     except sa.exc.IntegrityError:
@@ -111,6 +142,11 @@ def made_campaigns(ledger: Ledger, batch_keys: Collection[str]) -> set[str]:
     made = sa.or_(batches.c.campaign_intended_at.is_not(None), batches.c.campaign_id.is_not(None))
     query = sa.select(batches.c.batch_key).where(batches.c.batch_key.in_(batch_keys), made)
     return ledger.column(query)
+
+
+def known_batches(ledger: Ledger, batch_keys: Collection[str]) -> set[str]:
+    """Return those of the keys that are batches of this ledger."""
+    return ledger.column(sa.select(batches.c.batch_key).where(batches.c.batch_key.in_(batch_keys)))
 
 
 def unfinished_batches(ledger: Ledger, partition_key: str) -> list[Batch]:

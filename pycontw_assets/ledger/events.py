@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -40,6 +40,21 @@ def record_purge(ledger: Ledger, partition_key: str) -> None:
 def cancel_purge(ledger: Ledger, partition_key: str) -> None:
     """Take the event up again: it is listed, so its orders are read again."""
     _set_purged_at(ledger, partition_key, None)
+
+
+def note_expired(ledger: Ledger, partition_keys: Collection[str]) -> dict[str, datetime]:
+    """Remember since when each of these events is expired, and that no other is. Return it by partition key."""
+    now, expired = ledger.clock(), events.c.partition_key.in_(sorted(partition_keys))
+    with ledger.engine.begin() as db:
+        noted = {
+            row.partition_key: row.expired_since
+            for row in db.execute(sa.select(events).where(events.c.expired_since.is_not(None)))
+        }
+        if noted.keys() - set(partition_keys):
+            db.execute(sa.update(events).where(~expired).values(expired_since=None))
+        if set(partition_keys) - noted.keys():
+            db.execute(sa.update(events).where(expired, events.c.expired_since.is_(None)).values(expired_since=now))
+    return {key: noted.get(key, now) for key in partition_keys}
 
 
 def _set_purged_at(ledger: Ledger, partition_key: str, purged_at: datetime | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,13 +11,27 @@ import sqlalchemy as sa
 
 from pycontw_assets.ledger.database import tables
 from pycontw_assets.ledger.database.tables import (
+    batches,
     chunks,
     entitlements,
     insert_missing,
+    invitations,
     members,
     pool_lists,
 )
 from pycontw_assets.ledger.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The mail service's word on a member. ``reason``: why no campaign reaches them; ``None``: it does.
+
+    ``batch_key``: as it was written into the profile; ``None``: none was.
+    """
+
+    profile_id: str
+    reason: str | None
+    batch_key: str | None
 
 
 def list_members(ledger: Ledger, partition_key: str) -> dict[str, str | None]:
@@ -63,6 +78,25 @@ def intend_members(ledger: Ledger, partition_key: str, profile_ids: Mapping[str,
         insert_missing(db, tables.unconfirmed_members, rows)
 
 
+def record_answers(ledger: Ledger, partition_key: str, answers: Mapping[str, Answer]) -> None:
+    """Remember what the mail service just said of members, by address key."""
+    now = ledger.clock()
+    with ledger.engine.begin() as db:
+        for key, answer in sorted(answers.items()):
+            of_member = (members.c.partition_key == partition_key, members.c.address_key == key)
+            values = {"answered_at": now, "reason": answer.reason, "batch_key": answer.batch_key}
+            db.execute(sa.update(members).where(*of_member).values(**values))
+
+
+def answers_about(ledger: Ledger, partition_key: str, since: datetime) -> dict[str, Answer]:
+    """Return what the mail service said of the event's members since then, by address key."""
+    columns = (members.c.profile_id, members.c.reason, members.c.batch_key)
+    recent = (members.c.partition_key == partition_key, members.c.answered_at >= since)
+    query = sa.select(members.c.address_key, *columns).where(*recent, members.c.profile_id.is_not(None))
+    with ledger.engine.begin() as db:
+        return {row[0]: Answer(*row[1:]) for row in db.execute(query)}
+
+
 def confirm_members(ledger: Ledger, partition_key: str, keys: Iterable[str]) -> None:
     """Remember that the call which added them succeeded."""
     with ledger.engine.begin() as db:
@@ -97,6 +131,20 @@ def reserve_pool_list(ledger: Ledger, batch_key: str, names: Iterable[str], rest
         if name is not None:
             db.execute(sa.update(pool_lists).where(pool_lists.c.list_name == name).values(batch_key=batch_key))
     return name
+
+
+def pool_list_names(ledger: Ledger) -> list[str]:
+    """Return the names of the pool's lists of every edition, also of those that were never made."""
+    return sorted(ledger.column(sa.select(pool_lists.c.list_name)))
+
+
+def former_members(ledger: Ledger, list_id: str, batch_key: str) -> set[str]:
+    """Return the profile ids that the batch before put on a list of the pool."""
+    of_others = (batches.c.list_id == list_id, batches.c.batch_key != batch_key)
+    before = sa.select(batches.c.batch_key).where(*of_others).order_by(batches.c.created_at.desc()).limit(1)
+    before_key = ledger.scalar(before)
+    query = sa.select(invitations.c.profile_id).where(invitations.c.batch_key == before_key)
+    return ledger.column(query.where(invitations.c.profile_id.is_not(None))) if before_key else set()
 
 
 def release_pool_list(ledger: Ledger, batch_key: str) -> None:

@@ -17,6 +17,7 @@ from pycontw_assets.ledger.database.tables import (
     BatchState,
     GrantState,
     InvitationState,
+    Way,
     batches,
     chunks,
     entitlements,
@@ -66,6 +67,10 @@ class Invited:
     accepted_at: datetime | None
     ended_at: datetime | None
     remote_status: str | None
+    way: Way
+    event_id: str | None
+    handed_at: datetime | None
+    seen_at: datetime | None
 
 
 def periods_of(ledger: Ledger, address_key: str) -> list[AccessPeriod]:
@@ -78,8 +83,9 @@ def periods_of(ledger: Ledger, address_key: str) -> list[AccessPeriod]:
 
 def invitations_of(ledger: Ledger, address_key: str) -> list[Invited]:
     """Return the invitations of an address, the oldest first."""
-    columns = [invitations.c[name] for name in ("edition", "period", "state", "reason", "batch_key", "profile_id")]
-    columns += [batches.c[name] for name in ("send_at", "accepted_at", "ended_at", "remote_status")]
+    names = ("edition", "period", "state", "reason", "batch_key", "profile_id", "event_id", "handed_at", "seen_at")
+    columns = [invitations.c[name] for name in names]
+    columns += [batches.c[name] for name in ("send_at", "accepted_at", "ended_at", "remote_status", "way")]
     query = (
         sa.select(*columns, batches.c.state.label("batch_state"))
         .join(batches, batches.c.batch_key == invitations.c.batch_key)
@@ -133,6 +139,7 @@ def request_erasure(
 ) -> None:
     """Remember the request and the attendees (numbers by partition key) before anything is erased."""
     values = {"requested_at": ledger.clock(), "places": _joined(places)}
+    # What an earlier request noted of the profiles stays: it may have left the lists by which they are found.
     with ledger.engine.begin() as db:
         upsert(db, erasures, {"address_key": address_key}, values)
         for partition_key, numbers in attendees.items():
@@ -145,6 +152,20 @@ def erasure_requests(ledger: Ledger) -> list[ErasureRequest]:
     with ledger.engine.begin() as db:
         rows = db.execute(query).all()
     return [ErasureRequest(row.address_key, row.requested_at, frozenset(row.places.split(", "))) for row in rows]
+
+
+def note_profiles(ledger: Ledger, address_key: str, profile_ids: Collection[str]) -> None:
+    """Remember ids of the person's profiles in the mail service until the erasure is finished."""
+    known = noted_profiles(ledger, address_key)
+    if not set(profile_ids) <= known:
+        joined = " ".join(sorted(known | set(profile_ids)))
+        with ledger.engine.begin() as db:
+            db.execute(sa.update(erasures).where(erasures.c.address_key == address_key).values(profiles=joined))
+
+
+def noted_profiles(ledger: Ledger, address_key: str) -> set[str]:
+    noted = ledger.scalar(sa.select(erasures.c.profiles).where(erasures.c.address_key == address_key))
+    return set(str(noted or "").split())
 
 
 def record_erasure(ledger: Ledger, address_key: str, places: Collection[str]) -> None:

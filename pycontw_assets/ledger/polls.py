@@ -74,6 +74,13 @@ def record_load(ledger: Ledger, partition_key: str, digest: str) -> None:
         db.execute(sa.update(polls).where(polls.c.partition_key == partition_key).values(loaded_digest=digest))
 
 
+def record_rules(ledger: Ledger, partition_key: str, digest: str) -> None:
+    """Remember that orders and table agree under other rules. ``digest``: of the stored orders by these rules."""
+    with ledger.engine.begin() as db:
+        of_event = polls.c.partition_key == partition_key
+        db.execute(sa.update(polls).where(of_event).values(content_digest=digest, loaded_digest=digest))
+
+
 def forget_loads(ledger: Ledger, partition_keys: Collection[str], *, states: Mapping[str, str]) -> None:
     """Make these events' tables due, and take the tables' present states (table -> state) for known."""
     with ledger.engine.begin() as db:

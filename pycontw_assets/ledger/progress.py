@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from pycontw_assets.ledger.database.tables import (
     LET_IN,
+    UtcDateTime,
     batches,
     chunks,
     entitlements,
@@ -87,12 +88,13 @@ def let_in(ledger: Ledger, edition: str, keys: Collection[str]) -> list[Reached]
     return reached
 
 
-def invited_by(ledger: Ledger, campaign_ids: Collection[str]) -> list[Reached]:
-    """Return the people whose mail the service took over with these campaigns."""
+def invited_by(ledger: Ledger, batch_keys: Collection[str]) -> list[Reached]:
+    """Return the people whose mail the service took over with these batches."""
+    taken_at = sa.func.coalesce(invitations.c.handed_at, batches.c.accepted_at, type_=UtcDateTime)
     query = (
-        sa.select(invitations.c.address_key, grants.c.intended_at, batches.c.accepted_at)
+        sa.select(invitations.c.address_key, grants.c.intended_at, taken_at)
         .select_from(invitations.join(batches).join(grants, same_period))
-        .where(batches.c.campaign_id.in_(campaign_ids), invitations.c.state == "accepted")
+        .where(batches.c.batch_key.in_(batch_keys), invitations.c.state == "accepted")
     )
     with ledger.engine.begin() as db:
         return [Reached(*row) for row in db.execute(query)]

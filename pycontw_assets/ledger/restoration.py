@@ -113,7 +113,8 @@ def restore(ledger: Ledger, restoration: Restoration, *, replaces_older: bool = 
 def mark_invited(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
     """Mark the present (or else the next) period of these as invited, and return how many it changed.
 
-    People of a batch that ended unsent stay marked when the batch is released: nobody invites them again.
+    People of a batch that ended unsent stay marked when the batch is released, and people whom mail did not reach stay
+    so when another way would reach them: nobody invites them again.
     """
     batch = _marked_batch(edition, ledger.clock())
     with ledger.engine.begin() as db:
@@ -128,7 +129,7 @@ def mark_invited(ledger: Ledger, edition: str, keys: Collection[str]) -> int:
         marked = db.scalar(sa.select(sa.func.count()).select_from(invitations).where(of_batch)) or 0
         if not marked:
             db.execute(sa.delete(batches).where(batches.c.batch_key == batch.batch_key))
-        return int(marked) + _mark_in_cancelled(db, edition, {key: periods.get(key, 1) for key in keys})
+        return int(marked) + _mark_unmailed(db, edition, {key: periods.get(key, 1) for key in keys})
 
 
 def _marked_batch(edition: str, now: datetime) -> Batch:
@@ -143,13 +144,14 @@ def _marked_batch(edition: str, now: datetime) -> Batch:
     )
 
 
-def _mark_in_cancelled(db: sa.Connection, edition: str, periods: Mapping[str, int]) -> int:
-    in_cancelled = (
+def _mark_unmailed(db: sa.Connection, edition: str, periods: Mapping[str, int]) -> int:
+    unmailed = sa.or_(batches.c.state == "cancelled", invitations.c.state == "unreachable")
+    rows_of = (
         sa.select(invitations.c.address_key, invitations.c.period, invitations.c.batch_key)
         .join(batches, batches.c.batch_key == invitations.c.batch_key)
-        .where(batches.c.edition == edition, batches.c.state == "cancelled", invitations.c.state != _MARKED)
+        .where(batches.c.edition == edition, unmailed, invitations.c.state != _MARKED)
     )
-    rows = [row for row in db.execute(in_cancelled) if periods.get(row.address_key) == row.period]
+    rows = [row for row in db.execute(rows_of) if periods.get(row.address_key) == row.period]
     for row in rows:
         this = (invitations.c[name] == row._mapping[name] for name in row._mapping)
         db.execute(sa.update(invitations).where(*this).values(state=_MARKED, reason=None))
@@ -199,6 +201,8 @@ def _forget(db: sa.Connection, edition: str, ledger_now: datetime) -> None:
         insert_missing(db, invitations, rows)
     db.execute(sa.delete(pool_lists).where(pool_lists.c.batch_key.in_(ours)))
     db.execute(sa.delete(batches).where(batches.c.edition == edition, batches.c.poll_id != _MARKED))
+    # Profiles may carry a key that a later ledger used.
+    db.execute(sa.delete(remote_ids).where(remote_ids.c.kind == "next batch", remote_ids.c.name.in_(partitions)))
     db.execute(sa.delete(order_marks).where(order_marks.c.partition_key.in_(partitions)))
     db.execute(sa.delete(polls).where(polls.c.partition_key.in_(partitions)))
     for table in (members, unconfirmed_members):

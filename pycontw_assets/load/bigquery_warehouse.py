@@ -22,6 +22,24 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pycontw_assets.load.bigquery_statements import (
+    LABELS,
+    TEXT_LABEL,
+    difference_statement,
+    rows_statement,
+    view_statement,
+)
+from pycontw_assets.load.ownership import (
+    Kind,
+    Ownership,
+    Relation,
+    bears_label,
+    is_marked,
+    marked,
+    owner_of,
+    set_aside_name,
+)
+from pycontw_assets.load.readers.view import BigQueryDialect, View, view_name
 from pycontw_assets.load.schema import (
     DIGEST_COLUMN,
     LOADED_AT_COLUMN,
@@ -31,11 +49,16 @@ from pycontw_assets.load.schema import (
     identifier,
 )
 from pycontw_assets.load.warehouse import (
+    ForeignTable,
     Outcome,
+    SetAside,
+    ViewOutcome,
     WarehouseError,
     check_frame,
     count_statement,
     delete_statement,
+    differing_copy,
+    no_views,
     partition_state_statement,
     utc_now,
 )
@@ -46,7 +69,6 @@ if TYPE_CHECKING:
     from google.api_core.exceptions import GoogleAPIError
     from google.cloud import bigquery
 
-LABELS = {"managed_by": "pycontw_assets", "personal_data": "hashed"}
 STAGING_LIFETIME = timedelta(hours=1)
 
 _DATASET_DESCRIPTION = "De-identified KKTIX attendees. Written by pycontw_assets; each table describes itself."
@@ -79,6 +101,7 @@ _REMEDIES_BY_REASON = {
 class BigQueryWarehouse:
     """A ``Warehouse`` in ``dataset``, in the project and location of the client that ``login`` returns.
 
+    ``prefix``: what the names of its tables begin with. ``views_dataset``: where its views are; ``None``: nowhere.
     ``login`` is called when the client is first needed. ``patience_seconds`` bounds the retries of one operation.
     """
 
@@ -94,12 +117,16 @@ class BigQueryWarehouse:
         login: Callable[[], bigquery.Client],
         dataset: str = "ods",
         *,
+        prefix: str = "",
+        views_dataset: str | None = None,
         clock: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], None] = time.sleep,
         patience_seconds: float = 120.0,
     ) -> None:
         self._login = login
         self._dataset = identifier(dataset)
+        self._prefix = prefix
+        self._views_dataset = identifier(views_dataset) if views_dataset else None
         self._clock = clock
         self._sleep = sleep
         self._patience_seconds = patience_seconds
@@ -116,10 +143,12 @@ class BigQueryWarehouse:
 
     def partition_digest(self, table: Table, partition_key: str) -> str | None:
         with self._explained(f"read the digest of {partition_key} in {table.name}"):
+            self._refuse_foreign(table)
             return self._state(table, partition_key)[1]
 
     def partition_rows(self, table: Table, partition_key: str) -> int:
         with self._explained(f"count {partition_key} in {table.name}"):
+            self._refuse_foreign(table)
             return self._state(table, partition_key)[0]
 
     def read(self, table: Table) -> pd.DataFrame:
@@ -129,8 +158,15 @@ class BigQueryWarehouse:
         names = [column.name for column in table.columns]
         frame: pd.DataFrame = pd.DataFrame(columns=names)
         with self._explained(f"read {table.name}"):
-            if set(names) <= self._existing_columns(table):
-                rows = self._query(f"SELECT {', '.join(names)} FROM {self._target(table)}")  # noqa: S608 - plain names
+            self._refuse_foreign(table)
+            existing = self._existing_columns(table)
+            if DIGEST_COLUMN in existing:
+                # The next load adds the columns that the policy has since.
+                shown = [
+                    column.name if column.name in existing else f"CAST(NULL AS {column.type}) AS {column.name}"
+                    for column in table.columns
+                ]
+                rows = self._query(f"SELECT {', '.join(shown)} FROM {self._target(table)}")  # noqa: S608 - plain names
                 frame = pd.DataFrame([row.values() for row in rows], columns=names)
         typed: pd.DataFrame = frame.astype({column.name: _PANDAS_TYPES[column.type] for column in table.columns})
         return typed
@@ -150,7 +186,8 @@ class BigQueryWarehouse:
 
     def _count(self, table: Table, column: str, digest: str) -> int:
         if column not in self._existing_columns(table):
-            return 0
+            return 0  # also in a table of somebody else, which cannot hold what we wrote
+        self._refuse_foreign(table)
         [(count,)] = self._query(count_statement(self._target(table), column), digest)
         return int(count)
 
@@ -162,10 +199,119 @@ class BigQueryWarehouse:
             retry = self._retry if is_waiting else self._retry.with_timeout(0)
             timeout = _REQUEST_TIMEOUT if is_waiting else _LOOK_TIMEOUT
             try:
-                found = self._client.get_table(self._path(table.name), retry=retry, timeout=timeout)
+                found = self._client.get_table(self._path(self._name(table)), retry=retry, timeout=timeout)
             except NotFound:
                 return ""
+            self._refuse(table, found)
             return f"{found.created} {found.modified}"
+
+    # -- tables of others ---------------------------------------------------------------------------------
+
+    def owner_of(self, table: Table) -> Ownership:
+        with self._explained(f"look at {table.name}"):
+            found = self._look(self._path(self._name(table)))
+            return _owner(found)
+
+    def full_name(self, table: Table) -> str:
+        return self._target(table)
+
+    def set_aside(self, table: Table) -> SetAside:
+        """Make a snapshot, compare it, and delete the table, which the dataset's time travel keeps for days more.
+
+        A table can be written until the moment it is deleted, so a change that a last look finds keeps it.
+        """
+        source, name = self._target(table), set_aside_name(self._name(table))
+        copy = f"{self._dataset}.{identifier(name)}"
+        with self._explained(f"set {table.name} aside"):
+            before = self._look(self._path(self._name(table)))
+            if before is None or before.table_type != "TABLE" or _owner(before) != "foreign":
+                raise WarehouseError(f"BigQuery: {source} is no table of somebody else; nothing was changed")
+            taken = self._look(self._path(name))
+            made = taken or self._copied(before, self._path(name))
+            # A snapshot without our mark is that of an attempt which was cut off.
+            if not (taken is None or _is_set_aside(made) or made.table_type == "SNAPSHOT"):
+                raise WarehouseError(differing_copy(source, copy))
+            rows = self._compared(source, copy)
+            after = self._look(self._path(self._name(table)))
+            if rows is None or after is None or (after.modified, after.created) != (before.modified, before.created):
+                raise WarehouseError(differing_copy(source, copy))
+            if not _is_set_aside(made):
+                # Not a label: a snapshot is only said to take another description.
+                made.description = marked(f"Copy of {source} as it was before this program took the name.")
+                self._client.update_table(made, ["description"], retry=self._retry, timeout=_REQUEST_TIMEOUT)
+            self._client.delete_table(after, not_found_ok=True, retry=self._retry, timeout=_REQUEST_TIMEOUT)
+        is_snapshot = made.table_type == "SNAPSHOT"
+        return SetAside(name=source, copy=copy, rows=rows, is_snapshot=is_snapshot, was_copied=taken is not None)
+
+    def _copied(self, source: bigquery.Table, path: str) -> bigquery.Table:
+        """Make a snapshot, or a copy where the service makes no snapshot of this table, and return it."""
+        from google.api_core.exceptions import BadRequest, MethodNotImplemented
+
+        try:
+            self._copy(source, path, "SNAPSHOT")
+        except (BadRequest, MethodNotImplemented):
+            self._copy(source, path, "COPY")
+        return self._client.get_table(path, retry=self._retry, timeout=_REQUEST_TIMEOUT)
+
+    def _copy(self, source: bigquery.Table, path: str, kind: str) -> None:
+        from google.cloud import bigquery
+
+        config = bigquery.CopyJobConfig(operation_type=kind, write_disposition="WRITE_EMPTY", labels=LABELS)
+        job = self._client.copy_table(source.reference, path, job_config=config, timeout=_REQUEST_TIMEOUT)
+        job.result(retry=self._retry, timeout=self._patience_seconds)
+
+    def _compared(self, source: str, copy: str) -> int | None:
+        """Return the number of rows, compared row for row and as often as each is there; ``None`` when they differ."""
+        states = []
+        for target in (source, copy):
+            [row] = self._query(rows_statement(target))
+            states.append(tuple(row.values()))
+        differing = [self._query(difference_statement(*pair)) for pair in ((source, copy), (copy, source))]
+        is_same = states[0] == states[1] and not any(int(count) for [(count,)] in differing)
+        return int(states[0][0]) if is_same else None
+
+    # -- views --------------------------------------------------------------------------------------------
+
+    @property
+    def dialect(self) -> BigQueryDialect:
+        return BigQueryDialect(self._client.project, self._dataset, self._prefix)
+
+    def columns(self, names: Iterable[str]) -> dict[str, frozenset[str]]:
+        found = {}
+        with self._explained("look at the tables"):
+            for name in names:
+                table = self._look(self._path(identifier(self._prefix + name)))
+                if table and (_is_set_aside(table) or _owner(table) in ("ours", "unmarked")):
+                    found[name] = frozenset(field.name for field in table.schema)
+        return found
+
+    def view_owner(self, name: str) -> Ownership:
+        with self._explained(f"look at {name}"):
+            return _owner(self._look(f"{self._client.project}.{self._views_dataset}.{view_name(name)}"), "view")
+
+    def put_view(self, view: View) -> ViewOutcome:
+        dataset, name = self._place_of(view)
+        with self._explained(f"make the view {view.name}"):
+            found = self._look(f"{self._client.project}.{dataset}.{name}")
+            if _owner(found, "view") == "foreign":
+                raise ForeignTable(f"{dataset}.{name}", kind="view")
+            if found and found.labels.get(TEXT_LABEL) == view.digest:
+                return "unchanged"
+            if found is None:
+                self._make_dataset(dataset)
+            # A table that somebody makes at this moment is not replaced: BigQuery refuses that.
+            self._query(view_statement(f"{dataset}.{name}", view))
+            return "made"
+
+    def _place_of(self, view: View) -> tuple[str, str]:
+        """Return the dataset and the name of a view."""
+        if view.is_next_to_tables:
+            return self._dataset, identifier(self._prefix + view.name)
+        if self._views_dataset is None:
+            raise WarehouseError(no_views(view.name))
+        return self._views_dataset, view_name(view.name)
+
+    # -- requests -----------------------------------------------------------------------------------------
 
     @cached_property
     def _client(self) -> bigquery.Client:
@@ -178,7 +324,10 @@ class BigQueryWarehouse:
         return DEFAULT_RETRY.with_timeout(self._patience_seconds)
 
     def _target(self, table: Table) -> str:
-        return f"{self._dataset}.{identifier(table.name)}"
+        return f"{self._dataset}.{self._name(table)}"
+
+    def _name(self, table: Table) -> str:
+        return identifier(self._prefix + table.name)
 
     def _path(self, name: str) -> str:
         return f"{self._client.project}.{self._dataset}.{name}"
@@ -231,7 +380,24 @@ class BigQueryWarehouse:
             return set()
 
     def _get(self, table: Table) -> bigquery.Table:
-        return self._client.get_table(self._path(table.name), retry=self._retry, timeout=_REQUEST_TIMEOUT)
+        return self._client.get_table(self._path(self._name(table)), retry=self._retry, timeout=_REQUEST_TIMEOUT)
+
+    def _refuse_foreign(self, table: Table) -> None:
+        """Raise ``ForeignTable`` where the table is there and is not ours."""
+        if found := self._look(self._path(self._name(table))):
+            self._refuse(table, found)
+
+    def _refuse(self, table: Table, found: bigquery.Table) -> None:
+        if _owner(found) == "foreign":
+            raise ForeignTable(self._target(table))
+
+    def _look(self, path: str) -> bigquery.Table | None:
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return self._client.get_table(path, retry=self._retry, timeout=_REQUEST_TIMEOUT)
+        except NotFound:
+            return None
 
     def _bring_up_to_date(self, table: Table) -> None:
         """Create the table, add new columns of the policy, refuse a changed type. It may be repeated at any point.
@@ -254,24 +420,31 @@ class BigQueryWarehouse:
         from google.api_core.exceptions import NotFound
         from google.cloud import bigquery
 
-        new = bigquery.Table(self._path(table.name), schema=_fields(table))
+        new = bigquery.Table(self._path(self._name(table)), schema=_fields(table))
         new.description = table.description
         new.labels = LABELS
         new.clustering_fields = [PARTITION_COLUMN]
         try:
-            self._make(new)
+            made = self._make(new)
         except NotFound:
             # Not before: an account that may write a dataset is perhaps not allowed to make one.
-            dataset = bigquery.Dataset(f"{self._client.project}.{self._dataset}")
-            dataset.description = _DATASET_DESCRIPTION
-            dataset.labels = LABELS
-            self._client.create_dataset(dataset, exists_ok=True, retry=self._retry, timeout=_REQUEST_TIMEOUT)
-            self._make(new)
+            self._make_dataset(self._dataset)
+            made = self._make(new)
+        self._refuse(table, made)  # somebody may have made another one at this moment
+
+    def _make_dataset(self, name: str) -> None:
+        from google.cloud import bigquery
+
+        dataset = bigquery.Dataset(f"{self._client.project}.{name}")
+        dataset.description = _DATASET_DESCRIPTION
+        dataset.labels = LABELS
+        self._client.create_dataset(dataset, exists_ok=True, retry=self._retry, timeout=_REQUEST_TIMEOUT)
 
     def _make(self, table: bigquery.Table) -> bigquery.Table:
         return self._client.create_table(table, exists_ok=True, retry=self._retry, timeout=_REQUEST_TIMEOUT)
 
     def _evolve(self, table: Table, existing: bigquery.Table) -> None:
+        self._refuse(table, existing)
         by_name = {field.name: field for field in existing.schema}
         clashes = [
             f"{column.name} is {_type(by_name[column.name])}, not {column.type}"
@@ -283,12 +456,13 @@ class BigQueryWarehouse:
                 f"BigQuery: {table.name} has columns of another type ({'; '.join(clashes)}); "
                 "copy and drop the table, then load its partitions again"
             )
-        schema = _evolved(table, existing.schema)
-        if (schema, table.description) == (list(existing.schema), existing.description):
-            return
-        existing.schema = schema
-        existing.description = table.description
-        self._client.update_table(existing, ["schema", "description"], retry=self._retry, timeout=_REQUEST_TIMEOUT)
+        schema, labels = _evolved(table, existing.schema), {**existing.labels, **LABELS}
+        changes = {"schema": schema, "description": table.description, "labels": labels}
+        changed = [name for name, value in changes.items() if value != getattr(existing, name)]
+        for name in changed:
+            setattr(existing, name, changes[name])
+        if changed:
+            self._client.update_table(existing, changed, retry=self._retry, timeout=_REQUEST_TIMEOUT)
 
     # -- the new rows ---------------------------------------------------------------------------------
 
@@ -298,7 +472,7 @@ class BigQueryWarehouse:
         from google.cloud import bigquery
 
         partition = hashlib.sha256(partition_key.encode()).hexdigest()[:8]
-        name = identifier(f"{table.name}_staging_{partition}_{secrets.token_hex(4)}")
+        name = identifier(f"{self._name(table)}_staging_{partition}_{secrets.token_hex(4)}")
         staging = bigquery.Table(self._path(name), schema=_fields(table))
         # Real time, whatever the clock of a test says, because BigQuery deletes the table.
         staging.expires = utc_now() + STAGING_LIFETIME
@@ -359,6 +533,25 @@ class BigQueryWarehouse:
             raise WarehouseError(f"BigQuery could not {operation}: {_reason(error)}") from None
         except (RequestException, NotDone, OSError):
             raise WarehouseError(f"BigQuery could not {operation}: no answer; later polls try again") from None
+
+
+def _owner(table: bigquery.Table | None, kind: Kind = "table") -> Ownership:
+    return owner_of(None if table is None else _relation(table), kind)
+
+
+def _is_set_aside(table: bigquery.Table) -> bool:
+    return is_marked(table.description)
+
+
+def _relation(table: bigquery.Table) -> Relation:
+    kinds: dict[str, Kind] = {"TABLE": "table", "VIEW": "view"}
+    return Relation(
+        kind=kinds.get(table.table_type, "other"),
+        is_marked=bears_label(table.labels.items()),
+        columns=tuple((field.name, _type(field)) for field in table.schema),
+        required=frozenset(field.name for field in table.schema if field.mode == "REQUIRED"),
+        clustered_by=tuple(table.clustering_fields or ()),
+    )
 
 
 def merge_statement(table: Table, target: str, staging: str) -> str:

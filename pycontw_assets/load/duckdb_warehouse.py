@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycontw_assets.load.duckdb_file import STORAGE_VERSION, copy_into_new_file, is_newer_format, literal
+from pycontw_assets.load.ownership import Ownership, Relation, is_marked, marked, owner_of, set_aside_name
+from pycontw_assets.load.readers.view import DuckDBDialect, View, view_name
 from pycontw_assets.load.schema import (
     DIGEST_COLUMN,
     LOADED_AT_COLUMN,
@@ -25,11 +27,16 @@ from pycontw_assets.load.schema import (
     identifier,
 )
 from pycontw_assets.load.warehouse import (
+    ForeignTable,
     Outcome,
+    SetAside,
+    ViewOutcome,
     WarehouseError,
     check_frame,
     count_statement,
     delete_statement,
+    differing_copy,
+    no_views,
     partition_state_statement,
     partition_states_statement,
     utc_now,
@@ -47,6 +54,7 @@ _TYPES = {
     "STRING": "VARCHAR",
     "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
 }
+_NAMES = {name: type_ for type_, name in _TYPES.items()}
 _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     # For a file that is made now. DuckDB keeps the format of one that exists.
     "storage_compatibility_version": STORAGE_VERSION,
@@ -59,9 +67,10 @@ _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
 
 
 class DuckDBWarehouse:
-    """A ``Warehouse`` in the file ``path``, with its tables in the schema ``dataset``.
+    """A ``Warehouse`` in the file ``path``, with its tables in the schema ``dataset`` under names with ``prefix``.
 
-    ``patience_seconds``: the longest wait for another process.
+    ``views_dataset``: the schema of the views; ``None``: there are none. ``patience_seconds``: the longest wait for
+    another process.
     """
 
     leftovers: Leftovers | None = None
@@ -71,11 +80,16 @@ class DuckDBWarehouse:
         path: Path,
         dataset: str = "ods",
         *,
+        prefix: str = "",
+        views_dataset: str | None = None,
         clock: Callable[[], datetime] = utc_now,
         patience_seconds: float = 60.0,
     ) -> None:
         self._path = path
         self._dataset = identifier(dataset)
+        self._prefix = prefix
+        self._views_dataset = identifier(views_dataset) if views_dataset else None
+        self.dialect = DuckDBDialect(self._dataset, prefix)
         self._clock = clock
         self._patience_seconds = patience_seconds
 
@@ -103,9 +117,14 @@ class DuckDBWarehouse:
         names = [column.name for column in table.columns]
         frame: pd.DataFrame = pd.DataFrame(columns=names)
         with self._reading(f"read {table.name}") as connection:
-            if not set(names) <= self._existing(connection, table).keys():
+            existing = self._existing(connection, table)
+            if DIGEST_COLUMN not in existing:
                 return frame
-            frame = connection.table(self._target(table)).df()[names].copy()
+            # The next load adds the columns that the policy has since.
+            shown = [
+                c.name if c.name in existing else f"CAST(NULL AS {_TYPES[c.type]}) AS {c.name}" for c in table.columns
+            ]
+            frame = connection.sql(f"SELECT {', '.join(shown)} FROM {self._target(table)}").df()  # noqa: S608 - plain names
         for column in table.columns:
             if column.type == "TIMESTAMP":
                 frame[column.name] = frame[column.name].dt.tz_convert("UTC")
@@ -122,15 +141,16 @@ class DuckDBWarehouse:
         with self._connected("delete the rows of a person") as connection:
             for table in tables:
                 deleted += self._count(connection, table, column, digest)
-                if column in self._existing(connection, table):
+                if column in self._columns(connection, self._name(table)):
                     statement = delete_statement(self._target(table), column)
                     connection.execute(statement, [digest])
             copy_into_new_file(connection, self._path)
         return deleted
 
     def _count(self, connection: duckdb.DuckDBPyConnection, table: Table, column: str, digest: str) -> int:
-        if column not in self._existing(connection, table):
-            return 0
+        if column not in self._columns(connection, self._name(table)):
+            return 0  # also in a table of somebody else, which cannot hold what we wrote
+        self._refuse_foreign(connection, table)
         [(count,)] = connection.execute(count_statement(self._target(table), column), [digest]).fetchall()
         return int(count)
 
@@ -141,6 +161,81 @@ class DuckDBWarehouse:
             statement = partition_states_statement(self._target(table))
             rows = connection.execute(statement).fetchall()
         return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+    # -- tables of others ---------------------------------------------------------------------------------
+
+    def owner_of(self, table: Table) -> Ownership:
+        with self._reading(f"look at {table.name}") as connection:
+            return owner_of(self._relation(connection, self._name(table)))
+
+    def full_name(self, table: Table) -> str:
+        return self._target(table)
+
+    def set_aside(self, table: Table) -> SetAside:
+        """Do it in one transaction: killed at any point, the file holds the old state or the new one."""
+        source, name = self._target(table), set_aside_name(self._name(table))
+        copy = f"{self._dataset}.{identifier(name)}"
+        with self._connected(f"set {table.name} aside") as connection:
+            connection.execute("BEGIN TRANSACTION")
+            relation = self._relation(connection, self._name(table))
+            if relation is None or relation.kind != "table" or owner_of(relation) != "foreign":
+                raise WarehouseError(f"DuckDB: {source} is no table of somebody else; nothing was changed")
+            was_copied = (taken := self._relation(connection, name)) is not None
+            if taken is None:
+                connection.execute(f"CREATE TABLE {copy} AS SELECT * FROM {source}")  # noqa: S608 - plain names
+                comment = marked(f"Copy of {source} as it was before this program took the name.")
+                connection.execute(f"COMMENT ON TABLE {copy} IS {literal(comment)}")
+            elif not taken.is_marked:
+                raise WarehouseError(differing_copy(source, copy))
+            rows = _rows(connection, source)
+            if rows != _rows(connection, copy) or _differing(connection, source, copy):
+                raise WarehouseError(differing_copy(source, copy))
+            connection.execute(f"DROP TABLE {source}")
+            connection.execute("COMMIT")
+        return SetAside(name=source, copy=copy, rows=rows, is_snapshot=False, was_copied=was_copied)
+
+    # -- views --------------------------------------------------------------------------------------------
+
+    def columns(self, names: Iterable[str]) -> dict[str, frozenset[str]]:
+        found = {}
+        with self._reading("look at the tables") as connection:
+            for name in names:
+                relation = self._relation(connection, identifier(self._prefix + name))
+                if relation and owner_of(relation) in ("ours", "unmarked"):
+                    found[name] = frozenset(column for column, _ in relation.columns)
+        return found
+
+    def view_owner(self, name: str) -> Ownership:
+        with self._reading(f"look at {name}") as connection:
+            return _view_owner(connection, self._views_dataset or "", name)
+
+    def put_view(self, view: View) -> ViewOutcome:
+        dataset, name = self._place_of(view)
+        comment = marked(f"{view.description} [sql: {view.digest}]")
+        with self._reading(f"look at {view.name}") as connection:
+            if _view_owner(connection, dataset, name) == "foreign":
+                raise ForeignTable(f"{dataset}.{name}", kind="view")
+            if _comment(connection, "view", dataset, name) == comment:
+                return "unchanged"
+        with self._connected(f"make the view {view.name}") as connection:
+            connection.execute("BEGIN TRANSACTION")
+            if _view_owner(connection, dataset, name) == "foreign":  # somebody may have made it meanwhile
+                raise ForeignTable(f"{dataset}.{name}", kind="view")
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {dataset}")
+            connection.execute(f"CREATE OR REPLACE VIEW {dataset}.{name} AS {view.query}")
+            connection.execute(f"COMMENT ON VIEW {dataset}.{name} IS {literal(comment)}")
+            connection.execute("COMMIT")
+        return "made"
+
+    def _place_of(self, view: View) -> tuple[str, str]:
+        """Return the schema and the name of a view."""
+        if view.is_next_to_tables:
+            return self._dataset, identifier(self._prefix + view.name)
+        if self._views_dataset is None:
+            raise WarehouseError(no_views(view.name))
+        return self._views_dataset, view_name(view.name)
+
+    # -- connections --------------------------------------------------------------------------------------
 
     @contextmanager
     def _reading(self, operation: str, *, is_waiting: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -220,7 +315,10 @@ class DuckDBWarehouse:
                 copy_into_new_file(connection, self._path)
 
     def _target(self, table: Table) -> str:
-        return f"{self._dataset}.{identifier(table.name)}"
+        return f"{self._dataset}.{self._name(table)}"
+
+    def _name(self, table: Table) -> str:
+        return identifier(self._prefix + table.name)
 
     def _state(self, connection: duckdb.DuckDBPyConnection, table: Table, partition_key: str) -> tuple[int, str | None]:
         """Return rows and digest of a partition. Rows with different digests have none."""
@@ -231,12 +329,30 @@ class DuckDBWarehouse:
         return rows, smallest if smallest == largest else None
 
     def _existing(self, connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, tuple[str, str | None]]:
+        """Return the columns of our table: name -> (type, comment). Raise ``ForeignTable`` where it is not ours."""
+        self._refuse_foreign(connection, table)
+        return self._columns(connection, self._name(table))
+
+    def _columns(self, connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, tuple[str, str | None]]:
         rows = connection.execute(
             "SELECT column_name, data_type, comment FROM duckdb_columns() "
-            "WHERE database_name = current_database() AND schema_name = ? AND table_name = ?",
-            [self._dataset, table.name],
+            "WHERE database_name = current_database() AND schema_name = ? AND table_name = ? ORDER BY column_index",
+            [self._dataset, name],
         ).fetchall()
-        return {name: (data_type, comment) for name, data_type, comment in rows}
+        return {column: (data_type, comment) for column, data_type, comment in rows}
+
+    def _relation(self, connection: duckdb.DuckDBPyConnection, name: str) -> Relation | None:
+        comment = _comment(connection, "table", self._dataset, name)
+        if comment is None:
+            view = _comment(connection, "view", self._dataset, name)
+            return None if view is None else Relation(kind="view", is_marked=is_marked(view))
+        columns = self._columns(connection, name).items()
+        types = tuple((column, _NAMES.get(data_type, data_type)) for column, (data_type, _) in columns)
+        return Relation(kind="table", is_marked=is_marked(comment), columns=types)
+
+    def _refuse_foreign(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+        if owner_of(self._relation(connection, self._name(table))) == "foreign":
+            raise ForeignTable(self._target(table))
 
     def _bring_up_to_date(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         """Create the table, add new columns of the policy, refuse a changed type. It may be repeated at any point.
@@ -256,13 +372,18 @@ class DuckDBWarehouse:
             )
         if not existing:
             self._create(connection, table)
+        elif not is_marked(_comment(connection, "table", self._dataset, self._name(table))):
+            connection.execute(f"COMMENT ON TABLE {self._target(table)} IS {literal(marked(table.description))}")
         for column in table.columns:
             self._describe(connection, table, column, existing=existing)
 
     def _create(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+        """Make the table with its mark in one transaction: a table without the mark would be somebody else's."""
+        connection.execute("BEGIN TRANSACTION")
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._dataset}")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {self._target(table)} ({_definitions(table)})")
-        connection.execute(f"COMMENT ON TABLE {self._target(table)} IS {literal(table.description)}")
+        connection.execute(f"COMMENT ON TABLE {self._target(table)} IS {literal(marked(table.description))}")
+        connection.execute("COMMIT")
 
     def _describe(
         self,
@@ -307,3 +428,35 @@ class DuckDBWarehouse:
 
 def _definitions(table: Table) -> str:
     return ", ".join(f"{identifier(column.name)} {_TYPES[column.type]}" for column in table.columns)
+
+
+def _comment(connection: duckdb.DuckDBPyConnection, kind: str, schema: str, name: str) -> str | None:
+    """Return the comment of a table or view, empty where it has none; ``None``: there is none of that name.
+
+    Capitals do not count, as in DuckDB's names.
+    """
+    rows = connection.execute(
+        f"SELECT comment FROM duckdb_{kind}s() WHERE database_name = current_database() "  # noqa: S608 - two kinds
+        f"AND lower(schema_name) = lower(?) AND lower({kind}_name) = lower(?)",
+        [schema, name],
+    ).fetchall()
+    return str(rows[0][0] or "") if rows else None
+
+
+def _view_owner(connection: duckdb.DuckDBPyConnection, schema: str, name: str) -> Ownership:
+    if _comment(connection, "table", schema, name) is not None:
+        return "foreign"
+    comment = _comment(connection, "view", schema, name)
+    return owner_of(None if comment is None else Relation(kind="view", is_marked=is_marked(comment)), "view")
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, target: str) -> int:
+    [(count,)] = connection.execute(f"SELECT count(*) FROM {target}").fetchall()  # noqa: S608 - plain names
+    return int(count)
+
+
+def _differing(connection: duckdb.DuckDBPyConnection, one: str, other: str) -> int:
+    """Count the rows of either table that the other one lacks, each as often as it is there."""
+    missing = "SELECT count(*) FROM (SELECT * FROM {} EXCEPT ALL SELECT * FROM {})"
+    counts = [connection.execute(missing.format(*pair)).fetchall() for pair in ((one, other), (other, one))]
+    return sum(int(count) for [(count,)] in counts)

@@ -10,10 +10,13 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from pycontw_assets.api.log import log_step
+from pycontw_assets.load.ownership import Kind, Ownership, refusal
+from pycontw_assets.load.readers.view import Dialect, View
 from pycontw_assets.load.schema import (
     DIGEST_COLUMN,
     KEY_COLUMNS,
@@ -28,14 +31,44 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Outcome = Literal["written", "unchanged"]
+ViewOutcome = Literal["made", "unchanged"]
 
 
 class WarehouseError(Exception):
     """The warehouse could not do it. The text names tables, columns and partitions, never a value of a row."""
 
 
+class ForeignTable(WarehouseError):
+    """Somebody else made what has the name of one of our tables or views. Nothing was changed."""
+
+    def __init__(self, name: str, *, kind: Kind = "table") -> None:
+        self.name = name
+        super().__init__(refusal(name, kind=kind))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """A table that was copied to ``copy``, checked row for row, and whose name is free now. Names with the dataset.
+
+    ``is_snapshot``: the copy cannot be changed. ``was_copied``: an earlier attempt had made the copy.
+    """
+
+    name: str
+    copy: str
+    rows: int
+    is_snapshot: bool
+    was_copied: bool
+
+
 class Warehouse(Protocol):
-    """A warehouse. Every method may be repeated, and called by several processes at once."""
+    """A warehouse. Every method may be repeated, and called by several processes at once.
+
+    A method that meets a table which this program did not make raises ``ForeignTable`` and changes nothing.
+    """
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the warehouse spells the SQL of views."""
 
     def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, *, digest: str) -> Outcome:
         """Make the partition hold exactly these rows. Create or extend the table where needed.
@@ -51,7 +84,10 @@ class Warehouse(Protocol):
         """Count the rows of the partition."""
 
     def read(self, table: Table) -> pd.DataFrame:
-        """Return the whole table, for checks and people. Without a table: no rows, all columns."""
+        """Return the whole table, for checks and people. Without a table: no rows, all columns.
+
+        A column that the table of an older version lacks is empty.
+        """
 
     leftovers: Leftovers | None
     """What is kept of replaced rows in spite of ``forget``."""
@@ -70,6 +106,31 @@ class Warehouse(Protocol):
 
         ``is_waiting``: for another process, and for a service that does not answer. Raise ``WarehouseError``.
         """
+
+    def owner_of(self, table: Table) -> Ownership:
+        """Say whose the table is, if there is one. Nothing is changed, and nothing foreign raises."""
+
+    def full_name(self, table: Table) -> str:
+        """Return the name as people see it: with the dataset and the prefix."""
+
+    def set_aside(self, table: Table) -> SetAside:
+        """Copy somebody else's table aside, check the copy row for row, and only then free the name.
+
+        Killed at any point it loses nothing, and it may be repeated. Raise ``WarehouseError`` when the copy's name is
+        taken by something else, or the table changes meanwhile.
+        """
+
+    def columns(self, names: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Return the columns of those of these tables that are there and that this program made or set aside.
+
+        ``names`` are those of ``Table``, or ``ownership.set_aside_name`` of them: without the prefix.
+        """
+
+    def put_view(self, view: View) -> ViewOutcome:
+        """Make the view, or replace it when its text changed. Raise ``ForeignTable`` rather than hide something."""
+
+    def view_owner(self, name: str) -> Ownership:
+        """Say whose the thing under a view's name is. Nothing is changed."""
 
 
 def utc_now() -> datetime:
@@ -145,3 +206,16 @@ def count_statement(target: str, column: str) -> str:
 def delete_statement(target: str, column: str) -> str:
     """Return the statement that deletes these rows."""
     return f"DELETE FROM {target} WHERE {identifier(column)} = ?"  # noqa: S608 - plain names only
+
+
+def differing_copy(source: str, copy: str) -> str:
+    """Return the error for a copy that does not hold what it should, or that somebody else made."""
+    return (
+        f"{copy} is not a copy of {source} as it is now, so {source} stays as it is and nothing was deleted. Stop what "
+        f"writes {source}, rename or delete {copy}, then run the command again"
+    )
+
+
+def no_views(name: str) -> str:
+    """Return the error for a view without a place."""
+    return f"VIEWS_DATASET is not set, so the view {name} was not made"

@@ -26,6 +26,7 @@ from dagster import (
 from pycontw_assets.api.outlets import shorten
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.authorize.gather_client import GatherClient
+from pycontw_assets.deidentify.coverage import coverage_gaps, coverage_of, kept_in_all
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
@@ -37,6 +38,7 @@ from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes, list_members
 from pycontw_assets.ledger.locks import LockName, process_identity
+from pycontw_assets.ledger.polls import refuse_while_paused
 from pycontw_assets.ledger.progress import headcount, invited_by, let_in
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.load.checks import WAYS_OUT, RefusedRows, doubled_keys
@@ -58,6 +60,7 @@ from pycontw_assets.orchestration.observations import family_events, kktix_event
 from pycontw_assets.orchestration.run_history import OWNER_TAG, lock_of
 from pycontw_assets.orchestration.run_recording import RunLock, as_failure, recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
+from pycontw_assets.orchestration.tables.views import record_views, view_assets
 from pycontw_assets.pipeline.checks import (
     access_gaps,
     access_sum,
@@ -68,8 +71,9 @@ from pycontw_assets.pipeline.checks import (
     unread_attendees,
     withheld_answers,
 )
+from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.renaming import Renaming
-from pycontw_assets.pipeline.dry_run import dry_run, plan_access, would_do
+from pycontw_assets.pipeline.dry_run import AccessDryRuns, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.reconcile import late_after, table_asset
 from pycontw_assets.pipeline.steps import (
@@ -265,6 +269,7 @@ TABLE_CHECKS = {
     "while one does not.",
     "rows_match_the_orders": "The table holds as many rows of the event as the vault holds attendees.",
     "questions_are_known": "Every question and answer has a rule in deidentify/policy.yaml; others are hashed.",
+    "answers_are_kept": "Of the answers to each question that is kept, ANSWERS_KEPT_PERCENT are kept whole.",
 }
 
 
@@ -298,7 +303,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
         settings: ResourceParam[Settings],
         run_lock: ResourceParam[RunLock],
     ) -> Iterator[AssetCheckResult | MaterializeResult]:
-        with _recorded(context, ledger, settings):
+        with _recorded(context, ledger, settings) as findings:
             partition = _begin(context, ledger, run_lock)
             try:
                 loaded = load_rows(
@@ -319,6 +324,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                 waits=waits,
                 settings=settings,
             ).clear_other_keys(partition)
+            findings += record_views(context, warehouse, settings).problems
             result = loaded.result
             yield MaterializeResult(
                 metadata={
@@ -329,15 +335,16 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                     "repeated_answers": counted(result.repeated_answers, "column"),
                     "newest": preview_of_rows(result.frame),
                 },
-                check_results=_table_verdicts(loaded),
+                check_results=_table_verdicts(loaded, settings.answers_kept_percent),
             )
 
     return attendees
 
 
-def _table_verdicts(loaded: RowsLoaded) -> list[AssetCheckResult]:
+def _table_verdicts(loaded: RowsLoaded, least_percent: float) -> list[AssetCheckResult]:
     """Return the verdicts of ``TABLE_CHECKS``. The table was written, so nothing in it was refused."""
     result, stored, expected = loaded.result, loaded.stored, loaded.attendees
+    coverage = coverage_of(load_policy(), result.answered, result.unlisted_answers, result.unknown_questions)
     unknown = [f"{count} answers to a question no rule names" for count in result.unknown_questions.values()]
     unlisted = [f"{column}: {count} answers outside its choices" for column, count in result.unlisted_answers.items()]
     return [
@@ -345,6 +352,9 @@ def _table_verdicts(loaded: RowsLoaded) -> list[AssetCheckResult]:
         *(verdict(check, []) for check in WAYS_OUT),
         verdict("rows_match_the_orders", [] if stored == expected else [f"{stored} rows, {expected} attendees"]),
         verdict("questions_are_known", [*unknown, *unlisted], is_warning=True),
+        verdict(
+            "answers_are_kept", coverage_gaps(coverage, least_percent), is_warning=True, said=kept_in_all(coverage)
+        ),
     ]
 
 
@@ -352,33 +362,15 @@ def _dry_run(
     context: AssetExecutionContext,
     partition: EventPartition,
     checks: Iterable[str],
-    findings: list[str] | None = None,
     *,
-    gather: GatherClient | None,
-    klaviyo: KlaviyoClient,
-    vault: Vault,
-    ledger: Ledger,
-    pseudonymizer: Pseudonymizer,
-    waits: WaitPolicy,
-    settings: Settings,
+    dry_runs: AccessDryRuns,
+    findings: list[str] | None = None,
 ) -> MaterializeResult:
     """Show what the access chain would do for the event, on each of its assets. Nobody outside notices.
 
     The first of the asset's checks shows what would be a problem, where the asset reports it (``findings``).
     """
-    with dry_run(
-        settings=settings, clock=ledger.clock, pseudonymizer=pseudonymizer, gather=gather, vault=vault
-    ) as copies:
-        planned = plan_access(
-            partition,
-            copies=copies,
-            klaviyo=klaviyo,
-            pseudonymizer=pseudonymizer,
-            waits=waits,
-            settings=settings,
-            poll_id=_poll_id(context),
-            overrides=_overrides(context),
-        )
+    planned = dry_runs.plan(partition, poll_id=_poll_id(context), overrides=_overrides(context))
     metadata = {DRY_RUN: True, **would_do(planned)}
     problems = planned.problems if findings is not None else ()
     if findings is not None:
@@ -406,13 +398,13 @@ GUEST_LIST_CHECKS = {
 def gather_guestlist(
     context: AssetExecutionContext,
     gather: ResourceParam[GatherClient | None],
-    klaviyo: ResourceParam[KlaviyoClient],
     vault: ResourceParam[Vault],
     ledger: ResourceParam[Ledger],
     pseudonymizer: ResourceParam[Pseudonymizer],
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
     run_lock: ResourceParam[RunLock],
+    dry_runs: ResourceParam[AccessDryRuns],
 ) -> MaterializeResult:
     """All holders of a usable ticket are on the Gather guest list, as a read of the list has shown. Refunded guests
     are removed.
@@ -423,19 +415,7 @@ def gather_guestlist(
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger, run_lock), count_requests(gather)
         if settings.pycontw_dry_run:
-            return _dry_run(
-                context,
-                partition,
-                GUEST_LIST_CHECKS,
-                findings,
-                gather=gather,
-                klaviyo=klaviyo,
-                vault=vault,
-                ledger=ledger,
-                pseudonymizer=pseudonymizer,
-                waits=waits,
-                settings=settings,
-            )
+            return _dry_run(context, partition, GUEST_LIST_CHECKS, dry_runs=dry_runs, findings=findings)
         step = guest_list_step(
             gather=gather,
             ledger=ledger,
@@ -493,6 +473,7 @@ def klaviyo_template(
         if settings.pycontw_dry_run:
             return MaterializeResult(metadata={DRY_RUN: True, "name": mail.name, "version": mail.version})
         requests = count_requests(klaviyo)
+        refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
         template_id = template_id_of(mail, klaviyo=klaviyo, ledger=ledger, waits=waits)
         return MaterializeResult(
             metadata={
@@ -519,7 +500,6 @@ LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was r
 )
 def klaviyo_list(
     context: AssetExecutionContext,
-    gather: ResourceParam[GatherClient | None],
     klaviyo: ResourceParam[KlaviyoClient],
     vault: ResourceParam[Vault],
     ledger: ResourceParam[Ledger],
@@ -527,25 +507,22 @@ def klaviyo_list(
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
     run_lock: ResourceParam[RunLock],
+    dry_runs: ResourceParam[AccessDryRuns],
 ) -> MaterializeResult:
     """The cumulative ticket-holder list of the event, for announcements. Holders who lose the ticket leave it."""
     with _recorded(context, ledger, settings):
         partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)
         if settings.pycontw_dry_run:
-            return _dry_run(
-                context,
-                partition,
-                LIST_CHECKS,
-                gather=gather,
-                klaviyo=klaviyo,
-                vault=vault,
-                ledger=ledger,
-                pseudonymizer=pseudonymizer,
-                waits=waits,
-                settings=settings,
-            )
+            return _dry_run(context, partition, LIST_CHECKS, dry_runs=dry_runs)
+        refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
         outcome = sync_holder_list(
-            partition, klaviyo=klaviyo, vault=vault, ledger=ledger, pseudonymizer=pseudonymizer, waits=waits
+            partition,
+            klaviyo=klaviyo,
+            vault=vault,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
         )
         name = ticket_holder_list(partition)
         return MaterializeResult(
@@ -583,7 +560,6 @@ CAMPAIGN_CHECKS = {
 )
 def klaviyo_campaign(
     context: AssetExecutionContext,
-    gather: ResourceParam[GatherClient | None],
     klaviyo: ResourceParam[KlaviyoClient],
     vault: ResourceParam[Vault],
     ledger: ResourceParam[Ledger],
@@ -591,27 +567,17 @@ def klaviyo_campaign(
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
     run_lock: ResourceParam[RunLock],
+    dry_runs: ResourceParam[AccessDryRuns],
 ) -> MaterializeResult:
-    """People who were let in get one invitation each: one campaign per batch, sent once, and followed until it ended.
+    """People who were let in get one invitation each. By campaign: one per batch, sent once, and followed until it
+    ended. By event (`INVITE_VIA=event`): one event per person, which starts a flow; hourly, its mails are looked for.
 
-    Seconds from payment end when Klaviyo accepts the sending. They begin as those of `gather_guestlist` do.
+    Seconds from payment end when Klaviyo accepts the sending or the event, and begin as those of `gather_guestlist`.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)
         if settings.pycontw_dry_run:
-            return _dry_run(
-                context,
-                partition,
-                CAMPAIGN_CHECKS,
-                findings,
-                gather=gather,
-                klaviyo=klaviyo,
-                vault=vault,
-                ledger=ledger,
-                pseudonymizer=pseudonymizer,
-                waits=waits,
-                settings=settings,
-            )
+            return _dry_run(context, partition, CAMPAIGN_CHECKS, dry_runs=dry_runs, findings=findings)
         mail = invitation(partition.edition, settings)
         step = campaign_step(
             partition,
@@ -623,10 +589,12 @@ def klaviyo_campaign(
             poll_id=_poll_id(context),
             overrides=_overrides(context),
         )
+        refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
         refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
         snapshot = stored_orders(vault, ledger, partition)
         with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
-            partition_of(ledger, partition.key)  # it may have been renamed while this run waited
+            refuse_while_paused(ledger)  # a person may have paused polls while this run waited
+            partition_of(ledger, partition.key)  # it may have been renamed meanwhile
             begun_at = ledger.clock()
             outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         problems = outcome.problems
@@ -635,7 +603,7 @@ def klaviyo_campaign(
         findings += [*problems, *gaps]
         context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))
         totals = count_invitations(ledger, partition.key)
-        invited = invited_by(ledger, outcome.campaign_ids) if outcome.campaign_ids else []
+        invited = invited_by(ledger, outcome.batch_keys) if outcome.batch_keys else []
         waited = seconds_from_payment(invited, snapshot, pseudonymizer)
         return MaterializeResult(
             metadata={
@@ -659,7 +627,8 @@ def klaviyo_campaign(
         )
 
 
-def attendee_table_assets(links: Links) -> list[AssetsDefinition]:
-    """One table per family, in the order of the families."""
+def attendee_table_assets(links: Links) -> list[AssetsDefinition | AssetSpec]:
+    """One table per family, in the order of the families, then the views of them."""
     tables = attendee_tables(load_policy().columns)
-    return [_attendee_table(family, tables[family], links) for family in FAMILIES]
+    filled = [_attendee_table(family, tables[family], links) for family in FAMILIES]
+    return [*filled, *view_assets(tables, links, OWNERS)]

@@ -26,6 +26,8 @@ class Links:
     duckdb_file: Path
     dataset: str
     bigquery_project: str | None = None
+    table_prefix: str = ""
+    views_dataset: str | None = None
 
     @property
     def kktix(self) -> str:
@@ -51,13 +53,25 @@ class Links:
 
     def table_name(self, name: str) -> str:
         """As SQL spells it, with what stands before it."""
-        return ".".join(part for part in (self.bigquery_project, self.dataset, name) if part)
+        return self._full_name(self.dataset, self.table_prefix + name)
 
     def table(self, name: str) -> MetadataValue:
         """The table in Google's console, or the file that holds it."""
+        return self._place(self.dataset, self.table_prefix + name)
+
+    def view_name(self, name: str) -> str:
+        return self._full_name(self.views_dataset or "", name)
+
+    def view(self, name: str) -> MetadataValue:
+        return self._place(self.views_dataset or "", name)
+
+    def _full_name(self, dataset: str, name: str) -> str:
+        return ".".join(part for part in (self.bigquery_project, dataset, name) if part)
+
+    def _place(self, dataset: str, name: str) -> MetadataValue:
         if self.bigquery_project is None:
             return MetadataValue.path(self.duckdb_file)
-        named = {"p": self.bigquery_project, "d": self.dataset, "t": name, "page": "table"}
+        named = {"p": self.bigquery_project, "d": dataset, "t": name, "page": "table"}
         return MetadataValue.url(f"https://console.cloud.google.com/bigquery?{urlencode(named)}")
 
 
@@ -81,4 +95,6 @@ def links_of(settings: Settings) -> Links:
         duckdb_file=settings.duckdb_file,
         dataset=settings.bigquery_dataset,
         bigquery_project=project,
+        table_prefix=settings.table_prefix,
+        views_dataset=settings.views_dataset,
     )

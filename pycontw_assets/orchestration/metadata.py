@@ -40,6 +40,17 @@ _PREVIEWED = ("attendee_id", "ticket_name", "state", "is_paid", "is_usable", "is
 _OWN_FIELDS = {
     "first_seen_at": "When a poll first saw the attendee.",
     "gone_at": "When the attendee was found to have left the book; empty while it is there.",
+    "listed_after": "The last good poll whose book lacked the attendee.",
+    "paid_seen_at": "The first poll that read the ticket as paid.",
+    "paid_seen_after": "The last moment at which it was not paid.",
+}
+_DERIVED = {
+    "is_usable": ["is_paid", "state", "gone_at"],
+    "is_cancelled": ["state", "gone_at"],
+    "ordered_at": ["first_seen_at"],
+    "ordered_at_certainty": ["first_seen_at", "listed_after"],
+    "paid_at": ["paid_seen_at"],
+    "paid_at_certainty": ["is_paid", "paid_seen_at", "paid_seen_after"],
 }
 
 
@@ -104,7 +115,8 @@ def order_columns(policy: Policy) -> TableSchema:
         if field.action == "keep"
     ]
     own = [TableColumn(name, "TIMESTAMP", text) for name, text in _OWN_FIELDS.items()]
-    form = [TableColumn(rule.labels[0], "answer", f"{rule.description} ({rule.action})") for rule in policy.form]
+    asked = [rule for rule in policy.form if rule.labels]
+    form = [TableColumn(rule.labels[0], "answer", f"{rule.description} ({rule.action})") for rule in asked]
     return TableSchema([*fields, *own, *form])
 
 
@@ -124,8 +136,7 @@ def _sources(name: str, source: str) -> list[str]:
     kind, _, field = source.partition(": ")
     if kind in ("payload", "form"):
         return [field]
-    derived = {"is_usable": ["is_paid", "state", "gone_at"], "is_cancelled": ["state", "gone_at"]}
-    return derived.get(name, [name] if name in _OWN_FIELDS else [])
+    return _DERIVED.get(name, [name] if name in _OWN_FIELDS else [])
 
 
 def preview_of_rows(frame: pd.DataFrame) -> Any:

@@ -119,8 +119,10 @@ def poll(
     ``define`` builds the definitions over the same systems, with the attendance books that were just read.
     ``overrides`` are the limits that a person lifts for this poll. Raise ``Stopped`` when ``stop`` was asked for.
     """
+    stop.check()
     if since := heed_pause(ledger=ledger, alerts=alerts):
         raise Paused(since)
+    stop.check()
     tick = observe_and_record(
         instance,
         kktix=kktix,
@@ -151,6 +153,7 @@ def poll(
             pseudonymizer=pseudonymizer,
             waits=waits,
             settings=settings,
+            stop=stop,
         ),
         stop=stop,
     )
@@ -172,6 +175,7 @@ def poll(
         stop.check()
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
+    stop.check()
     record_late_events(afterwards, ledger=ledger)
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     stop.check()

@@ -13,6 +13,7 @@ from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.orchestration.run_recording import RunLock
 from pycontw_assets.pipeline.composition import Composition
+from pycontw_assets.pipeline.dry_run import AccessDryRuns
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 
@@ -26,6 +27,7 @@ _SYSTEMS = {
     "alerts": "Who hears of problems and of the day's sales: Discord, Slack, mail.",
     "pseudonymizer": "Turns addresses and phones into pseudonyms.",
     "settings": "Every setting, as read from the environment.",
+    "stop": "Whether this process was asked to stop: after a signal, no call to the outside begins.",
     "waits": "How long a run waits for the services and for other runs.",
 }
 
@@ -43,6 +45,10 @@ def resources_of(
     }
     text = "Attendance books that the poll of this process has read already, by event id."
     resources["books"] = ResourceDefinition(lambda _: dict(books or {}), description=text)
+    resources["dry_runs"] = ResourceDefinition(
+        lambda _: AccessDryRuns(**{name: getattr(root, name) for name in AccessDryRuns.__dataclass_fields__}),
+        description="Finds out what the access chain would do, without doing it.",
+    )
     return {**resources, "run_lock": _run_lock(lambda: root.ledger, lambda: root.waits, lambda: root.gate())}
 
 

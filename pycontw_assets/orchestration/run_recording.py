@@ -54,7 +54,10 @@ class RunLock:
         self._until_the_end = ExitStack()
 
     def hold(self, name: LockName, partition_key: str = "") -> None:
-        """Take the lock with the first step. No step begins after the lock was lost, or after a signal to stop."""
+        """Take the lock with the first step. No step begins after it was lost, after a signal to stop, or in a pause.
+
+        Polls may have been paused while this run waited in a queue, or for another one.
+        """
         if (name, partition_key) not in self._held:
             held = lock(
                 self._ledger,
@@ -67,6 +70,7 @@ class RunLock:
             self._until_the_end.enter_context(held)
             self._held.add((name, partition_key))
         self._gate()
+        refuse_while_paused(self._ledger)
 
     def drop(self) -> None:
         self._until_the_end.close()

@@ -21,6 +21,7 @@ from dagster import (
 from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.heartbeat import beat
 from pycontw_assets.alerts.messenger import Messenger
+from pycontw_assets.api.stopping import Stop
 from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
@@ -87,6 +88,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         pseudonymizer: ResourceParam[Pseudonymizer],
         waits: ResourceParam[WaitPolicy],
         warehouse: ResourceParam[Warehouse],
+        stop: ResourceParam[Stop],
     ) -> SensorResult:
         instance, limit = context.instance, TimeLimit(settings.tick_seconds)
         with safe_errors():
@@ -104,6 +106,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 settings=settings,
                 warehouse=warehouse,
                 limit=limit,
+                stop=stop,
             )
             record_late_events(tick, ledger=ledger)
             run_maintenance(
@@ -125,14 +128,18 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                     pseudonymizer=pseudonymizer,
                     waits=waits,
                     settings=settings,
+                    stop=stop,
                 ),
                 limit=limit,
+                stop=stop,
             )
+            stop.check()
             reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
             poll_id = new_poll_id(ledger.clock())
             verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
             # Whether an access run of the event is asked for as well or not: during a sale there is always one.
             requests = [*access_requests(tick, poll_id), *load_requests(tick, poll_id)]
+            stop.check()
             if tick.is_good and reach.is_anybody_there:
                 beat(settings.heartbeat_url)
             return SensorResult(

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.rate_limits import Windows
 from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
+from pycontw_assets.deidentify.policy import use_policy_file
+from pycontw_assets.ledger.consistency.accounts import forget_accounts
 from pycontw_assets.ledger.consistency.place import Place, record_place
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
 from pycontw_assets.ledger.locks import check_locks
@@ -46,7 +48,7 @@ class Composition:
 
     ``replacements`` replace any of them by attribute name: ``Composition(kktix=fake, clock=frozen)``. ``kktix_client``
     is the class to build instead of a plain ``KktixClient``. ``accepts_account``: the override for a ledger of services
-    at another address. Functions take the parts, never this object.
+    at another address, or of other accounts there. Functions take the parts, never this object.
     """
 
     def __init__(
@@ -69,7 +71,9 @@ class Composition:
 
     @cached_property
     def settings(self) -> Settings:
-        return self._load_settings()
+        settings = self._load_settings()
+        use_policy_file(settings.policy_file.expanduser() if settings.policy_file else None)
+        return settings
 
     @cached_property
     def waits(self) -> WaitPolicy:
@@ -177,6 +181,8 @@ class Composition:
         ledger = Ledger(self.settings.ledger_location, clock=self.clock)
         ledger.check_identity(self.pseudonymizer.fingerprint)
         record_place(ledger, place)
+        if self._accepts_account:
+            forget_accounts(ledger)
         if ledger.normalisation < NORMALISATION_VERSION:
             renew_ledger(ledger=ledger, vault=self.vault, pseudonymizer=self.pseudonymizer)
         for name, list_id in self.settings.klaviyo_lists.items():
@@ -211,15 +217,19 @@ class Composition:
 
     @cached_property
     def warehouse(self) -> Warehouse:
-        if self.settings.warehouse == "bigquery":
+        settings = self.settings
+        prefix, views = settings.table_prefix, settings.views_dataset
+        if settings.warehouse == "bigquery":
             from pycontw_assets.load.bigquery_warehouse import BigQueryWarehouse
 
-            return BigQueryWarehouse(lambda: _bigquery_client(self.settings), self.settings.bigquery_dataset)
+            return BigQueryWarehouse(
+                lambda: _bigquery_client(settings), settings.bigquery_dataset, prefix=prefix, views_dataset=views
+            )
         from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 
-        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         _ = self.closed_files
-        return DuckDBWarehouse(self.settings.duckdb_file, self.settings.bigquery_dataset)
+        return DuckDBWarehouse(settings.duckdb_file, settings.bigquery_dataset, prefix=prefix, views_dataset=views)
 
     def check(self) -> None:
         """Build everything that can be wrong before anything runs; ``InvalidSettings`` or ``LedgerError`` if it is."""
@@ -270,6 +280,6 @@ def _sandbox_key(path: Path) -> str:
 def settings_at_load() -> Settings:
     """Return the settings that the definitions look at while they load; a wrong environment must not stop them."""
     try:
-        return load_settings()
+        return Composition().settings
     except InvalidSettings:
         return Settings.model_construct()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,14 +19,20 @@ from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.authorize.guest_list_step import Gather
 from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.ledger.batches import Batch, invitations_in, invitations_without_access, unfinished_batches
+from pycontw_assets.ledger.consistency.accounts import forget_accounts
+from pycontw_assets.ledger.database.tables import Way
 from pycontw_assets.ledger.ledger import Clock, Ledger, copy_of
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.pipeline.consistency.place import checked_place
 from pycontw_assets.pipeline.rebuild import renew_ledger
-from pycontw_assets.pipeline.steps import campaign_step, guest_list_step, stored_orders
+from pycontw_assets.pipeline.steps import campaign_step, guest_list_step, reach_of, stored_orders
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer, masked, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, Holder, OrderSnapshot
+from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.flow_state import flow_state
+from pycontw_assets.send_email.by_event.reach import Reach
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.klaviyo_records import Profile
 from pycontw_assets.send_email.ticket_holders import list_changes
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
@@ -41,6 +47,7 @@ class PlannedBatch:
     send_at: datetime | None
     is_new: bool
     unreachable: Mapping[str, int]
+    way: Way = "campaign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +139,43 @@ def dry_run(
         ledger = copy_of(settings.ledger_location, Path(folder), clock=clock)
         ledger.check_identity(pseudonymizer.fingerprint)
         checked_place(ledger, settings, accepts_account=accepts_account)
+        if accepts_account:
+            forget_accounts(ledger)
         if vault and ledger.normalisation < NORMALISATION_VERSION:
             renew_ledger(ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
         yield DryRun(ledger, DryRunGuestList(gather) if gather else None, DryRunVault(vault))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessDryRuns:
+    """Find out for one event after the other what the access chain would do. The systems are read and not changed."""
+
+    gather: Gather | None
+    klaviyo: KlaviyoClient
+    vault: OrdersStore
+    ledger: Ledger
+    pseudonymizer: Pseudonymizer
+    waits: WaitPolicy
+    settings: Settings
+
+    def plan(self, partition: EventPartition, *, poll_id: str, overrides: frozenset[str]) -> EventPlan:
+        with dry_run(
+            settings=self.settings,
+            clock=self.ledger.clock,
+            pseudonymizer=self.pseudonymizer,
+            gather=self.gather,
+            vault=self.vault,
+        ) as copies:
+            return plan_access(
+                partition,
+                copies=copies,
+                klaviyo=self.klaviyo,
+                pseudonymizer=self.pseudonymizer,
+                waits=self.waits,
+                settings=self.settings,
+                poll_id=poll_id,
+                overrides=overrides,
+            )
 
 
 def plan_access(
@@ -177,26 +218,40 @@ def plan_access(
         poll_id=poll_id,
         overrides=overrides,
     )
+    campaign.give_up_unbegun(partition)
     unsent = unfinished_batches(ledger, partition.key)
     claimed = campaign.claim_newcomers(partition, holders, unsent)
     planned = [(batch, False) for batch in unsent if batch.state == "open"] + ([(claimed, True)] if claimed else [])
+    reach = reach_of(settings)
+    batches = tuple(
+        _planned(batch, holders, is_new, ledger=ledger, klaviyo=klaviyo, reach=reach) for batch, is_new in planned
+    )
     return EventPlan(
         partition.key,
         new_attendees,
         granted=tuple(map(masked, sorted(after - before))),
         revoked=tuple(map(masked, sorted(before - after))),
-        batches=tuple(_planned(batch, holders, is_new, ledger=ledger, klaviyo=klaviyo) for batch, is_new in planned),
+        batches=batches,
         list_joining=len(joining),
         list_leaving=len(leaving),
         withdrawn=_count_withdrawn(ledger, partition),
-        problems=(*outcome.problems, *campaign.outcome.problems),
+        problems=(*outcome.problems, *campaign.outcome.problems, *_flow_problems(batches, klaviyo)),
     )
+
+
+def _flow_problems(batches: Iterable[PlannedBatch], klaviyo: KlaviyoClient) -> Iterator[str]:
+    """Yield why no event can be handed over. Klaviyo is asked where there are any."""
+    if any(batch.way == "event" and batch.people for batch in batches):
+        problem = flow_state(EventsClient(klaviyo).metrics()).problem
+        if problem:
+            yield f"nobody would be invited: {problem}"
 
 
 def _count_withdrawn(ledger: Ledger, partition: EventPartition) -> int:
     """People of scheduled campaigns who lost their access since."""
     now = ledger.clock()
-    scheduled = [batch for batch in unfinished_batches(ledger, partition.key) if batch.send_at and batch.send_at > now]
+    unfinished = unfinished_batches(ledger, partition.key)
+    scheduled = [batch for batch in unfinished if batch.send_at and batch.send_at > now]
     return sum(len(invitations_without_access(ledger, batch)) for batch in scheduled)
 
 
@@ -206,7 +261,13 @@ def _guests(gather: DryRunGuestList | None) -> set[str]:
 
 
 def _planned(
-    batch: Batch, holders: Mapping[str, Holder], is_new: bool, *, ledger: Ledger, klaviyo: KlaviyoClient
+    batch: Batch,
+    holders: Mapping[str, Holder],
+    is_new: bool,
+    *,
+    ledger: Ledger,
+    klaviyo: KlaviyoClient,
+    reach: Reach,
 ) -> PlannedBatch:
     invitations = invitations_in(ledger, batch.batch_key)
     people = [
@@ -214,12 +275,17 @@ def _planned(
     ]
     profiles = klaviyo.find_profiles([spelling for holder in people for spelling in (holder.spelled, *holder.former)])
     reasons = {
-        normalise_address(profile.email or ""): profile.unreachable_because or "Klaviyo does not say"
-        for profile in profiles
-        if not profile.can_receive_email
+        normalise_address(profile.email or ""): reason for profile in profiles if (reason := _left_out(profile, reach))
     }
     masks = tuple(masked(holder.address) for holder in people)
-    return PlannedBatch(masks, batch.send_at, is_new, dict(Counter(reasons.values())))
+    return PlannedBatch(masks, batch.send_at, is_new, dict(Counter(reasons.values())), batch.way)
+
+
+def _left_out(profile: Profile, reach: Reach) -> str | None:
+    """Return why a poll would leave a person out. An event is handed over also where Klaviyo does not say."""
+    if profile.can_receive_email is None and reach.way == "campaign":
+        return "Klaviyo does not say"
+    return reach.unreachable_because(profile)
 
 
 def would_do(planned: EventPlan) -> dict[str, int | str]:

@@ -8,22 +8,24 @@ not to be read again, then their orders go.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
-from pycontw_assets.api.client import NotFound, ServiceError
+from pycontw_assets.api.client import ServiceError
 from pycontw_assets.api.log import log_step
+from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import GuestListStep
 from pycontw_assets.deidentify.holders import contact_address, holders_of, spellings_of
 from pycontw_assets.deidentify.policy import CONTACT_ADDRESS_COLUMN, load_policy
 from pycontw_assets.extract.orders import book_digest, content_digest, count_reread_every_poll
+from pycontw_assets.ledger.consistency.renaming import other_keys
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.lists import forget_members
 from pycontw_assets.ledger.locks import Busy, LockName
 from pycontw_assets.ledger.people import (
     entitlements_of,
@@ -33,31 +35,32 @@ from pycontw_assets.ledger.people import (
     invitations_of,
     memberships_of,
     move_people,
+    note_profiles,
     periods_of,
     record_erasure,
     remember_erased,
     request_erasure,
 )
 from pycontw_assets.ledger.polls import drop_entitlement, last_poll, record_poll, recorded_holders
-from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Warehouse, WarehouseError
+from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders
+from pycontw_assets.pipeline.erasing.mail_service import MailServiceErasure, NotYet, profiles_in_ledger
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pipeline.steps import exclusive, guest_list_step, load_rows, recorded_change, table_rules
 from pycontw_assets.pseudonyms import Pseudonymizer, masked
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
-from pycontw_assets.send_email.list_membership import change_members
-from pycontw_assets.send_email.names import ticket_holder_list
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.object_store import VaultError
 from pycontw_assets.vault.vault import Vault
 
-Place = Literal["the vault", "the tables", "the guest list", "the mailing lists"]
+Place = Literal["the vault", "the tables", "the guest list", "the mailing lists", "Klaviyo's profiles"]
 _TURNS = 3  # of polls, before an erasure that is not finished becomes an alarm
-PLACES: tuple[Place, ...] = get_args(Place)  # in the order of the work: each needs those before it
+_PROFILES: Place = "Klaviyo's profiles"  # only where the settings say so
+PLACES: tuple[Place, ...] = tuple(place for place in get_args(Place) if place != _PROFILES)  # in the order of the work
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ class Found:
     """All there is to erase. ``mentioned`` are attendees of other buyers whose form names the address.
 
     ``rows`` are those of the tables. ``unseen``: places that could not be looked at, and why. ``former``: older
-    pseudonyms of the person's spellings, which rows of purged events and memberships of lists keep.
+    pseudonyms of the person's spellings, which rows of purged events and memberships of lists keep. ``spellings``: the
+    addresses themselves, for this process only.
     """
 
     who: str
@@ -77,6 +81,7 @@ class Found:
     unseen: tuple[str, ...] = ()
     requested_at: datetime | None = None
     former: frozenset[str] = frozenset()
+    spellings: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def is_nothing(self) -> bool:
@@ -90,11 +95,13 @@ class Erased:
     """The result of an erasure.
 
     - ``done``: lines about what was removed now.
-    - ``unfinished``: places that the person is not gone from, and why. Polls go on with them.
+    - ``places``: those to erase the person from.
+    - ``unfinished``: those that the person is not gone from, and why. Polls go on with them.
     - ``remains``: lines about what stays, and why.
     - ``goes``: what goes by itself, and when. ``todo``: what a person has to do.
     """
 
+    places: tuple[Place, ...] = PLACES
     done: list[str] = field(default_factory=list)
     unfinished: dict[Place, str] = field(default_factory=dict)
     remains: list[str] = field(default_factory=list)
@@ -125,6 +132,7 @@ class Erasure:
     pseudonymizer: Pseudonymizer
     waits: WaitPolicy
     settings: Settings
+    stop: Stop = OF_THIS_PROCESS
 
     # -- looking ----------------------------------------------------------------------------------
 
@@ -168,6 +176,7 @@ class Erasure:
             unseen=tuple(unseen),
             requested_at=requests.get(key),
             former=former,
+            spellings=frozenset(typed),
         )
 
     def _is_of(self, record: AttendeeRecord, key: str) -> bool:
@@ -186,25 +195,38 @@ class Erasure:
         found = self._find(key, {wanted})
         move_people(self.ledger, dict.fromkeys(found.former, key))
         numbers = {partition.key: ids for partition, ids in found.tickets.items()}
-        request_erasure(self.ledger, key, PLACES, numbers)
-        result = self.go_on(key, PLACES, self.ledger.clock(), former=found.former)
+        places = (*PLACES, _PROFILES) if self.settings.klaviyo_delete_profiles else PLACES
+        request_erasure(self.ledger, key, places, numbers)
+        note_profiles(self.ledger, key, profiles_in_ledger(self.ledger, (key, *found.former)))
+        result = self.go_on(key, places, self.ledger.clock(), former=found.former, spellings=found.spellings)
         self._explain_rest(key, found, result)
         return result
 
-    def go_on(self, key: str, places: Collection[str], requested_at: datetime, former: Collection[str] = ()) -> Erased:
+    def go_on(
+        self,
+        key: str,
+        places: Collection[str],
+        requested_at: datetime,
+        *,
+        former: Collection[str] = (),
+        spellings: Collection[str] = (),
+    ) -> Erased:
         """Erase the person from these places, look whether they are gone, and remember what is left.
 
         Orders that were first read after ``requested_at`` are those of a new buyer. ``former``: older pseudonyms.
+        ``spellings``: addresses of the person, while whoever asked for it is here.
         """
-        result = Erased()
+        result = Erased(places=tuple(place for place in get_args(Place) if place in places))
         steps: dict[Place, Callable[[], None]] = {
             "the vault": lambda: self._erase_orders(key, requested_at, result),
             "the tables": lambda: self._erase_rows(key, former, result),
             "the guest list": lambda: self._take_off(key, result),
             "the mailing lists": lambda: self._leave_lists(key, former, result),
+            _PROFILES: lambda: self._delete_profiles(key, former, spellings, result),
         }
         for place, step in steps.items():
             if place in places:
+                self.stop.check()
                 with _noted(place, result):
                     step()
         record_erasure(self.ledger, key, result.unfinished)
@@ -237,6 +259,9 @@ class Erasure:
         if snapshot is None or not (is_held or self._theirs(snapshot, key, requested_at)):
             return None
         with exclusive(self.ledger, self.waits, LockName.ORDERS, partition.key):
+            if known_events(self.ledger).get(partition.event_id) != partition:
+                raise NotYet(f"{partition.key} got another key just now")
+            self._empty_copies(partition)
             orders = AgreedOrders(self.vault, self.ledger)
             snapshot = orders.read(partition.key) or snapshot
             numbers = self._theirs(snapshot, key, requested_at)
@@ -249,6 +274,12 @@ class Erasure:
         log_step("attendees_erased", step="erase", partition=partition.key, deleted=len(numbers))
         result.done.append(f"{partition.key}: {len(numbers)} attendees are out of the vault")
         return None
+
+    def _empty_copies(self, partition: EventPartition) -> None:
+        """Empty orders that a renaming left under another key. The next load of the event would do it, perhaps late."""
+        for key in sorted(other_keys(self.ledger, partition.event_id) - {partition.key}):
+            if (copy := self.vault.read(key)) and copy.records:
+                self.vault.write(OrderSnapshot(copy.partition, rebuilding=True, generation=copy.generation))
 
     def _theirs(self, snapshot: OrderSnapshot, key: str, requested_at: datetime) -> set[int]:
         """Return the numbers of the attendees to erase, noted ones included: their order may name nobody any more."""
@@ -322,14 +353,14 @@ class Erasure:
         for edition in sorted({period.edition for period in periods}):
             if key not in grants_without_ticket(self.ledger, edition):
                 if any(p.edition == edition and p.state != "revoked" and p.added_by_us for p in periods):
-                    raise _NotYet(
+                    raise NotYet(
                         f"edition {edition}: not taken off the guest list, because the orders of some event are not "
                         "read and the person may hold a ticket there"
                     )
                 continue
             outcome = self._guest_list_step().run(known[edition], {})
             if self.gather is not None and key in current_grants(self.ledger, edition):
-                raise _NotYet("; ".join(outcome.problems) or f"edition {edition}: Gather has not confirmed it")
+                raise NotYet("; ".join(outcome.problems) or f"edition {edition}: Gather has not confirmed it")
             result.done.append(f"edition {edition}: off the Gather guest list")
         self._look_at_guest_list(key, result)
 
@@ -343,51 +374,47 @@ class Erasure:
             line = "Gather: an entry that nobody can remove from here, because GATHER_API_URL is `off`"
             result.leave(line, todo="remove the entry in Gather")
 
-    def _leave_lists(self, key: str, former: Collection[str], result: Erased) -> None:
-        """Remove the person's profiles, and wait until Klaviyo does not show them any more."""
+    def _in_klaviyo(self, key: str, former: Collection[str]) -> MailServiceErasure:
         self._refuse_in_dry_run()
-        joined = {partition_key for each in (key, *former) for partition_key in memberships_of(self.ledger, each)}
-        for partition in known_events(self.ledger).values():
-            erased = {item.address_key for item in erased_attendees_of(self.ledger, partition.key)}
-            if partition.key not in joined and key not in erased:
-                continue
-            list_id = remembered_id(self.ledger, "list", ticket_holder_list(partition))
-            left = self._leave_list(list_id, key) if list_id else frozenset()
-            forget_members(self.ledger, partition.key, [key, *former])
-            result.profiles |= left
-            if left or partition.key in joined:
-                result.done.append(f"{partition.key}: off the ticket-holder list in Klaviyo")
+        try:
+            refuse_other_klaviyo_account(klaviyo=self.klaviyo, ledger=self.ledger, settings=self.settings)
+        except LedgerError as error:
+            raise NotYet(str(error)) from None
+        return MailServiceErasure(
+            klaviyo=self.klaviyo,
+            ledger=self.ledger,
+            pseudonymizer=self.pseudonymizer,
+            waits=self.waits,
+            key=key,
+            former=former,
+        )
 
-    def _leave_list(self, list_id: str, key: str) -> Set[str]:
-        """Return the profiles that were removed; none when the list is gone, and its members with it."""
-        with suppress(NotFound):
-            members = self.klaviyo.list_members(list_id)
-            theirs = {m.profile_id for m in members if m.email and self.pseudonymizer.address(m.email) == key}
-            change_members(self.klaviyo, self.klaviyo.remove_from_list, list_id=list_id, profile_ids=theirs)
-            is_gone = self.waits.until(
-                self.waits.visible, lambda: not (theirs and theirs & self.klaviyo.list_member_ids(list_id))
+    def _leave_lists(self, key: str, former: Collection[str], result: Erased) -> None:
+        in_klaviyo = self._in_klaviyo(key, former)
+        try:
+            result.done += in_klaviyo.leave_lists()
+        finally:
+            result.profiles |= in_klaviyo.profiles()
+
+    def _delete_profiles(self, key: str, former: Collection[str], spellings: Collection[str], result: Erased) -> None:
+        """Delete the profiles once they are off the lists, where somebody with them could still be found."""
+        if "the mailing lists" in result.unfinished:
+            raise NotYet("they follow the mailing lists")
+        if not self.settings.klaviyo_delete_profiles:
+            raise NotYet(
+                "KLAVIYO_DELETE_PROFILES is not set any more. Set it again, or run `erase` again and delete the "
+                "profile in Klaviyo by hand"
             )
-            if not is_gone:
-                raise _NotYet("Klaviyo still shows them on a ticket-holder list")
-            return theirs
-        return frozenset()
+        result.done += self._in_klaviyo(key, former).delete_profiles(spellings)
 
     def _refuse_in_dry_run(self) -> None:
         if self.settings.pycontw_dry_run:
-            raise _NotYet("PYCONTW_DRY_RUN is set, so it was left alone")
+            raise NotYet("PYCONTW_DRY_RUN is set, so it was left alone")
 
     # -- what stays -------------------------------------------------------------------------------
 
     def _explain_rest(self, key: str, found: Found, result: Erased) -> None:
-        invited = {item.profile_id for item in invitations_of(self.ledger, key) if item.profile_id}
-        profiles = sorted(result.profiles | invited)
-        if profiles or found.is_in_ledger:
-            named = f" {' and '.join(profiles)}" if profiles else ""
-            result.leave(
-                f"Klaviyo: the profile{named} with its history. The interface we use cannot delete it: open it in "
-                "Klaviyo and choose “Delete profile” (a request under data protection law)",
-                todo=f"delete the profile{named} in Klaviyo",
-            )
+        self._explain_profiles(sorted(result.profiles), found, result)
         result.leave(
             "ledger: a pseudonym with the times of access and invitation, needed so that nobody is mailed twice and "
             "their orders are not read again"
@@ -408,6 +435,18 @@ class Erasure:
         )
         result.leave("backups of vault and tables, until they expire", goes="your own backups go when they expire")
 
+    def _explain_profiles(self, profiles: list[str], found: Found, result: Erased) -> None:
+        if _PROFILES in result.places:
+            result.leave("Klaviyo: the address on its page of deleted profiles, which it keeps as a record")
+        elif profiles or found.is_in_ledger:
+            named = f" {' and '.join(profiles)}" if profiles else ""
+            result.leave(
+                f"Klaviyo: the profile{named} with its history. `erase` deletes it, also afterwards, with "
+                "KLAVIYO_DELETE_PROFILES=1 and a key with the scope data-privacy:write. By hand: open it in Klaviyo "
+                "and choose “Delete profile” (a request under data protection law)",
+                todo=f"delete the profile{named} in Klaviyo",
+            )
+
     def _guest_list_step(self) -> GuestListStep:
         return guest_list_step(
             gather=self.gather,
@@ -424,16 +463,12 @@ def _listed(snapshot: OrderSnapshot) -> set[int]:
     return {record.attendee.attendee_id for record in snapshot.present} | set(snapshot.quarantine)
 
 
-class _NotYet(Exception):
-    """The place has not confirmed that the person is gone from it. The text says why."""
-
-
 @contextmanager
 def _noted(place: Place, result: Erased) -> Iterator[None]:
     """Note why a place is not done, and let the others go on."""
     try:
         yield
-    except (_NotYet, Busy, ServiceError, VaultError, WarehouseError) as error:
+    except (NotYet, Busy, ServiceError, VaultError, WarehouseError) as error:
         said = (result.unfinished.get(place), str(error))
         result.unfinished[place] = "; ".join(filter(None, said))
 
@@ -452,8 +487,12 @@ def finish_erasures(
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
     settings: Settings,
+    stop: Stop = OF_THIS_PROCESS,
 ) -> Iterator[str]:
-    """Go on with the erasures that are not finished, without waiting for anybody. Yield which of them take long."""
+    """Go on with the erasures that are not finished, without waiting for anybody. Yield which of them take long.
+
+    Raise ``Stopped`` between two places when ``stop`` was asked for: the request remembers what is left.
+    """
     requests = [] if settings.pycontw_dry_run else erasure_requests(ledger)
     for request in requests:
         erasure = Erasure(
@@ -465,6 +504,7 @@ def finish_erasures(
             pseudonymizer=pseudonymizer,
             waits=replace(waits, lock=0, visible=0),
             settings=settings,
+            stop=stop,
         )
         result = erasure.go_on(request.address_key, request.places, request.requested_at)
         # Polls had their turn by then. Whoever asked for it has read what is left.

@@ -39,6 +39,8 @@ from pycontw_assets.pipeline.record import best_effort
 from pycontw_assets.pipeline.retention import purge_expired
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import OrderSnapshot
+from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.mail_watch import watch_mails
 from pycontw_assets.send_email.klaviyo_client import REVISION, KlaviyoClient
 from pycontw_assets.send_email.recipients import compare_recipients
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -86,6 +88,8 @@ def run_maintenance(
         return
     with best_effort("erasures", ledger=ledger) as findings:
         findings += finish_erasures()
+    if not may_go_on():
+        return
     with best_effort("maintenance", ledger=ledger) as findings:
         findings += expiring(ledger.clock())
         purge_expired(tick.listed, ledger=ledger, vault=vault, waits=waits, retention_days=retention_days)
@@ -94,6 +98,12 @@ def run_maintenance(
         return
     with best_effort("the count of recipients", ledger=ledger) as findings:
         findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
+    if not may_go_on():
+        return
+    with best_effort("the look for mails of the flow", ledger=ledger) as findings:
+        findings += watch_mails(events=EventsClient(klaviyo), ledger=ledger)
+    if not may_go_on():
+        return
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     if not may_go_on():
         return

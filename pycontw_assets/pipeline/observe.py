@@ -17,7 +17,7 @@ from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import read_books
-from pycontw_assets.ledger.batches import find_newcomers, invitations_without_access, unfinished_batches
+from pycontw_assets.ledger.batches import Batch, find_newcomers, invitations_without_access, unfinished_batches
 from pycontw_assets.ledger.database.tables import LET_IN, GrantState
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import grants_without_ticket, holders_to_let_in
@@ -31,6 +31,7 @@ from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.ledger.restoration import is_doubted
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import late_events, long_runs
+from pycontw_assets.pipeline.consistency.accounts import kktix_token
 from pycontw_assets.pipeline.consistency.orders import refuse_signs
 from pycontw_assets.pipeline.rebuild import is_beginning
 from pycontw_assets.pipeline.reconcile import (
@@ -44,7 +45,14 @@ from pycontw_assets.pipeline.reconcile import (
     table_asset,
     waits_since,
 )
-from pycontw_assets.pipeline.steps import changed_tables, discover_events, invitation, mapped_events, without_erased
+from pycontw_assets.pipeline.steps import (
+    changed_tables,
+    discover_events,
+    invitation,
+    invitations_to_resume,
+    mapped_events,
+    without_erased,
+)
 from pycontw_assets.records import EventPartition
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.settings import Settings
@@ -62,7 +70,7 @@ class Tick:
     ``stale`` are partition keys whose orders may differ from what the last good poll read. ``news_since`` maps
     partition keys to the moment since which there is news, as it is recorded. ``late`` are texts about events that no
     poll has taken in for long. ``changed_tables`` maps the tables that are not as our last load left them to their
-    states.
+    states. ``kktix_token``: the fingerprint of a token that is not recorded yet.
     """
 
     discovery: Discovery
@@ -77,6 +85,7 @@ class Tick:
     news_since: Mapping[str, datetime] = field(default_factory=dict)
     late: tuple[str, ...] = ()
     changed_tables: Mapping[str, str] = field(default_factory=dict)
+    kktix_token: str | None = None
     requests: int = 0
 
     @property
@@ -126,6 +135,7 @@ def observe(
     requests, known = count_requests(kktix, klaviyo), known_events(ledger)
     with limit or TimeLimit() as limit:
         listing = kktix.list_events()
+        token = kktix_token([event.event_id for event in listing.events], ledger=ledger, settings=settings)
         discovery = discover_events(listing.events, known, settings)
         begins = is_beginning(discovery, klaviyo=klaviyo, vault=vault, ledger=ledger)
         doubted = discovery.edition is not None and is_doubted(ledger, discovery.edition)
@@ -160,6 +170,7 @@ def observe(
         news_since=since,
         late=_late(facts, decisions, since, now=ledger.clock(), settings=settings),
         changed_tables=changed,
+        kktix_token=token,
         requests=requests(),
     )
 
@@ -312,22 +323,28 @@ def _with_open_work(facts: EventFacts, poll: Poll, *, ledger: Ledger, settings: 
     entering = sum(
         is_due(grant, now) or (moves and grant is not None and grant.state == "granted") for grant in outside.values()
     )
-    batches = [
-        batch
-        for batch in unfinished_batches(ledger, partition.key)
-        if batch.state == "open"
-        or batch.send_at is None
-        or batch.send_at <= now
-        or invitations_without_access(ledger, batch)
-    ]
+    batches = [batch for batch in unfinished_batches(ledger, partition.key) if _is_due(batch, ledger, settings)]
     return replace(
         facts,
         guest_list_open=entering + len(leaving),
         list_open=count_list_changes(ledger, partition.key),
         unreachable=poll.without_address + len(refused_addresses(ledger, partition.edition, partition.key)),
         requested=len(requested_refreshes(ledger, partition.key)),
-        campaign_open=len(batches) + len(find_newcomers(ledger, partition.key, partition.edition)),
+        campaign_open=len(batches)
+        + len(find_newcomers(ledger, partition.key, partition.edition))
+        + len(invitations_to_resume(ledger, partition, settings)),
     )
+
+
+def _is_due(batch: Batch, ledger: Ledger, settings: Settings) -> bool:
+    """Whether a poll can do something for an unfinished batch now. A batch that waits for its time costs nothing."""
+    now, held_until = ledger.clock(), settings.invitation_send_at
+    if batch.way == "event":
+        is_held_back = held_until is not None and held_until > now
+        return not is_held_back or settings.invite_via == "campaign" or batch.send_at != held_until
+    if batch.state == "open" or batch.send_at is None or batch.send_at <= now:
+        return True
+    return bool(invitations_without_access(ledger, batch))
 
 
 def _changed_tables(facts: Mapping[str, EventFacts], *, ledger: Ledger, warehouse: Warehouse | None) -> dict[str, str]:

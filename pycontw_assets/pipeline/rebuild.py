@@ -28,6 +28,7 @@ from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.people import recognise, renew_pseudonyms
 from pycontw_assets.ledger.polls import Poll, last_poll
 from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
+from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.orders import signs_of_older_ledger
 from pycontw_assets.pipeline.steps import (
     discover_events,
@@ -40,6 +41,15 @@ from pycontw_assets.pipeline.steps import (
 )
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import EventPartition, OrderSnapshot
+from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.rebuild_from_events import (
+    RebuiltEvents,
+    continued,
+    count_unknown_events,
+    find_events,
+    merged,
+    rebuild_events,
+)
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.names import (
     batch_key_property,
@@ -118,7 +128,7 @@ class _Remains:
 def refuse_lost_ledger(edition: str, *, klaviyo: KlaviyoClient, ledger: Ledger) -> None:
     """Refuse an empty ledger beside invitations that went out: everybody would look new. Klaviyo is asked only once."""
     if not has_begun(ledger, edition):
-        _refuse_known_invitations(edition, klaviyo)
+        _refuse_known_invitations(edition, klaviyo, ledger)
         begin(ledger, edition)
 
 
@@ -133,7 +143,7 @@ def is_beginning(discovery: Discovery, *, klaviyo: KlaviyoClient, vault: OrdersS
     if edition is None or has_begun(ledger, edition):
         return False
     try:
-        _refuse_known_invitations(edition, klaviyo)
+        _refuse_known_invitations(edition, klaviyo, ledger)
     except ServiceError:
         if any(last_poll(ledger, p.key) is None and vault.read(p.key) for p in discovery.partitions):
             raise
@@ -141,12 +151,16 @@ def is_beginning(discovery: Discovery, *, klaviyo: KlaviyoClient, vault: OrdersS
     return True
 
 
-def _refuse_known_invitations(edition: str, klaviyo: KlaviyoClient) -> None:
-    if campaigns := find_invitations(klaviyo, edition):
+def _refuse_known_invitations(edition: str, klaviyo: KlaviyoClient, ledger: Ledger) -> None:
+    campaigns = len(find_invitations(klaviyo, edition))
+    known = f"{campaigns} campaigns" if campaigns else ""
+    if not campaigns and (events := count_unknown_events(EventsClient(klaviyo), ledger, edition)):
+        known = f"{events} events"
+    if known:
         raise LedgerError(
-            f"the ledger knows nothing of edition {edition}, but Klaviyo has {len(campaigns)} campaigns that invited "
-            "its people: it was lost, or this is another installation's account. Nothing was done. Put the old "
-            "ledger back, or run `pycontw-assets rebuild-ledger`"
+            f"the ledger knows nothing of edition {edition}, but Klaviyo has {known} that invited its people: it was "
+            "lost, or this is another installation's account. Nothing was done. Put the old ledger back, or run "
+            "`pycontw-assets rebuild-ledger`"
         )
 
 
@@ -206,7 +220,14 @@ def rebuild_ledger(
         pseudonymizer,
     )
     campaigns = list(look_twice(klaviyo, waits, find_invitations(klaviyo, edition)))
-    rebuilt = rebuild_invitations(
+    by_event = rebuild_events(
+        edition,
+        find_events(EventsClient(klaviyo), edition),
+        remains.holder_lists,
+        pseudonym=pseudonymizer.address,
+        followed=remains.followed,
+    )
+    by_campaign = rebuild_invitations(
         edition,
         remains.holder_lists,
         campaigns,
@@ -214,10 +235,12 @@ def rebuild_ledger(
         list_names=remains.list_names,
         now=ledger.clock(),
     )
-    restoration = _restoration(remains, rebuilt, ledger.clock())
+    rebuilt = merged(by_campaign, by_event)
+    restoration = _restoration(remains, rebuilt, by_event, ledger.clock())
     restore(ledger, restoration, replaces_older=is_older)
     log_step("ledger_rebuilt", step="repair", edition=edition, events=len(restoration.partitions))
-    return RebuildReport(edition, _counts(restoration), list(_problems(remains, rebuilt, restoration)))
+    problems = [*_problems(remains, rebuilt, restoration), *_nameless(by_event)]
+    return RebuildReport(edition, _counts(restoration), problems)
 
 
 def _edition_to_rebuild(known: Mapping[int, EventPartition], ledger: Ledger, settings: Settings) -> str | None:
@@ -252,7 +275,7 @@ def _guests(gather: GatherClient | None, pseudonymizer: Pseudonymizer) -> dict[s
     return guests
 
 
-def _restoration(remains: _Remains, rebuilt: RebuiltInvitations, now: datetime) -> Restoration:
+def _restoration(remains: _Remains, rebuilt: RebuiltInvitations, by_event: RebuiltEvents, now: datetime) -> Restoration:
     holders = {partition.key: _holders(remains, partition.key) for partition in remains.partitions}
     events_of = {key: partition_key for partition_key, keys in reversed(holders.items()) for key in keys}
     lists = {partition.key: _fullest(remains, partition) for partition in remains.partitions}
@@ -260,6 +283,7 @@ def _restoration(remains: _Remains, rebuilt: RebuiltInvitations, now: datetime) 
         batch.list_name: batch for batch in rebuilt.batches if batch.state == "accepted" and batch.list_name is not None
     }
     pool = [name for name in remains.list_names.values() if is_pool_list(name, remains.edition)]
+    home = min(holders, default=remains.edition)
     list_ids = {ticket_holder_list(held.partition): held.list_id for held in lists.values() if held}
     return Restoration(
         edition=remains.edition,
@@ -271,7 +295,7 @@ def _restoration(remains: _Remains, rebuilt: RebuiltInvitations, now: datetime) 
             for key, held in lists.items()
             if held
         },
-        grants=rebuild_grants(remains.edition, events_of, remains.present),
+        grants=continued(rebuild_grants(remains.edition, events_of, remains.present), by_event, remains.edition, home),
         batches=rebuilt.batches,
         invitations=rebuilt.invitations,
         list_ids=list_ids | {name: batch.list_id for name, batch in leased.items() if batch.list_id},
@@ -308,11 +332,12 @@ def _poll(remains: _Remains, key: str, holders: int, now: datetime) -> Poll | No
 
 
 def _counts(written: Restoration) -> dict[str, int]:
-    grants = Counter("let in" if g.state != "intended" else "to be let in again" for g in written.grants)
+    current = [grant for grant in written.grants if grant.state != "revoked"]
+    grants = Counter("let in" if g.state != "intended" else "to be let in again" for g in current)
     invitations = Counter(item.state for items in written.invitations.values() for item in items)
     return {
         "events": len(written.partitions),
-        "ticket holders": len(written.grants),
+        "ticket holders": len(current),
         **grants,
         "guests of others": sum(not grant.added_by_us for grant in written.grants),
         "invited": invitations["accepted"],
@@ -328,12 +353,20 @@ def _problems(remains: _Remains, rebuilt: RebuiltInvitations, written: Restorati
     for batch in rebuilt.batches:
         if batch.state == "cancelled":
             yield _cancelled(batch, len(rebuilt.invitations.get(batch.batch_key, ())))
-    granted = {grant.address_key for grant in written.grants}
+    granted = {grant.address_key for grant in written.grants if grant.state != "revoked"}
     strays = [key for key, listed in (remains.present or {}).items() if key not in granted and is_our_writing(listed)]
     if strays:
         yield (
             f"{len(strays)} guests look as if this pipeline had added them and hold no ticket known here; they stay. "
             "Look at them in Gather"
+        )
+
+
+def _nameless(by_event: RebuiltEvents) -> Iterable[str]:
+    if by_event.nameless:
+        yield (
+            f"{by_event.nameless} events that invited people name nobody any more; if these people still hold a "
+            "ticket, the same events are handed over again, and Klaviyo counts them once"
         )
 
 
@@ -393,13 +426,20 @@ def mark_people_invited(
 
 
 def release_batch(
-    batch_key: str, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, by_hand: bool = False
+    batch_key: str,
+    *,
+    klaviyo: KlaviyoClient,
+    ledger: Ledger,
+    waits: WaitPolicy,
+    settings: Settings,
+    by_hand: bool = False,
 ) -> ReleaseReport:
     """Let the next poll invite the people of a cancelled campaign whose mail did not leave; the others stay invited.
 
     ``by_hand``: a person looked, and marked the recipients as invited. Then Klaviyo need not prove it.
     """
     find_batch(ledger, batch_key)
+    refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
     with exclusive(ledger, waits, LockName.INVITATIONS, find_batch(ledger, batch_key).partition_key):
         batch = find_batch(ledger, batch_key)
         status = campaign_status(klaviyo, batch)

@@ -14,11 +14,19 @@ from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import register_events
 from pycontw_assets.ledger.guest_lists import enter_space
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.polls import forget_loads, news_since, paused_since, record_news_since, record_stale_events
+from pycontw_assets.ledger.polls import (
+    Paused,
+    forget_loads,
+    news_since,
+    paused_since,
+    record_news_since,
+    record_stale_events,
+)
 from pycontw_assets.ledger.reporting import problems
 from pycontw_assets.ledger.reporting.problems import record_findings
 from pycontw_assets.ledger.restoration import begin, end_doubt
 from pycontw_assets.pipeline.checks import long_pause
+from pycontw_assets.pipeline.consistency.accounts import record_kktix_token
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import table_asset
 from pycontw_assets.pipeline.redaction import cause_of, explain
@@ -46,6 +54,8 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
         demand_reading(ledger, tick.rereads)
     if tick.trusts_again and edition:
         end_doubt(ledger, edition)
+    if tick.kktix_token:
+        record_kktix_token(tick.kktix_token, ledger=ledger)
     register_events(ledger, tick.discovery.partitions)
     if edition and not (settings.gather_is_off or settings.pycontw_dry_run):
         enter_space(ledger, edition, settings.gather_space_id)
@@ -75,6 +85,8 @@ def record_attempt(partition_key: str, subject: str, *, ledger: Ledger) -> Itera
     findings: list[str] = []
     try:
         yield findings
+    except Paused:
+        raise  # nothing was attempted
     except Exception as error:
         log_step("attempt_failed", step="poll", partition=partition_key or None, outcome="failed")
         record_failure(partition_key, subject, error, ledger=ledger)

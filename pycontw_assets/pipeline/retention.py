@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from pycontw_assets.api.log import log_step
-from pycontw_assets.ledger.events import is_purged, known_events, record_purge
+from pycontw_assets.ledger.events import is_purged, known_events, note_expired, record_purge
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName
 from pycontw_assets.ledger.polls import last_poll
@@ -22,16 +22,22 @@ from pycontw_assets.records import EventPartition, OrderSnapshot
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.vault.vault import OrdersStore, VaultError
 
+CONFIRMED_FOR = timedelta(days=1)
+
 
 def purge_expired(
     listed: Collection[int], *, ledger: Ledger, vault: OrdersStore, waits: WaitPolicy, retention_days: int
 ) -> None:
     """Empty the orders of expired events, except those whose ids KKTIX still lists (``listed``).
 
-    An event that cannot be emptied now is left to the next tick; ``doctor`` shows which are overdue.
+    A day passes between the first tick that finds an event expired and the one that empties it: what a clock that was
+    ahead for one tick deletes, nobody brings back. An event that cannot be emptied now is left to the next tick;
+    ``doctor`` shows which are overdue.
     """
-    for partition in expired_events(ledger, retention_days):
-        if partition.event_id not in listed:
+    expired = [p for p in expired_events(ledger, retention_days) if p.event_id not in listed]
+    since = note_expired(ledger, [partition.key for partition in expired])
+    for partition in expired:
+        if ledger.clock() - since[partition.key] >= CONFIRMED_FOR:
             with suppress(VaultError, Busy):
                 _purge(partition, ledger=ledger, vault=vault, waits=waits)
 

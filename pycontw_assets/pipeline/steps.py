@@ -15,7 +15,7 @@ from typing import Any
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import Gather, GuestListStep
-from pycontw_assets.deidentify.holders import Contacts, contact_address, count_unmailable, holders_of
+from pycontw_assets.deidentify.holders import Contacts, contact_answer, count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
 from pycontw_assets.extract.events import Discovery, discover, live_edition
@@ -60,6 +60,9 @@ from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, re
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders, refuse_older_ledger
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import AttendeeRecord, Event, EventPartition, OrderSnapshot
+from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.invitation_event import Links
+from pycontw_assets.send_email.by_event.reach import Reach, resumable
 from pycontw_assets.send_email.campaign import CampaignStep
 from pycontw_assets.send_email.campaign_sending import Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
@@ -177,6 +180,7 @@ def let_new_owners_in(
     """Let tickets of erased people that are somebody else's by now be read like all others.
 
     They are looked at as rarely as other tickets, and nothing of the answers is kept. In doubt a ticket stays erased.
+    An erasure may know its person by an older pseudonym: their orders were gone when the normal form changed.
     """
     now = ledger.clock()
     listed = [item for item in erased_attendees_of(ledger, partition.key) if item.attendee_id in book.erased]
@@ -185,7 +189,11 @@ def let_new_owners_in(
         return
     owners: dict[int, str | None] = {}
     for number, answer in kktix.fetch_attendees(partition.event_id, sorted(keys)):
-        owners[number] = None if isinstance(answer, ServiceError) else _owner(answer, pseudonymizer)
+        spelling = None if isinstance(answer, ServiceError) else _owner(answer)
+        owners[number] = pseudonymizer.address(spelling) if spelling else None
+        if spelling and keys[number] in pseudonymizer.former_keys(spelling):
+            recognise(ledger, pseudonymizer, [spelling])
+            keys[number] = owners[number]
     record_look(ledger, partition.key, owners)
     others = [number for number, owner in owners.items() if None not in (owner, keys[number]) and owner != keys[number]]
     forget_erased(ledger, partition.key, others)
@@ -199,14 +207,14 @@ def next_look(attendee: ErasedAttendee, refresh: timedelta, now: datetime) -> da
     return attendee.checked_at + reread_interval(stable_for, refresh)
 
 
-def _owner(payload: dict[str, Any], pseudonymizer: Pseudonymizer) -> str | None:
-    """Return the pseudonym of the contact address, if it is one that mail could reach."""
+def _owner(payload: dict[str, Any]) -> str | None:
+    """Return the contact address as it was typed, if it is one that mail could reach."""
     try:
-        address = contact_address(parse_attendee(payload)[0])
+        address = contact_answer(parse_attendee(payload)[0])
     except MalformedAttendee:
         return None
     is_certain = address is not None and is_mailable(normalise_address(address))
-    return pseudonymizer.address(address) if address and is_certain else None
+    return address if is_certain else None
 
 
 def stored_orders(vault: OrdersStore, ledger: Ledger, partition: EventPartition) -> OrderSnapshot:
@@ -266,6 +274,8 @@ def read_orders(
             now=ledger.clock(),
             refresh=refresh,
             known_before=earlier.known if earlier else 0,
+            # A poll with a problem records no digest of the book: it may have missed somebody.
+            last_good_poll=earlier.polled_at if earlier and earlier.book_digest is not None else None,
             contacts=Contacts(pseudonymizer, refused_addresses(ledger, partition.edition, partition.key).keys()),
             requested=requested,
             trust_book="book" in overrides,
@@ -389,7 +399,7 @@ def template_id_of(mail: InvitationTemplate, *, klaviyo: KlaviyoClient, ledger: 
 
 def sync_holder_list(
     partition: EventPartition, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger,
-    pseudonymizer: Pseudonymizer, waits: WaitPolicy,
+    pseudonymizer: Pseudonymizer, waits: WaitPolicy, settings: Settings,
 ) -> TicketHolderOutcome:  # fmt: skip
     """Bring the event's cumulative list in line with its holders."""
     return sync_ticket_holders(
@@ -399,7 +409,18 @@ def sync_holder_list(
         exclusive=lambda: exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES),
         partition=partition,
         holders=holders_of(stored_orders(vault, ledger, partition), pseudonymizer),
+        marks_newcomers=settings.invite_via == "campaign",
     )
+
+
+def reach_of(settings: Settings) -> Reach:
+    """Return how people are invited, and whom that reaches."""
+    return Reach(settings.invite_via, settings.invite_flow_is_transactional)
+
+
+def invitations_to_resume(ledger: Ledger, partition: EventPartition, settings: Settings) -> dict[str, int]:
+    """Return the invitations, by address key, that a batch of events of this event of KKTIX may go on with."""
+    return resumable(ledger, partition, reach_of(settings))
 
 
 def campaign_step(
@@ -423,6 +444,9 @@ def campaign_step(
         mail=invitation(partition.edition, settings),
         template_id=template_id,
         poll_id=poll_id,
+        events=EventsClient(klaviyo),
+        links=Links(settings.invitation_venue_url, settings.invitation_video_url),
+        reach=reach_of(settings),
         send_at=settings.invitation_send_at,
         invite_limit=settings.invite_limit,
         overrides=overrides,

@@ -1,7 +1,8 @@
 """An independent judge: which invariants of the design were broken, judged from the real events of a world.
 
-The oracle reads only the histories of the simulated services (tickets, guest list, outbox), never the pipeline's own
-records. It repeats the rules on purpose; do not share code with the pipeline.
+The oracle reads only the histories of the simulated services (tickets, guest list, outbox) and of the people (who asked
+for a mail once more), never the pipeline's own records. It repeats the rules on purpose; do not share code with the
+pipeline.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ _DIGEST = re.compile(r"[0-9a-fA-F]{32,128}")
 _PART = r"[^\s@<>,;:\"()\[\]\\.-][^\s@<>,;:\"()\[\]\\.]*"
 _SHAPE = re.compile(rf"[^\s@<>,;:\"()\[\]\\]+@(?:{_PART}\.)+{_PART}")
 _LONGEST = 254
+# A transactional mail does not reach them either, says Klaviyo's help article on such mails.
+_UNDELIVERABLE = {"HARD_BOUNCE", "INVALID_EMAIL", "SOFT_BOUNCE", "SPAM_COMPLAINT"}
 # Characters that show nothing and are no format characters: fillers, selectors of variants, an empty Braille cell.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(n) for n in range(0xFE00, 0xFE10)}
 
@@ -85,11 +88,18 @@ def entitled(world: World, edition: str) -> set[str]:
         }
 
 
-def reachable(world: World, address: str) -> bool:
-    """Return whether mail can reach a normalised address: no service refuses it, and its owner accepts mail."""
+def reachable(world: World, address: str, *, by_flow: bool = False) -> bool:
+    """Return whether mail can reach a normalised address: no service refuses it, and its owner accepts mail.
+
+    ``by_flow``: the mail is a flow's. Where that is transactional, it reaches people who left the newsletter, too.
+    """
     refused = {normalise(refused) for refused in world.klaviyo.switches.refused_addresses}
     profiles = [p for p in world.klaviyo.profiles.values() if p.email and normalise(p.email) == address]
-    accepts_mail = all(profile.can_receive_mail for profile in profiles)
+    is_transactional = by_flow and any(flow.transactional for flow in world.klaviyo.flows.by_id.values())
+    if is_transactional:
+        accepts_mail = not {reason for profile in profiles for reason, _ in profile.suppressions} & _UNDELIVERABLE
+    else:
+        accepts_mail = all(profile.can_receive_mail for profile in profiles)
     return _may_enter(world, address) and address not in refused and accepts_mail
 
 
@@ -104,18 +114,22 @@ def verdict(
     events: Collection[int] | None = None,
     guest_list: bool = True,
     settled: bool = True,
+    by_flow: bool = False,
 ) -> list[Finding]:
     """Return every broken invariant, worst first; empty when all of them held.
 
     ``settled``: the pipeline had time to finish, so nobody may be missing any more. Without it, judge only the
     invariants that must hold at every moment.
     ``guest_list=False``: the pipeline runs without the guest-list step.
+    ``by_flow``: the pipeline has its mails sent by a flow.
     ``events``: judge these events instead of the events of the edition.
     """
     with world.context.lock:
         world.klaviyo.settle()
         judged = events_of(world, edition) if events is None else set(events)
-        return sorted(_Judge(world, judged, guest_list).findings(settled), key=lambda finding: finding.invariant)
+        return sorted(
+            _Judge(world, judged, guest_list, by_flow).findings(settled), key=lambda finding: finding.invariant
+        )
 
 
 def _entitlements(world: World, events: Collection[int]) -> dict[str, list[_Period]]:
@@ -143,8 +157,9 @@ def _entitlements(world: World, events: Collection[int]) -> dict[str, list[_Peri
 class _Judge:
     """One verdict about one world."""
 
-    def __init__(self, world: World, events: set[int], guest_list: bool) -> None:
+    def __init__(self, world: World, events: set[int], guest_list: bool, by_flow: bool = False) -> None:
         self._world = world
+        self._by_flow = by_flow
         self._guest_list = guest_list
         self._entitled = _entitlements(world, events)
         self._listed = self._listing_periods()
@@ -152,6 +167,9 @@ class _Judge:
         for mail in world.klaviyo.outbox:
             if not mail.by_hand:
                 self._mails[normalise(mail.address)].append(mail)
+        self._wanted_again: dict[str, list[datetime]] = defaultdict(list)
+        for wanted in world.wanted_again:
+            self._wanted_again[normalise(wanted.address)].append(wanted.at)
 
     def findings(self, settled: bool) -> list[Finding]:
         findings = self._mailed_twice() + self._mailed_or_let_in_wrongly() + self._withdrawn_wrongly()
@@ -210,14 +228,20 @@ class _Judge:
     # -- the invariants -------------------------------------------------------------------------------
 
     def _mailed_twice(self) -> list[Finding]:
-        """Find the mails beyond one per access period; at equal times the earlier period without a mail takes it."""
+        """Find the mails beyond one per access period; at equal times the earlier period without a mail takes it.
+
+        Each time that somebody asked for the mail once more allows one mail after it.
+        """
         findings = []
         for address, mails in self._mails.items():
             unmailed = list(self._access_periods(address))
+            wanted = sorted(self._wanted_again.get(address, []))
             for mail in mails:
                 period = next((period for period in unmailed if period.holds(mail.at)), None)
                 if period is not None:
                     unmailed.remove(period)
+                elif wanted and wanted[0] <= mail.at:
+                    wanted.pop(0)
                 elif any(period.holds(mail.at) for period in self._access_periods(address)):
                     findings.append(Finding(1, f"{mask(address)} was mailed again at {mail.at.isoformat()}"))
         return findings
@@ -230,7 +254,7 @@ class _Judge:
                 findings.append(Finding(2, f"{mask(address)} holds a usable ticket and is not on the guest list"))
             periods = self._access_periods(address)
             is_invited = bool(periods) and any(periods[-1].holds(mail.at) for mail in self._mails.get(address, []))
-            if not is_invited and reachable(self._world, address):
+            if not is_invited and reachable(self._world, address, by_flow=self._by_flow):
                 findings.append(Finding(2, f"{mask(address)} holds a usable ticket and was not invited"))
         return findings
 

@@ -6,6 +6,9 @@ actions are methods of the world itself. Everything is safe to use while the ser
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from datetime import datetime
+
 from pycontw_assets.sandbox.call_log import CallLog
 from pycontw_assets.sandbox.context import Clock, SimulationContext, system_clock
 from pycontw_assets.sandbox.faults import FaultBoard
@@ -14,6 +17,14 @@ from pycontw_assets.sandbox.kktix.box_office import BoxOffice
 from pycontw_assets.sandbox.klaviyo.account import Mail, MailAccount
 from pycontw_assets.sandbox.klaviyo.api import KlaviyoApi
 from pycontw_assets.sandbox.wire import Service, ServiceApp
+
+
+@dataclass(frozen=True, slots=True)
+class WantedAgain:
+    """A buyer who asked for the invitation once more. One more mail to them is no mistake of anybody."""
+
+    at: datetime
+    address: str = field(repr=False)
 
 
 class World:
@@ -27,6 +38,7 @@ class World:
         self.gather = Venue(self.context)
         self.klaviyo = MailAccount(self.context)
         self._klaviyo_api = KlaviyoApi(self.klaviyo)
+        self.wanted_again: list[WantedAgain] = []
 
         self.add_event = self.kktix.add_event
         self.rename_event = self.kktix.rename_event
@@ -45,6 +57,11 @@ class World:
     def outbox(self) -> list[Mail]:
         return self.klaviyo.outbox
 
+    def ask_again(self, address: str) -> None:
+        """Let a buyer ask for the invitation once more, because it was lost. Nothing happens by that alone."""
+        with self.context.lock:
+            self.wanted_again.append(WantedAgain(self.context.now(), address))
+
     def reset(self, clock: Clock | None = None, seed: int = 0) -> None:
         """Empty the world; the services stay the same objects, so a running server goes on."""
         with self.context.lock:
@@ -52,6 +69,7 @@ class World:
             self.context.random.seed(seed)
             self.faults.clear()
             self.calls.clear()
+            self.wanted_again.clear()
             for service in (self.kktix, self.gather, self.klaviyo, self._klaviyo_api):
                 service.reset()
 

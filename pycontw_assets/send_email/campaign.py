@@ -1,8 +1,12 @@
-"""The campaign step: claim newcomers as one batch, bring every open batch to its end, report what a person must know.
+"""The invitation step: claim newcomers as one batch, bring every open batch to its end, report what a person must know.
 
-Order of one batch: claim it in the ledger, reserve a list of the pool, fill the list, find or create the campaign by
-its batch key, assign the template, check, record the intent to send, send, record the outcome, follow until it ended.
-A restart at any step looks at the remote state first. ``campaign_sending`` does all between claiming and following.
+A batch is invited by one campaign, or by one event a person (``by_event``). When the settings change the way, a batch
+of which nothing was begun is given up, and its people are claimed again. Everything that was begun ends in its own way.
+
+Order of one batch with a campaign: claim it in the ledger, reserve a list of the pool, fill the list, find or create
+the campaign by its batch key, assign the template, check, record the intent to send, send, record the outcome, follow
+until it ended. A restart at any step looks at the remote state first. ``campaign_sending`` does all between claiming
+and following.
 """
 
 from __future__ import annotations
@@ -22,12 +26,20 @@ from pycontw_assets.ledger.batches import (
     close_batch,
     count_claimed,
     find_newcomers,
+    invitations_in,
+    release_invitations,
+    reserve_batch_key,
     unfinished_batches,
     update_batch,
 )
+from pycontw_assets.ledger.by_event.handing_over import move_invitations
+from pycontw_assets.ledger.database.tables import Way
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email import names
+from pycontw_assets.send_email.by_event.event_sending import Events, EventSending
+from pycontw_assets.send_email.by_event.invitation_event import Links
+from pycontw_assets.send_email.by_event.reach import Reach, resumable
 from pycontw_assets.send_email.campaign_sending import (
     BatchSending,
     CampaignOutcome,
@@ -53,8 +65,10 @@ class CampaignStep:
 
     - ``exclusive``: the lock on names in Klaviyo.
     - ``template_id``: finds or creates the template when it is first needed.
-    - ``send_at``: the time to schedule campaigns for; ``None`` or past: send at once.
-    - ``vouch``: raises before the first campaign of a batch where this ledger may have forgotten invitations.
+    - ``reach``: the way in which newcomers are invited, and whom it reaches. Open batches of the other way end in
+      theirs, or are given up.
+    - ``send_at``: the time to schedule campaigns for, and to hold events back until; ``None`` or past: send at once.
+    - ``vouch``: raises before the first campaign or event of a batch where this ledger may have forgotten invitations.
     - ``invite_limit``: most invitations of one poll without the override ``invite``.
     """
 
@@ -66,6 +80,9 @@ class CampaignStep:
     mail: Mail
     template_id: Callable[[], str]
     poll_id: str
+    events: Events | None = None  # needed where any batch is one of events
+    links: Links = field(default_factory=lambda: Links("", ""))
+    reach: Reach = field(default_factory=Reach)
     send_at: datetime | None = None
     invite_limit: int = 2000
     overrides: frozenset[str] = frozenset()
@@ -78,18 +95,20 @@ class CampaignStep:
         Raise the first refusal that concerns one batch only, after all other batches had their turn. A changed shape
         of Klaviyo's answers concerns all of them, so it ends the step.
         """
+        sending = self._event_sending
+        self.give_up_unbegun(partition)
         open_batches = unfinished_batches(self.ledger, partition.key)
         refusals: list[ServiceError] = []
         for batch in open_batches:
             try:
-                self._advance_or_wait(batch, holders)
+                self._advance_or_wait(batch, partition, holders, sending)
             except ChangedShape:
                 raise
             except (Refused, Malformed) as error:  # about this batch only, so the others go on
                 refusals.append(error)
         claimed = self.claim_newcomers(partition, holders, open_batches)
         if claimed is not None:
-            self._advance_or_wait(claimed, holders)
+            self._advance_or_wait(claimed, partition, holders, sending)
         self._report_cancelled(partition)
         if refusals:
             raise refusals[0]
@@ -97,47 +116,79 @@ class CampaignStep:
 
     # -- claiming ---------------------------------------------------------------------------------
 
+    def give_up_unbegun(self, partition: EventPartition) -> None:
+        """Free the people of open batches of the other way for whom nothing was begun. No service is asked.
+
+        Of a batch of events, each person counts: those whose event may have been handed over stay in it.
+        """
+        for batch in unfinished_batches(self.ledger, partition.key):
+            if batch.way == self.reach.way or batch.state != "open" or batch.campaign_intended_at is not None:
+                continue
+            claimed = [item for item in invitations_in(self.ledger, batch.batch_key) if item.state == "claimed"]
+            free = [item.address_key for item in claimed if item.event_id is None]
+            release_invitations(self.ledger, batch.batch_key, free)
+            if batch.way == "campaign":
+                close_batch(self.ledger, batch.batch_key, "empty", remote_status=None)
+            log_step("batch_given_up", step="send_email", batch=batch.batch_key, people=len(free), outcome="empty")
+
     def claim_newcomers(
         self, partition: EventPartition, holders: Mapping[str, Holder], open_batches: list[Batch]
     ) -> Batch | None:
-        """Claim all holders who were let in and are in no batch yet. ``None``: there is nobody, or they wait."""
+        """Claim all holders who were let in and are in no batch yet. ``None``: there is nobody, or they wait.
+
+        A batch of events also goes on with invitations that no campaign can go on with (``find_resumable``).
+        """
         newcomers = find_newcomers(self.ledger, partition.key, partition.edition)
         periods = {key: period for key, period in newcomers.items() if key in holders}
-        if not periods:
+        resumed = {
+            key: period for key, period in resumable(self.ledger, partition, self.reach).items() if key in holders
+        }
+        if not periods and not resumed:
             return None
-        if self._is_beyond_limit(len(periods)):
+        people = len(periods) + len(resumed)
+        if self._is_beyond_limit(people):
             self.outcome.waiting += len(periods)
             self.outcome.problems.append(
-                f"{len(periods)} invitations are due, more than INVITE_LIMIT={self.invite_limit} lets one poll start; "
+                f"{people} invitations are due, more than INVITE_LIMIT={self.invite_limit} lets one poll start; "
                 "nobody was mailed. If they are right, run `pycontw-assets poll --allow invite`"
             )
             return None
         now = self.ledger.clock()
+        way: Way = self.reach.way if periods else "event"
         scheduled = self.send_at if self.send_at and self.send_at > now else None
-        if scheduled and sum(batch.send_at is not None for batch in open_batches) >= _SCHEDULED_BATCHES:
+        scheduled_campaigns = sum(batch.send_at is not None and batch.way == "campaign" for batch in open_batches)
+        if way == "campaign" and scheduled and scheduled_campaigns >= _SCHEDULED_BATCHES:
             self.outcome.waiting += len(periods)
             return None
-        batch_key = uuid.uuid4().hex[:12]
-        batch = Batch(
-            batch_key=batch_key,
-            edition=partition.edition,
-            partition_key=partition.key,
-            poll_id=self.poll_id,
-            state="open",
-            campaign_name=names.campaign(partition.edition, now, batch_key),
-            created_at=now,
-            send_at=scheduled,
-        )
+        batch = self._new_batch(partition, way, scheduled)
         claim_batch(self.ledger, batch, periods)
+        if way == "event":
+            move_invitations(self.ledger, batch, resumed)
         log_step(
             "batch_claimed",
             step="send_email",
             partition=partition.key,
             poll=self.poll_id,
-            batch=batch_key,
-            people=len(periods),
+            batch=batch.batch_key,
+            people=people,
         )
         return batch
+
+    def _new_batch(self, partition: EventPartition, way: Way, scheduled: datetime | None) -> Batch:
+        now, batch_key = self.ledger.clock(), uuid.uuid4().hex[:12]
+        if way == "campaign":
+            batch_key = reserve_batch_key(self.ledger, partition.key, batch_key)
+        return Batch(
+            batch_key=batch_key,
+            edition=partition.edition,
+            partition_key=partition.key,
+            poll_id=self.poll_id,
+            state="open",
+            campaign_name=names.campaign(partition.edition, now, batch_key) if way == "campaign" else "",
+            created_at=now,
+            send_at=scheduled,
+            way=way,
+        )
 
     def _is_beyond_limit(self, people: int) -> bool:
         claimed = count_claimed(self.ledger, self.poll_id)
@@ -145,20 +196,51 @@ class CampaignStep:
 
     # -- one batch ----------------------------------------------------------------------------------
 
-    def _advance_or_wait(self, batch: Batch, holders: Mapping[str, Holder]) -> None:
+    def advance(self, batch: Batch, partition: EventPartition, holders: Mapping[str, Holder]) -> CampaignOutcome:
+        """Bring one batch as far as it comes now. The next poll goes on with what is left of it."""
+        self._advance_or_wait(batch, partition, holders, self._event_sending)
+        return self.outcome
+
+    def _advance_or_wait(
+        self, batch: Batch, partition: EventPartition, holders: Mapping[str, Holder], sending: EventSending | None
+    ) -> None:
         try:
-            self._advance(batch, holders)
+            self._advance(batch, partition, holders, sending)
         except NotYet as reason:
             waiting = len(claimed_invitations(self.ledger, batch))
             self.outcome.waiting += waiting
             self.outcome.problems.append(f"batch {batch.batch_key} waits: {reason}")
             log_step("batch_waits", step="send_email", batch=batch.batch_key, waiting=waiting, outcome="waiting")
 
-    def _advance(self, batch: Batch, holders: Mapping[str, Holder]) -> None:
+    def _advance(
+        self, batch: Batch, partition: EventPartition, holders: Mapping[str, Holder], sending: EventSending | None
+    ) -> None:
         self.outcome.batches += 1
-        batch = self._sending.bring_to_klaviyo(batch, holders)
+        if batch.way == "event":
+            if sending is not None:
+                sending.advance(batch, partition, holders)
+            return
+        if self.reach.way == "event" and batch.state == "open":
+            batch = self._sending.give_up(batch)
+        else:
+            batch = self._sending.bring_to_klaviyo(batch, holders)
         if batch.state == "accepted" and not is_ahead(batch, self.ledger.clock()):
             self._follow(batch)
+
+    @property
+    def _event_sending(self) -> EventSending | None:
+        if self.events is None:
+            return None
+        return EventSending(
+            events=self.events,
+            profiles=self.client,
+            ledger=self.ledger,
+            links=self.links,
+            reach=self.reach,
+            outcome=self.outcome,
+            send_at=self.send_at,
+            vouch=self.vouch,
+        )
 
     @property
     def _sending(self) -> BatchSending:
@@ -183,7 +265,7 @@ class CampaignStep:
             return statuses[0] in SENT_STATUSES or statuses[0].startswith("Cancelled")
 
         try:
-            is_over = self.waits.until(self.waits.follow, has_ended)
+            is_over = self.waits.until(self.waits.follow, has_ended, at_once=False)
         except NotFound:
             is_over, statuses[0] = True, _DELETED
         except ChangedShape:

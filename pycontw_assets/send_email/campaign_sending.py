@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from pycontw_assets.api.client import NotFound, Refused, Unavailable
@@ -30,7 +30,13 @@ from pycontw_assets.ledger.batches import (
 from pycontw_assets.ledger.database.tables import LET_IN
 from pycontw_assets.ledger.grants import current_grants
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.lists import release_pool_list, reserve_pool_list
+from pycontw_assets.ledger.lists import (
+    Answer,
+    answers_about,
+    former_members,
+    release_pool_list,
+    reserve_pool_list,
+)
 from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.records import Holder
 from pycontw_assets.send_email import names
@@ -45,6 +51,7 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 # of twelve polls an hour keep 36 busy. A list is made only when no rested one is free.
 POOL_SIZE = 48
 DELETED_IN_DOUBT = "Cancelled: deleted in Klaviyo, perhaps after it was sent"
+STILL_TRUE = timedelta(minutes=10)  # of what Klaviyo said whether mail reaches somebody
 _PLANNED = ("Preparing to schedule", "Scheduled")
 
 SendState = Literal["taken", "draft", "deleted"]
@@ -89,6 +96,7 @@ class CampaignOutcome:
     waiting: int = 0
     unreachable: int = 0
     campaign_ids: list[str] = field(default_factory=list)
+    batch_keys: list[str] = field(default_factory=list)  # of batches that Klaviyo took over
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -131,17 +139,24 @@ class BatchList:
         Return the profiles that did not show for so long that the batch has to go on without them.
         """
         list_id = batch.list_id or ""
+        former = former_members(self.ledger, list_id, batch.batch_key) - profile_ids
+        refusal: NotFound | None = None
+        try:
+            change_members(self.client, self.client.remove_from_list, list_id=list_id, profile_ids=former)
+            self.client.add_to_list(list_id, sorted(profile_ids))
+        except NotFound as error:  # the list, or one of the profiles
+            refusal = error
         try:
             present = self.client.list_member_ids(list_id)
         except NotFound:
             self._forget(batch)
             raise NotYet("its list was deleted; another one is taken") from None
-        strangers = present - profile_ids
-        change_members(self.client, self.client.remove_from_list, list_id=list_id, profile_ids=strangers)
-        if profile_ids - present:
-            self.client.add_to_list(list_id, sorted(profile_ids - present))
+        if refusal:
+            raise refusal
         if present == profile_ids:
             return set()
+        strangers = present - profile_ids
+        change_members(self.client, self.client.remove_from_list, list_id=list_id, profile_ids=strangers)
         latest = [present]
 
         def shows_all() -> bool:
@@ -187,6 +202,25 @@ class BatchSending:
         if batch.state == "open":
             batch = self._prepare_and_send(batch, holders)
         return batch
+
+    def give_up(self, batch: Batch) -> Batch:
+        """Free the people of an open batch whose campaign was certainly not sent, for the other way to invite them.
+
+        Return the batch as closed. Where its campaign was sent, or is in doubt, the batch goes on in its own way.
+        """
+        in_doubt = batch.send_intended_at is not None
+        batch = self._resolve_doubt(batch) if in_doubt else self._accept_if_sent_elsewhere(batch)
+        if batch.state != "open":
+            return batch
+        while campaign := self._existing_campaign(batch):
+            if campaign.status != "Draft":
+                raise NotYet(f"its campaign is {campaign.status} although we never sent it; look at it in Klaviyo")
+            self.client.delete_campaign(campaign.campaign_id)
+            batch = update_batch(self.ledger, batch.batch_key, campaign_id=None, campaign_intended_at=None)
+        people = claimed_invitations(self.ledger, batch)
+        release_invitations(self.ledger, batch.batch_key, [item.address_key for item in people])
+        log_step("batch_closed", step="send_email", batch=batch.batch_key, people=len(people), outcome="empty")
+        return close_batch(self.ledger, batch.batch_key, "empty", remote_status=None)
 
     def _prepare_and_send(self, batch: Batch, holders: Mapping[str, Holder]) -> Batch:
         if batch.campaign_intended_at is None:
@@ -236,9 +270,14 @@ class BatchSending:
     def _ensure_profiles(self, batch: Batch, members: Mapping[str, Holder]) -> set[str]:
         """Return the profile ids of the reachable members. Record the reason for each of the others."""
         properties = {names.batch_key_property(batch.edition): batch.batch_key}
-        profiles = ensure_profiles(self.client, self.waits, members, properties=properties)
-        accepted = self._ask_again(profiles.accepted, members)
+        answered = self._just_answered(batch, members)
+        others = {key: holder for key, holder in members.items() if key not in answered}
+        profiles = ensure_profiles(self.client, self.waits, others, properties=properties)
+        accepted = self._ask_again(profiles.accepted, others) | {
+            key: Profile(answer.profile_id, None, can_receive_email=True) for key, answer in answered.items()
+        }
         unreachable = {**profiles.barred, **profiles.refused}
+        unreachable |= {key: answer.reason for key, answer in answered.items() if answer.reason}
         for key, profile in accepted.items():
             if reason := profile.unreachable_because:
                 unreachable[key] = reason
@@ -250,6 +289,12 @@ class BatchSending:
         record_profiles(self.ledger, batch.batch_key, reachable)
         self._leave_out(batch, unknown, alone=not reachable)
         return set(reachable.values())
+
+    def _just_answered(self, batch: Batch, members: Mapping[str, Holder]) -> dict[str, Answer]:
+        """Return Klaviyo's answers of this poll about members whose profiles carry the batch's key already."""
+        answers = answers_about(self.ledger, batch.partition_key, self.ledger.clock() - STILL_TRUE)
+        marked = {key: answer for key, answer in answers.items() if answer.batch_key == batch.batch_key}
+        return {key: answer for key, answer in marked.items() if key in members}
 
     def _ask_again(self, profiles: Mapping[str, Profile], members: Mapping[str, Holder]) -> dict[str, Profile]:
         """Return the profiles, with a second answer about those of which the first does not say who may be mailed."""
@@ -389,8 +434,11 @@ class BatchSending:
         """Refuse more recipients than the batch has. Fewer only cost a wait and a note: the list may show late."""
         campaign_id = batch.campaign_id or ""
         self.client.request_estimate(campaign_id)
-        self.waits.until(self.waits.estimate, lambda: self.client.estimate_job_done(campaign_id))
+        self.waits.sleep(self.waits.step)
         estimate = self.client.estimate(campaign_id)
+        if estimate is None or estimate < size:  # perhaps it is not counted yet
+            self.waits.until(self.waits.estimate, lambda: self.client.estimate_job_done(campaign_id))
+            estimate = self.client.estimate(campaign_id)
         if estimate is not None and estimate > size:
             raise NotYet(f"Klaviyo estimates {estimate} recipients for a batch of {size}; not sent. Look at its list")
         if estimate is not None and estimate < size:
@@ -422,6 +470,7 @@ class BatchSending:
         people = len(claimed_invitations(self.ledger, batch))
         self.outcome.invited += people
         self.outcome.campaign_ids.append(batch.campaign_id or "")
+        self.outcome.batch_keys.append(batch.batch_key)
         log_step(
             "batch_sent",
             step="send_email",

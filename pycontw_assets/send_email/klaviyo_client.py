@@ -42,7 +42,7 @@ REVISION = "2026-07-15"
 BULK_IMPORT_LIMIT = 10_000  # profiles per job (Klaviyo's reference)
 
 _MEMBERS_PER_CALL = 1000
-_ADDRESSES_PER_PAGE = 100
+_PROFILES_PER_PAGE = 100
 _MOST_PAGES = 1000  # of one collection: 100,000 members of a list
 _LONGEST_FILTER = 4000  # encoded characters, so that a URL stays well below the 8 kB that servers take
 
@@ -63,11 +63,12 @@ RATE_LIMITS: dict[str, list[tuple[int, float]]] = {
     "metrics": [(10, _SECOND), (150, _MINUTE)],
     "events": [(350, _SECOND), (3500, _MINUTE)],
     "reports": [(1, _SECOND), (2, _MINUTE), (225, _DAY)],
+    "privacy": [(3, _SECOND), (60, _MINUTE)],
 }
 """Calls per seconds. Klaviyo publishes them per endpoint. Here they are per family of endpoints, a little stricter."""
 
 
-class _JsonApi:
+class JsonApi:
     """The calls of Klaviyo's JSON:API that all its endpoints share: pages, creation, look-up."""
 
     def __init__(self, base_url: str, api_key: str, **options: Any) -> None:
@@ -110,7 +111,15 @@ class _JsonApi:
         raise Misconfigured("Klaviyo", operation, reason, status=_RETIRED)
 
     def _pages(self, operation: str, path: str, query: Mapping[str, str], *, group: str) -> Iterator[dict[str, Any]]:
-        """Yield all rows of a collection. Only the query of a link to the next page is used, never the host."""
+        """Yield all rows of a collection."""
+        for document in self._documents(operation, path, query, group=group):
+            for row in document["data"]:
+                yield _object(operation, row)
+
+    def _documents(
+        self, operation: str, path: str, query: Mapping[str, str], *, group: str
+    ) -> Iterator[dict[str, Any]]:
+        """Yield all pages of a collection. Only the query of a link to the next page is used, never the host."""
         following: str | None = urlencode(query, quote_via=quote)
         seen: set[str] = set()
         while following is not None:
@@ -118,11 +127,9 @@ class _JsonApi:
                 raise Malformed("Klaviyo", operation, "the pages lead in a circle, or never end")
             seen.add(following)
             data = self._call("GET", operation, path, query=following, group=group).data
-            rows = data.get("data") if isinstance(data, dict) else None
-            if not isinstance(rows, list):
+            if not isinstance(data, dict) or not isinstance(data.get("data"), list):
                 raise Malformed("Klaviyo", operation, "the answer holds no list")
-            for row in rows:
-                yield _object(operation, row)
+            yield data
             following = _next_query(operation, data.get("links"))
 
     def _create(
@@ -156,7 +163,7 @@ class _JsonApi:
             return None
 
 
-class KlaviyoClient(_JsonApi):
+class KlaviyoClient(JsonApi):
     """``base_url`` is the part before ``/api/``. ``options`` go to ``ApiClient``.
 
     The windows of ``RATE_LIMITS`` are per account, so clients of one account should share a ``limiter``.
@@ -171,13 +178,21 @@ class KlaviyoClient(_JsonApi):
         rows = list(self._pages("read account", "/api/accounts", query, group="account"))
         return any(records.attributes(row).get("test_account") is True for row in rows)
 
+    def account_id(self) -> str:
+        """Return the id of the account that the key belongs to."""
+        query = {"fields[account]": "test_account"}
+        rows = list(self._pages("read account", "/api/accounts", query, group="account"))
+        if len(rows) != 1:
+            raise Malformed("Klaviyo", "read account", f"the answer holds {len(rows)} accounts instead of one")
+        return records.text(rows[0], "id")
+
     # Lists
 
     def find_lists(self, name: str | None = None) -> tuple[MailingList, ...]:
         """Return the lists of this name, oldest first: names are not unique. Without a name: all lists."""
         query = {"sort": "created", "fields[list]": "name,created"}
         if name is not None:
-            query["filter"] = f"equals(name,{_literal(name)})"
+            query["filter"] = f"equals(name,{literal(name)})"
         return tuple(map(records.mailing_list, self._pages("find lists", "/api/lists", query, group="lists")))
 
     def create_list(self, name: str) -> MailingList:
@@ -237,15 +252,34 @@ class KlaviyoClient(_JsonApi):
     def find_profiles(self, emails: Iterable[str]) -> tuple[Profile, ...]:
         """Return the profiles of these addresses, as far as there are any, and whether mail can reach them."""
         profiles: list[Profile] = []
-        for chunk in _address_chunks(emails):
+        for chunk in _literal_chunks(emails):
             query = {
                 "filter": f"any(email,[{','.join(chunk)}])",
                 "additional-fields[profile]": "subscriptions",
                 "fields[profile]": "email,subscriptions",
-                "page[size]": str(_ADDRESSES_PER_PAGE),
+                "page[size]": str(_PROFILES_PER_PAGE),
             }
             profiles += map(records.profile, self._pages("find profiles", "/api/profiles", query, group="profiles"))
         return tuple(profiles)
+
+    def existing_profiles(self, profile_ids: Iterable[str]) -> frozenset[str]:
+        """Return those of the profiles that Klaviyo shows. One that was deleted may show for a while."""
+        found: set[str] = set()
+        for chunk in _literal_chunks(sorted(profile_ids)):
+            query = {"filter": f"any(id,[{','.join(chunk)}])", "fields[profile]": "created", "page[size]": "100"}
+            rows = self._pages("look for profiles", "/api/profiles", query, group="profiles")
+            found |= {records.text(row, "id") for row in rows}
+        return frozenset(found)
+
+    def delete_profile(self, profile_id: str) -> None:
+        """Ask for the deletion of a profile under data protection law. It cannot be undone, and happens later.
+
+        Needs the scope ``data-privacy:write``. Asking twice is asking once. The empty ``attributes`` are required.
+        """
+        profile = {"type": "profile", "id": profile_id, "attributes": {}}
+        data = {"type": "data-privacy-deletion-job", "attributes": {"profile": {"data": profile}}}
+        path = "/api/data-privacy-deletion-jobs"
+        self._call("POST", "delete profile", path, body={"data": data}, group="privacy", expect_json=False)
 
     def bulk_import(self, profiles: Mapping[str, Mapping[str, Any]], list_id: str | None = None) -> str:
         """Start to upsert address -> properties, at most ``BULK_IMPORT_LIMIT``. Return the id of the job."""
@@ -274,7 +308,7 @@ class KlaviyoClient(_JsonApi):
 
     def find_templates(self, name: str) -> tuple[Template, ...]:
         """Return the templates of this name, oldest first: names are not unique."""
-        query = {"filter": f"equals(name,{_literal(name)})", "sort": "created"}
+        query = {"filter": f"equals(name,{literal(name)})", "sort": "created"}
         return tuple(map(records.template, self._pages("find templates", "/api/templates", query, group="templates")))
 
     def create_template(self, name: str, *, html: str, text: str) -> Template:
@@ -345,7 +379,7 @@ class KlaviyoClient(_JsonApi):
 
         ``archived``: archived ones only. It is not documented whether they are among the others.
         """
-        conditions = ['equals(messages.channel,"email")', f"contains(name,{_literal(name_contains)})"]
+        conditions = ['equals(messages.channel,"email")', f"contains(name,{literal(name_contains)})"]
         query = {
             "filter": f"and({','.join([*conditions, *(['equals(archived,true)'] if archived else [])])})",
             "include": "campaign-messages",
@@ -355,7 +389,7 @@ class KlaviyoClient(_JsonApi):
 
     def latest_campaigns(self, name_contains: str, *, archived: bool = False) -> Iterator[Campaign]:
         """Yield the same campaigns, the newest first and without their messages. Pages are read when needed."""
-        conditions = ['equals(messages.channel,"email")', f"contains(name,{_literal(name_contains)})"]
+        conditions = ['equals(messages.channel,"email")', f"contains(name,{literal(name_contains)})"]
         conditions += ["equals(archived,true)"] if archived else []
         query = {"filter": f"and({','.join(conditions)})", "sort": "-created_at"}
         return self._search_campaigns(query)
@@ -448,7 +482,7 @@ class KlaviyoClient(_JsonApi):
         """Return what Klaviyo recorded about a person. It may show a while after it happened."""
         moment = since.astimezone(timezone.utc).isoformat(timespec="seconds")
         query = {
-            "filter": f"equals(profile_id,{_literal(profile_id)}),greater-or-equal(datetime,{moment})",
+            "filter": f"equals(profile_id,{literal(profile_id)}),greater-or-equal(datetime,{moment})",
             "sort": "datetime",
             "page[size]": "1000",
         }
@@ -465,7 +499,7 @@ class KlaviyoClient(_JsonApi):
         counts: dict[str, int] = {}
         ids = sorted(set(campaign_ids))
         for start in range(0, len(ids), _CAMPAIGNS_PER_REPORT):
-            chosen = ",".join(map(_literal, ids[start : start + _CAMPAIGNS_PER_REPORT]))
+            chosen = ",".join(map(literal, ids[start : start + _CAMPAIGNS_PER_REPORT]))
             attributes = {
                 "statistics": ["recipients"],
                 "timeframe": {"key": timeframe},
@@ -507,21 +541,21 @@ def _segment(identifier: str) -> str:
     return quote(identifier, safe="")
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Return a string of Klaviyo's filter language: double quotes, backslash escapes, blanks stay."""
     return json.dumps(text, ensure_ascii=False)
 
 
-def _address_chunks(emails: Iterable[str]) -> Iterator[list[str]]:
+def _literal_chunks(texts: Iterable[str]) -> Iterator[list[str]]:
     """Yield filter literals, as many at a time as fit one page and one URL."""
     chunk: list[str] = []
     length = 0
-    for literal in map(_literal, emails):
-        size = len(quote(literal)) + len("%2C")
-        if chunk and (len(chunk) == _ADDRESSES_PER_PAGE or length + size > _LONGEST_FILTER):
+    for quoted in map(literal, texts):
+        size = len(quote(quoted)) + len("%2C")
+        if chunk and (len(chunk) == _PROFILES_PER_PAGE or length + size > _LONGEST_FILTER):
             yield chunk
             chunk, length = [], 0
-        chunk.append(literal)
+        chunk.append(quoted)
         length += size
     if chunk:
         yield chunk

@@ -145,12 +145,12 @@ class ProfileEvent:
 
 def mailing_list(resource: Mapping[str, Any]) -> MailingList:
     fields = attributes(resource)
-    return MailingList(text(resource, "id"), _plain(fields, "name"), _moment(fields.get("created")))
+    return MailingList(text(resource, "id"), _plain(fields, "name"), moment(fields.get("created")))
 
 
 def profile(resource: Mapping[str, Any]) -> Profile:
     fields = attributes(resource)
-    marketing = _inside(fields, "subscriptions", "email", "marketing")
+    marketing = inside(fields, "subscriptions", "email", "marketing")
     can_receive, consent = marketing.get("can_receive_email_marketing"), _text_or_none(marketing.get("consent"))
     reasons = [reason for row in _rows(marketing.get("suppression")) if (reason := _text_or_none(row.get("reason")))]
     known = (reason if reason in _SUPPRESSIONS else _ANOTHER for reason in reasons)
@@ -160,7 +160,7 @@ def profile(resource: Mapping[str, Any]) -> Profile:
         can_receive_email=can_receive if isinstance(can_receive, bool) else None,
         consent=consent if consent in _CONSENTS else None,
         suppressions=tuple(dict.fromkeys(known))[:_MOST_REASONS],
-        properties=_inside(fields, "properties"),
+        properties=inside(fields, "properties"),
     )
 
 
@@ -178,10 +178,10 @@ def import_job(resource: Mapping[str, Any]) -> ImportJob:
 def import_problem(resource: Mapping[str, Any]) -> ImportProblem:
     """Read a refusal. Its ``original_payload`` has no documented shape: bare, or as the resource that was sent."""
     fields = attributes(resource)
-    payload = _inside(fields, "original_payload")
-    nested = (payload, _inside(payload, "attributes"), _inside(payload, "data", "attributes"))
+    payload = inside(fields, "original_payload")
+    nested = (payload, inside(payload, "attributes"), inside(payload, "data", "attributes"))
     emails = [level["email"] for level in nested if isinstance(level.get("email"), str)]
-    pointer = _text_or_none(_inside(fields, "source").get("pointer"))
+    pointer = _text_or_none(inside(fields, "source").get("pointer"))
     return ImportProblem(_plain(fields, "code") or "unknown", pointer, _address(emails[0]) if emails else None)
 
 
@@ -204,21 +204,21 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
     status = _text_or_none(fields.get("status"))
     if not status:
         raise ChangedShape("Klaviyo", "read campaign", _OTHER_SHAPE)
-    audiences = _inside(fields, "audiences")
-    messages = _rows(_inside(resource, "relationships", "campaign-messages").get("data"))
-    messages += _rows(_inside(fields, "campaign-messages").get("data"))
+    audiences = inside(fields, "audiences")
+    messages = _rows(inside(resource, "relationships", "campaign-messages").get("data"))
+    messages += _rows(inside(fields, "campaign-messages").get("data"))
     ids = [row["id"] for row in messages if _is_short_text(row.get("id"))]
-    smart_sending = _inside(fields, "send_options").get("use_smart_sending")
+    smart_sending = inside(fields, "send_options").get("use_smart_sending")
     return Campaign(
         campaign_id=text(resource, "id"),
         name=_plain(fields, "name"),
         status=_known_status(status),
-        created_at=_moment(fields.get("created_at")),
+        created_at=moment(fields.get("created_at")),
         message_id=ids[0] if ids else None,
         included_lists=_texts(audiences.get("included")),
         excluded_lists=_texts(audiences.get("excluded")),
         uses_smart_sending=smart_sending if isinstance(smart_sending, bool) else None,
-        send_at=_moment(_inside(fields, "send_strategy").get("datetime")),
+        send_at=moment(inside(fields, "send_strategy").get("datetime")),
     )
 
 
@@ -231,20 +231,20 @@ def _known_status(status: str) -> str:
 
 def profile_event(resource: Mapping[str, Any]) -> ProfileEvent:
     """Read an event. The names of its properties are not documented, so their values have to do."""
-    values = _inside(attributes(resource), "event_properties").values()
-    metric_id = _inside(resource, "relationships", "metric", "data").get("id")
+    values = inside(attributes(resource), "event_properties").values()
+    metric_id = inside(resource, "relationships", "metric", "data").get("id")
     return ProfileEvent(_text_or_none(metric_id), frozenset(value for value in values if isinstance(value, str)))
 
 
 def recipients(document: Any) -> dict[str, int]:
     """Return campaign id -> recipients of a values report. A campaign may have several rows."""
-    rows = _inside(document if isinstance(document, dict) else {}, "data", "attributes").get("results")
+    rows = inside(document if isinstance(document, dict) else {}, "data", "attributes").get("results")
     if not isinstance(rows, list):
         raise Malformed("Klaviyo", "read a report", "its results are missing")
     counts: dict[str, int] = {}
     for row in _rows(rows):
-        campaign_id = text(_inside(row, "groupings"), "campaign_id")
-        number = _inside(row, "statistics").get("recipients")
+        campaign_id = text(inside(row, "groupings"), "campaign_id")
+        number = inside(row, "statistics").get("recipients")
         if not isinstance(number, int | float) or number != int(number):
             raise Malformed("Klaviyo", "read a report", "a number of recipients is missing")
         counts[campaign_id] = counts.get(campaign_id, 0) + int(number)
@@ -252,7 +252,7 @@ def recipients(document: Any) -> dict[str, int]:
 
 
 def attributes(resource: Mapping[str, Any]) -> Mapping[str, Any]:
-    return _inside(resource, "attributes")
+    return inside(resource, "attributes")
 
 
 def text(members: Mapping[str, Any], name: str) -> str:
@@ -275,7 +275,7 @@ def count(members: Mapping[str, Any], name: str) -> int | None:
     return value
 
 
-def _inside(members: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+def inside(members: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     """Return the object under nested names; an empty one where a name is missing."""
     value: Any = members
     for name in names:
@@ -299,10 +299,10 @@ def _text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _moment(value: Any) -> datetime | None:
+def moment(value: Any) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        parsed = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        return parsed.astimezone(timezone.utc) if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
     except (AttributeError, ValueError, OverflowError):
         return None
 

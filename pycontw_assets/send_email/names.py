@@ -73,3 +73,7 @@ def batch_key_property(edition: str) -> str:
 def ticket_property(edition: str) -> str:
     """Return the profile property that holds the ticket family."""
     return f"pycontw_{edition}_ticket"
+
+
+INVITATION_METRIC = "pycontw-ticket-usable"
+"""The metric of the events that invite people. It is the same in every edition, so that its flow is made once."""

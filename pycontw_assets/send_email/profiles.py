@@ -31,20 +31,29 @@ class Profiles:
 
 
 def ensure_profiles(
-    client: KlaviyoClient, waits: WaitPolicy, holders: Mapping[str, Holder], *, properties: Mapping[str, str]
+    client: KlaviyoClient,
+    waits: WaitPolicy,
+    holders: Mapping[str, Holder],
+    *,
+    properties: Mapping[str, str],
+    also: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Profiles:
-    """Upsert a profile with these properties for every holder. It may be repeated. A bad address fails nobody else."""
+    """Upsert a profile with these properties for every holder. It may be repeated. A bad address fails nobody else.
+
+    ``also``: properties of some, by address key.
+    """
     profiles = Profiles()
+    wanted = {key: {**properties, **(also or {}).get(key, {})} for key in holders}
     remaining = dict(holders)
     if len(holders) >= BULK_FROM:
         keys = sorted(holders)
         for start in range(0, len(keys), _BULK_CHUNK):
             chunk = {key: holders[key] for key in keys[start : start + _BULK_CHUNK]}
-            profiles.accepted |= _import(client, waits, chunk, properties=properties)
+            profiles.accepted |= _import(client, waits, chunk, properties=wanted)
         remaining = {key: holder for key, holder in holders.items() if key not in profiles.accepted}
     for key, holder in sorted(remaining.items()):
         try:
-            profiles.accepted[key] = client.upsert_profile(holder.spelled, properties)
+            profiles.accepted[key] = client.upsert_profile(holder.spelled, wanted[key])
         except NotFound:
             raise
         except Refused as error:
@@ -68,11 +77,18 @@ def _barred(client: KlaviyoClient, holders: Mapping[str, Holder]) -> dict[str, s
 
 
 def _import(
-    client: KlaviyoClient, waits: WaitPolicy, holders: Mapping[str, Holder], *, properties: Mapping[str, str]
+    client: KlaviyoClient,
+    waits: WaitPolicy,
+    holders: Mapping[str, Holder],
+    *,
+    properties: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Profile]:
-    """Return the profiles that a bulk import made. The others are tried one by one, which gives the reason."""
+    """Return the profiles that a bulk import made. The others are tried one by one, which gives the reason.
+
+    ``properties``: by address key.
+    """
     try:
-        job_id = client.bulk_import({holder.spelled: properties for holder in holders.values()})
+        job_id = client.bulk_import({holder.spelled: properties[key] for key, holder in holders.items()})
     except NotFound:
         raise
     except Refused:

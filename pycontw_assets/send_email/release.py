@@ -12,12 +12,14 @@ _WHY_NOT: dict[BatchState, str] = {
     "open": "it is not sent yet, and the next polls go on with it",
     "accepted": "its campaign is on its way; wait until a poll says how it ended",
     "sent": "it was sent",
-    "empty": "it never had a campaign, because mail can reach nobody in it",
+    "empty": "it never had a campaign: mail can reach nobody in it, or its people went into another batch",
 }
 
 
 def refusal(batch: Batch, remote_status: str | None) -> str | None:
     """Return why a batch must not be released; ``None``: it may be. ``remote_status``: ``None`` without a campaign."""
+    if batch.way == "event" and batch.state == "sent":
+        return "its events were handed over, and each person may have got the mail; see `trace`"
     if batch.state in _WHY_NOT:
         return _WHY_NOT[batch.state]
     if remote_status is None or remote_status.startswith("Cancelled"):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pycontw_assets.api.client import NotFound
 from pycontw_assets.api.log import log_step
+from pycontw_assets.ledger.batches import find_newcomers, reserve_batch_key
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import (
+    Answer,
     confirm_members,
     forget_members,
     intend_members,
     list_members,
+    record_answers,
     unconfirmed_members,
 )
 from pycontw_assets.ledger.remote_ids import record_remote_id
@@ -21,8 +25,8 @@ from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.find_or_create import ensure_list
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.list_membership import change_members
-from pycontw_assets.send_email.names import ticket_holder_list, ticket_property
-from pycontw_assets.send_email.profiles import ensure_profiles
+from pycontw_assets.send_email.names import batch_key_property, ticket_holder_list, ticket_property
+from pycontw_assets.send_email.profiles import Profiles, ensure_profiles
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 
@@ -48,6 +52,23 @@ def list_changes(
     return joining, {key: profile_id for key, profile_id in members.items() if key not in holders}
 
 
+def mark_newcomers(ledger: Ledger, partition: EventPartition, joining: Collection[str]) -> dict[str, str]:
+    """Return the key of the event's next batch for everybody of these whom it will claim."""
+    newcomers = find_newcomers(ledger, partition.key, partition.edition).keys() & set(joining)
+    if not newcomers:
+        return {}
+    return dict.fromkeys(newcomers, reserve_batch_key(ledger, partition.key, uuid.uuid4().hex[:12]))
+
+
+def _answers(profiles: Profiles, marked: Mapping[str, str]) -> dict[str, Answer]:
+    """Return what Klaviyo said of the profiles. Of some it may not say whether mail reaches them."""
+    return {
+        key: Answer(profile.profile_id, profiles.barred.get(key) or profile.unreachable_because, marked.get(key))
+        for key, profile in profiles.accepted.items()
+        if profile.can_receive_email is not None
+    }
+
+
 def sync_ticket_holders(
     *,
     client: KlaviyoClient,
@@ -56,19 +77,30 @@ def sync_ticket_holders(
     exclusive: Callable[[], AbstractContextManager[None]],
     partition: EventPartition,
     holders: Mapping[str, Holder],
+    marks_newcomers: bool = False,
 ) -> TicketHolderOutcome:
-    """Make the list equal to the event's holders. Without a difference, Klaviyo is not called."""
+    """Make the list equal to the event's holders. Without a difference, Klaviyo is not called.
+
+    ``marks_newcomers``: the profiles of people whom the next batch will claim get its key now, which saves the batch a
+    call for each.
+    """
     members = list_members(ledger, partition.key)
     joining, leaving = list_changes(holders, members, unconfirmed_members(ledger, partition.key))
     if not joining and not leaving:
         return TicketHolderOutcome()
     with exclusive():
         list_id = ensure_list(client, ledger, waits, name=ticket_holder_list(partition))
+    marked = mark_newcomers(ledger, partition, joining) if marks_newcomers else {}
     profiles = ensure_profiles(
-        client, waits, joining, properties={ticket_property(partition.edition): partition.family}
+        client,
+        waits,
+        joining,
+        properties={ticket_property(partition.edition): partition.family},
+        also={key: {batch_key_property(partition.edition): batch_key} for key, batch_key in marked.items()},
     )
     ids = {key: profile.profile_id for key, profile in profiles.accepted.items()}
     intend_members(ledger, partition.key, {**ids, **dict.fromkeys(profiles.refused)})
+    record_answers(ledger, partition.key, _answers(profiles, marked))
     try:
         unknown = change_members(client, client.add_to_list, list_id=list_id, profile_ids=set(ids.values()))
         # Klaviyo may know a mailbox in two spellings by one profile, which stays then.

@@ -34,9 +34,15 @@ class WaitPolicy:
     pool_rest: timedelta = timedelta(hours=1)
     sleep: Callable[[float], None] = time.sleep
 
-    def until(self, seconds: float, is_done: Callable[[], bool]) -> bool:
-        """Ask with growing pauses. Return whether it was done before ``seconds`` of pauses were over."""
+    def until(self, seconds: float, is_done: Callable[[], bool], *, at_once: bool = True) -> bool:
+        """Ask with growing pauses. Return whether it was done before ``seconds`` of pauses were over.
+
+        ``at_once=False``: the first answer would practically always be no, so a pause comes first.
+        """
         waited, pause = 0.0, self.step
+        if not at_once:
+            self.sleep(pause)
+            waited = pause
         while not is_done():
             if waited >= seconds:
                 return False

@@ -23,6 +23,7 @@ from pycontw_assets.vault.object_store import SUFFIX, VaultError
 
 _VERSION = 2
 _SLUG = re.compile(r"[a-z0-9-]+")
+_LATER_TIMES = ("listed_after", "paid_seen_at", "paid_seen_after")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -121,6 +122,8 @@ def _record_to_json(record: AttendeeRecord) -> dict[str, Any]:
     if not record.attendee.withheld:
         del attendee["withheld"]  # the release before does not know it, and hardly any attendee has it
     times = {name: _to_text(getattr(record, name)) for name in ("first_seen_at", "gone_at", "read_at", "changed_at")}
+    # The release before does not know these, and does not need them.
+    times |= {name: _to_text(moment) for name in _LATER_TIMES if (moment := getattr(record, name))}
     return {"attendee": attendee, "missing_polls": record.missing_polls, **times}
 
 
@@ -135,6 +138,7 @@ def _record_from_json(item: dict[str, Any]) -> AttendeeRecord:
         read_at=_from_text(item["read_at"]),
         changed_at=_from_text(item["changed_at"]),
         missing_polls=item["missing_polls"],
+        **{name: _from_text(item.get(name)) for name in _LATER_TIMES},
     )
 
 

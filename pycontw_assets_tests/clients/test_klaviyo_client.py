@@ -91,6 +91,8 @@ CALLS: dict[str, tuple[Callable[[KlaviyoClient], Any], Any]] = {
     "remove_from_list": (lambda client: client.remove_from_list(LIST, ["P1", "P2"]), Answer(204)),
     "upsert_profile": (lambda client: client.upsert_profile(ADDRESS, {"ticket": "individual"}), one("profile", "P1")),
     "find_profiles": (lambda client: client.find_profiles([ADDRESS, 'o"dd+tag@example.org']), page()),
+    "existing_profiles": (lambda client: client.existing_profiles(["P1", "P2"]), page()),
+    "delete_profile": (lambda client: client.delete_profile("P1"), Answer(202)),
     "bulk_import": (lambda client: client.bulk_import({ADDRESS: {"a": 1}}, LIST), one("profile-bulk-import-job", "J1")),
     "bulk_import without list": (
         lambda client: client.bulk_import({ADDRESS: {}}),
@@ -460,6 +462,24 @@ def test_many_profiles_are_asked_for_in_short_urls(server, client):
     asked = [request.query["filter"].removeprefix("any(email,[").removesuffix("])") for request in server.received]
     assert ",".join(asked) == ",".join(f'"{address}"' for address in addresses)
     assert all(part.count("@") <= 100 for part in asked)
+
+
+def test_a_deletion_names_the_profile_by_its_id_alone(server, client):
+    server.will_answer(Answer(202))
+    client.delete_profile("P1")
+    [request] = server.received
+    assert request.path.endswith("/api/data-privacy-deletion-jobs")
+    assert request.json["data"] == {
+        "type": "data-privacy-deletion-job",
+        "attributes": {"profile": {"data": {"type": "profile", "id": "P1", "attributes": {}}}},
+    }
+
+
+def test_profiles_that_are_there_are_found_by_their_ids(server, client):
+    server.will_answer(page({"type": "profile", "id": "P2"}))
+    assert client.existing_profiles(["P1", "P2"]) == {"P2"}
+    assert server.received[0].query["filter"] == 'any(id,["P1","P2"])'
+    assert client.existing_profiles([]) == frozenset()
 
 
 def test_a_bulk_import_sends_addresses_and_properties_to_the_list(server, client):

@@ -7,7 +7,7 @@ campaign goes to the members that its list has when the mails leave. ``mailed`` 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
@@ -52,8 +52,11 @@ class FakeKlaviyo:
         self.mailed: Counter[str] = Counter()
         self.invalid: set[str] = set()  # addresses that it refuses
         self.suppressed: set[str] = set()  # addresses that it never mails
+        self.why_suppressed: dict[str, str] = {}  # address -> reason, where it is another than a bounce
         self.silent: dict[str, int] = {}  # address -> answers without a word on whether mail may reach it
         self.deleted_profiles: set[str] = set()
+        self.deletions: dict[str, int] = {}  # profile id -> looks until it does not show any more
+        self.deletion_lag = 0
         self.member_lag = 0  # reads of a list until an addition shows
         self.campaign_lag = 0  # searches until a new campaign is found
         self.fixes_late = True  # recipients are the members of the list when the mails leave
@@ -143,6 +146,18 @@ class FakeKlaviyo:
             lambda: tuple(self._profile(i, email) for i, email in self.addresses.items() if email in searched),
         )
 
+    def existing_profiles(self, profile_ids: Iterable[str]) -> frozenset[str]:
+        gone = {profile_id for profile_id, reads in self.deletions.items() if reads <= 0}
+        self.deletions = {profile_id: reads - 1 for profile_id, reads in self.deletions.items()}
+        shown = (set(self.addresses) - gone) & set(profile_ids)
+        return self._run("existing_profiles", lambda: frozenset(shown))
+
+    def delete_profile(self, profile_id: str) -> None:
+        def delete() -> None:
+            self.deletions.setdefault(profile_id, self.deletion_lag)
+
+        self._run("delete_profile", delete)
+
     def bulk_import(self, profiles: Mapping[str, Mapping[str, Any]]) -> str:
         def start() -> str:
             for email, properties in profiles.items():
@@ -174,7 +189,7 @@ class FakeKlaviyo:
         if self.silent.get(email, 0) > 0:
             self.silent[email] -= 1
             return Profile(profile_id, email)
-        suppressions = ("HARD_BOUNCE",) if email in self.suppressed else ()
+        suppressions = (self.why_suppressed.get(email, "HARD_BOUNCE"),) if email in self.suppressed else ()
         return Profile(
             profile_id=profile_id, email=email, can_receive_email=not suppressions, suppressions=suppressions
         )
@@ -221,6 +236,11 @@ class FakeKlaviyo:
             return tuple(self._current(campaign) for campaign in shown)
 
         return self._run("find_campaigns", find)
+
+    def latest_campaigns(self, name_contains: str, *, archived: bool = False) -> Iterator[Campaign]:
+        """Yield the newest first. Nothing is ever archived here."""
+        found = [c for c in self.campaigns.values() if name_contains in c.record.name and not archived]
+        return iter(self._run("latest_campaigns", lambda: [self._current(campaign) for campaign in reversed(found)]))
 
     def get_campaign(self, campaign_id: str) -> Campaign:
         return self._run("get_campaign", lambda: self._current(self._campaign(campaign_id), reading=True))

@@ -18,6 +18,7 @@ from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.pipeline.rebuild import rebuild_ledger, release_batch
 from pycontw_assets.sandbox.oracle import events_of
 from pycontw_assets.sandbox.world import World
+from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Command, Pipeline, call, definer, describe
 from pycontw_assets_tests.pipeline.kill_points import KINDS, Kind
@@ -61,6 +62,7 @@ def make_swift(world: World) -> None:
     """Shorten the waits, because children wait in real time."""
     world.klaviyo.switches.rate_limits = False
     world.klaviyo.switches.status_step = world.klaviyo.switches.estimation_delay = 0
+    world.klaviyo.switches.flow_delay = 0
 
 
 def running_sale(install: Install, world: World, holders: int = 2, **options: object) -> Pipeline:
@@ -260,6 +262,77 @@ def without_guest_list(install: Install, world: World) -> Pipeline:
     return changes(install, world, gather_api_url="off")
 
 
+def by_event(install: Install, world: World) -> Pipeline:
+    """Invite by event. One of the people left the newsletter and is reached all the same."""
+    world.klaviyo.flows.prepare(INVITATION_METRIC, transactional=True)
+    pipeline = changes(install, world, invite_via="event", invite_flow_is_transactional=True)
+    [event] = events_of(world, EDITION)
+    newcomer = world.kktix.people.next()
+    world.klaviyo.unsubscribe(newcomer.address)
+    world.sell(event, person=newcomer)
+    return pipeline
+
+
+def from_campaign_to_event(install: Install, world: World) -> Pipeline:
+    """Leave a draft behind and people for whom nothing was begun, then invite by event."""
+    world.klaviyo.flows.prepare(INVITATION_METRIC)
+    pipeline = running_sale(install, world)
+    [event] = events_of(world, EDITION)
+    world.sell(event)
+    world.faults.add("klaviyo", "status", method="POST", path="estimation-jobs$", times=None)
+    assert not pipeline.later_poll().ok
+    world.faults.clear()
+    pipeline.clock.advance(HOUR)
+    world.sell(event)
+    pipeline.restart(invite_via="event")
+    return pipeline
+
+
+def from_event_to_campaign(install: Install, world: World) -> Pipeline:
+    """Leave it unknown whether an event was taken, then invite by campaign."""
+    world.klaviyo.flows.prepare(INVITATION_METRIC)
+    pipeline = running_sale(install, world, invite_via="event")
+    [event] = events_of(world, EDITION)
+    world.sell(event)
+    world.faults.add("klaviyo", "reset", method="POST", path="/events$", acts=True, times=None)
+    assert not pipeline.later_poll().ok
+    world.faults.clear()
+    pipeline.clock.advance(HOUR)
+    world.sell(event)
+    pipeline.restart(invite_via="campaign")
+    return pipeline
+
+
+def settle_to_and_fro(pipeline: Pipeline) -> None:
+    """Change the way with every poll, then let the polls finish."""
+    for way in ("event", "campaign", "event"):
+        pipeline.restart(invite_via=way)
+        pipeline.later_poll()
+    pipeline.until_quiet()
+
+
+def lost_ledger_by_event(install: Install, world: World) -> Pipeline:
+    """Delete the files of a ledger that invited by event. One holder was refunded, bought again and was invited again.
+
+    Then that ticket is given back once more: whoever buys next is invited by an event of another period.
+    """
+    world.klaviyo.flows.prepare(INVITATION_METRIC)
+    pipeline = running_sale(install, world, holders=3, invite_via="event")
+    [event] = events_of(world, EDITION)
+    first = _usable(world)[0]
+    world.refund(first)
+    pipeline.until_quiet()
+    [again] = world.sell(event, person=world.kktix.tickets[first].person)
+    pipeline.until_quiet()
+    world.refund(again)
+    pipeline.until_quiet()
+    for file in pipeline.home.glob("ledger.sqlite*"):
+        file.unlink()
+    pipeline.restart()
+    world.sell(event, person=world.kktix.tickets[first].person)
+    return pipeline
+
+
 def only_tables(install: Install, world: World) -> Pipeline:
     """Serve three events while the warehouse is broken: only the tables are missing."""
     make_swift(world)
@@ -289,4 +362,9 @@ SCENARIOS: dict[str, Scenario] = {
     "release, then poll": Scenario(cancelled_campaign, command=release_and_poll, settle=release_and_settle),
     "guest list switched off": Scenario(without_guest_list),
     "tables only": Scenario(only_tables, DEEDS),
+    "by event": Scenario(by_event),
+    "from campaign to event": Scenario(from_campaign_to_event),
+    "from event to campaign": Scenario(from_event_to_campaign),
+    "to and fro between the ways": Scenario(from_event_to_campaign, DEEDS, settle=settle_to_and_fro),
+    "rebuild-ledger, by event": Scenario(lost_ledger_by_event, DEEDS, rebuild, rebuild_and_settle),
 }

@@ -52,6 +52,12 @@ class Engine(Protocol):
 
     def execute(self, statement: str) -> None: ...
 
+    def rows(self, statement: str) -> list[tuple[Any, ...]]: ...
+
+    def open(self, **options: Any) -> Warehouse: ...
+
+    def fingerprint(self, table: str) -> Any: ...
+
     def descriptions(self, table: str) -> dict[str, str]: ...
 
     def tables(self) -> list[str]: ...
@@ -63,18 +69,29 @@ class DuckDBEngine:
 
     def __init__(self, path: Path) -> None:
         self._path = str(path)
-        self.warehouse = DuckDBWarehouse(path, clock=lambda: NOW)
+        self.warehouse = self.open()
+
+    def open(self, **options: Any) -> DuckDBWarehouse:
+        return DuckDBWarehouse(Path(self._path), clock=lambda: NOW, **options)
 
     def execute(self, statement: str) -> None:
-        self._rows(statement)
+        Path(self._path).parent.mkdir(exist_ok=True)
+        self.rows(statement)
+
+    def fingerprint(self, table: str) -> Any:
+        """Return all that there is to see of a table: columns, comments and rows."""
+        without_numbers = "* EXCLUDE (database_oid, schema_oid, table_oid)"
+        columns = self.rows(f"SELECT {without_numbers} FROM duckdb_columns() WHERE table_name = '{table}'")
+        comments = self.rows(f"SELECT comment FROM duckdb_tables() WHERE table_name = '{table}'")
+        return columns, comments, self.rows(f"SELECT * FROM {self.dataset}.{table} ORDER BY ALL")
 
     def descriptions(self, table: str) -> dict[str, str]:
-        return dict(self._rows(f"SELECT column_name, comment FROM duckdb_columns() WHERE table_name = '{table}'"))
+        return dict(self.rows(f"SELECT column_name, comment FROM duckdb_columns() WHERE table_name = '{table}'"))
 
     def tables(self) -> list[str]:
-        return [name for (name,) in self._rows("SELECT table_name FROM duckdb_tables()")]
+        return [name for (name,) in self.rows("SELECT table_name FROM duckdb_tables()")]
 
-    def _rows(self, statement: str) -> list[Any]:
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(self._path) as connection:
             return connection.execute(statement).fetchall()
 
@@ -96,7 +113,17 @@ class BigQueryEngine:
         return BigQueryWarehouse(lambda: bigquery.client(variables), self.dataset, **{"clock": lambda: NOW, **options})
 
     def execute(self, statement: str) -> None:
+        self.client.create_dataset(self.dataset, exists_ok=True)
         self.client.query_and_wait(statement)
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in self.client.query_and_wait(statement)]
+
+    def fingerprint(self, table: str) -> Any:
+        """Return all that there is to see of a table: columns, labels, description, the last change, and rows."""
+        found = self.table(table)
+        about = found.schema, found.labels, found.description, found.created, found.modified, found.num_rows
+        return about, sorted(self.rows(f"SELECT TO_JSON_STRING(t) FROM {self.dataset}.{table} t"))
 
     def descriptions(self, table: str) -> dict[str, str]:
         return {field.name: field.description for field in self.table(table).schema}

@@ -283,7 +283,8 @@ class Pipeline:
         return {klaviyo.profiles[profile_id].email for one in lists for profile_id in one.current()}
 
     def verdict(self, *, settled: bool = True) -> list[Finding]:
-        return verdict(self.world, EDITION, guest_list=not self.settings.gather_is_off, settled=settled)
+        guest_list, by_flow = not self.settings.gather_is_off, self.settings.invite_via == "event"
+        return verdict(self.world, EDITION, guest_list=guest_list, settled=settled, by_flow=by_flow)
 
     def tables(self) -> dict[Family, list[dict[str, Any]]]:
         """Return the rows of the three tables, as a reader of the warehouse sees them."""

@@ -9,6 +9,7 @@ signal. Two alarm channels listen all the time.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -38,6 +39,7 @@ from pycontw_assets.sandbox.kktix.box_office import MISSING, HostedEvent, Ticket
 from pycontw_assets.sandbox.kktix.people import AddressKind
 from pycontw_assets.sandbox.oracle import Finding, entitled, events_of, is_mailable, mask, normalise
 from pycontw_assets.sandbox.server import SandboxServer
+from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets_tests.pipeline.backups import Backup, Store
 from pycontw_assets_tests.pipeline.harness import EDITION, SERVICES, STORES, Pipeline, TestClock, describe
 from pycontw_assets_tests.pipeline.hearing import Hearing
@@ -52,6 +54,7 @@ from pycontw_assets_tests.pipeline.mishaps import (
 )
 
 KILLED = -9
+WAY = os.environ.get("PYTEST_SALES_WAY", "campaign")  # of invitations: campaign, event, or "both", which change
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _MOST_READS_UNDER_WAY = 8  # of attendees, which are read by several threads
 NAMES = (
@@ -114,6 +117,7 @@ PLACES: dict[str, tuple[str, ...]] = {
         "assign-template$",
         "estimation",
         "send-jobs",
+        *(("metrics$", "/events$") if WAY != "campaign" else ()),
     ),
 }
 SPOILT: tuple[dict[str, Any], ...] = ({"is_paid": "yes"}, {"state": None}, {"data": None}, {"is_paid": MISSING})
@@ -202,6 +206,7 @@ _CHOICES: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     ),
     "poll_elsewhere": (1, {"what": _one(["second machine", "second machine", "restart", "history deleted"])}),
     "settle": (1, {}),
+    **({"switch_way": (3, {"way": _one(["campaign", "event"])})} if WAY == "both" else {}),
 }
 DEEDS: st.SearchStrategy[Deed] = st.sampled_from(
     [name for name, (weight, _) in _CHOICES.items() for _ in range(weight)]
@@ -296,6 +301,9 @@ class Sale(RuleBasedStateMachine):
             for name, value in chosen.items():
                 setattr(getattr(self.world, service).switches, name, value)
         self.world.add_event(f"PyCon TW {EDITION} Registration: Individual")
+        self.world.klaviyo.flows.prepare(INVITATION_METRIC)
+        if WAY == "event":
+            given["invite_via"] = "event"
         self.pipeline = Pipeline(self.server, self.clock, self._folder / "home", on_disk=on_disk, **given)
         self._given = given
         self.tally["examples"] += 1
@@ -559,6 +567,13 @@ class Sale(RuleBasedStateMachine):
             self.pipeline.forget_history()
             self.tally["histories deleted"] += 1
         self._poll(self._other() if what == "second machine" else self.pipeline)
+
+    def switch_way(self, way: str) -> None:
+        """Change how people are invited, on all machines."""
+        self._given["invite_via"] = way
+        for pipeline in filter(None, (self.pipeline, self.second)):
+            pipeline.restart(invite_via=way)
+        self.tally["ways chosen"] += 1
 
     # -- quiet periods ----------------------------------------------------------------------------
 

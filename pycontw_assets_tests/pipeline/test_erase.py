@@ -215,8 +215,10 @@ def test_orders_leave_the_vault_long_after_their_event_and_nothing_else_changes(
     assert in_vault(sold) == {ANNA, BEN, CARA}
     sold.clock.advance(100 * DAY)
     mark = sold.mark()
-    for _ in range(2):
-        assert sold.later_poll().ok
+    assert sold.later_poll().ok
+    assert in_vault(sold) == {ANNA, BEN, CARA}, "a clock may be wrong for a while"
+    sold.clock.advance(DAY)
+    assert sold.later_poll().ok
     assert in_vault(sold) == set()
     assert sold.grep_home([ANNA]) == []
     assert sold.guests() == sold.ticket_holders(event) == {ANNA, BEN, CARA}
@@ -241,6 +243,8 @@ def test_an_event_that_is_listed_again_is_read_again_and_nobody_is_mailed_twice(
 ) -> None:
     world.end_event(event)
     sold.clock.advance(200 * DAY)
+    sold.later_poll()
+    sold.clock.advance(DAY)
     sold.later_poll()
     world.kktix.events[event].ended_at = None
     mark = sold.mark()

@@ -46,11 +46,15 @@ SECRETS = (
 )
 # Unforeseen answers to an unknown question; the last one is in the label itself.
 FRIEND, FRIENDS_ADDRESS, FRIENDS_PHONE = "虛構朋友 Friend Ofquokka", "friend.ofquokka@example.net", "0900-000-987"
+# An employer and a job title, of which a class is stored and nothing else, and answers outside the choices.
+EMPLOYER, JOB_TITLE = "Ofdugong Zymurgy Bank 虛構釀造銀行", "Wrangler ofdugongs Engineer"
+OUTSIDE_THE_CHOICES = ("Potoostan", "Ofpotoo weaving", "Takinese 塔金素")
 
 
 def personal_words(world: World) -> set[str]:
     """Return everything about an invented person that must be found nowhere."""
     words = {FRIEND, FRIENDS_ADDRESS, FRIENDS_PHONE, "dropbear@example.org", "0900000654"}
+    words |= {EMPLOYER, "Zymurgy", "虛構釀造", JOB_TITLE, "Wrangler", "ofdugongs", *OUTSIDE_THE_CHOICES, "塔金素"}
     for ticket in world.kktix.tickets.values():
         words |= _words_of(ticket)
     return {word for word in words if len(word) > 3}
@@ -85,14 +89,21 @@ def sell(world: World, event: int, **options: Any) -> int:
 
 
 def sell_to_all_kinds_of_people(world: World, event: int) -> list[int]:
-    """Sell to every kind of address, with door codes to search for and answers to unknown questions."""
+    """Sell to every kind of address, with door codes to search for, and answers that no rule lets through."""
+    place, areas, diet = OUTSIDE_THE_CHOICES
     seats = [sell(world, event, kind=kind) for kind in ADDRESS_KINDS]
     for seat in seats:
         ticket = world.kktix.tickets[seat]
         ticket.answers[2:2] = [
             ["Who comes with you? / 誰與您同行？", f"{FRIEND}, {FRIENDS_ADDRESS}"],
             ["Emergency contact", {"name": FRIEND, "phones": [FRIENDS_PHONE, FRIENDS_ADDRESS]}],
-            ["Dietary Preference / 飲食偏好", f"like {FRIEND}"],
+            ["Dietary Preference / 飲食偏好", f"like {FRIEND} {seat}"],
+            ["Company / 服務單位", f"{EMPLOYER} {seat}"],
+            ["Job Title / 職稱", f"{JOB_TITLE} {seat}"],
+            ["Come From / 國家或地區", f"{place} {seat}"],
+            ["Area of Interest / 興趣領域", f"AI, Machine Learning, {areas} {seat}"],
+            ["Dietary Habit / 餐點偏好", f"{diet} {seat}"],
+            ["Have you ever attended PyCon TW?/ 是否曾參加 PyCon TW？", f"with {FRIEND} {seat}"],
             ["Ask Dropbear dropbear@example.org or 0900000654 about rooms / 住宿", "yes"],
         ]
     return seats
@@ -240,7 +251,11 @@ def test_the_command_prints_counts_and_no_person(
     for name, value in {**server.environment, "PYCONTW_HOME": str(tmp_path / "home")}.items():
         monkeypatch.setenv(name, value)
     assert [main(["poll"]), main(["poll", "--json"])] == [0, 0]
+    assert [main(["policy", "suggest"]), main(["reclassify"])] == [0, 0]
+    main(["policy", "coverage"])
     captured = capfd.readouterr()
+    assert "other questions without a rule" in captured.out or "- column: " in captured.out
+    assert "answers are kept whole" in captured.out
     assert f"2031-individual-{event}" in captured.out
     assert found_in(captured.out + captured.err, personal_words(world) | set(SECRETS)) == set()
 
@@ -312,7 +327,11 @@ def commands() -> dict[str, list[str]]:
 
 def _needed(parser: argparse.ArgumentParser) -> list[str]:
     needed = [action for action in parser._actions if not action.option_strings]
-    return ["invited.txt" if action.dest == "file" else FRIENDS_ADDRESS for action in needed]
+    return ["invited.txt" if action.dest == "file" else _value_of(action) for action in needed]
+
+
+def _value_of(action: argparse.Action) -> str:
+    return str(next(iter(action.choices))) if action.choices else FRIENDS_ADDRESS
 
 
 # Whole polls, which the storm above covers too, and further cases of the same kinds.

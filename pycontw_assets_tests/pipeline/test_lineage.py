@@ -70,6 +70,7 @@ def test_every_column_of_a_table_names_the_field_or_question_it_is_made_of(pipel
         "edition",
         "family",
         "event_id",
+        "policy_version",
         "unclassified_answers",
         "content_digest",
         "loaded_at",

@@ -24,7 +24,10 @@ from pycontw_assets_tests.postgres import PostgresServer
 pytestmark = pytest.mark.thorough  # says nothing about tables
 
 ANNA, BEN = "anna@example.org", "ben@example.com"
-COMMANDS = (["status"], ["status", "--json"], ["plan"], ["doctor"], ["trace", ANNA, "--live"])
+COMMANDS = (
+    *(["status"], ["status", "--json"], ["plan"], ["doctor"], ["trace", ANNA, "--live"]),
+    *(["policy", "coverage"], ["policy", "suggest"]),
+)
 
 CHECKS = ("alarms_arrive", "events_are_matched", "every_event_is_up_to_date")
 

@@ -144,6 +144,21 @@ def test_a_new_question_becomes_a_column_and_old_rows_have_no_answer(warehouse: 
     assert diets[OTHER_KEY].isna().all()
 
 
+def test_a_table_of_an_older_version_is_read_with_empty_new_columns(warehouse: Warehouse) -> None:
+    put(warehouse, frame(2))
+    newer = attendee_tables(
+        [
+            *TABLE.columns[:-2],
+            Column(name="diet", type="STRING", description="Diet.", source="form: y"),
+            Column(name="asked_at", type="TIMESTAMP", description="When.", source="pipeline"),
+        ]
+    )["individual"]
+    rows = warehouse.read(newer)
+    assert len(rows) == 2
+    assert rows["answer"].notna().all()
+    assert rows[["diet", "asked_at"]].isna().all(axis=None)
+
+
 def test_a_question_without_a_rule_keeps_its_old_column(warehouse: Warehouse) -> None:
     put(warehouse, frame(2))
     older = attendee_tables(KEY_COLUMNS)["individual"]

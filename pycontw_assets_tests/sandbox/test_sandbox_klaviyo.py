@@ -525,3 +525,35 @@ def test_a_switch_withholds_subscriptions(world, klaviyo, shown, of_upsert, of_s
     upserted = klaviyo.good("POST", "/profile-import", body, **asked)
     [found] = klaviyo.good("GET", "/profiles", filter=f'equals(email,"{SENT_ADDRESS}")', **asked)
     assert ["subscriptions" in each["attributes"] for each in (upserted, found)] == [of_upsert, of_search]
+
+
+# -- deletion -------------------------------------------------------------------------------------------------
+
+
+def deletion(identity=None, **attributes):
+    profile = {"type": "profile", "attributes": attributes, **({"id": identity} if identity else {})}
+    return {"type": "data-privacy-deletion-job", "attributes": {"profile": {"data": profile}}}
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_a_profile_is_deleted_later_and_leaves_every_list(klaviyo, clock, world, by_id):
+    list_id = klaviyo.a_list("holders", "a@example.org", "b@example.org")
+    identity = klaviyo.a_profile("a@example.org")
+    body = deletion(identity) if by_id else deletion(email="A@example.org")
+    assert klaviyo.call("POST", "/data-privacy-deletion-jobs", body).status_code == 202
+    assert set(members(klaviyo, list_id)) == {"a@example.org", "b@example.org"}
+    clock.advance(0.1)
+    assert set(members(klaviyo, list_id)) == {"b@example.org"}
+    assert identity not in {profile["id"] for profile in klaviyo.good("GET", "/profiles")}
+    assert klaviyo.a_profile("a@example.org") != identity
+
+
+@pytest.mark.parametrize("names", [{}, {"email": "a@example.org", "phone_number": "+886900000001"}])
+def test_a_deletion_names_exactly_one_thing(klaviyo, names):
+    assert klaviyo.call("POST", "/data-privacy-deletion-jobs", deletion(**names)).status_code == 400
+
+
+def test_a_deletion_needs_its_attributes(klaviyo):
+    body = deletion("P1")
+    del body["attributes"]["profile"]["data"]["attributes"]
+    assert klaviyo.call("POST", "/data-privacy-deletion-jobs", body).status_code == 400

@@ -171,6 +171,32 @@ def test_1_mailed_twice(world, event, pipeline):
     assert broken(world, settled=False) == [1]
 
 
+def test_1_a_repeat_that_somebody_asked_for_is_none(world, event, pipeline, clock):
+    world.sell(event, address=BUYER)
+    pipeline.admit(BUYER)
+    world.ask_again("BUYER@example.org")
+    pipeline.invite(BUYER)
+    assert broken(world) == []
+    pipeline.invite(BUYER)
+    assert broken(world) == [1], "one question allows one mail"
+
+
+def test_1_a_mail_before_the_question_is_no_answer_to_it(world, event, pipeline):
+    world.sell(event, address=BUYER)
+    pipeline.admit(BUYER)
+    pipeline.invite(BUYER)
+    world.ask_again(BUYER)
+    assert broken(world) == [1]
+
+
+def test_1_a_question_allows_no_mail_to_somebody_else(world, event, pipeline):
+    world.sell(event, address=BUYER)
+    pipeline.admit(BUYER)
+    world.ask_again("second@example.org")
+    pipeline.invite(BUYER)
+    assert broken(world) == [1]
+
+
 def test_2_not_invited(world, event, pipeline):
     world.sell(event, address=BUYER)
     world.sell(event, address="second@example.org")

@@ -22,7 +22,9 @@ COLUMNS_THAT_MAY_BE_CLEAR = {
     "gender", "age_range", "tshirt_size", "diet", "country", "years_of_python", "areas_of_interest",
     "needs_shuttle_bus", "heard_of_conference_by", "heard_of_call_for_proposals_by", "attended_before",
     "volunteered_before", "accepts_sponsor_mail", "donates_invoice", "accepts_privacy_policy",
-    "accepts_code_of_conduct",
+    "accepts_code_of_conduct", "shuttle_bus_stop", "times_attended", "departure_region", "attends_pynight",
+    "knows_financial_aid", "shares_address_with_sponsors", "accepts_sponsorship_news", "accepts_event_news",
+    "accepts_epidemic_prevention", "accepts_gather_policy",
 }  # fmt: skip
 
 

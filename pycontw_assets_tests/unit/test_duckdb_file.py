@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
+from pycontw_assets.load.ownership import marked
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets_tests.pipeline.engines import KEY, TABLE, frame, put
 
@@ -50,7 +51,7 @@ def test_a_file_in_a_newer_format_gets_the_old_one_with_the_next_load(path: Path
     with duckdb.connect(str(path)) as connection:
         assert connection.execute("FROM double").fetchall() == [(14,)]
         descriptions = connection.execute("SELECT comment FROM duckdb_tables() WHERE schema_name = 'ods'").fetchall()
-    assert descriptions == [(TABLE.description,)]
+    assert descriptions == [(marked(TABLE.description),)]
 
 
 def test_rows_that_are_loaded_already_renew_the_format_too(path: Path) -> None:

@@ -6,25 +6,30 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
-from pycontw_assets.api.client import Unavailable
+from pycontw_assets.api.client import Misconfigured, Unavailable
 from pycontw_assets.authorize.guest_list import entry
 from pycontw_assets.commands.erase import describe_found, last_words
 from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.orders import BookReading
+from pycontw_assets.ledger.consistency.renaming import rename
+from pycontw_assets.ledger.database.tables import erased_attendees
 from pycontw_assets.ledger.events import record_purge, register_events
 from pycontw_assets.ledger.grants import current_grants
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.lists import reserve_pool_list
 from pycontw_assets.ledger.locks import LockName, lock
-from pycontw_assets.ledger.people import entitlements_of, erased_ids, erasure_requests
+from pycontw_assets.ledger.people import entitlements_of, erased_attendees_of, erased_ids, erasure_requests
+from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.pipeline.erase import PLACES, Erased, Erasure, finish_erasures
@@ -36,6 +41,7 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import Vault
 from pycontw_assets_tests.fakes.clock import FakeClock
+from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
 from pycontw_assets_tests.fakes.gather import FakeGather
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.fakes.store import MemoryStore
@@ -45,6 +51,7 @@ ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 ANNAS = PSEUDONYMIZER.address(ANNA)
 EMAIL = "聯絡人 Email"
 HOUR = timedelta(hours=1)
+RENAMED = EventPartition(PARTITION.event_id, PARTITION.edition, "reserved")
 TABLES = attendee_tables(load_policy().columns)
 
 
@@ -358,6 +365,48 @@ def test_an_erasure_of_an_older_version_learns_whose_ticket_it_is(sold: Installa
     assert set(sold.orders().records) == {1, 2}
 
 
+def test_an_erased_person_under_an_older_pseudonym_stays_erased(sold: Installation) -> None:
+    """Her orders were gone when the normal form changed, so the ledger could not know her by today's pseudonym."""
+    odd = "An\u200bna@example.org"
+    [old, *_] = [key for key in PSEUDONYMIZER.former_keys(odd) if key != ANNAS]
+    sold.erase()
+    with sold.ledger.engine.begin() as db:
+        db.execute(sa.update(erased_attendees).values(address_key=old))
+    sold.kktix.payloads[1] = payload(1, odd)
+    for _ in range(3):
+        sold.clock.advance(hours=1)
+        sold.poll()
+    assert set(sold.orders().records) == {2}
+    assert erased_attendees_of(sold.ledger, PARTITION.key)[0].address_key == ANNAS
+    sold.kktix.payloads[1] = payload(1, CARA)
+    sold.clock.advance(days=1)
+    sold.poll()
+    assert set(sold.orders().records) == {1, 2}
+
+
+def test_after_a_renaming_an_erased_ticket_is_still_whose_it_was(sold: Installation) -> None:
+    sold.erase()
+    rename(sold.ledger, PARTITION, RENAMED, list_names=("old", "new"))
+    for _ in range(2):
+        sold.clock.advance(hours=1)
+        sold.poll(RENAMED)
+    assert set(sold.orders(RENAMED).records) == {2}
+    sold.kktix.payloads[1] = payload(1, CARA)
+    sold.clock.advance(days=1)
+    sold.poll(RENAMED)
+    assert set(sold.orders(RENAMED).records) == {1, 2}
+    assert ANNAS not in holders_of(sold.orders(RENAMED), PSEUDONYMIZER)
+
+
+def test_orders_that_a_renaming_left_under_the_old_key_are_erased_too(sold: Installation) -> None:
+    """The ledger has moved, and no load has emptied the old copy yet."""
+    sold.vault.write(replace(sold.orders(), partition=RENAMED, generation=0))
+    rename(sold.ledger, PARTITION, RENAMED, list_names=("old", "new"))
+    assert sold.erase().problems == []
+    assert sold.orders(PARTITION).records == {}
+    assert set(sold.orders(RENAMED).records) == {2}
+
+
 # -- the last words -----------------------------------------------------------------------------------
 
 
@@ -385,3 +434,126 @@ def test_forms_of_others_that_name_the_person_are_left_to_a_person(sold: Install
     sold.kktix.payloads[4] = payload(4, CARA, data=[[EMAIL, CARA], ["同行者", ANNA]])
     sold.poll()
     assert "correct the forms of attendees 4 in KKTIX" in last_words("a…", sold.erase())
+
+
+# -- in Klaviyo ---------------------------------------------------------------------------------------
+
+
+def deleting(installation: Installation) -> Installation:
+    """Let ``erase`` delete profiles."""
+    installation.settings = installation.settings.model_copy(update={"klaviyo_delete_profiles": True})
+    return installation
+
+
+def profiles_of(installation: Installation, address: str) -> set[str]:
+    """Return the profiles that Klaviyo shows, looked up without the code under test."""
+    klaviyo = installation.klaviyo
+    return {i for i, spelled in klaviyo.addresses.items() if spelled == address} - klaviyo.deletions.keys()
+
+
+def test_without_the_setting_the_profile_stays_and_its_way_out_is_named(sold: Installation) -> None:
+    result = sold.erase()
+    assert profiles_of(sold, ANNA)
+    assert not sold.klaviyo.calls["delete_profile"]
+    assert any("KLAVIYO_DELETE_PROFILES=1" in line and "data-privacy:write" in line for line in result.remains)
+    assert "you have to delete the profile" in last_words("a…", result)
+
+
+def test_with_the_setting_the_profile_is_deleted_and_nobody_elses(sold: Installation) -> None:
+    result = deleting(sold).erase()
+    assert result.problems == []
+    assert not profiles_of(sold, ANNA)
+    assert profiles_of(sold, BEN)
+    words = last_words("a…", result)
+    assert "the mailing lists and Klaviyo's profiles" in words
+    assert "delete the profile" not in words
+    assert erasure_requests(sold.ledger) == []
+
+
+@pytest.mark.long
+def test_a_profile_is_deleted_afterwards_by_erasing_again(sold: Installation) -> None:
+    sold.erase()
+    deleting(sold).erase()
+    assert not profiles_of(sold, ANNA)
+
+
+def test_a_deletion_that_takes_long_is_confirmed_by_a_later_tick(sold: Installation) -> None:
+    sold.klaviyo.deletion_lag = 10_000
+    assert list(deleting(sold).erase().unfinished) == ["Klaviyo's profiles"]
+    assert erasure_requests(sold.ledger)[0].places == {"Klaviyo's profiles"}
+    sold.klaviyo.deletions = dict.fromkeys(sold.klaviyo.deletions, 0)
+    assert sold.tick() == []
+    assert erasure_requests(sold.ledger) == []
+
+
+@pytest.mark.long
+def test_a_profile_known_by_the_lists_only_is_deleted_by_a_later_tick(sold: Installation) -> None:
+    """The ticket-holder list forgets her before the profile goes, and the ledger knows no address."""
+    sold.klaviyo.faults.fail("delete_profile", Unavailable("Klaviyo", "delete profile", "answered 503"))
+    assert list(deleting(sold).erase().unfinished) == ["Klaviyo's profiles"]
+    assert profiles_of(sold, ANNA)
+    assert sold.tick() == []
+    assert not profiles_of(sold, ANNA)
+
+
+@pytest.mark.long
+def test_a_key_without_the_scope_is_told_from_a_service_that_is_down(sold: Installation) -> None:
+    refusal = Misconfigured("Klaviyo", "delete profile", "answered 403", status=403)
+    sold.klaviyo.faults.fail("delete_profile", refusal, times=9)
+    [reason] = deleting(sold).erase().unfinished.values()
+    assert "data-privacy:write" in reason
+
+
+@pytest.mark.long
+def test_the_setting_taken_back_leaves_a_way_out(sold: Installation) -> None:
+    sold.klaviyo.deletion_lag = 10_000
+    deleting(sold).erase()
+    sold.settings = sold.settings.model_copy(update={"klaviyo_delete_profiles": False})
+    sold.clock.advance(hours=1)
+    [line] = sold.tick()
+    assert "KLAVIYO_DELETE_PROFILES is not set any more" in line
+    assert sold.erase().problems == []
+    assert sold.tick() == []
+
+
+def test_whoever_buys_again_keeps_the_profile(sold: Installation) -> None:
+    sold.klaviyo.faults.fail("delete_profile", Unavailable("Klaviyo", "delete profile", "answered 503"))
+    deleting(sold).erase()
+    sold.clock.advance(minutes=1)
+    sold.kktix.payloads[3] = payload(3, ANNA)
+    sold.poll()
+    assert sold.tick() == []
+    assert profiles_of(sold, ANNA)
+
+
+def test_she_leaves_the_lists_of_batches_too(sold: Installation) -> None:
+    [name] = [x.name for x in sold.klaviyo.lists.values()]
+    [hers] = profiles_of(sold, ANNA)
+    batch_list = sold.klaviyo.create_list("pycontw-2031-invitations-01").list_id
+    sold.klaviyo.add_to_list(batch_list, [hers, *profiles_of(sold, BEN)])
+    reserve_pool_list(sold.ledger, "batch", ["pycontw-2031-invitations-01"], sold.clock.now)
+    record_remote_id(sold.ledger, "list", "pycontw-2031-invitations-01", batch_list)
+    result = sold.erase()
+    assert sold.klaviyo.members("pycontw-2031-invitations-01") == {BEN}
+    assert sold.klaviyo.members(name) == {BEN}
+    assert "off the lists of batches in Klaviyo (1)" in result.done
+
+
+def test_killed_at_any_moment_her_profile_goes_all_the_same(sold: Installation) -> None:
+    """Vault, tables and guest list are done. Every tick gets one call further, and dies."""
+    sold.klaviyo.faults.fail("list_member_ids", Unavailable("Klaviyo", "read members", "answered 503"))
+    assert list(deleting(sold).erase().unfinished) == ["the mailing lists", "Klaviyo's profiles"]
+    real, moment, is_over = sold.klaviyo, 0, False
+    while not is_over:
+        sold.klaviyo = Fused(real, Fuse(moment))  # type: ignore[assignment]
+        try:
+            sold.tick()
+            is_over = True
+        except Killed:
+            moment += 1
+        finally:
+            sold.klaviyo = real
+    assert moment >= 6
+    assert not profiles_of(sold, ANNA)
+    assert sold.places_of_anna() == set()
+    assert erasure_requests(sold.ledger) == []

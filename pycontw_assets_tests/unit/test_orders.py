@@ -546,3 +546,57 @@ def test_a_cancelled_attendee_in_the_book_is_only_read_in_rotation() -> None:
     assert count_reread_every_poll(snapshot) == 0
     assert plan_fetch(snapshot, book(1), now=NOW + FIVE_MINUTES, refresh=HOUR).fetch == ()
     assert plan_fetch(snapshot, book(1), now=NOW + HOUR, refresh=HOUR).fetch == (1,)
+
+
+# -- when it was ordered and paid ---------------------------------------------------------------------
+
+
+def seen(snapshot: OrderSnapshot, now: datetime, last_good_poll: datetime | None, **fields: Any) -> OrderSnapshot:
+    return absorb(snapshot, [Fetched(1, attendee(1, **fields))], now, last_good_poll=last_good_poll)
+
+
+def paid(snapshot: OrderSnapshot) -> tuple[datetime | None, datetime | None]:
+    return snapshot.records[1].paid_seen_at, snapshot.records[1].paid_seen_after
+
+
+def test_a_ticket_that_is_new_since_the_last_good_poll_was_ordered_and_paid_in_between() -> None:
+    snapshot = seen(EMPTY, NOW, NOW - HOUR)
+    assert snapshot.records[1].listed_after == NOW - HOUR
+    assert paid(snapshot) == (NOW, NOW - HOUR)
+
+
+def test_of_a_first_poll_only_the_upper_bound_is_known() -> None:
+    assert seen(EMPTY, NOW, None).records[1].listed_after is None
+    assert paid(seen(EMPTY, NOW, None)) == (NOW, None)
+
+
+def test_a_late_payment_was_made_since_the_read_that_found_it_unpaid() -> None:
+    unpaid = seen(EMPTY, NOW, None, is_paid=False)
+    assert paid(unpaid) == (None, None)
+    later = seen(seen(unpaid, NOW + HOUR, NOW, is_paid=False), NOW + 3 * HOUR, NOW + 2 * HOUR)
+    assert paid(later) == (NOW + 3 * HOUR, NOW + HOUR)
+
+
+def test_the_first_sight_of_a_payment_stays_whatever_follows() -> None:
+    first = seen(EMPTY, NOW, NOW - HOUR)
+    for fields in ({"is_paid": False}, {}, {"state": "cancelled"}):
+        first = seen(first, NOW + 9 * HOUR, NOW, **fields)
+        assert paid(first) == (NOW, NOW - HOUR)
+
+
+def test_a_ticket_that_an_older_version_saw_paid_has_no_time_of_payment() -> None:
+    old = seen(EMPTY, NOW, None)
+    old = replace(old, records={1: replace(old.records[1], paid_seen_at=None)})
+    assert paid(seen(old, NOW + HOUR, NOW)) == (None, None)
+
+
+def test_an_attendee_out_of_quarantine_or_of_a_lost_vault_has_no_lower_bound() -> None:
+    unread = absorb(EMPTY, [Fetched(1, failure="answered 500")], NOW)
+    assert paid(seen(unread, NOW + HOUR, NOW)) == (NOW + HOUR, None)
+    assert paid(seen(replace(EMPTY, rebuilding=True), NOW, NOW - HOUR)) == (NOW, None)
+
+
+def test_a_payment_that_is_seen_makes_the_tables_due() -> None:
+    before = seen(EMPTY, NOW, None)
+    after = replace(before, records={1: replace(before.records[1], paid_seen_after=NOW - HOUR)})
+    assert content_digest(before, "rules") != content_digest(after, "rules")

@@ -84,5 +84,5 @@ def test_the_times_of_each_step_are_kept(ledger: Ledger, clock: FakeClock) -> No
     batch = claim(ledger, "first", INVITED)
     mailed = clock.advance(seconds=20)
     accept_batch(ledger, "first")
-    assert invited_by(ledger, [str(batch.campaign_id)]) == [Reached(holder(INVITED).key, known, mailed)]
+    assert invited_by(ledger, [batch.batch_key]) == [Reached(holder(INVITED).key, known, mailed)]
     assert invited_by(ledger, ["another"]) == []

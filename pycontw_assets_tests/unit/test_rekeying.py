@@ -27,6 +27,7 @@ from pycontw_assets.ledger.database.tables import (
     invitations,
     members,
     metadata,
+    repeats,
     unconfirmed_members,
 )
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket, intend_grants, set_grants
@@ -113,7 +114,7 @@ def test_every_table_with_people_is_moved_or_replaced_by_the_next_poll() -> None
     with_people = {table.name for table in metadata.sorted_tables if "address_key" in table.c}
     left_to_the_next_poll = {members.name, unconfirmed_members.name}
     assert with_people - left_to_the_next_poll == {
-        table.name for table in (entitlements, grants, invitations, erased_attendees, erasures)
+        table.name for table in (entitlements, grants, invitations, erased_attendees, erasures, repeats)
     }
 
 

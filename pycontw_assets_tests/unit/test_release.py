@@ -14,6 +14,7 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.pipeline.rebuild import ReleaseReport, release_batch
 from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.settings import Settings
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.unit.conftest import PARTITION, keys
 from pycontw_assets_tests.unit.test_campaign import EDITION, invite, killed_at_every_moment, let_in
@@ -46,7 +47,9 @@ def half_a_campaign(klaviyo: FakeKlaviyo, ledger: Ledger, ends_as: str = "Cancel
 
 def release(klaviyo: Any, ledger: Ledger, batch: Batch, **options: Any) -> ReleaseReport:
     waits = WaitPolicy(sleep=ledger.clock.sleep)  # type: ignore[attr-defined]
-    return release_batch(batch.batch_key, klaviyo=klaviyo, ledger=ledger, waits=waits, **options)
+    return release_batch(
+        batch.batch_key, klaviyo=klaviyo, ledger=ledger, waits=waits, settings=Settings(_env_file=None), **options
+    )
 
 
 @pytest.mark.parametrize("ends_as", UNCERTAIN_ENDS)

@@ -1,11 +1,14 @@
 """The list for announcements equals the holders, without a call when nothing changed."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pycontw_assets.api.client import NotFound, Unavailable
+from pycontw_assets.ledger.batches import Batch, claim_batch, reserve_batch_key
+from pycontw_assets.ledger.grants import intend_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import intend_members, list_members, unconfirmed_members
 from pycontw_assets.send_email.names import ticket_holder_list
@@ -14,7 +17,8 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
-from pycontw_assets_tests.unit.conftest import PARTITION, empty_ledger, holders, keys, memory_ledger
+from pycontw_assets_tests.unit.conftest import PARTITION, empty_ledger, holders, keys, memory_ledger, record_holders
+from pycontw_assets_tests.unit.test_campaign import step
 
 ONE, TWO, THREE = "buyer-1@example.org", "buyer-2@example.org", "buyer-3@example.org"
 NAME = ticket_holder_list(PARTITION)
@@ -25,7 +29,7 @@ def klaviyo(clock: FakeClock) -> FakeKlaviyo:
     return FakeKlaviyo(clock)
 
 
-def sync(klaviyo: Any, ledger: Any, *addresses: str) -> TicketHolderOutcome:
+def sync(klaviyo: Any, ledger: Any, *addresses: str, marks_newcomers: bool = False) -> TicketHolderOutcome:
     waits = WaitPolicy(sleep=ledger.clock.sleep)
     return sync_ticket_holders(
         client=klaviyo,
@@ -34,6 +38,7 @@ def sync(klaviyo: Any, ledger: Any, *addresses: str) -> TicketHolderOutcome:
         exclusive=nullcontext,
         partition=PARTITION,
         holders=holders(*addresses),
+        marks_newcomers=marks_newcomers,
     )
 
 
@@ -134,3 +139,46 @@ def test_killed_at_any_moment_the_next_poll_mends_the_list(
         assert list_members(ledger, PARTITION.key).keys() == keys(*later)
         assert not unconfirmed_members(ledger, PARTITION.key)
         moment += 1
+
+
+# -- newcomers are marked with the key of their batch ---------------------------------------------------
+
+
+def test_newcomers_cost_one_profile_call_each_for_list_and_batch(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    klaviyo.suppressed = {THREE}
+    record_holders(ledger, [ONE, TWO, THREE])
+    intend_grants(ledger, PARTITION.edition, PARTITION.key, keys(ONE, THREE), added_by_us=True, state="granted")
+    sync(klaviyo, ledger, ONE, TWO, THREE, marks_newcomers=True)
+    marked = {address for address, given in klaviyo.properties.items() if any("invite_key" in name for name in given)}
+    assert marked == {ONE, THREE}, "TWO is not let in yet, and may belong to a later batch"
+    outcome = step(klaviyo, ledger).run(PARTITION, holders(ONE, TWO, THREE))
+    assert klaviyo.calls["upsert_profile"] == 3
+    assert klaviyo.calls["find_profiles"] == 0
+    assert (klaviyo.mailed, outcome.unreachable) == ({ONE: 1}, 1)
+    [campaign] = klaviyo.campaigns.values()
+    batch_key = campaign.record.name.rpartition("-")[2]
+    assert klaviyo.properties[ONE][f"pycontw_{PARTITION.edition}_invite_key"] == batch_key
+    intend_grants(ledger, PARTITION.edition, PARTITION.key, keys(TWO), added_by_us=True, state="granted")
+    step(klaviyo, ledger).run(PARTITION, holders(ONE, TWO, THREE))
+    assert klaviyo.mailed == {ONE: 1, TWO: 1}
+    assert klaviyo.properties[TWO][f"pycontw_{PARTITION.edition}_invite_key"] != batch_key
+
+
+def test_an_answer_of_an_earlier_poll_is_asked_for_again(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:
+    record_holders(ledger, [ONE])
+    intend_grants(ledger, PARTITION.edition, PARTITION.key, keys(ONE), added_by_us=True, state="granted")
+    sync(klaviyo, ledger, ONE, marks_newcomers=True)
+    klaviyo.suppressed = {ONE}
+    ledger.clock.advance(minutes=11)  # type: ignore[attr-defined]
+    assert step(klaviyo, ledger).run(PARTITION, holders(ONE)).unreachable == 1
+    assert not klaviyo.mailed
+
+
+def test_the_next_batch_has_a_key_that_no_batch_had(ledger: Ledger) -> None:
+    assert reserve_batch_key(ledger, PARTITION.key, "one") == "one"
+    assert reserve_batch_key(ledger, PARTITION.key, "two") == "one"
+    batch = Batch("one", PARTITION.edition, PARTITION.key, "poll", "open", "name", ledger.clock())
+    claim_batch(ledger, batch, {})
+    assert reserve_batch_key(ledger, PARTITION.key, "three") == "three"
+    claim_batch(ledger, replace(batch, batch_key="three", partition_key="another"), {})
+    assert reserve_batch_key(ledger, PARTITION.key, "five") == "five", "a rebuilt ledger may know the key as used"

@@ -14,13 +14,15 @@ from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.database.tables import batches, invitations
 from pycontw_assets.ledger.grants import set_grants
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.lists import intend_members
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.ledger.reporting.problems import record_findings
+from pycontw_assets.ledger.restoration import mark_invited
 from pycontw_assets.pipeline.consistency.orders import OlderVault
 from pycontw_assets.records import AttendeeRecord, OrderSnapshot
 from pycontw_assets_tests.fakes.channels import Channels
 from pycontw_assets_tests.fakes.gather import FakeGather
-from pycontw_assets_tests.unit.conftest import PARTITION, PSEUDONYMIZER, keys
+from pycontw_assets_tests.unit.conftest import PARTITION, PSEUDONYMIZER, keys, record_holders
 from pycontw_assets_tests.unit.test_guest_list import EDITION, ONE, THREE, TWO, run
 from pycontw_assets_tests.unit.test_holders import LABEL, record
 
@@ -203,4 +205,16 @@ def test_a_guest_whose_first_attempt_is_under_way_is_not_reported(sale: Sale) ->
     sale.sell(a1=ONE)
     sale.poll()
     set_grants(sale.ledger, EDITION, keys(ONE), "intended")
+    assert sale.lines() == []
+
+
+def test_somebody_marked_as_invited_whom_klaviyo_refuses_is_named_until_the_address_is_corrected(sale: Sale) -> None:
+    sale.sell(a1=ONE, a2=TWO, a3=THREE)
+    mark_invited(sale.ledger, EDITION, keys(ONE, TWO))
+    sale.poll()
+    record_holders(sale.ledger, [ONE, TWO, THREE])
+    intend_members(sale.ledger, KEY, {**dict.fromkeys(keys(TWO, THREE)), **dict.fromkeys(keys(ONE), "P1")})
+    [line] = sale.lines()  # of the third, who is not marked, the campaign says it
+    assert line.startswith(f"{KEY}: attendee 2 cannot be mailed by Klaviyo (Klaviyo refused the address)")
+    record_holders(sale.ledger, [ONE])
     assert sale.lines() == []

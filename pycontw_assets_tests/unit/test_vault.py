@@ -23,6 +23,7 @@ from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.exits import FINE, MISCONFIGURED
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
 from pycontw_assets.vault.folder_store import FolderStore
+from pycontw_assets.vault.layout import _record_to_json
 from pycontw_assets.vault.object_store import VaultError
 from pycontw_assets.vault.vault import Rotation, Vault
 from pycontw_assets_tests.fakes.store import MemoryStore
@@ -65,6 +66,9 @@ attendee_records = st.builds(
     ),
     first_seen_at=moments,
     gone_at=st.none() | moments,
+    listed_after=st.none() | moments,
+    paid_seen_at=st.none() | moments,
+    paid_seen_after=st.none() | moments,
     read_at=st.none() | moments,
     changed_at=st.none() | moments,
     missing_polls=st.integers(0, 3),
@@ -397,3 +401,8 @@ def test_a_process_that_was_stopped_in_the_middle_of_a_write_holds_up_nobody_for
         with pytest.raises(VaultError, match=r"another process is writing a\.orders for over 0 s"):
             store.write("a.orders", b"new", store.read("a.orders").version)
     assert store.write("a.orders", b"new", store.read("a.orders").version)
+
+
+def test_a_record_without_times_of_payment_is_written_as_older_versions_read_it() -> None:
+    line = _record_to_json(snapshot(1).records[1])
+    assert set(line) == {"attendee", "missing_polls", "first_seen_at", "gone_at", "read_at", "changed_at"}

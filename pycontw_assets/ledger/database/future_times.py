@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,8 +16,11 @@ from pycontw_assets.ledger.database.tables import (
     locks,
     metadata,
     polls,
+    reports,
+    sales,
 )
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.locks import shorten_locks
 
 TOLERANCE = timedelta(minutes=10)  # between the clocks of two machines
 # Of a grant without effect, and of a channel that takes no message.
@@ -34,9 +37,10 @@ def is_ahead(moment: datetime | None, now: datetime) -> bool:
 def correct_future_times(ledger: Ledger) -> int:
     """Set every time that should have passed, and lies in the future, to now. Return how many there were.
 
-    An event that was polled in the future is due again, and so is whoever was to be tried again much later.
+    An event that was polled in the future is due again, and so is whoever was to be tried again much later. Locks that
+    run until then run for a few minutes. Days in the future are today.
     """
-    now, corrected = ledger.clock(), 0
+    now, corrected = ledger.clock(), shorten_locks(ledger)
     with ledger.engine.begin() as db:
         for table in metadata.sorted_tables:
             for column in table.columns:
@@ -45,10 +49,26 @@ def correct_future_times(ledger: Ledger) -> int:
                     corrected += _correct(db, column, now + TOLERANCE, {column.name: now, **also})
         for column, pause in _LONGEST_PAUSES.items():
             corrected += _correct(db, column, now + pause + TOLERANCE, {column.name: now})
+        latest, today = (now + TOLERANCE).date(), now.date()
+        corrected += _correct(db, reports.c.day, latest, {"day": today})
+        corrected += _correct_figures(db, latest, today)
     return corrected
 
 
-def _correct(db: sa.Connection, column: sa.Column[Any], latest: datetime, values: dict[str, Any]) -> int:
+def _correct_figures(db: sa.Connection, latest: date, today: date) -> int:
+    """Let the figures of future days be those of today, the earliest first, unless today has figures."""
+    columns = [column for column in sales.primary_key.columns if column.name != "day"]
+    future = db.execute(sa.select(*columns, sales.c.day).where(sales.c.day > latest).order_by(sales.c.day)).all()
+    for row in future:
+        of_ticket = [column == row[number] for number, column in enumerate(columns)]
+        has_today = db.execute(sa.select(sales.c.day).where(*of_ticket, sales.c.day == today)).first() is not None
+        of_row = (*of_ticket, sales.c.day == row.day)
+        change = sa.delete(sales).where(*of_row) if has_today else sa.update(sales).where(*of_row).values(day=today)
+        db.execute(change)
+    return len(future)
+
+
+def _correct(db: sa.Connection, column: sa.Column[Any], latest: date, values: dict[str, Any]) -> int:
     late = column > latest
     number = db.scalar(sa.select(sa.func.count()).select_from(column.table).where(late)) or 0
     if number:

@@ -25,6 +25,7 @@ from pycontw_assets.ledger.database.tables import (
     grants,
     insert_missing,
     invitations,
+    repeats,
 )
 
 # The first of several is kept: who was let in stays so, and who was invited is not invited again. Somebody who could
@@ -61,7 +62,8 @@ class Period:
         """Rank the invitation: the surer a mail was or will be sent, the lower."""
         batch = self.batch or {}
         rank = _INVITATION_STATES.index(self._invitation_state)
-        return rank, batch.get("ended_at") is None, batch.get("send_intended_at") is None
+        was_begun = batch.get("send_intended_at") is not None or bool((self.invitation or {}).get("event_id"))
+        return rank, batch.get("ended_at") is None, not was_begun
 
 
 def rekey(db: sa.Connection, new_keys: Mapping[str, str], now: datetime) -> int:
@@ -77,12 +79,13 @@ def rekey(db: sa.Connection, new_keys: Mapping[str, str], now: datetime) -> int:
         keys = sorted(key for key in old_keys if new_keys[key] == new_key)
         _move_entitlements(db, keys, new_key)
         _move_erasures(db, keys, new_key)
+        db.execute(sa.update(repeats).where(repeats.c.address_key.in_(keys)).values(address_key=new_key))
         _move_periods(db, keys, new_key, now)
     return len(old_keys)
 
 
 def _known(db: sa.Connection, new_keys: Mapping[str, str]) -> set[str]:
-    tables = (entitlements, grants, invitations, erased_attendees, erasures)
+    tables = (entitlements, grants, invitations, erased_attendees, erasures, repeats)
     return {
         key
         for chunk in chunks(sorted(new_keys))
@@ -104,9 +107,11 @@ def _move_erasures(db: sa.Connection, old_keys: Sequence[str], new_key: str) -> 
     requests = erasures.c.address_key.in_([*old_keys, new_key])
     if rows := db.execute(sa.select(erasures).where(requests)).all():
         places = sorted({place for row in rows for place in row.places.split(", ")})
+        profiles = sorted({profile for row in rows for profile in (row.profiles or "").split()})
         db.execute(sa.delete(erasures).where(requests))
         latest = max(row.requested_at for row in rows)
-        db.execute(sa.insert(erasures).values(address_key=new_key, requested_at=latest, places=", ".join(places)))
+        values = {"requested_at": latest, "places": ", ".join(places), "profiles": " ".join(profiles) or None}
+        db.execute(sa.insert(erasures).values(address_key=new_key, **values))
 
 
 def _move_periods(db: sa.Connection, old_keys: Sequence[str], new_key: str, now: datetime) -> None:

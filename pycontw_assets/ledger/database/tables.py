@@ -17,9 +17,15 @@ LET_IN: tuple[GrantState, ...] = ("granted", "assumed")  # seen on the list, or 
 
 BatchState = Literal["open", "accepted", "sent", "cancelled", "empty"]
 
+# How the people of a batch are invited: one campaign for all, or one event each, which starts a flow.
+Way = Literal["campaign", "event"]
+
 # Claimed by a batch, accepted by the mail service, impossible to deliver, or marked by a person as invited.
 InvitationState = Literal["claimed", "accepted", "unreachable", "marked"]
 REFUSED_ADDRESS = "Klaviyo refused the address"  # the one reason for "unreachable" by which no mail can have been sent
+
+# How an invitation is sent once more: by a campaign for one person, or by an event that a flow waits for.
+RepeatWay = Literal["campaign", "event"]
 
 # No mail reaches the holder, the guest list does not take them, or a guest without a ticket stays on it.
 AttendeeProblem = Literal["mail", "access", "stays"]
@@ -49,7 +55,7 @@ _Key = sa.String(64)  # a pseudonym: 64 hex digits
 
 # -- the ledger itself --------------------------------------------------------------------------------
 
-# Its schema, normalisation of addresses, fingerprint of the pseudonym key, environment and services; nothing else.
+# Its schema, normalisation of addresses, fingerprint of the pseudonym key, environment, services and accounts.
 meta = sa.Table("meta", metadata, sa.Column("name", sa.String, primary_key=True), sa.Column("value", sa.String))
 
 
@@ -112,6 +118,7 @@ events = sa.Table(
     sa.Column("edition", sa.String, nullable=False),
     sa.Column("family", sa.String, nullable=False),
     sa.Column("purged_at", UtcDateTime),  # when its orders left the vault
+    sa.Column("expired_since", UtcDateTime),  # since when every tick has found that their time is over
 )
 
 
@@ -209,6 +216,7 @@ erasures = sa.Table(
     sa.Column("address_key", _Key, primary_key=True),
     sa.Column("requested_at", UtcDateTime, nullable=False),
     sa.Column("places", sa.String, nullable=False),
+    sa.Column("profiles", sa.String),  # their ids in the mail service, while it is to delete them
 )
 
 
@@ -270,6 +278,7 @@ batches = sa.Table(
     sa.Column("remote_status", sa.String),
     sa.Column("recipients", sa.Integer),  # as the mail service's report counts them; NULL: not compared yet
     sa.Column("measured_at", UtcDateTime),  # when it was last asked for them
+    sa.Column("way", sa.String, nullable=False, server_default="campaign"),  # a Way
 )
 
 
@@ -283,6 +292,25 @@ invitations = sa.Table(
     sa.Column("state", sa.String, nullable=False),  # an InvitationState
     sa.Column("reason", sa.String),
     sa.Column("profile_id", sa.String),
+    sa.Column("event_id", sa.String),  # under which its event was, or may have been, handed over; NULL: none was
+    sa.Column("handed_at", UtcDateTime),  # when the mail service took that event
+    sa.Column("seen_at", UtcDateTime),  # when the mail service sent the mail that the event started
+    sa.Index("one_event_id", "event_id", unique=True),
+)
+
+
+# Invitations that a person had sent once more. Every other second mail of an access period is a mistake of the program.
+repeats = sa.Table(
+    "repeats",
+    metadata,
+    sa.Column("repeat_id", sa.String, primary_key=True),  # by campaign: the key of its batch of one person
+    sa.Column("partition_key", sa.String, nullable=False),
+    sa.Column("edition", sa.String, nullable=False),
+    sa.Column("address_key", _Key, nullable=False),
+    sa.Column("way", sa.String, nullable=False),  # a RepeatWay
+    sa.Column("asked_at", UtcDateTime, nullable=False),
+    sa.Column("handed_over_at", UtcDateTime),  # NULL by campaign: its batch knows
+    sa.Index("repeats_by_person", "address_key"),
 )
 
 
@@ -298,6 +326,9 @@ members = sa.Table(
     sa.Column("partition_key", sa.String, primary_key=True),
     sa.Column("address_key", _Key, primary_key=True),
     sa.Column("profile_id", sa.String),  # NULL: Klaviyo refused the address
+    sa.Column("answered_at", UtcDateTime),  # when it last said whether mail reaches the profile
+    sa.Column("reason", sa.String),  # why none did then; NULL: it did
+    sa.Column("batch_key", sa.String),  # as it was written into the profile then
 )
 
 

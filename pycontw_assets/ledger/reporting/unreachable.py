@@ -9,12 +9,14 @@ import sqlalchemy as sa
 
 from pycontw_assets.ledger.database.tables import (
     LET_IN,
+    REFUSED_ADDRESS,
     AttendeeProblem,
     batches,
     entitlements,
     grants,
     insert_missing,
     invitations,
+    members,
     same_period,
     unreachable_attendees,
     unreachable_searches,
@@ -27,6 +29,7 @@ def refused_addresses(ledger: Ledger, edition: str, partition_key: str) -> dict[
     """Return why the present invitation of a holder cannot arrive, by pseudonym, for the holders of one event.
 
     People who wait for the release of a cancelled campaign are left out: it has an alert and a way back of its own.
+    People who were marked as invited get no invitation; of them it is why they are not on the ticket-holder list.
     """
     of_holder = sa.and_(invitations.c.address_key == entitlements.c.address_key, invitations.c.edition == edition)
     current = sa.and_(same_period, grants.c.state.in_(LET_IN))
@@ -36,8 +39,16 @@ def refused_addresses(ledger: Ledger, edition: str, partition_key: str) -> dict[
         .where(entitlements.c.partition_key == partition_key, invitations.c.state == "unreachable")
         .where(sa.or_(batches.c.state != "cancelled", invitations.c.reason != batches.c.remote_status))
     )
+    marked = sa.and_(of_holder, invitations.c.state == "marked")
+    refused = sa.and_(members.c.address_key == entitlements.c.address_key, members.c.partition_key == partition_key)
+    not_listed = (
+        sa.select(entitlements.c.address_key)
+        .select_from(entitlements.join(invitations, marked).join(members, refused))
+        .where(entitlements.c.partition_key == partition_key, members.c.profile_id.is_(None))
+    )
     with ledger.engine.begin() as db:
-        return {row.address_key: row.reason or "no reason given" for row in db.execute(query)}
+        reasons = dict.fromkeys(db.scalars(not_listed), REFUSED_ADDRESS)
+        return reasons | {row.address_key: row.reason or "no reason given" for row in db.execute(query)}
 
 
 def rejected_guests(ledger: Ledger, edition: str, partition_key: str) -> set[str]:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pycontw_assets.ledger.consistency.marks import KnownOrders, known_orders, record_orders
 from pycontw_assets.ledger.database.engine import LedgerError
-from pycontw_assets.ledger.events import known_events
+from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import erased_ids
+from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.ledger.restoration import doubt
-from pycontw_assets.records import AttendeeRecord, OrderSnapshot, Quarantined
+from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
+from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.rebuild_from_events import count_unknown_events
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.rebuild_from_klaviyo import count_unknown_campaigns
 from pycontw_assets.vault.vault import OrdersStore, VaultError
@@ -120,6 +123,39 @@ class AgreedOrders:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ReadOrders:
+    """The stored orders of one event as a person may be shown them, or ``unread``: why they may not. Never both empty.
+
+    ``note``: what is uncertain about orders that are shown.
+    """
+
+    snapshot: OrderSnapshot | None = None
+    unread: str = ""
+    note: str = ""
+
+
+def read_for_people(vault: OrdersStore, ledger: Ledger) -> dict[EventPartition, ReadOrders]:
+    """Return what is stored of every known event. Orders of another time than the ledger, or none, are not fine."""
+    return {partition: _read_for_people(partition, vault, ledger) for partition in known_events(ledger).values()}
+
+
+def _read_for_people(partition: EventPartition, vault: OrdersStore, ledger: Ledger) -> ReadOrders:
+    try:
+        snapshot = AgreedOrders(vault, ledger).read(partition.key)
+    except (VaultError, LedgerError) as error:
+        return ReadOrders(unread=str(error))
+    if snapshot is None:
+        poll = last_poll(ledger, partition.key)
+        lost = f"vault: the orders of {partition.key} are gone; the next poll reads everybody again"
+        return ReadOrders(unread=lost) if poll and poll.known else ReadOrders(OrderSnapshot(partition))
+    if not snapshot.rebuilding:
+        return ReadOrders(snapshot)
+    if is_purged(ledger, partition.key):
+        return ReadOrders(snapshot, note=f"the orders of {partition.key} left the vault after RETENTION_DAYS")
+    return ReadOrders(snapshot, note=f"the orders of {partition.key} are being read again, so some may be missing here")
+
+
 def refuse_older_ledger(edition: str, *, klaviyo: KlaviyoClient, ledger: Ledger) -> None:
     """Refuse to mail where Klaviyo has campaigns of the edition that this ledger did not make. Two requests."""
     if unknown := count_unknown_campaigns(klaviyo, ledger, edition):
@@ -136,6 +172,8 @@ def signs_of_older_ledger(edition: str, *, klaviyo: KlaviyoClient, vault: Orders
             yield f"the vault has newer orders of {partition.key}"
     if unknown := count_unknown_campaigns(klaviyo, ledger, edition):
         yield _campaigns(unknown)
+    if events := count_unknown_events(EventsClient(klaviyo), ledger, edition):
+        yield f"Klaviyo has {events} events that invited people of it and that this ledger does not know"
 
 
 def refuse_signs(edition: str, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger) -> None:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from pycontw_assets.sandbox.context import SimulationContext, locked
+from pycontw_assets.sandbox.klaviyo.flows.flows import Flow, Flows
 from pycontw_assets.sandbox.klaviyo.rendering import BrokenTemplateError, fill_in, render
 
 SMART_SENDING_WINDOW = timedelta(hours=16)
@@ -138,7 +139,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Mail:
-    """One mail that was sent. ``by_hand``: a newsletter that a person sent, not the API."""
+    """One mail that was sent, by a campaign or by a flow. ``by_hand``: a newsletter that a person sent."""
 
     at: datetime
     address: str = field(repr=False)
@@ -170,7 +171,10 @@ class KlaviyoSwitches:
     template_delay: float = 0.0  # until a new template is found by name
     campaign_delay: float = 0.0  # until a new campaign is found by name
     profile_delay: float = 0.0  # until a new profile is found by address
+    deletion_delay: float = 0.1  # until a profile is deleted that somebody asked to delete
     event_delay: float = 0.0  # until an event shows
+    event_processing: float = 0.0  # until an accepted event is recorded and starts its flows
+    flow_delay: float = 0.05  # from the start of a flow to its mail
     report_delay: float = 0.0  # until a mail counts in reports
     recipients_fixed: Literal["acceptance", "sending"] = "sending"
     second_send: Literal["refused", "accepted"] = "refused"
@@ -203,7 +207,7 @@ class MailAccount:
         self.imports: dict[str, ImportJob] = {}
         self.estimations: dict[str, datetime] = {}
         self.events: list[Event] = []
-        self.unique_events: set[tuple[str, str, str]] = set()
+        self.flows = Flows(self)
         self.hand_made_lists: dict[str, frozenset[str]] = {}
         self._by_address: dict[str, str] = {}
         self._outbox: list[Mail] = []
@@ -327,6 +331,18 @@ class MailAccount:
         if address:
             self._by_address[address.strip().lower()] = profile.id
         return profile, is_new
+
+    def forget(self, profile: Profile) -> None:
+        """Delete a profile with everything recorded of it. It leaves all lists, also those made by hand."""
+        self.profiles.pop(profile.id, None)
+        self._by_address = {address: owner for address, owner in self._by_address.items() if owner != profile.id}
+        self.events = [event for event in self.events if event.profile_id != profile.id]
+        for mail_list in self.lists.values():
+            mail_list.memberships = [m for m in mail_list.memberships if m.profile_id != profile.id]
+        for campaign in self.campaigns.values():
+            if campaign.fixed_recipients is not None:
+                campaign.fixed_recipients = [other for other in campaign.fixed_recipients if other != profile.id]
+        self.hand_made_lists = {name: members - {profile.id} for name, members in self.hand_made_lists.items()}
 
     # -- lists ----------------------------------------------------------------------------------------
 
@@ -498,7 +514,7 @@ class MailAccount:
         eligible = [profile for profile in members if profile.email and profile.can_receive_mail]
         if not eligible:
             return "Cancelled: No Recipients"
-        recipients = [p for p in eligible if not (campaign.smart_sending and self._mailed_lately(p, at))]
+        recipients = [p for p in eligible if not (campaign.smart_sending and self.was_mailed_lately(p.id, at))]
         if not recipients:
             return "Cancelled: Smart Sending"
         most, outcome = self._mails_left(len(recipients))
@@ -523,8 +539,8 @@ class MailAccount:
             return left, "Cancelled: Billing Limit"
         return wanted, "Sent"
 
-    def _mailed_lately(self, profile: Profile, at: datetime) -> bool:
-        return any(mail.profile_id == profile.id and mail.at > at - SMART_SENDING_WINDOW for mail in self._outbox)
+    def was_mailed_lately(self, profile_id: str, at: datetime) -> bool:
+        return any(mail.profile_id == profile_id and mail.at > at - SMART_SENDING_WINDOW for mail in self._outbox)
 
     def _compose(self, campaign: Campaign, template: Template, *, profile: Profile, at: datetime) -> Mail:
         person = {**profile.attributes, **profile.properties}
@@ -539,6 +555,27 @@ class MailAccount:
             text=render(template.text or "", person, as_html=False),
             from_email=campaign.content.get("from_email") or self.switches.default_from_email,
         )
+
+    def deliver_from_flow(self, flow: Flow, profile_id: str, *, subject: str, html: str, at: datetime) -> None:
+        """Let the mail of a flow leave. Where its mailbox does not take it, it bounces."""
+        properties = {"$flow": flow.id, "$message": flow.message_id, "Campaign Name": flow.name, "Subject": subject}
+        address = self.profiles[profile_id].email or ""
+        arrives = address.lower() not in {bouncing.lower() for bouncing in self.switches.bouncing_addresses}
+        metric = "Received Email" if arrives else "Bounced Email"
+        self.record(metric, profile_id=profile_id, properties=properties, at=at)
+        if arrives:
+            mail = Mail(
+                at=at,
+                address=address,
+                profile_id=profile_id,
+                campaign_id=flow.id,
+                campaign_name=flow.name,
+                subject=subject,
+                html=html,
+                text="",
+                from_email=self.switches.default_from_email,
+            )
+            self._outbox.append(mail)
 
     # -- events ---------------------------------------------------------------------------------------
 
@@ -557,9 +594,9 @@ class MailAccount:
             "Campaign Name": campaign.name,
             "Subject": campaign.content.get("subject", ""),
         }
-        self._record(metric, profile_id=profile_id, properties=properties, at=at)
+        self.record(metric, profile_id=profile_id, properties=properties, at=at)
 
-    def _record(self, metric: str, *, profile_id: str, properties: dict[str, Any], at: datetime) -> None:
+    def record(self, metric: str, *, profile_id: str, properties: dict[str, Any], at: datetime) -> None:
         event = Event(
             id=self.new_id(_LONG_ID),
             at=at,
@@ -568,12 +605,3 @@ class MailAccount:
             properties=properties,
         )
         self.events.append(event)
-
-    def record_event(
-        self, metric: str, *, profile: Profile, properties: dict[str, Any], at: datetime, unique_id: str | None
-    ) -> None:
-        """Record an event once per profile, metric and ``unique_id``; without ``unique_id``, once per second."""
-        mark = (profile.id, metric, unique_id or str(int(at.timestamp())))
-        if mark not in self.unique_events:
-            self.unique_events.add(mark)
-            self._record(metric, profile_id=profile.id, properties=properties, at=at)

@@ -9,7 +9,9 @@ from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.klaviyo import audience_api, campaign_api, report_api, template_api
 from pycontw_assets.sandbox.klaviyo.account import MailAccount
 from pycontw_assets.sandbox.klaviyo.errors import MEDIA_TYPE, ApiError, Problem
+from pycontw_assets.sandbox.klaviyo.flows import events_api
 from pycontw_assets.sandbox.klaviyo.limits import Limiter, Throttled, windows_of
+from pycontw_assets.sandbox.klaviyo.privacy import privacy_api
 from pycontw_assets.sandbox.klaviyo.query import Accepts
 from pycontw_assets.sandbox.klaviyo.request import Request, Routes
 from pycontw_assets.sandbox.wire import Call, Reply, Router
@@ -25,6 +27,8 @@ class KlaviyoApi:
             (template_api.TemplateApi(account), template_api.ROUTES),
             (campaign_api.CampaignApi(account), campaign_api.ROUTES),
             (report_api.ReportApi(account), report_api.ROUTES),
+            (privacy_api.PrivacyApi(account), privacy_api.ROUTES),
+            (events_api.EventsApi(account), events_api.ROUTES),
         ]
         self._endpoints: dict[str, tuple[Callable[..., Reply], object, Accepts]] = {
             f"{method} {path}": (handler, group, accepts)

@@ -29,6 +29,7 @@ _ENDPOINT_WINDOWS: dict[tuple[str, str], _Windows] = {
     ("POST", "/api/lists"): _NARROW | {_DAY: 150},
     ("POST", "/api/campaign-values-reports"): {_SECOND: 1, _MINUTE: 2, _DAY: 225},
     ("GET", "/api/events"): {_SECOND: 350, _MINUTE: 3500},
+    ("POST", "/api/data-privacy-deletion-jobs"): {_SECOND: 3, _MINUTE: 60},
     ("POST", "/api/events"): {_SECOND: 350, _MINUTE: 3500},
 }
 

@@ -39,6 +39,7 @@ _FIELDS: dict[str, frozenset[str]] = {
         "import-error": "code detail id original_payload source title",
         "campaign-values-report": "id results",
         "event": "datetime event_properties id timestamp uuid",
+        "flow": "archived created id name status trigger_type updated",
         "metric": "created id integration name updated",
     }.items()
 }

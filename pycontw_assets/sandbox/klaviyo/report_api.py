@@ -1,4 +1,4 @@
-"""The account itself, metrics, events and the values report."""
+"""The account itself, and the values report."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Any
 
 from pycontw_assets.sandbox.klaviyo import schema
 from pycontw_assets.sandbox.klaviyo.account import Campaign, MailAccount
-from pycontw_assets.sandbox.klaviyo.audience_api import checked_profile
 from pycontw_assets.sandbox.klaviyo.errors import bad_body
 from pycontw_assets.sandbox.klaviyo.query import Accepts, read_filter
-from pycontw_assets.sandbox.klaviyo.request import RANGES, Request, Routes
+from pycontw_assets.sandbox.klaviyo.request import Request, Routes
 from pycontw_assets.sandbox.wire import Reply
 
 
 class ReportApi:
-    """Endpoints about the account and its events."""
+    """Endpoints about the account and what its campaigns reached."""
 
     def __init__(self, account: MailAccount) -> None:
         self._account = account
@@ -40,41 +39,6 @@ class ReportApi:
             "locale": "en-US",
         }
         return request.collection([request.views.resource("account", "SaNdBx", attributes)], {"self": request.here})
-
-    def create_event(self, request: Request) -> Reply:
-        event = request.body(schema.Body[schema.EventCreate]).data.attributes
-        profile_data = event.profile.data
-        attributes, properties = checked_profile(
-            self._account,
-            profile_data.attributes,
-            identity=profile_data.id,
-            pointer="/data/attributes/profile/data",
-        )
-        profile, _ = self._account.upsert_profile(attributes, properties, profile_data.id)
-        at = event.time or self._context.now()
-        name = event.metric.data.attributes.name
-        self._account.record_event(name, profile=profile, properties=event.properties, at=at, unique_id=event.unique_id)
-        return Reply(202)
-
-    def get_events(self, request: Request) -> Reply:
-        events = [
-            event
-            for event in self._account.events
-            if self._account.shows(event.at, self._account.switches.event_delay)
-            and request.query.keeps(
-                {"metric_id": event.metric_id, "profile_id": event.profile_id, "datetime": event.at}.get
-            )
-        ]
-        return request.page_of(events, request.views.event, key=lambda event: (event.at, event.id))
-
-    def get_metrics(self, request: Request) -> Reply:
-        resources = [
-            request.views.resource(
-                "metric", identity, {"name": name, "created": None, "updated": None, "integration": {}}
-            )
-            for identity, name in self._account.metrics.items()
-        ]
-        return request.collection(resources, {"self": request.here, "next": None, "prev": None})
 
     def query_campaign_values(self, request: Request) -> Reply:
         query = request.body(schema.Body[schema.ReportCreate]).data.attributes
@@ -152,18 +116,6 @@ def _timeframe(timeframe: schema.NamedTimeframe | schema.CustomTimeframe, now: d
 
 ROUTES: Routes = {
     ("GET", "/api/accounts"): (ReportApi.get_accounts, Accepts(fields=("account",))),
-    ("GET", "/api/metrics"): (ReportApi.get_metrics, Accepts(fields=("metric",), cursor=True)),
-    ("GET", "/api/events"): (
-        ReportApi.get_events,
-        Accepts(
-            fields=("event",),
-            filters={"metric_id": ("equals",), "profile_id": ("equals",), "datetime": RANGES},
-            sorts=("datetime",),
-            page_maximum=1000,
-            page_default=200,
-        ),
-    ),
-    ("POST", "/api/events"): (ReportApi.create_event, Accepts()),
     ("POST", "/api/campaign-values-reports"): (
         ReportApi.query_campaign_values,
         Accepts(fields=("campaign-values-report",)),

@@ -363,7 +363,7 @@ class ProfileOfEvent(Strict):
     attributes: ProfileAttributes
 
 
-class EventAttributes(Strict):
+class EventMembers(Strict):
     properties: dict[str, Any]
     time: AwareDatetime | None = None
     value: float | None = None
@@ -371,12 +371,39 @@ class EventAttributes(Strict):
     unique_id: str | None = None
     backfill: bool | None = None
     metric: Body[MetricOfEvent]
+
+
+class EventAttributes(EventMembers):
     profile: Body[ProfileOfEvent]
 
 
 class EventCreate(Strict):
     type: Literal["event"]
     attributes: EventAttributes
+
+
+class EventOfBulk(Strict):
+    type: Literal["event"]
+    attributes: EventMembers
+
+
+class EventsOfProfile(Strict):
+    profile: Body[ProfileOfEvent]
+    events: Profiles[EventOfBulk]
+
+
+class BulkRow(Strict):
+    type: Literal["event-bulk-create"]
+    attributes: EventsOfProfile
+
+
+class BulkAttributes(Strict):
+    rows: Profiles[BulkRow] = Field(alias="events-bulk-create")
+
+
+class BulkEvents(Strict):
+    type: Literal["event-bulk-create-job"]
+    attributes: BulkAttributes
 
 
 STATISTICS = [

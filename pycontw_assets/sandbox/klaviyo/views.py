@@ -32,6 +32,7 @@ _PATHS = {
     "import-error": "import-errors",
     "campaign-values-report": "campaign-values-reports",
     "event": "events",
+    "flow": "flows",
     "metric": "metrics",
 }
 _PROFILE_MEMBERS = (

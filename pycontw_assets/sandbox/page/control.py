@@ -52,6 +52,7 @@ class Control:
             "set_state": _checked(self._world.set_state),
             "add_guest": _checked(self._world.add_guest),
             "remove_guest": _checked(self._world.remove_guest),
+            "ask_again": _checked(self._world.ask_again),
             "suppress": _checked(self._world.klaviyo.suppress),
             "unsubscribe": _checked(self._world.klaviyo.unsubscribe),
             "add_fault": _checked(self._add_fault),

@@ -1,0 +1,1 @@
+"""Invitations by event: how far each came, and the mails that were seen."""

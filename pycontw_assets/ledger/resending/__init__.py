@@ -1,0 +1,1 @@
+"""Invitations that are sent once more because a person asked for it."""

@@ -1,0 +1,1 @@
+"""Views of the tables, as Dagster shows them."""

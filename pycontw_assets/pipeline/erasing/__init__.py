@@ -1,0 +1,1 @@
+"""The parts of an erasure that need room of their own."""

@@ -1,0 +1,51 @@
+"""The event that invites one person: its id and its properties. Pure.
+
+The id follows from edition, pseudonym and access period, so whoever hands the event over again hands over the same one,
+also with a rebuilt ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pycontw_assets.records import Family
+
+TEST_EDITION = "test"
+"""The edition of the event that lets the metric exist before anybody is invited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """The links that the flow's mail shows."""
+
+    venue_url: str
+    video_url: str
+
+
+def event_id(edition: str, address_key: str, period: int) -> str:
+    """Return the id of an invitation's event. It does not give the pseudonym away."""
+    digest = hashlib.sha256(f"{edition} {address_key} {period}".encode()).hexdigest()
+    return f"pycontw-{edition}-invite-{digest[:32]}"
+
+
+def event_properties(edition: str, family: Family, *, period: int, batch_key: str, links: Links) -> dict[str, Any]:
+    """Return what the flow's mail may show, and what rebuilds a lost ledger. Nothing in it is personal."""
+    return {
+        "edition": edition,
+        "ticket_family": family,
+        "access_period": period,
+        "batch": batch_key,
+        "venue_url": links.venue_url,
+        "video_url": links.video_url,
+    }
+
+
+def period_of(properties: Mapping[str, Any], edition: str) -> int | None:
+    """Return the access period that an event of the edition invited somebody for; ``None``: it is no such event."""
+    period = properties.get("access_period")
+    if properties.get("edition") != edition or not isinstance(period, int) or isinstance(period, bool) or period < 1:
+        return None
+    return period
