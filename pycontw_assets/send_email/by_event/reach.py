@@ -35,7 +35,7 @@ class Reach:
 
     @property
     def described(self) -> str:
-        """What carries the mail, in words."""
+        """The carrier of the mail, in words."""
         return "a campaign" if self.way == "campaign" else "the mail of a flow"
 
     def is_reached(self, reason: str) -> bool:
