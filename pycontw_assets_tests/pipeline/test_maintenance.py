@@ -35,6 +35,13 @@ class Channel(Channels):
         return [title for title in self.titles_of(1) if words in title]
 
 
+def next_morning(pipeline: Pipeline) -> None:
+    """Go to two in the morning of the next day. The polls that follow must not cross midnight."""
+    now = pipeline.clock()
+    morning = (now + timedelta(days=1)).replace(hour=2, minute=0)
+    pipeline.clock.advance((morning - now).total_seconds())
+
+
 @pytest.fixture
 def channel() -> Channel:
     return Channel()
@@ -45,6 +52,7 @@ def pipeline(install: Install, world: World, event: int, channel: Channel) -> Pi
     """Set up an invited buyer and the sales of today."""
     world.sell(event)
     pipeline = install()
+    next_morning(pipeline)
     pipeline.restart({"alerts": channel})
     pipeline.poll()
     pipeline.later_poll()
@@ -176,7 +184,7 @@ def test_sales_are_reported_once_a_day_also_without_any(
     pipeline.later_poll()
     for expected in ("+1", "none"):
         channel.taken.clear()
-        pipeline.clock.advance(DAY_SECONDS)
+        next_morning(pipeline)
         pipeline.poll()
         pipeline.later_poll()
         [title] = channel.about("sales of")
@@ -188,7 +196,7 @@ def test_sales_are_reported_once_a_day_also_without_any(
 
 @pytest.mark.long
 def test_the_figures_name_no_person(pipeline: Pipeline, world: World, channel: Channel) -> None:
-    pipeline.clock.advance(DAY_SECONDS)
+    next_morning(pipeline)
     pipeline.poll()
     people = {word for ticket in world.kktix.tickets.values() for word in (ticket.address, ticket.person.name)}
     assert channel.about("sales of")
@@ -197,7 +205,7 @@ def test_the_figures_name_no_person(pipeline: Pipeline, world: World, channel: C
 
 @pytest.mark.long
 def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipeline, channel: Channel) -> None:
-    pipeline.clock.advance(DAY_SECONDS)
+    next_morning(pipeline)
     channel.works = False
     pipeline.poll()
     channel.works = True
@@ -210,10 +218,11 @@ def test_figures_that_could_not_be_sent_are_sent_by_the_next_poll(pipeline: Pipe
 def test_figures_that_one_channel_did_not_take_are_not_repeated_in_the_other(install: Install, world: World) -> None:
     world.sell(world.add_event("PyCon TW 2031 Registration: Individual"))
     pipeline, channels = install(), Channels(2)
+    next_morning(pipeline)
     pipeline.restart({"alerts": channels})
     pipeline.poll()
     pipeline.later_poll()
-    pipeline.clock.advance(DAY_SECONDS)
+    next_morning(pipeline)
     channels.broken = {2}
     pipeline.poll()
     world.sell(next(iter(world.kktix.events)))
@@ -228,7 +237,7 @@ def test_figures_that_one_channel_did_not_take_are_not_repeated_in_the_other(ins
 
 @pytest.mark.long
 def test_the_sales_report_is_left_to_the_process_with_its_lock(pipeline: Pipeline, channel: Channel) -> None:
-    pipeline.clock.advance(DAY_SECONDS)
+    next_morning(pipeline)
     with lock(pipeline.ledger, LockName.SALES_REPORT):
         assert pipeline.poll().ok
     assert channel.taken == []
