@@ -10,6 +10,8 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, describe
 
+pytestmark = pytest.mark.thorough  # the production stores run the ones about tables
+
 ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 
 

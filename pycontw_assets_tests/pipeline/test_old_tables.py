@@ -11,11 +11,12 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED
-from pycontw_assets.deidentify.policy import Column, load_policy
+from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import deidentify
 from pycontw_assets.load.ownership import set_aside_name
 from pycontw_assets.load.readers.old_reading import VIEW_NAMES, keep_views
@@ -31,6 +32,8 @@ from pycontw_assets_tests.pipeline.engines import KEY, NOW, TABLE, BigQueryEngin
 from pycontw_assets_tests.pipeline.harness import Pipeline, describe
 from pycontw_assets_tests.pipeline.test_doctor import examine
 from pycontw_assets_tests.pipeline.test_lineage import metadata_of, specs
+
+pytestmark = pytest.mark.thorough  # it opens both warehouses itself
 
 TABLES = attendee_tables(load_policy().columns)
 VIEWS = "readings"
@@ -347,11 +350,10 @@ def test_old_years_are_there_without_a_new_event_and_are_not_counted_twice(engin
 
 
 def test_a_class_of_fewer_than_five_people_of_an_edition_is_hidden(engine: Engine) -> None:
-    column = Column(name="industry_category", type="INT64", description="Industry.", source="form: x")
-    table = attendee_tables([*load_policy().columns, column])["reserved"]
+    table = attendee_tables(load_policy().columns)["reserved"]
     partition = EventPartition(90_002, "2031", "reserved")
     rows = deidentify([ticket(number) for number in range(1, 10)], partition, Pseudonymizer()).frame
-    rows = rows.assign(industry_category=[6] * 5 + [9] * 4)
+    rows = rows.assign(industry_category=pd.Series([6] * 5 + [9] * 4, dtype="Int64"))
     warehouse = engine.open(views_dataset=views_of(engine))
     warehouse.replace_partition(table, partition.key, rows, digest=content_digest(rows))
     keep_views(warehouse)

@@ -22,6 +22,8 @@ from pycontw_assets.load.warehouse import Warehouse, WarehouseError, replace_row
 from pycontw_assets.records import Family
 from pycontw_assets_tests.pipeline.engines import BigQueryEngine, DuckDBEngine, Engine
 
+pytestmark = pytest.mark.thorough  # it opens both warehouses itself
+
 
 @pytest.fixture(params=["duckdb", pytest.param("bigquery", marks=pytest.mark.bigquery)])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
