@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from pycontw_assets.ledger.guest_lists import enter_space
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
