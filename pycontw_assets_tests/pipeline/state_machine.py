@@ -774,11 +774,15 @@ class Sale(RuleBasedStateMachine):
             self.tally["removals nobody could know better of"] += 1
 
     def _was_put_back_in_ignorance(self, whose: str) -> bool:
-        """Return whether a removal by staff was undone while there was no ticket."""
+        """Return whether a removal by staff was undone before the pipeline could read that the ticket was gone."""
         facts = [fact for fact in self.world.gather.history if mask(normalise(fact.address)) == whose]
         if [(fact.listed, fact.by_hand) for fact in facts[-2:]] != [(False, True), (True, False)]:
             return False
-        return not self._held_by(whose, facts[-1].at)
+        removed_at, back_at = (fact.at for fact in facts[-2:])
+        held = {history[0].attendee_id for history in self._held_by(whose, back_at)}
+        if held & {history[0].attendee_id for history in self._held_by(whose, removed_at)}:
+            return False
+        return not held or not any(self._was_readable(history, back_at) for history in self._lost_by(whose, back_at))
 
     def _could_have_known(self, whose: str, text: str) -> bool:
         [at] = map(datetime.fromisoformat, re.findall(r" lost access at (\S+) ", text))
@@ -786,12 +790,19 @@ class Sale(RuleBasedStateMachine):
 
     def _held_by(self, whose: str, at: datetime) -> list[list[TicketFact]]:
         """Return the history, up to a time, of every usable ticket that a person held then."""
+        return [facts for facts in self._histories(at) if _gives_access(facts[-1], whose)]
+
+    def _lost_by(self, whose: str, at: datetime) -> list[list[TicketFact]]:
+        """Return the history, up to a time, of every usable ticket that a person had and does not hold any more."""
+        of_person = [facts for facts in self._histories(at) if any(_gives_access(fact, whose) for fact in facts)]
+        return [facts for facts in of_person if not _gives_access(facts[-1], whose)]
+
+    def _histories(self, at: datetime) -> list[list[TicketFact]]:
         known: dict[int, list[TicketFact]] = {}
         for fact in self.world.kktix.history:
             if fact.at <= at and fact.event_id in self._of_the_sale():
                 known.setdefault(fact.attendee_id, []).append(fact)
-        held = [facts for facts in known.values() if facts[-1].is_usable]
-        return [facts for facts in held if mask(normalise(facts[-1].address)) == whose]
+        return list(known.values())
 
     def _of_the_sale(self) -> set[int]:
         return events_of(self.world, EDITION)
@@ -850,6 +861,10 @@ class Sale(RuleBasedStateMachine):
         self.tally["guests let in"] += sum(fact.listed for fact in facts)
         self.tally["guests taken off"] += sum(not fact.listed for fact in facts)
         self.tally["tickets"] += len(self.world.kktix.tickets)
+
+
+def _gives_access(fact: TicketFact, whose: str) -> bool:
+    return fact.is_usable and mask(normalise(fact.address)) == whose
 
 
 def _is_good(call: CallRecord) -> bool:

@@ -18,6 +18,7 @@ from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import deidentify
+from pycontw_assets.ledger.events import known_events
 from pycontw_assets.load.ownership import set_aside_name
 from pycontw_assets.load.readers.old_reading import VIEW_NAMES, keep_views
 from pycontw_assets.load.readers.view import View, ViewColumn
@@ -32,6 +33,7 @@ from pycontw_assets_tests.pipeline.engines import KEY, NOW, TABLE, BigQueryEngin
 from pycontw_assets_tests.pipeline.harness import Pipeline, describe
 from pycontw_assets_tests.pipeline.test_doctor import examine
 from pycontw_assets_tests.pipeline.test_lineage import metadata_of, specs
+from pycontw_assets_tests.pipeline.test_reading_only import in_the_environment_of
 
 pytestmark = pytest.mark.thorough  # it opens both warehouses itself
 
@@ -443,6 +445,35 @@ def test_next_to_old_tables_people_are_let_in_and_only_the_load_fails(install: I
     assert [finding.what.split()[0] for finding in failed] == [f"ods.{old_tables.name_of(f)}" for f in FAMILIES]
     assert all("TABLE_PREFIX" in finding.fix for finding in failed)
     assert prints(engine) == before
+
+
+@pytest.mark.embedded
+@pytest.mark.long
+def test_no_command_touches_a_table_of_others(install: Install, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline, engine = foreign_world(install, world, on_disk=True)
+    pipeline.poll()
+    before, address = prints(engine), pipeline.mailed()[0]
+    [partition] = known_events(pipeline.ledger).values()
+    in_the_environment_of(pipeline, monkeypatch)
+    commands = (
+        "status",
+        "plan",
+        "doctor",
+        "poll",
+        f"trace {address}",
+        f"refresh {address}",
+        "policy coverage",
+        "policy suggest",
+        "reclassify",
+        "rotate-vault",
+        f"rename-event {partition.key} {partition.key.replace('individual', 'reserved')}",
+        "poll",
+        f"erase {address} --yes",
+        "rebuild-ledger",
+    )
+    for command in commands:
+        assert main(command.split()) in (FINE, FAILED, MISCONFIGURED), command
+        assert prints(engine) == before, command
 
 
 @pytest.mark.embedded
