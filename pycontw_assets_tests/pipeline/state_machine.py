@@ -782,7 +782,8 @@ class Sale(RuleBasedStateMachine):
         held = {history[0].attendee_id for history in self._held_by(whose, back_at)}
         if held & {history[0].attendee_id for history in self._held_by(whose, removed_at)}:
             return False
-        return not held or not any(self._was_readable(history, back_at) for history in self._lost_by(whose, back_at))
+        lost = self._lost_by(whose, removed_at, back_at)
+        return not held or not any(self._was_readable(history, back_at) for history in lost)
 
     def _could_have_known(self, whose: str, text: str) -> bool:
         [at] = map(datetime.fromisoformat, re.findall(r" lost access at (\S+) ", text))
@@ -792,10 +793,14 @@ class Sale(RuleBasedStateMachine):
         """Return the history, up to a time, of every usable ticket that a person held then."""
         return [facts for facts in self._histories(at) if _gives_access(facts[-1], whose)]
 
-    def _lost_by(self, whose: str, at: datetime) -> list[list[TicketFact]]:
-        """Return the history, up to a time, of every usable ticket that a person had and does not hold any more."""
-        of_person = [facts for facts in self._histories(at) if any(_gives_access(fact, whose) for fact in facts)]
-        return [facts for facts in of_person if not _gives_access(facts[-1], whose)]
+    def _lost_by(self, whose: str, before: datetime, at: datetime) -> list[list[TicketFact]]:
+        """Return the history, up to a time, of every usable ticket that a person had ``before``, and did not have then."""
+        had = [
+            facts
+            for facts in self._histories(at)
+            if any(_gives_access(fact, whose) for fact in facts if fact.at <= before)
+        ]
+        return [facts for facts in had if not _gives_access(facts[-1], whose)]
 
     def _histories(self, at: datetime) -> list[list[TicketFact]]:
         known: dict[int, list[TicketFact]] = {}
