@@ -794,7 +794,7 @@ class Sale(RuleBasedStateMachine):
         return [facts for facts in self._histories(at) if _gives_access(facts[-1], whose)]
 
     def _lost_by(self, whose: str, before: datetime, at: datetime) -> list[list[TicketFact]]:
-        """Return the history, up to a time, of every usable ticket that a person had ``before``, and did not have then."""
+        """Return the history, up to a time, of the usable tickets a person had ``before`` and lost since."""
         had = [
             facts
             for facts in self._histories(at)
