@@ -109,6 +109,17 @@ def reserve_batch_key(ledger: Ledger, partition_key: str, key: str) -> str:
     return str(reserved)
 
 
+def note_vouched(ledger: Ledger, partition_key: str) -> None:
+    """Record that this ledger was found to be the newest just before the key of the event's next batch went out."""
+    with ledger.engine.begin() as db:
+        db.execute(sa.update(remote_ids).where(*_next_batch(partition_key)).values(intended_at=ledger.clock()))
+
+
+def vouched_at(ledger: Ledger, partition_key: str) -> datetime | None:
+    """Return when ``note_vouched`` was called last for the event's next batch."""
+    return ledger.scalar(sa.select(remote_ids.c.intended_at).where(*_next_batch(partition_key)))
+
+
 def _next_batch(partition_key: str) -> tuple[sa.ColumnElement[bool], ...]:
     return (remote_ids.c.kind == _NEXT_BATCH, remote_ids.c.name == partition_key)
 

@@ -6,6 +6,7 @@ and nowhere else, and descriptions hold no text from outside.
 
 from __future__ import annotations
 
+import base64
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,14 @@ def markdown_table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> Ma
 def markdown_links(links: Iterable[tuple[str, str]]) -> MarkdownMetadataValue:
     """Show links by (text, address). The addresses are those of ``links``, which quotes what it puts into them."""
     return MetadataValue.md(", ".join(f"[{for_markdown(text)}]({address})" for text, address in links) or _NONE)
+
+
+def svg_picture(title: str, svg: str | None) -> MarkdownMetadataValue:
+    """Show a picture that we drew, ``none`` without one. ``title``: words of ours."""
+    if svg is None:
+        return MetadataValue.md(_NONE)
+    image = base64.b64encode(svg.encode()).decode()
+    return MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{image})")
 
 
 def order_columns(policy: Policy) -> TableSchema:

@@ -31,6 +31,8 @@ from pycontw_assets.extract.orders import (
     reread_interval,
 )
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
+from pycontw_assets.ledger.batches import vouched_at
+from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import cancel_purge, known_events
 from pycontw_assets.ledger.history.imports import known_imports
 from pycontw_assets.ledger.ledger import Ledger
@@ -423,8 +425,22 @@ def sync_holder_list(
         exclusive=lambda: exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES),
         partition=partition,
         holders=holders_of(stored_orders(vault, ledger, partition), pseudonymizer),
-        marks_newcomers=settings.invite_via == "campaign",
+        may_mark=lambda: settings.invite_via == "campaign" and _is_newest(partition.edition, klaviyo, ledger),
     )
+
+
+# The list of ticket holders comes just before the invitations, which need not ask again. A ledger that is put back from
+# a backup cannot be newer than that.
+_VOUCHED_FOR = timedelta(minutes=1)
+
+
+def _is_newest(edition: str, klaviyo: KlaviyoClient, ledger: Ledger) -> bool:
+    """Whether Klaviyo knows nothing that this ledger does not. Where not, the step of the invitations says so."""
+    try:
+        refuse_older_ledger(edition, klaviyo=klaviyo, ledger=ledger)
+    except (ServiceError, LedgerError):
+        return False
+    return True
 
 
 def links_in_mail(settings: Settings) -> Links:
@@ -458,6 +474,13 @@ def campaign_step(
     Nobody is mailed because of an import: ``ImportedPartition``.
     """
     refuse_imported(partition.key)
+    vouched = vouched_at(ledger, partition.key)
+    is_vouched = vouched is not None and timedelta(0) <= ledger.clock() - vouched <= _VOUCHED_FOR
+
+    def vouch() -> None:
+        if not is_vouched:
+            refuse_older_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
+
     return CampaignStep(
         client=klaviyo,
         ledger=ledger,
@@ -473,5 +496,5 @@ def campaign_step(
         send_at=settings.invitation_send_at,
         invite_limit=settings.invite_limit,
         overrides=overrides,
-        vouch=lambda: refuse_older_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger),
+        vouch=vouch,
     )

@@ -77,3 +77,8 @@ def ticket_property(edition: str) -> str:
 
 INVITATION_METRIC = "pycontw-ticket-usable"
 """The metric of the events that invite people. It is the same in every edition, so that its flow is made once."""
+
+
+def invitation_event(edition: str, digest: str) -> str:
+    """Return the unique id of the event that invites one person. ``digest``: of the person and the access period."""
+    return f"pycontw-{edition}-invite-{digest}"

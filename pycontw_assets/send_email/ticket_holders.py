@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pycontw_assets.api.client import NotFound
 from pycontw_assets.api.log import log_step
-from pycontw_assets.ledger.batches import find_newcomers, reserve_batch_key
+from pycontw_assets.ledger.batches import find_newcomers, note_vouched, reserve_batch_key
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import (
     Answer,
@@ -52,12 +52,16 @@ def list_changes(
     return joining, {key: profile_id for key, profile_id in members.items() if key not in holders}
 
 
-def mark_newcomers(ledger: Ledger, partition: EventPartition, joining: Collection[str]) -> dict[str, str]:
+def mark_newcomers(
+    ledger: Ledger, partition: EventPartition, joining: Collection[str], may_mark: Callable[[], bool]
+) -> dict[str, str]:
     """Return the key of the event's next batch for everybody of these whom it will claim."""
     newcomers = find_newcomers(ledger, partition.key, partition.edition).keys() & set(joining)
-    if not newcomers:
+    if not newcomers or not may_mark():
         return {}
-    return dict.fromkeys(newcomers, reserve_batch_key(ledger, partition.key, uuid.uuid4().hex[:12]))
+    batch_key = reserve_batch_key(ledger, partition.key, uuid.uuid4().hex[:12])
+    note_vouched(ledger, partition.key)
+    return dict.fromkeys(newcomers, batch_key)
 
 
 def _answers(profiles: Profiles, marked: Mapping[str, str]) -> dict[str, Answer]:
@@ -77,12 +81,13 @@ def sync_ticket_holders(
     exclusive: Callable[[], AbstractContextManager[None]],
     partition: EventPartition,
     holders: Mapping[str, Holder],
-    marks_newcomers: bool = False,
+    may_mark: Callable[[], bool] = lambda: False,
 ) -> TicketHolderOutcome:
     """Make the list equal to the event's holders. Without a difference, Klaviyo is not called.
 
-    ``marks_newcomers``: the profiles of people whom the next batch will claim get its key now, which saves the batch a
-    call for each.
+    Where ``may_mark`` says so, the profiles of people whom the next batch will claim get its key now, which saves the
+    batch a call for each. It is asked when there are such people. A ledger that was restored from a backup must not:
+    who has the key of a batch counts as perhaps invited when the ledger is rebuilt.
     """
     members = list_members(ledger, partition.key)
     joining, leaving = list_changes(holders, members, unconfirmed_members(ledger, partition.key))
@@ -90,7 +95,7 @@ def sync_ticket_holders(
         return TicketHolderOutcome()
     with exclusive():
         list_id = ensure_list(client, ledger, waits, name=ticket_holder_list(partition))
-    marked = mark_newcomers(ledger, partition, joining) if marks_newcomers else {}
+    marked = mark_newcomers(ledger, partition, joining, may_mark)
     profiles = ensure_profiles(
         client,
         waits,

@@ -35,4 +35,4 @@ def test_it_asks_for_no_right_at_klaviyo_that_nobody_uses() -> None:
     scopes = {scope for pair in asked for scope in pair if scope}
     kinds = ("lists", "profiles", "templates", "campaigns")
     changed = {f"{kind}:{way}" for kind in kinds for way in ("read", "write")}
-    assert scopes == {"accounts:read", "events:read", "metrics:read", *changed}
+    assert scopes == {"accounts:read", "events:read", "metrics:read", "events:write", *changed}

@@ -212,7 +212,7 @@ def test_people_the_ledger_knows_without_orders_are_recognised_when_they_buy(emb
     assert not odd_rows(embedded.ledger) & MARKED
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_guest_who_could_not_sign_in_can_when_the_list_is_read_next(embedded: Pipeline) -> None:
     poll(embedded)
     before, mark = embedded.guests(), embedded.mark()
@@ -224,7 +224,7 @@ def test_a_guest_who_could_not_sign_in_can_when_the_list_is_read_next(embedded: 
     assert embedded.guests() == before | HIDDEN | {"new@example.org"}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_refund_takes_every_spelling_off_the_list(embedded: Pipeline) -> None:
     poll(embedded)
     leaving = {LIN, MEI, "taro@example.org"}

@@ -52,7 +52,10 @@ def polls(pipeline: Pipeline, number: int) -> None:
             continue
 
 
-@pytest.mark.parametrize("service", ["kktix", "gather", "klaviyo"])
+@pytest.mark.parametrize(
+    "service",
+    [pytest.param("kktix", marks=pytest.mark.slow), pytest.param("gather", marks=pytest.mark.slow), "klaviyo"],
+)
 def test_a_service_that_stays_down_is_one_alarm_and_one_recovery(
     pipeline: Pipeline, world: World, notes: Channels, service: str
 ) -> None:

@@ -207,6 +207,7 @@ PATHS = ("first poll", "revocations", "scheduled, then refunded")
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_every_fault_at_every_call_heals_and_mails_nobody_twice(install: Install, world: World, path: str) -> None:
     pipeline = SCENARIOS[path].prepare(install, world)
@@ -218,6 +219,7 @@ def test_every_fault_at_every_call_heals_and_mails_nobody_twice(install: Install
     print(f"{len(places)} kinds of calls, {len(FAULTS)} faults each")
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_a_lasting_fault_names_the_service_and_heals_at_its_end(install: Install, world: World, path: str) -> None:

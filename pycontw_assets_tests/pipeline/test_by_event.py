@@ -109,7 +109,7 @@ def test_every_buyer_ends_as_the_table_in_the_guide_says(install: Install, world
     assert len(pipeline.mailed()) == len({*pipeline.mailed()})
 
 
-@pytest.mark.parametrize("way", ["campaign", "event"])
+@pytest.mark.parametrize("way", ["campaign", pytest.param("event", marks=pytest.mark.slow)])
 @pytest.mark.long
 def test_ten_newcomers_cost_at_most_45_requests(install: Install, world: World, way: str) -> None:
     """At 300 known in three events, with a list of the pool that has rested: 57 before, 44 by either way."""

@@ -31,7 +31,11 @@ PRODUCTION: dict[str, Any] = {
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", [NEXT_YEAR, "PyCon TW 2091 Registration: Individual"], ids=["early", "misspelt"])
+@pytest.mark.parametrize(
+    "name",
+    [NEXT_YEAR, pytest.param("PyCon TW 2091 Registration: Individual", marks=pytest.mark.slow)],
+    ids=["early", "misspelt"],
+)
 def test_an_event_of_a_later_year_stops_nobody_at_the_door(
     pipeline: Pipeline, world: World, event: int, name: str
 ) -> None:
@@ -127,7 +131,11 @@ def rows(pipeline: Pipeline) -> dict[str, list[str]]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("misspelt", ["PyCon TW 2031 Registration: Corporate", NEXT_YEAR], ids=["family", "year"])
+@pytest.mark.parametrize(
+    "misspelt",
+    ["PyCon TW 2031 Registration: Corporate", pytest.param(NEXT_YEAR, marks=pytest.mark.slow)],
+    ids=["family", "year"],
+)
 def test_an_event_seen_once_under_a_wrong_name_gets_its_right_key_and_mails_nobody_again(
     pipeline: Pipeline, world: World, misspelt: str
 ) -> None:

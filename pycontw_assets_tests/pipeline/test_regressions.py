@@ -49,6 +49,7 @@ def test_a_speaker_taken_off_who_buys_again_is_invited_again(pipeline: Pipeline,
     assert pipeline.verdict() == []
 
 
+@pytest.mark.slow
 def test_a_speaker_taken_off_and_put_back_is_invited_again(pipeline: Pipeline, world: World, event: int) -> None:
     """The next ticket starts a new period in either case, because a poll saw the removal in between."""
     a_speaker_without_ticket_is_taken_off_by_staff(pipeline, world, event)
@@ -155,7 +156,7 @@ def only_one_of_two_books(world: World, event: int) -> None:
     world.faults.add("kktix", "status", path=f"/attendance_books/{second}", times=None, status=503)
 
 
-@pytest.mark.parametrize("mishap", [only_an_empty_book, only_one_of_two_books])
+@pytest.mark.parametrize("mishap", [only_an_empty_book, pytest.param(only_one_of_two_books, marks=pytest.mark.slow)])
 def test_a_doubtful_book_keeps_access_of_its_possible_buyers(
     pipeline: Pipeline, world: World, event: int, mishap: Callable[[World, int], None]
 ) -> None:
@@ -225,7 +226,10 @@ def test_a_list_cut_short_right_after_a_write_is_not_taken_for_the_new_size(
     assert pipeline.verdict() == []
 
 
-@pytest.mark.parametrize("accident", [{"kind": "status", "status": 400}, {"kind": "status", "status": 503}])
+@pytest.mark.parametrize(
+    "accident",
+    [pytest.param({"kind": "status", "status": 400}, marks=pytest.mark.slow), {"kind": "status", "status": 503}],
+)
 def test_a_list_cut_short_after_a_removal_that_failed_does_not_end_it(
     pipeline: Pipeline, world: World, event: int, accident: dict[str, Any]
 ) -> None:
@@ -253,7 +257,7 @@ def _show_guests(world: World, number: int | None) -> None:
     world.gather.switches.shown_guests = number
 
 
-@pytest.mark.parametrize("shown", [0, 1])
+@pytest.mark.parametrize("shown", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_list_cut_short_right_after_a_removal_without_effect_does_not_end_it(
     pipeline: Pipeline, world: World, event: int, shown: int
 ) -> None:
@@ -273,6 +277,7 @@ def test_a_list_cut_short_right_after_a_removal_without_effect_does_not_end_it(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.slow
 def test_a_guest_removed_by_a_blind_poll_gets_no_scheduled_mail(
     install: Install, world: World, event: int, clock: TestClock
 ) -> None:
@@ -297,6 +302,7 @@ def test_a_guest_removed_by_a_blind_poll_gets_no_scheduled_mail(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.slow
 def test_a_guest_of_staff_added_while_gather_was_unreadable_stays(pipeline: Pipeline, world: World, event: int) -> None:
     """We never wrote Ben's entry: our calls were refused, and no poll saw the entry while he held a ticket."""
     world.sell(event, address=ANNA)
@@ -317,6 +323,7 @@ def test_a_guest_of_staff_added_while_gather_was_unreadable_stays(pipeline: Pipe
     assert pipeline.verdict() == []
 
 
+@pytest.mark.slow
 def test_a_guest_of_staff_added_while_the_step_was_off_stays(
     install: Install, server: SandboxServer, world: World, event: int
 ) -> None:
@@ -333,6 +340,7 @@ def test_a_guest_of_staff_added_while_the_step_was_off_stays(
     assert sorted(pipeline.mailed()) == [ANNA, BEN]
 
 
+@pytest.mark.slow
 def test_an_object_that_is_no_guest_list_is_not_read_as_one(pipeline: Pipeline, world: World, event: int) -> None:
     [seat] = world.sell(event, address=ANNA)
     world.sell(event, address=BEN)

@@ -178,7 +178,7 @@ def test_a_stopped_poll_leaves_no_lock(server: SandboxServer, pipeline: Pipeline
 
 
 @LONG
-@pytest.mark.parametrize("name", ["demo", "drill"])
+@pytest.mark.parametrize("name", ["demo", pytest.param("drill", marks=SLOW)])
 def test_a_played_sale_stops_without_a_verdict(server: SandboxServer, pipeline: Pipeline, name: str) -> None:
     process = Process(server, pipeline, name)
     process.wait_until_it_listens()
@@ -203,6 +203,7 @@ def dev(tmp_path: Path, server: SandboxServer, **variables: str) -> Iterator[tup
         yield command, Dagster(port)
 
 
+@pytest.mark.slow
 @LONG
 def test_a_terminated_run_of_the_daemon_calls_nobody_any_more_and_has_not_failed(
     server: SandboxServer, world: World, event: int, tmp_path: Path
@@ -230,6 +231,7 @@ def test_a_terminated_run_of_the_daemon_calls_nobody_any_more_and_has_not_failed
     assert world.outbox == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sign",
     [
@@ -253,6 +255,7 @@ def test_dev_leaves_no_process_behind(
         assert left == []
 
 
+@pytest.mark.slow
 @LONG
 def test_a_second_signal_ends_dev_at_once(server: SandboxServer, world: World, tmp_path: Path) -> None:
     with dev(tmp_path, server) as (command, dagster):

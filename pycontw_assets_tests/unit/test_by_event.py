@@ -232,7 +232,13 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("ways", WAYS.values(), ids=WAYS)
+SHORT = ("by event", "campaign, then event")
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [pytest.param(ways, id=name, marks=() if name in SHORT else pytest.mark.slow) for name, ways in WAYS.items()],
+)
 def test_killed_at_any_moment_and_switched_nobody_is_mailed_twice_or_forgotten(ways: tuple[str, ...]) -> None:
     """The step is killed before or after any call and transaction; the next polls take the other ways in turn."""
     ledger, kills = memory_ledger(FakeClock()), 0

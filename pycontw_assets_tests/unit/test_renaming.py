@@ -258,7 +258,7 @@ def check_moved(made: Installation) -> None:
     assert other_keys(made.ledger, PARTITION.event_id) == set()
 
 
-@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_crash_at_any_point_is_ended_by_running_it_again(step: int) -> None:
     blows_at, was_killed = 0, True
     while was_killed:

@@ -38,7 +38,7 @@ def sync(klaviyo: Any, ledger: Any, *addresses: str, marks_newcomers: bool = Fal
         exclusive=nullcontext,
         partition=PARTITION,
         holders=holders(*addresses),
-        marks_newcomers=marks_newcomers,
+        may_mark=lambda: marks_newcomers,
     )
 
 

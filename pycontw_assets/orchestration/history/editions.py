@@ -5,7 +5,6 @@ and the asset is there to make all of it again. No postponed annotations: Dagste
 loads.
 """
 
-import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -17,7 +16,6 @@ from dagster import (
     AssetSpec,
     MarkdownMetadataValue,
     MaterializeResult,
-    MetadataValue,
     ResourceParam,
     TableColumn,
     TableColumnDep,
@@ -44,7 +42,7 @@ from pycontw_assets.load.readers.returning import (
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.links import Links
-from pycontw_assets.orchestration.metadata import markdown_table, table_columns
+from pycontw_assets.orchestration.metadata import markdown_table, svg_picture, table_columns
 from pycontw_assets.orchestration.run_recording import recorded_run
 from pycontw_assets.pipeline.reconcile import table_asset
 from pycontw_assets.records import FAMILIES
@@ -142,9 +140,8 @@ def _hidden_or(value: object) -> object:
 def plot(counts: Sequence[Returning]) -> MarkdownMetadataValue:
     """Draw a bar per edition, of those who came for the first time or again. Counts that are hidden are left out."""
     if not counts:
-        return MetadataValue.md("none")
-    image = base64.b64encode(_svg(counts).encode()).decode()
-    return MetadataValue.md(f"![people by edition](data:image/svg+xml;base64,{image})")
+        return svg_picture("people by edition", None)
+    return svg_picture("people by edition", _svg(counts))
 
 
 def _svg(counts: Sequence[Returning]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pycontw_assets.records import Family
+from pycontw_assets.send_email.names import invitation_event
 
 TEST_EDITION = "test"
 """The edition of the event that lets the metric exist before anybody is invited."""
@@ -28,7 +29,7 @@ class Links:
 def event_id(edition: str, address_key: str, period: int) -> str:
     """Return the id of an invitation's event. It does not give the pseudonym away."""
     digest = hashlib.sha256(f"{edition} {address_key} {period}".encode()).hexdigest()
-    return f"pycontw-{edition}-invite-{digest[:32]}"
+    return invitation_event(edition, digest[:32])
 
 
 def repeated_event_id(edition: str, address_key: str, period: int, repeat_id: str) -> str:
