@@ -35,7 +35,7 @@ from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.crash_scenarios import SCENARIOS, running_sale
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, describe
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 HOUR, DAY = 3600, 24 * 3600
 SERVICES = ("kktix", "gather", "klaviyo")

@@ -14,7 +14,7 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, describe
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 LONGER_THAN_A_ROTATION = 2 * 3600
 ANNA, BEN = "anna@example.org", "ben@example.com"
