@@ -21,7 +21,7 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, TestClock, describe
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 

@@ -10,7 +10,7 @@ from pycontw_assets.orchestration.observations import family_events, kktix_event
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 CORPORATE, INDIVIDUAL = "2031-corporate-90001", "2031-individual-90002"
 

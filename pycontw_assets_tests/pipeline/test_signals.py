@@ -25,7 +25,7 @@ from pycontw_assets_tests.pipeline.crash_scenarios import NAMES, make_swift
 from pycontw_assets_tests.pipeline.harness import Pipeline
 from pycontw_assets_tests.ui.processes import Command, Dagster, free_port
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 _PATIENCE_SECONDS = 120
 
