@@ -162,9 +162,9 @@ class KktixClient:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 result = _result_of(future)
                 failed_in_row = failed_in_row + 1 if isinstance(result, Unavailable) else 0
-                is_refused = isinstance(result, (Misconfigured, Blocked))
-                refused_in_row = refused_in_row + 1 if is_refused else 0
-                if isinstance(result, (Misconfigured, Blocked)) and refused_in_row >= _SERVICE_REFUSES:
+                if not isinstance(result, (Misconfigured, Blocked)):
+                    refused_in_row = 0
+                elif (refused_in_row := refused_in_row + 1) >= _SERVICE_REFUSES:
                     raise result
                 yield running.pop(future), result
             if failed_in_row >= _SERVICE_IS_DOWN:

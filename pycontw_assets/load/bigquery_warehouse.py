@@ -58,8 +58,8 @@ from pycontw_assets.load.warehouse import (
     count_statement,
     delete_statement,
     differing_copy,
-    no_views,
     partition_state_statement,
+    place_of_view,
     utc_now,
 )
 from pycontw_assets.records import Leftovers
@@ -300,7 +300,9 @@ class BigQueryWarehouse:
             return _owner(self._look(f"{self._client.project}.{self._views_dataset}.{view_name(name)}"), "view")
 
     def put_view(self, view: View) -> ViewOutcome:
-        dataset, name = self._place_of(view)
+        dataset, name = place_of_view(
+            view, dataset=self._dataset, prefix=self._prefix, views_dataset=self._views_dataset
+        )
         with self._explained(f"make the view {view.name}"):
             found = self._look(f"{self._client.project}.{dataset}.{name}")
             if _owner(found, "view") == "foreign":
@@ -312,14 +314,6 @@ class BigQueryWarehouse:
             # A table that somebody makes at this moment is not replaced: BigQuery refuses that.
             self._query(view_statement(f"{dataset}.{name}", view))
             return "made"
-
-    def _place_of(self, view: View) -> tuple[str, str]:
-        """Return the dataset and the name of a view."""
-        if view.is_next_to_tables:
-            return self._dataset, identifier(self._prefix + view.name)
-        if self._views_dataset is None:
-            raise WarehouseError(no_views(view.name))
-        return self._views_dataset, view_name(view.name)
 
     # -- requests -----------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.load.duckdb_file import STORAGE_VERSION, copy_into_new_file, is_newer_format, literal
 from pycontw_assets.load.ownership import Ownership, Relation, is_marked, marked, owner_of, set_aside_name
-from pycontw_assets.load.readers.view import DuckDBDialect, View, view_name
+from pycontw_assets.load.readers.view import DuckDBDialect, View
 from pycontw_assets.load.schema import (
     DIGEST_COLUMN,
     LOADED_AT_COLUMN,
@@ -36,9 +36,9 @@ from pycontw_assets.load.warehouse import (
     count_statement,
     delete_statement,
     differing_copy,
-    no_views,
     partition_state_statement,
     partition_states_statement,
+    place_of_view,
     utc_now,
 )
 from pycontw_assets.records import Leftovers
@@ -219,7 +219,9 @@ class DuckDBWarehouse:
             return _view_owner(connection, self._views_dataset or "", name)
 
     def put_view(self, view: View) -> ViewOutcome:
-        dataset, name = self._place_of(view)
+        dataset, name = place_of_view(
+            view, dataset=self._dataset, prefix=self._prefix, views_dataset=self._views_dataset
+        )
         comment = marked(f"{view.description} [sql: {view.digest}]")
         with self._reading(f"look at {view.name}") as connection:
             if _view_owner(connection, dataset, name) == "foreign":
@@ -235,14 +237,6 @@ class DuckDBWarehouse:
             connection.execute(f"COMMENT ON VIEW {dataset}.{name} IS {literal(comment)}")
             connection.execute("COMMIT")
         return "made"
-
-    def _place_of(self, view: View) -> tuple[str, str]:
-        """Return the schema and the name of a view."""
-        if view.is_next_to_tables:
-            return self._dataset, identifier(self._prefix + view.name)
-        if self._views_dataset is None:
-            raise WarehouseError(no_views(view.name))
-        return self._views_dataset, view_name(view.name)
 
     # -- connections --------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pycontw_assets.api.log import log_step
 from pycontw_assets.load.ownership import Kind, Ownership, refusal
-from pycontw_assets.load.readers.view import Dialect, View
+from pycontw_assets.load.readers.view import Dialect, View, view_name
 from pycontw_assets.load.schema import (
     DIGEST_COLUMN,
     KEY_COLUMNS,
@@ -222,6 +222,10 @@ def differing_copy(source: str, copy: str) -> str:
     )
 
 
-def no_views(name: str) -> str:
-    """Return the error for a view without a place."""
-    return f"VIEWS_DATASET is not set, so the view {name} was not made"
+def place_of_view(view: View, *, dataset: str, prefix: str, views_dataset: str | None) -> tuple[str, str]:
+    """Return the dataset and the name of a view. Raise ``WarehouseError`` where it has no place."""
+    if view.is_next_to_tables:
+        return dataset, identifier(prefix + view.name)
+    if views_dataset is None:
+        raise WarehouseError(f"VIEWS_DATASET is not set, so the view {view.name} was not made")
+    return views_dataset, view_name(view.name)

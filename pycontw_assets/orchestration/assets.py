@@ -606,14 +606,12 @@ def klaviyo_campaign(
             return _nobody_concerned(CAMPAIGN_CHECKS)
         if settings.pycontw_dry_run:
             return _dry_run(context, partition, CAMPAIGN_CHECKS, dry_runs=dry_runs, findings=findings)
-        mail = invitation(partition.edition, settings)
         step = campaign_step(
             partition,
             klaviyo=klaviyo,
             ledger=ledger,
             waits=waits,
             settings=settings,
-            template_id=lambda: template_id_of(mail, klaviyo=klaviyo, ledger=ledger, waits=waits),
             poll_id=_poll_id(context),
             overrides=_overrides(context),
         )

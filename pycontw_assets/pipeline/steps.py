@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pycontw_assets.api.client import ServiceError
@@ -465,15 +466,16 @@ def campaign_step(
     ledger: Ledger,
     waits: WaitPolicy,
     settings: Settings,
-    template_id: Callable[[], str],
     poll_id: str,
     overrides: frozenset[str] = frozenset(),
+    template_id: Callable[[], str] | None = None,
 ) -> CampaignStep:
-    """Build the step for one event. ``template_id`` is called when a campaign needs it.
+    """Build the step for one event. ``template_id`` replaces finding or making the template, when a campaign needs it.
 
     Nobody is mailed because of an import: ``ImportedPartition``.
     """
     refuse_imported(partition.key)
+    mail = invitation(partition.edition, settings)
     vouched = vouched_at(ledger, partition.key)
     is_vouched = vouched is not None and timedelta(0) <= ledger.clock() - vouched <= _VOUCHED_FOR
 
@@ -487,8 +489,8 @@ def campaign_step(
         waits=waits,
         exclusive=lambda: exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES),
         sender=Sender(settings.klaviyo_from_email, settings.klaviyo_from_label, settings.klaviyo_reply_to),
-        mail=invitation(partition.edition, settings),
-        template_id=template_id,
+        mail=mail,
+        template_id=template_id or partial(template_id_of, mail, klaviyo=klaviyo, ledger=ledger, waits=waits),
         poll_id=poll_id,
         events=EventsClient(klaviyo),
         links=links_in_mail(settings),

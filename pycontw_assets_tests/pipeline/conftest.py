@@ -12,9 +12,11 @@ from unittest import mock
 
 import pytest
 
+from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests import bigquery, gcs
+from pycontw_assets_tests.pipeline.engines import ENGINES, Engine, engine_of
 from pycontw_assets_tests.pipeline.harness import STORES, Pipeline, TestClock
 from pycontw_assets_tests.postgres import PostgresServer
 
@@ -29,6 +31,17 @@ def bigquery_emulator(empty_environment: None, tmp_path_factory: pytest.TempPath
             yield variables
     except bigquery.NoEmulator as error:
         bigquery.or_skip(error)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    """Return each kind of warehouse in turn."""
+    return engine_of(request, tmp_path)
+
+
+@pytest.fixture
+def warehouse(engine: Engine) -> Warehouse:
+    return engine.warehouse
 
 
 @pytest.fixture(scope="session", autouse=True)

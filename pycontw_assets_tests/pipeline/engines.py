@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import duckdb
 import pandas as pd
+import pytest
 
 from pycontw_assets.deidentify.policy import Column
 from pycontw_assets.load.bigquery_warehouse import BigQueryWarehouse
@@ -133,3 +134,13 @@ class BigQueryEngine:
 
     def table(self, name: str = TABLE.name) -> Any:
         return self.client.get_table(f"{self.client.project}.{self.dataset}.{name}")
+
+
+ENGINES = ["duckdb", pytest.param("bigquery", marks=pytest.mark.bigquery)]
+
+
+def engine_of(request: pytest.FixtureRequest, folder: Path) -> Engine:
+    """Return the engine that a fixture with the parameters ``ENGINES`` asks for."""
+    if request.param == "duckdb":
+        return DuckDBEngine(folder / "home" / "warehouse.duckdb")
+    return BigQueryEngine(request.getfixturevalue("bigquery_emulator"))

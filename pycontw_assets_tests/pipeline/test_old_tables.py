@@ -29,7 +29,18 @@ from pycontw_assets.records import FAMILIES, Attendee, AttendeeRecord, EventPart
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline import old_tables
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.engines import KEY, NOW, TABLE, BigQueryEngine, DuckDBEngine, Engine, frame, put
+from pycontw_assets_tests.pipeline.engines import (
+    ENGINES,
+    KEY,
+    NOW,
+    TABLE,
+    BigQueryEngine,
+    DuckDBEngine,
+    Engine,
+    engine_of,
+    frame,
+    put,
+)
 from pycontw_assets_tests.pipeline.harness import Pipeline, describe
 from pycontw_assets_tests.pipeline.test_doctor import examine
 from pycontw_assets_tests.pipeline.test_lineage import metadata_of, specs
@@ -39,20 +50,6 @@ pytestmark = pytest.mark.thorough  # it opens both warehouses itself
 
 TABLES = attendee_tables(load_policy().columns)
 VIEWS = "readings"
-
-
-ENGINES = ["duckdb", pytest.param("bigquery", marks=pytest.mark.bigquery)]
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    return engine_of(request, tmp_path)
-
-
-def engine_of(request: pytest.FixtureRequest, folder: Path) -> Engine:
-    if request.param == "duckdb":
-        return DuckDBEngine(folder / "home" / "warehouse.duckdb")
-    return BigQueryEngine(request.getfixturevalue("bigquery_emulator"))
 
 
 def views_of(engine: Engine) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -20,21 +19,9 @@ from pycontw_assets.load.readers.returning import (
 from pycontw_assets.load.schema import Table, TableColumn
 from pycontw_assets.load.warehouse import Warehouse, WarehouseError, replace_rows
 from pycontw_assets.records import Family
-from pycontw_assets_tests.pipeline.engines import BigQueryEngine, DuckDBEngine, Engine
+from pycontw_assets_tests.pipeline.engines import Engine
 
 pytestmark = pytest.mark.thorough  # it opens both warehouses itself
-
-
-@pytest.fixture(params=["duckdb", pytest.param("bigquery", marks=pytest.mark.bigquery)])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    if request.param == "duckdb":
-        return DuckDBEngine(tmp_path / "home" / "warehouse.duckdb")
-    return BigQueryEngine(request.getfixturevalue("bigquery_emulator"))
-
-
-@pytest.fixture
-def warehouse(engine: Engine) -> Warehouse:
-    return engine.warehouse
 
 
 def column(name: str, kind: str) -> TableColumn:

@@ -27,26 +27,12 @@ from pycontw_assets_tests.pipeline.engines import (
     NOW,
     OTHER_KEY,
     TABLE,
-    BigQueryEngine,
-    DuckDBEngine,
     Engine,
     frame,
     put,
 )
 
 FORK = multiprocessing.get_context("fork")
-
-
-@pytest.fixture(params=["duckdb", pytest.param("bigquery", marks=pytest.mark.bigquery)])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    if request.param == "duckdb":
-        return DuckDBEngine(tmp_path / "home" / "warehouse.duckdb")
-    return BigQueryEngine(request.getfixturevalue("bigquery_emulator"))
-
-
-@pytest.fixture
-def warehouse(engine: Engine) -> Warehouse:
-    return engine.warehouse
 
 
 @pytest.fixture

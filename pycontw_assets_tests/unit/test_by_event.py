@@ -1,4 +1,4 @@
-"""By event everybody is invited once, whatever is lost, killed or switched in between."""
+"""Everybody is invited once by event, whatever is lost, killed or switched in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the events of Klaviyo say: which mails left, and who was invited before a ledger was lost. And the set-up."""
+"""Events of Klaviyo say which mails left, who was invited before a ledger was lost, and how the set-up stands."""
 
 from __future__ import annotations
 

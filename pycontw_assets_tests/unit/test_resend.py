@@ -26,7 +26,7 @@ from pycontw_assets.ledger.polls import begin_pause
 from pycontw_assets.ledger.resending.repeats import Repeat, note_handed_over, record_repeat, repeats_of
 from pycontw_assets.pipeline.resending.by_campaign import send_by_campaign
 from pycontw_assets.pipeline.resending.resend import NotResent, Resending, Resent, Ticket
-from pycontw_assets.pipeline.steps import campaign_step, invitation, template_id_of
+from pycontw_assets.pipeline.steps import campaign_step
 from pycontw_assets.records import Attendee, AttendeeRecord, OrderSnapshot
 from pycontw_assets.send_email.campaign_sending import CampaignOutcome
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -92,14 +92,12 @@ class Sale:
     def poll(self, klaviyo: Any = None, ledger: Any = None) -> CampaignOutcome:
         self.clock.advance(minutes=5)
         klaviyo, ledger = klaviyo or self.klaviyo, ledger or self.ledger
-        mail = invitation(PARTITION.edition, self.settings)
         step = campaign_step(
             PARTITION,
             klaviyo=klaviyo,
             ledger=ledger,
             waits=self.waits,
             settings=self.settings,
-            template_id=lambda: template_id_of(mail, klaviyo=klaviyo, ledger=ledger, waits=self.waits),
             poll_id=uuid4().hex,
         )
         return step.run(PARTITION, holders(*self.vault.addresses))

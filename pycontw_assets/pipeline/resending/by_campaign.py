@@ -9,7 +9,7 @@ from pycontw_assets.ledger.people import invitations_of
 from pycontw_assets.ledger.resending.repeats import Repeat, record_repeat_in_batch
 from pycontw_assets.pipeline.resending.reachable import refuse_unreachable
 from pycontw_assets.pipeline.resending.resend import Resent, Ticket
-from pycontw_assets.pipeline.steps import campaign_step, invitation, template_id_of
+from pycontw_assets.pipeline.steps import campaign_step
 from pycontw_assets.send_email import names
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -26,7 +26,7 @@ def send_by_campaign(
     Raise ``NotResent`` where Klaviyo says that mail cannot reach them: a campaign would end without anybody.
     """
     refuse_unreachable(ticket, klaviyo=klaviyo, ledger=ledger, settings=settings)
-    partition, mail = ticket.partition, invitation(ticket.partition.edition, settings)
+    partition = ticket.partition
     batch = Batch(
         batch_key=repeat.repeat_id,
         edition=partition.edition,
@@ -43,7 +43,6 @@ def send_by_campaign(
         ledger=ledger,
         waits=waits,
         settings=settings,
-        template_id=lambda: template_id_of(mail, klaviyo=klaviyo, ledger=ledger, waits=waits),
         poll_id=_POLL_ID,
     )
     try:

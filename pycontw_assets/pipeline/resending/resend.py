@@ -148,11 +148,14 @@ class Resending:
 
     def refusal(self, address: str) -> str | None:
         """Return why it is refused now, as ``refusal`` does, or because nothing at all is sent at present."""
+        return self._reason(self._look_up(address))
+
+    def _reason(self, asked: Asked) -> str | None:
         if since := paused_since(self.ledger):
             return str(Paused(since))
         if self.settings.pycontw_dry_run:
             return "PYCONTW_DRY_RUN is set, so nothing is sent"
-        return refusal(self._look_up(address), self.ledger.clock())
+        return refusal(asked, self.ledger.clock())
 
     def run(self, address: str) -> Resent:
         """Send it. Raise ``NotResent`` where that is refused."""
@@ -179,9 +182,9 @@ class Resending:
         return result
 
     def _checked(self, address: str) -> tuple[Ticket, Repeat | None]:
-        if reason := self.refusal(address):
-            raise NotResent(reason)
         asked = self._look_up(address)
+        if reason := self._reason(asked):
+            raise NotResent(reason)
         if asked.ticket is None:
             raise NotResent("their tickets changed just now; look again")
         return asked.ticket, asked.begun
