@@ -13,12 +13,12 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.database import schema_4
+from pycontw_assets.ledger.database import schema_4, schema_5
 from pycontw_assets.ledger.database.engine import LedgerError, schema_change
 from pycontw_assets.ledger.database.tables import insert_missing, meta, metadata
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 def prepare(engine: sa.Engine) -> None:
@@ -392,4 +392,12 @@ def _to_4(db: sa.Connection) -> None:
         _execute(db, *statements)
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
+# -- 4 -> 5 --------------------------------------------------------------------------------------------
+
+
+def _to_5(db: sa.Connection) -> None:
+    for statements in schema_5.SUBJECTS:
+        _execute(db, *statements)
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5}
