@@ -8,8 +8,8 @@
 #   although JSON has types of its own. Only what the constructor refuses raises (int("x")). The
 #   strict way is a structure hook for each primitive.
 # Seen with: cattrs 26.2.1, pydantic 2.14.4, msgspec 0.22.0
-# Source: cattrs' documentation (https://catt.rs/en/latest/defaulthooks.html: primitives are
-#   converted by calling them); python-attrs/cattrs issue 469 asks for strictness; the
+# Source: cattrs' documentation (https://catt.rs/en/v25.1.0/defaulthooks.html: "use any of these
+#   types to coerce the object"); python-attrs/cattrs issue 469 asks for strictness; the
 #   comparison: this script
 set -euo pipefail
 

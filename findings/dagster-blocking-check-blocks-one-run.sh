@@ -10,8 +10,8 @@
 #   eager alone does not contain it.
 # Seen with: dagster 1.13.29
 # Source: this script; the reference of asset_check ("runs that include this check and any
-#   downstream assets ... will wait", https://docs.dagster.io/api/dagster/asset-checks) and
-#   Dagster's guide to customizing eager, which adds all_deps_blocking_checks_passed for this;
+#   downstream assets ... will wait", https://docs.dagster.io/api/asset-checks) and Dagster's
+#   guide to customizing eager, which adds all_deps_blocking_checks_passed for this;
 #   dagster-io/dagster issue 25112 is one person's surprise
 set -euo pipefail
 

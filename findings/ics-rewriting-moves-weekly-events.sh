@@ -7,12 +7,11 @@
 #   then means Tuesdays in UTC: 07:00 in Taipei is Monday 23:00 there, so the first event is
 #   right and all others are Wednesdays; without BYDAY, an event in a zone with summer time
 #   moves by an hour on the day of the change. A floating time ("07:00 wherever you are") gets a
-#   Z, and so does a naive datetime given to Event(begin=...). A calendar without CALSCALE, the
-#   usual case, gets CALSCALE:GEORGIAN (sic), for which recurring-ical-events refuses it.
+#   Z. A calendar without CALSCALE, the usual case, gets CALSCALE:GEORGIAN (sic), for which
+#   recurring-ical-events refuses it.
 # Seen with: ics 0.7.3, recurring-ical-events 3.8.2, icalendar 7.3.2
 # Source: RFC 5545, section 3.8.5.3 (the rule is evaluated in DTSTART's local time); the
-#   rewriting: this script, which has recurring-ical-events expand both calendars; ics'
-#   documentation says that recurring events are not supported yet
+#   rewriting: this script, which has recurring-ical-events expand both calendars
 set -euo pipefail
 
 python=${PYTHON:-python3}

@@ -7,8 +7,8 @@
 #   end so. The printed text shows it as well. An EAN-13 given with a wrong last digit is not
 #   refused: the digit is replaced. ITF 12345 is read as 012345.
 # Seen with: python-barcode 0.16.1, zxing-cpp 3.1.1
-# Source: this script, which reads the pictures with ZXing; python-barcode's documentation of
-#   Code39 names add_checksum (https://python-barcode.readthedocs.io/en/stable/barcode.html)
+# Source: this script, which reads the pictures with ZXing; python-barcode's docstring of Code39
+#   (add_checksum: "Add the checksum to code or not")
 set -euo pipefail
 
 python=${PYTHON:-python3}
