@@ -56,19 +56,16 @@ def expected_at_opening(curves: SalesCurves) -> Range | None:
 def last_week(curves: SalesCurves) -> Week | None:
     """Compare the last seven days with the same days before the opening of former editions.
 
-    ``None``: too little is known, or the opening day has come. The growth of a week is relative to what was sold
-    before it, so a small edition is not blamed for its size.
+    ``None``: too little is known, or the opening day has come. A week is relative to what was sold before it,
+    so a small edition is not blamed for its size.
     """
     running, day = curves.running, curves.running.last_day
     before = running.sold_by(day - WEEK)
     if curves.axis != "opening" or day >= 0 or before < FEWEST_SOLD:
         return None
-    factors = [_growth(curve, day) for curve in curves.earlier if curve.sold_by(day - WEEK) >= FEWEST_SOLD]
-    total = _predicted(before, factors)
-    if total is None:
-        return None
-    low, likely, high = (max(0, number - before) for number in (total.low, total.likely, total.high))
-    return Week(running.sold - before, Range(low, likely, high))
+    factors = [_share(curve, day) for curve in curves.earlier if curve.sold_by(day - WEEK) >= FEWEST_SOLD]
+    expected = _predicted(before, factors)
+    return Week(running.sold - before, expected) if expected else None
 
 
 def is_behind(week: Week, percent: int) -> bool:
@@ -76,8 +73,10 @@ def is_behind(week: Week, percent: int) -> bool:
     return week.sold * 100 < week.expected.low * percent
 
 
-def _growth(curve: Curve, day: int) -> float:
-    return math.log(max(1, curve.sold_by(day)) / curve.sold_by(day - WEEK))
+def _share(curve: Curve, day: int) -> float:
+    """Return what a week sold for each ticket sold before it, in logarithms. Half a ticket is none."""
+    before = curve.sold_by(day - WEEK)
+    return math.log(max(0.5, curve.sold_by(day) - before) / before)
 
 
 def _predicted(sold: int, factors: Sequence[float]) -> Range | None:

@@ -202,6 +202,7 @@ _STAGES = {
     "clicked": "people who clicked",
 }
 _OPENED = "opened"
+_NEARLY_ALL, _ALL = 99, 100  # percent: rounded, they would look the same
 _FELL_OUT = {"unreachable": "unreachable", "bounced": "bounced", "unsubscribed": "unsubscribed"}
 _BAR_LEFT, _BAR_RIGHT, _BAR_TOP, _BAR_STEP, _BAR_HEIGHT = 204, 470, 116, 44, 30
 
@@ -342,7 +343,8 @@ def _share(stage: Stage, before: Stage | None) -> str:
         return ""
     if (before.name.startswith("tickets")) != (stage.name.startswith("tickets")):
         return ""
-    return f" ({100 * stage.total / before.total:.0f} %)"
+    percent = 100 * stage.total / before.total
+    return f" ({percent:.1f} %)" if _NEARLY_ALL <= percent < _ALL else f" ({percent:.0f} %)"
 
 
 def _opened(stage: Stage, longest: int, *, y: float) -> Iterable[Shape]:
