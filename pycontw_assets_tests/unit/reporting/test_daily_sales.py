@@ -32,13 +32,13 @@ def warehouse(tmp_path: Path) -> DuckDBWarehouse:
 
 
 def ticket(
-    number: int, *, order: int | None = None, at: datetime = MONDAY, paid: datetime | None = MONDAY, price: float = 2500,
-    gone: datetime | None = None, is_paid: bool | None = None, name: str = "Early bird", **record: Any,
+    number: int, *, order: int | None = None, at: datetime = MONDAY, paid: datetime | None = MONDAY,
+    price: float = 2500, gone: datetime | None = None, name: str = "Early bird", **record: Any,
 ) -> AttendeeRecord:  # fmt: skip
     """Return an attendee that polls saw within minutes. ``paid``: when; ``gone``: when it was refunded."""
     attendee = Attendee(
         attendee_id=number,
-        is_paid=(paid is not None and gone is None) if is_paid is None else is_paid,
+        is_paid=paid is not None and gone is None,
         state="cancelled" if gone else "activated",
         answers=(("Contact Email", "anna@example.org"),),
         ticket_name=name,
