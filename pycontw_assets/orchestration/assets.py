@@ -347,7 +347,7 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             for event in editions_refreshed(warehouse) if loaded.people == "written" else ():
                 context.log_event(event)
             if loaded.sales == "written":
-                context.log_event(sales_refreshed(warehouse, settings.opening_days, ledger.clock()))
+                context.log_event(sales_refreshed(warehouse, partition, settings.opening_days, ledger.clock()))
             findings += record_views(context, warehouse, settings).problems
             result = loaded.result
             yield MaterializeResult(

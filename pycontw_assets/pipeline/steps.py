@@ -349,7 +349,7 @@ def load_rows(
     with recorded_change(table, warehouse=warehouse, ledger=ledger):
         outcome = replace_rows(warehouse, table, partition.key, result.frame)
     people = refresh_editions(warehouse, table, partition.edition, partition.family)
-    sales = refresh_sales(warehouse, table, partition.edition, partition.family)
+    sales = refresh_sales(warehouse, partition, result.frame)
     stored = warehouse.partition_rows(table, partition.key)
     record_load(ledger, partition.key, str(digest))
     return RowsLoaded(result, outcome, digest.records, stored, people, sales)

@@ -1,8 +1,8 @@
 """What each day of a sale brought: orders, payments, cancellations and money by ticket. Sums only, no person.
 
-``daily_sales`` is made from the attendee tables, one edition and family at a time, so no order of loads or imports
-matters. Its counts are of days and tickets and are shown whole, also small ones: no row says anything about a person,
-and hidden counts could not be added up to the dollar. A day is one of Taiwan.
+``daily_sales`` has the partitions of the attendee tables. Each is made from the rows of the same event, so no order of
+loads or imports matters. Its counts are of days and tickets and are shown whole, also small ones: no row says anything
+about a person, and hidden counts could not be added up to the dollar. A day is one of Taiwan.
 
 KKTIX tells no time of an order or a payment. The day is that of the poll that saw it, or that of KKTIX's last change
 of the ticket, where that is earlier and the poll could not say better. An import has no polls: the last change counts.
@@ -10,15 +10,15 @@ of the ticket, where that is earlier and the poll could not say better. An impor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from pycontw_assets.load.readers.view import Dialect
+from pycontw_assets.load.readers.view import TAIPEI_HOURS
 from pycontw_assets.load.schema import LOAD_COLUMNS, PARTITION_COLUMN, Table, TableColumn
 from pycontw_assets.load.warehouse import Outcome, Warehouse, replace_rows
-from pycontw_assets.records import Family
+from pycontw_assets.records import EventPartition, Family
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,10 +42,14 @@ _MONEY = {
 }
 DAILY_SALES = Table(
     "daily_sales",
-    "What each day brought: one row per day in Taiwan, edition, family, ticket and currency on which something "
-    "happened. Counts and sums only.",
+    "What each day brought: one row per event, day in Taiwan, ticket and currency on which something happened. Counts "
+    "and sums only.",
     (
-        _column(PARTITION_COLUMN, "STRING", "Edition and family: the rows of both are replaced together."),
+        _column(
+            PARTITION_COLUMN,
+            "STRING",
+            "Edition, family and event id: the rows of an event are replaced together.",
+        ),
         _column("edition", "STRING", "Conference year, four digits."),
         _column("family", "STRING", "Ticket family: corporate, individual or reserved."),
         _column("day", "STRING", "Day in Taiwan, YYYY-MM-DD."),
@@ -73,100 +77,104 @@ SOURCES = {
     "revenue": ("price", "is_paid", "paid_at"),
     "refunds": ("price", "is_cancelled", "is_paid", "paid_at"),
 }
-_NAMES = ("day", "ticket_name", "currency", *_COUNTS, *_MONEY)
-_PAID = "(is_paid OR paid_at IS NOT NULL)"
-_IS_NEAR = "COALESCE(paid_at_certainty, '') IN ('hour', 'day')"
+_TEXTS = ("day", "ticket_name", "currency")
+_NEEDED = (
+    "attendee_id", "ticket_name", "currency", "price", "order_no", "is_paid", "is_cancelled", "first_seen_at",
+    "gone_at", "updated_at", "ordered_at", "ordered_at_certainty", "paid_at", "paid_at_certainty",
+)  # fmt: skip
+_NEAR = ("hour", "day")
+_Key = tuple[str, str, str]
 
 
-def _earliest(column: str) -> str:
-    """Return the expression for the best guess of a moment that a poll saw, at the latest."""
-    # ``updated_at`` moves with every later change, so it says nothing where it is later than the poll.
-    return (
-        f"CASE WHEN event_id < 0 THEN COALESCE(updated_at, {column}, first_seen_at) "
-        f"WHEN {column} IS NULL THEN COALESCE(updated_at, first_seen_at) "
-        f"WHEN {column}_certainty = 'at_latest' AND updated_at < {column} THEN updated_at ELSE {column} END"
-    )
+def refresh_sales(warehouse: Warehouse, partition: EventPartition, attendees: pd.DataFrame) -> Outcome:
+    """Replace the days of an event by those of its rows in the attendee table. Raise ``WarehouseError``."""
+    return replace_rows(warehouse, DAILY_SALES, partition.key, sales_by_day(partition, attendees))
 
 
-def _statement(attendees: Table, dialect: Dialect) -> str:
-    """Return the query over the attendees of an edition, its only parameter. Plain SQL for DuckDB and BigQuery."""
-    ordered, paid = dialect.day_in_taipei(_earliest("ordered_at")), dialect.day_in_taipei(_earliest("paid_at"))
-    gone = dialect.day_in_taipei("COALESCE(gone_at, updated_at, first_seen_at)")
-    return f"""WITH tickets AS (
-  SELECT COALESCE(ticket_name, '') AS ticket_name, COALESCE(currency, '') AS currency, COALESCE(price, 0) AS price,
-    COALESCE(order_no, -attendee_id) AS order_no, {ordered} AS ordered_day,
-    CASE WHEN {_PAID} THEN {paid} END AS paid_day, CASE WHEN is_cancelled THEN {gone} END AS cancelled_day,
-    CASE WHEN {_PAID} AND event_id >= 0 AND NOT {_IS_NEAR} THEN 1 ELSE 0 END AS at_latest
-  FROM {{{attendees.name}}} WHERE edition = ?
-), facts AS (
-  SELECT ordered_day AS day, ticket_name, currency, order_no, 1 AS ordered, 0 AS paid, 0 AS cancelled, 0 AS refunded,
-    0 AS at_latest, 0 AS revenue, 0 AS refunds
-  FROM tickets
-  UNION ALL
-  SELECT paid_day, ticket_name, currency, NULL, 0, 1, 0, 0, at_latest, price, 0
-  FROM tickets WHERE paid_day IS NOT NULL
-  UNION ALL
-  SELECT cancelled_day, ticket_name, currency, NULL, 0, 0, 1, CASE WHEN paid_day IS NULL THEN 0 ELSE 1 END,
-    0, 0, CASE WHEN paid_day IS NULL THEN 0 ELSE price END
-  FROM tickets WHERE cancelled_day IS NOT NULL
-)
-SELECT day, ticket_name, currency, COUNT(DISTINCT order_no) AS orders, SUM(ordered) AS tickets_ordered,
-  SUM(paid) AS tickets_paid, SUM(cancelled) AS tickets_cancelled, SUM(refunded) AS tickets_refunded,
-  SUM(at_latest) AS payments_at_latest, SUM(revenue) AS revenue, SUM(refunds) AS refunds
-FROM facts GROUP BY day, ticket_name, currency ORDER BY day, ticket_name, currency"""  # noqa: S608 - plain names only
+def refresh_missing_sales(warehouse: Warehouse, table: Table) -> bool:
+    """Make the days of events that the family's table has and ``daily_sales`` lacks. Say whether there were any.
 
-
-def refresh_sales(warehouse: Warehouse, attendees: Table, edition: str, family: Family) -> Outcome:
-    """Make ``daily_sales`` hold the days of an edition and family, as the family's table has them now.
-
-    Other editions of the family are made where they lack rows: their tables may be older than ``daily_sales``. Safe to
-    repeat. Raise ``WarehouseError``.
+    Their rows may be older than ``daily_sales``.
     """
-    outcome = _refresh(warehouse, attendees, edition, family)
-    for other in sorted(_editions(warehouse, attendees) - _editions_with_days(warehouse, family) - {edition}):
-        if _refresh(warehouse, attendees, other, family) == "written":
-            outcome = "written"
-    return outcome
+    keys = f"SELECT DISTINCT {PARTITION_COLUMN} FROM "  # noqa: S608 - plain names only
+    stored = {str(row[0]) for row in warehouse.select(f"{keys}{{{table.name}}}", sources=[table])}
+    present = {str(row[0]) for row in warehouse.select(f"{keys}{{{DAILY_SALES.name}}}", sources=[DAILY_SALES])}
+    missing = stored - present
+    if missing:
+        refresh_all_sales(warehouse, table, missing)
+    return bool(missing)
 
 
-def _refresh(warehouse: Warehouse, attendees: Table, edition: str, family: Family) -> Outcome:
-    rows, outcome = _days(warehouse, attendees, edition), None
-    while outcome is None:
-        written = replace_rows(warehouse, DAILY_SALES, f"{edition}-{family}", _frame(rows, edition, family))
-        # Another event of the same edition and family may be loaded at the same time. The last to write looks again.
-        before, rows = rows, _days(warehouse, attendees, edition)
-        outcome = written if rows == before else None
-    return outcome
+def refresh_all_sales(warehouse: Warehouse, table: Table, keys: Collection[str] | None = None) -> None:
+    """Make the days of all events of a family's table, or of those with these partition keys."""
+    for key, rows in warehouse.read(table).groupby(PARTITION_COLUMN):
+        if keys is None or key in keys:
+            first = rows.iloc[0]
+            partition = EventPartition(int(first["event_id"]), str(first["edition"]), first["family"])
+            refresh_sales(warehouse, partition, rows)
 
 
-def _editions(warehouse: Warehouse, attendees: Table) -> set[str]:
-    statement = f"SELECT DISTINCT edition FROM {{{attendees.name}}}"  # noqa: S608 - plain names only
-    return {str(row[0]) for row in warehouse.select(statement, sources=[attendees])}
-
-
-def _editions_with_days(warehouse: Warehouse, family: Family) -> set[str]:
-    statement = f"SELECT DISTINCT edition FROM {{{DAILY_SALES.name}}} WHERE family = ?"  # noqa: S608
-    return {str(row[0]) for row in warehouse.select(statement, family, sources=[DAILY_SALES])}
-
-
-def _days(warehouse: Warehouse, attendees: Table, edition: str) -> list[tuple[Any, ...]]:
-    statement = _statement(attendees, warehouse.dialect)
-    return [tuple(row) for row in warehouse.select(statement, edition, sources=[attendees])]
-
-
-def _frame(rows: Sequence[tuple[Any, ...]], edition: str, family: Family) -> pd.DataFrame:
+def sales_by_day(partition: EventPartition, attendees: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of ``daily_sales`` of an event, from its rows of the attendee table. Pure."""
     import pandas as pd
 
-    kinds = dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_MONEY, "Float64")
-    fixed = {PARTITION_COLUMN: f"{edition}-{family}", "edition": edition, "family": family}
-    columns: dict[str, Any] = {
-        name: pd.Series([value] * len(rows), dtype="string[python]") for name, value in fixed.items()
-    }
-    for place, name in enumerate(_NAMES):
-        cells = [float(row[place]) if name in _MONEY else row[place] for row in rows]
-        columns[name] = pd.Series(cells, dtype=kinds.get(name, "string[python]"))
+    sums: dict[_Key, dict[str, float]] = {}
+    orders: dict[_Key, set[int]] = {}
+    for ticket in _tickets(attendees):
+        name, currency = ticket["ticket_name"] or "", ticket["currency"] or ""
+        for day, counts in _facts(ticket, is_imported=partition.is_imported):
+            of_day = sums.setdefault((day, name, currency), {})
+            for count, number in counts.items():
+                of_day[count] = of_day.get(count, 0) + number
+            if "tickets_ordered" in counts:
+                order = ticket["order_no"] if ticket["order_no"] is not None else -ticket["attendee_id"]
+                orders.setdefault((day, name, currency), set()).add(order)
+    keys = sorted(sums)
+    texts: dict[str, list[str]] = {name: [key[place] for key in keys] for place, name in enumerate(_TEXTS)}
+    fixed = {PARTITION_COLUMN: partition.key, "edition": partition.edition, "family": partition.family}
+    for name, value in fixed.items():
+        texts[name] = [value] * len(keys)
+    numbers = {name: [sums[key].get(name, 0) for key in keys] for name in (*_COUNTS, *_MONEY)}
+    numbers["orders"] = [len(orders.get(key, ())) for key in keys]
+    columns: dict[str, Any] = {name: pd.Series(cells, dtype="string[python]") for name, cells in texts.items()}
+    for name, cells in numbers.items():
+        columns[name] = pd.Series(cells, dtype="Float64" if name in _MONEY else "Int64")
     frame: pd.DataFrame = pd.DataFrame(columns)
     return frame
+
+
+def _tickets(attendees: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield the rows with the columns that matter, by name; ``None`` for what is not known."""
+    needed = attendees[list(_NEEDED)].astype(object)
+    cells = needed.where(needed.notna(), None).to_numpy().tolist()
+    for row in cells:
+        yield dict(zip(_NEEDED, row, strict=True))
+
+
+def _facts(ticket: Mapping[str, Any], *, is_imported: bool) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield what happened to a ticket: the day, and what it adds to the counts of the day."""
+    price = float(ticket["price"] or 0)
+    yield _day(_best(ticket, "ordered_at", is_imported=is_imported)), {"tickets_ordered": 1}
+    was_paid = bool(ticket["is_paid"]) or ticket["paid_at"] is not None
+    if was_paid:
+        at_latest = int(not is_imported and ticket["paid_at_certainty"] not in _NEAR)
+        counts = {"tickets_paid": 1, "payments_at_latest": at_latest, "revenue": price}
+        yield _day(_best(ticket, "paid_at", is_imported=is_imported)), counts
+    if ticket["is_cancelled"]:
+        gone_at = ticket["gone_at"] or ticket["updated_at"] or ticket["first_seen_at"]
+        yield _day(gone_at), {"tickets_cancelled": 1, "tickets_refunded": int(was_paid), "refunds": price * was_paid}
+
+
+def _best(ticket: Mapping[str, Any], name: str, *, is_imported: bool) -> datetime:
+    """Guess a moment that a poll saw, at the latest. Every later change moves ``updated_at``, too."""
+    seen, changed = ticket[name], ticket["updated_at"]
+    is_earlier = seen is None or (ticket[f"{name}_certainty"] not in _NEAR and changed is not None and changed < seen)
+    best: datetime | None = changed if is_imported or is_earlier else seen
+    return best or seen or ticket["first_seen_at"]
+
+
+def _day(moment: datetime) -> str:
+    return (moment.astimezone(timezone.utc) + timedelta(hours=TAIPEI_HOURS)).strftime("%Y-%m-%d")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

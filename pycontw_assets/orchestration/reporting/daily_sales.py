@@ -23,8 +23,14 @@ from dagster import (
 
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.load.readers.daily_sales import DAILY_SALES, SOURCES, SalesDay, read_sales, refresh_sales
-from pycontw_assets.load.readers.returning import editions_in
+from pycontw_assets.load.readers.daily_sales import (
+    DAILY_SALES,
+    SOURCES,
+    SalesDay,
+    read_sales,
+    refresh_all_sales,
+    refresh_missing_sales,
+)
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.links import Links
@@ -35,7 +41,7 @@ from pycontw_assets.pipeline.reporting.curves import earned, sales_curves
 from pycontw_assets.pipeline.reporting.daily import day_in_taiwan, money
 from pycontw_assets.pipeline.reporting.pace import Range, expected_at_opening, last_week
 from pycontw_assets.pipeline.reporting.pictures import sales_svg
-from pycontw_assets.records import FAMILIES
+from pycontw_assets.records import FAMILIES, EventPartition
 from pycontw_assets.settings import Settings
 
 NAME = DAILY_SALES.name
@@ -73,18 +79,24 @@ def sales_asset(links: Links) -> AssetsDefinition:
         settings: ResourceParam[Settings],
     ) -> MaterializeResult:
         with recorded_run("", NAME, ledger=ledger, settings=settings):
-            for family, table in attendee_tables(load_policy().columns).items():
-                for edition in editions_in(warehouse, table):
-                    refresh_sales(warehouse, table, edition, family)
+            for table in attendee_tables(load_policy().columns).values():
+                refresh_all_sales(warehouse, table)
             shown = _shown(read_sales(warehouse), settings.opening_days, ledger.clock())
             return MaterializeResult(metadata=shown)
 
     return daily_sales
 
 
-def sales_refreshed(warehouse: Warehouse, openings: Mapping[str, date], now: datetime) -> AssetMaterialization:
-    """Return what shows that a load brought the days up to date."""
-    return AssetMaterialization(NAME, metadata=_shown(read_sales(warehouse), openings, now))
+def sales_refreshed(
+    warehouse: Warehouse, partition: EventPartition, openings: Mapping[str, date], now: datetime
+) -> AssetMaterialization:
+    """Return what shows that a load brought the days up to date. Make those of editions that were loaded before it."""
+    days = read_sales(warehouse)
+    # A table of days without another edition may be new, next to an attendee table that is older.
+    if {day.edition for day in days if day.family == partition.family} <= {partition.edition}:
+        table = attendee_tables(load_policy().columns)[partition.family]
+        days = read_sales(warehouse) if refresh_missing_sales(warehouse, table) else days
+    return AssetMaterialization(NAME, metadata=_shown(days, openings, now))
 
 
 def _shown(days: Sequence[SalesDay], openings: Mapping[str, date], now: datetime) -> dict[str, Any]:

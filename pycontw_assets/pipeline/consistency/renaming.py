@@ -95,9 +95,10 @@ class Renaming:
             for key in sorted(other_keys(self.ledger, partition.event_id) - {partition.key}):
                 other = partition_named(key)
                 table = attendee_tables(load_policy().columns)[other.family]
-                replace_rows(self.warehouse, table, other.key, deidentify([], other, self.pseudonymizer).frame)
+                nobody = deidentify([], other, self.pseudonymizer).frame
+                replace_rows(self.warehouse, table, other.key, nobody)
                 refresh_editions(self.warehouse, table, other.edition, other.family)
-                refresh_sales(self.warehouse, table, other.edition, other.family)
+                refresh_sales(self.warehouse, other, nobody)
                 if snapshot := self.vault.read(key):
                     self.vault.write(OrderSnapshot(other, rebuilding=True, generation=snapshot.generation))
                 forget_key(self.ledger, key)

@@ -115,10 +115,11 @@ def remove_import(
     with exclusive(ledger, waits, LockName.ORDERS, partition.key):
         rows = warehouse.partition_rows(table, partition.key)
         if rows:
+            nobody = deidentify([], partition, pseudonymizer).frame
             with recorded_change(table, warehouse=warehouse, ledger=ledger):
-                replace_rows(warehouse, table, partition.key, deidentify([], partition, pseudonymizer).frame)
+                replace_rows(warehouse, table, partition.key, nobody)
             refresh_editions(warehouse, table, partition.edition, partition.family)
-            refresh_sales(warehouse, table, partition.edition, partition.family)
+            refresh_sales(warehouse, partition, nobody)
         if stored := vault.read(partition.key):
             vault.write(replace(stored, records={}, rebuilding=True))
         forget_import(ledger, partition.key)
