@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -146,7 +147,7 @@ def poll(
         waits=waits,
         retention_days=settings.retention_days,
         prune_history=lambda: prune_history(instance),
-        read_extras=lambda now: extras_of(now, warehouse=warehouse, settings=settings),
+        read_extras=functools.partial(extras_of, warehouse=warehouse, settings=settings),
         finish_erasures=lambda: finish_erasures(
             gather=gather,
             klaviyo=klaviyo,

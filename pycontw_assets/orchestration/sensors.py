@@ -3,6 +3,7 @@
 No postponed annotations here: Dagster reads the types of resources while it loads.
 """
 
+import functools
 from collections.abc import Iterator
 
 from dagster import (
@@ -121,7 +122,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 waits=waits,
                 retention_days=settings.retention_days,
                 prune_history=lambda: prune_history(instance),
-                read_extras=lambda now: extras_of(now, warehouse=warehouse, settings=settings),
+                read_extras=functools.partial(extras_of, warehouse=warehouse, settings=settings),
                 finish_erasures=lambda: finish_erasures(
                     gather=gather,
                     klaviyo=klaviyo,

@@ -70,14 +70,14 @@ def run_maintenance(
     retention_days: int,
     prune_history: Callable[[], None],
     finish_erasures: Callable[[], Iterable[str]],
-    read_extras: Callable[[datetime], Extras] = lambda _now: Extras(),
+    read_extras: Callable[[str, datetime], Extras] = lambda _edition, _now: Extras(),
     limit: TimeLimit | None = None,
     stop: Stop | None = None,
 ) -> None:
     """Do what is due.
 
     ``prune_history`` deletes old run history, wherever that is kept. ``finish_erasures`` returns what is left to erase.
-    ``read_extras`` returns what the daily message says beyond its counts; it is called once a day.
+    ``read_extras`` returns what the daily message says of an edition beyond its counts; it is called once a day.
     What ``limit`` leaves no time for is left to the next tick. Raise ``Stopped`` when ``stop`` was asked for.
     """
 
@@ -152,7 +152,7 @@ def report_sales(
     ledger: Ledger,
     vault: OrdersStore,
     alerts: Messenger,
-    read_extras: Callable[[datetime], Extras] = lambda _now: Extras(),
+    read_extras: Callable[[str, datetime], Extras] = lambda _edition, _now: Extras(),
 ) -> None:
     """Report the sales once per UTC day while anything is on sale. The day begins at eight in the morning in Taipei."""
     edition, today = tick.discovery.edition, ledger.clock().date()
@@ -170,7 +170,7 @@ def report_sales(
             if figures is None:
                 return
             record_sales(ledger, edition, today, figures)
-        extras = read_extras(ledger.clock())
+        extras = read_extras(edition, ledger.clock())
         if extras.is_known:
             record_findings(ledger, "", _PACE, by_cause(_PACE, extras.findings))
         news = _report(ledger, edition, is_compared=extras.is_compared)

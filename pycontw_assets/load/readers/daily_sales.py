@@ -1,4 +1,4 @@
-"""What each day of a sale brought: orders, payments, cancellations and money by ticket. Sums only, no person.
+"""The days of a sale: orders, payments, cancellations and money by ticket. Counts and sums only, no person.
 
 ``daily_sales`` has the partitions of the attendee tables. Each is made from the rows of the same event, so no order of
 loads or imports matters. Its counts are of days and tickets and are shown whole, also small ones: no row says anything
@@ -179,7 +179,7 @@ def _day(moment: datetime) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SalesDay:
-    """What a day brought to an edition and family, in one currency: all its tickets together."""
+    """One day of an edition and family in one currency: all its tickets together."""
 
     edition: str
     family: Family

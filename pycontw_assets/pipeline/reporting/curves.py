@@ -46,7 +46,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SalesCurves:
-    """The curves of all editions that can be compared. ``running`` is the newest one. ``as_of``: its last day."""
+    """The curves of all editions that can be compared. ``running`` is the newest of them. ``as_of``: its last day."""
 
     axis: Axis
     running: Curve
@@ -54,24 +54,27 @@ class SalesCurves:
     as_of: date
 
 
-def sales_curves(days: Iterable[SalesDay], openings: Mapping[str, date], today: date) -> SalesCurves | None:
+def sales_curves(
+    days: Iterable[SalesDay], openings: Mapping[str, date], today: date, *, edition: str | None = None
+) -> SalesCurves | None:
     """Return the curves, counted from the opening day. ``None``: nothing was sold.
 
     Where the opening day of the newest edition is not known, days count from each first sale. Otherwise former editions
     whose opening day is not known are left out. ``openings``: edition -> opening day. ``today``: in Taiwan.
+    ``edition``: the running one; without it that of the newest sale.
     """
     sold = _tickets_by_day(days, until=today)
-    if not sold:
+    newest = edition or max(sold, default=None)
+    if newest is None or newest not in sold:
         return None
-    newest = max(sold)
     axis: Axis = "opening" if newest in openings else "first sale"
     zeros = {edition: min(found) for edition, found in sold.items()} if axis == "first sale" else openings
     as_of = min(today, openings.get(newest, today))
     running = _curve(newest, sold[newest], zeros[newest], as_of)
     earlier = [
-        _curve(edition, found, zeros[edition], zeros[edition] if axis == "opening" else max(found))
-        for edition, found in sorted(sold.items())
-        if edition != newest and edition in zeros
+        _curve(former, found, zeros[former], zeros[former] if axis == "opening" else max(found))
+        for former, found in sorted(sold.items())
+        if former < newest and former in zeros
     ]
     return SalesCurves(axis=axis, running=running, earlier=tuple(c for c in earlier if c.sold > 0), as_of=as_of)
 

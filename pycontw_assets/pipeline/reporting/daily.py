@@ -1,4 +1,4 @@
-"""What the daily message says beyond the counts: money, comparison, pace, funnel and pictures. It sends nothing.
+"""Money, comparison, pace, funnel and pictures: the rest of the daily message. Nothing is sent here.
 
 All of it comes from the warehouse, where also former editions are. When that cannot be read, the message says so.
 """
@@ -49,9 +49,12 @@ def day_in_taiwan(moment: datetime) -> date:
     return (moment + timedelta(hours=TAIPEI_HOURS)).date()
 
 
-def extras_of(now: datetime, *, warehouse: Warehouse, settings: Settings, funnel: Sequence[FunnelRow] = ()) -> Extras:
+def extras_of(
+    edition: str, now: datetime, *, warehouse: Warehouse, settings: Settings, funnel: Sequence[FunnelRow] = ()
+) -> Extras:
     """Return the extras as the settings want them. ``funnel``: the rows of the live edition, if there are any."""
     return read_extras(
+        edition,
         now,
         warehouse=warehouse,
         openings=settings.opening_days,
@@ -62,6 +65,7 @@ def extras_of(now: datetime, *, warehouse: Warehouse, settings: Settings, funnel
 
 
 def read_extras(
+    edition: str,
     now: datetime,
     *,
     warehouse: Warehouse,
@@ -70,7 +74,7 @@ def read_extras(
     percent: int | None,
     link: str = "",
 ) -> Extras:
-    """Read the days of sales, and say what they mean as of the last whole day in Taiwan.
+    """Read the days of sales, and say what they mean for an edition as of the last whole day in Taiwan.
 
     ``percent``: when to raise an alarm about the pace, see ``pace.is_behind``; ``None``: never.
     """
@@ -80,7 +84,7 @@ def read_extras(
         lines = filter(None, (_UNREADABLE, funnel_line(funnel)))
         return Extras(lines=tuple(lines), link=link, draw=lambda: _pictures(None, funnel))
     yesterday = day_in_taiwan(now) - timedelta(days=1)
-    curves = sales_curves(days, openings, yesterday)
+    curves = sales_curves(days, openings, yesterday, edition=edition)
     lines = filter(None, (*_lines(days, curves, openings), funnel_line(funnel)))
     return Extras(
         lines=tuple(lines),

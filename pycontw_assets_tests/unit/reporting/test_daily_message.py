@@ -65,7 +65,7 @@ def day(edition: str, before_opening: int, number: int, *, back: int = 0) -> Sal
 def extras(days: Sequence[SalesDay] | None, now: date, **details: Any) -> Extras:
     noon = datetime(now.year, now.month, now.day, 4, tzinfo=timezone.utc)
     details = {"openings": OPENINGS, "funnel": (), "percent": None, **details}
-    return read_extras(noon, warehouse=Days(days), **details)  # type: ignore[arg-type]
+    return read_extras("2031", noon, warehouse=Days(days), **details)  # type: ignore[arg-type]
 
 
 def test_revenue_is_compared_with_the_same_day_before_the_opening_of_the_edition_before() -> None:
@@ -107,7 +107,13 @@ def test_an_unreadable_warehouse_costs_its_lines_and_decides_nothing() -> None:
     assert found.lines[0] == "revenue: not known, because the tables could not be read"
     assert found.lines[1].startswith("funnel: ")
     assert (found.is_known, found.is_compared, found.link) == (False, False, LINK)
+
+
+def test_before_the_first_sale_nothing_is_said_of_another_edition() -> None:
     assert extras([], date(2031, 7, 1)).lines == ()
+    others = [day("2030", 60, 30), SalesDay(edition="2032", family="individual", day=date(2031, 6, 1), currency="TWD",
+                                            tickets_paid=5, tickets_refunded=0, revenue=1, refunds=0)]  # fmt: skip
+    assert extras(others, date(2031, 7, 1)).lines == ()
 
 
 @pytest.mark.parametrize(
@@ -129,7 +135,7 @@ def report(ledger: Ledger, extras: Extras, *, is_on_sale: bool = True) -> Channe
     event = EventFacts(PARTITION, book, last_poll(ledger, PARTITION.key))
     tick = Tick(Discovery("2031", (PARTITION,), ()), (), {PARTITION.key: event}, {}, template_due=False)
     report_sales(
-        tick, ledger=ledger, vault=sale, alerts=sale.channels, read_extras=lambda _: extras  # type: ignore[arg-type]
+        tick, ledger=ledger, vault=sale, alerts=sale.channels, read_extras=lambda _edition, _now: extras  # type: ignore[arg-type]
     )  # fmt: skip
     return sale.channels
 
