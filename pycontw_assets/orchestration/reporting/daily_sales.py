@@ -46,6 +46,10 @@ from pycontw_assets.settings import Settings
 
 NAME = DAILY_SALES.name
 _TABLES = [table_asset(family) for family in FAMILIES]
+_CAPTION = (
+    "Blue: the running sale. Dark grey: the edition before. Light grey: older ones. The blue area holds nine outcomes of "
+    "ten."
+)
 _HEADS = ("edition", "family", "tickets paid", "of them refunded", "revenue", "refunds")
 
 
@@ -102,7 +106,7 @@ def sales_refreshed(
 def _shown(days: Sequence[SalesDay], openings: Mapping[str, date], now: datetime) -> dict[str, Any]:
     curves = sales_curves(days, openings, day_in_taiwan(now))
     shown: dict[str, Any] = {
-        "curve": svg_picture("tickets sold by day", sales_svg(curves) if curves else None),
+        "curve": svg_picture("tickets sold by day", sales_svg(curves) if curves else None, _CAPTION),
         "sums": markdown_table(_HEADS, _sums(days)),
     }
     if curves is None:
@@ -110,10 +114,10 @@ def _shown(days: Sequence[SalesDay], openings: Mapping[str, date], now: datetime
     shown["data_until"] = MetadataValue.text(f"{curves.as_of}, day in Taiwan")
     shown["revenue_less_refunds"] = MetadataValue.text(money(earned(days, curves.running.edition)))
     if expected := expected_at_opening(curves):
-        shown["tickets_expected_by_the_opening_day"] = MetadataValue.text(_range(expected))
+        shown["tickets_until_opening_day"] = MetadataValue.text(_range(expected))
     if week := last_week(curves):
-        shown["tickets_of_the_last_seven_days"] = week.sold
-        shown["tickets_expected_in_them"] = MetadataValue.text(_range(week.expected))
+        shown["last_seven_days"] = week.sold
+        shown["last_seven_days_expected"] = MetadataValue.text(_range(week.expected))
     return shown
 
 

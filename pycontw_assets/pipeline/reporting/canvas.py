@@ -75,10 +75,9 @@ class Canvas:
     shapes: list[Shape] = field(default_factory=list)
 
     def svg(self) -> str:
-        head = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
-            f'viewBox="0 0 {self.width} {self.height}" font-family="Helvetica, Arial, sans-serif">'
-        )
+        """Return the sheet as wide as the place for it: without a width of its own it also fits on a phone."""
+        view, fonts = f"0 0 {self.width} {self.height}", "Helvetica, Arial, sans-serif"
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" font-family="{fonts}">'
         sheet = f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>'
         return f"{head}{sheet}{''.join(map(_as_svg, self.shapes))}</svg>"
 
