@@ -101,13 +101,14 @@ def test_money_is_right_after_a_season_of_everything(pipeline: Pipeline, seed: i
     chance = random.Random(seed)
     till = TillRoll(pipeline, chance)
     for _ in range(25):
+        seen = sorted(till.valid)  # a ticket that is paid and refunded between two polls is known to nobody
         for _ in range(chance.randint(0, 6)):
             family, price = chance.choice(list(NAMES)), chance.choice((0, 1200, 2500.5, 4200))
             till.sell(family, chance.randint(1, 3), price=price, paid=chance.random() < 0.7)
         for number in sorted(till.waiting):
             if chance.random() < 0.3:
                 till.pay(number)
-        for number in sorted(till.valid):
+        for number in seen:
             if chance.random() < 0.05:
                 till.refund(number)
             elif chance.random() < 0.03:

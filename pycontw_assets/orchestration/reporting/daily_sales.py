@@ -47,8 +47,8 @@ from pycontw_assets.settings import Settings
 NAME = DAILY_SALES.name
 _TABLES = [table_asset(family) for family in FAMILIES]
 _CAPTION = (
-    "Blue: the running sale. Dark grey: the edition before. Light grey: older ones. The blue area holds nine outcomes of "
-    "ten."
+    "Blue: the running sale. Dark grey: the edition before. Light grey: older ones. The blue area holds nine "
+    "outcomes of ten."
 )
 _HEADS = ("edition", "family", "tickets paid", "of them refunded", "revenue", "refunds")
 
