@@ -31,6 +31,7 @@ from pycontw_assets.orchestration.history.editions import edition_assets
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import kktix_checks
 from pycontw_assets.orchestration.links import links_of
+from pycontw_assets.orchestration.reporting.daily_sales import sales_asset
 from pycontw_assets.orchestration.resources import resources_of
 from pycontw_assets.orchestration.sensors import orders_sensor
 from pycontw_assets.pipeline.composition import Composition, settings_at_load
@@ -54,6 +55,7 @@ def build_definitions(
         raw_kktix_orders,
         *attendee_table_assets(links),
         *edition_assets(links),
+        sales_asset(links),
         gather_guestlist,
         klaviyo_template,
         klaviyo_list,

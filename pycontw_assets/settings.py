@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -61,6 +61,12 @@ def _host_of(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+def _without_credentials(url: str) -> str:
+    if "@" in urlsplit(url).netloc or any(sign.isspace() for sign in url):
+        raise ValueError("must hold no user, no password and no blank: many people see it")
+    return url
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
@@ -131,6 +137,12 @@ class Settings(BaseSettings):
         None,
         description="the live edition, four digits; production needs it to begin, and only this variable begins "
         "another one; unset: the newest that the ledger has events of",
+    )
+    opening_days: dict[Edition, date] = Field(
+        default_factory=dict,
+        description='JSON `{"2031": "2031-09-05", "2030": "2030-09-06"}`: the first day of the conference, also of '
+        "former editions, so that sales are compared by days before it; unset: they are compared by days since the "
+        "first sale, and no range is expected",
     )
     kktix_events: dict[EventId, EventMapping | None] = Field(
         default_factory=dict,
@@ -277,6 +289,16 @@ class Settings(BaseSettings):
         le=100,
         description="share of the answers to a question that should be kept whole; below it the check "
         "`answers_are_kept` of a table warns",
+    )
+    pace_alarm_percent: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="alarm when seven days sold less than this share of the low end of their range (`100`: below the "
+        "range); unset: no alarm",
+    )
+    dashboard_url: Annotated[HttpUrl, AfterValidator(_without_credentials)] | None = Field(
+        None, description="link at the end of the daily message, for example to a dashboard; unset: none"
     )
     alert_urls: SecretStr | None = Field(
         None,
@@ -455,4 +477,4 @@ def _explain(problem: Any) -> str:
 
 def _field_of(error: SettingsError) -> str:
     names = [name for name in Settings.model_fields if f'"{name}"' in str(error)]
-    return names[0].upper() if names else "a JSON variable (KKTIX_EVENTS or KLAVIYO_LISTS)"
+    return names[0].upper() if names else "a JSON variable (KKTIX_EVENTS, KLAVIYO_LISTS or OPENING_DAYS)"

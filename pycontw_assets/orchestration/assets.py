@@ -58,6 +58,7 @@ from pycontw_assets.orchestration.metadata import (
     verdict,
 )
 from pycontw_assets.orchestration.observations import family_events, kktix_events
+from pycontw_assets.orchestration.reporting.daily_sales import sales_refreshed
 from pycontw_assets.orchestration.run_history import OWNER_TAG, lock_of
 from pycontw_assets.orchestration.run_recording import RunLock, as_failure, recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
@@ -352,6 +353,8 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
             ).clear_other_keys(partition)
             for event in editions_refreshed(warehouse) if loaded.people == "written" else ():
                 context.log_event(event)
+            if loaded.sales == "written":
+                context.log_event(sales_refreshed(warehouse, partition, settings.opening_days, ledger.clock()))
             findings += record_views(context, warehouse, settings).problems
             result = loaded.result
             yield MaterializeResult(

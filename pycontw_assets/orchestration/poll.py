@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -40,6 +41,7 @@ from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
 from pycontw_assets.pipeline.observe import Tick, decide_again, decide_at_once
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pipeline.record import record_late_events
+from pycontw_assets.pipeline.reporting.daily import extras_of
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -145,6 +147,7 @@ def poll(
         waits=waits,
         retention_days=settings.retention_days,
         prune_history=lambda: prune_history(instance),
+        read_extras=functools.partial(extras_of, warehouse=warehouse, settings=settings),
         finish_erasures=lambda: finish_erasures(
             gather=gather,
             klaviyo=klaviyo,

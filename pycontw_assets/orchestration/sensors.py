@@ -3,6 +3,7 @@
 No postponed annotations here: Dagster reads the types of resources while it loads.
 """
 
+import functools
 from collections.abc import Iterator
 
 from dagster import (
@@ -39,6 +40,7 @@ from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
 from pycontw_assets.pipeline.record import record_late_events
+from pycontw_assets.pipeline.reporting.daily import extras_of
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -120,6 +122,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 waits=waits,
                 retention_days=settings.retention_days,
                 prune_history=lambda: prune_history(instance),
+                read_extras=functools.partial(extras_of, warehouse=warehouse, settings=settings),
                 finish_erasures=lambda: finish_erasures(
                     gather=gather,
                     klaviyo=klaviyo,

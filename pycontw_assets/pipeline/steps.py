@@ -60,6 +60,7 @@ from pycontw_assets.ledger.polls import (
 from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.ledger.restoration import unmailed_since
 from pycontw_assets.load.checks import refuse_misleading
+from pycontw_assets.load.readers.daily_sales import refresh_sales
 from pycontw_assets.load.readers.returning import refresh_editions
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, replace_rows
@@ -94,7 +95,8 @@ class OrdersRead:
 class RowsLoaded:
     """``attendees`` went in; ``stored`` is what the table holds of the event afterwards.
 
-    ``people``: whether somebody is new in ``attendee_editions``, or not there any more.
+    ``people``: whether somebody is new in ``attendee_editions``, or not there any more. ``sales``: whether a day of
+    ``daily_sales`` changed.
     """
 
     result: Deidentified
@@ -102,6 +104,7 @@ class RowsLoaded:
     attendees: int
     stored: int
     people: Outcome
+    sales: Outcome
 
 
 def exclusive(
@@ -336,7 +339,10 @@ def load_rows(
     ledger: Ledger,
     pseudonymizer: Pseudonymizer,
 ) -> RowsLoaded:
-    """Replace the event's rows by those of its orders, then its people, and only then record the load in the ledger."""
+    """Replace the event's rows by those of its orders, then its people and days of sales.
+
+    Only then record the load in the ledger.
+    """
     digest = ContentDigest(table_rules(pseudonymizer))
     table = attendee_tables(load_policy().columns)[partition.family]
     result = deidentify(digest.passing(records), partition, pseudonymizer)
@@ -344,9 +350,10 @@ def load_rows(
     with recorded_change(table, warehouse=warehouse, ledger=ledger):
         outcome = replace_rows(warehouse, table, partition.key, result.frame)
     people = refresh_editions(warehouse, table, partition.edition, partition.family)
+    sales = refresh_sales(warehouse, partition, result.frame)
     stored = warehouse.partition_rows(table, partition.key)
     record_load(ledger, partition.key, str(digest))
-    return RowsLoaded(result, outcome, digest.records, stored, people)
+    return RowsLoaded(result, outcome, digest.records, stored, people, sales)
 
 
 @contextmanager
