@@ -11,10 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.against import ROWS, Plan, compare
+from benchmarks.measured import measured
 from benchmarks.season import season
 from benchmarks.services import running_services, sell
 from pycontw_assets.sandbox.server import environment
@@ -57,20 +56,11 @@ class Home:
     folder: Path
 
     def measure(self, *job: object, **variables: str) -> Cost:
-        started = time.monotonic()
-        command = [sys.executable, "-m", "benchmarks.job", *map(str, job)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=self._environment | variables, text=True)
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"{job} failed")
+        cost, output = measured([sys.executable, "-m", "benchmarks.job", *map(str, job)], self._environment | variables)
         printed: dict[str, Any] = json.loads(output.splitlines()[-1])
         for problem in printed.get("problems", ()):
             print(f"{job}: {problem}", file=sys.stderr)
-        cpu = usage.ru_utime + usage.ru_stime
-        return Cost(printed.get("requests", 0), time.monotonic() - started, cpu, usage.ru_maxrss / 1024, printed)
+        return Cost(printed.get("requests", 0), cost["wall s"], cost["CPU s"], cost["peak MB"], printed)
 
     @property
     def _environment(self) -> dict[str, str]:

@@ -22,6 +22,7 @@ from json import loads
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measured import measured
 from benchmarks.services import EVENT_ID, Services, sell, services
 from pycontw_assets.sandbox.server import environment
 
@@ -65,33 +66,12 @@ class Program:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         # The package of the commit comes first, then the benchmarks of today.
         path = os.pathsep.join(map(str, (self.folder, ROOT)))
-        started = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self.folder,
-            env={**kept, **variables, "PYTHONPATH": path},
-        )
-        output, errors = process.stdout, process.stderr
-        assert output is not None
-        assert errors is not None
-        with tempfile.TemporaryFile() as spool:
-            reader = subprocess.Popen(["cat"], stdin=errors, stdout=spool)
-            text = output.read().decode()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            reader.wait()
-            spool.seek(0)
-            complaint = spool.read().decode(errors="replace")
-        if process.returncode not in _GOOD:
-            raise SystemExit(f"{self.name}: {' '.join(arguments)} failed\n{complaint[-2000:]}")
-        wall = time.monotonic() - started
-        return {
-            "CPU s": usage.ru_utime + usage.ru_stime,
-            "wall s": wall,
-            "peak MB": usage.ru_maxrss / 1024,
-        }, text
+        try:
+            return measured(
+                [sys.executable, *arguments], {**kept, **variables, "PYTHONPATH": path}, self.folder, good=_GOOD
+            )
+        except SystemExit as error:
+            raise SystemExit(f"{self.name}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +29,9 @@ from pycontw_assets.pipeline.hints.look import look_at_hinted
 from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN, AttemptKind, Attempts, RunHistory
 from pycontw_assets.pipeline.waiting_times import percentile
 from pycontw_assets.records import EventPartition, Family
+from pycontw_assets.sandbox.context import system_clock
 from pycontw_assets.sandbox.page.view import ticket_progress
+from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Pipeline, TestClock
@@ -260,7 +268,6 @@ def test_a_hint_leads_to_an_invitation_and_never_to_two_runs_of_one_event(
     clock.advance(60)
     assert asked_for(tick(pipeline)) == []
     assert due(pipeline) == []
-    pipeline.until_quiet()
     assert pipeline.verdict() == []
 
 
@@ -282,6 +289,32 @@ def test_repeated_late_cancelled_first_and_test_deliveries_invite_nobody_twice_a
     pipeline.until_quiet()
     assert pipeline.verdict() == []
     assert len(world.outbox) == 2
+
+
+@pytest.mark.slow
+def test_without_a_daemon_the_endpoint_starts_a_poll_for_a_delivery(
+    world: World, server: SandboxServer, event: int, tmp_path: Path
+) -> None:
+    """Everything in processes: the simulated KKTIX delivers, the endpoint starts ``poll``, the mail leaves."""
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    variables = {"HOME": str(tmp_path), "PYCONTW_HOME": str(tmp_path / "home"), "KKTIX_HOOK_SECRET": SECRET}
+    world.reset(system_clock)
+    event = world.add_event(NAME)
+    with subprocess.Popen(
+        [sys.executable, "-m", "pycontw_assets", "hooks", "--port", "0", "--poll"],
+        env={**kept, **server.environment, **variables},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as hooks:
+        assert hooks.stdout
+        world.kktix.webhook.set_up(hooks.stdout.readline().split()[-1], SECRET)
+        world.sell(event)
+        deadline = time.monotonic() + 120
+        while not world.outbox and time.monotonic() < deadline:
+            time.sleep(0.2)
+        hooks.terminate()
+        assert hooks.wait(60) == -signal.SIGTERM
+    assert len(world.outbox) == 1
 
 
 # -- an hour of sale -----------------------------------------------------------------------------------
