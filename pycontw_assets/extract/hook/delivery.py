@@ -21,7 +21,7 @@ _LONGEST_NAME = 500  # characters
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a delivery says: the events it names, and of what kinds its parts are."""
+    """The events that a delivery names, and the kinds of its parts."""
 
     hints: frozenset[Hint] = frozenset()
     kinds: frozenset[DeliveryKind] = frozenset()

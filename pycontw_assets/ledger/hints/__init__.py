@@ -1,1 +1,1 @@
-"""What the ledger keeps of KKTIX's webhook: which events are due, what slugs mean, when deliveries came. No person."""
+"""The webhook of KKTIX in the ledger: which events are due, what slugs mean, when deliveries came. No person."""

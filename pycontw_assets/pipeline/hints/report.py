@@ -1,4 +1,4 @@
-"""What people hear of the webhook: a line of ``status`` and ``doctor``, and the alarm when hints have stopped."""
+"""Describe the webhook: a line of ``status`` and ``doctor``, and the alarm when hints have stopped."""
 
 from __future__ import annotations
 

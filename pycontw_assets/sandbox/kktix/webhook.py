@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 10
 
 
 class Seat(Protocol):
-    """What a notification needs of a ticket."""
+    """The members of a ticket that a notification shows."""
 
     attendee_id: int
     order_no: int
