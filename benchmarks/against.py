@@ -42,7 +42,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Plan:
-    """A comparison as asked for. ``rush`` and ``orders`` are numbers of buyers, ``runs`` those before the folder is weighed."""
+    """A comparison. ``rush``, ``orders``: numbers of buyers. ``runs``: how many before the folder is weighed."""
 
     rows: Sequence[str]
     sizes: Sequence[int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from dagster import DagsterInstance, SensorDefinition, build_sensor_context
 
@@ -20,6 +20,7 @@ from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.pipeline.waiting_times import spread
 from pycontw_assets.play.scratch_installation import ScratchInstallation, scratch_installation
 from pycontw_assets.sandbox.page.view import ticket_progress
+from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 
@@ -28,6 +29,8 @@ _HOUR, _LOOP_SECONDS, _POLL_SECONDS = 3600, 5, 300
 _HINT_AFTER_SECONDS = 3.0
 # From a request to a process at work: the daemon looks into its queue every five seconds, and Python and Dagster start.
 _LAUNCH_SECONDS = 6.0
+# A campaign keeps a list busy for an hour, so campaigns cannot follow every payment of a busy hour.
+_WAY: Literal["event"] = "event"
 _NAME = "PyCon TW 2031 Registration: Individual"
 _SECRET = "a secret of the benchmark"
 
@@ -41,6 +44,7 @@ def hinted_sale(orders: int, latency: float) -> dict[str, Any]:
     with scratch_installation() as installation:
         event = installation.world.add_event(_NAME)
         slow_down(installation.world, latency)
+        installation.world.klaviyo.flows.prepare(INVITATION_METRIC, status="live")
         daemon = _Daemon(installation, event)
         installation.poll()
         daemon.play(sorted(random.Random(0).uniform(0, _HOUR) for _ in range(orders)))
@@ -58,7 +62,9 @@ class _Daemon:
     def __init__(self, installation: ScratchInstallation, event: int) -> None:
         self._installation, self._event, self._clock = installation, event, installation.clock
         values: dict[str, Any] = {name.lower(): value for name, value in installation.environment.items()}
-        settings = Settings(_env_file=None, _env_prefix="not a variable ", kktix_hook_secret=_SECRET, **values)
+        settings = Settings(
+            _env_file=None, _env_prefix="not a variable ", kktix_hook_secret=_SECRET, invite_via=_WAY, **values
+        )
         self._root = Composition(
             lambda: settings,
             clock=self._clock,

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from pycontw_assets.api.stopping import Stop, Stopped
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import compose
+from pycontw_assets.ledger.hints.looks import contents
 from pycontw_assets.settings import InvalidSettings, hook_secrets
 
 if TYPE_CHECKING:
-    from pycontw_assets.ledger.ledger import Ledger
+    from pycontw_assets.pipeline.composition import Composition
 
 DEFAULT_PORT = 8032
 _POLL = (sys.executable, "-m", "pycontw_assets", "poll", "--json")
@@ -59,7 +60,7 @@ def _run(parsed: argparse.Namespace) -> int:
         print(f"--port: {parsed.host}, port {parsed.port} cannot be opened; is it in use?", file=sys.stderr)
         return FAILED
     stop = Stop()
-    waker = threading.Thread(target=_wake, args=(ledger, stop), name="waker") if parsed.poll else None
+    waker = threading.Thread(target=_wake, args=(root, stop), name="waker") if parsed.poll else None
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     print(f"listening on http://{host}:{listener.getsockname()[1]}{PATH}", flush=True)
     if waker:
@@ -75,11 +76,16 @@ def _run(parsed: argparse.Namespace) -> int:
     return FINE
 
 
-def _wake(ledger: Ledger, stop: Stop) -> None:
+def _wake(root: Composition, stop: Stop) -> None:
+    from pycontw_assets.pipeline.hints.pace import may_mail
     from pycontw_assets.pipeline.hints.waking import Waker
 
+    def may_poll() -> bool:
+        events = len(contents(root.ledger))
+        return may_mail(ledger=root.ledger, settings=root.settings, waits=root.waits, events=events)
+
     with suppress(Stopped):
-        Waker(ledger, lambda: poll_in_child(stop), monotonic=time.monotonic).run(stop)
+        Waker(root.ledger, lambda: poll_in_child(stop), monotonic=time.monotonic, may_poll=may_poll).run(stop)
 
 
 def poll_in_child(stop: Stop) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.extract.hook.delivery import read_delivery
 from pycontw_assets.extract.snapshot import read_books
+from pycontw_assets.ledger.database.tables import pool_lists
 from pycontw_assets.ledger.events import known_events, register_events
 from pycontw_assets.ledger.hints.deliveries import record_delivery
 from pycontw_assets.ledger.hints.looks import hinted
@@ -26,13 +27,15 @@ from pycontw_assets.ledger.polls import Poll, begin_pause, record_poll
 from pycontw_assets.ledger.restoration import begin
 from pycontw_assets.orchestration.resources import resources_of
 from pycontw_assets.pipeline.hints.look import look_at_hinted
-from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN, AttemptKind, Attempts, RunHistory
+from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN, AttemptKind, Attempts, Decision, RunHistory
 from pycontw_assets.pipeline.waiting_times import percentile
 from pycontw_assets.records import EventPartition, Family
 from pycontw_assets.sandbox.context import system_clock
 from pycontw_assets.sandbox.page.view import ticket_progress
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
+from pycontw_assets.send_email.campaign_sending import POOL_SIZE
+from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Pipeline, TestClock
 
@@ -117,11 +120,15 @@ def poll_of(pipeline: Pipeline, event: int, family: Family = "individual") -> No
 
 def look(pipeline: Pipeline, *, running: bool = False) -> set[str]:
     """Look at what is hinted, and return the keys of the events with something new."""
+    return {key for key, decision in hinted_decisions(pipeline, running=running).items() if decision.access}
+
+
+def hinted_decisions(pipeline: Pipeline, *, running: bool = False) -> Mapping[str, Decision]:
     keys = frozenset(partition.key for partition in known_events(pipeline.ledger).values())
     attempts: dict[tuple[str, AttemptKind], Attempts] = {(key, "access"): Attempts(running=running) for key in keys}
     history = RunHistory(dict.fromkeys(ACCESS_CHAIN, keys), attempts_by=attempts)
     tick = pipeline.call(look_at_hinted, history=history)
-    return {key for key, decision in tick.decisions.items() if decision.access} if tick else set()
+    return tick.decisions if tick else {}
 
 
 def due(pipeline: Pipeline) -> list[str]:
@@ -209,6 +216,22 @@ def test_while_kktix_is_away_a_look_is_one_of_the_three(
     assert look(looking) == set(), "the next one is not due yet, however often the sensor asks"
     clock.advance(20)
     assert look(looking) == {key_of(event)}
+
+
+def test_while_lists_for_campaigns_are_scarce_a_hint_lets_in_now_and_mails_a_little_later(
+    looking: Pipeline, world: World, event: int, clock: TestClock
+) -> None:
+    world.sell(event)
+    hint(looking, event)
+    busy = [{"list_name": f"list {number}", "batch_key": f"batch {number}"} for number in range(POOL_SIZE - 1)]
+    with looking.ledger.engine.begin() as db:
+        db.execute(pool_lists.insert(), busy)
+    decisions = hinted_decisions(looking)
+    assert decisions[key_of(event)].access == ACCESS_CHAIN[:-1]
+    with looking.ledger.engine.begin() as db:
+        db.execute(pool_lists.delete())
+    clock.advance(31)
+    assert hinted_decisions(looking)[key_of(event)].access == ACCESS_CHAIN
 
 
 def test_before_the_first_poll_a_hint_begins_nothing(install: Install, world: World, event: int) -> None:
@@ -360,10 +383,17 @@ def sales() -> Iterator[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("hint_after", "bound"), [(3.0, (0, 20)), (None, (200, 330))], ids=["hints", "all lost"])
+@pytest.mark.parametrize(
+    ("way", "hint_after", "bound"),
+    [("event", 3.0, (0, 20)), ("campaign", 3.0, (0, 160)), ("campaign", None, (200, 330))],
+    ids=["hints, by event", "hints, by campaign", "all lost"],
+)
 def test_from_payment_to_invitation_takes_seconds_with_hints_and_minutes_without(
-    pipeline: Pipeline, world: World, event: int, hint_after: float | None, bound: tuple[float, float]
+    install: Install, world: World, event: int, way: str, hint_after: float | None, bound: tuple[float, float]
 ) -> None:
+    """Campaigns share a pool of lists, of which hints leave enough to polls; invitations by event need none."""
+    pipeline = install(on_disk=True, kktix_hook_secret=SECRET, invite_via=way)
+    world.klaviyo.flows.prepare(INVITATION_METRIC, status="live")
     pipeline.poll()
     Daemon(pipeline, event, hint_after).play(sales(), 3600)
     pipeline.until_quiet()

@@ -25,12 +25,15 @@ from pycontw_assets.ledger.hints.looks import (
     record_look,
     take_hints,
 )
+from pycontw_assets.ledger.hints.pool import PoolUse
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.reporting.problems import open_problems
+from pycontw_assets.pipeline.hints.pace import leaves_enough
 from pycontw_assets.pipeline.hints.report import hook_finding, record_silence, silence
 from pycontw_assets.pipeline.hints.resolve import needs_listing, resolve
 from pycontw_assets.pipeline.hints.waking import Waker
 from pycontw_assets.records import Event
+from pycontw_assets.send_email.campaign_sending import POOL_SIZE
 from pycontw_assets.settings import InvalidSettings, hook_secrets, load_settings
 from pycontw_assets_tests.fakes.clock import START, FakeClock
 from pycontw_assets_tests.unit.conftest import HoldTickets
@@ -177,6 +180,29 @@ def test_a_ledger_that_is_away_does_not_end_the_waker(ledger: Ledger) -> None:
     with pytest.raises(Stopped):
         Waker(ledger, lambda: None, monotonic=lambda: 0.0).run(StopAfterTwo())
     assert pauses == [30, 30]
+
+
+@pytest.mark.parametrize(
+    ("busy", "seconds", "enough"),
+    [(0, None, True), (24, 1, True), (25, 99, False), (25, 100, True), (35, 100, True), (36, 3600, False)],
+)
+def test_hints_use_half_of_the_pool_freely_then_one_list_at_a_time_and_leave_those_of_polls(
+    clock: FakeClock, busy: int, seconds: int | None, enough: bool
+) -> None:
+    last = None if seconds is None else clock() - timedelta(seconds=seconds)
+    rest = timedelta(hours=1)
+    assert POOL_SIZE == 48
+    assert leaves_enough(PoolUse(busy, last), kept=12, rest=rest, now=clock()) is enough
+
+
+def test_while_lists_are_scarce_no_poll_is_started_for_a_hint(
+    ledger: Ledger, clock: FakeClock, hold_tickets: HoldTickets
+) -> None:
+    polls = Polls(ledger, clock, hold_tickets, {1})
+    polls.waker = Waker(ledger, polls.poll, monotonic=lambda: polls.now, may_poll=lambda: polls.now >= 45)
+    record_delivery(ledger, [HINT], ["hint"])
+    polls.run(200)
+    assert polls.at == [60]
 
 
 # -- silence -------------------------------------------------------------------------------------------

@@ -71,6 +71,15 @@ def record_look(ledger: Ledger, event: HintedEvent, content_digest: str | None) 
         db.execute(sa.update(hinted_events).where(*_same(event)).values(**changes))
 
 
+def postpone(ledger: Ledger, partition_keys: Collection[str], seconds: float) -> None:
+    """Begin the looks of events again, some seconds from now."""
+    now = ledger.clock()
+    later = {"since": now, "looks": 0, "next_look_at": now + timedelta(seconds=seconds), "content_digest": None}
+    with ledger.engine.begin() as db:
+        for key in sorted(partition_keys):
+            upsert(db, hinted_events, {"partition_key": key}, later)
+
+
 def end_looks(ledger: Ledger, event: HintedEvent) -> None:
     """Forget an event, unless another hint came meanwhile."""
     with ledger.engine.begin() as db:

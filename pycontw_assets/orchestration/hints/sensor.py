@@ -29,6 +29,7 @@ from pycontw_assets.pipeline.hints.look import look_at_hinted
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import Vault
 
@@ -53,6 +54,7 @@ def hints_sensor() -> SensorDefinition:
         vault: ResourceParam[Vault],
         ledger: ResourceParam[Ledger],
         settings: ResourceParam[Settings],
+        waits: ResourceParam[WaitPolicy],
         stop: ResourceParam[Stop],
     ) -> SensorResult:
         with safe_errors():
@@ -68,6 +70,7 @@ def hints_sensor() -> SensorDefinition:
                     ledger=ledger,
                     settings=settings,
                     history=read_run_history(context.instance, ledger),
+                    waits=waits,
                     limit=TimeLimit(settings.tick_seconds),
                 )
             except ServiceError as error:

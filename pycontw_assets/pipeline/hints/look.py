@@ -7,6 +7,7 @@ event is looked at up to three times. Whatever a look misses, the next poll sees
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.api.time_limit import TimeLimit
@@ -19,18 +20,23 @@ from pycontw_assets.ledger.hints.looks import (
     end_looks,
     hinted,
     learned_slugs,
+    postpone,
     record_look,
     take_hints,
 )
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.pipeline.hints.pace import POSTPONED_SECONDS, may_mail
 from pycontw_assets.pipeline.hints.resolve import Resolution, needs_listing, resolve
 from pycontw_assets.pipeline.observe import Tick, observe
-from pycontw_assets.pipeline.reconcile import RunHistory
+from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN, RunHistory
 from pycontw_assets.pipeline.steps import recorded_edition
 from pycontw_assets.records import Event
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import OrdersStore
+
+_MAIL = ACCESS_CHAIN[-1]
 
 
 def look_at_hinted(
@@ -41,6 +47,7 @@ def look_at_hinted(
     ledger: Ledger,
     settings: Settings,
     history: RunHistory,
+    waits: WaitPolicy,
     limit: TimeLimit | None = None,
 ) -> Tick | None:
     """Take in new hints, and return a tick of the events that are due for a look; ``None``: there are none.
@@ -67,7 +74,23 @@ def look_at_hinted(
         only=keys,
     )
     belongs_to_a_poll = tick.begins_edition or tick.trusts_again or tick.kktix_token is not None
-    return None if belongs_to_a_poll else tick
+    if belongs_to_a_poll:
+        return None
+    events = len(tick.discovery.partitions)
+    if may_mail(ledger=ledger, settings=settings, waits=waits, events=events):
+        return tick
+    return _without_mails(tick, ledger)
+
+
+def _without_mails(tick: Tick, ledger: Ledger) -> Tick:
+    """Let people in now, and look at the events again for their mails soon."""
+    mailing = [key for key, decision in tick.decisions.items() if _MAIL in decision.access]
+    postpone(ledger, mailing, POSTPONED_SECONDS)
+    decisions = {
+        key: replace(decision, access=tuple(asset for asset in decision.access if asset != _MAIL))
+        for key, decision in tick.decisions.items()
+    }
+    return replace(tick, decisions=decisions)
 
 
 def _take_in(*, kktix: KktixClient, ledger: Ledger, settings: Settings) -> None:

@@ -12,6 +12,7 @@ from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.hints.deliveries import drop_hints, waiting_hints
 from pycontw_assets.ledger.hints.looks import PAUSES, contents
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.pipeline.hints.pace import POSTPONED_SECONDS
 
 EVERY_SECONDS = 1.0
 _APART_SECONDS = 5.0  # from the end of a poll to the next beginning: hints of a rush make one poll
@@ -19,10 +20,18 @@ _PAUSE_AFTER_ERROR_SECONDS = 30.0
 
 
 class Waker:
-    """Waits for hints, and polls. ``monotonic``: seconds of any clock."""
+    """Waits for hints, and polls. ``monotonic``: seconds of any clock. ``may_poll``: whether mails may leave now."""
 
-    def __init__(self, ledger: Ledger, poll: Callable[[], object], *, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        poll: Callable[[], object],
+        *,
+        monotonic: Callable[[], float],
+        may_poll: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._ledger = ledger
+        self._may_poll = may_poll
         self._poll = poll
         self._monotonic = monotonic
         self._pauses: list[float] = []  # before the polls that are still to come for the last hint
@@ -37,6 +46,9 @@ class Waker:
             drop_hints(self._ledger, hints)
             self._pauses, self._next_at = list(PAUSES), max(now, self._ended_at + _APART_SECONDS)
         if self._next_at is None or now < self._next_at:
+            return False
+        if not self._may_poll():
+            self._next_at = now + POSTPONED_SECONDS
             return False
         before = contents(self._ledger)
         self._poll()
