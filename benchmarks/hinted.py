@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 from dagster import DagsterInstance, SensorDefinition, build_sensor_context
 
@@ -30,7 +30,7 @@ _HINT_AFTER_SECONDS = 3.0
 # From a request to a process at work: the daemon looks into its queue every five seconds, and Python and Dagster start.
 _LAUNCH_SECONDS = 6.0
 # A campaign keeps a list busy for an hour, so campaigns cannot follow every payment of a busy hour.
-_WAY: Literal["event"] = "event"
+_WAY = "event"
 _NAME = "PyCon TW 2031 Registration: Individual"
 _SECRET = "a secret of the benchmark"
 
