@@ -359,8 +359,8 @@ class Daemon:
 
     def play(self, sold_at: Iterator[float], seconds: float) -> None:
         next_poll, next_sale, hints = 0.0, next(sold_at), list[float]()
-        while self.seconds < seconds:
-            while next_sale <= self.seconds:
+        while self.seconds < seconds + INTERVAL_SECONDS + 60:
+            while next_sale <= min(self.seconds, seconds):
                 self._pipeline.world.sell(self._event)
                 hints.append(next_sale)
                 next_sale = next(sold_at)

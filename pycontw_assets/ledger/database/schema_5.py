@@ -20,4 +20,7 @@ _HINTS = (
         PRIMARY KEY (kind))""",
 )
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_HINTS,)
+# Since when an edition has holders whom nobody could invite, because all mail was switched off.
+_UNMAILED_EDITIONS = ("ALTER TABLE editions ADD COLUMN unmailed_since {time}",)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_HINTS, _UNMAILED_EDITIONS)
