@@ -17,7 +17,9 @@ from pycontw_assets.ledger.hints.looks import contents
 from pycontw_assets.settings import InvalidSettings, hook_secrets
 
 if TYPE_CHECKING:
-    from pycontw_assets.pipeline.composition import Composition
+    from pycontw_assets.ledger.ledger import Ledger
+    from pycontw_assets.send_email.wait_policy import WaitPolicy
+    from pycontw_assets.settings import Settings
 
 DEFAULT_PORT = 8032
 _POLL = (sys.executable, "-m", "pycontw_assets", "poll", "--json")
@@ -60,7 +62,8 @@ def _run(parsed: argparse.Namespace) -> int:
         print(f"--port: {parsed.host}, port {parsed.port} cannot be opened; is it in use?", file=sys.stderr)
         return FAILED
     stop = Stop()
-    waker = threading.Thread(target=_wake, args=(root, stop), name="waker") if parsed.poll else None
+    work = (ledger, root.settings, root.waits, stop)
+    waker = threading.Thread(target=_wake, args=work, name="waker") if parsed.poll else None
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     print(f"listening on http://{host}:{listener.getsockname()[1]}{PATH}", flush=True)
     if waker:
@@ -76,16 +79,15 @@ def _run(parsed: argparse.Namespace) -> int:
     return FINE
 
 
-def _wake(root: Composition, stop: Stop) -> None:
+def _wake(ledger: Ledger, settings: Settings, waits: WaitPolicy, stop: Stop) -> None:
     from pycontw_assets.pipeline.hints.pace import may_mail
     from pycontw_assets.pipeline.hints.waking import Waker
 
     def may_poll() -> bool:
-        events = len(contents(root.ledger))
-        return may_mail(ledger=root.ledger, settings=root.settings, waits=root.waits, events=events)
+        return may_mail(ledger=ledger, settings=settings, waits=waits, events=len(contents(ledger)))
 
     with suppress(Stopped):
-        Waker(root.ledger, lambda: poll_in_child(stop), monotonic=time.monotonic, may_poll=may_poll).run(stop)
+        Waker(ledger, lambda: poll_in_child(stop), monotonic=time.monotonic, may_poll=may_poll).run(stop)
 
 
 def poll_in_child(stop: Stop) -> None:
