@@ -27,6 +27,7 @@ from pycontw_assets.orchestration.assets import (
     klaviyo_template,
     raw_kktix_orders,
 )
+from pycontw_assets.orchestration.hints.sensor import hints_sensor
 from pycontw_assets.orchestration.history.editions import edition_assets
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import kktix_checks
@@ -67,7 +68,8 @@ def build_definitions(
         assets=_with_source(assets),
         asset_checks=[kktix_checks],
         jobs=jobs,
-        sensors=[orders_sensor(interval)],
+        # Without a webhook there is nothing to look for every few seconds.
+        sensors=[orders_sensor(interval), *([hints_sensor()] if settings.kktix_hook_secret else [])],
         resources=resources_of(root or Composition(), settings, books),
         executor=in_process_executor,
     )

@@ -21,6 +21,7 @@ from pycontw_assets.records import Family
 SANDBOX_PORT = 8031
 _SANDBOX_URL = f"http://127.0.0.1:{SANDBOX_PORT}"
 _ENV_FILE = "PYCONTW_ENV_FILE"
+_SHORTEST_SECRET = 16
 OFF = "off"
 """What stands in place of a URL to switch the step off."""
 
@@ -79,6 +80,19 @@ def _http_url_or_off(url: str) -> str:
 HttpUrlOrOff = Annotated[str, AfterValidator(_http_url_or_off)]
 
 
+def _long_secrets(value: SecretStr) -> SecretStr:
+    """Accept secrets that can be sent as a header and cannot be guessed."""
+    parts = hook_secrets(value)
+    if not parts or not all(part.isascii() and part.isprintable() and len(part) >= _SHORTEST_SECRET for part in parts):
+        raise ValueError(f"needs at least {_SHORTEST_SECRET} plain characters; `openssl rand -hex 32` makes a good one")
+    return value
+
+
+def hook_secrets(value: SecretStr | None) -> list[str]:
+    """Return the secrets of ``KKTIX_HOOK_SECRET``; none: no webhook is used."""
+    return [part.strip() for part in value.get_secret_value().split(",") if part.strip()] if value else []
+
+
 def _folder_or_bucket(url: str) -> str:
     if "://" in url and not url.startswith(("gs://", "file://")):
         raise ValueError("must be a folder or start with gs://")
@@ -132,6 +146,11 @@ class Settings(BaseSettings):
         le=1000,
         description="most attendees read from KKTIX in a second, by all processes that share a ledger; halved when "
         "KKTIX objects or slows down, and raised again within half an hour",
+    )
+    kktix_hook_secret: Annotated[SecretStr, AfterValidator(_long_secrets)] | None = Field(
+        None,
+        description="secret of KKTIX's webhook, at least 16 characters, which `pycontw-assets hooks` asks for; two, "
+        "separated by a comma, while it is changed; unset: no webhook, and polls see every order",
     )
     edition: Edition | None = Field(
         None,

@@ -19,7 +19,7 @@ from pycontw_assets.vault.vault import VaultError
 GROUPS = {
     "every day": ("poll", "plan", "status", "doctor", "preview", "pause", "resume"),
     "about one person": ("trace", "refresh", "resend", "erase", "mark-invited"),
-    "data": ("import-csv", "policy", "reclassify", "rotate-vault"),
+    "data": ("import-csv", "policy", "reclassify", "rotate-vault", "hooks"),
     "repair": ("rebuild-ledger", "release", "rename-event", "adopt-tables"),
     "play": ("demo", "drill", "dev", "sandbox"),
 }

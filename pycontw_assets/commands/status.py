@@ -22,6 +22,7 @@ from pycontw_assets.ledger.rate_slots import slowed_rate
 from pycontw_assets.ledger.reporting.problems import Problem, open_problems
 from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.pipeline.consistency.orders import ReadOrders, read_for_people
+from pycontw_assets.pipeline.hints.report import hook_finding
 from pycontw_assets.pipeline.observe import edition_facts
 from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory
 from pycontw_assets.pipeline.steps import recorded_edition
@@ -59,7 +60,10 @@ def _run(parsed: argparse.Namespace) -> int:
         ledger=root.ledger_to_read,
         settings=settings,
         history=read_history(settings.dagster_folder, root.ledger_to_read),
-        machinery=read_machinery(settings.dagster_folder, settings.poll_interval_seconds),
+        machinery=[
+            *read_machinery(settings.dagster_folder, settings.poll_interval_seconds),
+            *([hook_finding(root.ledger_to_read, settings)] if settings.kktix_hook_secret else []),
+        ],
     )
     document = json.dumps(asdict(status), ensure_ascii=False, indent=2, default=str)
     print(document if parsed.json else "\n".join(describe_status(status)))
@@ -107,7 +111,7 @@ class Status:
 def look_up(
     *, vault: OrdersStore, ledger: Ledger, settings: Settings, history: RunHistory, machinery: Iterable[Finding] = ()
 ) -> Status:
-    """Read what is stored here. ``machinery`` are findings about the sensor and the daemon."""
+    """Read what is stored here. ``machinery`` are findings about the sensor, the daemon and the webhook."""
     edition = recorded_edition(ledger, settings)
     facts_of = edition_facts(edition, ledger=ledger, settings=settings, history=history) if edition else {}
     orders = read_for_people(vault, ledger)

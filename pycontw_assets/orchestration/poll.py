@@ -37,6 +37,7 @@ from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history
 from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record
 from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
 from pycontw_assets.pipeline.erase import finish_erasures
+from pycontw_assets.pipeline.hints.report import record_silence
 from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
 from pycontw_assets.pipeline.observe import Tick, decide_again, decide_at_once
 from pycontw_assets.pipeline.reconcile import new_poll_id
@@ -181,6 +182,7 @@ def poll(
         on_run(runs[-1])
     stop.check()
     record_late_events(afterwards, ledger=ledger)
+    record_silence(ledger=ledger, settings=settings)
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     stop.check()
     reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)

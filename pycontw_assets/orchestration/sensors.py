@@ -36,6 +36,7 @@ from pycontw_assets.orchestration.observations import missing_partitions, observ
 from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record, safe_errors
 from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.pipeline.erase import finish_erasures
+from pycontw_assets.pipeline.hints.report import record_silence
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
@@ -112,6 +113,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 stop=stop,
             )
             record_late_events(tick, ledger=ledger)
+            record_silence(ledger=ledger, settings=settings)
             run_maintenance(
                 tick,
                 klaviyo=klaviyo,

@@ -5,7 +5,22 @@
 
 from __future__ import annotations
 
+# What KKTIX's webhook said: hints that nobody looked into yet, events to look at, what the names of events are, and
+# which kinds of deliveries came when.
+_HINTS = (
+    """CREATE TABLE hints (
+        subject VARCHAR(64) NOT NULL, name_digest VARCHAR(64) NOT NULL, since {time} NOT NULL,
+        PRIMARY KEY (subject))""",
+    """CREATE TABLE hinted_events (
+        partition_key VARCHAR NOT NULL, since {time} NOT NULL, looks INTEGER NOT NULL, next_look_at {time} NOT NULL,
+        content_digest VARCHAR, PRIMARY KEY (partition_key))""",
+    "CREATE TABLE event_slugs (slug_digest VARCHAR(64) NOT NULL, event_id BIGINT NOT NULL, PRIMARY KEY (slug_digest))",
+    """CREATE TABLE hook_deliveries (
+        kind VARCHAR NOT NULL, first_at {time} NOT NULL, last_at {time} NOT NULL, times INTEGER NOT NULL,
+        PRIMARY KEY (kind))""",
+)
+
 # Since when an edition has holders whom nobody could invite, because all mail was switched off.
 _UNMAILED_EDITIONS = ("ALTER TABLE editions ADD COLUMN unmailed_since {time}",)
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_UNMAILED_EDITIONS,)
+SUBJECTS: tuple[tuple[str, ...], ...] = (_HINTS, _UNMAILED_EDITIONS)

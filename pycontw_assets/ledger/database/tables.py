@@ -473,6 +473,49 @@ unreachable_attendees = sa.Table(
 )
 
 
+# -- the webhook --------------------------------------------------------------------------------------
+
+# Hints that nobody has looked into yet. "": a delivery that was not understood, so every event may be meant.
+hints = sa.Table(
+    "hints",
+    metadata,
+    sa.Column("subject", sa.String(64), primary_key=True),  # a digest of the event's slug
+    sa.Column("name_digest", sa.String(64), nullable=False),
+    sa.Column("since", UtcDateTime, nullable=False),
+)
+
+
+# Events that a hint was about, until something new was seen there or the looks are used up.
+hinted_events = sa.Table(
+    "hinted_events",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("since", UtcDateTime, nullable=False),
+    sa.Column("looks", sa.Integer, nullable=False),
+    sa.Column("next_look_at", UtcDateTime, nullable=False),
+    sa.Column("content_digest", sa.String),  # of the last good poll when the last look began; NULL: there was none
+)
+
+
+# What the slugs of deliveries turned out to be. An event keeps its slug when it is renamed.
+event_slugs = sa.Table(
+    "event_slugs",
+    metadata,
+    sa.Column("slug_digest", sa.String(64), primary_key=True),
+    sa.Column("event_id", sa.BigInteger, nullable=False, autoincrement=False),
+)
+
+
+hook_deliveries = sa.Table(
+    "hook_deliveries",
+    metadata,
+    sa.Column("kind", sa.String, primary_key=True),  # a DeliveryKind
+    sa.Column("first_at", UtcDateTime, nullable=False),
+    sa.Column("last_at", UtcDateTime, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
+)
+
+
 # -- tools for all of them ----------------------------------------------------------------------------
 
 
