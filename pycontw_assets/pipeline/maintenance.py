@@ -36,6 +36,7 @@ from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import EventFacts
 from pycontw_assets.pipeline.record import best_effort
+from pycontw_assets.pipeline.reporting.campaign_report import read_report
 from pycontw_assets.pipeline.retention import purge_expired
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import OrderSnapshot
@@ -102,6 +103,10 @@ def run_maintenance(
         return
     with best_effort("the look for mails of the flow", ledger=ledger) as findings:
         findings += watch_mails(events=EventsClient(klaviyo), ledger=ledger)
+    if not may_go_on():
+        return
+    with best_effort("the report of campaigns", ledger=ledger):
+        read_report(tick.discovery.edition, klaviyo=klaviyo, ledger=ledger)
     if not may_go_on():
         return
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)

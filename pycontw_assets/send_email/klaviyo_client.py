@@ -135,7 +135,7 @@ class JsonApi:
             if not isinstance(data, dict) or not isinstance(data.get("data"), list):
                 raise Malformed("Klaviyo", operation, "the answer holds no list")
             yield data
-            following = _next_query(operation, data.get("links"))
+            following = next_query(operation, data.get("links"))
 
     def _create(
         self,
@@ -587,7 +587,8 @@ def _send_strategy(send_at: datetime | None) -> dict[str, Any]:
     return {"method": "static", "datetime": moment, "options": {"is_local": False}}
 
 
-def _next_query(operation: str, links: Any) -> str | None:
+def next_query(operation: str, links: Any) -> str | None:
+    """Return the query of the link to the next page; ``None``: there is none. Raise ``Malformed`` for a wrong link."""
     following = links.get("next") if isinstance(links, dict) else None
     if following is None:
         return None

@@ -73,7 +73,7 @@ def read_recipients(client: KlaviyoClient, batch: Batch, people: Sequence[Invita
 
 
 def any_metric(metrics: Mapping[str, str]) -> str:
-    """Return any metric: a report needs one, for conversions that nobody looks at."""
+    """Return the id of any metric (id -> name): a report needs one, for conversions that nobody looks at."""
     if not metrics:
         raise Malformed("Klaviyo", "read metrics", "the answer names no metric")
     return min(metrics)

@@ -32,7 +32,7 @@ class People:
     """Access periods of one family, each counted once in an edition: also those that ended since.
 
     ``invited``: the mail service took the invitation. ``by_event``: that was an event, not a campaign. ``seen``: of
-    those, the mail was seen to leave. ``bounced``: it came back, as far as the ledger knows. ``unreachable``: the mail
+    those, the mail was seen to leave. ``bounced``: of those, it came back. ``unreachable``: the mail
     service does not mail them. ``looked_at``: when a mail was last seen.
     """
 
@@ -125,7 +125,7 @@ def _people(row: Any) -> People:
         invited=count if has_left else 0,
         by_event=count if has_left and row.is_event else 0,
         seen=int(row.seen) if has_left else 0,
-        bounced=count if row.has_bounced else 0,
+        bounced=count if row.has_bounced and row.is_event else 0,
         unreachable=count if is_lost else 0,
         looked_at=row.seen_at,
     )
