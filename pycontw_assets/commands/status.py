@@ -24,6 +24,7 @@ from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.pipeline.consistency.orders import ReadOrders, read_for_people
 from pycontw_assets.pipeline.observe import edition_facts
 from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory
+from pycontw_assets.pipeline.reporting.funnel import FunnelRow, describe_funnel, funnel_of
 from pycontw_assets.pipeline.steps import recorded_edition
 from pycontw_assets.records import TICKET_STATES, EventPartition, OrderSnapshot
 from pycontw_assets.settings import Settings
@@ -96,6 +97,7 @@ class Status:
     machinery: tuple[Finding, ...]
     paused_since: datetime | None = None
     kktix_rate: SlowedRate | None = None
+    funnel: tuple[FunnelRow, ...] = ()
 
     @property
     def unread(self) -> list[str]:
@@ -119,6 +121,7 @@ def look_up(
         tuple(machinery),
         paused_since(ledger),
         _kktix_rate(ledger, settings.kktix_requests_per_second),
+        tuple(funnel_of(edition, orders, ledger) if edition else ()),
     )
 
 
@@ -170,6 +173,7 @@ def describe_status(status: Status) -> Iterator[str]:
         yield paint(str(Paused(status.paused_since)), "yellow")
     if status.events:
         yield from _table(status.events)
+    yield from map(describe_funnel, status.funnel)
     if rate := status.kktix_rate:
         slowed_at = datetime.fromtimestamp(rate.slowed_at, timezone.utc)
         why = f"since {slowed_at:%Y-%m-%d %H:%M} UTC, because of: {rate.reason}; it rises again within half an hour"

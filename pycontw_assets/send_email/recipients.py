@@ -89,7 +89,7 @@ def _ask_about(
 
     def metrics_about(profile_id: str) -> set[str | None]:
         """Return the metrics of the events that name the campaign."""
-        return {event.metric_id for event in client.profile_events(profile_id, since) if _is_about(event, batch)}
+        return {event.metric_id for event in client.profile_events(profile_id, since) if is_about(event, batch)}
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         about = dict(zip(asked, pool.map(metrics_about, asked.values()), strict=True))
@@ -135,7 +135,7 @@ def _may_be_mailed(person: Invitation, batch: Batch) -> bool:
     return person.state in ("claimed", "accepted") or person.reason == batch.remote_status
 
 
-def _is_about(event: ProfileEvent, batch: Batch) -> bool:
+def is_about(event: ProfileEvent, batch: Batch) -> bool:
     """Whether an event names the campaign: by its id, by its message's id, or by its name, which has the batch key."""
     ids = {batch.campaign_id, batch.message_id}
     return any(text in ids or text.endswith(f"-{batch.batch_key}") for text in event.texts)

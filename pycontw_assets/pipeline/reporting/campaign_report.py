@@ -35,10 +35,10 @@ _SECONDS = 10.0  # of a tick, at most
 
 
 def read_report(edition: str | None, *, klaviyo: KlaviyoClient, ledger: Ledger) -> None:
-    """Ask for the report of a live edition if it is due, and write down its figures. An answer that does not come costs the report only.
+    """Ask for the report of a live edition if it is due, and write down its figures.
 
-    What another user of the account leaves of its limits is not known before, so a 429 is no problem. The next hour
-    asks again.
+    An answer that does not come costs the report only. What other users of the account leave of its limits is not known
+    before, so a 429 is no problem: the next hour asks again.
     """
     if edition is None:
         return

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.reporting.campaign_figures import Figures, SentCampaign, sent_campaigns
 from pycontw_assets.ledger.reporting.funnel import People, count_people
-from pycontw_assets.pipeline.consistency.orders import read_for_people
-from pycontw_assets.records import FAMILIES, AttendeeRecord, Family, OrderSnapshot
+from pycontw_assets.pipeline.consistency.orders import ReadOrders, read_for_people
+from pycontw_assets.records import FAMILIES, AttendeeRecord, EventPartition, Family, OrderSnapshot
 from pycontw_assets.vault.vault import OrdersStore
 
 
@@ -49,9 +49,12 @@ class FunnelRow:
 
 def read_funnel(edition: str, *, ledger: Ledger, vault: OrdersStore) -> list[FunnelRow]:
     """Return the funnel of one live edition, a row per family that has an event. No service is asked."""
-    sent = sent_campaigns(ledger, edition)
-    seats = _seats(edition, ledger=ledger, vault=vault)
-    people = count_people(ledger, edition)
+    return funnel_of(edition, read_for_people(vault, ledger), ledger)
+
+
+def funnel_of(edition: str, orders: Mapping[EventPartition, ReadOrders], ledger: Ledger) -> list[FunnelRow]:
+    """Return the same from orders that were read already."""
+    sent, seats, people = sent_campaigns(ledger, edition), _seats(edition, orders), count_people(ledger, edition)
     return [
         funnel_row(edition, family, seats.get(family), people[family], [c for c in sent if c.family == family])
         for family in FAMILIES
@@ -106,10 +109,10 @@ def _was_paid(record: AttendeeRecord) -> bool:
     return record.attendee.is_paid is True or record.paid_seen_at is not None
 
 
-def _seats(edition: str, *, ledger: Ledger, vault: OrdersStore) -> dict[Family, Seats | None]:
+def _seats(edition: str, orders: Mapping[EventPartition, ReadOrders]) -> dict[Family, Seats | None]:
     """Count the seats by family. ``None``: the orders of one of its events could not be read, or not all of them."""
     counted: dict[Family, Seats | None] = {}
-    for partition, read in read_for_people(vault, ledger).items():
+    for partition, read in orders.items():
         if partition.edition != edition:
             continue
         before = counted.get(partition.family, Seats())
@@ -119,3 +122,26 @@ def _seats(edition: str, *, ledger: Ledger, vault: OrdersStore) -> dict[Family, 
         seats = count_seats(read.snapshot)
         counted[partition.family] = Seats(before.ordered + seats.ordered, before.paid + seats.paid)
     return counted
+
+
+# -- the line of it -----------------------------------------------------------------------------------
+
+
+def describe_funnel(row: FunnelRow) -> str:
+    """Return the funnel of a family in one line. A question mark is a count that is not known."""
+    steps = (
+        (row.tickets_ordered, "ordered"),
+        (row.tickets_paid, "paid"),
+        (row.let_in, "let in"),
+        (row.invited, "invited"),
+        (row.delivered, "delivered"),
+        (row.clicked, "clicked"),
+    )
+    way = " → ".join(f"{_number(count)} {name}" for count, name in steps)
+    lost = f"{row.unreachable} unreachable, {_number(row.bounced)} bounced, {_number(row.unsubscribed)} unsubscribed"
+    age = f"as of {row.as_of:%Y-%m-%d %H:%M} UTC" if row.as_of else "Klaviyo reported nothing yet"
+    return f"{row.family}: {way} ({_number(row.opened)} opens, inflated; {lost}; {age})"
+
+
+def _number(count: int | None) -> str:
+    return "?" if count is None else str(count)
