@@ -42,8 +42,11 @@ def read_report(edition: str | None, *, klaviyo: KlaviyoClient, ledger: Ledger) 
     """
     if edition is None:
         return
-    now, sent = ledger.clock(), sent_campaigns(ledger, edition)
-    if not is_due(sent, report_asked_at(ledger, edition), now) or _is_down(ledger):
+    now, asked_at = ledger.clock(), report_asked_at(ledger, edition)
+    if not _is_past(asked_at, now, APART):
+        return  # nearly every tick ends here
+    sent = sent_campaigns(ledger, edition)
+    if not is_due(sent, asked_at, now) or _is_down(ledger):
         return
     note_report(ledger, edition)  # before the call: one that kills the tick must not be made by every tick
     with suppress(ServiceError), TimeLimit(_SECONDS):
@@ -57,7 +60,10 @@ def is_due(sent: Sequence[SentCampaign], asked_at: datetime | None, now: datetim
     """Whether to ask now. Pure. ``sent`` is sorted by the end of the campaigns."""
     if not sent or now - sent[0].ended_at < _SHOWN_AFTER:
         return False
-    apart = _STABLE_APART if is_stable(sent, asked_at, now) else APART
+    return _is_past(asked_at, now, _STABLE_APART if is_stable(sent, asked_at, now) else APART)
+
+
+def _is_past(asked_at: datetime | None, now: datetime, apart: timedelta) -> bool:
     # A time ahead of the clock was written by one that was wrong.
     return asked_at is None or not timedelta(0) <= now - asked_at < apart
 
