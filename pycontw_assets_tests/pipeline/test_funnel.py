@@ -62,7 +62,7 @@ def test_the_funnel_is_written_once_the_report_shows_the_mails_and_then_rests(
     for _ in range(2):
         pipeline.clock.advance(HOUR)
         assert funnel_runs(pipeline.poll()) == 0, "nothing changed"
-    live = pipeline.call(trace, ANNA).live
+    live = pipeline.call(trace, ANNA, is_live=True).live
     assert live[-1].endswith(": delivered")
     assert ANNA not in "".join(live)
 

@@ -16,4 +16,7 @@ _CAMPAIGN_FIGURES = (
         PRIMARY KEY (edition))""",
 )
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_CAMPAIGN_FIGURES,)
+# Since when an edition has holders whom nobody could invite, because all mail was switched off.
+_UNMAILED_EDITIONS = ("ALTER TABLE editions ADD COLUMN unmailed_since {time}",)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_UNMAILED_EDITIONS, _CAMPAIGN_FIGURES)
