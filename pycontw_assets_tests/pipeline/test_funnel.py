@@ -11,7 +11,7 @@ import pytest
 from pycontw_assets.commands.trace import trace
 from pycontw_assets.load.reporting.invitation_funnel import INVITATION_FUNNEL
 from pycontw_assets.pipeline.reporting.funnel import FunnelRow, read_funnel
-from pycontw_assets.sandbox.klaviyo.reactions.reactions import Habits, Truth
+from pycontw_assets.sandbox.klaviyo.reactions.reactions import Habits
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline
@@ -129,13 +129,10 @@ class Season:
         """Return how often somebody came onto the guest list."""
         return sum(fact.listed and not fact.by_hand for fact in self.world.gather.history)
 
-    def truth(self, family: str) -> list[Truth]:
-        account = self.world.klaviyo
-        return [
-            truth
-            for campaign_id, truth in account.reactions.truth.items()
-            if f"-{family}-" in account.campaigns[campaign_id].name
-        ]
+    def count(self, *kinds: str) -> int:
+        """Return how many people one of these things happened to, each once per campaign."""
+        truths = self.world.klaviyo.reactions.truth.values()
+        return sum(len(set().union(*(getattr(truth, kind) for kind in kinds))) for truth in truths)
 
 
 @pytest.mark.slow
@@ -167,17 +164,19 @@ def test_a_season_is_right_to_the_person(install: Install, world: World, seed: i
     pipeline.clock.advance(2 * DAY)
     pipeline.poll()
     counted = rows(pipeline)
-    assert sum(row.let_in for row in counted.values()) == season.let_in()
     for family, row in counted.items():
-        mails = season.truth(family)
         assert (row.tickets_ordered, row.tickets_paid) == (season.ordered[family], season.paid[family])
-        assert row.invited == sum(len(mail.mailed) for mail in mails)
-        assert row.delivered == sum(len(mail.delivered) for mail in mails)
-        assert row.bounced == sum(len(mail.bounced) for mail in mails)
-        assert row.clicked == sum(len(mail.clicked) for mail in mails)
-        assert row.unsubscribed == sum(len(mail.unsubscribed) for mail in mails)
-        assert row.opened == sum(len(mail.opened | mail.opened_by_program) for mail in mails)
-        assert row.opened > sum(len(mail.opened) for mail in mails), "programs open mails, too"
+
+    def total(name: str) -> int:
+        return sum(getattr(row, name) for row in counted.values())
+
+    assert total("let_in") == season.let_in()
+    assert total("invited") == season.count("mailed")
+    assert {name: total(name) for name in ("delivered", "bounced", "clicked", "unsubscribed")} == {
+        name: season.count(name) for name in ("delivered", "bounced", "clicked", "unsubscribed")
+    }
+    assert total("opened") == season.count("opened", "opened_by_program") > season.count("opened")
+    assert min(season.count(name) for name in ("bounced", "clicked")) > 0, "else this proves little"
     assert most_reports <= 4
     shown = table(pipeline)
     pipeline.clock.advance(2 * DAY)

@@ -1,4 +1,4 @@
-"""What the mail service's report counts per campaign, with the time it was read. A lost report changes nothing here."""
+"""Counts of the mail service's report per campaign, with the time of reading. A lost report changes nothing here."""
 
 from __future__ import annotations
 
