@@ -33,6 +33,7 @@ from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import kktix_checks
 from pycontw_assets.orchestration.links import links_of
 from pycontw_assets.orchestration.reporting.daily_sales import sales_asset
+from pycontw_assets.orchestration.reporting.funnel import funnel_asset
 from pycontw_assets.orchestration.resources import resources_of
 from pycontw_assets.orchestration.sensors import orders_sensor
 from pycontw_assets.pipeline.composition import Composition, settings_at_load
@@ -63,6 +64,7 @@ def build_definitions(
         klaviyo_campaign,
         gather_town,
         klaviyo,
+        funnel_asset(links),
     ]
     return Definitions(
         assets=_with_source(assets),

@@ -25,6 +25,7 @@ from pycontw_assets.pipeline.consistency.orders import ReadOrders, read_for_peop
 from pycontw_assets.pipeline.hints.report import hook_finding
 from pycontw_assets.pipeline.observe import edition_facts
 from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory
+from pycontw_assets.pipeline.reporting.funnel import FunnelRow, describe_funnel, funnel_of
 from pycontw_assets.pipeline.steps import recorded_edition
 from pycontw_assets.records import TICKET_STATES, EventPartition, OrderSnapshot
 from pycontw_assets.settings import Settings
@@ -101,6 +102,7 @@ class Status:
     paused_since: datetime | None = None
     kktix_rate: SlowedRate | None = None
     switched_off: tuple[str, ...] = ()
+    funnel: tuple[FunnelRow, ...] = ()
 
     @property
     def unread(self) -> list[str]:
@@ -125,6 +127,7 @@ def look_up(
         paused_since(ledger),
         _kktix_rate(ledger, settings.kktix_requests_per_second),
         tuple(settings.switched_off),
+        tuple(funnel_of(edition, orders, ledger) if edition else ()),
     )
 
 
@@ -175,6 +178,7 @@ def describe_status(status: Status) -> Iterator[str]:
     if status.paused_since:
         yield paint(str(Paused(status.paused_since)), "yellow")
     yield from _table(status.events)
+    yield from map(describe_funnel, status.funnel)
     yield from (f"switched off: {text}" for text in status.switched_off)
     if rate := status.kktix_rate:
         slowed_at = datetime.fromtimestamp(rate.slowed_at, timezone.utc)

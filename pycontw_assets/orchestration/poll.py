@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from dagster import (
     AssetCheckSeverity,
@@ -33,9 +33,10 @@ from pycontw_assets.orchestration.assets import OVERRIDE_TAG
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.orchestration.observations import missing_partitions, observations
+from pycontw_assets.orchestration.reporting.funnel import funnel_requests
 from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history, was_interrupted
 from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record
-from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
+from pycontw_assets.orchestration.sensors import POLL_TAG, access_requests, load_requests, prune_history
 from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.hints.report import record_silence
 from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
@@ -176,7 +177,8 @@ def poll(
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])
     afterwards = decide_again(tick, ledger=ledger, settings=settings, history=read_run_history(instance, ledger))
-    for request in _until_paused(load_requests(afterwards, poll_id), ledger):
+    funnel = funnel_requests(tick.discovery.edition, ledger=ledger, tags={POLL_TAG: poll_id})
+    for request in _until_paused(chain(load_requests(afterwards, poll_id), funnel), ledger):
         stop.check()
         runs.append(execute(definitions, instance, request, override))
         on_run(runs[-1])

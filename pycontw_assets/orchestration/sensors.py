@@ -33,6 +33,7 @@ from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
+from pycontw_assets.orchestration.reporting.funnel import funnel_requests
 from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record, safe_errors
 from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.pipeline.erase import finish_erasures
@@ -145,6 +146,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
             verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
             # Whether an access run of the event is asked for as well or not: during a sale there is always one.
             requests = [*access_requests(tick, poll_id), *load_requests(tick, poll_id)]
+            requests += funnel_requests(tick.discovery.edition, ledger=ledger, tags={POLL_TAG: poll_id})
             stop.check()
             if tick.is_good and reach.is_anybody_there:
                 beat(settings.heartbeat_url)

@@ -38,6 +38,7 @@ from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import EventFacts
 from pycontw_assets.pipeline.record import best_effort
+from pycontw_assets.pipeline.reporting.campaign_report import read_report
 from pycontw_assets.pipeline.reporting.daily import Extras
 from pycontw_assets.pipeline.retention import purge_expired
 from pycontw_assets.pseudonyms import Pseudonymizer
@@ -104,19 +105,27 @@ def run_maintenance(
     with best_effort("the look for the venue", ledger=ledger) as findings:
         findings += gone_venue(open_problems(ledger), ledger.clock())
     if klaviyo is not None:
-        with best_effort("the count of recipients", ledger=ledger) as findings:
-            findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
-        if not may_go_on():
-            return
-        with best_effort("the look for mails of the flow", ledger=ledger) as findings:
-            findings += watch_mails(events=EventsClient(klaviyo), ledger=ledger)
-        if not may_go_on():
-            return
+        for _ in count_mails(tick, klaviyo=klaviyo, ledger=ledger):
+            if not may_go_on():
+                return
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     if not may_go_on():
         return
     with best_effort("the sales report", ledger=ledger):
         report_sales(tick, ledger=ledger, vault=vault, alerts=alerts, read_extras=read_extras)
+
+
+def count_mails(tick: Tick, *, klaviyo: KlaviyoClient, ledger: Ledger) -> Iterator[None]:
+    """Ask the mail service what became of the mails that left. Yield after each of the questions."""
+    with best_effort("the count of recipients", ledger=ledger) as findings:
+        findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
+    yield
+    with best_effort("the look for mails of the flow", ledger=ledger) as findings:
+        findings += watch_mails(events=EventsClient(klaviyo), ledger=ledger)
+    yield
+    with best_effort("the report of campaigns", ledger=ledger):
+        read_report(tick.discovery.edition, klaviyo=klaviyo, ledger=ledger)
+    yield
 
 
 def search_unserved(tick: Tick, *, ledger: Ledger, vault: OrdersStore, pseudonymizer: Pseudonymizer) -> None:

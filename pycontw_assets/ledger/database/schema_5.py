@@ -20,7 +20,18 @@ _HINTS = (
         PRIMARY KEY (kind))""",
 )
 
+# What the mail service counts per campaign, and per edition when it was asked and what the funnel last showed.
+_CAMPAIGN_FIGURES = (
+    """CREATE TABLE campaign_figures (
+        campaign_id VARCHAR NOT NULL, recipients INTEGER NOT NULL, delivered INTEGER NOT NULL, opened INTEGER NOT NULL,
+        clicked INTEGER NOT NULL, bounced INTEGER NOT NULL, unsubscribed INTEGER NOT NULL,
+        read_at {time} NOT NULL, changed_at {time} NOT NULL, PRIMARY KEY (campaign_id))""",
+    """CREATE TABLE funnels (
+        edition VARCHAR NOT NULL, report_asked_at {time}, shown_digest VARCHAR(64), shown_asked_at {time},
+        PRIMARY KEY (edition))""",
+)
+
 # Since when an edition has holders whom nobody could invite, because all mail was switched off.
 _UNMAILED_EDITIONS = ("ALTER TABLE editions ADD COLUMN unmailed_since {time}",)
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_HINTS, _UNMAILED_EDITIONS)
+SUBJECTS: tuple[tuple[str, ...], ...] = (_HINTS, _UNMAILED_EDITIONS, _CAMPAIGN_FIGURES)

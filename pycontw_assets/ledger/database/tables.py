@@ -454,6 +454,33 @@ reports = sa.Table(
 )
 
 
+# What the mail service's last report that shows a campaign counts for it.
+campaign_figures = sa.Table(
+    "campaign_figures",
+    metadata,
+    sa.Column("campaign_id", sa.String, primary_key=True),
+    sa.Column("recipients", sa.Integer, nullable=False),
+    sa.Column("delivered", sa.Integer, nullable=False),
+    sa.Column("opened", sa.Integer, nullable=False),
+    sa.Column("clicked", sa.Integer, nullable=False),
+    sa.Column("bounced", sa.Integer, nullable=False),
+    sa.Column("unsubscribed", sa.Integer, nullable=False),
+    sa.Column("read_at", UtcDateTime, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),  # since when they are what they are
+)
+
+
+# When the mail service was last asked for the figures of an edition, and what its funnel was last made of.
+funnels = sa.Table(
+    "funnels",
+    metadata,
+    sa.Column("edition", sa.String, primary_key=True),
+    sa.Column("report_asked_at", UtcDateTime),
+    sa.Column("shown_digest", sa.String(64)),
+    sa.Column("shown_asked_at", UtcDateTime),  # when a tick last asked for the table
+)
+
+
 # A digest of the orders and refusals in which an event's unreachable attendees were last searched.
 unreachable_searches = sa.Table(
     "unreachable_searches",
