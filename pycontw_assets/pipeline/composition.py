@@ -15,6 +15,7 @@ from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.rate_limits import Windows
 from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
 from pycontw_assets.deidentify.policy import use_policy_file
+from pycontw_assets.extract.waves import WaveSize
 from pycontw_assets.ledger.consistency.accounts import forget_accounts
 from pycontw_assets.ledger.consistency.place import Place, record_place
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
@@ -78,6 +79,11 @@ class Composition:
     @cached_property
     def waits(self) -> WaitPolicy:
         return WaitPolicy(sleep=self.stop.sleep)
+
+    @cached_property
+    def wave_size(self) -> WaveSize:
+        """How many newcomers of a rush are served at a time."""
+        return WaveSize()
 
     @cached_property
     def client_options(self) -> dict[str, Any]:

@@ -5,4 +5,11 @@
 
 from __future__ import annotations
 
-SUBJECTS: tuple[tuple[str, ...], ...] = ()
+# How many attendees a poll that serves buyers in waves has still to read.
+_WAVES = (
+    """CREATE TABLE waves (
+        partition_key VARCHAR NOT NULL, unread INTEGER NOT NULL, served_at {time} NOT NULL,
+        PRIMARY KEY (partition_key))""",
+)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_WAVES,)
