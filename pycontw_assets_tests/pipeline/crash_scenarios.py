@@ -207,21 +207,20 @@ def unsent_in_doubt(install: Install, world: World) -> Pipeline:
 
 
 def rush_in_waves(install: Install, world: World) -> Pipeline:
-    """Let seven people buy at once, two a wave. One has two tickets, one lost an older ticket and bought again."""
+    """Let people buy at once, two a wave: one of them twice, one who does not pay, one whose older ticket is refunded.
+
+    Somebody else has left the book for the second time and does not come back.
+    """
     pipeline = running_sale(install, world, holders=3, wave_size=WaveSize(2))
     [event] = events_of(world, EDITION)
-    refunded, leaving, _ = _usable(world)
-    again = world.kktix.tickets[refunded].person
-    world.refund(refunded)
+    again, leaving, _ = _usable(world)
+    world.refund(again)
     world.refund(leaving)
     pipeline.later_poll()
-    world.sell(event, 2)
     twice = world.kktix.people.next()
-    world.sell(event, person=twice)
+    for person in (None, twice, None, None, twice, None, world.kktix.tickets[again].person):
+        world.sell(event, person=person)
     world.sell(event, paid=False)
-    world.sell(event, person=twice)
-    world.sell(event, 2)
-    world.sell(event, person=again)
     return pipeline
 
 
