@@ -206,7 +206,7 @@ def take_snapshot(
 
 @dataclass(slots=True, kw_only=True)
 class _Reading:
-    """What one poll has read so far. It is kept now and then, and its buyers are served in waves."""
+    """The attendees that one poll has read so far. They are kept now and then, and served in waves."""
 
     vault: OrdersStore
     snapshot: OrderSnapshot
@@ -223,6 +223,7 @@ class _Reading:
     _served: int = 0
     _kept_at: float = 0.0
     _served_at: float = 0.0
+    _took: float = 0.0
 
     def __post_init__(self) -> None:
         self._unread = len(self.plan.new) + len(self.plan.open) + len(self.plan.rotation)
@@ -237,10 +238,14 @@ class _Reading:
         self._waiting += number in self.plan.new or number in self.plan.open
         moment = self.monotonic()
         if self.serve is not None and self.size.is_due(
-            waiting=self._waiting, served=self._served, seconds=moment - self._served_at, unread=self._unread
+            waiting=self._waiting,
+            unread=self._unread,
+            seconds=moment - self._served_at,
+            served=self._served,
+            took=self._took,
         ):
             self._keep()
-            self._serve(self.serve)
+            self._serve(self.serve, moment)
         elif moment >= self._kept_at + _CHECKPOINT_SECONDS:
             self._keep()
 
@@ -250,12 +255,13 @@ class _Reading:
         self.snapshot, self.pending = self.vault.write(known), []
         self._kept_at = self.monotonic()
 
-    def _serve(self, serve: Callable[[Wave], None]) -> None:
+    def _serve(self, serve: Callable[[Wave], None], begun_at: float) -> None:
         records = self.snapshot.records
         read = {number: records[number] for number in self._since_wave if number in records}
         serve(Wave(replace(self.snapshot, records=read, quarantine={}), len(self.plan.new), self._unread))
         self._served, self._waiting, self._since_wave = self._served + self._waiting, 0, []
         self._kept_at = self._served_at = self.monotonic()
+        self._took = self._served_at - begun_at
 
 
 def _refuse_small_book(partition: EventPartition, book: BookReading, known_before: int) -> None:

@@ -11,25 +11,32 @@ from dataclasses import dataclass
 
 from pycontw_assets.records import OrderSnapshot
 
-_MOST_WAVES_A_DOUBLING = 20  # then waves grow: a list of the mail service rests for an hour after each
+_GROWTH = 20  # waves of the usual size, then they grow: a list of the mail service rests for an hour after each
 
 
 @dataclass(frozen=True, slots=True)
 class WaveSize:
-    """A wave is due after so many newcomers, or after so many seconds, whichever is first."""
+    """A wave is due after so many newcomers, or after so many seconds, whichever is first.
+
+    ``pause``: seconds of reading before the next wave, for each second that the last one took.
+    """
 
     newcomers: int = 500
     seconds: float = 60.0
+    pause: float = 3.0
 
-    def is_due(self, *, waiting: int, served: int, seconds: float, unread: int) -> bool:
+    def is_due(self, *, waiting: int, unread: int, seconds: float, served: int = 0, took: float = 0.0) -> bool:
         """Say whether the ``waiting`` newcomers are served now, before the ``unread`` attendees are read.
 
-        ``served``: newcomers of earlier waves of this poll. ``seconds``: since the last wave. With nobody left to read,
-        the end of the poll serves them. Waves grow with the poll, so that one of 50,000 does not need a hundred.
+        ``seconds``: since the last wave of this poll, which ``took`` so many. ``served``: newcomers of earlier waves.
+        With nobody left to read, the end of the poll serves them.
+        Waves grow with the poll, so that one of 50,000 does not need a hundred. Where KKTIX is read faster than a wave
+        can be served, they come less often, because small ones would cost more than they save.
         """
         if not (waiting and unread):
             return False
-        return waiting >= max(self.newcomers, served // _MOST_WAVES_A_DOUBLING) or seconds >= self.seconds
+        is_enough = waiting >= max(self.newcomers, served // _GROWTH) and seconds >= took * self.pause
+        return is_enough or seconds >= self.seconds
 
 
 @dataclass(frozen=True, slots=True)

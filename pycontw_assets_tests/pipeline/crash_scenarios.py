@@ -211,7 +211,7 @@ def rush_in_waves(install: Install, world: World) -> Pipeline:
 
     Somebody else has left the book for the second time and does not come back.
     """
-    pipeline = running_sale(install, world, holders=3, wave_size=WaveSize(2))
+    pipeline = running_sale(install, world, holders=3, wave_size=WaveSize(2, pause=0))
     [event] = events_of(world, EDITION)
     again, leaving, _ = _usable(world)
     world.refund(again)

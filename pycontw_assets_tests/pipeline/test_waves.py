@@ -28,7 +28,7 @@ def orders(pipeline: Pipeline, *overrides: str) -> tuple[dict[str, int], RunRepo
 def test_a_rush_is_let_in_and_invited_in_waves_the_oldest_order_first(
     install: Install, world: World, event: int
 ) -> None:
-    pipeline = install(wave_size=WaveSize(2), revoke_limit=100)
+    pipeline = install(wave_size=WaveSize(2, pause=0), revoke_limit=100)
     buyers = rush(world, event)
     counts, run = orders(pipeline)
     assert (counts["waves"], counts["waves_let_in"], counts["waves_invited"]) == (3, 6, 6)
@@ -43,7 +43,7 @@ def test_a_rush_is_let_in_and_invited_in_waves_the_oldest_order_first(
 
 @pytest.mark.long
 def test_what_fails_in_a_wave_is_done_at_the_end_of_the_poll(install: Install, world: World, event: int) -> None:
-    pipeline = install(wave_size=WaveSize(2))
+    pipeline = install(wave_size=WaveSize(2, pause=0))
     rush(world, event)
     world.faults.add("gather", "status", times=4)
     counts, run = orders(pipeline)
@@ -57,7 +57,7 @@ def test_what_fails_in_a_wave_is_done_at_the_end_of_the_poll(install: Install, w
 def test_a_rush_beyond_the_invite_limit_is_let_in_and_nobody_is_mailed(
     install: Install, world: World, event: int
 ) -> None:
-    pipeline = install(wave_size=WaveSize(2), invite_limit=5)
+    pipeline = install(wave_size=WaveSize(2, pause=0), invite_limit=5)
     rush(world, event)
     report = pipeline.poll()
     assert not report.ok

@@ -303,7 +303,7 @@ class Rush:
 
 def test_a_rush_is_served_in_waves_the_oldest_order_first_and_its_end_by_nobody(vault: Vault) -> None:
     rush = Rush(vault)
-    outcome = poll(FakeKktix({1: set(range(1, 8))}), vault, serve=rush.serve, wave_size=WaveSize(3))
+    outcome = poll(FakeKktix({1: set(range(1, 8))}), vault, serve=rush.serve, wave_size=WaveSize(3, pause=0))
     assert rush.waves == [([1, 2, 3], 4), ([4, 5, 6], 1)]
     assert rush.stored == [3, 6], "kept before anybody is let in"
     assert usable(outcome.snapshot) == set(range(1, 8))
@@ -327,7 +327,7 @@ def test_after_a_crash_between_waves_only_the_unread_are_read(vault: Vault) -> N
         raise Killed
 
     with pytest.raises(Killed):
-        poll(kktix, vault, serve=die, wave_size=WaveSize(3))
+        poll(kktix, vault, serve=die, wave_size=WaveSize(3, pause=0))
     kktix.asked.clear()
     assert usable(poll(kktix, vault, 5).snapshot) == set(range(1, 8))
     assert kktix.asked == [4, 5, 6, 7]
@@ -348,7 +348,7 @@ def test_during_a_wave_nobody_is_gone(vault: Vault) -> None:
         assert stored is not None
         held.append(usable(stored))
 
-    outcome = poll(kktix, vault, 10, serve=serve, wave_size=WaveSize(2))
+    outcome = poll(kktix, vault, 10, serve=serve, wave_size=WaveSize(2, pause=0))
     assert held
     assert all(1 in people for people in held)
     assert 1 not in usable(outcome.snapshot)
@@ -357,11 +357,11 @@ def test_during_a_wave_nobody_is_gone(vault: Vault) -> None:
 def test_lost_orders_are_read_again_without_waves(vault: Vault) -> None:
     rush = Rush(vault)
     kktix = FakeKktix({1: set(range(1, 8))})
-    poll(kktix, vault, known_before=7, serve=rush.serve, wave_size=WaveSize(2))
+    poll(kktix, vault, known_before=7, serve=rush.serve, wave_size=WaveSize(2, pause=0))
     assert not rush.waves
 
 
-SIZE = {"waiting": 499, "served": 0, "seconds": 59.0, "unread": 1}
+SIZE = {"waiting": 499, "unread": 1, "seconds": 59.0}
 
 
 @pytest.mark.parametrize(
@@ -374,6 +374,9 @@ SIZE = {"waiting": 499, "served": 0, "seconds": 59.0, "unread": 1}
         ({"waiting": 500, "unread": 0}, False),
         ({"waiting": 500, "served": 10_000}, True),
         ({"waiting": 999, "served": 20_000}, False),
+        ({"waiting": 500, "took": 19.0}, True),
+        ({"waiting": 500, "took": 20.0}, False),
+        ({"waiting": 500, "took": 50.0, "seconds": 60.0}, True),
     ],
 )
 def test_a_wave_is_due_after_500_newcomers_or_a_minute(changed: dict[str, Any], is_due: bool) -> None:
