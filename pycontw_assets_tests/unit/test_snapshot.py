@@ -374,8 +374,8 @@ SIZE = {"waiting": 499, "unread": 1, "seconds": 59.0}
         ({"waiting": 500, "unread": 0}, False),
         ({"waiting": 500, "served": 10_000}, True),
         ({"waiting": 999, "served": 20_000}, False),
-        ({"waiting": 500, "took": 19.0}, True),
-        ({"waiting": 500, "took": 20.0}, False),
+        ({"waiting": 500, "took": 29.0}, True),
+        ({"waiting": 500, "took": 30.0}, False),
         ({"waiting": 500, "took": 50.0, "seconds": 60.0}, True),
     ],
 )
