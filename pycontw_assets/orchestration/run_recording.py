@@ -130,7 +130,7 @@ def observe_and_record(
     instance: DagsterInstance,
     *,
     kktix: KktixClient,
-    klaviyo: KlaviyoClient,
+    klaviyo: KlaviyoClient | None,
     vault: Vault,
     ledger: Ledger,
     alerts: Messenger,

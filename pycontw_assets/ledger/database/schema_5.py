@@ -12,4 +12,7 @@ _WAVES = (
         PRIMARY KEY (partition_key))""",
 )
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_WAVES,)
+# Since when an edition has holders whom nobody could invite, because all mail was switched off.
+_UNMAILED_EDITIONS = ("ALTER TABLE editions ADD COLUMN unmailed_since {time}",)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_UNMAILED_EDITIONS, _WAVES)

@@ -51,11 +51,11 @@ class Served:
 
 @dataclass(slots=True, kw_only=True)
 class WaveService:
-    """Serves the waves of one poll of one event. ``gather`` is ``None`` where the guest list is switched off."""
+    """Serves the waves of one poll of one event. ``gather`` or ``klaviyo`` is ``None`` where it is switched off."""
 
     partition: EventPartition
     gather: GatherClient | None
-    klaviyo: KlaviyoClient
+    klaviyo: KlaviyoClient | None
     ledger: Ledger
     pseudonymizer: Pseudonymizer
     waits: WaitPolicy
@@ -68,6 +68,8 @@ class WaveService:
 
     def serve(self, wave: Wave) -> None:
         """Record the wave's holders, then let them in and invite them. A failure is left to the end of the poll."""
+        if self.gather is None and self.klaviyo is None:
+            return
         check_locks()
         holders = self._record(wave)
         if paused_since(self.ledger) or self.served.failures >= _MOST_FAILURES:
@@ -75,8 +77,8 @@ class WaveService:
         self.served.waves += 1
         try:
             self._let_in(wave, holders)
-            if self._may_invite(wave):
-                self._invite(wave, holders)
+            if self.klaviyo is not None and self._may_invite(wave):
+                self._invite(wave, holders, self.klaviyo)
         except LockLost:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, the reading goes on, and the end of the poll reports it
@@ -120,8 +122,8 @@ class WaveService:
             self._claimed_before = count_claimed(self.ledger, self.poll_id)
         return self._claimed_before + wave.newcomers <= settings.invite_limit or "invite" in self.overrides
 
-    def _invite(self, wave: Wave, holders: Mapping[str, Holder]) -> None:
-        partition, klaviyo, ledger, waits = self.partition, self.klaviyo, self.ledger, self._short_waits
+    def _invite(self, wave: Wave, holders: Mapping[str, Holder], klaviyo: KlaviyoClient) -> None:
+        partition, ledger, waits = self.partition, self.ledger, self._short_waits
         if not self._is_vouched:
             refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=self.settings)
             refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
