@@ -147,8 +147,13 @@ def _event(facts: EventFacts, decision: Decision, orders: ReadOrders, ledger: Le
         decision.next_attempt_at,
         max(facts.access.failures, facts.load.failures),
         unread=orders.unread,
-        note=orders.note,
+        note=orders.note or _wave(facts),
     )
+
+
+def _wave(facts: EventFacts) -> str:
+    """Say how many attendees a poll that serves buyers in waves has still to read."""
+    return f"{facts.partition.key}: wave: {facts.unread} more to be read" if facts.unread else ""
 
 
 def _tickets(snapshot: OrderSnapshot | None) -> dict[str, int | None]:

@@ -53,11 +53,14 @@ POLL_TAG = "pycontw/poll"
 
 
 def access_requests(tick: Tick, poll_id: str) -> Iterator[RunRequest]:
-    """One access run per event that is due, only for the assets that are."""
+    """One access run per event that is due, only for the assets that are.
+
+    The event with the fewest newcomers comes first, so that the others need not wait for the rush of one of them.
+    """
     tags = {POLL_TAG: poll_id}
     if tick.template_due:
         yield RunRequest(job_name="klaviyo_template_job", tags=tags)
-    for key, decision in sorted(tick.decisions.items()):
+    for key, decision in sorted(tick.decisions.items(), key=lambda item: (tick.facts[item[0]].newcomers, item[0])):
         if decision.access:
             assets = [AssetKey(name) for name in decision.access]
             yield RunRequest(job_name="grant_access_job", partition_key=key, asset_selection=assets, tags=tags)

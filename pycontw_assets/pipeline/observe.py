@@ -25,7 +25,7 @@ from pycontw_assets.ledger.guest_lists import has_space_changed
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes
 from pycontw_assets.ledger.people import requested_refreshes
-from pycontw_assets.ledger.polls import Poll, last_poll, news_since
+from pycontw_assets.ledger.polls import Poll, last_poll, news_since, unread_after_wave
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.ledger.restoration import is_doubted
@@ -310,6 +310,7 @@ def _facts(
         partition,
         book,
         last_poll(ledger, partition.key),
+        unread=unread_after_wave(ledger, partition.key),
         off=switched_off(settings),
         materialized=history.materialized_assets(partition.key),
         access=history.attempts(partition.key, "access"),

@@ -31,7 +31,14 @@ _CAMPAIGN_FIGURES = (
         PRIMARY KEY (edition))""",
 )
 
+# How many attendees a poll that serves buyers in waves has still to read.
+_WAVES = (
+    """CREATE TABLE waves (
+        partition_key VARCHAR NOT NULL, unread INTEGER NOT NULL, served_at {time} NOT NULL,
+        PRIMARY KEY (partition_key))""",
+)
+
 # Since when an edition has holders whom nobody could invite, because all mail was switched off.
 _UNMAILED_EDITIONS = ("ALTER TABLE editions ADD COLUMN unmailed_since {time}",)
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_HINTS, _UNMAILED_EDITIONS, _CAMPAIGN_FIGURES)
+SUBJECTS: tuple[tuple[str, ...], ...] = (_HINTS, _UNMAILED_EDITIONS, _CAMPAIGN_FIGURES, _WAVES)

@@ -182,6 +182,16 @@ stale_events = sa.Table(
 )
 
 
+# Events whose buyers are served while others are still to be read: the last wave, and how many it left unread.
+waves = sa.Table(
+    "waves",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("unread", sa.Integer, nullable=False),
+    sa.Column("served_at", UtcDateTime, nullable=False),
+)
+
+
 # Events with news that no poll has taken in, and since when.
 waiting_events = sa.Table(
     "waiting_events",
