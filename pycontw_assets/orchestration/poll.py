@@ -149,7 +149,7 @@ def poll(
         waits=waits,
         retention_days=settings.retention_days,
         prune_history=lambda: prune_history(instance),
-        read_extras=functools.partial(extras_of, warehouse=warehouse, settings=settings),
+        read_extras=functools.partial(extras_of, warehouse=warehouse, ledger=ledger, vault=vault, settings=settings),
         finish_erasures=lambda: finish_erasures(
             gather=gather,
             klaviyo=klaviyo,

@@ -184,14 +184,14 @@ def test_a_ledger_that_is_away_does_not_end_the_waker(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize(
     ("busy", "seconds", "enough"),
-    [(0, None, True), (24, 1, True), (25, 99, False), (25, 100, True), (35, 100, True), (36, 3600, False)],
+    [(0, None, True), (48, 1, True), (49, 42, False), (49, 43, True), (83, 43, True), (84, 3600, False)],
 )
 def test_hints_use_half_of_the_pool_freely_then_one_list_at_a_time_and_leave_those_of_polls(
     clock: FakeClock, busy: int, seconds: int | None, enough: bool
 ) -> None:
     last = None if seconds is None else clock() - timedelta(seconds=seconds)
     rest = timedelta(hours=1)
-    assert POOL_SIZE == 48
+    assert POOL_SIZE == 96
     assert leaves_enough(PoolUse(busy, last), kept=12, rest=rest, now=clock()) is enough
 
 

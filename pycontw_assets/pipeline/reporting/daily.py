@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from pycontw_assets.alerts.messenger import Picture
+from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.load.readers.daily_sales import SalesDay, read_sales
 from pycontw_assets.load.readers.view import TAIPEI_HOURS
 from pycontw_assets.load.warehouse import Warehouse, WarehouseError
 from pycontw_assets.pipeline.reporting.canvas import NoPicture
 from pycontw_assets.pipeline.reporting.curves import SalesCurves, earned, edition_before, sales_curves
-from pycontw_assets.pipeline.reporting.funnel import FunnelRow
+from pycontw_assets.pipeline.reporting.funnel import FunnelRow, read_funnel, shown_rows
 from pycontw_assets.pipeline.reporting.pace import expected_at_opening, is_behind, last_week
 from pycontw_assets.pipeline.reporting.pictures import (
     funnel_line,
@@ -25,6 +26,7 @@ from pycontw_assets.pipeline.reporting.pictures import (
     sales_picture,
 )
 from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import OrdersStore
 
 _UNREADABLE = "revenue: not known, because the tables could not be read"
 
@@ -50,15 +52,15 @@ def day_in_taiwan(moment: datetime) -> date:
 
 
 def extras_of(
-    edition: str, now: datetime, *, warehouse: Warehouse, settings: Settings, funnel: Sequence[FunnelRow] = ()
+    edition: str, now: datetime, *, warehouse: Warehouse, ledger: Ledger, vault: OrdersStore, settings: Settings
 ) -> Extras:
-    """Return the extras as the settings want them. ``funnel``: the rows of the live edition, if there are any."""
+    """Return the extras as the settings want them. The funnel is counted in ledger and vault now."""
     return read_extras(
         edition,
         now,
         warehouse=warehouse,
         openings=settings.opening_days,
-        funnel=funnel,
+        funnel=shown_rows(read_funnel(edition, ledger=ledger, vault=vault)),
         percent=settings.pace_alarm_percent,
         link=settings.dashboard_url or "",
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.reporting.campaign_figures import Figures, SentCampaign, sent_campaigns
 from pycontw_assets.ledger.reporting.funnel import People, count_people
+from pycontw_assets.load.reporting.invitation_funnel import shown
 from pycontw_assets.pipeline.consistency.orders import ReadOrders, read_for_people
 from pycontw_assets.records import FAMILIES, AttendeeRecord, EventPartition, Family, OrderSnapshot
 from pycontw_assets.vault.vault import OrdersStore
@@ -50,6 +51,20 @@ class FunnelRow:
 def read_funnel(edition: str, *, ledger: Ledger, vault: OrdersStore) -> list[FunnelRow]:
     """Return the funnel of one live edition, a row per family that has an event. No service is asked."""
     return funnel_of(edition, read_for_people(vault, ledger), ledger)
+
+
+def shown_rows(rows: Iterable[FunnelRow]) -> list[FunnelRow]:
+    """Return the rows as others may see them: what fewer than five people did or met is ``None``."""
+    return [
+        replace(
+            row,
+            clicked=shown("clicked", row.clicked),
+            opened=shown("opened_inflated", row.opened),
+            bounced=shown("bounced", row.bounced),
+            unsubscribed=shown("unsubscribed", row.unsubscribed),
+        )
+        for row in rows
+    ]
 
 
 def funnel_of(edition: str, orders: Mapping[EventPartition, ReadOrders], ledger: Ledger) -> list[FunnelRow]:

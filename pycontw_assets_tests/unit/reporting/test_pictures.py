@@ -8,6 +8,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
@@ -187,4 +188,4 @@ def test_drawing_for_the_ui_does_not_load_the_library() -> None:
         "import sys\nfrom pycontw_assets_tests.unit.reporting.test_pictures import sheets\n"
         "assert sheets() and 'matplotlib' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, cwd=Path(__file__).parents[3])
