@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -120,68 +121,70 @@ def poll(
     ``define`` builds the definitions over the same systems, with the attendance books that were just read.
     ``overrides`` are the limits that a person lifts for this poll. Raise ``Stopped`` when ``stop`` was asked for.
     """
-    stop.check()
-    if since := heed_pause(ledger=ledger, alerts=alerts):
-        raise Paused(since)
-    stop.check()
-    tick = observe_and_record(
-        instance,
-        kktix=kktix,
-        klaviyo=klaviyo,
-        vault=vault,
-        ledger=ledger,
-        alerts=alerts,
-        settings=settings,
-        warehouse=warehouse,
-        stop=stop,
-    )
-    run_maintenance(
-        tick,
-        klaviyo=klaviyo,
-        ledger=ledger,
-        vault=vault,
-        alerts=alerts,
-        pseudonymizer=pseudonymizer,
-        waits=waits,
-        retention_days=settings.retention_days,
-        prune_history=lambda: prune_history(instance),
-        finish_erasures=lambda: finish_erasures(
-            gather=gather,
+    with ledger.in_use():
+        stop.check()
+        if since := heed_pause(ledger=ledger, alerts=alerts):
+            raise Paused(since)
+        stop.check()
+        tick = observe_and_record(
+            instance,
+            kktix=kktix,
             klaviyo=klaviyo,
             vault=vault,
-            warehouse=warehouse,
             ledger=ledger,
+            alerts=alerts,
+            settings=settings,
+            warehouse=warehouse,
+            stop=stop,
+        )
+        run_maintenance(
+            tick,
+            klaviyo=klaviyo,
+            ledger=ledger,
+            vault=vault,
+            alerts=alerts,
             pseudonymizer=pseudonymizer,
             waits=waits,
-            settings=settings,
+            retention_days=settings.retention_days,
+            prune_history=lambda: prune_history(instance),
+            finish_erasures=lambda: finish_erasures(
+                gather=gather,
+                klaviyo=klaviyo,
+                vault=vault,
+                warehouse=warehouse,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                settings=settings,
+                stop=stop,
+            ),
             stop=stop,
-        ),
-        stop=stop,
-    )
-    for name, keys in missing_partitions(tick, instance, known_imports(ledger).values()).items():
-        instance.add_dynamic_partitions(name, keys)
-    verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
-    for event in (*observations(tick), *verdicts):
-        instance.report_runless_asset_event(event)
-    if overrides:
-        tick = decide_at_once(tick, now=ledger.clock(), reads_again="re-read" in overrides)
-    poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
-    definitions, runs = define(tick.books), []
-    for request in _until_paused(access_requests(tick, poll_id), ledger):
+        )
+        for name, keys in missing_partitions(tick, instance, known_imports(ledger).values()).items():
+            instance.add_dynamic_partitions(name, keys)
+        verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
+        for event in (*observations(tick), *verdicts):
+            instance.report_runless_asset_event(event)
+        if overrides:
+            tick = decide_at_once(tick, now=ledger.clock(), reads_again="re-read" in overrides)
+        poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
+        runs: list[RunReport] = []
+        defined = functools.cache(lambda: define(tick.books))
+        for request in _until_paused(access_requests(tick, poll_id), ledger):
+            stop.check()
+            runs.append(execute(defined(), instance, request, override))
+            on_run(runs[-1])
+        afterwards = decide_again(tick, ledger=ledger, settings=settings, history=read_run_history(instance, ledger))
+        for request in _until_paused(load_requests(afterwards, poll_id), ledger):
+            stop.check()
+            runs.append(execute(defined(), instance, request, override))
+            on_run(runs[-1])
         stop.check()
-        runs.append(execute(definitions, instance, request, override))
-        on_run(runs[-1])
-    afterwards = decide_again(tick, ledger=ledger, settings=settings, history=read_run_history(instance, ledger))
-    for request in _until_paused(load_requests(afterwards, poll_id), ledger):
+        record_late_events(afterwards, ledger=ledger)
+        search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
         stop.check()
-        runs.append(execute(definitions, instance, request, override))
-        on_run(runs[-1])
-    stop.check()
-    record_late_events(afterwards, ledger=ledger)
-    search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
-    stop.check()
-    reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
-    return PollReport(tick, tuple(runs), afterwards.late, reach, paused_since(ledger))
+        reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
+        return PollReport(tick, tuple(runs), afterwards.late, reach, paused_since(ledger))
 
 
 def _until_paused(requests: Iterable[RunRequest], ledger: Ledger) -> Iterator[RunRequest]:

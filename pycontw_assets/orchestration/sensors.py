@@ -92,7 +92,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         stop: ResourceParam[Stop],
     ) -> SensorResult:
         instance, limit = context.instance, TimeLimit(settings.tick_seconds)
-        with safe_errors():
+        with safe_errors(), ledger.in_use():
             if since := heed_pause(ledger=ledger, alerts=alerts):
                 if not long_pause(since, ledger.clock()):
                     beat(settings.heartbeat_url)
