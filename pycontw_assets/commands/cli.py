@@ -43,6 +43,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     at = _place_of_command(words)
     words[at : at + 1] = [_OLD_NAMES.get(word, word) for word in words[at : at + 1]]
     parsed = _parser(words[at] if len(words) > at else None).parse_args(words)
+    collect_rarely()  # the libraries that the command needs are there by now
     if "env_file" in parsed:
         name_env_file(parsed.env_file)
     try:

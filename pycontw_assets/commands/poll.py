@@ -15,11 +15,15 @@ from pycontw_assets.commands.instance import compose_checked
 from pycontw_assets.commands.interrupts import run_until_stopped
 from pycontw_assets.ledger.polls import Paused
 from pycontw_assets.pipeline.checks import long_pause
+from pycontw_assets.pipeline.polling.idle import idle_poll, warehouse_stamp
+from pycontw_assets.pipeline.polling.remembered import note_tick, read_remembered
+from pycontw_assets.pipeline.polling.report import PollReport, RunReport
 from pycontw_assets.records import TICKET_STATES
 from pycontw_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from pycontw_assets.orchestration.poll import PollReport, RunReport
+    from pycontw_assets.pipeline.composition import Composition
+    from pycontw_assets.pipeline.observe import Tick
 
 OVERRIDES = ("account", "book", "guest-list", "invite", "re-read", "revoke")
 # Counts of the assets -> the word for each in the line of an event. Zeros are left out.
@@ -76,29 +80,9 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _poll(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.definitions import build_definitions
-    from pycontw_assets.orchestration.instance import open_instance
-    from pycontw_assets.orchestration.poll import poll
-
     root = compose_checked(accepts_account="account" in parsed.allow)
     try:
-        with open_instance(root.settings.dagster_folder) as instance:
-            report = poll(
-                lambda books: build_definitions(root, books=books),
-                instance,
-                kktix=root.kktix,
-                gather=root.gather,
-                klaviyo=root.klaviyo,
-                vault=root.vault,
-                ledger=root.ledger,
-                alerts=root.alerts,
-                pseudonymizer=root.pseudonymizer,
-                waits=root.waits,
-                settings=root.settings,
-                warehouse=root.warehouse,
-                stop=root.stop,
-                overrides=parsed.allow,
-            )
+        report = _run_poll(root, parsed.allow)
     except Paused as paused:
         is_fine = not long_pause(paused.since, root.clock())
         document = json.dumps({"ok": is_fine, "paused_since": paused.since.isoformat()}, indent=2)
@@ -107,6 +91,38 @@ def _poll(parsed: argparse.Namespace) -> int:
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_poll(report)))
     return _conclude(report.ok, root.settings, root.stop, is_good=report.is_good)
+
+
+def _run_poll(root: Composition, overrides: Sequence[str]) -> PollReport:
+    """Poll without loading Dagster where nothing is due and its history is known, and with it otherwise."""
+    folder, tick = root.settings.dagster_folder, None
+    if not overrides and (remembered := read_remembered(folder, root.clock())):
+        outcome = idle_poll(remembered, **_parts(root))
+        if isinstance(outcome, PollReport):
+            note_tick(folder, remembered, root.clock())
+            return outcome
+        tick = outcome
+    return _poll_with_dagster(root, overrides, tick)
+
+
+def _poll_with_dagster(root: Composition, overrides: Sequence[str], tick: Tick | None) -> PollReport:
+    from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.instance import open_instance
+    from pycontw_assets.orchestration.poll import poll, remember_poll
+
+    before = warehouse_stamp(root.settings)
+    with open_instance(root.settings.dagster_folder) as instance:
+        report = poll(
+            lambda books: build_definitions(root, books=books), instance, overrides=overrides, tick=tick, **_parts(root)
+        )
+        remember_poll(report, instance, before=before, ledger=root.ledger, settings=root.settings)
+    return report
+
+
+def _parts(root: Composition) -> dict[str, Any]:
+    """Return the systems that a poll works with."""
+    names = ("kktix", "gather", "klaviyo", "vault", "ledger", "alerts", "pseudonymizer", "waits", "settings")
+    return {name: getattr(root, name) for name in (*names, "warehouse", "stop")}
 
 
 def _conclude(is_fine: bool, settings: Settings, stop: Stop, *, is_good: bool) -> int:

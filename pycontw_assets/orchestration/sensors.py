@@ -32,11 +32,12 @@ from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
-from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record, safe_errors
+from pycontw_assets.orchestration.run_recording import observe_and_record, safe_errors
 from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.polling.tick import heed_pause
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
 from pycontw_assets.pipeline.record import record_late_events
 from pycontw_assets.pseudonyms import Pseudonymizer
