@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.heartbeat import beat
@@ -22,7 +22,8 @@ from pycontw_assets.records import TICKET_STATES
 from pycontw_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from pycontw_assets.pipeline.composition import Composition
+    from dagster import Definitions
+
     from pycontw_assets.pipeline.observe import Tick
 
 OVERRIDES = ("account", "book", "guest-list", "invite", "re-read", "revoke")
@@ -43,6 +44,10 @@ _WORDS = {
     "unreachable": "unreachable",
     "dagster/partition_row_count": "rows",
 }
+
+
+_SYSTEMS = ("kktix", "gather", "klaviyo", "vault", "ledger", "warehouse")
+_PARTS = (*_SYSTEMS, "alerts", "pseudonymizer", "waits", "settings", "stop")
 
 
 def add_to(commands: Commands) -> None:
@@ -81,8 +86,14 @@ def _run(parsed: argparse.Namespace) -> int:
 
 def _poll(parsed: argparse.Namespace) -> int:
     root = compose_checked(accepts_account="account" in parsed.allow)
+
+    def define(books: Any) -> Definitions:
+        from pycontw_assets.definitions import build_definitions
+
+        return build_definitions(root, books=books)
+
     try:
-        report = _run_poll(root, parsed.allow)
+        report = _run_poll({name: getattr(root, name) for name in _PARTS}, parsed.allow, define)
     except Paused as paused:
         is_fine = not long_pause(paused.since, root.clock())
         document = json.dumps({"ok": is_fine, "paused_since": paused.since.isoformat()}, indent=2)
@@ -93,36 +104,33 @@ def _poll(parsed: argparse.Namespace) -> int:
     return _conclude(report.ok, root.settings, root.stop, is_good=report.is_good)
 
 
-def _run_poll(root: Composition, overrides: Sequence[str]) -> PollReport:
-    """Poll without loading Dagster where nothing is due and its history is known, and with it otherwise."""
-    folder, tick = root.settings.dagster_folder, None
-    if not overrides and (remembered := read_remembered(folder, root.clock())):
-        outcome = idle_poll(remembered, **_parts(root))
+def _run_poll(parts: dict[str, Any], overrides: Sequence[str], define: Callable[[Any], Definitions]) -> PollReport:
+    """Poll without loading Dagster where nothing is due and its history is known, and with it otherwise.
+
+    ``parts`` are the systems that a poll works with, by name.
+    """
+    folder, now, tick = parts["settings"].dagster_folder, parts["ledger"].clock, None
+    if not overrides and (remembered := read_remembered(folder, now())):
+        outcome = idle_poll(remembered, **parts)
         if isinstance(outcome, PollReport):
-            note_tick(folder, remembered, root.clock())
+            note_tick(folder, remembered, now())
             return outcome
         tick = outcome
-    return _poll_with_dagster(root, overrides, tick)
+    return _poll_with_dagster(parts, overrides, define, tick)
 
 
-def _poll_with_dagster(root: Composition, overrides: Sequence[str], tick: Tick | None) -> PollReport:
-    from pycontw_assets.definitions import build_definitions
+def _poll_with_dagster(
+    parts: dict[str, Any], overrides: Sequence[str], define: Callable[[Any], Definitions], tick: Tick | None
+) -> PollReport:
     from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.poll import poll, remember_poll
 
-    before = warehouse_stamp(root.settings)
-    with open_instance(root.settings.dagster_folder) as instance:
-        report = poll(
-            lambda books: build_definitions(root, books=books), instance, overrides=overrides, tick=tick, **_parts(root)
-        )
-        remember_poll(report, instance, before=before, ledger=root.ledger, settings=root.settings)
+    settings = parts["settings"]
+    before = warehouse_stamp(settings)
+    with open_instance(settings.dagster_folder) as instance:
+        report = poll(define, instance, overrides=overrides, tick=tick, **parts)
+        remember_poll(report, instance, before=before, ledger=parts["ledger"], settings=settings)
     return report
-
-
-def _parts(root: Composition) -> dict[str, Any]:
-    """Return the systems that a poll works with."""
-    names = ("kktix", "gather", "klaviyo", "vault", "ledger", "alerts", "pseudonymizer", "waits", "settings")
-    return {name: getattr(root, name) for name in (*names, "warehouse", "stop")}
 
 
 def _conclude(is_fine: bool, settings: Settings, stop: Stop, *, is_good: bool) -> int:
