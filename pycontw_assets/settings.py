@@ -21,6 +21,8 @@ from pycontw_assets.records import Family
 SANDBOX_PORT = 8031
 _SANDBOX_URL = f"http://127.0.0.1:{SANDBOX_PORT}"
 _ENV_FILE = "PYCONTW_ENV_FILE"
+OFF = "off"
+"""What stands in place of a URL to switch the step off."""
 
 
 class InvalidSettings(Exception):
@@ -65,7 +67,10 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 def _http_url_or_off(url: str) -> str:
-    return url if url == "off" else _http_url(url)
+    return url if url == OFF else _http_url(url)
+
+
+HttpUrlOrOff = Annotated[str, AfterValidator(_http_url_or_off)]
 
 
 def _folder_or_bucket(url: str) -> str:
@@ -133,7 +138,7 @@ class Settings(BaseSettings):
         "event; it wins over the event's name; unset: the names decide",
     )
 
-    gather_api_url: Annotated[str, AfterValidator(_http_url_or_off)] = Field(
+    gather_api_url: HttpUrlOrOff = Field(
         f"{_SANDBOX_URL}/gather",
         description="base URL of Gather, before `/api/…`; `off` switches the guest list off",
     )
@@ -146,7 +151,10 @@ class Settings(BaseSettings):
         "there, while the old space's list and the sent mails stay as they are",
     )
 
-    klaviyo_api_url: HttpUrl = Field(f"{_SANDBOX_URL}/klaviyo", description="base URL of Klaviyo, before `/api/…`")
+    klaviyo_api_url: HttpUrlOrOff = Field(
+        f"{_SANDBOX_URL}/klaviyo",
+        description="base URL of Klaviyo, before `/api/…`; `off` switches all mail off: no list, no invitation",
+    )
     klaviyo_api_key: SecretStr = Field(SecretStr("sandbox-klaviyo-key"), description="private key of Klaviyo")
     klaviyo_from_email: str = Field(
         "tickets@example.org", description="sender address, on the account's verified domain"
@@ -166,8 +174,9 @@ class Settings(BaseSettings):
     invitation_venue_url: HttpUrl = Field(
         "https://app.gather.town/app/SandboxSpace0001/Py%20Venue", description="venue link in the mail"
     )
-    invitation_video_url: HttpUrl = Field(
-        "https://www.youtube.com/watch?v=sandbox0000", description="video link in the mail: an unlisted YouTube video"
+    invitation_video_url: HttpUrlOrOff = Field(
+        "https://www.youtube.com/watch?v=sandbox0000",
+        description="video link in the mail: an unlisted YouTube video; `off` leaves the sentence about it out",
     )
     invitation_send_at: Annotated[datetime, AfterValidator(_aware)] | None = Field(
         None,
@@ -324,27 +333,50 @@ class Settings(BaseSettings):
 
     @property
     def gather_is_off(self) -> bool:
-        return self.gather_api_url == "off"
+        return self.gather_api_url == OFF
+
+    @property
+    def mail_is_off(self) -> bool:
+        return self.klaviyo_api_url == OFF
+
+    @property
+    def switched_off(self) -> list[str]:
+        """Return a text for each step that is switched off."""
+        texts = {
+            "Gather: everybody with a ticket counts as let in": self.gather_is_off,
+            "mail: nobody is invited, and no list is kept": self.mail_is_off,
+            "the video: the mail has no link to it": self.video_url is None and not self.mail_is_off,
+        }
+        return [text for text, is_off in texts.items() if is_off]
+
+    @property
+    def video_url(self) -> str | None:
+        """The video link of the mail; ``None``: the mail has none."""
+        return None if self.invitation_video_url == OFF else self.invitation_video_url
 
     def missing_in_production(self) -> list[str]:
-        """Return the names of the variables that production needs and that are not set."""
-        needed = [
-            "kktix_api_url", "kktix_api_token", "gather_api_url", "klaviyo_api_url", "klaviyo_api_key",
-            "klaviyo_from_email", "klaviyo_from_label", "klaviyo_reply_to",
-            "invitation_venue_url", "invitation_video_url", "vault_key",
-        ]  # fmt: skip
+        """Return the names of the variables that production needs and that are not set.
+
+        A step that is switched off needs nothing but its switch.
+        """
+        needed = ["kktix_api_url", "kktix_api_token", "gather_api_url", "klaviyo_api_url", "vault_key"]
         if not self.gather_is_off:
             needed += ["gather_api_key", "gather_space_id"]
+        if not self.mail_is_off:
+            needed += ["klaviyo_api_key", "klaviyo_from_email", "klaviyo_from_label", "klaviyo_reply_to"]
+            needed += ["invitation_venue_url", "invitation_video_url"]
         if self.warehouse == "bigquery":
             needed.append("bigquery_project")
         return [name.upper() for name in needed if name not in self.model_fields_set]
 
     def misplaced_services(self) -> list[str]:
         """Return a line for each service that this environment may not talk to, and the way out."""
-        urls = {"KKTIX_API_URL": self.kktix_api_url, "KLAVIYO_API_URL": self.klaviyo_api_url}
-        if not self.gather_is_off:
-            urls["GATHER_API_URL"] = self.gather_api_url
-        elsewhere = {name: url for name, url in urls.items() if not _is_on_this_machine(url)}
+        urls = {
+            "KKTIX_API_URL": self.kktix_api_url,
+            "KLAVIYO_API_URL": self.klaviyo_api_url,
+            "GATHER_API_URL": self.gather_api_url,
+        }
+        elsewhere = {name: url for name, url in urls.items() if url != OFF and not _is_on_this_machine(url)}
         if self.pycontw_env == "sandbox":
             return [
                 f"{name}: is not on this machine, and the sandbox talks to nothing else; set PYCONTW_ENV=production "

@@ -81,7 +81,7 @@ def _run(parsed: argparse.Namespace) -> int:
             clock=root.clock,
             kktix=lambda: root.kktix,
             gather=lambda: root.gather,
-            klaviyo=lambda: root.klaviyo,
+            klaviyo=lambda: root.mail_service,
             ledger=lambda: root.ledger_to_read,
             vault=lambda: root.vault_to_read,
             warehouse=lambda: root.warehouse,
@@ -141,6 +141,14 @@ class Examination:
             except Exception as error:  # noqa: BLE001  # the boundary: one broken check must not hide the others
                 yield Finding("FAIL", name, explain(error), _fix_of(error))
 
+    def _checks_of_mail(self) -> dict[str, Callable[[], Iterator[Finding]]]:
+        settings = self.settings
+        return {
+            "Klaviyo": lambda: _check_klaviyo(self.klaviyo(), is_production=settings.pycontw_env == "production"),
+            "invitations": lambda: check_way(EventsClient(self.klaviyo()), settings, records_event=self.records_event),
+            "Klaviyo revision": lambda: check_revision(self.clock()),
+        }
+
     def _checks(self) -> dict[str, Callable[[], Iterator[Finding]]]:
         settings = self.settings
         return {
@@ -151,9 +159,7 @@ class Examination:
             "KKTIX": lambda: _check_kktix(self.kktix(), self.ledger(), settings),
             "clock": lambda: _check_clock(settings.kktix_api_url),
             "Gather": lambda: _check_gather(self.gather),
-            "Klaviyo": lambda: _check_klaviyo(self.klaviyo(), is_production=settings.pycontw_env == "production"),
-            "invitations": lambda: check_way(EventsClient(self.klaviyo()), settings, records_event=self.records_event),
-            "Klaviyo revision": lambda: check_revision(self.clock()),
+            **({} if settings.mail_is_off else self._checks_of_mail()),
             "ledger": lambda: _check_ledger(self.ledger()),
             "pause": lambda: _check_pause(self.ledger()),
             "vault": lambda: _check_vault(self.vault(), self.ledger(), settings.retention_days),
@@ -224,9 +230,12 @@ def _check_channels(alerts: Messenger, *, is_test: bool) -> Iterator[Finding]:
 
 
 def _check_mail(settings: Settings) -> Iterator[Finding]:
+    if settings.mail_is_off:
+        yield Finding("ok", "mail", "switched off: nobody is mailed, and no list is kept")
+        return
     mail = invitation("2031", settings)
-    if settings.pycontw_env == "production":
-        check_video_url(settings.invitation_video_url)
+    if settings.pycontw_env == "production" and settings.video_url:
+        check_video_url(settings.video_url)
     yield Finding("ok", "mail", f"the invitation can be rendered ({mail.version})")
 
 

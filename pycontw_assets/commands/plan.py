@@ -80,6 +80,7 @@ class Plan:
     problems: tuple[str, ...]
     new_template: str | None  # the name of a template that would be looked for or made
     paused_since: datetime | None = None
+    switched_off: tuple[str, ...] = ()
 
 
 def make_plan(
@@ -87,7 +88,7 @@ def make_plan(
     *,
     kktix: KktixClient,
     gather: GatherClient | None,
-    klaviyo: KlaviyoClient,
+    klaviyo: KlaviyoClient | None,
     vault: OrdersStore,
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
@@ -135,6 +136,7 @@ def make_plan(
             (*tick.problems, *tick.warnings),
             _new_template(edition, copies.ledger, settings) if edition else None,
             paused_since(copies.ledger),
+            tuple(settings.switched_off),
         )
 
 
@@ -144,7 +146,7 @@ def _plan_event(
     *,
     copies: DryRun,
     kktix: KktixClient,
-    klaviyo: KlaviyoClient,
+    klaviyo: KlaviyoClient | None,
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
     settings: Settings,
@@ -183,6 +185,8 @@ def _plan_event(
 
 def _new_template(edition: str, ledger: Ledger, settings: Settings) -> str | None:
     """Return the name of the template that the next poll would look for or make."""
+    if settings.mail_is_off:
+        return None
     name = invitation(edition, settings).name
     return None if remembered_id(ledger, "template", name) else name
 
@@ -195,6 +199,7 @@ def as_document(plan: Plan) -> dict[str, Any]:
         "left_alone": plan.left_alone,
         "problems": plan.problems,
         "new_template": plan.new_template,
+        "switched_off": plan.switched_off,
         "paused_since": plan.paused_since.isoformat() if plan.paused_since else None,
     }
 
@@ -230,6 +235,7 @@ def describe_plan(plan: Plan) -> Iterator[str]:
     yield f"edition {plan.edition or 'none'}: {len(plan.events)} events, {len(busy)} with changes outside"
     if plan.paused_since:
         yield paint(f"{Paused(plan.paused_since)}. The poll after that would do this:", "yellow")
+    yield from (f"switched off: {text}" for text in plan.switched_off)
     if plan.new_template and busy:
         yield f"template {plan.new_template}: found by name, or made"
     for event in plan.events:

@@ -52,9 +52,7 @@ def _run(parsed: argparse.Namespace) -> int:
     settings = load_settings()
     edition = settings.edition or f"{datetime.now(timezone.utc):%Y}"
     try:
-        mail = render_invitation(
-            edition, venue_url=settings.invitation_venue_url, video_url=settings.invitation_video_url
-        )
+        mail = render_invitation(edition, venue_url=settings.invitation_venue_url, video_url=settings.video_url)
         page, words = write_words(mail, parsed.family, parsed.out)
     except InvitationError as error:
         raise InvalidSettings(str(error)) from None

@@ -28,7 +28,7 @@ def _run(_parsed: argparse.Namespace) -> int:
     report = rebuild_ledger(
         kktix=root.kktix,
         gather=root.gather,
-        klaviyo=root.klaviyo,
+        klaviyo=root.mail_service,
         vault=root.vault,
         ledger=root.ledger,
         pseudonymizer=root.pseudonymizer,

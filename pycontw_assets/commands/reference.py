@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pycontw_assets.commands.cli import _parser
-from pycontw_assets.settings import Settings
+from pycontw_assets.settings import OFF, Settings
 
 # A description ends with this and what happens without the variable; the page shows that as the default.
 _UNSET = "; unset: "
@@ -79,14 +79,19 @@ def settings_page() -> str:
 
 def _required() -> dict[str, str]:
     """Return when production needs a variable, for each variable that it ever needs."""
-    always = set(Settings.model_construct(_fields_set=set()).missing_in_production())
-    without_gather = set(Settings.model_construct(_fields_set=set(), gather_api_url="off").missing_in_production())
-    bigquery = set(Settings.model_construct(_fields_set=set(), warehouse="bigquery").missing_in_production())
+    always, without_gather = _needed(), _needed(gather_api_url=OFF)
+    without_mail, bigquery = _needed(klaviyo_api_url=OFF), _needed(warehouse="bigquery")
     return {
-        **dict.fromkeys(always & without_gather, "required"),
+        **dict.fromkeys(always, "required"),
         **dict.fromkeys(always - without_gather, "required unless `GATHER_API_URL=off`"),
+        **dict.fromkeys(always - without_mail, "required unless `KLAVIYO_API_URL=off`"),
         **dict.fromkeys(bigquery - always, "required with `WAREHOUSE=bigquery`"),
     }
+
+
+def _needed(**chosen: Any) -> set[str]:
+    """Return what production needs in addition to the chosen settings."""
+    return set(Settings.model_construct(_fields_set=set(), **chosen).missing_in_production())
 
 
 def _setting_row(name: str, field: FieldInfo, required: dict[str, str]) -> str:

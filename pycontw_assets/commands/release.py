@@ -36,7 +36,7 @@ def _run(parsed: argparse.Namespace) -> int:
     print("Looks twice who got the mail, a minute apart …", file=sys.stderr, flush=True)
     report = release_batch(
         parsed.batch_key,
-        klaviyo=root.klaviyo,
+        klaviyo=root.mail_service,
         ledger=root.ledger,
         waits=root.waits,
         settings=root.settings,

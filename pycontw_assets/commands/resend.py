@@ -45,7 +45,7 @@ def _run(parsed: argparse.Namespace) -> int:
         return FAILED
     known = trace(buyer, vault=root.vault, ledger=root.ledger, pseudonymizer=root.pseudonymizer)
     print("\n".join(describe_trace(known)))
-    way, send = chosen_way(klaviyo=root.klaviyo, ledger=root.ledger, waits=root.waits, settings=root.settings)
+    way, send = chosen_way(klaviyo=root.mail_service, ledger=root.ledger, waits=root.waits, settings=root.settings)
     resending = Resending(
         way=way,
         send=send,

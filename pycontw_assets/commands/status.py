@@ -96,6 +96,7 @@ class Status:
     machinery: tuple[Finding, ...]
     paused_since: datetime | None = None
     kktix_rate: SlowedRate | None = None
+    switched_off: tuple[str, ...] = ()
 
     @property
     def unread(self) -> list[str]:
@@ -119,6 +120,7 @@ def look_up(
         tuple(machinery),
         paused_since(ledger),
         _kktix_rate(ledger, settings.kktix_requests_per_second),
+        tuple(settings.switched_off),
     )
 
 
@@ -168,8 +170,8 @@ def describe_status(status: Status) -> Iterator[str]:
     yield paint(f"edition {status.edition or 'none yet'}: {len(status.events)} events", "bold")
     if status.paused_since:
         yield paint(str(Paused(status.paused_since)), "yellow")
-    if status.events:
-        yield from _table(status.events)
+    yield from _table(status.events)
+    yield from (f"switched off: {text}" for text in status.switched_off)
     if rate := status.kktix_rate:
         slowed_at = datetime.fromtimestamp(rate.slowed_at, timezone.utc)
         why = f"since {slowed_at:%Y-%m-%d %H:%M} UTC, because of: {rate.reason}; it rises again within half an hour"
@@ -191,6 +193,8 @@ def describe_status(status: Status) -> Iterator[str]:
 
 
 def _table(events: tuple[EventStatus, ...]) -> Iterator[str]:
+    if not events:
+        return
     width = max(len(event.partition_key) for event in events)
     columns = [name for name in _COLUMNS if name not in _RARE or any(event.counts[name] for event in events)]
     yield paint(f"{'':<{width}}  {'  '.join(columns)}  last good poll    next attempt", "dim")

@@ -57,7 +57,8 @@ def _run(parsed: argparse.Namespace) -> int:
         ledger=root.ledger_to_read,
         pseudonymizer=root.pseudonymizer,
         gather=root.gather,
-        klaviyo=root.klaviyo if parsed.live else None,
+        klaviyo=root.klaviyo,
+        is_live=parsed.live,
     )
     print("\n".join(describe_trace(result)))
     mention_pause(root.ledger_to_read)
@@ -115,10 +116,11 @@ def trace(
     pseudonymizer: Pseudonymizer,
     gather: GatherClient | None = None,
     klaviyo: KlaviyoClient | None = None,
+    is_live: bool = False,
 ) -> Trace:
     """Follow a buyer, named by an address or by a number in KKTIX.
 
-    Without ``klaviyo`` no service is asked. ``gather`` is ``None`` where the guest list is switched off.
+    Only where it ``is_live`` the services are asked. ``gather`` or ``klaviyo`` is ``None`` where it is switched off.
     """
     orders = read_for_people(vault, ledger)
     snapshots = {partition: read.snapshot for partition, read in orders.items() if read.snapshot}
@@ -150,7 +152,7 @@ def trace(
         )
         for edition in editions
     ]
-    live = tuple(_ask_services(address, spellings, gather, klaviyo)) if klaviyo and address else ()
+    live = tuple(_ask_services(address, spellings, gather, klaviyo)) if is_live and address else ()
     imported = tuple(_in_imports(address, ledger, vault)) if address else ()
     hints = () if passages or imported else tuple(_hints(snapshots))
     return Trace(person.who, tuple(passages), live, hints, warnings=warnings, imports=imported)
@@ -383,7 +385,7 @@ def _next_without_ticket(conditions: set[Condition], period: AccessPeriod | None
 
 
 def _ask_services(
-    address: str, spellings: Collection[str], gather: GatherClient | None, klaviyo: KlaviyoClient
+    address: str, spellings: Collection[str], gather: GatherClient | None, klaviyo: KlaviyoClient | None
 ) -> Iterator[str]:
     """Yield what Gather and Klaviyo say of an address now."""
     if gather is None:
@@ -393,6 +395,9 @@ def _ask_services(
         matches = [entry for listed, entry in entries.items() if normalise_address(listed) == address]
         author = "as this program writes it" if matches and looks_ours(matches[0]) else "edited or added by somebody"
         yield f"Gather: on the guest list, {author}" if matches else "Gather: not on the guest list"
+    if klaviyo is None:
+        yield "Klaviyo: switched off"
+        return
     profiles = klaviyo.find_profiles(spellings)
     if not profiles:
         yield "Klaviyo: no profile"

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from pycontw_assets.pipeline.checks import Finding
+from pycontw_assets.pipeline.steps import links_in_mail
 from pycontw_assets.send_email.by_event.event_sending import Events
 from pycontw_assets.send_email.by_event.flow_state import SETUP, FlowState, flow_state
-from pycontw_assets.send_email.by_event.invitation_event import TEST_EDITION, Links, event_properties
+from pycontw_assets.send_email.by_event.invitation_event import TEST_EDITION, event_properties
 from pycontw_assets.send_email.by_event.reach import Reach
 from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets.settings import Settings
@@ -46,7 +47,7 @@ def check_way(events: TestableEvents, settings: Settings, *, records_event: bool
 
 def _record_event(events: TestableEvents, settings: Settings) -> Finding:
     """Record an event of ``KLAVIYO_REPLY_TO``, so that Klaviyo offers the metric as a trigger. It starts no flow."""
-    links = Links(settings.invitation_venue_url, settings.invitation_video_url)
+    links = links_in_mail(settings)
     events.create_event(
         settings.klaviyo_reply_to,
         metric=INVITATION_METRIC,

@@ -97,6 +97,30 @@ def is_doubted(ledger: Ledger, edition: str) -> bool:
     return ledger.scalar(sa.select(editions.c.doubted_since).where(editions.c.edition == edition)) is not None
 
 
+def unmailed_since(ledger: Ledger, edition: str) -> datetime | None:
+    """Return since when mail was switched off for the edition; ``None``: it was not, or a person has decided since."""
+    since = sa.select(editions.c.unmailed_since).where(editions.c.edition == edition)
+    return ledger.scalar(since)
+
+
+def record_unmailed(ledger: Ledger, edition: str, *, is_off: bool) -> None:
+    """Record that mail is switched off, or that it is on while nobody holds a ticket: there is nothing to decide."""
+    this, has_holders = editions.c.edition == edition, sa.exists().where(entitlements.c.edition == edition)
+    change = sa.update(editions).where(this)
+    if is_off:
+        change = change.where(editions.c.unmailed_since.is_(None)).values(unmailed_since=ledger.clock())
+    else:
+        change = change.where(editions.c.unmailed_since.is_not(None), ~has_holders).values(unmailed_since=None)
+    with ledger.engine.begin() as db:
+        db.execute(change)
+
+
+def end_unmailed(ledger: Ledger, edition: str) -> None:
+    """Record that a person has decided whom of the edition to invite."""
+    with ledger.engine.begin() as db:
+        db.execute(sa.update(editions).where(editions.c.edition == edition).values(unmailed_since=None))
+
+
 def restore(ledger: Ledger, restoration: Restoration, *, replaces_older: bool = False) -> None:
     """Write everything or nothing. A ledger that is in use is refused, unless it is an older one: it knows more."""
     with ledger.engine.begin() as db:

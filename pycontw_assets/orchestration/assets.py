@@ -80,6 +80,7 @@ from pycontw_assets.pipeline.reconcile import late_after, table_asset
 from pycontw_assets.pipeline.steps import (
     RowsLoaded,
     UnknownPartition,
+    assume_access,
     campaign_step,
     exclusive,
     guest_list_step,
@@ -106,6 +107,7 @@ from pycontw_assets.vault.vault import Vault
 OVERRIDE_TAG = "pycontw/allow"
 DRY_RUN = "dry_run"
 IMPORTED = "imported"
+OFF = "switched_off"
 _RANGE_TAGS = {"dagster/asset_partition_range_start", "dagster/asset_partition_range_end"}
 _ONE_EVENT = (
     "a run is about one event, and this one has a range of partitions, or none: nothing was read. Launch one run for "
@@ -266,6 +268,11 @@ def _stored_import(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> Mat
 def _nobody_concerned(checks: Iterable[str]) -> MaterializeResult:
     """Show for an import that nobody is let in or mailed because of it. No service is asked."""
     return MaterializeResult(metadata={IMPORTED: True}, check_results=[verdict(name, []) for name in checks])
+
+
+def _switched_off(checks: Iterable[str]) -> MaterializeResult:
+    """Show that the settings switch this step off. Polls leave the asset out; a person may ask for it."""
+    return MaterializeResult(metadata={OFF: True}, check_results=[verdict(name, []) for name in checks])
 
 
 def _order_counts(snapshot: OrderSnapshot, new: int, reread: int) -> dict[str, int]:
@@ -439,6 +446,8 @@ def gather_guestlist(
         partition, requests = _begin(context, ledger, run_lock), count_requests(gather)
         if partition.is_imported:
             return _nobody_concerned(GUEST_LIST_CHECKS)
+        if gather is None:
+            return _switched_off(GUEST_LIST_CHECKS)
         if settings.pycontw_dry_run:
             return _dry_run(context, partition, GUEST_LIST_CHECKS, dry_runs=dry_runs, findings=findings)
         step = guest_list_step(
@@ -482,7 +491,7 @@ def gather_guestlist(
 )
 def klaviyo_template(
     context: AssetExecutionContext,
-    klaviyo: ResourceParam[KlaviyoClient],
+    klaviyo: ResourceParam[KlaviyoClient | None],
     ledger: ResourceParam[Ledger],
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
@@ -497,6 +506,8 @@ def klaviyo_template(
         mail = invitation(edition, settings)
         if settings.pycontw_dry_run:
             return MaterializeResult(metadata={DRY_RUN: True, "name": mail.name, "version": mail.version})
+        if klaviyo is None:
+            return _switched_off(())
         requests = count_requests(klaviyo)
         refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
         template_id = template_id_of(mail, klaviyo=klaviyo, ledger=ledger, waits=waits)
@@ -516,7 +527,8 @@ LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was r
 
 
 @asset(
-    deps=[gather_guestlist],
+    # Where the guest list is switched off, this follows upon the orders.
+    deps=[raw_kktix_orders, gather_guestlist],
     partitions_def=kktix_events,
     group_name="send_email",
     kinds={"python", "klaviyo"},
@@ -525,7 +537,7 @@ LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was r
 )
 def klaviyo_list(
     context: AssetExecutionContext,
-    klaviyo: ResourceParam[KlaviyoClient],
+    klaviyo: ResourceParam[KlaviyoClient | None],
     vault: ResourceParam[Vault],
     ledger: ResourceParam[Ledger],
     pseudonymizer: ResourceParam[Pseudonymizer],
@@ -539,9 +551,20 @@ def klaviyo_list(
         partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)
         if partition.is_imported:
             return _nobody_concerned(LIST_CHECKS)
+        if klaviyo is None:
+            return _switched_off(LIST_CHECKS)
         if settings.pycontw_dry_run:
             return _dry_run(context, partition, LIST_CHECKS, dry_runs=dry_runs)
         refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
+        if settings.gather_is_off:
+            assume_access(
+                partition,
+                vault=vault,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                poll_id=_poll_id(context),
+            )
         outcome = sync_holder_list(
             partition,
             klaviyo=klaviyo,
@@ -587,7 +610,7 @@ CAMPAIGN_CHECKS = {
 )
 def klaviyo_campaign(
     context: AssetExecutionContext,
-    klaviyo: ResourceParam[KlaviyoClient],
+    klaviyo: ResourceParam[KlaviyoClient | None],
     vault: ResourceParam[Vault],
     ledger: ResourceParam[Ledger],
     pseudonymizer: ResourceParam[Pseudonymizer],
@@ -605,6 +628,8 @@ def klaviyo_campaign(
         partition, requests = _begin(context, ledger, run_lock), count_requests(klaviyo)
         if partition.is_imported:
             return _nobody_concerned(CAMPAIGN_CHECKS)
+        if klaviyo is None:
+            return _switched_off(CAMPAIGN_CHECKS)
         if settings.pycontw_dry_run:
             return _dry_run(context, partition, CAMPAIGN_CHECKS, dry_runs=dry_runs, findings=findings)
         step = campaign_step(

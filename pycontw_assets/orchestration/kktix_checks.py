@@ -42,7 +42,7 @@ _CHECKS = {
 def kktix_checks(
     context: AssetCheckExecutionContext,
     kktix: ResourceParam[KktixClient],
-    klaviyo: ResourceParam[KlaviyoClient],
+    klaviyo: ResourceParam[KlaviyoClient | None],
     vault: ResourceParam[Vault],
     ledger: ResourceParam[Ledger],
     settings: ResourceParam[Settings],

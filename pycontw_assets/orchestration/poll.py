@@ -59,7 +59,7 @@ def poll(
     *,
     kktix: KktixClient,
     gather: GatherClient | None,
-    klaviyo: KlaviyoClient,
+    klaviyo: KlaviyoClient | None,
     vault: Vault,
     ledger: Ledger,
     alerts: Messenger,

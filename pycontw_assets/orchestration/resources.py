@@ -20,7 +20,7 @@ from pycontw_assets.settings import Settings
 _SYSTEMS = {
     "kktix": "The ticket shop: lists events, attendance books and attendees.",
     "gather": "The virtual venue: reads and writes its guest list. Nothing where GATHER_API_URL is `off`.",
-    "klaviyo": "The mail service: profiles, lists, templates and campaigns.",
+    "klaviyo": "The mail service: profiles, lists, templates and campaigns. Nothing where KLAVIYO_API_URL is `off`.",
     "vault": "The encrypted store of raw orders: the only place where personal data rests.",
     "ledger": "The memory: access and invitations by pseudonym, with intents and outcomes.",
     "warehouse": "The de-identified tables.",
@@ -82,7 +82,7 @@ def _where(settings: Settings) -> Mapping[str, str]:
     return {
         "kktix": f"At {_public(settings.kktix_api_url)}.",
         "gather": "Switched off." if settings.gather_is_off else f"At {_public(settings.gather_api_url)}.",
-        "klaviyo": f"At {_public(settings.klaviyo_api_url)}.",
+        "klaviyo": "Switched off." if settings.mail_is_off else f"At {_public(settings.klaviyo_api_url)}.",
         "vault": "In a bucket." if (settings.vault_url or "").startswith("gs://") else "In a folder.",
         "ledger": "On a server." if settings.ledger_url else "In the data folder.",
         "warehouse": f"{warehouse}, dataset {settings.bigquery_dataset}.",

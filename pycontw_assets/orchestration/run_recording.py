@@ -111,7 +111,7 @@ def observe_and_record(
     instance: DagsterInstance,
     *,
     kktix: KktixClient,
-    klaviyo: KlaviyoClient,
+    klaviyo: KlaviyoClient | None,
     vault: Vault,
     ledger: Ledger,
     alerts: Messenger,

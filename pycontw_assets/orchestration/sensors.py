@@ -82,7 +82,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         context: SensorEvaluationContext,
         kktix: ResourceParam[KktixClient],
         gather: ResourceParam[GatherClient | None],
-        klaviyo: ResourceParam[KlaviyoClient],
+        klaviyo: ResourceParam[KlaviyoClient | None],
         vault: ResourceParam[Vault],
         ledger: ResourceParam[Ledger],
         alerts: ResourceParam[Messenger],

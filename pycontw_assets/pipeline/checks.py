@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -12,10 +13,13 @@ from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.polls import RESUME
 from pycontw_assets.ledger.progress import Headcount
+from pycontw_assets.ledger.reporting.problems import Problem
 from pycontw_assets.records import OrderSnapshot
 
 Level = Literal["ok", "warn", "FAIL"]
 _LONG_PAUSE = timedelta(days=1)
+_GONE_AFTER = timedelta(hours=1)
+_LOOKS_GONE = re.compile(r"answered (404|410|3\d\d)\b|a sign-in page")  # words of api/client.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,17 @@ def guest_list_gaps(lacking: int) -> list[str]:
     if not lacking:
         return []
     return [f"{lacking} guests of other events were not on the list when it was read last; their events put them back"]
+
+
+def gone_venue(problems: Iterable[Problem], now: datetime) -> list[str]:
+    """Say that Gather may be gone for good, once it has answered 404, 410, a redirect or a page for over an hour."""
+    gone = [p for p in problems if p.cause == "Gather" and p.is_failure and _LOOKS_GONE.search(p.text)]
+    if not gone or now - min(problem.since for problem in gone) <= _GONE_AFTER:
+        return []
+    return [
+        "Gather has answered like a service that is gone for over an hour, and nobody is let in or invited meanwhile. "
+        "If it is gone for good, set GATHER_API_URL=off and restart: the next poll invites buyers without a guest list"
+    ]
 
 
 def list_gaps(changes_due: int) -> list[str]:

@@ -133,12 +133,22 @@ class Composition:
         return GatherClient(self.settings.gather_api_url, key, space_id, limiter=limiter, **self._options)
 
     @cached_property
-    def klaviyo(self) -> KlaviyoClient:
+    def klaviyo(self) -> KlaviyoClient | None:
+        """``None``: all mail is switched off on purpose."""
         from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
 
+        if self.settings.mail_is_off:
+            return None
         limiter = self._limiter("Klaviyo", RATE_LIMITS)
         key = self.settings.klaviyo_api_key.get_secret_value()
         return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self._options)
+
+    @property
+    def mail_service(self) -> KlaviyoClient:
+        """Klaviyo, for what cannot be done without it; ``InvalidSettings`` where mail is switched off."""
+        if self.klaviyo is None:
+            raise InvalidSettings("KLAVIYO_API_URL: is `off`, and this cannot be done without Klaviyo; set it")
+        return self.klaviyo
 
     def _limiter(self, service: str, windows: Windows, bundle: int = 1, adapts: bool = False) -> SharedRateLimiter:
         """Shared through the ledger this process works with. Asking for a waits must not make one (``plan``)."""
@@ -241,10 +251,13 @@ class Composition:
         from pycontw_assets.send_email.invitation.template import InvitationError, check_video_url
 
         try:
-            _ = self.gather, self.klaviyo, self.kktix, invitation("2031", self.settings)
+            _ = self.gather, self.klaviyo, self.kktix
             self.alerts.check()
-            if self.settings.pycontw_env == "production":
-                check_video_url(self.settings.invitation_video_url)
+            if self.settings.mail_is_off:
+                return
+            _ = invitation("2031", self.settings)
+            if self.settings.pycontw_env == "production" and self.settings.video_url:
+                check_video_url(self.settings.video_url)
         except (ValueError, InvitationError) as error:
             raise InvalidSettings(str(error)) from None
 

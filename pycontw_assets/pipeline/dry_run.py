@@ -151,7 +151,7 @@ class AccessDryRuns:
     """Find out for one event after the other what the access chain would do. The systems are read and not changed."""
 
     gather: Gather | None
-    klaviyo: KlaviyoClient
+    klaviyo: KlaviyoClient | None
     vault: OrdersStore
     ledger: Ledger
     pseudonymizer: Pseudonymizer
@@ -182,7 +182,7 @@ def plan_access(
     partition: EventPartition,
     *,
     copies: DryRun,
-    klaviyo: KlaviyoClient,
+    klaviyo: KlaviyoClient | None,
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
     settings: Settings,
@@ -205,6 +205,9 @@ def plan_access(
     )
     outcome = step.run(partition, holders)
     after = _guests(copies.gather)
+    entered, left = tuple(map(masked, sorted(after - before))), tuple(map(masked, sorted(before - after)))
+    if klaviyo is None:
+        return EventPlan(partition.key, new_attendees, granted=entered, revoked=left, problems=outcome.problems)
     joining, leaving = list_changes(
         holders, list_members(ledger, partition.key), unconfirmed_members(ledger, partition.key)
     )
@@ -229,8 +232,8 @@ def plan_access(
     return EventPlan(
         partition.key,
         new_attendees,
-        granted=tuple(map(masked, sorted(after - before))),
-        revoked=tuple(map(masked, sorted(before - after))),
+        granted=entered,
+        revoked=left,
         batches=batches,
         list_joining=len(joining),
         list_leaving=len(leaving),

@@ -32,6 +32,7 @@ from pycontw_assets.ledger.reporting.sales import (
     record_sales,
     sales_by_day,
 )
+from pycontw_assets.pipeline.checks import gone_venue
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import EventFacts
@@ -59,7 +60,7 @@ MOVE_UP = "a developer has to move the client to a newer revision"
 def run_maintenance(
     tick: Tick,
     *,
-    klaviyo: KlaviyoClient,
+    klaviyo: KlaviyoClient | None,
     ledger: Ledger,
     vault: OrdersStore,
     alerts: Messenger,
@@ -96,14 +97,17 @@ def run_maintenance(
         prune_history()
     if not may_go_on():
         return
-    with best_effort("the count of recipients", ledger=ledger) as findings:
-        findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
-    if not may_go_on():
-        return
-    with best_effort("the look for mails of the flow", ledger=ledger) as findings:
-        findings += watch_mails(events=EventsClient(klaviyo), ledger=ledger)
-    if not may_go_on():
-        return
+    with best_effort("the look for the venue", ledger=ledger) as findings:
+        findings += gone_venue(open_problems(ledger), ledger.clock())
+    if klaviyo is not None:
+        with best_effort("the count of recipients", ledger=ledger) as findings:
+            findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
+        if not may_go_on():
+            return
+        with best_effort("the look for mails of the flow", ledger=ledger) as findings:
+            findings += watch_mails(events=EventsClient(klaviyo), ledger=ledger)
+        if not may_go_on():
+            return
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     if not may_go_on():
         return

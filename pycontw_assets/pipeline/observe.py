@@ -35,6 +35,8 @@ from pycontw_assets.pipeline.consistency.accounts import kktix_token
 from pycontw_assets.pipeline.consistency.orders import refuse_signs
 from pycontw_assets.pipeline.rebuild import is_beginning
 from pycontw_assets.pipeline.reconcile import (
+    OF_GATHER,
+    OF_MAIL,
     Decision,
     EventFacts,
     RunHistory,
@@ -118,7 +120,7 @@ class Tick:
 def observe(
     *,
     kktix: KktixClient,
-    klaviyo: KlaviyoClient,
+    klaviyo: KlaviyoClient | None,
     vault: OrdersStore,
     ledger: Ledger,
     settings: Settings,
@@ -302,11 +304,17 @@ def _facts(
         partition,
         book,
         last_poll(ledger, partition.key),
+        off=switched_off(settings),
         materialized=history.materialized_assets(partition.key),
         access=history.attempts(partition.key, "access"),
         load=history.attempts(partition.key, "load"),
     )
     return facts if facts.poll is None else _with_open_work(facts, facts.poll, ledger=ledger, settings=settings)
+
+
+def switched_off(settings: Settings) -> frozenset[str]:
+    """Return the assets of the access chain that the settings switch off."""
+    return (OF_GATHER if settings.gather_is_off else frozenset()) | (OF_MAIL if settings.mail_is_off else frozenset())
 
 
 def _with_open_work(facts: EventFacts, poll: Poll, *, ledger: Ledger, settings: Settings) -> EventFacts:
@@ -324,11 +332,14 @@ def _with_open_work(facts: EventFacts, poll: Poll, *, ledger: Ledger, settings: 
         is_due(grant, now) or (moves and grant is not None and grant.state == "granted") for grant in outside.values()
     )
     batches = [batch for batch in unfinished_batches(ledger, partition.key) if _is_due(batch, ledger, settings)]
+    access_open = entering + len(leaving)
+    refused = 0 if settings.mail_is_off else len(refused_addresses(ledger, partition.edition, partition.key))
     return replace(
         facts,
-        guest_list_open=entering + len(leaving),
-        list_open=count_list_changes(ledger, partition.key),
-        unreachable=poll.without_address + len(refused_addresses(ledger, partition.edition, partition.key)),
+        guest_list_open=access_open,
+        # Without a guest list, access is assumed where people join the list of ticket holders.
+        list_open=count_list_changes(ledger, partition.key) + (access_open if is_off else 0),
+        unreachable=0 if facts.off == OF_GATHER | OF_MAIL else poll.without_address + refused,
         requested=len(requested_refreshes(ledger, partition.key)),
         campaign_open=len(batches)
         + len(find_newcomers(ledger, partition.key, partition.edition))
@@ -362,7 +373,7 @@ def _without_load(fact: EventFacts, changed: Mapping[str, str]) -> EventFacts:
 
 
 def _is_template_due(edition: str | None, *, ledger: Ledger, settings: Settings, history: RunHistory) -> bool:
-    if not edition or history.is_running(_TEMPLATE_ASSET):
+    if not edition or settings.mail_is_off or history.is_running(_TEMPLATE_ASSET):
         return False
     unknown = remembered_id(ledger, "template", invitation(edition, settings).name) is None
     return unknown or not history.template_was_made

@@ -26,8 +26,16 @@ from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.people import recognise, renew_pseudonyms
-from pycontw_assets.ledger.polls import Poll, last_poll
-from pycontw_assets.ledger.restoration import Restoration, begin, find_batch, has_begun, mark_invited, restore
+from pycontw_assets.ledger.polls import Poll, last_poll, recorded_holders
+from pycontw_assets.ledger.restoration import (
+    Restoration,
+    begin,
+    end_unmailed,
+    find_batch,
+    has_begun,
+    mark_invited,
+    restore,
+)
 from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.orders import signs_of_older_ledger
 from pycontw_assets.pipeline.steps import (
@@ -132,8 +140,11 @@ def refuse_lost_ledger(edition: str, *, klaviyo: KlaviyoClient, ledger: Ledger) 
         begin(ledger, edition)
 
 
-def is_beginning(discovery: Discovery, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger) -> bool:
+def is_beginning(discovery: Discovery, *, klaviyo: KlaviyoClient | None, vault: OrdersStore, ledger: Ledger) -> bool:
     """Return whether this ledger may begin the edition; raise ``LedgerError`` where it looks lost. Writes nothing.
+
+    Where all mail is switched off (``klaviyo`` is ``None``), there is nobody to ask who was invited. Before the first
+    mail leaves, Klaviyo is asked in any case.
 
     Klaviyo being down must not keep buyers out and tables empty: a new installation goes on without its answer, since
     no invitation starts before it was asked. Orders in the vault that the ledger never heard of look like a lost
@@ -142,6 +153,8 @@ def is_beginning(discovery: Discovery, *, klaviyo: KlaviyoClient, vault: OrdersS
     edition = discovery.edition
     if edition is None or has_begun(ledger, edition):
         return False
+    if klaviyo is None:
+        return True
     try:
         _refuse_known_invitations(edition, klaviyo, ledger)
     except ServiceError:
@@ -423,6 +436,18 @@ def mark_people_invited(
             invalid.append(number)
     marked = mark_invited(ledger, edition, keys)
     return MarkInvitedReport(edition, marked, len(keys) - marked, invalid)
+
+
+def mark_all_holders(edition: str, *, ledger: Ledger) -> tuple[int, int]:
+    """Mark everybody who holds a ticket of the edition now. Return how many were marked, and how many had been before.
+
+    It decides whom to invite where mail was switched off: those who buy from now on.
+    """
+    partitions = [partition for partition in known_events(ledger).values() if partition.edition == edition]
+    keys = {key for partition in partitions for key in recorded_holders(ledger, partition.key)}
+    marked = mark_invited(ledger, edition, keys)
+    end_unmailed(ledger, edition)
+    return marked, len(keys) - marked
 
 
 def release_batch(

@@ -17,6 +17,7 @@ from pycontw_assets.load.schema import attendee_table_name
 from pycontw_assets.records import EventPartition, Family
 
 ACCESS_CHAIN = ("raw_kktix_orders", "gather_guestlist", "klaviyo_list", "klaviyo_campaign")
+OF_GATHER, OF_MAIL = frozenset(ACCESS_CHAIN[1:2]), frozenset(ACCESS_CHAIN[2:])
 _LONGEST_PAUSE = timedelta(hours=1)
 _LATE_AFTER_POLLS = 3
 _NEVER_LATE_BEFORE = timedelta(minutes=5)  # Dagster keeps freshness by the minute, and polls take their time
@@ -77,7 +78,7 @@ class EventFacts:
     """All that the decision about one event looks at. ``book`` is ``None`` for an event that is not listed any more.
 
     ``unreachable``: usable tickets whose address no mail can reach. ``requested``: attendees that somebody asked to
-    read again.
+    read again. ``off``: assets of the chain that are switched off, which are never due.
     """
 
     partition: EventPartition
@@ -88,6 +89,7 @@ class EventFacts:
     campaign_open: int = 0
     unreachable: int = 0
     requested: int = 0
+    off: frozenset[str] = frozenset()
     materialized: frozenset[str] = frozenset()
     access: Attempts = field(default_factory=Attempts)
     load: Attempts = field(default_factory=Attempts)
@@ -95,7 +97,10 @@ class EventFacts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The assets to ask for. ``access`` is a tail of the chain, possibly empty; ``reason`` always holds a number."""
+    """The assets to ask for. ``access`` is a tail of the chain, possibly empty, without what is switched off.
+
+    ``reason`` always holds a number.
+    """
 
     access: tuple[str, ...]
     load: bool
@@ -127,9 +132,10 @@ def _access_due(facts: EventFacts, now: datetime) -> tuple[tuple[str, ...], str]
     if facts.partition.is_imported:
         return (), "an import lets 0 people in and mails 0"
     why = {asset: reason for asset, reason in zip(ACCESS_CHAIN, _reasons(facts, now), strict=True) if reason}
-    for position, asset in enumerate(ACCESS_CHAIN):
+    chain = [asset for asset in ACCESS_CHAIN if asset not in facts.off]
+    for position, asset in enumerate(chain):
         if asset in why:
-            return ACCESS_CHAIN[position:], "; ".join(why.values())
+            return tuple(chain[position:]), "; ".join(why.values())
     known = facts.poll.known if facts.poll else 0
     return (), f"{known} attendees known, nothing new"
 
@@ -139,6 +145,9 @@ def _reasons(facts: EventFacts, now: datetime) -> tuple[str, str, str, str]:
     words = ("changes for the guest list", "changes for the ticket-holder list", "open invitations or batches")
     downstream = []
     for asset, count, word in zip(ACCESS_CHAIN[1:], open_work, words, strict=True):
+        if asset in facts.off:
+            downstream.append("")
+            continue
         missing = facts.poll is not None and asset not in facts.materialized
         downstream.append(f"{count} {word}" if count else f"{asset} has 0 materializations" if missing else "")
     orders = _news(facts, now) or _rereads(facts)

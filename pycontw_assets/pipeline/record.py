@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,11 +23,11 @@ from pycontw_assets.ledger.polls import (
     record_stale_events,
 )
 from pycontw_assets.ledger.reporting import problems
-from pycontw_assets.ledger.reporting.problems import record_findings
-from pycontw_assets.ledger.restoration import begin, end_doubt
+from pycontw_assets.ledger.reporting.problems import open_problems, record_findings
+from pycontw_assets.ledger.restoration import begin, end_doubt, record_unmailed
 from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.pipeline.consistency.accounts import record_kktix_token
-from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.observe import Tick, switched_off
 from pycontw_assets.pipeline.reconcile import table_asset
 from pycontw_assets.pipeline.redaction import cause_of, explain
 from pycontw_assets.settings import Settings
@@ -60,12 +60,21 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
     if edition and not (settings.gather_is_off or settings.pycontw_dry_run):
         enter_space(ledger, edition, settings.gather_space_id)
     if edition:
+        record_unmailed(ledger, edition, is_off=settings.mail_is_off)
         record_stale_events(ledger, edition, tick.stale)
+    _end_problems_of(switched_off(settings), tick, ledger=ledger)
     if tick.changed_tables:
         keys = [key for key, fact in tick.facts.items() if table_asset(fact.partition.family) in tick.changed_tables]
         forget_loads(ledger, keys, states=tick.changed_tables)
     if dict(tick.news_since) != news_since(ledger):
         record_news_since(ledger, tick.news_since)
+
+
+def _end_problems_of(assets: Collection[str], tick: Tick, *, ledger: Ledger) -> None:
+    """End the problems of steps that are switched off: no attempt follows that could."""
+    for problem in open_problems(ledger) if assets else ():
+        if problem.subject in assets and problem.partition_key in tick.facts:
+            record_findings(ledger, problem.partition_key, problem.subject, {})
 
 
 def record_pause(ledger: Ledger) -> None:

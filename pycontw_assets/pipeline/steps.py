@@ -58,6 +58,7 @@ from pycontw_assets.ledger.polls import (
     table_state,
 )
 from pycontw_assets.ledger.reporting.unreachable import refused_addresses
+from pycontw_assets.ledger.restoration import unmailed_since
 from pycontw_assets.load.checks import refuse_misleading
 from pycontw_assets.load.readers.returning import refresh_editions
 from pycontw_assets.load.schema import Table, attendee_tables
@@ -399,12 +400,28 @@ def guest_list_step(
     )
 
 
+def assume_access(
+    partition: EventPartition,
+    *,
+    vault: OrdersStore,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    poll_id: str,
+) -> None:
+    """Count the event's holders as let in, where the guest list is switched off. No service is asked."""
+    step = guest_list_step(
+        gather=None, ledger=ledger, pseudonymizer=pseudonymizer, waits=waits, revoke_limit=None, poll_id=poll_id
+    )
+    step.run(partition, holders_of(stored_orders(vault, ledger, partition), pseudonymizer))
+
+
 # -- mail -------------------------------------------------------------------------------------------
 
 
 def invitation(edition: str, settings: Settings) -> InvitationTemplate:
     """Render the invitation mail of an edition with the links of the settings."""
-    return render_invitation(edition, venue_url=settings.invitation_venue_url, video_url=settings.invitation_video_url)
+    return render_invitation(edition, venue_url=settings.invitation_venue_url, video_url=settings.video_url)
 
 
 def template_id_of(mail: InvitationTemplate, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy) -> str:
@@ -446,7 +463,7 @@ def _is_newest(edition: str, klaviyo: KlaviyoClient, ledger: Ledger) -> bool:
 
 def links_in_mail(settings: Settings) -> Links:
     """Return the links that the mail of a flow shows."""
-    return Links(settings.invitation_venue_url, settings.invitation_video_url)
+    return Links(settings.invitation_venue_url, settings.video_url)
 
 
 def reach_of(settings: Settings) -> Reach:
@@ -498,5 +515,6 @@ def campaign_step(
         send_at=settings.invitation_send_at,
         invite_limit=settings.invite_limit,
         overrides=overrides,
+        unmailed_since=unmailed_since(ledger, partition.edition),
         vouch=vouch,
     )

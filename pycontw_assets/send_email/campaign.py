@@ -35,6 +35,7 @@ from pycontw_assets.ledger.batches import (
 from pycontw_assets.ledger.by_event.handing_over import move_invitations
 from pycontw_assets.ledger.database.tables import Way
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.restoration import end_unmailed
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email import names
 from pycontw_assets.send_email.by_event.event_sending import Events, EventSending
@@ -68,6 +69,7 @@ class CampaignStep:
     - ``reach``: the way in which newcomers are invited, and whom it reaches. Open batches of the other way end in
       theirs, or are given up.
     - ``send_at``: the time to schedule campaigns for, and to hold events back until; ``None`` or past: send at once.
+    - ``unmailed_since``: when mail was switched off, while nobody has said whom of its time to invite.
     - ``vouch``: raises before the first campaign or event of a batch where this ledger may have forgotten invitations.
     - ``invite_limit``: most invitations of one poll without the override ``invite``.
     """
@@ -86,6 +88,7 @@ class CampaignStep:
     send_at: datetime | None = None
     invite_limit: int = 2000
     overrides: frozenset[str] = frozenset()
+    unmailed_since: datetime | None = None
     vouch: Callable[[], None] = lambda: None
     outcome: CampaignOutcome = field(default_factory=CampaignOutcome)
 
@@ -146,6 +149,14 @@ class CampaignStep:
         if not periods and not resumed:
             return None
         people = len(periods) + len(resumed)
+        if self.unmailed_since and "invite" not in self.overrides:
+            self.outcome.waiting += len(periods)
+            self.outcome.problems.append(
+                f"mail was switched off from {self.unmailed_since:%Y-%m-%d %H:%M} UTC on, and {people} people would be "
+                "invited now; nobody was. Invite them all with `pycontw-assets poll --allow invite`, or invite those "
+                "who buy from now on: `pycontw-assets mark-invited --all-holders`"
+            )
+            return None
         if self._is_beyond_limit(people):
             self.outcome.waiting += len(periods)
             self.outcome.problems.append(
@@ -160,6 +171,8 @@ class CampaignStep:
         if way == "campaign" and scheduled and scheduled_campaigns >= _SCHEDULED_BATCHES:
             self.outcome.waiting += len(periods)
             return None
+        if self.unmailed_since:
+            end_unmailed(self.ledger, partition.edition)  # the override said whom to invite: everybody
         batch = self._new_batch(partition, way, scheduled)
         claim_batch(self.ledger, batch, periods)
         if way == "event":

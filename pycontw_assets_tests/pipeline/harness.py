@@ -106,8 +106,9 @@ def _root(
     parts: dict[str, Any] = {
         "waits": waits,
         "kktix": KktixClient(settings.kktix_api_url, kktix_token, **client_options),
-        "klaviyo": KlaviyoClient(settings.klaviyo_api_url, klaviyo_key, limiter=limiter, **client_options),
     }
+    if not settings.mail_is_off:
+        parts["klaviyo"] = KlaviyoClient(settings.klaviyo_api_url, klaviyo_key, limiter=limiter, **client_options)
     if not settings.gather_is_off:
         parts["gather"] = GatherClient(settings.gather_api_url, gather_key, settings.gather_space_id, **client_options)
     return Composition(lambda: settings, clock=clock, **{**parts, **overrides})

@@ -775,7 +775,9 @@ class Sale(RuleBasedStateMachine):
 
     def _was_put_back_in_ignorance(self, whose: str) -> bool:
         """Return whether a removal by staff was undone before the pipeline could read that the ticket was gone."""
-        facts = [fact for fact in self.world.gather.history if mask(normalise(fact.address)) == whose]
+        entries = [fact for fact in self.world.gather.history if mask(normalise(fact.address)) == whose]
+        # Staff may edit the entry that was put back, which changes nobody's access.
+        facts = [fact for i, fact in enumerate(entries) if i == 0 or fact.listed != entries[i - 1].listed]
         if [(fact.listed, fact.by_hand) for fact in facts[-2:]] != [(False, True), (True, False)]:
             return False
         removed_at, back_at = (fact.at for fact in facts[-2:])

@@ -23,7 +23,7 @@ def unseen(pipeline: Pipeline) -> Any:
 
 
 def traced(pipeline: Pipeline, address: str) -> str:
-    return "\n".join(describe_trace(pipeline.call(trace, address, klaviyo=None)))
+    return "\n".join(describe_trace(pipeline.call(trace, address)))
 
 
 def test_an_event_invites_once_and_counts_as_seen_when_its_mail_left(

@@ -31,7 +31,7 @@ def test_every_view_calls_a_ticket_by_the_same_word(pipeline: Pipeline, world: W
     assert {state: snapshot.records[number].ticket_state for state, number in ids.items()} == {s: s for s in ids}
 
     for state, number in ids.items():
-        [passage] = pipeline.call(trace, str(number), klaviyo=None).passages
+        [passage] = pipeline.call(trace, str(number)).passages
         [ticket] = passage.tickets
         assert (ticket.condition, ticket.text.split(":")[0]) == (state, state)
 
@@ -53,11 +53,11 @@ def test_a_ticket_that_is_not_activated_waits_for_kktix(pipeline: Pipeline, worl
     [number] = world.sell(event)
     world.kktix.override(number, state="registered")
     pipeline.poll()
-    [passage] = pipeline.call(trace, str(number), klaviyo=None).passages
+    [passage] = pipeline.call(trace, str(number)).passages
     assert passage.next.startswith("every poll looks; once KKTIX says activated")
     world.kktix.tickets[number].overrides.clear()
     pipeline.later_poll()
-    [passage] = pipeline.call(trace, str(number), klaviyo=None).passages
+    [passage] = pipeline.call(trace, str(number)).passages
     assert passage.next == "nothing: they may enter, and were invited"
 
 

@@ -18,7 +18,7 @@ ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 
 
 def trace_of(pipeline: Pipeline, buyer: str) -> Trace:
-    return pipeline.call(trace, buyer, klaviyo=None)
+    return pipeline.call(trace, buyer)
 
 
 def passage(pipeline: Pipeline, buyer: str) -> Passage:
@@ -85,7 +85,7 @@ def assert_live_asks_what_the_services_say_now(pipeline: Pipeline) -> None:
     mark = pipeline.mark()
     trace_of(pipeline, ANNA)
     assert pipeline.requests(mark) == 0
-    found = pipeline.call(trace, ANNA)
+    found = pipeline.call(trace, ANNA, is_live=True)
     assert found.live == ("Gather: not on the guest list", "Klaviyo: mail is not delivered (UNSUBSCRIBE)")
     assert pipeline.writes(mark) == []
 

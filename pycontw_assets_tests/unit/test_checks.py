@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
+import pytest
+
 from pycontw_assets.extract.events import Discovery, Unmatched
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.progress import Headcount
+from pycontw_assets.ledger.reporting.problems import Problem
 from pycontw_assets.pipeline.checks import (
     access_gaps,
     access_sum,
     book_gaps,
+    gone_venue,
     guest_list_gaps,
     late_events,
     list_gaps,
@@ -102,3 +106,16 @@ def test_an_event_is_late_only_after_patience_with_a_stable_text() -> None:
     assert late_events(since, NOW + timedelta(minutes=29), patience) == []
     texts = [late_events(since, NOW + timedelta(minutes=minutes), patience) for minutes in (30, 35)]
     assert texts[0] == texts[1] == ["2031-individual-90001: not up to date since 2031-06-01 02:00 UTC"]
+
+
+@pytest.mark.parametrize("answer", ["answered 404", "answered 410", "answered 301, a redirect", "HTML: a sign-in page"])
+def test_a_venue_that_answers_like_one_that_is_gone_for_an_hour_names_the_switch(answer: str) -> None:
+    text = f"Gather: read the guest list {answer}"
+    problem = Problem("2031-individual-90001", "gather_guestlist", "Gather", text, True, NOW, 12)
+    assert not gone_venue([problem], NOW + timedelta(minutes=59))
+    assert "GATHER_API_URL=off" in gone_venue([problem], NOW + timedelta(minutes=61))[0]
+
+
+@pytest.mark.parametrize("text", ["Gather: read the guest list answered 503", "Gather: no answer"])
+def test_a_venue_that_is_only_down_is_not_called_gone(text: str) -> None:
+    assert not gone_venue([Problem("", "gather_guestlist", "Gather", text, True, NOW, 99)], NOW + timedelta(days=3))

@@ -84,6 +84,14 @@ def test_with_the_guest_list_switched_off_its_key_is_not_needed(monkeypatch: pyt
     assert load_settings().gather_is_off
 
 
+def test_with_guest_list_and_mail_off_production_needs_kktix_and_the_vault_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    needed = {name: PRODUCTION[name] for name in ("PYCONTW_ENV", "KKTIX_API_URL", "KKTIX_API_TOKEN", "VAULT_KEY")}
+    use(monkeypatch, **needed, GATHER_API_URL="off", KLAVIYO_API_URL="off")
+    assert [text.split(":")[0] for text in load_settings().switched_off] == ["Gather", "mail"]
+
+
 def test_bigquery_needs_its_project(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "BIGQUERY_PROJECT" in refusal(monkeypatch, **PRODUCTION, WAREHOUSE="bigquery")
     assert "BIGQUERY_PROJECT" in refusal(monkeypatch, WAREHOUSE="bigquery")

@@ -20,7 +20,7 @@ SOURCE = (
 )
 
 
-def invitation(source: str = SOURCE, venue: str = VENUE, video: str = VIDEO):
+def invitation(source: str = SOURCE, venue: str = VENUE, video: str | None = VIDEO):
     return render_invitation("2031", venue_url=venue, video_url=video, source=source)
 
 
@@ -90,6 +90,21 @@ def test_both_links_stand_in_html_and_text() -> None:
     assert set(PAGE.links.values()) == {VENUE, VIDEO, "#english"}
     assert VENUE in MAIL.text
     assert VIDEO in MAIL.text
+
+
+def test_without_a_video_the_mail_has_no_hole_where_it_was() -> None:
+    mail = render_invitation("2031", venue_url=VENUE, video_url=None)
+    assert mail.preview_text == "進入線上會場的連結。 The link to the venue."
+    for words in (mail.html, mail.text):
+        assert not re.search(r"影片|[Tt]alks|video|None|<p[^>]*>\s*</p>|\$\{", words)
+    whole = render_invitation("2031", venue_url=VENUE, video_url=VIDEO)
+    assert mail.version != whole.version
+    assert VIDEO in whole.html
+
+
+def test_a_video_link_outside_of_its_marks_is_refused_without_a_video() -> None:
+    with pytest.raises(InvitationError, match="outside <!-- video -->"):
+        invitation(video=None)
 
 
 def test_the_way_out_of_the_list_is_left_to_klaviyo() -> None:

@@ -5,4 +5,7 @@
 
 from __future__ import annotations
 
-SUBJECTS: tuple[tuple[str, ...], ...] = ()
+# Since when an edition has holders whom nobody could invite, because all mail was switched off.
+_UNMAILED_EDITIONS = ("ALTER TABLE editions ADD COLUMN unmailed_since {time}",)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_UNMAILED_EDITIONS,)

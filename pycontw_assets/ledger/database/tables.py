@@ -107,6 +107,7 @@ editions = sa.Table(
     sa.Column("edition", sa.String, primary_key=True),
     sa.Column("begun", sa.String, nullable=False),  # a Beginning
     sa.Column("doubted_since", UtcDateTime),  # others know more of the edition than this ledger
+    sa.Column("unmailed_since", UtcDateTime),  # all mail was switched off, and nobody has said yet whom to invite
 )
 
 

@@ -168,19 +168,26 @@ def refuse_older_ledger(edition: str, *, klaviyo: KlaviyoClient, ledger: Ledger)
         raise older_ledger(edition, _campaigns(unknown))
 
 
-def signs_of_older_ledger(edition: str, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger) -> Iterator[str]:
-    """Yield what vault and Klaviyo know and the ledger does not. Writes nothing; ``ServiceError`` where unreadable."""
+def signs_of_older_ledger(
+    edition: str, *, klaviyo: KlaviyoClient | None, vault: OrdersStore, ledger: Ledger
+) -> Iterator[str]:
+    """Yield what vault and Klaviyo know and the ledger does not. Writes nothing; ``ServiceError`` where unreadable.
+
+    ``klaviyo`` is ``None`` where all mail is switched off.
+    """
     for partition in known_events(ledger).values():
         stored = vault.stream(partition.key) if partition.edition == edition else None
         if stored and compare(known_orders(ledger, partition.key), stored[0]) == "older ledger":
             yield f"the vault has newer orders of {partition.key}"
+    if klaviyo is None:
+        return
     if unknown := count_unknown_campaigns(klaviyo, ledger, edition):
         yield _campaigns(unknown)
     if events := count_unknown_events(EventsClient(klaviyo), ledger, edition):
         yield f"Klaviyo has {events} events that invited people of it and that this ledger does not know"
 
 
-def refuse_signs(edition: str, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger) -> None:
+def refuse_signs(edition: str, *, klaviyo: KlaviyoClient | None, vault: OrdersStore, ledger: Ledger) -> None:
     """Refuse a doubted ledger until nothing speaks against it any more, because the newer one is back."""
     if signs := list(signs_of_older_ledger(edition, klaviyo=klaviyo, vault=vault, ledger=ledger)):
         raise older_ledger(edition, "; ".join(signs))

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pycontw_assets.ledger.consistency.place import Place, check_place
 from pycontw_assets.ledger.guest_lists import guest_list_state, has_space_changed
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.settings import Settings
+from pycontw_assets.settings import OFF, Settings
 
 
 def checked_place(ledger: Ledger, settings: Settings, *, accepts_account: bool = False) -> Place:
@@ -24,7 +24,7 @@ def _place_of(settings: Settings, ledger: Ledger) -> Place:
     if settings.pycontw_env == "sandbox":
         return Place("sandbox", looks_used_here=_looks_like_a_sandbox(settings, ledger))
     services = {"KKTIX_API_URL": settings.kktix_api_url, "KLAVIYO_API_URL": settings.klaviyo_api_url}
-    return Place(settings.pycontw_env, {name: _address(url) for name, url in services.items()})
+    return Place(settings.pycontw_env, {name: _address(url) for name, url in services.items() if url != OFF})
 
 
 def _looks_like_a_sandbox(settings: Settings, ledger: Ledger) -> bool:

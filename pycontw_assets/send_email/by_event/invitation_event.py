@@ -20,10 +20,10 @@ TEST_EDITION = "test"
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The links that the flow's mail shows."""
+    """The links that the flow's mail shows. ``video_url``: ``None`` where there is no video."""
 
     venue_url: str
-    video_url: str
+    video_url: str | None
 
 
 def event_id(edition: str, address_key: str, period: int) -> str:
@@ -39,13 +39,14 @@ def repeated_event_id(edition: str, address_key: str, period: int, repeat_id: st
 
 def event_properties(edition: str, family: Family, *, period: int, batch_key: str, links: Links) -> dict[str, Any]:
     """Return what the flow's mail may show, and what rebuilds a lost ledger. Nothing in it is personal."""
+    video = {"video_url": links.video_url} if links.video_url is not None else {}
     return {
         "edition": edition,
         "ticket_family": family,
         "access_period": period,
         "batch": batch_key,
         "venue_url": links.venue_url,
-        "video_url": links.video_url,
+        **video,
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from ipaddress import ip_address
@@ -25,6 +25,7 @@ _UNSUBSCRIBE = "{% unsubscribe %}"
 _KLAVIYO_TAG = re.compile(r"\{[{%#]")
 _WHOLE_KLAVIYO_TAG = re.compile(r"\{([{%#]).*?[}%#]\}", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_VIDEO_PART = re.compile(r"<!-- video -->(.*?)<!-- /video -->", re.DOTALL)
 _VERSION_LENGTH = 8
 _YOUTUBE_HOSTS = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.be"})
 _YOUTUBE_PATHS = ("/live/", "/embed/", "/playlist")
@@ -46,15 +47,22 @@ class InvitationTemplate:
     version: str
 
 
-def render_invitation(edition: str, *, venue_url: str, video_url: str, source: str | None = None) -> InvitationTemplate:
-    """Return the invitation of an edition. ``source`` replaces the packaged file. Raise ``InvitationError``."""
+def render_invitation(
+    edition: str, *, venue_url: str, video_url: str | None, source: str | None = None
+) -> InvitationTemplate:
+    """Return the invitation of an edition. ``source`` replaces the packaged file. Raise ``InvitationError``.
+
+    Without a ``video_url`` the parts of the file that are marked as being about the video are left out.
+    """
     if not re.fullmatch(r"20[0-9]{2}", edition):
         raise InvitationError("an edition is a year of four digits")
-    values = {"edition": edition, "venue_url": venue_url, "video_url": video_url}
-    for name in ("venue_url", "video_url"):
-        _check_link(name, values[name])
-    source = _COMMENT.sub("", _packaged() if source is None else source)
-    _check_placeholders(source)
+    links = {"venue_url": venue_url, **({} if video_url is None else {"video_url": video_url})}
+    for name, link in links.items():
+        _check_link(name, link)
+    values = {"edition": edition, **links}
+    source = _VIDEO_PART.sub("" if video_url is None else r"\1", _packaged() if source is None else source)
+    source = _COMMENT.sub("", source)
+    _check_placeholders(source, [*values, "reference"])
     page, words = _fill(source, {**values, "reference": ""})
     version = hashlib.sha256("\0".join((words.title, words.preview, words.text, page)).encode()).hexdigest()
     version = version[:_VERSION_LENGTH]
@@ -103,12 +111,16 @@ def _check_link(name: str, url: str) -> None:
         raise InvitationError(f"{name} holds a blank, a brace or another character no web address has")
 
 
-def _check_placeholders(source: str) -> None:
+def _check_placeholders(source: str, needed: Collection[str]) -> None:
     used = {plain or braced for _, plain, braced, _ in Template.pattern.findall(source)} - {""}
+    if "video_url" in used and "video_url" not in needed:
+        raise InvitationError(
+            f"{FILE} names ${{video_url}} outside <!-- video --> and <!-- /video -->, and INVITATION_VIDEO_URL is off"
+        )
     for name in sorted(used - set(_PLACEHOLDERS)):
         known = ", ".join(f"${{{placeholder}}}" for placeholder in _PLACEHOLDERS)
         raise InvitationError(f"{FILE} has an unknown placeholder ${{{name}}}; known: {known}")
-    for name in _PLACEHOLDERS:
+    for name in needed:
         if name not in used:
             raise InvitationError(f"{FILE} lacks the placeholder ${{{name}}}")
     if _UNSUBSCRIBE not in source:
