@@ -34,7 +34,7 @@ def idle_poll(
     *,
     kktix: KktixClient,
     gather: GatherClient | None,
-    klaviyo: KlaviyoClient,
+    klaviyo: KlaviyoClient | None,
     vault: Vault,
     ledger: Ledger,
     alerts: Messenger,

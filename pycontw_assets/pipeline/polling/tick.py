@@ -49,7 +49,7 @@ def observe_and_record(
     fail_dead_runs: Callable[[Collection[str]], None],
     *,
     kktix: KktixClient,
-    klaviyo: KlaviyoClient,
+    klaviyo: KlaviyoClient | None,
     vault: OrdersStore,
     ledger: Ledger,
     alerts: Messenger,
