@@ -1,5 +1,7 @@
 """``python -m benchmarks [--quick]``: print the cost of polls and of the naive way as a Markdown table.
 
+With ``--against REV`` it compares the program of another commit with this one instead (``against.py``).
+
 Every measurement is a separate process, including its start. Another process simulates the services and their latency.
 The figures hold for this machine and this moment, so none of them is an error.
 """
@@ -9,22 +11,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.against import ROWS, Plan, compare
+from benchmarks.measured import measured
 from benchmarks.season import season
 from benchmarks.services import running_services, sell
 from pycontw_assets.sandbox.server import environment
 
 NEWCOMERS = 10
 SIZES, QUICK_SIZES = (300, 1500, 5000, 50_000), (300,)
+AGAINST_SIZES = (300, 5000)
 LARGEST_NAIVE = 5000  # measured up to this size; above it, the seconds per call are multiplied
 SALE_ORDERS = 300
 RUSH_PER_SECOND = 20  # the limit that KKTIX is assumed to have
@@ -53,20 +56,11 @@ class Home:
     folder: Path
 
     def measure(self, *job: object, **variables: str) -> Cost:
-        started = time.monotonic()
-        command = [sys.executable, "-m", "benchmarks.job", *map(str, job)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, env=self._environment | variables, text=True)
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"{job} failed")
+        cost, output = measured([sys.executable, "-m", "benchmarks.job", *map(str, job)], self._environment | variables)
         printed: dict[str, Any] = json.loads(output.splitlines()[-1])
         for problem in printed.get("problems", ()):
             print(f"{job}: {problem}", file=sys.stderr)
-        cpu = usage.ru_utime + usage.ru_stime
-        return Cost(printed.get("requests", 0), time.monotonic() - started, cpu, usage.ru_maxrss / 1024, printed)
+        return Cost(printed.get("requests", 0), cost["wall s"], cost["CPU s"], cost["peak MB"], printed)
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -183,7 +177,15 @@ def _main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", help=f"attendees known, one of at most {LARGEST_NAIVE}")
     parser.add_argument("--rush", type=int, help="orders within one poll; 0: none")
     parser.add_argument("--latency", type=float, default=0.02, help="seconds every service takes to answer")
+    parser.add_argument("--against", metavar="REV", help="compare the program of this commit with the one here")
+    parser.add_argument("--rows", help=f"with --against: some of {','.join(ROWS)}; all if not given")
+    parser.add_argument("--repeat", type=int, default=5, help="with --against: measurements of each row")
+    parser.add_argument("--orders", type=int, default=SALE_ORDERS, help="orders of the simulated hour of sale")
+    parser.add_argument("--runs", type=int, default=100, help="with --against: runs before the data folder is weighed")
     asked = parser.parse_args()
+    if asked.against:
+        compare(asked.against, _plan(parser, asked))
+        return
     sizes = sorted(asked.sizes or (QUICK_SIZES if asked.quick else SIZES))
     rush = asked.rush if asked.rush is not None else (200 if asked.quick else 10_000)
     rows = 5000 if asked.quick else 100_000
@@ -198,13 +200,32 @@ def _main() -> None:
                 notes.append(measure_rush(report, home, known, rush, naive))
     with installation(1, asked.latency) as home:
         stages = home.measure("stages", rows)
-        latencies = list(measure_sale(home, SALE_ORDERS, asked.latency))
+        latencies = list(measure_sale(home, asked.orders, asked.latency))
     print("\n\\* calculated from the seconds per call at a smaller size\n")
     print("\n".join(f"- {note}" for note in notes))
     print(f"\nCPU seconds per stage, {rows:,} attendees:\n\n| stage | CPU s |\n| --- | ---: |")
     print("\n".join(f"| {stage} | {seconds:.2f} |" for stage, seconds in stages.printed.items()))
     print("\n".join(latencies))
     print(_season_table())
+
+
+def _plan(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> Plan:
+    rows = asked.rows.split(",") if asked.rows else list(ROWS)
+    if unknown := set(rows) - set(ROWS):
+        parser.error(f"--rows: there is no {', '.join(sorted(unknown))}; rows are {', '.join(ROWS)}")
+    if asked.repeat < 1 or asked.runs < 2:  # noqa: PLR2004
+        parser.error("--repeat and --runs: at least 1 and 2")
+    rush = asked.rush if asked.rush is not None else (200 if asked.quick else 10_000)
+    return Plan(
+        rows=[row for row in rows if row != "rush" or rush],
+        sizes=sorted(asked.sizes or (QUICK_SIZES if asked.quick else AGAINST_SIZES)),
+        repeat=asked.repeat,
+        latency=asked.latency,
+        rush=rush,
+        rush_per_second=RUSH_PER_SECOND,
+        orders=asked.orders,
+        runs=asked.runs,
+    )
 
 
 def _season_table(attendees: int = 1500, days: int = 120) -> str:

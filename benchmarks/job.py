@@ -31,6 +31,7 @@ def poll() -> dict[str, Any]:
             waits=root.waits,
             settings=root.settings,
             warehouse=root.warehouse,
+            stop=root.stop,
         )
     return _summary(root, report.runs)
 
@@ -135,13 +136,19 @@ def sale(orders: int, latency_ms: int) -> dict[str, Any]:
     return sale(orders, latency_ms / 1000)
 
 
+def hinted_sale(orders: int, latency_ms: int) -> dict[str, Any]:
+    from benchmarks.hinted import hinted_sale
+
+    return hinted_sale(orders, latency_ms / 1000)
+
+
 def _requests_sent(root: Any) -> int:
     clients = (root.__dict__.get(name) for name in ("kktix", "gather", "klaviyo"))
     return sum(client.api.requests_sent for client in clients if client is not None)
 
 
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {
-    job.__name__: job for job in (poll, access, tables, ticks, naive, stages, sale)
+    job.__name__: job for job in (poll, access, tables, ticks, naive, stages, sale, hinted_sale)
 }
 
 if __name__ == "__main__":

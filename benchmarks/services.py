@@ -1,6 +1,7 @@
 """The simulated services in a separate process, so that their cost is not measured: ``python -m benchmarks.services``.
 
-The process prints its URL when it is ready, and runs until its input ends.
+The process prints its URL when it is ready, and runs until its input ends. For each line of input it prints the times
+of all mails so far, in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -22,17 +23,43 @@ EVENT_ID = 90001
 _AT_A_TIME = 1000  # buyers, the limit of the control interface
 
 
+class Services:
+    """Running services at ``url``."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.url = self._read()
+
+    def mails(self) -> list[float]:
+        """Return when each mail so far left, in seconds since 1970."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("mails\n")
+        self._process.stdin.flush()
+        times: list[float] = json.loads(self._read())
+        return times
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
 @contextmanager
-def running_services(attendees: int, latency: float) -> Iterator[str]:
-    """Run services with so many sold tickets during the block, and yield their URL."""
+def services(attendees: int, latency: float) -> Iterator[Services]:
+    """Run services with so many sold tickets during the block."""
     command = [sys.executable, "-m", "benchmarks.services", str(attendees), str(latency)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            yield process.stdout.readline().strip()
+            yield Services(process)
         finally:
             process.stdin.close()
+
+
+@contextmanager
+def running_services(attendees: int, latency: float) -> Iterator[str]:
+    """Run services with so many sold tickets during the block, and yield their URL."""
+    with services(attendees, latency) as running:
+        yield running.url
 
 
 def slow_down(world: World, latency: float) -> None:
@@ -66,7 +93,8 @@ def _main() -> None:
     slow_down(world, asked.latency)
     with SandboxServer(world) as server:
         print(server.url, flush=True)
-        sys.stdin.read()
+        for _ in sys.stdin:
+            print(json.dumps([mail.at.timestamp() for mail in world.outbox]), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,13 @@ from pycontw_assets.orchestration.assets import (
     klaviyo_template,
     raw_kktix_orders,
 )
+from pycontw_assets.orchestration.hints.sensor import hints_sensor
 from pycontw_assets.orchestration.history.editions import edition_assets
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import kktix_checks
 from pycontw_assets.orchestration.links import links_of
+from pycontw_assets.orchestration.reporting.daily_sales import sales_asset
+from pycontw_assets.orchestration.reporting.funnel import funnel_asset
 from pycontw_assets.orchestration.resources import resources_of
 from pycontw_assets.orchestration.sensors import orders_sensor
 from pycontw_assets.pipeline.composition import Composition, settings_at_load
@@ -55,18 +58,21 @@ def build_definitions(
         raw_kktix_orders,
         *attendee_table_assets(links),
         *edition_assets(links),
+        sales_asset(links),
         gather_guestlist,
         klaviyo_template,
         klaviyo_list,
         klaviyo_campaign,
         gather_town,
         klaviyo,
+        funnel_asset(links),
     ]
     return Definitions(
         assets=_with_source(assets),
         asset_checks=[kktix_checks],
         jobs=jobs,
-        sensors=[orders_sensor(interval)],
+        # Without a webhook there is nothing to look for every few seconds.
+        sensors=[orders_sensor(interval), *([hints_sensor()] if settings.kktix_hook_secret else [])],
         resources=resources_of(root or Composition(), settings, books),
         executor=in_process_executor,
     )

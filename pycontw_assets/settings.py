@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from pycontw_assets.records import Family
 SANDBOX_PORT = 8031
 _SANDBOX_URL = f"http://127.0.0.1:{SANDBOX_PORT}"
 _ENV_FILE = "PYCONTW_ENV_FILE"
+_SHORTEST_SECRET = 16
 OFF = "off"
 """What stands in place of a URL to switch the step off."""
 
@@ -63,6 +64,12 @@ def _host_of(url: str) -> str:
         return ""
 
 
+def _without_credentials(url: str) -> str:
+    if "@" in urlsplit(url).netloc or any(sign.isspace() for sign in url):
+        raise ValueError("must hold no user, no password and no blank: many people see it")
+    return url
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
@@ -71,6 +78,19 @@ def _http_url_or_off(url: str) -> str:
 
 
 HttpUrlOrOff = Annotated[str, AfterValidator(_http_url_or_off)]
+
+
+def _long_secrets(value: SecretStr) -> SecretStr:
+    """Accept secrets that can be sent as a header and cannot be guessed."""
+    parts = hook_secrets(value)
+    if not parts or not all(part.isascii() and part.isprintable() and len(part) >= _SHORTEST_SECRET for part in parts):
+        raise ValueError(f"needs at least {_SHORTEST_SECRET} plain characters; `openssl rand -hex 32` makes a good one")
+    return value
+
+
+def hook_secrets(value: SecretStr | None) -> list[str]:
+    """Return the secrets of ``KKTIX_HOOK_SECRET``; none: no webhook is used."""
+    return [part.strip() for part in value.get_secret_value().split(",") if part.strip()] if value else []
 
 
 def _folder_or_bucket(url: str) -> str:
@@ -127,10 +147,21 @@ class Settings(BaseSettings):
         description="most attendees read from KKTIX in a second, by all processes that share a ledger; halved when "
         "KKTIX objects or slows down, and raised again within half an hour",
     )
+    kktix_hook_secret: Annotated[SecretStr, AfterValidator(_long_secrets)] | None = Field(
+        None,
+        description="secret of KKTIX's webhook, at least 16 characters, which `pycontw-assets hooks` asks for; two, "
+        "separated by a comma, while it is changed; unset: no webhook, and polls see every order",
+    )
     edition: Edition | None = Field(
         None,
         description="the live edition, four digits; production needs it to begin, and only this variable begins "
         "another one; unset: the newest that the ledger has events of",
+    )
+    opening_days: dict[Edition, date] = Field(
+        default_factory=dict,
+        description='JSON `{"2031": "2031-09-05", "2030": "2030-09-06"}`: the first day of the conference, also of '
+        "former editions, so that sales are compared by days before it; unset: they are compared by days since the "
+        "first sale, and no range is expected",
     )
     kktix_events: dict[EventId, EventMapping | None] = Field(
         default_factory=dict,
@@ -277,6 +308,16 @@ class Settings(BaseSettings):
         le=100,
         description="share of the answers to a question that should be kept whole; below it the check "
         "`answers_are_kept` of a table warns",
+    )
+    pace_alarm_percent: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="alarm when seven days sold less than this share of the low end of their range (`100`: below the "
+        "range); unset: no alarm",
+    )
+    dashboard_url: Annotated[HttpUrl, AfterValidator(_without_credentials)] | None = Field(
+        None, description="link at the end of the daily message, for example to a dashboard; unset: none"
     )
     alert_urls: SecretStr | None = Field(
         None,
@@ -455,4 +496,4 @@ def _explain(problem: Any) -> str:
 
 def _field_of(error: SettingsError) -> str:
     names = [name for name in Settings.model_fields if f'"{name}"' in str(error)]
-    return names[0].upper() if names else "a JSON variable (KKTIX_EVENTS or KLAVIYO_LISTS)"
+    return names[0].upper() if names else "a JSON variable (KKTIX_EVENTS, KLAVIYO_LISTS or OPENING_DAYS)"

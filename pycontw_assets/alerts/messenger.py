@@ -11,7 +11,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -33,12 +34,27 @@ class _AskedToWait(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG with words that say what it shows. Both are ours."""
+
+    name: str
+    caption: str
+    png: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
-    """One message. ``parts``: as how many messages a channel with little room may get it; the rest is cut off."""
+    """One message. ``parts``: as how many messages a channel with little room may get it; the rest is cut off.
+
+    ``link``: an address of the operator's own, the one thing of a message that links somewhere; it is never cut off.
+    ``pictures``: they follow the text where the channel takes files. Whether it did is nobody's problem.
+    """
 
     title: str
     body: str
     parts: int = 1
+    link: str = ""
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +153,42 @@ def _deliver(channel: Channel, text: Text, until: float, took: set[Channel]) -> 
         return
     if is_taken and time.monotonic() < until:
         took.add(channel)
+        with suppress(Exception):  # the text has arrived, so nothing is sent again because of a picture
+            _post_pictures(service, text.pictures, until)
 
 
 def _post(service: apprise.NotifyBase, text: Text) -> bool:
     import apprise
 
     body = "\n".join(map(for_chat, text.body.split("\n")))
-    fitting = fit(Text(for_chat(text.title), body, text.parts), int(service.body_maxlen))
+    limit = int(service.body_maxlen)
+    link = f"\n{text.link}" if text.link and len(text.link.encode()) < limit // 4 else ""
+    fitting = fit(Text(for_chat(text.title), body, text.parts), limit - len(link.encode()))
     # Parts, and characters that a channel counts as several, exceed its limit. By default that is sent as it is.
     if service.overflow_mode == apprise.OverflowMode.UPSTREAM:
         service.overflow_mode = apprise.OverflowMode.SPLIT
     carrier = apprise.Apprise()
     carrier.add(service)
-    return bool(carrier.notify(title=fitting.title, body=fitting.body))
+    return bool(carrier.notify(title=fitting.title, body=fitting.body + link))
+
+
+def _post_pictures(service: apprise.NotifyBase, pictures: Sequence[Picture], until: float) -> None:
+    """Send the pictures after the text, from memory: no file is made. A channel that takes none gets none."""
+    import apprise
+    from apprise.attachment.memory import AttachMemory
+
+    # Slack takes files from an app only, and would post the caption alone for an incoming webhook.
+    if not service.attachment_support or getattr(service, "mode", None) == "webhook":
+        return
+    if not pictures or time.monotonic() >= until:
+        return
+    as_file: Callable[..., Any] = AttachMemory
+    files = apprise.AppriseAttachment(
+        [as_file(content=picture.png, name=picture.name, mimetype="image/png") for picture in pictures]
+    )
+    carrier = apprise.Apprise()
+    carrier.add(service)
+    carrier.notify(body="\n".join(for_chat(picture.caption) for picture in pictures), attach=files)
 
 
 def _never_wait_long(service: apprise.NotifyBase) -> list[float]:

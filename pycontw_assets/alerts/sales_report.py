@@ -43,9 +43,16 @@ def _counts_of(record: AttendeeRecord) -> Counts:
 
 
 def report(
-    edition: str, days: Mapping[date, Figures], before: tuple[str, Mapping[date, Figures]] | None
+    edition: str,
+    days: Mapping[date, Figures],
+    before: tuple[str, Mapping[date, Figures]] | None,
+    *,
+    is_compared: bool = False,
 ) -> Report | None:
-    """Return the report of the last of ``days``; ``None``: it is the first one, with nothing to compare it with."""
+    """Return the report of the last of ``days``; ``None``: it is the first one, with nothing to compare it with.
+
+    ``is_compared``: the edition before is compared in another line of the message.
+    """
     *earlier, today = sorted(days)
     if not earlier:
         return None
@@ -54,7 +61,7 @@ def report(
     # Cancelled seats are not sold any more, so the number can fall.
     title = f"sales of {edition}: {f'{more:+}' if more else 'none'} since {earlier[-1]}, {_total(now).sold} in total"
     lines = [line for family in FAMILIES for line in _family_lines(family, now, then)]
-    return Report(title, "\n".join([*lines, *_comparison(days, before)]))
+    return Report(title, "\n".join([*lines, *(() if is_compared else _comparison(days, before))]))
 
 
 def _family_lines(family: Family, now: Figures, then: Figures) -> Iterator[str]:

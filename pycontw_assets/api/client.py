@@ -196,12 +196,14 @@ class ApiClient:
         repeatable: bool,
         expect_json: bool = True,
         group: str | None = None,
+        waits_out_429: bool = True,
     ) -> Reply:
         """Make one call, try it again where that is safe, and return the reply. Raise a ``ServiceError`` otherwise.
 
         ``query`` is already encoded. ``operation`` goes into errors and log lines: small letters, digits and blanks.
         ``repeatable``: the state after two calls is the state after one. Other writes are tried again only when the
         service certainly did nothing. Otherwise they end as ``Unavailable`` with ``outcome_unknown``.
+        ``waits_out_429``: without it a 429 ends this call and holds up no other one. Its limit may be one of a day.
         """
         url = self._base_url + path + (f"?{query}" if query else "")
         payload = None if body is None else json.dumps(body, allow_nan=False).encode()
@@ -224,6 +226,9 @@ class ApiClient:
             self._object(call, outcome.objection)
             if outcome.is_throttled:
                 throttled += 1
+                if not waits_out_429:
+                    self._log(call, outcome, attempt=throttled, ended="gave_up")
+                    raise outcome.error
                 self._log(call, outcome, attempt=throttled, ended="throttled")
                 self._hold(outcome.wait, throttled)
                 continue

@@ -15,7 +15,7 @@ from pycontw_assets.commands.exits import FAILED, INTERRUPTED, MISCONFIGURED, Ne
 GROUPS = {
     "every day": ("poll", "plan", "status", "doctor", "preview", "pause", "resume"),
     "about one person": ("trace", "refresh", "resend", "erase", "mark-invited"),
-    "data": ("import-csv", "policy", "reclassify", "rotate-vault"),
+    "data": ("import-csv", "policy", "reclassify", "rotate-vault", "hooks"),
     "repair": ("rebuild-ledger", "release", "rename-event", "adopt-tables"),
     "play": ("demo", "drill", "dev", "sandbox"),
 }

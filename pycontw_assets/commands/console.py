@@ -73,10 +73,10 @@ class ShownKktixClient(KktixClient):
     """Show a bar on a terminal while many attendees are read."""
 
     def fetch_attendees(
-        self, event_id: int, ids: Iterable[int], *options: Any
+        self, event_id: int, ids: Iterable[int], *options: Any, **more: Any
     ) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
         attendee_ids = tuple(ids)
-        answers = super().fetch_attendees(event_id, attendee_ids, *options)
+        answers = super().fetch_attendees(event_id, attendee_ids, *options, **more)
         if len(attendee_ids) < _WORTH_A_BAR or not sys.stderr.isatty():
             return answers
         from tqdm import tqdm  # type: ignore[import-untyped]

@@ -36,6 +36,7 @@ from pycontw_assets.load.readers.old_reading import VIEW_NAMES
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import Finding, Level
+from pycontw_assets.pipeline.hints.report import hook_finding
 from pycontw_assets.pipeline.maintenance import MOVE_UP, REVISION_ENDS, expiring
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.pipeline.retention import expired_events
@@ -162,6 +163,7 @@ class Examination:
             **({} if settings.mail_is_off else self._checks_of_mail()),
             "ledger": lambda: _check_ledger(self.ledger()),
             "pause": lambda: _check_pause(self.ledger()),
+            "webhook": lambda: iter([hook_finding(self.ledger(), settings)]),
             "vault": lambda: _check_vault(self.vault(), self.ledger(), settings.retention_days),
             "imports": lambda: _check_imports(self.vault(), self.ledger()),
             "warehouse": lambda: _check_warehouse(self.warehouse, settings),

@@ -33,7 +33,7 @@ def add_to(commands: Commands) -> None:
         "--plot",
         type=Path,
         metavar="FILE",
-        help="also draw the waiting times as PNG; needs pycontw_assets[drill]",
+        help="also draw the waiting times as PNG; needs pycontw_assets[pictures]",
     )
     drill.set_defaults(run=_run)
 

@@ -80,6 +80,7 @@ class Plan:
     problems: tuple[str, ...]
     new_template: str | None  # the name of a template that would be looked for or made
     paused_since: datetime | None = None
+    waves: tuple[str, ...] = ()  # of a poll at work, or of one that ended before it had read everybody
     switched_off: tuple[str, ...] = ()
 
 
@@ -136,6 +137,7 @@ def make_plan(
             (*tick.problems, *tick.warnings),
             _new_template(edition, copies.ledger, settings) if edition else None,
             paused_since(copies.ledger),
+            tuple(f"{key}: wave: {fact.unread} more to be read" for key, fact in tick.facts.items() if fact.unread),
             tuple(settings.switched_off),
         )
 
@@ -201,6 +203,7 @@ def as_document(plan: Plan) -> dict[str, Any]:
         "new_template": plan.new_template,
         "switched_off": plan.switched_off,
         "paused_since": plan.paused_since.isoformat() if plan.paused_since else None,
+        "waves": plan.waves,
     }
 
 
@@ -240,6 +243,7 @@ def describe_plan(plan: Plan) -> Iterator[str]:
         yield f"template {plan.new_template}: found by name, or made"
     for event in plan.events:
         yield from _describe_event(event)
+    yield from (f"       {text}" for text in plan.waves)
     yield from (f"left   {text}" for text in plan.left_alone)
     yield from (paint(f"       ! {text}", "yellow") for text in plan.problems)
 

@@ -59,15 +59,15 @@ configuration or the command line is wrong. The end of a section says what they 
 _ASSETS_HEAD = """\
 # Assets
 
-The Dagster UI shows these assets under *Lineage*, in the order of the five stages. A partition is one KKTIX event,
-`<edition>-<family>-<event id>`, for example `2031-individual-90001`. An event gets this key from its name ("PyCon TW
-2031 Registration: Individual") or from `KKTIX_EVENTS`, once and for good. Events of another edition, and events whose
-name does not say enough, are shown on the asset `kktix` and left alone.
+The Dagster UI shows these assets under *Lineage*, in the order of the five stages, then reports. A partition is one
+KKTIX event, `<edition>-<family>-<event id>`, for example `2031-individual-90001`. An event gets this key from its name
+("PyCon TW 2031 Registration: Individual") or from `KKTIX_EVENTS`, once and for good. Events of another edition, and
+events whose name does not say enough, are shown on the asset `kktix` and left alone.
 
 | asset | stage | partitions | holds |
 |---|---|---|---|
 """
-_STAGES = ("extract", "load", "authorize", "send_email")
+_STAGES = ("extract", "load", "authorize", "send_email", "reporting")
 
 
 def settings_page() -> str:

@@ -22,8 +22,10 @@ from pycontw_assets.ledger.rate_slots import slowed_rate
 from pycontw_assets.ledger.reporting.problems import Problem, open_problems
 from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.pipeline.consistency.orders import ReadOrders, read_for_people
+from pycontw_assets.pipeline.hints.report import hook_finding
 from pycontw_assets.pipeline.observe import edition_facts
 from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory
+from pycontw_assets.pipeline.reporting.funnel import FunnelRow, describe_funnel, funnel_of
 from pycontw_assets.pipeline.steps import recorded_edition
 from pycontw_assets.records import TICKET_STATES, EventPartition, OrderSnapshot
 from pycontw_assets.settings import Settings
@@ -59,7 +61,10 @@ def _run(parsed: argparse.Namespace) -> int:
         ledger=root.ledger_to_read,
         settings=settings,
         history=read_history(settings.dagster_folder, root.ledger_to_read),
-        machinery=read_machinery(settings.dagster_folder, settings.poll_interval_seconds),
+        machinery=[
+            *read_machinery(settings.dagster_folder, settings.poll_interval_seconds),
+            *([hook_finding(root.ledger_to_read, settings)] if settings.kktix_hook_secret else []),
+        ],
     )
     document = json.dumps(asdict(status), ensure_ascii=False, indent=2, default=str)
     print(document if parsed.json else "\n".join(describe_status(status)))
@@ -97,6 +102,7 @@ class Status:
     paused_since: datetime | None = None
     kktix_rate: SlowedRate | None = None
     switched_off: tuple[str, ...] = ()
+    funnel: tuple[FunnelRow, ...] = ()
 
     @property
     def unread(self) -> list[str]:
@@ -107,7 +113,7 @@ class Status:
 def look_up(
     *, vault: OrdersStore, ledger: Ledger, settings: Settings, history: RunHistory, machinery: Iterable[Finding] = ()
 ) -> Status:
-    """Read what is stored here. ``machinery`` are findings about the sensor and the daemon."""
+    """Read what is stored here. ``machinery`` are findings about the sensor, the daemon and the webhook."""
     edition = recorded_edition(ledger, settings)
     facts_of = edition_facts(edition, ledger=ledger, settings=settings, history=history) if edition else {}
     orders = read_for_people(vault, ledger)
@@ -121,6 +127,7 @@ def look_up(
         paused_since(ledger),
         _kktix_rate(ledger, settings.kktix_requests_per_second),
         tuple(settings.switched_off),
+        tuple(funnel_of(edition, orders, ledger) if edition else ()),
     )
 
 
@@ -140,8 +147,13 @@ def _event(facts: EventFacts, decision: Decision, orders: ReadOrders, ledger: Le
         decision.next_attempt_at,
         max(facts.access.failures, facts.load.failures),
         unread=orders.unread,
-        note=orders.note,
+        note=orders.note or _wave(facts),
     )
+
+
+def _wave(facts: EventFacts) -> str:
+    """Say how many attendees a poll that serves buyers in waves has still to read."""
+    return f"{facts.partition.key}: wave: {facts.unread} more to be read" if facts.unread else ""
 
 
 def _tickets(snapshot: OrderSnapshot | None) -> dict[str, int | None]:
@@ -171,6 +183,7 @@ def describe_status(status: Status) -> Iterator[str]:
     if status.paused_since:
         yield paint(str(Paused(status.paused_since)), "yellow")
     yield from _table(status.events)
+    yield from map(describe_funnel, status.funnel)
     yield from (f"switched off: {text}" for text in status.switched_off)
     if rate := status.kktix_rate:
         slowed_at = datetime.fromtimestamp(rate.slowed_at, timezone.utc)

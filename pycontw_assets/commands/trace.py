@@ -19,6 +19,7 @@ from pycontw_assets.commands.instance import ANYWHERE, compose_to_read, mention_
 from pycontw_assets.commands.lookup import HELP, METAVAR, Person, describe_choice, find_people
 from pycontw_assets.deidentify.holders import contact_address, spellings_of
 from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.ledger.batches import get_batch
 from pycontw_assets.ledger.history.imports import known_imports
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
@@ -29,6 +30,7 @@ from pycontw_assets.pseudonyms import Pseudonymizer, former_addresses, is_mailab
 from pycontw_assets.records import AttendeeRecord, EventPartition, OrderSnapshot, TicketState
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.recipients import describe_end
+from pycontw_assets.send_email.reporting.mail_events import describe_mails
 from pycontw_assets.vault.vault import OrdersStore, VaultError
 
 Condition = Literal[TicketState, "quarantined"]
@@ -153,6 +155,9 @@ def trace(
         for edition in editions
     ]
     live = tuple(_ask_services(address, spellings, gather, klaviyo)) if is_live and address else ()
+    if is_live and klaviyo and invited:
+        batches = [(item.profile_id, get_batch(ledger, item.batch_key)) for item in invited]
+        live += tuple(describe_mails(klaviyo, batches))
     imported = tuple(_in_imports(address, ledger, vault)) if address else ()
     hints = () if passages or imported else tuple(_hints(snapshots))
     return Trace(person.who, tuple(passages), live, hints, warnings=warnings, imports=imported)

@@ -7,10 +7,10 @@ digest in that column if and only if its address is invited.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from pycontw_assets.deidentify.policy import load_policy
+from pycontw_assets.deidentify.policy import Policy, load_policy
 from pycontw_assets.pseudonyms import (
     Pseudonymizer,
     deliverable_address,
@@ -71,9 +71,21 @@ def holders_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[st
     """Return pseudonym -> holder, one entry per mailbox with a usable ticket that mail can be sent to.
 
     The tickets of an import make nobody a holder: their conference is over, and only polls say what is valid now.
+    The steps of a run ask about the same snapshot in turn, so the latest answer is kept with it.
     """
+    global _latest
     if snapshot.partition.is_imported:
         return {}
+    asked = (snapshot.records, pseudonymizer, load_policy())
+    if _latest is None or not all(new is known for new, known in zip(asked, _latest[0], strict=True)):
+        _latest = asked, _find_holders(snapshot, pseudonymizer)
+    return dict(_latest[1])
+
+
+_latest: tuple[tuple[Mapping[int, AttendeeRecord], Pseudonymizer, Policy], dict[str, Holder]] | None = None
+
+
+def _find_holders(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
     typed: dict[str, list[str]] = {}
     for record in snapshot.records.values():
         answer = contact_answer(record.attendee) if record.is_usable else None

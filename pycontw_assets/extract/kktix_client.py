@@ -8,10 +8,12 @@ The endpoints and shapes are those of KKTIX's organiser API v2. It has no public
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from queue import SimpleQueue
 from typing import Any
 
 from pycontw_assets.api.bounds import plain_text
@@ -32,6 +34,7 @@ _PAGE_SIZES = frozenset({100, 500, 1000})  # exactly so many rows look like the 
 _SERVICE_IS_DOWN = 25  # failed calls in a row, each after its retries. Fewer could be a few defective attendees
 _SERVICE_REFUSES = 3  # answers in a row that say the token or URL is wrong, or that this program is blocked
 _LONGEST_ID = 18  # digits that fit a column of 64 bits
+READ_AHEAD = 2000  # attendees read while the caller is busy with earlier ones: about 20 MB
 
 
 def rate_limits(per_second: int) -> dict[str, list[tuple[int, float]]]:
@@ -126,18 +129,20 @@ class KktixClient:
         return payload
 
     def fetch_attendees(
-        self, event_id: int, ids: Iterable[int], concurrency: int = 8
+        self, event_id: int, ids: Iterable[int], concurrency: int = 8, *, ahead: int = READ_AHEAD
     ) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
         """Yield every id once with its payload or its error, in the order of the answers.
 
         One ``Misconfigured`` or ``Blocked`` (a stray HTML page) concerns that attendee. Several in a row concern the
         service, and the last is raised. When the service is down, the remaining ids come back ``Unavailable`` without
         a call.
-        ``concurrency``: most calls at once, bounded by the client's pool, too.
+        ``concurrency``: most calls at once, bounded by the client's pool, too. ``ahead``: most answers that wait for a
+        caller who is busy.
         """
         limit, pool = TimeLimit(), ThreadPoolExecutor(concurrency, thread_name_prefix="kktix")
+        reading = _Reading(self, event_id, pool, limit)
         try:
-            yield from self._fetch_attendees(event_id, iter(ids), concurrency, pool, limit)
+            yield from reading.answers(iter(ids), concurrency + ahead)
         except BaseException as error:
             # An interrupt ends the run now. Calls under way may come to their end, but none is tried again.
             limit.end()
@@ -145,38 +150,87 @@ class KktixClient:
             raise
         pool.shutdown()
 
-    def _fetch_attendees(
-        self, event_id: int, waiting: Iterator[int], concurrency: int, pool: ThreadPoolExecutor, limit: TimeLimit
-    ) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
-        def fetch(attendee_id: int) -> dict[str, Any]:
-            with limit:
-                return self.fetch_attendee(event_id, attendee_id)
-
-        failed_in_row = refused_in_row = 0
-        running: dict[Future[dict[str, Any]], int] = {}
-        while True:
-            for attendee_id in islice(waiting, concurrency - len(running)):
-                running[pool.submit(fetch, attendee_id)] = attendee_id
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                result = _result_of(future)
-                failed_in_row = failed_in_row + 1 if isinstance(result, Unavailable) else 0
-                if not isinstance(result, (Misconfigured, Blocked)):
-                    refused_in_row = 0
-                elif (refused_in_row := refused_in_row + 1) >= _SERVICE_REFUSES:
-                    raise result
-                yield running.pop(future), result
-            if failed_in_row >= _SERVICE_IS_DOWN:
-                yield from self._give_up(event_id, waiting)
-
-    def _give_up(self, event_id: int, ids: Iterable[int]) -> Iterator[tuple[int, ServiceError]]:
-        for attendee_id in ids:
-            operation = f"read attendee {attendee_id} of event {event_id}"
-            yield attendee_id, Unavailable(self.api.service, operation, "not asked for: the calls before it failed")
+    def not_asked_for(self, event_id: int, attendee_id: int) -> Unavailable:
+        """Return the error for an attendee that nobody asks for any more."""
+        operation = f"read attendee {attendee_id} of event {event_id}"
+        return Unavailable(self.api.service, operation, "not asked for: the calls before it failed")
 
     def _get(self, operation: str, path: str, query: str = "", *, group: str | None = None) -> Reply:
         return self.api.request("GET", operation, path, query=query, repeatable=True, group=group)
+
+
+class _Failures:
+    """Count failed calls in a row: many say that the service is down, a few refusals that it wants no more calls."""
+
+    def __init__(self) -> None:
+        self._failed = self._refused = 0
+
+    def count(self, result: object) -> None:
+        self._failed = self._failed + 1 if isinstance(result, Unavailable) else 0
+        if isinstance(result, (Misconfigured, Blocked)):
+            self._refused += 1
+        else:
+            self._refused = 0
+
+    @property
+    def is_down(self) -> bool:
+        return self._failed >= _SERVICE_IS_DOWN
+
+    @property
+    def is_refusing(self) -> bool:
+        return self._refused >= _SERVICE_REFUSES
+
+
+class _Reading:
+    """The attendees of one event on their way. Threads read them; the caller takes the answers when it has time.
+
+    A caller may be busy for a while, so the threads themselves notice that the service is down or refuses.
+    """
+
+    def __init__(self, client: KktixClient, event_id: int, pool: ThreadPoolExecutor, limit: TimeLimit) -> None:
+        self._client = client
+        self._event_id = event_id
+        self._pool = pool
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._failures = _Failures()
+        self._is_over = False
+        self._running: dict[Future[dict[str, Any]], int] = {}
+        self._done: SimpleQueue[Future[dict[str, Any]]] = SimpleQueue()
+
+    def answers(self, waiting: Iterator[int], most: int) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
+        """Yield the answers. ``most``: attendees asked for whose answers were not taken yet."""
+        failures = _Failures()
+        while True:
+            for attendee_id in islice(waiting, most - len(self._running)):
+                future = self._pool.submit(self._fetch, attendee_id)
+                self._running[future] = attendee_id
+                future.add_done_callback(self._note)
+            if not self._running:
+                return
+            future = self._done.get()
+            result = _result_of(future)
+            failures.count(result)
+            if failures.is_refusing and isinstance(result, ServiceError):
+                raise result
+            yield self._running.pop(future), result
+            if failures.is_down:
+                for attendee_id in waiting:
+                    yield attendee_id, self._client.not_asked_for(self._event_id, attendee_id)
+
+    def _fetch(self, attendee_id: int) -> dict[str, Any]:
+        if self._is_over:
+            raise self._client.not_asked_for(self._event_id, attendee_id)
+        with self._limit:
+            return self._client.fetch_attendee(self._event_id, attendee_id)
+
+    def _note(self, future: Future[dict[str, Any]]) -> None:
+        """Pass on the answer, in the order in which the failures are counted."""
+        with self._lock:
+            if not future.cancelled():
+                self._failures.count(future.exception())
+                self._is_over = self._is_over or self._failures.is_down or self._failures.is_refusing
+            self._done.put(future)
 
 
 def _result_of(future: Future[dict[str, Any]]) -> dict[str, Any] | ServiceError:

@@ -1,13 +1,14 @@
 """One poll of one event: read the books and the attendees that are due, and keep the result in the vault.
 
-``orders`` decides what to read and what it means. A crash loses what was read since the last checkpoint.
+``orders`` decides what to read and what it means. A crash loses what was read since the last checkpoint. A poll that
+reads many stops now and then, so that the buyers read so far are served (``waves``).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from pycontw_assets.completeness import BOOK_OF_LOST_ORDERS
 from pycontw_assets.extract.orders import (
     BookReading,
     Fetched,
+    FetchPlan,
     MalformedAttendee,
     absorb,
     describe_kept,
@@ -24,11 +26,13 @@ from pycontw_assets.extract.orders import (
     parse_attendee,
     plan_fetch,
 )
+from pycontw_assets.extract.waves import Wave, WaveSize
 from pycontw_assets.records import Attendee, EventPartition, OrderSnapshot
 from pycontw_assets.vault.vault import OrdersStore
 
 _CHECKPOINT_SECONDS = 20.0  # between two writes of a long poll to the vault
 _SERVICE_IS_DOWN = 3  # failed reads, if no other read succeeded
+_USUAL_SIZE = WaveSize()
 
 
 class BookPage(Protocol):
@@ -121,6 +125,8 @@ def take_snapshot(
     last_good_poll: datetime | None = None,
     requested: Collection[int] = (),
     trust_book: bool = False,
+    serve: Callable[[Wave], None] | None = None,
+    wave_size: WaveSize = _USUAL_SIZE,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> SnapshotOutcome:
     """Poll one event, given its books as just read, and return the stored snapshot.
@@ -128,6 +134,8 @@ def take_snapshot(
     ``refresh``: the shortest time between two reads of an attendee. ``known_before``: the attendees that the ledger
     remembers, in case the vault has lost them. ``last_good_poll``: when the ledger last saw the book read whole.
     ``requested``: attendees that somebody asked to read again. ``trust_book``: the override for a shrunken book.
+    ``serve`` lets in and invites the buyers read so far, while others are unread; orders that are read again after a
+    loss are served at the end only, when nobody is missing any more. Nobody is gone before everybody was read.
     Raise ``UntrustedBook`` when neither vault nor book can be believed, and ``Unavailable`` when every read failed.
     """
     begun_at = monotonic()
@@ -146,23 +154,28 @@ def take_snapshot(
     )
     vanished: set[int] = set()
     answers: dict[int, Fetched] = {}  # about attendees that the book lacks
-    pending: list[Fetched] = []
-    checkpoint = monotonic() + _CHECKPOINT_SECONDS
     failures = _Failures(len(plan.fetch))
+    reading = _Reading(
+        vault=vault,
+        snapshot=snapshot,
+        plan=plan,
+        now=now,
+        last_good_poll=last_good_poll,
+        serve=None if snapshot.rebuilding else serve,
+        size=wave_size,
+        monotonic=monotonic,
+    )
     for attendee_id, answer in client.fetch_attendees(partition.event_id, plan.fetch):
         fetched = _understand(attendee_id, answer, contacts)
         failures.count(answer)
         if attendee_id in plan.asked:
             answers[attendee_id] = fetched
             continue
-        pending.append(fetched)
         if fetched.vanished:
             vanished.add(attendee_id)
-        if monotonic() >= checkpoint:
-            snapshot, pending = vault.write(absorb(snapshot, pending, now, last_good_poll=last_good_poll)), []
-            checkpoint = monotonic() + _CHECKPOINT_SECONDS
-    before = snapshot
-    snapshot = absorb(snapshot, pending, now, last_good_poll=last_good_poll)
+        reading.take(fetched)
+    before = reading.snapshot
+    snapshot = absorb(before, reading.pending, now, last_good_poll=last_good_poll)
     snapshot, problem = end_poll(snapshot, plan, book=book, vanished=vanished, now=now, answers=answers)
     if snapshot != before or snapshot.generation == 0:
         snapshot = vault.write(snapshot)
@@ -189,6 +202,66 @@ def take_snapshot(
         problem=problem,
         kept=() if problem else describe_kept(answers),
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Reading:
+    """The attendees that one poll has read so far. They are kept now and then, and served in waves."""
+
+    vault: OrdersStore
+    snapshot: OrderSnapshot
+    plan: FetchPlan
+    now: datetime
+    last_good_poll: datetime | None
+    serve: Callable[[Wave], None] | None
+    size: WaveSize
+    monotonic: Callable[[], float]
+    pending: list[Fetched] = field(default_factory=list)
+    _since_wave: list[int] = field(default_factory=list)
+    _unread: int = 0
+    _waiting: int = 0
+    _served: int = 0
+    _kept_at: float = 0.0
+    _served_at: float = 0.0
+    _took: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._unread = len(self.plan.new) + len(self.plan.open) + len(self.plan.rotation)
+        self._kept_at = self._served_at = self.monotonic()
+
+    def take(self, fetched: Fetched) -> None:
+        """Add what was read of one attendee, and do what is due then."""
+        number = fetched.attendee_id
+        self.pending.append(fetched)
+        self._since_wave.append(number)
+        self._unread -= 1
+        self._waiting += number in self.plan.new or number in self.plan.open
+        moment = self.monotonic()
+        if self.serve is not None and self.size.is_due(
+            waiting=self._waiting,
+            unread=self._unread,
+            seconds=moment - self._served_at,
+            served=self._served,
+            took=self._took,
+        ):
+            self._keep()
+            self._serve(self.serve, moment)
+        elif moment >= self._kept_at + _CHECKPOINT_SECONDS:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Write to the vault what was read, so that a crash does not lose it."""
+        known = absorb(self.snapshot, self.pending, self.now, last_good_poll=self.last_good_poll)
+        self.snapshot, self.pending = self.vault.write(known), []
+        self._kept_at = self.monotonic()
+
+    def _serve(self, serve: Callable[[Wave], None], begun_at: float) -> None:
+        records = self.snapshot.records
+        read = {number: records[number] for number in self._since_wave if number in records}
+        serve(Wave(replace(self.snapshot, records=read, quarantine={}), len(self.plan.new), self._unread))
+        self._served, self._waiting, self._since_wave = self._served + self._waiting, 0, []
+        self._kept_at = self._served_at = self.monotonic()
+        self._took = self._served_at - begun_at
 
 
 def _refuse_small_book(partition: EventPartition, book: BookReading, known_before: int) -> None:

@@ -18,6 +18,7 @@ from pycontw_assets.ledger.database.tables import (
     table_states,
     upsert,
     waiting_events,
+    waves,
 )
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import refuse_imported
@@ -68,8 +69,28 @@ def record_poll(ledger: Ledger, edition: str, poll: Poll, holder_keys: Collectio
             for key in sorted(set(holder_keys) - before)
         ]
         insert_missing(db, entitlements, added)
+        db.execute(sa.delete(waves).where(waves.c.partition_key == poll.partition_key))
         if poll.book_digest is not None:
             db.execute(sa.delete(stale_events).where(stale_events.c.partition_key == poll.partition_key))
+
+
+def record_wave(ledger: Ledger, edition: str, partition_key: str, holder_keys: Collection[str], *, unread: int) -> None:
+    """Add the holders of a wave in the middle of a poll, in one transaction. Nobody loses a ticket by it.
+
+    The event is stale until the poll has ended: whoever seems to hold no ticket may have one that is still ``unread``.
+    Raise ``ImportedPartition`` for an import.
+    """
+    refuse_imported(partition_key)
+    rows = [{"partition_key": partition_key, "address_key": key, "edition": edition} for key in sorted(holder_keys)]
+    with ledger.engine.begin() as db:
+        insert_missing(db, entitlements, rows)
+        insert_missing(db, stale_events, [{"partition_key": partition_key, "edition": edition}])
+        upsert(db, waves, {"partition_key": partition_key}, {"unread": unread, "served_at": ledger.clock()})
+
+
+def unread_after_wave(ledger: Ledger, partition_key: str) -> int:
+    """Return how many attendees the event's last wave left to be read; 0 when its poll has ended, or had no waves."""
+    return int(ledger.scalar(sa.select(waves.c.unread).where(waves.c.partition_key == partition_key)) or 0)
 
 
 def record_load(ledger: Ledger, partition_key: str, digest: str) -> None:

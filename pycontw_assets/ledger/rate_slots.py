@@ -21,7 +21,7 @@ from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.database.tables import rate_slots, slowed_rates
 from pycontw_assets.ledger.ledger import Ledger
 
-# A call may reach the service this much later than its slot, so windows are kept longer than they are.
+# A call may reach the service this much later than its slot, so windows that a service publishes are kept longer.
 _LATENESS = 0.25
 # Slots of one transaction. While it takes them, nobody else can write to the ledger.
 _LARGEST_BUNDLE = 100
@@ -33,7 +33,8 @@ class SharedRateLimiter:
     """One limiter for all processes of a ledger. It limits this process only, while there is no ledger to write to.
 
     ``bundle`` slots are taken at a time, so that a fast stream of calls does not mean as many transactions. Slots that
-    are not used at once are lost. Times are the server's where the ledger is on one.
+    are not used at once are lost. ``lateness``: seconds by which each window is kept longer than it is. Times are the
+    server's where the ledger is on one.
     """
 
     def __init__(
@@ -44,12 +45,13 @@ class SharedRateLimiter:
         *,
         bundle: int = 1,
         adapts: bool = False,
+        lateness: float = _LATENESS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
         self._service = service
         self._windows = {
-            group: [(calls, seconds + _LATENESS) for calls, seconds in limits] for group, limits in windows.items()
+            group: [(calls, seconds + lateness) for calls, seconds in limits] for group, limits in windows.items()
         }
         self._bundle = min(bundle, _LARGEST_BUNDLE)
         self._clock = clock

@@ -31,6 +31,7 @@ from pycontw_assets.deidentify.holders import count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading, content_digest, count_states
+from pycontw_assets.extract.waves import WaveSize
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.database.tables import LET_IN
 from pycontw_assets.ledger.grants import holders_to_let_in
@@ -58,6 +59,7 @@ from pycontw_assets.orchestration.metadata import (
     verdict,
 )
 from pycontw_assets.orchestration.observations import family_events, kktix_events
+from pycontw_assets.orchestration.reporting.daily_sales import sales_refreshed
 from pycontw_assets.orchestration.run_history import OWNER_TAG, lock_of
 from pycontw_assets.orchestration.run_recording import RunLock, as_failure, recorded_run
 from pycontw_assets.orchestration.sensors import POLL_TAG
@@ -96,6 +98,7 @@ from pycontw_assets.pipeline.steps import (
     template_id_of,
 )
 from pycontw_assets.pipeline.waiting_times import figures, seconds_from_payment
+from pycontw_assets.pipeline.waves.serving import Served, WaveService
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
@@ -206,10 +209,13 @@ ORDER_CHECKS = {
 def raw_kktix_orders(
     context: AssetExecutionContext,
     kktix: ResourceParam[KktixClient],
+    gather: ResourceParam[GatherClient | None],
+    klaviyo: ResourceParam[KlaviyoClient | None],
     vault: ResourceParam[Vault],
     ledger: ResourceParam[Ledger],
     pseudonymizer: ResourceParam[Pseudonymizer],
     waits: ResourceParam[WaitPolicy],
+    wave_size: ResourceParam[WaveSize],
     settings: ResourceParam[Settings],
     books: ResourceParam[dict[int, BookReading]],
     run_lock: ResourceParam[RunLock],
@@ -218,12 +224,25 @@ def raw_kktix_orders(
 
     New attendees are read at once, unpaid ones and those that mail cannot reach by every poll, the others in rotation.
     An attendee that left the attendance book is "gone" after two good polls, unless KKTIX calls it paid. A broken book
-    withdraws nobody. The partition of an import shows the orders of an exported file, and nothing is read for it.
+    withdraws nobody. In a rush, the buyers read so far are let in and invited in waves, while the others are read; the
+    assets below count the rest. The partition of an import shows the orders of an exported file, and nothing is read
+    for it.
     """
     with _recorded(context, ledger, settings) as findings:
         partition, requests = _begin(context, ledger, run_lock), count_requests(kktix)
         if partition.is_imported:
             return _stored_import(stored_orders(vault, ledger, partition), pseudonymizer)
+        waves = WaveService(
+            partition=partition,
+            gather=gather,
+            klaviyo=klaviyo,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
+            poll_id=_poll_id(context),
+            overrides=_overrides(context),
+        )
         read = read_orders(
             partition,
             kktix=kktix,
@@ -234,6 +253,8 @@ def raw_kktix_orders(
             refresh=timedelta(seconds=settings.refresh_seconds),
             overrides=_overrides(context),
             book=books.get(partition.event_id),
+            serve=None if settings.pycontw_dry_run else waves.serve,
+            wave_size=wave_size,
         )
         outcome, snapshot = read.outcome, read.outcome.snapshot
         problems = [*order_problems(snapshot, outcome.problem), *outcome.kept]
@@ -243,6 +264,7 @@ def raw_kktix_orders(
             data_version=DataVersion(read.digest[:16]),
             metadata={
                 **_order_counts(snapshot, outcome.new, outcome.reread),
+                **_wave_counts(waves.served),
                 "requests": requests(),
                 "kktix_page": MetadataValue.url(links_of(settings).kktix),
                 "newest": preview_of_orders(snapshot),
@@ -253,6 +275,19 @@ def raw_kktix_orders(
                 verdict("orders_match_the_book", [] if outcome.problem else gaps),
             ],
         )
+
+
+def _wave_counts(served: Served) -> dict[str, int | float]:
+    """Count what waves did, if there were any."""
+    if not served.waves:
+        return {}
+    return {
+        "waves": served.waves,
+        "waves_let_in": served.let_in,
+        "waves_invited": served.invited,
+        **figures("seconds_from_payment_to_access", served.seconds_to_access),
+        **figures("seconds_from_payment_to_invitation", served.seconds_to_invitation),
+    }
 
 
 def _stored_import(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> MaterializeResult:
@@ -353,6 +388,8 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
                 ).clear_other_keys(partition)
                 for event in editions_refreshed(warehouse) if loaded.people == "written" else ():
                     context.log_event(event)
+                if loaded.sales == "written":
+                    context.log_event(sales_refreshed(warehouse, partition, settings.opening_days, ledger.clock()))
                 findings += record_views(context, warehouse, settings).problems
             result = loaded.result
             yield MaterializeResult(

@@ -31,7 +31,7 @@ compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: No
 # The log lines of steps and decisions belong to the run; none of them can name a person (api/log.py).
 python_logs: {managed_python_loggers: [pycontw_assets], python_log_level: INFO}
 retention:
-  sensor: {purge_after_days: {skipped: 7, started: 30, success: 30, failure: 30}}
+  sensor: {purge_after_days: {skipped: 1, started: 30, success: 30, failure: 30}}
 """
 _LATE_POLLS, _DEAD_POLLS = 3, 12
 _SENSOR, _DAEMONS = "kktix_orders_sensor", ("SENSOR", "QUEUED_RUN_COORDINATOR")

@@ -27,4 +27,9 @@ load_jobs = [
     )
     for family in FAMILIES
 ]
-jobs: list[Any] = [grant_access_job, klaviyo_template_job, *load_jobs]
+invitation_funnel_job = define_asset_job(
+    "invitation_funnel_job",
+    selection=AssetSelection.assets("invitation_funnel"),
+    description="Write the funnel of the live edition, from the order to the click.",
+)
+jobs: list[Any] = [grant_access_job, klaviyo_template_job, *load_jobs, invitation_funnel_job]

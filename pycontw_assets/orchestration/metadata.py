@@ -109,12 +109,17 @@ def markdown_links(links: Iterable[tuple[str, str]]) -> MarkdownMetadataValue:
     return MetadataValue.md(", ".join(f"[{for_markdown(text)}]({address})" for text, address in links) or _NONE)
 
 
-def svg_picture(title: str, svg: str | None) -> MarkdownMetadataValue:
-    """Show a picture that we drew, ``none`` without one. ``title``: words of ours."""
+def svg_picture(title: str, svg: str | None, caption: str = "") -> MarkdownMetadataValue:
+    """Show a picture that we drew, ``none`` without one. ``title`` and ``caption``: words of ours.
+
+    A picture without a width of its own fills the dialog that the UI shows it in, and on a wide screen the dialog is as
+    wide as the caption.
+    """
     if svg is None:
         return MetadataValue.md(_NONE)
     image = base64.b64encode(svg.encode()).decode()
-    return MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{image})")
+    text = f"\n\n{caption}" if caption else ""
+    return MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{image}){text}")
 
 
 def order_columns(policy: Policy) -> TableSchema:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from dagster import (
     AssetCheckSeverity,
@@ -31,10 +31,12 @@ from pycontw_assets.orchestration.assets import OVERRIDE_TAG
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.orchestration.observations import missing_partitions, observations
+from pycontw_assets.orchestration.reporting.funnel import funnel_requests
 from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history, was_interrupted
 from pycontw_assets.orchestration.run_recording import observe_and_record
-from pycontw_assets.orchestration.sensors import access_requests, load_requests, prune_history
+from pycontw_assets.orchestration.sensors import POLL_TAG, access_requests, load_requests, prune_history
 from pycontw_assets.pipeline.erase import finish_erasures
+from pycontw_assets.pipeline.hints.report import record_silence
 from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
 from pycontw_assets.pipeline.observe import Tick, decide_again, decide_at_once
 from pycontw_assets.pipeline.polling.idle import shown, tick_keys, warehouse_stamp
@@ -44,6 +46,7 @@ from pycontw_assets.pipeline.polling.report import RunReport as RunReport
 from pycontw_assets.pipeline.polling.tick import heed_pause
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pipeline.record import record_late_events
+from pycontw_assets.pipeline.reporting.daily import extras_of
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -104,6 +107,7 @@ def poll(
             waits=waits,
             retention_days=settings.retention_days,
             prune_history=lambda: prune_history(instance),
+            read_extras=functools.partial(extras_of, warehouse=warehouse, settings=settings),
             finish_erasures=lambda: finish_erasures(
                 gather=gather,
                 klaviyo=klaviyo,
@@ -132,12 +136,14 @@ def poll(
             runs.append(execute(defined(), instance, request, override))
             on_run(runs[-1])
         afterwards = decide_again(tick, ledger=ledger, settings=settings, history=read_run_history(instance, ledger))
-        for request in _until_paused(load_requests(afterwards, poll_id), ledger):
+        funnel = funnel_requests(tick.discovery.edition, ledger=ledger, tags={POLL_TAG: poll_id})
+        for request in _until_paused(chain(load_requests(afterwards, poll_id), funnel), ledger):
             stop.check()
             runs.append(execute(defined(), instance, request, override))
             on_run(runs[-1])
         stop.check()
         record_late_events(afterwards, ledger=ledger)
+        record_silence(ledger=ledger, settings=settings)
         search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
         stop.check()
         reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)

@@ -28,6 +28,7 @@ _SYSTEMS = {
     "pseudonymizer": "Turns addresses and phones into pseudonyms.",
     "settings": "Every setting, as read from the environment.",
     "stop": "Whether this process was asked to stop: after a signal, no call to the outside begins.",
+    "wave_size": "How many newcomers of a rush are served at a time.",
     "waits": "How long a run waits for the services and for other runs.",
 }
 

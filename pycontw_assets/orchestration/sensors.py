@@ -3,6 +3,7 @@
 No postponed annotations here: Dagster reads the types of resources while it loads.
 """
 
+import functools
 from collections.abc import Iterator
 
 from dagster import (
@@ -32,14 +33,17 @@ from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
+from pycontw_assets.orchestration.reporting.funnel import funnel_requests
 from pycontw_assets.orchestration.run_recording import observe_and_record, safe_errors
 from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.pipeline.erase import finish_erasures
+from pycontw_assets.pipeline.hints.report import record_silence
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.polling.tick import heed_pause
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
 from pycontw_assets.pipeline.record import record_late_events
+from pycontw_assets.pipeline.reporting.daily import extras_of
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -50,11 +54,14 @@ POLL_TAG = "pycontw/poll"
 
 
 def access_requests(tick: Tick, poll_id: str) -> Iterator[RunRequest]:
-    """One access run per event that is due, only for the assets that are."""
+    """One access run per event that is due, only for the assets that are.
+
+    The event with the fewest newcomers comes first, so that the others need not wait for the rush of one of them.
+    """
     tags = {POLL_TAG: poll_id}
     if tick.template_due:
         yield RunRequest(job_name="klaviyo_template_job", tags=tags)
-    for key, decision in sorted(tick.decisions.items()):
+    for key, decision in sorted(tick.decisions.items(), key=lambda item: (tick.facts[item[0]].newcomers, item[0])):
         if decision.access:
             assets = [AssetKey(name) for name in decision.access]
             yield RunRequest(job_name="grant_access_job", partition_key=key, asset_selection=assets, tags=tags)
@@ -111,6 +118,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 stop=stop,
             )
             record_late_events(tick, ledger=ledger)
+            record_silence(ledger=ledger, settings=settings)
             run_maintenance(
                 tick,
                 klaviyo=klaviyo,
@@ -121,6 +129,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
                 waits=waits,
                 retention_days=settings.retention_days,
                 prune_history=lambda: prune_history(instance),
+                read_extras=functools.partial(extras_of, warehouse=warehouse, settings=settings),
                 finish_erasures=lambda: finish_erasures(
                     gather=gather,
                     klaviyo=klaviyo,
@@ -141,6 +150,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
             verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
             # Whether an access run of the event is asked for as well or not: during a sale there is always one.
             requests = [*access_requests(tick, poll_id), *load_requests(tick, poll_id)]
+            requests += funnel_requests(tick.discovery.edition, ledger=ledger, tags={POLL_TAG: poll_id})
             stop.check()
             if tick.is_good and reach.is_anybody_there:
                 beat(settings.heartbeat_url)

@@ -15,6 +15,7 @@ from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.rate_limits import Windows
 from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
 from pycontw_assets.deidentify.policy import use_policy_file
+from pycontw_assets.extract.waves import WaveSize
 from pycontw_assets.ledger.consistency.accounts import forget_accounts
 from pycontw_assets.ledger.consistency.place import Place, record_place
 from pycontw_assets.ledger.ledger import Clock, Ledger, utc_now
@@ -80,6 +81,11 @@ class Composition:
         return WaitPolicy(sleep=self.stop.sleep)
 
     @cached_property
+    def wave_size(self) -> WaveSize:
+        """How many newcomers of a rush are served at a time."""
+        return WaveSize()
+
+    @cached_property
     def client_options(self) -> dict[str, Any]:
         """Options of every client, such as the clock it waits by."""
         return {}
@@ -115,7 +121,8 @@ class Composition:
         per_second = self.settings.kktix_requests_per_second
         # Ten bundles a second: a rush of attendees must not cost a transaction each.
         windows = rate_limits(per_second)
-        limiter = self._limiter("KKTIX", windows, bundle=max(1, per_second // 10), adapts=True)
+        # The rate is our own choice. A call that is late breaks no published window, so nothing is taken off the rate.
+        limiter = self._limiter("KKTIX", windows, bundle=max(1, per_second // 10), adapts=True, lateness=0.0)
         token = self.settings.kktix_api_token.get_secret_value()
         client = self._kktix_client or KktixClient
         return client(self.settings.kktix_api_url, token, limiter=limiter, **self._options)
@@ -150,7 +157,7 @@ class Composition:
             raise InvalidSettings("KLAVIYO_API_URL: is `off`, and this cannot be done without Klaviyo; set it")
         return self.klaviyo
 
-    def _limiter(self, service: str, windows: Windows, bundle: int = 1, adapts: bool = False) -> SharedRateLimiter:
+    def _limiter(self, service: str, windows: Windows, **options: Any) -> SharedRateLimiter:
         """Shared through the ledger this process works with. Asking for a waits must not make one (``plan``)."""
 
         def ledger() -> Ledger | None:
@@ -159,7 +166,7 @@ class Composition:
         def clock() -> float:
             return self.clock().timestamp()
 
-        return SharedRateLimiter(ledger, service, windows, bundle=bundle, adapts=adapts, clock=clock)
+        return SharedRateLimiter(ledger, service, windows, clock=clock, **options)
 
     @cached_property
     def vault_store(self) -> ObjectStore:

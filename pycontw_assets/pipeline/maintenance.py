@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta, timezone
 
 from pycontw_assets.alerts.alerting import deliver
 from pycontw_assets.alerts.messenger import Channel, Messenger, Text
+from pycontw_assets.alerts.problems import by_cause
 from pycontw_assets.alerts.sales_report import Report, count, report
 from pycontw_assets.alerts.unreachable import unserved_attendees
 from pycontw_assets.api.stopping import Stop
@@ -20,7 +21,7 @@ from pycontw_assets.ledger.database.future_times import correct_future_times
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName, lock
 from pycontw_assets.ledger.polls import last_poll
-from pycontw_assets.ledger.reporting.problems import open_problems
+from pycontw_assets.ledger.reporting.problems import open_problems, record_findings
 from pycontw_assets.ledger.reporting.sales import (
     Counts,
     Figures,
@@ -37,6 +38,8 @@ from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.observe import Tick
 from pycontw_assets.pipeline.reconcile import EventFacts
 from pycontw_assets.pipeline.record import best_effort
+from pycontw_assets.pipeline.reporting.campaign_report import read_report
+from pycontw_assets.pipeline.reporting.daily import Extras
 from pycontw_assets.pipeline.retention import purge_expired
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import OrderSnapshot
@@ -47,7 +50,7 @@ from pycontw_assets.send_email.recipients import compare_recipients
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.vault.vault import OrdersStore, VaultError
 
-_SALES = "sales"
+_SALES, _PACE = "sales", "the pace of the sale"
 _AHEAD = timedelta(days=1)  # a day further ahead was written by a clock that was wrong
 _MOST_PARTS = 5  # messages of one report, in channels with little room
 _SUPPORTED_FOR = timedelta(days=730)  # Klaviyo supports a revision of its interface for about two years from its date
@@ -69,12 +72,14 @@ def run_maintenance(
     retention_days: int,
     prune_history: Callable[[], None],
     finish_erasures: Callable[[], Iterable[str]],
+    read_extras: Callable[[str, datetime], Extras] = lambda _edition, _now: Extras(),
     limit: TimeLimit | None = None,
     stop: Stop | None = None,
 ) -> None:
     """Do what is due.
 
     ``prune_history`` deletes old run history, wherever that is kept. ``finish_erasures`` returns what is left to erase.
+    ``read_extras`` returns what the daily message says of an edition beyond its counts; it is called once a day.
     What ``limit`` leaves no time for is left to the next tick. Raise ``Stopped`` when ``stop`` was asked for.
     """
 
@@ -100,19 +105,27 @@ def run_maintenance(
     with best_effort("the look for the venue", ledger=ledger) as findings:
         findings += gone_venue(open_problems(ledger), ledger.clock())
     if klaviyo is not None:
-        with best_effort("the count of recipients", ledger=ledger) as findings:
-            findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
-        if not may_go_on():
-            return
-        with best_effort("the look for mails of the flow", ledger=ledger) as findings:
-            findings += watch_mails(events=EventsClient(klaviyo), ledger=ledger)
-        if not may_go_on():
-            return
+        for _ in count_mails(tick, klaviyo=klaviyo, ledger=ledger):
+            if not may_go_on():
+                return
     search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
     if not may_go_on():
         return
     with best_effort("the sales report", ledger=ledger):
-        report_sales(tick, ledger=ledger, vault=vault, alerts=alerts)
+        report_sales(tick, ledger=ledger, vault=vault, alerts=alerts, read_extras=read_extras)
+
+
+def count_mails(tick: Tick, *, klaviyo: KlaviyoClient, ledger: Ledger) -> Iterator[None]:
+    """Ask the mail service what became of the mails that left. Yield after each of the questions."""
+    with best_effort("the count of recipients", ledger=ledger) as findings:
+        findings += compare_recipients(klaviyo=klaviyo, ledger=ledger)
+    yield
+    with best_effort("the look for mails of the flow", ledger=ledger) as findings:
+        findings += watch_mails(events=EventsClient(klaviyo), ledger=ledger)
+    yield
+    with best_effort("the report of campaigns", ledger=ledger):
+        read_report(tick.discovery.edition, klaviyo=klaviyo, ledger=ledger)
+    yield
 
 
 def search_unserved(tick: Tick, *, ledger: Ledger, vault: OrdersStore, pseudonymizer: Pseudonymizer) -> None:
@@ -146,9 +159,19 @@ def expiring(now: datetime) -> Iterator[str]:
         yield f"Klaviyo revision {REVISION} is supported until about {REVISION_ENDS:%Y-%m-%d} only: {MOVE_UP}"
 
 
-def report_sales(tick: Tick, *, ledger: Ledger, vault: OrdersStore, alerts: Messenger) -> None:
+def report_sales(
+    tick: Tick,
+    *,
+    ledger: Ledger,
+    vault: OrdersStore,
+    alerts: Messenger,
+    read_extras: Callable[[str, datetime], Extras] = lambda _edition, _now: Extras(),
+) -> None:
     """Report the sales once per UTC day while anything is on sale. The day begins at eight in the morning in Taipei."""
     edition, today = tick.discovery.edition, ledger.clock().date()
+    if not any(fact.book is not None for fact in tick.facts.values()):
+        record_findings(ledger, "", _PACE, {})  # no sale, no pace
+        return
     if edition is None or not _is_due(ledger, edition, today, alerts) or not _is_counted(tick):
         return
     # Another process that holds the lock is reporting them now.
@@ -160,20 +183,28 @@ def report_sales(tick: Tick, *, ledger: Ledger, vault: OrdersStore, alerts: Mess
             if figures is None:
                 return
             record_sales(ledger, edition, today, figures)
-        news = _report(ledger, edition)
+        extras = read_extras(edition, ledger.clock())
+        if extras.is_known:
+            record_findings(ledger, "", _PACE, by_cause(_PACE, extras.findings))
+        news = _report(ledger, edition, is_compared=extras.is_compared)
         waiting = _waiting(ledger, today, alerts)
-        if news is not None:
-            state = f"KKTIX was polled just now; open problems: {len(open_problems(ledger)) or 'none'}"
-            text = Text(f"pycontw-assets: {news.title}", f"{news.body}\n{state}", parts=_MOST_PARTS)
+        if news is not None and waiting:
+            text = _message(news, extras, open_problems=len(open_problems(ledger)))
             waiting = deliver(dict.fromkeys(waiting, text), ledger=ledger, alerts=alerts)
         for channel in waiting:
             record_report(ledger, _SALES, channel.digest, today)
 
 
+def _message(news: Report, extras: Extras, *, open_problems: int) -> Text:
+    """Put the summary first: a channel with little room cuts off the last tickets, not the money."""
+    state = f"KKTIX was polled just now; open problems: {open_problems or 'none'}"
+    body = "\n".join([*extras.lines, news.body, state])
+    return Text(f"pycontw-assets: {news.title}", body, parts=_MOST_PARTS, link=extras.link, pictures=extras.draw())
+
+
 def _is_counted(tick: Tick) -> bool:
-    """Something is on sale, and every event of it was read at least once."""
-    on_sale = [fact for fact in tick.facts.values() if fact.book is not None]
-    return bool(on_sale) and all(fact.poll for fact in on_sale)
+    """Every event that is on sale was read at least once."""
+    return all(fact.poll for fact in tick.facts.values() if fact.book is not None)
 
 
 def _is_due(ledger: Ledger, edition: str, today: date, alerts: Messenger) -> bool:
@@ -222,6 +253,7 @@ def _whole_orders(fact: EventFacts, ledger: Ledger, vault: OrdersStore) -> Order
     return snapshot
 
 
-def _report(ledger: Ledger, edition: str) -> Report | None:
+def _report(ledger: Ledger, edition: str, *, is_compared: bool) -> Report | None:
     earlier, days = edition_before(ledger, edition), sales_by_day(ledger, edition)
-    return report(edition, days, (earlier, sales_by_day(ledger, earlier)) if earlier else None) if days else None
+    before = (earlier, sales_by_day(ledger, earlier)) if earlier else None
+    return report(edition, days, before, is_compared=is_compared) if days else None

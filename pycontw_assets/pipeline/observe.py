@@ -5,7 +5,7 @@ What a tick has to write down about it belongs to ``record``; what is due is dec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from pycontw_assets.ledger.guest_lists import has_space_changed
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes
 from pycontw_assets.ledger.people import requested_refreshes
-from pycontw_assets.ledger.polls import Poll, last_poll, news_since
+from pycontw_assets.ledger.polls import Poll, last_poll, news_since, unread_after_wave
 from pycontw_assets.ledger.remote_ids import remembered_id
 from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.ledger.restoration import is_doubted
@@ -127,8 +127,11 @@ def observe(
     history: RunHistory,
     warehouse: Warehouse | None = None,
     limit: TimeLimit | None = None,
+    only: Collection[str] | None = None,
 ) -> Tick:
     """Read the world and decide what is due.
+
+    ``only``: partition keys; no other event is looked at, so such a tick says nothing of the rest and is not recorded.
 
     ``klaviyo`` and ``vault`` are asked only while the ledger does not know the edition. ``warehouse``: ``None`` for a
     caller whom the tables do not concern. Books that cannot be read within ``limit`` count as not read. Raises
@@ -144,13 +147,16 @@ def observe(
         if doubted and discovery.edition:
             refuse_signs(discovery.edition, klaviyo=klaviyo, vault=vault, ledger=ledger)
     ended = _ended_events(discovery, known.values(), ledger=ledger, settings=settings)
-    books = _read_all_books(kktix, _longest_unread_first(discovery.partitions, ledger), limit)
-    read = {p.event_id: without_erased(ledger, p, books[p.event_id]) for p in discovery.partitions}
+    listed = discovery.partitions
+    if only is not None:
+        listed, ended = tuple(partition for partition in listed if partition.key in only), []
+    books = _read_all_books(kktix, _longest_unread_first(listed, ledger), limit)
+    read = {p.event_id: without_erased(ledger, p, books[p.event_id]) for p in listed}
     facts = {
         partition.key: _facts(
             partition, read.get(partition.event_id), ledger=ledger, settings=settings, history=history
         )
-        for partition in (*discovery.partitions, *ended)
+        for partition in (*listed, *ended)
     }
     changed = _changed_tables(facts, ledger=ledger, warehouse=warehouse if limit.left else None)
     facts = {key: _without_load(fact, changed) for key, fact in facts.items()}
@@ -304,6 +310,7 @@ def _facts(
         partition,
         book,
         last_poll(ledger, partition.key),
+        unread=unread_after_wave(ledger, partition.key),
         off=switched_off(settings),
         materialized=history.materialized_assets(partition.key),
         access=history.attempts(partition.key, "access"),

@@ -78,7 +78,8 @@ class EventFacts:
     """All that the decision about one event looks at. ``book`` is ``None`` for an event that is not listed any more.
 
     ``unreachable``: usable tickets whose address no mail can reach. ``requested``: attendees that somebody asked to
-    read again. ``off``: assets of the chain that are switched off, which are never due.
+    read again. ``unread``: attendees that the last wave left to be read by the same poll. ``off``: assets of the chain
+    that are switched off, which are never due.
     """
 
     partition: EventPartition
@@ -89,10 +90,17 @@ class EventFacts:
     campaign_open: int = 0
     unreachable: int = 0
     requested: int = 0
+    unread: int = 0
     off: frozenset[str] = frozenset()
     materialized: frozenset[str] = frozenset()
     access: Attempts = field(default_factory=Attempts)
     load: Attempts = field(default_factory=Attempts)
+
+    @property
+    def newcomers(self) -> int:
+        """Estimate how many attendees of the book no poll has read yet."""
+        listed = len(self.book.ids) if self.book else 0
+        return max(0, listed - (self.poll.known if self.poll else 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +131,8 @@ def decide(facts: EventFacts, now: datetime, pause_base: timedelta) -> Decision:
     load, load_why = _load_due(facts)
     held = _held_back(facts.access, now, pause_base) if access else None
     load_held = _held_back(facts.load, now, pause_base) if load else None
-    reason = "; ".join(part for part in (why, held and held[0], load_why, load_held and load_held[0]) if part)
+    wave = f"wave: {facts.unread} more to be read" if facts.unread else ""
+    reason = "; ".join(part for part in (why, held and held[0], wave, load_why, load_held and load_held[0]) if part)
     waits = [until for blocked in (held, load_held) if blocked and (until := blocked[1])]
     return Decision(() if held else access, load and not load_held, reason, min(waits, default=None))
 

@@ -32,6 +32,7 @@ from pycontw_assets.extract.orders import (
     reread_interval,
 )
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
+from pycontw_assets.extract.waves import Wave, WaveSize
 from pycontw_assets.ledger.batches import vouched_at
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import cancel_purge, known_events
@@ -60,12 +61,13 @@ from pycontw_assets.ledger.polls import (
 from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.ledger.restoration import unmailed_since
 from pycontw_assets.load.checks import refuse_misleading
+from pycontw_assets.load.readers.daily_sales import refresh_sales
 from pycontw_assets.load.readers.returning import refresh_editions
 from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Outcome, Warehouse, WarehouseError, replace_rows
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders, refuse_older_ledger
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer, is_mailable, normalise_address
-from pycontw_assets.records import AttendeeRecord, Event, EventPartition, OrderSnapshot, refuse_imported
+from pycontw_assets.records import AttendeeRecord, Event, EventPartition, Holder, OrderSnapshot, refuse_imported
 from pycontw_assets.send_email.by_event.events_client import EventsClient
 from pycontw_assets.send_email.by_event.invitation_event import Links
 from pycontw_assets.send_email.by_event.reach import Reach, resumable
@@ -78,6 +80,8 @@ from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_t
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import InvalidSettings, Settings
 from pycontw_assets.vault.vault import OrdersStore, VaultError
+
+_USUAL_SIZE = WaveSize()
 
 
 class UnknownPartition(LookupError):
@@ -94,7 +98,8 @@ class OrdersRead:
 class RowsLoaded:
     """``attendees`` went in; ``stored`` is what the table holds of the event afterwards.
 
-    ``people``: whether somebody is new in ``attendee_editions``, or not there any more.
+    ``people``: whether somebody is new in ``attendee_editions``, or not there any more. ``sales``: whether a day of
+    ``daily_sales`` changed.
     """
 
     result: Deidentified
@@ -102,6 +107,7 @@ class RowsLoaded:
     attendees: int
     stored: int
     people: Outcome
+    sales: Outcome
 
 
 def exclusive(
@@ -269,10 +275,13 @@ def read_orders(
     refresh: timedelta,
     overrides: frozenset[str] = frozenset(),
     book: BookReading | None = None,
+    serve: Callable[[Wave], None] | None = None,
+    wave_size: WaveSize = _USUAL_SIZE,
 ) -> OrdersRead:
     """Poll the event, keep its orders, and only then record the poll in the ledger. KKTIX knows no import.
 
-    ``book``: what this tick already read of the attendance books; ``None``: read them now.
+    ``book``: what this tick already read of the attendance books; ``None``: read them now. ``serve``: serves the buyers
+    read so far while others are unread (``waves``).
     """
     refuse_imported(partition.key)
     earlier, requested = last_poll(ledger, partition.key), requested_refreshes(ledger, partition.key)
@@ -295,6 +304,8 @@ def read_orders(
             contacts=Contacts(pseudonymizer, refused_addresses(ledger, partition.edition, partition.key).keys()),
             requested=requested,
             trust_book="book" in overrides,
+            serve=serve,
+            wave_size=wave_size,
         )
         looks = [next_look(item, refresh, ledger.clock()) for item in erased]
         snapshot, digest = outcome.snapshot, content_digest(outcome.snapshot, table_rules(pseudonymizer))
@@ -336,7 +347,10 @@ def load_rows(
     ledger: Ledger,
     pseudonymizer: Pseudonymizer,
 ) -> RowsLoaded:
-    """Replace the event's rows by those of its orders, then its people, and only then record the load in the ledger."""
+    """Replace the event's rows by those of its orders, then its people and days of sales.
+
+    Only then record the load in the ledger.
+    """
     digest = ContentDigest(table_rules(pseudonymizer))
     table = attendee_tables(load_policy().columns)[partition.family]
     result = deidentify(digest.passing(records), partition, pseudonymizer)
@@ -344,9 +358,10 @@ def load_rows(
     with recorded_change(table, warehouse=warehouse, ledger=ledger):
         outcome = replace_rows(warehouse, table, partition.key, result.frame)
     people = refresh_editions(warehouse, table, partition.edition, partition.family)
+    sales = refresh_sales(warehouse, partition, result.frame)
     stored = warehouse.partition_rows(table, partition.key)
     record_load(ledger, partition.key, str(digest))
-    return RowsLoaded(result, outcome, digest.records, stored, people)
+    return RowsLoaded(result, outcome, digest.records, stored, people, sales)
 
 
 @contextmanager
@@ -436,14 +451,24 @@ def sync_holder_list(
 ) -> TicketHolderOutcome:  # fmt: skip
     """Bring the event's cumulative list in line with its holders. An import has no list: ``ImportedPartition``."""
     refuse_imported(partition.key)
+    holders = holders_of(stored_orders(vault, ledger, partition), pseudonymizer)
+    return change_holder_list(partition, holders, klaviyo=klaviyo, ledger=ledger, waits=waits, settings=settings)
+
+
+def change_holder_list(
+    partition: EventPartition, holders: Mapping[str, Holder], *, klaviyo: KlaviyoClient, ledger: Ledger,
+    waits: WaitPolicy, settings: Settings, is_wave: bool = False,
+) -> TicketHolderOutcome:  # fmt: skip
+    """Put these holders on the event's cumulative list, and take others off it, unless they are only a wave."""
     return sync_ticket_holders(
         client=klaviyo,
         ledger=ledger,
         waits=waits,
         exclusive=lambda: exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES),
         partition=partition,
-        holders=holders_of(stored_orders(vault, ledger, partition), pseudonymizer),
+        holders=holders,
         may_mark=lambda: settings.invite_via == "campaign" and _is_newest(partition.edition, klaviyo, ledger),
+        is_wave=is_wave,
     )
 
 

@@ -101,20 +101,32 @@ class CampaignStep:
         sending = self._event_sending
         self.give_up_unbegun(partition)
         open_batches = unfinished_batches(self.ledger, partition.key)
+        # A rush leaves many batches behind, and their ends are awaited in turn: all together no longer than one.
+        follow = self.waits.follow / (len(open_batches) or 1)
         refusals: list[ServiceError] = []
         for batch in open_batches:
             try:
-                self._advance_or_wait(batch, partition, holders, sending)
+                self._advance_or_wait(batch, partition, holders, sending, follow=follow)
             except ChangedShape:
                 raise
             except (Refused, Malformed) as error:  # about this batch only, so the others go on
                 refusals.append(error)
         claimed = self.claim_newcomers(partition, holders, open_batches)
         if claimed is not None:
-            self._advance_or_wait(claimed, partition, holders, sending)
+            self._advance_or_wait(claimed, partition, holders, sending, follow=self.waits.follow)
         self._report_cancelled(partition)
         if refusals:
             raise refusals[0]
+        return self.outcome
+
+    def invite(self, partition: EventPartition, holders: Mapping[str, Holder]) -> CampaignOutcome:
+        """Invite those of ``holders`` who were let in, and nothing else: open batches wait for ``run``.
+
+        The campaign is sent and not followed.
+        """
+        claimed = self.claim_newcomers(partition, holders, unfinished_batches(self.ledger, partition.key))
+        if claimed is not None:
+            self._advance_or_wait(claimed, partition, holders, self._event_sending, follow=None)
         return self.outcome
 
     # -- claiming ---------------------------------------------------------------------------------
@@ -211,14 +223,21 @@ class CampaignStep:
 
     def advance(self, batch: Batch, partition: EventPartition, holders: Mapping[str, Holder]) -> CampaignOutcome:
         """Bring one batch as far as it comes now. The next poll goes on with what is left of it."""
-        self._advance_or_wait(batch, partition, holders, self._event_sending)
+        self._advance_or_wait(batch, partition, holders, self._event_sending, follow=self.waits.follow)
         return self.outcome
 
     def _advance_or_wait(
-        self, batch: Batch, partition: EventPartition, holders: Mapping[str, Holder], sending: EventSending | None
+        self,
+        batch: Batch,
+        partition: EventPartition,
+        holders: Mapping[str, Holder],
+        sending: EventSending | None,
+        *,
+        follow: float | None,
     ) -> None:
+        """Advance a batch. ``follow``: seconds to wait for the end of its campaign; ``None``: nobody looks for it."""
         try:
-            self._advance(batch, partition, holders, sending)
+            self._advance(batch, partition, holders, sending, follow=follow)
         except NotYet as reason:
             waiting = len(claimed_invitations(self.ledger, batch))
             self.outcome.waiting += waiting
@@ -226,7 +245,13 @@ class CampaignStep:
             log_step("batch_waits", step="send_email", batch=batch.batch_key, waiting=waiting, outcome="waiting")
 
     def _advance(
-        self, batch: Batch, partition: EventPartition, holders: Mapping[str, Holder], sending: EventSending | None
+        self,
+        batch: Batch,
+        partition: EventPartition,
+        holders: Mapping[str, Holder],
+        sending: EventSending | None,
+        *,
+        follow: float | None,
     ) -> None:
         self.outcome.batches += 1
         if batch.way == "event":
@@ -237,8 +262,8 @@ class CampaignStep:
             batch = self._sending.give_up(batch)
         else:
             batch = self._sending.bring_to_klaviyo(batch, holders)
-        if batch.state == "accepted" and not is_ahead(batch, self.ledger.clock()):
-            self._follow(batch)
+        if follow is not None and batch.state == "accepted" and not is_ahead(batch, self.ledger.clock()):
+            self._follow(batch, follow)
 
     @property
     def _event_sending(self) -> EventSending | None:
@@ -269,7 +294,7 @@ class CampaignStep:
             vouch=self.vouch,
         )
 
-    def _follow(self, batch: Batch) -> None:
+    def _follow(self, batch: Batch, seconds: float) -> None:
         """Watch a campaign that Klaviyo took over until it has ended, or until the next poll."""
         statuses = ["Unknown"]
 
@@ -278,7 +303,7 @@ class CampaignStep:
             return statuses[0] in SENT_STATUSES or statuses[0].startswith("Cancelled")
 
         try:
-            is_over = self.waits.until(self.waits.follow, has_ended, at_once=False)
+            is_over = self.waits.until(seconds, has_ended, at_once=False)
         except NotFound:
             is_over, statuses[0] = True, _DELETED
         except ChangedShape:

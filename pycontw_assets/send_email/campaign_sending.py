@@ -48,8 +48,9 @@ from pycontw_assets.send_email.profiles import ensure_profiles
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 # Lists. One open batch reserves one, and the list rests for an hour after it. Three events with newcomers in every one
-# of twelve polls an hour keep 36 busy. A list is made only when no rested one is free.
-POOL_SIZE = 48
+# of twelve polls an hour keep 36 busy, and the waves of a rush up to 60 more (``extract.waves``). A list is made only
+# when no rested one is free.
+POOL_SIZE = 96
 DELETED_IN_DOUBT = "Cancelled: deleted in Klaviyo, perhaps after it was sent"
 STILL_TRUE = timedelta(minutes=10)  # of what Klaviyo said whether mail reaches somebody
 _PLANNED = ("Preparing to schedule", "Scheduled")

@@ -62,7 +62,7 @@ def read_recipients(client: KlaviyoClient, batch: Batch, people: Sequence[Invita
     metrics = client.metrics()
     timeframe: Timeframe = "last_30_days" if now - batch.created_at < _MONTH else "last_365_days"
     ids = [batch.campaign_id] if batch.campaign_id else []
-    reported = client.count_recipients(ids, metric_id=_any_of(metrics), timeframe=timeframe)
+    reported = client.count_recipients(ids, metric_id=any_metric(metrics), timeframe=timeframe)
     received, bounced = _ask_about(people, batch, metrics, client=client, now=now)
     return Recipients(
         received=received,
@@ -72,8 +72,8 @@ def read_recipients(client: KlaviyoClient, batch: Batch, people: Sequence[Invita
     )
 
 
-def _any_of(metrics: Mapping[str, str]) -> str:
-    """Return any metric: a report needs one, for conversions that nobody looks at."""
+def any_metric(metrics: Mapping[str, str]) -> str:
+    """Return the id of any metric (id -> name): a report needs one, for conversions that nobody looks at."""
     if not metrics:
         raise Malformed("Klaviyo", "read metrics", "the answer names no metric")
     return min(metrics)
@@ -89,7 +89,7 @@ def _ask_about(
 
     def metrics_about(profile_id: str) -> set[str | None]:
         """Return the metrics of the events that name the campaign."""
-        return {event.metric_id for event in client.profile_events(profile_id, since) if _is_about(event, batch)}
+        return {event.metric_id for event in client.profile_events(profile_id, since) if is_about(event, batch)}
 
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         about = dict(zip(asked, pool.map(metrics_about, asked.values()), strict=True))
@@ -135,7 +135,7 @@ def _may_be_mailed(person: Invitation, batch: Batch) -> bool:
     return person.state in ("claimed", "accepted") or person.reason == batch.remote_status
 
 
-def _is_about(event: ProfileEvent, batch: Batch) -> bool:
+def is_about(event: ProfileEvent, batch: Batch) -> bool:
     """Whether an event names the campaign: by its id, by its message's id, or by its name, which has the batch key."""
     ids = {batch.campaign_id, batch.message_id}
     return any(text in ids or text.endswith(f"-{batch.batch_key}") for text in event.texts)
@@ -174,7 +174,8 @@ def _measure(
 ) -> None:
     metrics = klaviyo.metrics()
     ids = [item.batch.campaign_id or "" for item in due]
-    counts = klaviyo.count_recipients(ids, metric_id=_any_of(metrics))
+    # In a tick a 429 costs the comparison only: the calls that invite people go on.
+    counts = klaviyo.count_recipients(ids, metric_id=any_metric(metrics), waits_out_429=False)
     for item in due:
         batch, count = item.batch, counts.get(item.batch.campaign_id or "")
         if count is None:

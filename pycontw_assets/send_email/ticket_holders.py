@@ -82,8 +82,11 @@ def sync_ticket_holders(
     partition: EventPartition,
     holders: Mapping[str, Holder],
     may_mark: Callable[[], bool] = lambda: False,
+    is_wave: bool = False,
 ) -> TicketHolderOutcome:
     """Make the list equal to the event's holders. Without a difference, Klaviyo is not called.
+
+    ``is_wave``: ``holders`` are only some of them, so nobody leaves the list.
 
     Where ``may_mark`` says so, the profiles of people whom the next batch will claim get its key now, which saves the
     batch a call for each. It is asked when there are such people. A ledger that was restored from a backup must not:
@@ -91,6 +94,8 @@ def sync_ticket_holders(
     """
     members = list_members(ledger, partition.key)
     joining, leaving = list_changes(holders, members, unconfirmed_members(ledger, partition.key))
+    if is_wave:
+        leaving = {}
     if not joining and not leaving:
         return TicketHolderOutcome()
     with exclusive():

@@ -201,12 +201,31 @@ def test_results_come_as_they_arrive(server, client):
             yield number
 
     server.behave(lambda request: Answer(body={"id": attendee_id(request)}))
-    stream = client.fetch_attendees(90001, ids(), concurrency=3)
+    stream = client.fetch_attendees(90001, ids(), concurrency=3, ahead=0)
     for _ in range(5):
         next(stream)
     assert len(taken) <= 8
     stream.close()
     assert len(server.received) <= 8
+
+
+def test_attendees_are_read_while_the_caller_is_busy(server, client):
+    server.behave(lambda request: Answer(body={"id": attendee_id(request)}))
+    stream = client.fetch_attendees(90001, range(1, 101), concurrency=2, ahead=20)
+    next(stream)
+    wait_until(lambda: len(server.received) == 22)
+    stream.close()
+    assert len(server.received) <= 24
+
+
+def test_a_service_that_refuses_is_left_alone_while_the_caller_is_busy(server, client):
+    server.behave(lambda request: Answer(403, HTML.body) if attendee_id(request) > 1 else Answer(body={"id": 1}))
+    stream = client.fetch_attendees(90001, range(1, 101), concurrency=1, ahead=50)
+    assert next(stream)[0] == 1
+    wait_until(lambda: len(server.received) == 4)
+    with pytest.raises(Blocked):
+        list(stream)
+    assert len(server.received) == 4
 
 
 def test_one_bad_attendee_does_not_sink_the_rest(server, client):
@@ -249,12 +268,20 @@ def test_after_an_interrupt_no_attendee_is_asked_for_or_tried_again(server, clie
     with pytest.raises(KeyboardInterrupt):
         stream.throw(KeyboardInterrupt)
     asked = len(server.received)
-    assert asked <= 4
+    assert asked <= 5
     answer_now.set()
     for thread in threading.enumerate():
         if thread.name.startswith("kktix"):
             thread.join(10)
-    assert len(server.received) <= 4, "none is tried again"
+    assert len(server.received) <= 5, "none is tried again"
+
+
+def wait_until(is_done):
+    for _ in range(500):
+        if is_done():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("not within five seconds")
 
 
 def test_nobody_to_fetch_is_no_call(server, client):

@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from apprise.plugins.custom_json import NotifyJSON
 from apprise.plugins.discord import NotifyDiscord
 
-from pycontw_assets.alerts.messenger import Messenger, Text, fit
+from pycontw_assets.alerts.messenger import Messenger, Picture, Text, fit
 
 ALARM = Text("gather fails", "2 events wait")
 DISCORD_LIMIT = 2000
@@ -32,6 +34,8 @@ class Service:
     def __init__(self) -> None:
         self.received: list[str] = []
         self.refused: list[str] = []
+        self.files: list[bytes] = []
+        self.takes_files = True
         self.status: int | tuple[int, dict[str, str]] = 204
         self.limit = 10**9
         self.forbidden = "\0"
@@ -51,7 +55,13 @@ class Service:
         self.url = f"json://{self.address}/secret-token"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        note: dict[str, Any] = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        content = handler.rfile.read(int(handler.headers["Content-Length"]))
+        if handler.headers["Content-Type"].startswith("multipart/"):
+            self.files.append(content)
+            handler.send_response(200 if self.takes_files else 413)
+            handler.end_headers()
+            return
+        note: dict[str, Any] = json.loads(content)
         text = note.get("content") or f"{note.get('title', '')}\r\n{note.get('message', '')}"
         self.holds.wait(30)
         status, headers = self.status if isinstance(self.status, tuple) else (self.status, {})
@@ -226,3 +236,61 @@ def test_the_log_shows_no_address(service: Service, caplog: pytest.LogCaptureFix
     service.status = 500
     assert send(Messenger(f"{service.url} json://127.0.0.1:9/secret-token dicsord://secret-token")) == []
     assert "secret-token" not in caplog.text
+
+
+# -- pictures and the link ----------------------------------------------------------------------------
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
+REPORT = Text(
+    "sales of 2031",
+    "12 sold",
+    link="https://dashboard.example.org/sales",
+    pictures=(Picture("sales.png", "tickets sold", PNG), Picture("funnel.png", "the funnel", PNG[::-1])),
+)
+
+
+def test_pictures_follow_the_text_as_files_and_none_is_left_on_the_disk(
+    discord: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    messenger = Messenger(discord.url)
+    assert send(messenger, REPORT) == [1]
+    end(messenger)
+    assert "12 sold" in discord.received[0]
+    assert PNG in b"".join(discord.files)
+    assert PNG[::-1] in b"".join(discord.files)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_channel_that_refuses_the_pictures_has_the_text_once(discord: Service) -> None:
+    discord.takes_files = False
+    messenger = Messenger(discord.url)
+    assert send(messenger, REPORT) == [1]
+    end(messenger)
+    assert [text for text in discord.received if "12 sold" in text] == discord.received[:1]
+    assert discord.refused == []
+
+
+def test_a_channel_without_files_gets_the_text_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NotifyJSON, "attachment_support", False)
+    messenger = Messenger(service.url)
+    assert send(messenger, REPORT) == [1]
+    end(messenger)
+    assert len(service.received) == 1
+
+
+def test_the_operators_link_can_be_followed_and_is_never_cut_off(discord: Service) -> None:
+    assert send(Messenger(discord.url), Text(LONG.title, f"see https://elsewhere.example.org\n{LONG.body}",
+                                             link=REPORT.link)) == [1]  # fmt: skip
+    [text] = discord.received
+    assert len(text.encode()) <= DISCORD_LIMIT
+    assert text.endswith(f"\n{REPORT.link}")
+    assert "https://elsewhere" not in text
+
+
+def end(messenger: Messenger) -> None:
+    """Wait for the pictures: they follow the text, and nobody else waits for them."""
+    for thread in messenger._sending.values():
+        thread.join(10)

@@ -34,16 +34,21 @@ def test_the_optional_variables_of_the_example_show_their_defaults() -> None:
     assert shown == {name: defaults[name] for name in shown}
 
 
-def test_only_the_code_server_holds_keys_and_reaches_the_ledger() -> None:
-    filled = compose.read(FILE, {**SANDBOX, "LEDGER_PG_PASSWORD": "the-ledger-password"}, "sandbox")
-    assert [name for name, service in SERVICES.items() if "env_file" in service] == ["code"]
+@pytest.mark.parametrize(("profile", "with_keys"), [("sandbox", {"code"}), ("hooks", {"code", "hooks"})])
+def test_only_the_code_server_and_the_optional_webhook_hold_keys_and_reach_the_ledger(
+    profile: str, with_keys: set[str]
+) -> None:
+    filled = compose.read(FILE, {**SANDBOX, "LEDGER_PG_PASSWORD": "the-ledger-password"}, profile)
+    assert {name for name in filled if "env_file" in SERVICES[name]} == with_keys
     with_password = {name for name, service in filled.items() if "the-ledger-password" in str(service.environment)}
-    assert with_password == {"postgres", "code"}
+    assert with_password == {"postgres", *with_keys}
 
 
-def test_only_a_read_only_interface_on_loopback_is_published() -> None:
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"webserver"}
-    assert all(port.startswith("127.0.0.1:") for port in SERVICES["webserver"]["ports"])
+def test_only_a_read_only_interface_and_the_optional_webhook_are_published_and_on_loopback() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert set(published) == {"webserver", "hooks"}
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+    assert SERVICES["hooks"]["profiles"] == ["hooks"]
     assert compose.read(FILE, SANDBOX)["webserver"].command[-1] == "--read-only"
     behind_a_proxy = compose.read(FILE, {**SANDBOX, "WEB_ACCESS": ""})["webserver"].command
     assert behind_a_proxy[-1].endswith("workspace.yaml")

@@ -240,7 +240,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
 
 def test_the_units_have_no_rights_and_the_interface_no_keys() -> None:
     services = {unit.name: unit.read_text(encoding="utf-8") for unit in UNITS if unit.suffix == ".service"}
-    assert len(services) == 2
+    assert len(services) == 3
     for text in services.values():
         for line in ("DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "CapabilityBoundingSet=\n"):
             assert line in text

@@ -353,7 +353,9 @@ class FakeKlaviyo:
 
         return self._run("profile_events", read)
 
-    def count_recipients(self, campaign_ids: Iterable[str], *, metric_id: str, timeframe: str = "") -> dict[str, int]:
+    def count_recipients(
+        self, campaign_ids: Iterable[str], *, metric_id: str, timeframe: str = "", waits_out_429: bool = True
+    ) -> dict[str, int]:
         chosen = set(campaign_ids)
 
         def count() -> dict[str, int]:

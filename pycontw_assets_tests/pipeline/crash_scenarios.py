@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from dagster import DagsterInstance, Definitions
 
+from pycontw_assets.extract.waves import WaveSize
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.orchestration.poll import poll
 from pycontw_assets.pipeline.composition import Composition
@@ -205,6 +206,24 @@ def unsent_in_doubt(install: Install, world: World) -> Pipeline:
     return in_doubt(install, world, acted=False)
 
 
+def rush_in_waves(install: Install, world: World) -> Pipeline:
+    """Let people buy at once, two a wave: one of them twice, one who does not pay, one whose older ticket is refunded.
+
+    Somebody else has left the book for the second time and does not come back.
+    """
+    pipeline = running_sale(install, world, holders=3, wave_size=WaveSize(2, pause=0))
+    [event] = events_of(world, EDITION)
+    again, leaving, _ = _usable(world)
+    world.refund(again)
+    world.refund(leaving)
+    pipeline.later_poll()
+    twice = world.kktix.people.next()
+    for person in (None, twice, None, None, twice, None, world.kktix.tickets[again].person):
+        world.sell(event, person=person)
+    world.sell(event, paid=False)
+    return pipeline
+
+
 def lost_ledger(install: Install, world: World) -> Pipeline:
     """Delete the ledger's files. Meanwhile one holder was refunded and another person bought."""
     pipeline = running_sale(install, world, holders=3)
@@ -355,6 +374,7 @@ SCENARIOS: dict[str, Scenario] = {
     "bought again": Scenario(bought_again),
     "scheduled, then refunded": Scenario(scheduled, settle=settle_after_the_opening),
     "three families": Scenario(three_families, DEEDS),
+    "rush in waves": Scenario(rush_in_waves),
     "renamed, corrected": Scenario(renamed),
     "first batch in doubt: sent": Scenario(sent_in_doubt),
     "first batch in doubt: unsent": Scenario(unsent_in_doubt),

@@ -35,6 +35,7 @@ from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
+from pycontw_assets.extract.waves import WaveSize
 from pycontw_assets.ledger.database.engine import close_files
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import check_locks
@@ -58,6 +59,7 @@ EDITION = "2031"
 STORES: list[Callable[[Path], dict[str, Any]]] = []
 INTERVAL_SECONDS = 300
 SERVICES = ("kktix", "gather", "klaviyo")
+_USUAL_SIZE = WaveSize()
 _CHILD_PATIENCE_SECONDS = 300  # longer than any process waits for a lock
 
 Moment = Literal["before", "after"]
@@ -144,8 +146,16 @@ class Pipeline:
     """One installation: settings, home, clients, stores, instance. ``on_disk`` keeps Dagster's instance in the home."""
 
     def __init__(
-        self, server: SandboxServer, clock: TestClock, home: Path, *, on_disk: bool = False, **settings: Any
+        self,
+        server: SandboxServer,
+        clock: TestClock,
+        home: Path,
+        *,
+        on_disk: bool = False,
+        wave_size: WaveSize = _USUAL_SIZE,
+        **settings: Any,
     ) -> None:
+        self._wave_size = wave_size
         self.world: World = server.world
         self.clock = clock
         self.home = home
@@ -164,7 +174,8 @@ class Pipeline:
         """Imitate a new process: read the settings and build every client again."""
         self._variables |= settings
         self.settings = load_settings(**self._variables)
-        self.root = build_root(self.settings, self.clock, timeouts=timeouts, **(overrides or {}))
+        parts = {"wave_size": self._wave_size, **(overrides or {})}
+        self.root = build_root(self.settings, self.clock, timeouts=timeouts, **parts)
         self.definitions = build_definitions(self.root, interval_seconds=INTERVAL_SECONDS)
 
     def forget_history(self) -> None:
@@ -233,7 +244,15 @@ class Pipeline:
         points = KillPoints(point)
         variables = {name: str(value) for name, value in self._variables.items()}
         instance = None if self._on_disk else self.instance
-        child = Child(variables, self.clock.skipped, None, points=points, instance=instance, command=command)
+        child = Child(
+            variables,
+            self.clock.skipped,
+            None,
+            points=points,
+            instance=instance,
+            command=command,
+            parts={"wave_size": self._wave_size},
+        )
         child.go()
         return child.join(), points
 
@@ -371,9 +390,10 @@ class Child:
         points: KillPoints | None = None,
         instance: DagsterInstance | None = None,
         command: Command | None = None,
+        parts: dict[str, Any] | None = None,
     ) -> None:
         self._gate, gate = _processes.Pipe()
-        inherited = (gate, variables, skipped, kill_at, points, instance, command or _poll)
+        inherited = (gate, variables, skipped, kill_at, points, instance, command or _poll, parts or {})
         self._process: BaseProcess = _processes.Process(target=_live, args=inherited)
         self._process.start()
 
@@ -431,6 +451,7 @@ def _live(
     points: KillPoints | None,
     inherited: DagsterInstance | None,
     command: Command,
+    parts: dict[str, Any],
 ) -> None:
     """Do the work of a child."""
     kept = {name: os.environ[name] for name in GOOGLE_VARIABLES if name in os.environ}
@@ -444,7 +465,7 @@ def _live(
     client_options = {"sleep": lambda seconds: time.sleep(min(seconds, 0.02)), "on_request": _suicide(kill_at)}
     waits = WaitPolicy(step=0.01, visible=1, estimate=1, follow=1, second_look=0.01, draft_apart=0.05)
     unlimited = {group: [(1_000_000, 1)] for group in RATE_LIMITS}
-    root = _root(settings, TestClock(skipped), waits, client_options, unlimited)
+    root = _root(settings, TestClock(skipped), waits, client_options, unlimited, **parts)
     definitions = build_definitions(root, interval_seconds=INTERVAL_SECONDS)
     if inherited:
         raise SystemExit(0 if command(definitions, root, inherited) else 1)

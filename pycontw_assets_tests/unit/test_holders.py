@@ -1,6 +1,7 @@
 """Holders are the mailable contact addresses with a usable ticket, by the labels of the policy."""
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_each_label_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "load_policy", lambda: asked.append("") or load_policy())
     module._asks_for_contact_address.cache_clear()
     holders(*(record(number, ("Nickname / 暱稱", "Quokka"), (LABEL, f"b{number}@example.org")) for number in range(9)))
-    assert len(asked) == 2
+    assert len(asked) == 3, "two labels, and once for the answer as a whole"
 
 
 @pytest.mark.parametrize("label", ["Email", "Contact Email Contact Name", "Would you like to receive an email?"])
@@ -129,3 +130,15 @@ def test_usable_tickets_that_mail_cannot_reach_are_counted() -> None:
         record(4, (LABEL, "no address"), is_paid=False),
     )
     assert count_unmailable(orders) == 2
+
+
+def test_the_same_orders_are_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, pseudonymizer = list[OrderSnapshot](), Pseudonymizer()
+    find = module._find_holders
+    monkeypatch.setattr(module, "_find_holders", lambda orders, key: found.append(orders) or find(orders, key))
+    orders = OrderSnapshot(PARTITION, {1: record(1, (LABEL, "one@example.org"))})
+    first, again = (holders_of(orders, pseudonymizer) for _ in range(2))
+    first.clear()
+    assert [holder.address for holder in again.values()] == ["one@example.org"]
+    holders_of(replace(orders, records=dict(orders.records)), pseudonymizer)
+    assert len(found) == 2, "other orders are looked through, too"

@@ -53,6 +53,12 @@ def test_every_window_of_a_group_is_kept(clock: SettableClock) -> None:
     assert limiter.reserve("reads", 100) == 0
 
 
+def test_a_rate_that_we_chose_ourselves_is_used_whole(shared: Callable[..., SharedRateLimiter]) -> None:
+    """Windows a quarter longer would read 16 attendees a second instead of 20."""
+    limiter = shared({"attendees": [(20, 1)]}, bundle=2, lateness=0.0)
+    assert [limiter.reserve("attendees", 100) for _ in range(41)][-1] == 2.0
+
+
 def test_a_slot_beyond_patience_is_not_taken(clock: SettableClock) -> None:
     limiter = RateLimiter({"posts": [(1, 60)]}, clock)
     limiter.reserve("posts", 0)

@@ -42,6 +42,17 @@ def decided(**fields: Any) -> Decision:
     return decide(EventFacts(PARTITION, **{**usual, **fields}), NOW, BASE)
 
 
+def test_a_wave_says_how_many_are_still_to_be_read() -> None:
+    assert "wave: 9500 more to be read" in decided(book=BookReading(frozenset({1, 2, 3})), unread=9500).reason
+    assert "wave" not in decided().reason
+
+
+def test_newcomers_are_those_of_the_book_whom_no_poll_has_read() -> None:
+    assert EventFacts(PARTITION, BookReading(frozenset({1, 2, 3})), poll()).newcomers == 1
+    assert EventFacts(PARTITION, BOOK, None).newcomers == 2
+    assert EventFacts(PARTITION, None, poll()).newcomers == 0
+
+
 def test_with_nothing_new_nothing_is_due() -> None:
     decision = decided()
     assert (decision.access, decision.load) == ((), False)

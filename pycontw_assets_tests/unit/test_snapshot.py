@@ -13,6 +13,7 @@ from pycontw_assets.deidentify.holders import Contacts, contact_address
 from pycontw_assets.extract.kktix_client import BookPage
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import SnapshotOutcome, UntrustedBook, read_books, take_snapshot
+from pycontw_assets.extract.waves import Wave, WaveSize
 from pycontw_assets.pipeline.consistency.orders import started_over
 from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.vault.object_store import VaultError
@@ -281,6 +282,105 @@ def test_attendees_read_before_a_crash_are_not_read_again(vault: Vault) -> None:
     outcome = poll(kktix, vault, 5)
     assert len(kktix.asked) < 10
     assert usable(outcome.snapshot) == set(range(1, 11))
+
+
+# -- waves --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Rush:
+    """Remembers the waves of polls, and what the vault held at each."""
+
+    vault: Vault
+    waves: list[tuple[list[int], int]] = field(default_factory=list)
+    stored: list[int] = field(default_factory=list)
+
+    def serve(self, wave: Wave) -> None:
+        self.waves.append((sorted(wave.orders.records), wave.unread))
+        stored = self.vault.read(PARTITION.key)
+        self.stored.append(len(stored.records) if stored else 0)
+
+
+def test_a_rush_is_served_in_waves_the_oldest_order_first_and_its_end_by_nobody(vault: Vault) -> None:
+    rush = Rush(vault)
+    outcome = poll(FakeKktix({1: set(range(1, 8))}), vault, serve=rush.serve, wave_size=WaveSize(3, pause=0))
+    assert rush.waves == [([1, 2, 3], 4), ([4, 5, 6], 1)]
+    assert rush.stored == [3, 6], "kept before anybody is let in"
+    assert usable(outcome.snapshot) == set(range(1, 8))
+
+
+def test_a_slow_rush_is_served_by_the_clock(vault: Vault) -> None:
+    seconds = iter(range(0, 10_000, 10))
+    rush = Rush(vault)
+    poll(FakeKktix({1: {1, 2, 3, 4, 5}}), vault, serve=rush.serve, monotonic=lambda: float(next(seconds)),
+         wave_size=WaveSize(500, 20))  # fmt: skip
+    assert rush.waves == [([1, 2], 3), ([3, 4], 1)]
+
+
+def test_after_a_crash_between_waves_only_the_unread_are_read(vault: Vault) -> None:
+    kktix = FakeKktix({1: set(range(1, 8))})
+
+    class Killed(BaseException):
+        pass
+
+    def die(wave: Wave) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        poll(kktix, vault, serve=die, wave_size=WaveSize(3, pause=0))
+    kktix.asked.clear()
+    assert usable(poll(kktix, vault, 5).snapshot) == set(range(1, 8))
+    assert kktix.asked == [4, 5, 6, 7]
+
+
+def test_during_a_wave_nobody_is_gone(vault: Vault) -> None:
+    """Whoever is missing from the book may have bought again, and that order is still unread."""
+    kktix = FakeKktix({1: {1, 2}})
+    poll(kktix, vault)
+    kktix.books = {1: {2, 3, 4, 5, 6}}
+    kktix.answers = {1: NotFound("KKTIX", "read attendee", "answered 404", status=404)}
+    poll(kktix, vault, 5)
+    kktix.books = {1: {2, *range(3, 12)}}
+    held: list[set[int]] = []
+
+    def serve(wave: Wave) -> None:
+        stored = vault.read(PARTITION.key)
+        assert stored is not None
+        held.append(usable(stored))
+
+    outcome = poll(kktix, vault, 10, serve=serve, wave_size=WaveSize(2, pause=0))
+    assert held
+    assert all(1 in people for people in held)
+    assert 1 not in usable(outcome.snapshot)
+
+
+def test_lost_orders_are_read_again_without_waves(vault: Vault) -> None:
+    rush = Rush(vault)
+    kktix = FakeKktix({1: set(range(1, 8))})
+    poll(kktix, vault, known_before=7, serve=rush.serve, wave_size=WaveSize(2, pause=0))
+    assert not rush.waves
+
+
+SIZE = {"waiting": 499, "unread": 1, "seconds": 59.0}
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_due"),
+    [
+        ({}, False),
+        ({"waiting": 500}, True),
+        ({"seconds": 60.0}, True),
+        ({"waiting": 0, "seconds": 600.0}, False),
+        ({"waiting": 500, "unread": 0}, False),
+        ({"waiting": 500, "served": 10_000}, True),
+        ({"waiting": 999, "served": 20_000}, False),
+        ({"waiting": 500, "took": 29.0}, True),
+        ({"waiting": 500, "took": 30.0}, False),
+        ({"waiting": 500, "took": 50.0, "seconds": 60.0}, True),
+    ],
+)
+def test_a_wave_is_due_after_500_newcomers_or_a_minute(changed: dict[str, Any], is_due: bool) -> None:
+    assert WaveSize().is_due(**{**SIZE, **changed}) is is_due
 
 
 def test_an_attendee_that_the_book_lacks_is_asked_about_once_before_it_goes(vault: Vault) -> None:

@@ -29,7 +29,9 @@ def klaviyo(clock: FakeClock) -> FakeKlaviyo:
     return FakeKlaviyo(clock)
 
 
-def sync(klaviyo: Any, ledger: Any, *addresses: str, marks_newcomers: bool = False) -> TicketHolderOutcome:
+def sync(
+    klaviyo: Any, ledger: Any, *addresses: str, marks_newcomers: bool = False, is_wave: bool = False
+) -> TicketHolderOutcome:
     waits = WaitPolicy(sleep=ledger.clock.sleep)
     return sync_ticket_holders(
         client=klaviyo,
@@ -39,6 +41,7 @@ def sync(klaviyo: Any, ledger: Any, *addresses: str, marks_newcomers: bool = Fal
         partition=PARTITION,
         holders=holders(*addresses),
         may_mark=lambda: marks_newcomers,
+        is_wave=is_wave,
     )
 
 

@@ -182,6 +182,16 @@ stale_events = sa.Table(
 )
 
 
+# Events whose buyers are served while others are still to be read: the last wave, and how many it left unread.
+waves = sa.Table(
+    "waves",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("unread", sa.Integer, nullable=False),
+    sa.Column("served_at", UtcDateTime, nullable=False),
+)
+
+
 # Events with news that no poll has taken in, and since when.
 waiting_events = sa.Table(
     "waiting_events",
@@ -454,6 +464,33 @@ reports = sa.Table(
 )
 
 
+# What the mail service's last report that shows a campaign counts for it.
+campaign_figures = sa.Table(
+    "campaign_figures",
+    metadata,
+    sa.Column("campaign_id", sa.String, primary_key=True),
+    sa.Column("recipients", sa.Integer, nullable=False),
+    sa.Column("delivered", sa.Integer, nullable=False),
+    sa.Column("opened", sa.Integer, nullable=False),
+    sa.Column("clicked", sa.Integer, nullable=False),
+    sa.Column("bounced", sa.Integer, nullable=False),
+    sa.Column("unsubscribed", sa.Integer, nullable=False),
+    sa.Column("read_at", UtcDateTime, nullable=False),
+    sa.Column("changed_at", UtcDateTime, nullable=False),  # since when they are what they are
+)
+
+
+# When the mail service was last asked for the figures of an edition, and what its funnel was last made of.
+funnels = sa.Table(
+    "funnels",
+    metadata,
+    sa.Column("edition", sa.String, primary_key=True),
+    sa.Column("report_asked_at", UtcDateTime),
+    sa.Column("shown_digest", sa.String(64)),
+    sa.Column("shown_asked_at", UtcDateTime),  # when a tick last asked for the table
+)
+
+
 # A digest of the orders and refusals in which an event's unreachable attendees were last searched.
 unreachable_searches = sa.Table(
     "unreachable_searches",
@@ -470,6 +507,49 @@ unreachable_attendees = sa.Table(
     sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("reason", sa.String),  # the mail service's; NULL: the ticket has no address that mail could reach
     sa.Column("kind", sa.String, nullable=False, server_default="mail"),  # an AttendeeProblem
+)
+
+
+# -- the webhook --------------------------------------------------------------------------------------
+
+# Hints that nobody has looked into yet. "": a delivery that was not understood, so every event may be meant.
+hints = sa.Table(
+    "hints",
+    metadata,
+    sa.Column("subject", sa.String(64), primary_key=True),  # a digest of the event's slug
+    sa.Column("name_digest", sa.String(64), nullable=False),
+    sa.Column("since", UtcDateTime, nullable=False),
+)
+
+
+# Events that a hint was about, until something new was seen there or the looks are used up.
+hinted_events = sa.Table(
+    "hinted_events",
+    metadata,
+    sa.Column("partition_key", sa.String, primary_key=True),
+    sa.Column("since", UtcDateTime, nullable=False),
+    sa.Column("looks", sa.Integer, nullable=False),
+    sa.Column("next_look_at", UtcDateTime, nullable=False),
+    sa.Column("content_digest", sa.String),  # of the last good poll when the last look began; NULL: there was none
+)
+
+
+# What the slugs of deliveries turned out to be. An event keeps its slug when it is renamed.
+event_slugs = sa.Table(
+    "event_slugs",
+    metadata,
+    sa.Column("slug_digest", sa.String(64), primary_key=True),
+    sa.Column("event_id", sa.BigInteger, nullable=False, autoincrement=False),
+)
+
+
+hook_deliveries = sa.Table(
+    "hook_deliveries",
+    metadata,
+    sa.Column("kind", sa.String, primary_key=True),  # a DeliveryKind
+    sa.Column("first_at", UtcDateTime, nullable=False),
+    sa.Column("last_at", UtcDateTime, nullable=False),
+    sa.Column("times", sa.Integer, nullable=False),
 )
 
 

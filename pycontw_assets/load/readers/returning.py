@@ -137,12 +137,14 @@ def refresh_editions(warehouse: Warehouse, attendees: Table, edition: str, famil
 
     The view is made where it is not there. Safe to repeat. Raise ``WarehouseError``.
     """
-    people, outcome = _people(warehouse, attendees, edition), None
-    while outcome is None:
-        written = replace_rows(warehouse, ATTENDEE_EDITIONS, f"{edition}-{family}", _frame(people, edition, family))
+    outcome: Outcome = "unchanged"
+    people, key = _people(warehouse, attendees, edition), f"{edition}-{family}"
+    while replace_rows(warehouse, ATTENDEE_EDITIONS, key, _frame(people, edition, family)) == "written":
+        outcome = "written"
         # Another event of the same edition and family may be loaded at the same time. The last to write looks again.
         before, people = people, _people(warehouse, attendees, edition)
-        outcome = written if people == before else None
+        if people == before:
+            break
     warehouse.put_view(returning_attendees(warehouse.dialect))
     return outcome
 

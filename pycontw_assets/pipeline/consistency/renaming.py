@@ -19,6 +19,7 @@ from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.polls import last_poll
+from pycontw_assets.load.readers.daily_sales import refresh_sales
 from pycontw_assets.load.readers.returning import refresh_editions
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Warehouse, replace_rows
@@ -94,8 +95,10 @@ class Renaming:
             for key in sorted(other_keys(self.ledger, partition.event_id) - {partition.key}):
                 other = partition_named(key)
                 table = attendee_tables(load_policy().columns)[other.family]
-                replace_rows(self.warehouse, table, other.key, deidentify([], other, self.pseudonymizer).frame)
+                nobody = deidentify([], other, self.pseudonymizer).frame
+                replace_rows(self.warehouse, table, other.key, nobody)
                 refresh_editions(self.warehouse, table, other.edition, other.family)
+                refresh_sales(self.warehouse, other, nobody)
                 if snapshot := self.vault.read(key):
                     self.vault.write(OrderSnapshot(other, rebuilding=True, generation=snapshot.generation))
                 forget_key(self.ledger, key)

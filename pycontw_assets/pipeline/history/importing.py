@@ -22,6 +22,7 @@ from pycontw_assets.ledger.history.imports import forget_import, is_import_purge
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.people import erased_ids, erased_people
+from pycontw_assets.load.readers.daily_sales import refresh_sales
 from pycontw_assets.load.readers.returning import refresh_editions
 from pycontw_assets.load.schema import attendee_tables
 from pycontw_assets.load.warehouse import Warehouse, replace_rows
@@ -114,9 +115,11 @@ def remove_import(
     with exclusive(ledger, waits, LockName.ORDERS, partition.key):
         rows = warehouse.partition_rows(table, partition.key)
         if rows:
+            nobody = deidentify([], partition, pseudonymizer).frame
             with recorded_change(table, warehouse=warehouse, ledger=ledger):
-                replace_rows(warehouse, table, partition.key, deidentify([], partition, pseudonymizer).frame)
+                replace_rows(warehouse, table, partition.key, nobody)
             refresh_editions(warehouse, table, partition.edition, partition.family)
+            refresh_sales(warehouse, partition, nobody)
         if stored := vault.read(partition.key):
             vault.write(replace(stored, records={}, rebuilding=True))
         forget_import(ledger, partition.key)

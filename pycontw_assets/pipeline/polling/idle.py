@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,15 +14,19 @@ from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.history.imports import known_imports
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Paused, paused_since
+from pycontw_assets.ledger.reporting.funnel import is_funnel_due
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import unmatched
 from pycontw_assets.pipeline.erase import finish_erasures
+from pycontw_assets.pipeline.hints.report import record_silence
 from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
 from pycontw_assets.pipeline.observe import Tick, decide_again
 from pycontw_assets.pipeline.polling.remembered import Remembered, Stamp, digest_of, history_stamp, keys_of, stamp_of
 from pycontw_assets.pipeline.polling.report import PollReport
 from pycontw_assets.pipeline.polling.tick import heed_pause, observe_and_record
 from pycontw_assets.pipeline.record import record_late_events
+from pycontw_assets.pipeline.reporting.campaign_report import APART
+from pycontw_assets.pipeline.reporting.daily import extras_of
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -78,6 +83,7 @@ def idle_poll(
             waits=waits,
             retention_days=settings.retention_days,
             prune_history=lambda: None,  # nothing was added to it
+            read_extras=functools.partial(extras_of, warehouse=warehouse, settings=settings),
             finish_erasures=lambda: finish_erasures(
                 gather=gather,
                 klaviyo=klaviyo,
@@ -92,10 +98,11 @@ def idle_poll(
             stop=stop,
         )
         afterwards = decide_again(tick, ledger=ledger, settings=settings, history=remembered.history)
-        if is_anything_due(afterwards):
+        if is_anything_due(afterwards) or _is_funnel_due(tick, ledger):
             return tick
         stop.check()
         record_late_events(afterwards, ledger=ledger)
+        record_silence(ledger=ledger, settings=settings)
         search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
         stop.check()
         reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
@@ -111,6 +118,11 @@ def needs_dagster(tick: Tick, remembered: Remembered, *, ledger: Ledger, folder:
         or shown(tick, ledger) != remembered.shown
         or history_stamp(folder) != remembered.history_stamp
     )
+
+
+def _is_funnel_due(tick: Tick, ledger: Ledger) -> bool:
+    edition = tick.discovery.edition
+    return edition is not None and is_funnel_due(ledger, edition, apart=APART)
 
 
 def is_anything_due(tick: Tick) -> bool:

@@ -1,4 +1,4 @@
-"""Draw the waiting times as a picture. Only this needs matplotlib: ``pip install pycontw_assets[drill]``."""
+"""Draw the waiting times as a picture. Only this needs matplotlib: ``pip install pycontw_assets[pictures]``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_plot(file: Path) -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise InvalidSettings(
-            "--plot: needs matplotlib: pip install 'pycontw_assets[drill]'; without --plot they are printed as text"
+            "--plot: needs matplotlib: pip install 'pycontw_assets[pictures]'; without --plot they are printed as text"
         ) from None
     if not file.parent.is_dir():
         raise InvalidSettings(f"--plot: {file.parent} is no folder")

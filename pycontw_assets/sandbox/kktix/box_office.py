@@ -16,6 +16,7 @@ from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.context import SimulationContext, locked
 from pycontw_assets.sandbox.kktix import forms
 from pycontw_assets.sandbox.kktix.people import AddressKind, People, Person
+from pycontw_assets.sandbox.kktix.webhook import Webhook
 from pycontw_assets.sandbox.wire import Call, Reply, Router, json_reply
 
 PREFIX = "/api/v2/hosting_events"
@@ -96,9 +97,11 @@ class BoxOffice:
 
     def __init__(self, context: SimulationContext) -> None:
         self.context = context
+        self.webhook = Webhook(context)
         self.reset()
 
     def reset(self) -> None:
+        self.webhook.reset()
         self.switches = KktixSwitches()
         self.events: dict[int, HostedEvent] = {}
         self.tickets: dict[int, Ticket] = {}
@@ -258,6 +261,7 @@ class BoxOffice:
             is_usable=ticket.is_usable,
         )
         self.history.append(fact)
+        self.webhook.note(ticket, ticket.event_id, self.events[ticket.event_id].name)
 
     # -- the hosting API ------------------------------------------------------------------------------
 

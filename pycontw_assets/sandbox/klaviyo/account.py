@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pycontw_assets.sandbox.context import SimulationContext, locked
 from pycontw_assets.sandbox.klaviyo.flows.flows import Flow, Flows
+from pycontw_assets.sandbox.klaviyo.reactions.reactions import Habits, Reactions, SentMail
 from pycontw_assets.sandbox.klaviyo.rendering import BrokenTemplateError, fill_in, render
 
 SMART_SENDING_WINDOW = timedelta(hours=16)
@@ -189,6 +190,7 @@ class KlaviyoSwitches:
     subscriptions_shown: Literal["when asked", "in searches", "never"] = "when asked"
     bouncing_addresses: set[str] = field(default_factory=set)  # their mails do not arrive
     default_from_email: str = "hello@example.org"
+    habits: Habits | None = None  # what people do with their mails; without any, mails arrive at once and rest
 
 
 class MailAccount:
@@ -208,6 +210,7 @@ class MailAccount:
         self.estimations: dict[str, datetime] = {}
         self.events: list[Event] = []
         self.flows = Flows(self)
+        self.reactions = Reactions(self)
         self.hand_made_lists: dict[str, frozenset[str]] = {}
         self._by_address: dict[str, str] = {}
         self._outbox: list[Mail] = []
@@ -525,7 +528,7 @@ class MailAccount:
         bouncing = {address.lower() for address in self.switches.bouncing_addresses}
         for mail in mails:
             arrives = mail.address.lower() not in bouncing
-            self._record_reaction("Received Email" if arrives else "Bounced Email", mail.profile_id, campaign, at)
+            self._let_leave(campaign.id, mail.profile_id, _properties_of(campaign), arrives=arrives, at=at)
             self._outbox += [mail] if arrives else []
         return outcome
 
@@ -561,8 +564,7 @@ class MailAccount:
         properties = {"$flow": flow.id, "$message": flow.message_id, "Campaign Name": flow.name, "Subject": subject}
         address = self.profiles[profile_id].email or ""
         arrives = address.lower() not in {bouncing.lower() for bouncing in self.switches.bouncing_addresses}
-        metric = "Received Email" if arrives else "Bounced Email"
-        self.record(metric, profile_id=profile_id, properties=properties, at=at)
+        self._let_leave(flow.id, profile_id, properties, arrives=arrives, at=at)
         if arrives:
             mail = Mail(
                 at=at,
@@ -577,6 +579,22 @@ class MailAccount:
             )
             self._outbox.append(mail)
 
+    def _let_leave(
+        self, source: str, profile_id: str, properties: dict[str, Any], *, arrives: bool, at: datetime
+    ) -> None:
+        mail = SentMail(source=source, profile_id=profile_id, properties=properties, arrives=arrives, at=at)
+        self.reactions.mail_left(mail)
+
+    @property
+    def habits(self) -> Habits | None:
+        return self.switches.habits
+
+    def opt_out(self, profile_id: str, at: datetime) -> None:
+        """Let a person leave the newsletter by the link in a mail."""
+        if profile := self.profiles.get(profile_id):
+            profile.consent, profile.consent_at = "UNSUBSCRIBED", at
+            profile.suppressions.append(("UNSUBSCRIBE", at))
+
     # -- events ---------------------------------------------------------------------------------------
 
     def metric_id(self, name: str) -> str:
@@ -588,15 +606,12 @@ class MailAccount:
         return identity
 
     def _record_reaction(self, metric: str, profile_id: str, campaign: Campaign, at: datetime) -> None:
-        """Record what became of a mail, with the members that live events were seen to have."""
-        properties = {
-            "$message": campaign.message_id,
-            "Campaign Name": campaign.name,
-            "Subject": campaign.content.get("subject", ""),
-        }
-        self.record(metric, profile_id=profile_id, properties=properties, at=at)
+        """Record what became of a mail."""
+        self.record(metric, profile_id=profile_id, properties=_properties_of(campaign), at=at)
 
     def record(self, metric: str, *, profile_id: str, properties: dict[str, Any], at: datetime) -> None:
+        if profile_id not in self.profiles:
+            return  # deleted since, with everything recorded of it
         event = Event(
             id=self.new_id(_LONG_ID),
             at=at,
@@ -605,3 +620,12 @@ class MailAccount:
             properties=properties,
         )
         self.events.append(event)
+
+
+def _properties_of(campaign: Campaign) -> dict[str, Any]:
+    """Return the members that live events about a campaign's mails were seen to have."""
+    return {
+        "$message": campaign.message_id,
+        "Campaign Name": campaign.name,
+        "Subject": campaign.content.get("subject", ""),
+    }

@@ -64,15 +64,20 @@ class ReportApi:
 
     def _values(self, campaign: Campaign, query: schema.ReportAttributes) -> dict[str, Any]:
         groups = _groups(campaign)
-        delivered, bounced = (self._profiles_with(campaign, f"{what} Email") for what in ("Received", "Bounced"))
-        profile_ids: dict[str, Collection[str]] = {
-            "recipients": delivered + bounced,
+        received, bounced = (self._profiles_with(campaign, f"{what} Email") for what in ("Received", "Bounced"))
+        delivered = [profile_id for profile_id in received if profile_id not in bounced]  # some come back late
+        unsubscribed = self._profiles_with(campaign, "Unsubscribed") if self._account.habits else []
+        on_the_way = range(self._account.reactions.on_the_way(campaign.id))
+        profile_ids: dict[str, Collection[object]] = {
+            "recipients": [*delivered, *bounced, *on_the_way],
             "delivered": delivered,
             "bounced": bounced,
             "opens": self._profiles_with(campaign, "Opened Email"),
             "opens_unique": set(self._profiles_with(campaign, "Opened Email")),
             "clicks": self._profiles_with(campaign, "Clicked Email"),
             "clicks_unique": set(self._profiles_with(campaign, "Clicked Email")),
+            "unsubscribes": unsubscribed,
+            "unsubscribe_uniques": set(unsubscribed),
         }
         return {
             "groupings": {name: groups[name] for name in query.group_by or groups},

@@ -59,6 +59,8 @@ class Control:
             "clear_faults": _checked(self._world.faults.clear),
             "set_faults": _checked(self._set_faults),
             "set_switch": _checked(self._set_switch),
+            "set_hook": _checked(self._set_hook),
+            "test_hook": _checked(self._world.kktix.webhook.send_test),
             "reset": _checked(self._reset),
         }
         posts = [Route(f"/{name}", self._endpoint(act), methods=["POST"]) for name, act in actions.items()]
@@ -156,6 +158,10 @@ class Control:
             raise ValueError(f"{service} has no switch {name}")
         validated = TypeAdapter(type(switches)).validate_python({**asdict(switches), name: value})
         setattr(switches, name, getattr(validated, name))
+
+    def _set_hook(self, url: str, secret: str, *, repeats: bool = False) -> None:
+        """Let KKTIX send notifications of orders to a URL on this machine."""
+        self._world.kktix.webhook.set_up(url, secret, repeats=repeats)
 
     def _reset(self) -> None:
         self._world.reset()

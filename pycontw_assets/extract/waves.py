@@ -1,0 +1,48 @@
+"""When a poll that reads many orders stops for a moment, so that the buyers read so far are served first. Pure.
+
+A rush of thousands takes minutes to read. Newcomers are read in the order of their numbers, the oldest first: the buyer
+who paid first has waited longest. With the newest first, a rush that lasts would never reach the buyers of its first
+minute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pycontw_assets.records import OrderSnapshot
+
+_GROWTH = 20  # waves of the usual size, then they grow: a list of the mail service rests for an hour after each
+
+
+@dataclass(frozen=True, slots=True)
+class WaveSize:
+    """A wave is due after so many newcomers, or after so many seconds, whichever is first.
+
+    ``pause``: seconds of reading before the next wave, for each second that the last one took.
+    """
+
+    newcomers: int = 500
+    seconds: float = 60.0
+    pause: float = 2.0
+
+    def is_due(self, *, waiting: int, unread: int, seconds: float, served: int = 0, took: float = 0.0) -> bool:
+        """Say whether the ``waiting`` newcomers are served now, before the ``unread`` attendees are read.
+
+        ``seconds``: since the last wave of this poll, which ``took`` so many. ``served``: newcomers of earlier waves.
+        With nobody left to read, the end of the poll serves them.
+        Waves grow with the poll, so that one of 50,000 does not need a hundred. Where KKTIX is read faster than a wave
+        can be served, they come less often, because small ones would cost more than they save.
+        """
+        if not (waiting and unread):
+            return False
+        is_enough = waiting >= max(self.newcomers, served // _GROWTH) and seconds >= took * self.pause
+        return is_enough or seconds >= self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """The attendees read since the last wave. ``newcomers`` counts those of the whole poll, ``unread`` what is left."""
+
+    orders: OrderSnapshot
+    newcomers: int
+    unread: int

@@ -1,0 +1,1 @@
+"""Tables of counts about an edition. No row is about a person."""

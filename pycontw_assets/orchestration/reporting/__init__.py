@@ -1,0 +1,1 @@
+"""The assets that report on an edition, at the end of their branches."""

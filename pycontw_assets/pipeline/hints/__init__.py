@@ -1,0 +1,1 @@
+"""Hints of KKTIX's webhook lead to an early look at the events that they are about. Polls stay the truth."""

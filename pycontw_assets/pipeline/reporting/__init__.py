@@ -1,0 +1,1 @@
+"""Reports of an edition: its funnel from order to click, and what its sales earned. Counts only."""

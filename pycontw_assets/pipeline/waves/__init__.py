@@ -1,0 +1,1 @@
+"""Rushes: buyers are served while others are still to be read."""

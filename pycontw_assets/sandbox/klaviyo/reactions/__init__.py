@@ -1,0 +1,1 @@
+"""Reactions to a mail after it left: it arrives or comes back, is opened by a program or a person, and clicked."""

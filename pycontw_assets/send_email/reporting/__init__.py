@@ -1,0 +1,1 @@
+"""Figures of mails that left: per campaign, and of one person."""
