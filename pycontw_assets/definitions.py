@@ -15,6 +15,7 @@ from dagster import (
     with_source_code_references,
 )
 
+from pycontw_assets.api.garbage_collection import collect_rarely
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.orchestration.assets import (
     attendee_table_assets,
@@ -84,4 +85,5 @@ def _with_source(assets: Sequence[AssetsDefinition | AssetSpec]) -> Sequence[Any
         return with_source_code_references(assets)
 
 
+collect_rarely()
 defs = build_definitions()

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "alerts": MEMORY,
     "pipeline": (*MEMORY, *STAGES, "alerts"),
     "orchestration": (*MEMORY, *STAGES, "alerts", "pipeline"),
-    "definitions": ("settings", "extract", "pipeline", "orchestration"),
+    "definitions": ("api", "settings", "extract", "pipeline", "orchestration"),
     "sandbox": (),
     "play": (*MEMORY, *STAGES, "alerts", "pipeline", "orchestration", "definitions", "sandbox"),
     "commands": (*MEMORY, *STAGES, "alerts", "pipeline", "orchestration", "definitions", "sandbox", "play"),

@@ -8,12 +8,8 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from pycontw_assets.api.client import ServiceError
-from pycontw_assets.commands.console import for_people
+from pycontw_assets.api.garbage_collection import collect_rarely
 from pycontw_assets.commands.exits import FAILED, INTERRUPTED, MISCONFIGURED, NeverUsed
-from pycontw_assets.ledger.database.engine import LedgerError
-from pycontw_assets.settings import InvalidSettings, name_env_file
-from pycontw_assets.vault.vault import VaultError
 
 # Commands by the people who need them. The command "a-b" is in the module ``commands.a_b``.
 GROUPS = {
@@ -30,15 +26,24 @@ _ENV_FILE = "--env-file"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Exit codes: 0 all is well, 1 it failed or waits for a person, 2 configuration, 130 Ctrl-C."""
+    collect_rarely()  # before the libraries are loaded
+    from pycontw_assets.commands.console import for_people
+
     with for_people():
         return _run(arguments)
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    from pycontw_assets.api.client import ServiceError
+    from pycontw_assets.ledger.database.engine import LedgerError
+    from pycontw_assets.settings import InvalidSettings, name_env_file
+    from pycontw_assets.vault.vault import VaultError
+
     words = list(sys.argv[1:] if arguments is None else arguments)
     at = _place_of_command(words)
     words[at : at + 1] = [_OLD_NAMES.get(word, word) for word in words[at : at + 1]]
     parsed = _parser(words[at] if len(words) > at else None).parse_args(words)
+    collect_rarely()  # the libraries that the command needs are there by now
     if "env_file" in parsed:
         name_env_file(parsed.env_file)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.heartbeat import beat
@@ -15,11 +15,16 @@ from pycontw_assets.commands.instance import compose_checked
 from pycontw_assets.commands.interrupts import run_until_stopped
 from pycontw_assets.ledger.polls import Paused
 from pycontw_assets.pipeline.checks import long_pause
+from pycontw_assets.pipeline.polling.idle import idle_poll, warehouse_stamp
+from pycontw_assets.pipeline.polling.remembered import note_tick, read_remembered
+from pycontw_assets.pipeline.polling.report import PollReport, RunReport
 from pycontw_assets.records import TICKET_STATES
 from pycontw_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from pycontw_assets.orchestration.poll import PollReport, RunReport
+    from dagster import Definitions
+
+    from pycontw_assets.pipeline.observe import Tick
 
 OVERRIDES = ("account", "book", "guest-list", "invite", "re-read", "revoke")
 # Counts of the assets -> the word for each in the line of an event. Zeros are left out.
@@ -39,6 +44,10 @@ _WORDS = {
     "unreachable": "unreachable",
     "dagster/partition_row_count": "rows",
 }
+
+
+_SYSTEMS = ("kktix", "gather", "klaviyo", "vault", "ledger", "warehouse")
+_PARTS = (*_SYSTEMS, "alerts", "pseudonymizer", "waits", "settings", "stop")
 
 
 def add_to(commands: Commands) -> None:
@@ -76,29 +85,15 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def _poll(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.definitions import build_definitions
-    from pycontw_assets.orchestration.instance import open_instance
-    from pycontw_assets.orchestration.poll import poll
-
     root = compose_checked(accepts_account="account" in parsed.allow)
+
+    def define(books: Any) -> Definitions:
+        from pycontw_assets.definitions import build_definitions
+
+        return build_definitions(root, books=books)
+
     try:
-        with open_instance(root.settings.dagster_folder) as instance:
-            report = poll(
-                lambda books: build_definitions(root, books=books),
-                instance,
-                kktix=root.kktix,
-                gather=root.gather,
-                klaviyo=root.klaviyo,
-                vault=root.vault,
-                ledger=root.ledger,
-                alerts=root.alerts,
-                pseudonymizer=root.pseudonymizer,
-                waits=root.waits,
-                settings=root.settings,
-                warehouse=root.warehouse,
-                stop=root.stop,
-                overrides=parsed.allow,
-            )
+        report = _run_poll({name: getattr(root, name) for name in _PARTS}, parsed.allow, define)
     except Paused as paused:
         is_fine = not long_pause(paused.since, root.clock())
         document = json.dumps({"ok": is_fine, "paused_since": paused.since.isoformat()}, indent=2)
@@ -107,6 +102,35 @@ def _poll(parsed: argparse.Namespace) -> int:
     document = json.dumps(as_document(report), ensure_ascii=False, indent=2)
     print(document if parsed.json else "\n".join(describe_poll(report)))
     return _conclude(report.ok, root.settings, root.stop, is_good=report.is_good)
+
+
+def _run_poll(parts: dict[str, Any], overrides: Sequence[str], define: Callable[[Any], Definitions]) -> PollReport:
+    """Poll without loading Dagster where nothing is due and its history is known, and with it otherwise.
+
+    ``parts`` are the systems that a poll works with, by name.
+    """
+    folder, now, tick = parts["settings"].dagster_folder, parts["ledger"].clock, None
+    if not overrides and (remembered := read_remembered(folder, now())):
+        outcome = idle_poll(remembered, **parts)
+        if isinstance(outcome, PollReport):
+            note_tick(folder, remembered, now())
+            return outcome
+        tick = outcome
+    return _poll_with_dagster(parts, overrides, define, tick)
+
+
+def _poll_with_dagster(
+    parts: dict[str, Any], overrides: Sequence[str], define: Callable[[Any], Definitions], tick: Tick | None
+) -> PollReport:
+    from pycontw_assets.orchestration.instance import open_instance
+    from pycontw_assets.orchestration.poll import poll, remember_poll
+
+    settings = parts["settings"]
+    before = warehouse_stamp(settings)
+    with open_instance(settings.dagster_folder) as instance:
+        report = poll(define, instance, overrides=overrides, tick=tick, **parts)
+        remember_poll(report, instance, before=before, ledger=parts["ledger"], settings=settings)
+    return report
 
 
 def _conclude(is_fine: bool, settings: Settings, stop: Stop, *, is_good: bool) -> int:

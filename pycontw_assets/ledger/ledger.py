@@ -5,7 +5,8 @@ What does not belong here: addresses, names, decisions. The stages decide; the l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from pycontw_assets.ledger.database.copies import copy_rows, is_begun, reading_engine
-from pycontw_assets.ledger.database.engine import LedgerError, explained, open_engine
+from pycontw_assets.ledger.database.engine import LedgerError, close_files, explained, open_engine
 from pycontw_assets.ledger.database.migrations import prepare
 from pycontw_assets.ledger.database.tables import insert_missing, meta
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION
@@ -53,6 +54,14 @@ class Ledger:
         with explained():
             ledger.engine = reading_engine(url)
         return ledger
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep its files open until the block ends. After that, other programs may copy or replace them."""
+        try:
+            yield
+        finally:
+            close_files(self.engine)
 
     def check_identity(self, pseudonym_fingerprint: str) -> None:
         """Refuse a ledger that was written with another key or an unknown normalisation: everybody would look new."""

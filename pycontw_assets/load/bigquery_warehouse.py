@@ -17,7 +17,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -130,6 +130,9 @@ class BigQueryWarehouse:
         self._clock = clock
         self._sleep = sleep
         self._patience_seconds = patience_seconds
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        return nullcontext()  # nothing is opened for an operation
 
     def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, *, digest: str) -> Outcome:
         check_frame(table, partition_key, frame)

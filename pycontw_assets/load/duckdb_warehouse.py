@@ -8,13 +8,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pycontw_assets.api.garbage_collection import collect_rarely
 from pycontw_assets.load.duckdb_file import STORAGE_VERSION, copy_into_new_file, is_newer_format, literal
 from pycontw_assets.load.ownership import Ownership, Relation, is_marked, marked, owner_of, set_aside_name
 from pycontw_assets.load.readers.view import DuckDBDialect, View
@@ -66,6 +68,20 @@ _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
+class _KeptConnection(threading.local):
+    """The connection that the operations of a thread share; ``None`` until the first of them."""
+
+    is_wanted = False
+    connection: duckdb.DuckDBPyConnection | None = None
+
+    def __init__(self) -> None:
+        self.until_closed = ExitStack()
+
+    def close(self) -> None:
+        self.connection = None
+        self.until_closed.close()
+
+
 class DuckDBWarehouse:
     """A ``Warehouse`` in the file ``path``, with its tables in the schema ``dataset`` under names with ``prefix``.
 
@@ -92,6 +108,17 @@ class DuckDBWarehouse:
         self.dialect = DuckDBDialect(self._dataset, prefix)
         self._clock = clock
         self._patience_seconds = patience_seconds
+        self._kept = _KeptConnection()
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        is_outermost, self._kept.is_wanted = not self._kept.is_wanted, True
+        try:
+            yield
+        finally:
+            if is_outermost:
+                self._kept.is_wanted = False
+                self._kept.close()
 
     def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, *, digest: str) -> Outcome:
         check_frame(table, partition_key, frame)
@@ -100,8 +127,10 @@ class DuckDBWarehouse:
             is_same = len(frame) > 0 and self._state(connection, table, partition_key) == (len(frame), digest)
             if not is_same:
                 self._replace(connection, table, partition_key=partition_key, frame=frame, digest=digest)
-            self._renew_format(connection)
-            return "unchanged" if is_same else "written"
+            is_renewed = self._renew_format(connection)
+        if is_renewed:
+            self._kept.close()
+        return "unchanged" if is_same else "written"
 
     def partition_digest(self, table: Table, partition_key: str) -> str | None:
         with self._reading(f"read the digest of {partition_key} in {table.name}") as connection:
@@ -145,6 +174,7 @@ class DuckDBWarehouse:
                     statement = delete_statement(self._target(table), column)
                     connection.execute(statement, [digest])
             copy_into_new_file(connection, self._path)
+        self._kept.close()
         return deleted
 
     def _count(self, connection: duckdb.DuckDBPyConnection, table: Table, column: str, digest: str) -> int:
@@ -243,6 +273,7 @@ class DuckDBWarehouse:
     @contextmanager
     def _reading(self, operation: str, *, is_waiting: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a connection that changes nothing. Others may read meanwhile. Without a file there are no tables."""
+        collect_rarely()  # before DuckDB is loaded
         import duckdb
 
         if self._path.exists():
@@ -257,19 +288,39 @@ class DuckDBWarehouse:
         self, operation: str, *, is_reading: bool = False, is_waiting: bool = True
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a connection for one operation. Replace DuckDB's errors, because their texts can quote values."""
+        collect_rarely()
         import duckdb
 
-        patience = self._patience_seconds if is_waiting else 0.0
         try:
-            with (
-                self._locked(patience),
-                duckdb.connect(str(self._path), read_only=is_reading, config=_OPTIONS) as connection,
-            ):
-                yield connection
+            if self._kept.is_wanted:
+                with self._shared() as connection:
+                    yield connection
+            else:
+                patience = self._patience_seconds if is_waiting else 0.0
+                with self._locked(patience), self._connect(is_reading=is_reading) as connection:
+                    yield connection
         except (OSError, duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
             raise WarehouseError(f"DuckDB could not {operation}: {self._reason(error)}") from None
         except duckdb.Error as error:
             raise WarehouseError(f"DuckDB could not {operation}: {type(error).__name__}") from None
+
+    def _connect(self, *, is_reading: bool = False) -> duckdb.DuckDBPyConnection:
+        import duckdb
+
+        return duckdb.connect(str(self._path), read_only=is_reading, config=_OPTIONS)
+
+    @contextmanager
+    def _shared(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield the connection that is kept. An error closes it, which ends a transaction that it left open."""
+        kept = self._kept
+        try:
+            if kept.connection is None:
+                kept.until_closed.enter_context(self._locked(self._patience_seconds))
+                kept.connection = kept.until_closed.enter_context(self._connect())
+            yield kept.connection
+        except BaseException:
+            kept.close()
+            raise
 
     def _reason(self, error: Exception) -> str:
         import duckdb
@@ -309,13 +360,18 @@ class DuckDBWarehouse:
                     ) from None
                 time.sleep(0.02)
 
-    def _renew_format(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Give a file of a newer format the one that all read. It is good without, so nothing may fail by it."""
+    def _renew_format(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Give a file of a newer format the one that all read. It is good without, so nothing may fail by it.
+
+        Return whether nothing but closing may follow on the connection.
+        """
         import duckdb
 
-        if is_newer_format(connection):
-            with suppress(duckdb.Error, WarehouseError, OSError):
-                copy_into_new_file(connection, self._path)
+        if not is_newer_format(connection):
+            return False
+        with suppress(duckdb.Error, WarehouseError, OSError):
+            copy_into_new_file(connection, self._path)
+        return True
 
     def _target(self, table: Table) -> str:
         return f"{self._dataset}.{self._name(table)}"
@@ -333,8 +389,10 @@ class DuckDBWarehouse:
 
     def _existing(self, connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, tuple[str, str | None]]:
         """Return the columns of our table: name -> (type, comment). Raise ``ForeignTable`` where it is not ours."""
-        self._refuse_foreign(connection, table)
-        return self._columns(connection, self._name(table))
+        relation, columns = self._look_at(connection, self._name(table))
+        if owner_of(relation) == "foreign":
+            raise ForeignTable(self._target(table))
+        return columns
 
     def _columns(self, connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, tuple[str, str | None]]:
         rows = connection.execute(
@@ -345,13 +403,19 @@ class DuckDBWarehouse:
         return {column: (data_type, comment) for column, data_type, comment in rows}
 
     def _relation(self, connection: duckdb.DuckDBPyConnection, name: str) -> Relation | None:
+        return self._look_at(connection, name)[0]
+
+    def _look_at(
+        self, connection: duckdb.DuckDBPyConnection, name: str
+    ) -> tuple[Relation | None, dict[str, tuple[str, str | None]]]:
+        """Return what has a name, and its columns if it is a table: name -> (type, comment)."""
         comment = _comment(connection, "table", self._dataset, name)
         if comment is None:
             view = _comment(connection, "view", self._dataset, name)
-            return None if view is None else Relation(kind="view", is_marked=is_marked(view))
-        columns = self._columns(connection, name).items()
-        types = tuple((column, _NAMES.get(data_type, data_type)) for column, (data_type, _) in columns)
-        return Relation(kind="table", is_marked=is_marked(comment), columns=types)
+            return (None if view is None else Relation(kind="view", is_marked=is_marked(view))), {}
+        columns = self._columns(connection, name)
+        types = tuple((column, _NAMES.get(data_type, data_type)) for column, (data_type, _) in columns.items())
+        return Relation(kind="table", is_marked=is_marked(comment), columns=types), columns
 
     def _refuse_foreign(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         if owner_of(self._relation(connection, self._name(table))) == "foreign":
@@ -427,6 +491,7 @@ class DuckDBWarehouse:
             [digest, self._clock()],
         )
         connection.execute("COMMIT")
+        connection.unregister("frame")
 
 
 def _definitions(table: Table) -> str:

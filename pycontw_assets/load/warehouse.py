@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -69,6 +70,12 @@ class Warehouse(Protocol):
     @property
     def dialect(self) -> Dialect:
         """How the warehouse spells the SQL of views."""
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Let the operations of this thread in the block share what is costly to open. Others wait for its end.
+
+        The first operation opens it, so what comes before that keeps nobody waiting.
+        """
 
     def replace_partition(self, table: Table, partition_key: str, frame: pd.DataFrame, *, digest: str) -> Outcome:
         """Make the partition hold exactly these rows. Create or extend the table where needed.

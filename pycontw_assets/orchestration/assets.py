@@ -366,30 +366,31 @@ def _attendee_table(family: Family, table: Table, links: Links) -> AssetsDefinit
     ) -> Iterator[AssetCheckResult | MaterializeResult]:
         with _recorded(context, ledger, settings) as findings:
             partition = _begin(context, ledger, run_lock)
-            try:
-                loaded = load_rows(
-                    partition,
-                    stored_records(vault, ledger, partition),
+            with warehouse.kept_open():
+                try:
+                    loaded = load_rows(
+                        partition,
+                        stored_records(vault, ledger, partition),
+                        warehouse=warehouse,
+                        ledger=ledger,
+                        pseudonymizer=pseudonymizer,
+                    )
+                except RefusedRows as refused:
+                    yield verdict(refused.check, refused.problems)  # the run fails, and the check shows why
+                    raise
+                Renaming(
+                    vault=vault,
                     warehouse=warehouse,
                     ledger=ledger,
                     pseudonymizer=pseudonymizer,
-                )
-            except RefusedRows as refused:
-                yield verdict(refused.check, refused.problems)  # the run fails, and the check shows why
-                raise
-            Renaming(
-                vault=vault,
-                warehouse=warehouse,
-                ledger=ledger,
-                pseudonymizer=pseudonymizer,
-                waits=waits,
-                settings=settings,
-            ).clear_other_keys(partition)
-            for event in editions_refreshed(warehouse) if loaded.people == "written" else ():
-                context.log_event(event)
-            if loaded.sales == "written":
-                context.log_event(sales_refreshed(warehouse, partition, settings.opening_days, ledger.clock()))
-            findings += record_views(context, warehouse, settings).problems
+                    waits=waits,
+                    settings=settings,
+                ).clear_other_keys(partition)
+                for event in editions_refreshed(warehouse) if loaded.people == "written" else ():
+                    context.log_event(event)
+                if loaded.sales == "written":
+                    context.log_event(sales_refreshed(warehouse, partition, settings.opening_days, ledger.clock()))
+                findings += record_views(context, warehouse, settings).problems
             result = loaded.result
             yield MaterializeResult(
                 metadata={

@@ -12,6 +12,7 @@ from dagster import AssetKey, DagsterInstance
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.orchestration.run_history import read_run_history
 from pycontw_assets.pipeline.checks import Finding
+from pycontw_assets.pipeline.polling.remembered import last_tick
 from pycontw_assets.pipeline.reconcile import RunHistory
 
 # Run monitoring and limits keep a dead machine from blocking an event; retention keeps the storage bounded.
@@ -56,7 +57,7 @@ def read_machinery(folder: Path, interval_seconds: float) -> list[Finding]:
         fix = "the first `pycontw-assets poll` or `dev` makes it"
         return [Finding("warn", "Dagster", "no instance yet", fix)]
     with DagsterInstance.from_config(str(folder)) as instance:
-        return list(look_at_machinery(instance, interval_seconds))
+        return list(look_at_machinery(instance, interval_seconds, last_tick(folder)))
 
 
 def read_history(folder: Path, ledger: Ledger) -> RunHistory:
@@ -67,10 +68,15 @@ def read_history(folder: Path, ledger: Ledger) -> RunHistory:
         return read_run_history(instance, ledger)
 
 
-def look_at_machinery(instance: DagsterInstance, interval_seconds: float) -> Iterator[Finding]:
-    """Say whether sensor and daemon are at work, and when KKTIX was last looked at."""
+def look_at_machinery(
+    instance: DagsterInstance, interval_seconds: float, idle_since: datetime | None = None
+) -> Iterator[Finding]:
+    """Say whether sensor and daemon are at work, and when KKTIX was last looked at.
+
+    ``idle_since``: when a poll looked that had nothing to record in Dagster.
+    """
     yield _sensor(instance, interval_seconds)
-    yield _last_tick(instance, interval_seconds)
+    yield _last_tick(instance, interval_seconds, idle_since)
     yield _daemon(instance)
 
 
@@ -99,12 +105,12 @@ def _location_of(state: Any) -> str:
     return str(state.origin.repository_origin.code_location_origin.location_name)
 
 
-def _last_tick(instance: DagsterInstance, interval_seconds: float) -> Finding:
-    """Say when KKTIX was observed last. Sensor and ``poll`` record it alike."""
+def _last_tick(instance: DagsterInstance, interval_seconds: float, idle_since: datetime | None) -> Finding:
+    """Say when KKTIX was observed last. Sensor and ``poll`` record it alike; a poll without news does so hourly."""
     event = instance.get_latest_materialization_event(AssetKey("kktix"))
     if event is None:
         return Finding("warn", "last tick", "never", "run `pycontw-assets poll`, or start the daemon")
-    age = _now() - event.timestamp
+    age = _now() - max(event.timestamp, idle_since.timestamp() if idle_since else 0.0)
     what = f"{age / 60:.0f} min ago; the interval is {interval_seconds / 60:.0f} min"
     if age <= _LATE_POLLS * interval_seconds:
         return Finding("ok", "last tick", what)

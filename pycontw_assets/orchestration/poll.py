@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import chain, takewhile
 
 from dagster import (
@@ -17,7 +15,7 @@ from dagster import (
     RunRequest,
 )
 
-from pycontw_assets.alerts.alerting import Reach, send_alerts
+from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.api.log import log_step
 from pycontw_assets.api.stopping import Stop, Stopped
@@ -35,12 +33,17 @@ from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.orchestration.observations import missing_partitions, observations
 from pycontw_assets.orchestration.reporting.funnel import funnel_requests
 from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history, was_interrupted
-from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record
+from pycontw_assets.orchestration.run_recording import observe_and_record
 from pycontw_assets.orchestration.sensors import POLL_TAG, access_requests, load_requests, prune_history
 from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.hints.report import record_silence
 from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
 from pycontw_assets.pipeline.observe import Tick, decide_again, decide_at_once
+from pycontw_assets.pipeline.polling.idle import shown, tick_keys, warehouse_stamp
+from pycontw_assets.pipeline.polling.remembered import Remembered, Stamp, forget, history_stamp, is_plain, remember
+from pycontw_assets.pipeline.polling.report import PollReport as PollReport
+from pycontw_assets.pipeline.polling.report import RunReport as RunReport
+from pycontw_assets.pipeline.polling.tick import heed_pause
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pipeline.record import record_late_events
 from pycontw_assets.pipeline.reporting.daily import extras_of
@@ -51,54 +54,6 @@ from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import Vault
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """One run of a poll. Failures, problems and warnings are safe texts; ``counts`` come from the assets' metadata.
-
-    Unlike a problem, a warning concerns single people or answers: the poll was good all the same.
-    """
-
-    job: str
-    partition_key: str | None
-    ok: bool
-    failures: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PollReport:
-    """One poll: its tick and its runs. ``late``: texts about events that wait for long, even after its runs.
-
-    ``reach``: whether people hear of them.
-
-    ``paused_since``: a person paused polls while this one was at work, and it stopped.
-    """
-
-    tick: Tick
-    runs: tuple[RunReport, ...]
-    late: tuple[str, ...] = ()
-    reach: Reach = field(default_factory=Reach)
-    paused_since: datetime | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing failed, also no alarm channel."""
-        return self._did_well and not self.reach.problems
-
-    @property
-    def is_good(self) -> bool:
-        """Whether the dead man's switch may stay quiet: with one alarm channel of two, people hear of the other."""
-        return self._did_well and self.reach.is_anybody_there
-
-    @property
-    def _did_well(self) -> bool:
-        waiting = any(decision.next_attempt_at for decision in self.tick.decisions.values())
-        did_well = all(run.ok and not run.problems for run in self.runs)
-        return did_well and not (self.tick.problems or self.late or waiting)
 
 
 def poll(
@@ -117,78 +72,114 @@ def poll(
     warehouse: Warehouse,
     stop: Stop,
     overrides: Collection[str] = (),
+    tick: Tick | None = None,
     on_run: Callable[[RunReport], None] = lambda report: None,
 ) -> PollReport:
     """Observe, run what is due for access, then bring the tables up to date. ``Paused`` while polls are paused.
 
     ``define`` builds the definitions over the same systems, with the attendance books that were just read.
-    ``overrides`` are the limits that a person lifts for this poll. Raise ``Stopped`` when ``stop`` was asked for.
+    ``overrides`` are the limits that a person lifts for this poll. ``tick``: what was observed and recorded for this
+    poll a moment ago. Raise ``Stopped`` when ``stop`` was asked for.
     """
-    stop.check()
-    if since := heed_pause(ledger=ledger, alerts=alerts):
-        raise Paused(since)
-    stop.check()
-    tick = observe_and_record(
-        instance,
-        kktix=kktix,
-        klaviyo=klaviyo,
-        vault=vault,
-        ledger=ledger,
-        alerts=alerts,
-        settings=settings,
-        warehouse=warehouse,
-        stop=stop,
-    )
-    run_maintenance(
-        tick,
-        klaviyo=klaviyo,
-        ledger=ledger,
-        vault=vault,
-        alerts=alerts,
-        pseudonymizer=pseudonymizer,
-        waits=waits,
-        retention_days=settings.retention_days,
-        prune_history=lambda: prune_history(instance),
-        read_extras=functools.partial(extras_of, warehouse=warehouse, ledger=ledger, vault=vault, settings=settings),
-        finish_erasures=lambda: finish_erasures(
-            gather=gather,
+    with ledger.in_use():
+        stop.check()
+        if tick is None and (since := heed_pause(ledger=ledger, alerts=alerts)):
+            raise Paused(since)
+        stop.check()
+        tick = tick or observe_and_record(
+            instance,
+            kktix=kktix,
             klaviyo=klaviyo,
             vault=vault,
-            warehouse=warehouse,
             ledger=ledger,
+            alerts=alerts,
+            settings=settings,
+            warehouse=warehouse,
+            stop=stop,
+        )
+        run_maintenance(
+            tick,
+            klaviyo=klaviyo,
+            ledger=ledger,
+            vault=vault,
+            alerts=alerts,
             pseudonymizer=pseudonymizer,
             waits=waits,
-            settings=settings,
+            retention_days=settings.retention_days,
+            prune_history=lambda: prune_history(instance),
+            read_extras=functools.partial(
+                extras_of, warehouse=warehouse, ledger=ledger, vault=vault, settings=settings
+            ),
+            finish_erasures=lambda: finish_erasures(
+                gather=gather,
+                klaviyo=klaviyo,
+                vault=vault,
+                warehouse=warehouse,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                settings=settings,
+                stop=stop,
+            ),
             stop=stop,
-        ),
-        stop=stop,
-    )
-    for name, keys in missing_partitions(tick, instance, known_imports(ledger).values()).items():
-        instance.add_dynamic_partitions(name, keys)
-    verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
-    for event in (*observations(tick), *verdicts):
-        instance.report_runless_asset_event(event)
-    if overrides:
-        tick = decide_at_once(tick, now=ledger.clock(), reads_again="re-read" in overrides)
-    poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
-    definitions, runs = define(tick.books), []
-    for request in _until_paused(access_requests(tick, poll_id), ledger):
+        )
+        for name, keys in missing_partitions(tick, instance, known_imports(ledger).values()).items():
+            instance.add_dynamic_partitions(name, keys)
+        verdicts = changed_kktix_verdicts(instance, tick, ledger=ledger)
+        for event in (*observations(tick), *verdicts):
+            instance.report_runless_asset_event(event)
+        if overrides:
+            tick = decide_at_once(tick, now=ledger.clock(), reads_again="re-read" in overrides)
+        poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
+        runs: list[RunReport] = []
+        defined = functools.cache(lambda: define(tick.books))
+        for request in _until_paused(access_requests(tick, poll_id), ledger):
+            stop.check()
+            runs.append(execute(defined(), instance, request, override))
+            on_run(runs[-1])
+        afterwards = decide_again(tick, ledger=ledger, settings=settings, history=read_run_history(instance, ledger))
+        funnel = funnel_requests(tick.discovery.edition, ledger=ledger, tags={POLL_TAG: poll_id})
+        for request in _until_paused(chain(load_requests(afterwards, poll_id), funnel), ledger):
+            stop.check()
+            runs.append(execute(defined(), instance, request, override))
+            on_run(runs[-1])
         stop.check()
-        runs.append(execute(definitions, instance, request, override))
-        on_run(runs[-1])
-    afterwards = decide_again(tick, ledger=ledger, settings=settings, history=read_run_history(instance, ledger))
-    funnel = funnel_requests(tick.discovery.edition, ledger=ledger, tags={POLL_TAG: poll_id})
-    for request in _until_paused(chain(load_requests(afterwards, poll_id), funnel), ledger):
+        record_late_events(afterwards, ledger=ledger)
+        record_silence(ledger=ledger, settings=settings)
+        search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
         stop.check()
-        runs.append(execute(definitions, instance, request, override))
-        on_run(runs[-1])
-    stop.check()
-    record_late_events(afterwards, ledger=ledger)
-    record_silence(ledger=ledger, settings=settings)
-    search_unserved(tick, ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
-    stop.check()
-    reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
-    return PollReport(tick, tuple(runs), afterwards.late, reach, paused_since(ledger))
+        reach = send_alerts(tick.facts.keys(), ledger=ledger, alerts=alerts)
+        return PollReport(tick, tuple(runs), afterwards.late, reach, paused_since(ledger))
+
+
+def remember_poll(
+    report: PollReport, instance: DagsterInstance, *, before: Stamp | None, ledger: Ledger, settings: Settings
+) -> None:
+    """Remember what an idle poll found in Dagster, so that the next one need not ask. Otherwise forget what it knew.
+
+    ``before``: the stamp of the warehouse before the poll looked at it.
+    """
+    folder = settings.dagster_folder
+    forget(folder)
+    if report.runs or not report.ok or report.tick.changed_tables:
+        return
+    with ledger.in_use():
+        stamp, history = history_stamp(folder), read_run_history(instance, ledger)
+        is_same = stamp == history_stamp(folder) and before == warehouse_stamp(settings)
+        if stamp is None or not is_same or not is_plain(history):
+            return  # somebody else is at work
+        now = ledger.clock()
+        remembered = Remembered(
+            materialized={asset: tuple(sorted(keys)) for asset, keys in history.materialized.items()},
+            template_was_made=history.template_was_made,
+            keys=tick_keys(report.tick, ledger),
+            shown=shown(report.tick, ledger),
+            history_stamp=stamp,
+            warehouse_stamp=before,
+            asked_at=now,
+            ticked_at=now,
+        )
+    remember(folder, remembered)
 
 
 def _until_paused(requests: Iterable[RunRequest], ledger: Ledger) -> Iterator[RunRequest]:

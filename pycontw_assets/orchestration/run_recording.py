@@ -7,37 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
 
 from dagster import DagsterInstance, Failure
 from sqlalchemy.exc import SQLAlchemyError
 
-from pycontw_assets.alerts.alerting import send_alerts
 from pycontw_assets.alerts.messenger import Messenger
-from pycontw_assets.alerts.problems import by_cause
 from pycontw_assets.api.stopping import Stop
 from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.database.engine import LedgerError
-from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName, lock
-from pycontw_assets.ledger.polls import paused_since, refuse_while_paused
-from pycontw_assets.ledger.reporting.problems import open_problems, record_findings
+from pycontw_assets.ledger.polls import refuse_while_paused
+from pycontw_assets.ledger.reporting.problems import open_problems
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.run_history import fail_dead_runs, read_run_history
-from pycontw_assets.pipeline.checks import unmatched
-from pycontw_assets.pipeline.observe import Tick, observe
+from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.polling import tick
 from pycontw_assets.pipeline.reconcile import pause_after, pause_base
-from pycontw_assets.pipeline.record import record_attempt, record_failure, record_pause, record_tick
+from pycontw_assets.pipeline.record import record_attempt
 from pycontw_assets.pipeline.redaction import explain
 from pycontw_assets.records import is_import_key
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import Vault
-
-_POLL = "poll"
 
 
 class RunLock:
@@ -113,19 +107,6 @@ def recorded_run(partition_key: str, subject: str, *, ledger: Ledger, settings: 
             raise as_failure(error, **outlook) from None
 
 
-def heed_pause(*, ledger: Ledger, alerts: Messenger) -> datetime | None:
-    """Return since when polls are paused; ``None``: they are not. People are alerted to a pause of over a day."""
-    record_pause(ledger)
-    since = paused_since(ledger)
-    if since:
-        _alert_without_a_tick(ledger, alerts)
-    return since
-
-
-def _alert_without_a_tick(ledger: Ledger, alerts: Messenger) -> None:
-    send_alerts([partition.key for partition in known_events(ledger).values()], ledger=ledger, alerts=alerts)
-
-
 def observe_and_record(
     instance: DagsterInstance,
     *,
@@ -139,31 +120,20 @@ def observe_and_record(
     limit: TimeLimit | None = None,
     stop: Stop | None = None,
 ) -> Tick:
-    """Observe the world and write down what was seen. When it fails, people are alerted at once: no poll follows."""
-    try:
-        history = read_run_history(instance, ledger)
-        tick = observe(
-            kktix=kktix,
-            klaviyo=klaviyo,
-            vault=vault,
-            ledger=ledger,
-            settings=settings,
-            history=history,
-            warehouse=warehouse,
-            limit=limit,
-        )
-        fail_dead_runs(instance, history.dead_runs, ledger=ledger)
-        record_tick(tick, ledger=ledger, settings=settings)
-    except Exception as error:
-        record_failure("", _POLL, error, ledger=ledger)
-        if stop:
-            stop.check()
-        with suppress(SQLAlchemyError, LedgerError):
-            _alert_without_a_tick(ledger, alerts)
-        raise
-    findings = [*tick.problems, *tick.warnings, *unmatched(tick.discovery)]
-    record_findings(ledger, "", _POLL, by_cause(_POLL, findings))
-    return tick
+    """Observe the world, with the run history of the instance, and write down what was seen."""
+    return tick.observe_and_record(
+        lambda: read_run_history(instance, ledger),
+        lambda run_ids: fail_dead_runs(instance, run_ids, ledger=ledger),
+        kktix=kktix,
+        klaviyo=klaviyo,
+        vault=vault,
+        ledger=ledger,
+        alerts=alerts,
+        settings=settings,
+        warehouse=warehouse,
+        limit=limit,
+        stop=stop,
+    )
 
 
 def _outlook(

@@ -34,12 +34,13 @@ from pycontw_assets.orchestration.jobs import jobs
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.observations import missing_partitions, observations
 from pycontw_assets.orchestration.reporting.funnel import funnel_requests
-from pycontw_assets.orchestration.run_recording import heed_pause, observe_and_record, safe_errors
+from pycontw_assets.orchestration.run_recording import observe_and_record, safe_errors
 from pycontw_assets.pipeline.checks import long_pause
 from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.hints.report import record_silence
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
+from pycontw_assets.pipeline.polling.tick import heed_pause
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
 from pycontw_assets.pipeline.record import record_late_events
 from pycontw_assets.pipeline.reporting.daily import extras_of
@@ -99,7 +100,7 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
         stop: ResourceParam[Stop],
     ) -> SensorResult:
         instance, limit = context.instance, TimeLimit(settings.tick_seconds)
-        with safe_errors():
+        with safe_errors(), ledger.in_use():
             if since := heed_pause(ledger=ledger, alerts=alerts):
                 if not long_pause(since, ledger.clock()):
                     beat(settings.heartbeat_url)

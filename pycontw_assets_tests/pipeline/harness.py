@@ -36,6 +36,7 @@ from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.waves import WaveSize
+from pycontw_assets.ledger.database.engine import close_files
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import check_locks
 from pycontw_assets.load.schema import attendee_tables
@@ -327,6 +328,7 @@ class Pipeline:
         )
 
     def _contents(self) -> Iterator[tuple[str, bytes]]:
+        close_files(self.ledger.engine)  # a process that reads the file of an open database loses its locks
         for file in self.home.rglob("*"):
             if not file.is_file():
                 continue

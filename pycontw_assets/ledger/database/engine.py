@@ -40,6 +40,8 @@ _REASONS = {
     "the database system is": "it is starting or stopping",
 }
 _SCHEMA_LOCK = 0x9C0_17E4  # any number that is the same in every process
+_KEPT_OPEN = 4  # connections to a file; more are opened where more threads work at once, and closed at once
+_FILES = "files"  # under this name a connection remembers which files it opened
 
 
 class LedgerError(Exception):
@@ -67,13 +69,31 @@ def open_engine(url: str | Path) -> sa.Engine:
     parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
         return _explaining(_of_this_process(sa.create_engine(parsed, hide_parameters=True, pool_pre_ping=True)))
-    engine = _explaining(sa.create_engine(parsed, hide_parameters=True, poolclass=sa.pool.NullPool))
+    return _open_file(parsed)
+
+
+def _open_file(url: sa.URL) -> sa.Engine:
+    """Open a file of SQLite. Its connections are kept: opening one and closing it costs more than most queries."""
+    pool = sa.pool.QueuePool
+    engine = _explaining(
+        _of_this_process(
+            sa.create_engine(url, hide_parameters=True, poolclass=pool, pool_size=_KEPT_OPEN, max_overflow=-1)
+        )
+    )
+    file = str(url.database)
 
     @sa.event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
+    def _configure(connection: Any, record: Any) -> None:
         connection.isolation_level = None
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=60000", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        record.info[_FILES] = _files(file)
+
+    @sa.event.listens_for(engine, "checkout")
+    def _look_at_files(_connection: Any, record: Any, _proxy: Any) -> None:
+        # Somebody may have put another ledger in its place: a kept connection would go on with the one that is gone.
+        if record.info.get(_FILES) != _files(file):
+            raise sa.exc.DisconnectionError
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
@@ -81,6 +101,15 @@ def open_engine(url: str | Path) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def close_files(engine: sa.Engine) -> None:
+    """Close the connections that are kept to a file. Nothing of it is open then, so it may be copied or replaced.
+
+    Connections to a server are kept: it knows by itself who is there.
+    """
+    if engine.dialect.name == "sqlite":
+        engine.dispose()
 
 
 def open_reader(url: str | Path) -> sa.Engine:
@@ -155,16 +184,37 @@ def _parsed(url: str | Path) -> sa.URL:
     )
 
 
+def _files(file: str) -> tuple[tuple[int, int] | None, ...]:
+    """Return what tells the ledger's file, and its log of writes, from others of the same name."""
+    found: list[tuple[int, int] | None] = []
+    for name in (file, f"{file}-wal"):
+        try:
+            status = os.stat(name)
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_dev, status.st_ino))
+    return tuple(found)
+
+
+_engines: weakref.WeakSet[sa.Engine] = weakref.WeakSet()
+_of_the_parent: list[sa.Pool] = []
+
+
 def _of_this_process(engine: sa.Engine) -> sa.Engine:
     """Keep a forked child from using the connections of its parent: both would read each other's answers."""
-    reference = weakref.ref(engine)
-
-    def leave_them_to_the_parent() -> None:
-        if (inherited := reference()) is not None:
-            inherited.dispose(close=False)
-
-    os.register_at_fork(after_in_child=leave_them_to_the_parent)
+    _engines.add(engine)
     return engine
+
+
+def _leave_connections_to_the_parent() -> None:
+    # Kept, because a connection that nobody holds is closed: SQLite would then write to files that the parent has open.
+    for engine in list(_engines):
+        _of_the_parent.append(engine.pool)
+        engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_leave_connections_to_the_parent)
 
 
 def _explaining(engine: sa.Engine) -> sa.Engine:

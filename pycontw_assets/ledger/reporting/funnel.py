@@ -155,16 +155,21 @@ def funnel_digest(ledger: Ledger, edition: str) -> str | None:
     return hashlib.sha256(repr((counted, stored, sorted(people.items()))).encode()).hexdigest()
 
 
+def is_funnel_due(ledger: Ledger, edition: str, *, apart: timedelta) -> bool:
+    """Return whether the funnel's table is behind and was not asked for lately. ``apart``: the least time between."""
+    row = _row(ledger, edition)
+    if row is not None and row.shown_asked_at is not None and ledger.clock() - row.shown_asked_at < apart:
+        return False
+    digest = funnel_digest(ledger, edition)
+    return not (digest is None or (row is not None and row.shown_digest == digest))
+
+
 def ask_for_funnel(ledger: Ledger, edition: str, *, apart: timedelta) -> bool:
     """Return whether the funnel's table is behind and was not asked for lately; if so, note that it is asked for now.
 
     ``apart``: the least time between two. A table that could not be written is asked for again after it.
     """
-    row = _row(ledger, edition)
-    if row is not None and row.shown_asked_at is not None and ledger.clock() - row.shown_asked_at < apart:
-        return False
-    digest = funnel_digest(ledger, edition)
-    if digest is None or (row is not None and row.shown_digest == digest):
+    if not is_funnel_due(ledger, edition, apart=apart):
         return False
     with ledger.engine.begin() as db:
         upsert(db, funnels, {"edition": edition}, {"shown_asked_at": ledger.clock()})
