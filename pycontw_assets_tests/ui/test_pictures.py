@@ -7,24 +7,32 @@ A run reads the pages and keeps nothing. To take new pictures:
 from __future__ import annotations
 
 import os
+import random
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from dagster import AssetMaterialization
 from dagster._core.test_utils import freeze_time
 
 from pycontw_assets.commands.sandbox import pipeline_of
+from pycontw_assets.orchestration.instance import open_instance
+from pycontw_assets.orchestration.reporting.daily_sales import show_sales
 from pycontw_assets.sandbox.context import SkippingClock
+from pycontw_assets.sandbox.klaviyo.reactions.reactions import Habits
 from pycontw_assets.sandbox.seed import seed_demo
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.settings import load_settings
 from pycontw_assets_tests.pipeline.harness import INTERVAL_SECONDS, Pipeline
 from pycontw_assets_tests.ui.processes import Command, Dagster, free_port
+from pycontw_assets_tests.unit.reporting.seasons import opening, sales_days, season
 
 with suppress(ImportError):  # the fixture ``browser`` skips without it
     from playwright.sync_api import Browser, Page, expect
@@ -41,6 +49,7 @@ MOST_BYTES = 250_000
 SETTLING_MILLISECONDS = 1000  # dialogs fade in, icons load last
 COLOURING_MILLISECONDS = 4000  # until every box of the lineage shows the state of its asset
 STAGES = ("extract", "load", "authorize", "send_email")
+DESKTOP, PHONE = (1280, 900), (390, 844)
 
 
 @dataclass
@@ -111,6 +120,7 @@ def sale(browser: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             events=seed_demo(server.world, attendees=20),
             executor=executor,
         )
+        server.world.klaviyo.switches.habits = Habits()
         sale.pay_everything()
         assert sale.poll()
         for sold in SALES_AN_HOUR:
@@ -267,3 +277,44 @@ def test_the_counts_of_an_asset_as_plots(recovered: Dev, camera: Camera) -> None
     page.evaluate("document.activeElement.blur()")
     camera.take("plots", "People who were let in get one invitation each", "invited", "unreachable", "waiting")
     assert page.locator("canvas").count() >= 4
+
+
+def show_picture(camera: Camera, dev: Dev, asset: str, size: tuple[int, int], scheme: Literal["light", "dark"]) -> None:
+    """Open the picture of an asset's latest materialization, as a person does."""
+    page = camera.page
+    page.emulate_media(color_scheme=scheme)
+    camera.resize(*size)
+    page.goto(f"{dev.dagster.url}/assets/{asset}?view=events")
+    if size == PHONE:
+        page.get_by_text("Hide navigation").click()
+    page.get_by_text("[Show Markdown]").last.click()
+    picture = page.locator("img[src^='data:image']").last
+    picture.wait_for()
+    box = picture.bounding_box()
+    assert box
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= size[0], "nothing of the picture is cut off"
+    page.wait_for_timeout(SETTLING_MILLISECONDS)
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
+def test_the_funnel(recovered: Dev, camera: Camera, size: tuple[int, int], scheme: Literal["light", "dark"]) -> None:
+    show_picture(camera, recovered, "invitation_funnel", size, scheme)
+    camera.take(f"funnel-{'phone' if size == PHONE else 'desktop'}", "trust clicks")
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
+def test_the_curve_of_sales(
+    recovered: Dev, sale: Sale, camera: Camera, size: tuple[int, int], scheme: Literal["light", "dark"]
+) -> None:
+    """Show five invented editions: the sale of the other pictures lasts a day."""
+    editions = {edition: opening(edition) for edition in ("2027", "2028", "2029", "2030", "2031")}
+    chance, as_of = random.Random(3), datetime(2031, 7, 24, 4, tzinfo=timezone.utc)
+    sold = {edition: season(chance, edition, 400 + 90 * place) for place, edition in enumerate(editions)}
+    days = [day for edition, by_day in sold.items() for day in sales_days(edition, by_day) if day.day < as_of.date()]
+    with open_instance(sale.home / "dagster") as instance:
+        instance.report_runless_asset_event(
+            AssetMaterialization("daily_sales", metadata=show_sales(days, editions, as_of))
+        )
+    show_picture(camera, recovered, "daily_sales", size, scheme)
+    camera.take(f"sales-{'phone' if size == PHONE else 'desktop'}", "the edition before")

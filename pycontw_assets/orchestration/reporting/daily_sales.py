@@ -85,7 +85,7 @@ def sales_asset(links: Links) -> AssetsDefinition:
         with recorded_run("", NAME, ledger=ledger, settings=settings):
             for table in attendee_tables(load_policy().columns).values():
                 refresh_all_sales(warehouse, table)
-            shown = _shown(read_sales(warehouse), settings.opening_days, ledger.clock())
+            shown = show_sales(read_sales(warehouse), settings.opening_days, ledger.clock())
             return MaterializeResult(metadata=shown)
 
     return daily_sales
@@ -100,10 +100,11 @@ def sales_refreshed(
     if {day.edition for day in days if day.family == partition.family} <= {partition.edition}:
         table = attendee_tables(load_policy().columns)[partition.family]
         days = read_sales(warehouse) if refresh_missing_sales(warehouse, table) else days
-    return AssetMaterialization(NAME, metadata=_shown(days, openings, now))
+    return AssetMaterialization(NAME, metadata=show_sales(days, openings, now))
 
 
-def _shown(days: Sequence[SalesDay], openings: Mapping[str, date], now: datetime) -> dict[str, Any]:
+def show_sales(days: Sequence[SalesDay], openings: Mapping[str, date], now: datetime) -> dict[str, Any]:
+    """Return what the UI shows of a materialization: the curve, sums by edition, and the expected numbers."""
     curves = sales_curves(days, openings, day_in_taiwan(now))
     shown: dict[str, Any] = {
         "curve": svg_picture("tickets sold by day", sales_svg(curves) if curves else None, _CAPTION),
