@@ -386,6 +386,7 @@ def test_every_fact_is_still_known(old: Pipeline) -> None:
     assert Counter(old.mailed()) == {p.address: p.mails for p in PEOPLE.values() if p.mails}
 
 
+@pytest.mark.long
 def test_nobody_is_mailed_again_and_waiting_people_once(old: Pipeline) -> None:
     before = judged(old)
     mark, listed, guests = old.mark(), len(old.world.gather.history), old.guests()

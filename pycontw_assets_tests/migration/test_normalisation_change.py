@@ -136,6 +136,7 @@ MARKED = {key_of("egon@例え.example.org"), key_of("emma\u200b@example.org")}
 # -- the change ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_nobody_is_mailed_let_in_or_removed_by_it(old: Pipeline) -> None:
     before, mails, history = judged(old), len(old.world.outbox), len(old.world.gather.history)
     guests, rows = old.guests(), old.tables()

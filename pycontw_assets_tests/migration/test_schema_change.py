@@ -157,6 +157,7 @@ def statements_of(url: str) -> int:
     return statements.number
 
 
+@pytest.mark.long
 def test_a_stopped_migration_leaves_the_old_ledger_whole(old_url: str) -> None:
     engine = open_engine(old_url)
     statements, tables = Statements(engine), sa.MetaData()

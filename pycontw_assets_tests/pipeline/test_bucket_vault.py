@@ -12,6 +12,7 @@ from pycontw_assets_tests import gcs
 from pycontw_assets_tests.pipeline.conftest import Install
 
 
+@pytest.mark.long
 def test_sale_and_refund_with_the_vault_in_a_bucket(
     install: Install, world: World, event: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,7 @@ def test_every_alarm_channel_is_named_and_tried_on_request(
         assert text.startswith("pycontw-assets: test message")
 
 
+@pytest.mark.long
 def test_the_command_exits_with_what_it_found(
     server: SandboxServer, world: World, event: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -60,6 +60,7 @@ def test_an_erased_person_is_gone_at_once_and_for_good(sold: Pipeline, world: Wo
     assert sold.writes(mark) == []
 
 
+@pytest.mark.long
 def test_erasing_somebody_removes_nobody_with_an_unreadable_ticket(sold: Pipeline, world: World, event: int) -> None:
     """Ben changes his ticket to an event whose book shows nobody. Anna holds a ticket there."""
     other = world.add_event("PyCon TW 2031 Registration: Reserved")

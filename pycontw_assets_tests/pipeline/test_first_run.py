@@ -92,6 +92,7 @@ def test_a_second_poll_changes_nothing_outside_and_mails_nobody(first: FirstRun)
     assert {run.job for run in report.runs} == {"grant_access_job"}, "unpaid tickets are looked at, tables are not"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("events", [1, 2])
 def test_an_idle_poll_costs_one_request_and_two_per_event(pipeline: Pipeline, world: World, events: int) -> None:
     for family in ("Individual", "Corporate")[:events]:

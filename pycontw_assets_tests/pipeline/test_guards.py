@@ -78,6 +78,7 @@ def test_refunds_are_found_whatever_kktix_answers_about_them(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_an_override_accepts_a_book_emptied_by_the_last_cancellation(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -93,6 +94,7 @@ def test_an_override_accepts_a_book_emptied_by_the_last_cancellation(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_an_event_hidden_for_a_while_loses_nobody(pipeline: Pipeline, world: World, event: int) -> None:
     world.add_event("PyCon TW 2031 Registration: Corporate")
     world.sell(event, address=ANNA)

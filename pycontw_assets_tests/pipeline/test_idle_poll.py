@@ -76,6 +76,7 @@ def test_an_idle_poll_reports_what_a_whole_one_does_for_three_requests(install: 
     assert as_document(idle) == as_document(pipeline.poll())
 
 
+@pytest.mark.long
 def test_what_is_due_is_done_by_the_same_poll_and_read_once(install: Install, world: World) -> None:
     pipeline = install(on_disk=True)
     event = world.add_event(f"PyCon TW {EDITION} Registration: Individual")
@@ -95,6 +96,7 @@ def test_what_is_due_is_done_by_the_same_poll_and_read_once(install: Install, wo
     assert read_remembered(pipeline.settings.dagster_folder, pipeline.clock()) is None
 
 
+@pytest.mark.long
 def test_a_table_that_somebody_changed_is_not_overlooked(install: Install, world: World) -> None:
     pipeline = install(on_disk=True)
     world.sell(world.add_event(f"PyCon TW {EDITION} Registration: Individual"), 2)
@@ -103,6 +105,7 @@ def test_a_table_that_somebody_changed_is_not_overlooked(install: Install, world
     assert isinstance(pipeline.call(idle_poll, remembered), Tick)
 
 
+@pytest.mark.long
 def test_a_pause_is_heeded_before_anything_is_read(install: Install, world: World) -> None:
     pipeline = install(on_disk=True)
     world.add_event(f"PyCon TW {EDITION} Registration: Individual")

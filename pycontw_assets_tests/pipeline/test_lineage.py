@@ -119,6 +119,7 @@ def verdicts(pipeline: Pipeline, asset: str, name: str) -> dict[str | None, str]
     return {info.partition_key: info.latest_execution_status.value for info in infos}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("troubled", ["individual", "corporate"])
 def test_every_event_has_a_verdict_of_its_own(pipeline: Pipeline, world: World, troubled: str) -> None:
     """Two events are due in one poll; one of them has an attendee in quarantine."""
@@ -151,6 +152,7 @@ def test_verdicts_that_an_older_version_left_give_way_to_those_by_event(pipeline
     assert check_of(pipeline, "raw_kktix_orders", "orders_were_read_whole").partition == "2031-individual-90001"
 
 
+@pytest.mark.long
 def test_every_asset_and_every_tick_counts_its_requests(pipeline: Pipeline, world: World) -> None:
     pipeline.poll()
     asked = {asset: metadata_of(pipeline, asset)["requests"] for asset in ASSETS[:-2] if asset != TABLE}
@@ -162,6 +164,7 @@ def test_every_asset_and_every_tick_counts_its_requests(pipeline: Pipeline, worl
     assert sent["klaviyo"] == mailing + looked_for_a_lost_ledger
 
 
+@pytest.mark.long
 def test_waits_are_counted_from_payment_to_access_and_to_the_mail(pipeline: Pipeline, world: World) -> None:
     [unpaid] = [ticket.attendee_id for ticket in world.kktix.tickets.values() if not ticket.is_paid]
     pipeline.poll()
@@ -197,6 +200,7 @@ def test_the_tables_are_of_the_kind_of_the_warehouse_that_is_configured(pipeline
     assert "console.cloud.google.com" in spec.metadata["table"].value
 
 
+@pytest.mark.long
 def test_entitled_people_add_up_to_invited_unreachable_and_waiting_ones(pipeline: Pipeline, world: World) -> None:
     world.sell(90001)
     pipeline.restart(invite_limit=0)
@@ -210,6 +214,7 @@ def test_entitled_people_add_up_to_invited_unreachable_and_waiting_ones(pipeline
     assert check_of(pipeline, *check).description == summary.format(2, 0)
 
 
+@pytest.mark.long
 def test_an_undecided_event_fails_the_kktix_check_until_it_is_decided(pipeline: Pipeline, world: World) -> None:
     world.add_event("PyCon TW 2031 Registration: Individual and Corporate")
     pipeline.poll()
@@ -223,6 +228,7 @@ def test_an_undecided_event_fails_the_kktix_check_until_it_is_decided(pipeline: 
     assert check_of(pipeline, "kktix", "events_are_matched").passed
 
 
+@pytest.mark.long
 def test_an_event_with_unreadable_news_is_stale_after_a_while(pipeline: Pipeline, world: World) -> None:
     pipeline.poll()
     world.faults.add("kktix", "status", status=500, path="attendance_books", times=None)

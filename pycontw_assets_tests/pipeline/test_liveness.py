@@ -68,6 +68,7 @@ def move_to_another_machine(pipeline: Pipeline) -> None:
             db.execute(sa.update(locks).where(locks.c.name == row.name).values(owner=owner))
 
 
+@pytest.mark.long
 def test_a_poll_killed_on_another_machine_blocks_its_event_for_three_minutes(
     install: Install, world: World, key: str
 ) -> None:
@@ -131,6 +132,7 @@ def beat(instance: DagsterInstance, moment: datetime) -> None:
     instance.add_daemon_heartbeat(DaemonHeartbeat(moment.timestamp(), "QUEUED_RUN_COORDINATOR", "daemon"))
 
 
+@pytest.mark.long
 def test_a_run_that_dagster_gave_up_and_that_works_on_is_not_overtaken(
     install: Install, world: World, event: int
 ) -> None:

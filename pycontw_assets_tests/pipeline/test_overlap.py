@@ -94,6 +94,7 @@ def changed_sale(shared: Callable[..., Pipeline], world: World, event: int) -> P
     return pipeline
 
 
+@pytest.mark.long
 def test_two_polls_and_a_run_at_once_mail_nobody_twice_and_lose_nobody(
     shared: Callable[..., Pipeline], world: World, event: int
 ) -> None:
@@ -125,6 +126,7 @@ def test_while_another_process_is_at_work_on_an_event_a_poll_steps_aside(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "deed",
     [

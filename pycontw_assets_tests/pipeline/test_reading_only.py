@@ -95,6 +95,7 @@ def test_commands_that_look_change_nothing(
     look_at_everything(pipeline)
 
 
+@pytest.mark.long
 def test_they_change_nothing_on_a_server_either(
     install: Install, world: World, event: int, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +105,7 @@ def test_they_change_nothing_on_a_server_either(
     look_at_everything(pipeline)
 
 
+@pytest.mark.long
 def test_the_checks_of_the_page_record_nothing(install: Install, world: World, event: int) -> None:
     """Dagster records the run of the check itself, and nothing else changes: the dead run is left to the next tick."""
     pipeline = install(on_disk=True)

@@ -140,6 +140,7 @@ def test_without_kktix_the_tick_fails_and_says_why(pipeline: Pipeline, world: Wo
     assert asked_for(tick(pipeline))
 
 
+@pytest.mark.long
 def test_a_failed_event_is_tried_again_later_for_its_missing_steps(
     pipeline: Pipeline, world: World, event: int, clock: TestClock
 ) -> None:
@@ -170,6 +171,7 @@ def read_orders(pipeline: Pipeline, data: SensorExecutionData) -> None:
     assert access
 
 
+@pytest.mark.long
 def test_a_table_follows_its_orders_once_and_only_when_their_content_changed(
     pipeline: Pipeline, world: World, event: int, clock: TestClock
 ) -> None:
@@ -186,6 +188,7 @@ def test_a_table_follows_its_orders_once_and_only_when_their_content_changed(
     assert asked == [0, 1, 0, 0, 1, 0], "with the tick after the orders changed, and not again"
 
 
+@pytest.mark.long
 def test_in_a_rush_no_table_is_behind_for_longer_than_to_the_next_tick(
     pipeline: Pipeline, world: World, event: int, clock: TestClock
 ) -> None:

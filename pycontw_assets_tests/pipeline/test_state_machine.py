@@ -60,6 +60,7 @@ def run_sales(server: SandboxServer, profile: settings, chosen_seed: int | None 
     return tally
 
 
+@pytest.mark.long
 def test_every_promise_is_kept_in_a_few_short_sales(server: SandboxServer) -> None:
     tally = run_sales(server, settings(max_examples=2, stateful_step_count=12, derandomize=True))
     assert tally["mails"]

@@ -53,6 +53,7 @@ def test_with_any_steps_off_the_others_are_right_and_no_service_that_is_off_is_a
     assert ("klaviyo_campaign" in made, "gather_guestlist" in made) == (has_mail, has_list)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("decision", ["everybody", "from now on"])
 def test_switched_on_again_mail_waits_until_a_person_says_whom_to_invite(
     install: Install, world: World, server: SandboxServer, event: int, decision: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pycontw_assets.records import OrderSnapshot
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.vault.vault import Vault
@@ -19,6 +21,7 @@ class CountingVault(Vault):
         return self._vault.read(key)
 
 
+@pytest.mark.long
 def test_an_idle_poll_opens_no_orders_and_asks_for_three_answers(install: Install, world: World) -> None:
     pipeline = install()
     event = world.add_event(f"PyCon TW {EDITION} Registration: Individual")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -86,7 +87,9 @@ def assert_live_asks_what_the_services_say_now(pipeline: Pipeline) -> None:
     trace_of(pipeline, ANNA)
     assert pipeline.requests(mark) == 0
     found = pipeline.call(trace, ANNA, is_live=True)
-    assert found.live == ("Gather: not on the guest list", "Klaviyo: mail is not delivered (UNSUBSCRIBE)")
+    *now, mail = found.live
+    assert now == ["Gather: not on the guest list", "Klaviyo: mail is not delivered (UNSUBSCRIBE)"]
+    assert re.fullmatch(r"Klaviyo: the mail of batch \w+: delivered", mail)
     assert pipeline.writes(mark) == []
 
 

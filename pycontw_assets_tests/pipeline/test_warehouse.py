@@ -242,6 +242,7 @@ def _write_for_ever(path: Path, started: Event) -> None:
         put(warehouse, frame(300, "new"))
 
 
+@pytest.mark.long
 def test_a_killed_writer_leaves_the_old_partition_or_the_new_one(path: Path) -> None:
     warehouse = DuckDBWarehouse(path)
     put(warehouse, frame(50, key=OTHER_KEY), OTHER_KEY)

@@ -235,6 +235,7 @@ WAYS = {
 SHORT = ("by event", "campaign, then event")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "ways",
     [pytest.param(ways, id=name, marks=() if name in SHORT else pytest.mark.slow) for name, ways in WAYS.items()],

@@ -759,6 +759,7 @@ def test_killed_at_any_moment_a_first_batch_reaches_everybody_once() -> None:
     assert moments > 50
 
 
+@pytest.mark.long
 def test_killed_while_resolving_a_doubt_nobody_is_mailed_twice() -> None:
     for acted in (True, False):
 
@@ -802,6 +803,7 @@ def schedule_and_lose_one(klaviyo: FakeKlaviyo, ledger: Ledger, send_at: datetim
     record_holders(ledger, [TWO])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fixes_late", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_killed_during_a_withdrawal_the_others_get_one_mail(
     fixes_late: bool,
@@ -825,6 +827,7 @@ def test_killed_during_a_withdrawal_the_others_get_one_mail(
     killed_at_every_moment(prepare, lambda k, x: invite(k, x, TWO, send_at=send_at), afterwards)
 
 
+@pytest.mark.long
 def test_killed_while_taking_back_the_batch_still_leaves() -> None:
     """A draft that counts as sent would reach nobody."""
     send_at = FakeClock().now + timedelta(hours=6)

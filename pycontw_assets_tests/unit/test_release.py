@@ -70,6 +70,7 @@ def test_a_campaign_stopped_after_two_of_six_mails_leaves_nobody_with_two_or_non
     assert (release(klaviyo, ledger, batch).freed, klaviyo.mailed) == (0, dict.fromkeys(SIX, 1))
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_of_a_release_nobody_has_two_mails_or_none() -> None:
     def act(klaviyo: Any, ledger: Ledger) -> None:
         [batch] = cancelled_batches(ledger, PARTITION.key)
