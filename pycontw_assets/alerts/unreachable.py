@@ -63,15 +63,18 @@ def unserved_attendees(
     vault: Orders,
     pseudonymizer: Pseudonymizer,
     contact_address: ContactAddress,
+    is_mailed: bool = True,
 ) -> Iterator[str]:
     """Return one line per seat. The orders are only opened where somebody is known not to be served.
+
+    ``is_mailed``: mail is not switched off, so whom it does not reach matters.
 
     They are searched when they or the refusals changed, not by every tick: to open many orders takes seconds. Orders
     that cannot be read or are not there change nothing: whoever was found before is not served yet.
     """
     for partition, poll in events:
         refusals = _Refusals(
-            refused_addresses(ledger, partition.edition, partition.key),
+            refused_addresses(ledger, partition.edition, partition.key) if is_mailed else {},
             frozenset(rejected_guests(ledger, partition.edition, partition.key)),
             frozenset(ceded_guests(ledger, partition.edition, partition.key)),
         )

@@ -36,7 +36,7 @@ from pycontw_assets.ledger.reporting.sales import (
 from pycontw_assets.pipeline.checks import gone_venue
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.observe import Tick
-from pycontw_assets.pipeline.reconcile import EventFacts
+from pycontw_assets.pipeline.reconcile import OF_GATHER, OF_MAIL, EventFacts
 from pycontw_assets.pipeline.record import best_effort
 from pycontw_assets.pipeline.reporting.campaign_report import read_report
 from pycontw_assets.pipeline.reporting.daily import Extras
@@ -131,13 +131,16 @@ def count_mails(tick: Tick, *, klaviyo: KlaviyoClient, ledger: Ledger) -> Iterat
 def search_unserved(tick: Tick, *, ledger: Ledger, vault: OrdersStore, pseudonymizer: Pseudonymizer) -> None:
     """Look up who is not served, as the ledger knows it now: also the people of events that are not listed any more."""
     with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
-        events = [(fact.partition, last_poll(ledger, key)) for key, fact in sorted(tick.facts.items())]
+        # What is switched off serves nobody, and asks nobody to look after people.
+        served = {key: fact for key, fact in sorted(tick.facts.items()) if not fact.off >= OF_GATHER | OF_MAIL}
+        events = [(fact.partition, last_poll(ledger, key)) for key, fact in served.items()]
         findings += unserved_attendees(
             events,
             ledger=ledger,
             vault=AgreedOrders(vault, ledger),
             pseudonymizer=pseudonymizer,
             contact_address=contact_address,
+            is_mailed=not any(fact.off >= OF_MAIL for fact in served.values()),
         )
 
 

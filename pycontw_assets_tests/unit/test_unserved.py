@@ -50,7 +50,7 @@ class Sale:
             raise OlderVault("vault: restored from a backup")
         return None if self.are_lost else OrderSnapshot(PARTITION, self.records)
 
-    def lines(self) -> list[str]:
+    def lines(self, *, is_mailed: bool = True) -> list[str]:
         return list(
             unserved_attendees(
                 [(PARTITION, last_poll(self.ledger, KEY))],
@@ -58,6 +58,7 @@ class Sale:
                 vault=self,
                 pseudonymizer=PSEUDONYMIZER,
                 contact_address=contact_address,
+                is_mailed=is_mailed,
             )
         )
 
@@ -216,5 +217,6 @@ def test_somebody_marked_as_invited_whom_klaviyo_refuses_is_named_until_the_addr
     intend_members(sale.ledger, KEY, {**dict.fromkeys(keys(TWO, THREE)), **dict.fromkeys(keys(ONE), "P1")})
     [line] = sale.lines()  # of the third, who is not marked, the campaign says it
     assert line.startswith(f"{KEY}: attendee 2 cannot be mailed by Klaviyo (Klaviyo refused the address)")
+    assert sale.lines(is_mailed=False) == [], "mail that is switched off reaches nobody, and that is no alarm"
     record_holders(sale.ledger, [ONE])
     assert sale.lines() == []
