@@ -14,6 +14,8 @@ from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline, describe
 
+pytestmark = pytest.mark.thorough  # says little about tables
+
 HOUR = 3600
 
 

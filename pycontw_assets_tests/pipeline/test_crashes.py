@@ -30,6 +30,8 @@ from pycontw_assets_tests.pipeline.crash_scenarios import SCENARIOS, Scenario, r
 from pycontw_assets_tests.pipeline.harness import EDITION, Branch, Pipeline, TestClock
 from pycontw_assets_tests.pipeline.kill_points import KINDS, KillPoint, Kind
 
+pytestmark = pytest.mark.thorough  # says little about tables
+
 KILLED = -9
 # The oracle's numbers in the words of the report. "torn" and "differs" are found here.
 FAULTS = {1: "mailed twice", 2: "forgotten", 3: "wrongly kept or let in", 4: "wrongly removed", 5: "mailed too early"}

@@ -18,6 +18,8 @@ from pycontw_assets_tests.clients.test_messenger import Service, running
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
+pytestmark = pytest.mark.thorough  # says little about tables
+
 
 def examine(pipeline: Pipeline) -> list[Finding]:
     root = pipeline.root

@@ -27,6 +27,8 @@ HEAVY = ("apprise", "dagster", "duckdb", "google", "pandas", "phonenumbers", "py
 PROGRAM = f"""
 import atexit, json, sys
 from pycontw_assets.commands.cli import main
+
+pytestmark = pytest.mark.thorough  # says little about tables
 code = main(["poll", "--json"])
 print(json.dumps([name for name in {HEAVY} if name in sys.modules]), file=sys.stderr)
 raise SystemExit(code)

@@ -14,6 +14,8 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
+pytestmark = pytest.mark.thorough  # says little about tables
+
 ANNA = "anna@example.org"
 
 

@@ -12,6 +12,8 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, describe
 
+pytestmark = pytest.mark.thorough  # says little about tables
+
 ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 SWITCHES = {"gather": "gather_api_url", "klaviyo": "klaviyo_api_url", "video": "invitation_video_url"}
 EVERY = [frozenset(chosen) for size in range(1, 4) for chosen in itertools.combinations(SWITCHES, size)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pycontw_assets.alerts.sales_report import count
 from pycontw_assets.commands.poll import describe_poll
 from pycontw_assets.commands.status import describe_status, look_up
@@ -10,6 +12,8 @@ from pycontw_assets.orchestration.run_history import read_run_history
 from pycontw_assets.records import TICKET_STATES
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.harness import Pipeline
+
+pytestmark = pytest.mark.thorough  # says little about tables
 
 
 def sell_one_of_each_state(pipeline: Pipeline, world: World, event: int) -> dict[str, int]:
