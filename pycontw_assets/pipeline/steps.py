@@ -33,7 +33,7 @@ from pycontw_assets.extract.orders import (
 )
 from pycontw_assets.extract.snapshot import SnapshotOutcome, read_books, take_snapshot
 from pycontw_assets.extract.waves import Wave, WaveSize
-from pycontw_assets.ledger.batches import vouched_at
+from pycontw_assets.ledger.batches import find_newcomers, vouched_at
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import cancel_purge, known_events
 from pycontw_assets.ledger.history.imports import known_imports
@@ -467,7 +467,7 @@ def change_holder_list(
         exclusive=lambda: exclusive(ledger, waits, LockName.MAIL_SERVICE_NAMES),
         partition=partition,
         holders=holders,
-        may_mark=lambda: settings.invite_via == "campaign" and _is_newest(partition.edition, klaviyo, ledger),
+        may_mark=lambda: _is_next(partition, ledger, settings) and _is_newest(partition.edition, klaviyo, ledger),
         is_wave=is_wave,
     )
 
@@ -475,6 +475,16 @@ def change_holder_list(
 # The list of ticket holders comes just before the invitations, which need not ask again. A ledger that is put back from
 # a backup cannot be newer than that.
 _VOUCHED_FOR = timedelta(minutes=1)
+
+
+def _is_next(partition: EventPartition, ledger: Ledger, settings: Settings) -> bool:
+    """Whether a campaign takes the event's newcomers at once. Those who wait must not carry the key of a batch yet.
+
+    Whoever has a key without a campaign counts as perhaps invited when the ledger is rebuilt.
+    """
+    if settings.invite_via != "campaign" or unmailed_since(ledger, partition.edition):
+        return False
+    return len(find_newcomers(ledger, partition.key, partition.edition)) <= settings.invite_limit
 
 
 def _is_newest(edition: str, klaviyo: KlaviyoClient, ledger: Ledger) -> bool:
