@@ -296,9 +296,12 @@ def show_picture(camera: Camera, dev: Dev, asset: str, size: tuple[int, int], sc
     page.emulate_media(color_scheme=scheme)
     camera.resize(*size)
     page.goto(f"{dev.dagster.url}/assets/{asset}?view=events")
-    if size == PHONE:
-        page.get_by_text("Hide navigation").click()
-    page.get_by_text("[Show Markdown]").last.click()
+    markdown = page.get_by_text("[Show Markdown]").last
+    markdown.wait_for()
+    navigation = page.get_by_text("Hide navigation")  # Dagster remembers that it was hidden
+    if size == PHONE and navigation.is_visible():
+        navigation.click()
+    markdown.click()
     picture = page.locator("img[src^='data:image']").last
     picture.wait_for()
     box = picture.bounding_box()

@@ -217,8 +217,9 @@ class Stage:
 
     @property
     def total(self) -> int | None:
-        """The sum of what is known; ``None``: nothing is."""
-        return sum(self.counts.values()) if self.counts else None
+        """The sum of what is known; ``None``: nothing is. "At least 0" would say nothing, either."""
+        known = sum(self.counts.values())
+        return known if self.counts and (known or self.is_whole) else None
 
     @property
     def text(self) -> str:
