@@ -104,6 +104,7 @@ def test_a_buyer_who_returns_before_losing_access_is_not_mailed(pipeline: Pipeli
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_a_holder_in_two_events_gets_one_mail_and_stays_for_either_ticket(
     pipeline: Pipeline, world: World, event: int
 ) -> None:

@@ -238,6 +238,7 @@ def test_a_poll_killed_at_the_worst_points_loses_and_repeats_no_mail(install: In
     assert killed.total() == len(points)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("point", "status"),
     [

@@ -127,6 +127,7 @@ def test_a_malformed_attendee_is_quarantined_and_invited_once_it_can_be_read(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_an_unreadable_book_costs_one_poll_and_withdraws_nobody(running: Pipeline, world: World, event: int) -> None:
     other = world.add_event("PyCon TW 2031 Registration: Corporate")
     world.sell(other)

@@ -67,6 +67,7 @@ def remembered_after(pipeline: Pipeline) -> Remembered:
     return remembered
 
 
+@pytest.mark.long
 def test_an_idle_poll_reports_what_a_whole_one_does_for_three_requests(install: Install, world: World) -> None:
     pipeline = install(on_disk=True)
     world.sell(world.add_event(f"PyCon TW {EDITION} Registration: Individual"), 2)

@@ -44,6 +44,7 @@ def test_one_odd_answer_keeps_nobody_out(pipeline: Pipeline, world: World, event
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_a_quarantined_buyer_is_shown_and_the_poll_is_good(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address="anna@example.org")
     [odd] = world.sell(event, address="mei@example.org")
@@ -57,6 +58,7 @@ def test_a_quarantined_buyer_is_shown_and_the_poll_is_good(pipeline: Pipeline, w
     assert pipeline.guests() == {"anna@example.org", "mei@example.org"}
 
 
+@pytest.mark.long
 def test_one_odd_event_and_one_odd_guest_cost_themselves(pipeline: Pipeline, world: World, event: int) -> None:
     world.add_event("PyCon TW 2031 Registration: Corporate", event_id=2**64)
     world.add_guest("\ud83d@example.org", {"name": "Mei"})
