@@ -23,7 +23,7 @@ _SANDBOX_URL = f"http://127.0.0.1:{SANDBOX_PORT}"
 _ENV_FILE = "PYCONTW_ENV_FILE"
 _SHORTEST_SECRET = 16
 OFF = "off"
-"""What stands in place of a URL to switch the step off."""
+"""Switches a step off, in place of its URL."""
 
 
 class InvalidSettings(Exception):

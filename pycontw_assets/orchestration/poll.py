@@ -35,18 +35,16 @@ from pycontw_assets.orchestration.reporting.funnel import funnel_requests
 from pycontw_assets.orchestration.run_history import OWNER_TAG, read_run_history, was_interrupted
 from pycontw_assets.orchestration.run_recording import observe_and_record
 from pycontw_assets.orchestration.sensors import POLL_TAG, access_requests, load_requests, prune_history
-from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.hints.report import record_silence
-from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
+from pycontw_assets.pipeline.maintenance import search_unserved
 from pycontw_assets.pipeline.observe import Tick, decide_again, decide_at_once
 from pycontw_assets.pipeline.polling.idle import shown, tick_keys, warehouse_stamp
 from pycontw_assets.pipeline.polling.remembered import Remembered, Stamp, forget, history_stamp, is_plain, remember
 from pycontw_assets.pipeline.polling.report import PollReport as PollReport
 from pycontw_assets.pipeline.polling.report import RunReport as RunReport
-from pycontw_assets.pipeline.polling.tick import heed_pause
+from pycontw_assets.pipeline.polling.tick import heed_pause, maintain
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pipeline.record import record_late_events
-from pycontw_assets.pipeline.reporting.daily import extras_of
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -97,30 +95,18 @@ def poll(
             warehouse=warehouse,
             stop=stop,
         )
-        run_maintenance(
+        maintain(
             tick,
+            gather=gather,
             klaviyo=klaviyo,
-            ledger=ledger,
             vault=vault,
+            warehouse=warehouse,
+            ledger=ledger,
             alerts=alerts,
             pseudonymizer=pseudonymizer,
             waits=waits,
-            retention_days=settings.retention_days,
+            settings=settings,
             prune_history=lambda: prune_history(instance),
-            read_extras=functools.partial(
-                extras_of, warehouse=warehouse, ledger=ledger, vault=vault, settings=settings
-            ),
-            finish_erasures=lambda: finish_erasures(
-                gather=gather,
-                klaviyo=klaviyo,
-                vault=vault,
-                warehouse=warehouse,
-                ledger=ledger,
-                pseudonymizer=pseudonymizer,
-                waits=waits,
-                settings=settings,
-                stop=stop,
-            ),
             stop=stop,
         )
         for name, keys in missing_partitions(tick, instance, known_imports(ledger).values()).items():

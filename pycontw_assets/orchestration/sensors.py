@@ -3,7 +3,6 @@
 No postponed annotations here: Dagster reads the types of resources while it loads.
 """
 
-import functools
 from collections.abc import Iterator
 
 from dagster import (
@@ -36,14 +35,11 @@ from pycontw_assets.orchestration.observations import missing_partitions, observ
 from pycontw_assets.orchestration.reporting.funnel import funnel_requests
 from pycontw_assets.orchestration.run_recording import observe_and_record, safe_errors
 from pycontw_assets.pipeline.checks import long_pause
-from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.hints.report import record_silence
-from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick
-from pycontw_assets.pipeline.polling.tick import heed_pause
+from pycontw_assets.pipeline.polling.tick import heed_pause, maintain
 from pycontw_assets.pipeline.reconcile import new_poll_id, summarize, table_asset
 from pycontw_assets.pipeline.record import record_late_events
-from pycontw_assets.pipeline.reporting.daily import extras_of
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -119,30 +115,18 @@ def orders_sensor(interval_seconds: int) -> SensorDefinition:
             )
             record_late_events(tick, ledger=ledger)
             record_silence(ledger=ledger, settings=settings)
-            run_maintenance(
+            maintain(
                 tick,
+                gather=gather,
                 klaviyo=klaviyo,
-                ledger=ledger,
                 vault=vault,
+                warehouse=warehouse,
+                ledger=ledger,
                 alerts=alerts,
                 pseudonymizer=pseudonymizer,
                 waits=waits,
-                retention_days=settings.retention_days,
+                settings=settings,
                 prune_history=lambda: prune_history(instance),
-                read_extras=functools.partial(
-                    extras_of, warehouse=warehouse, ledger=ledger, vault=vault, settings=settings
-                ),
-                finish_erasures=lambda: finish_erasures(
-                    gather=gather,
-                    klaviyo=klaviyo,
-                    vault=vault,
-                    warehouse=warehouse,
-                    ledger=ledger,
-                    pseudonymizer=pseudonymizer,
-                    waits=waits,
-                    settings=settings,
-                    stop=stop,
-                ),
                 limit=limit,
                 stop=stop,
             )

@@ -19,7 +19,7 @@ NAMES = {
 
 @dataclass
 class TillRoll:
-    """What the box office took, written down sale by sale: it knows nothing of the pipeline."""
+    """Write down sale by sale the money that the box office took. It knows nothing of the pipeline."""
 
     pipeline: Pipeline
     chance: random.Random

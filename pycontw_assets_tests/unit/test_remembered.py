@@ -1,4 +1,4 @@
-"""What a poll remembers of Dagster holds while the files of its history are the same, and for an hour."""
+"""A poll trusts its memory of Dagster while the files of the run history are the same, and for an hour."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,16 +16,14 @@ from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.ledger.reporting.funnel import is_funnel_due
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import unmatched
-from pycontw_assets.pipeline.erase import finish_erasures
 from pycontw_assets.pipeline.hints.report import record_silence
-from pycontw_assets.pipeline.maintenance import run_maintenance, search_unserved
+from pycontw_assets.pipeline.maintenance import search_unserved
 from pycontw_assets.pipeline.observe import Tick, decide_again
 from pycontw_assets.pipeline.polling.remembered import Remembered, Stamp, digest_of, history_stamp, keys_of, stamp_of
 from pycontw_assets.pipeline.polling.report import PollReport
-from pycontw_assets.pipeline.polling.tick import heed_pause, observe_and_record
+from pycontw_assets.pipeline.polling.tick import heed_pause, maintain, observe_and_record
 from pycontw_assets.pipeline.record import record_late_events
 from pycontw_assets.pipeline.reporting.campaign_report import APART
-from pycontw_assets.pipeline.reporting.daily import extras_of
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -73,30 +70,18 @@ def idle_poll(
         )
         if needs_dagster(tick, remembered, ledger=ledger, folder=settings.dagster_folder):
             return tick
-        run_maintenance(
+        maintain(
             tick,
+            gather=gather,
             klaviyo=klaviyo,
-            ledger=ledger,
             vault=vault,
+            warehouse=warehouse,
+            ledger=ledger,
             alerts=alerts,
             pseudonymizer=pseudonymizer,
             waits=waits,
-            retention_days=settings.retention_days,
+            settings=settings,
             prune_history=lambda: None,  # nothing was added to it
-            read_extras=functools.partial(
-                extras_of, warehouse=warehouse, ledger=ledger, vault=vault, settings=settings
-            ),
-            finish_erasures=lambda: finish_erasures(
-                gather=gather,
-                klaviyo=klaviyo,
-                vault=vault,
-                warehouse=warehouse,
-                ledger=ledger,
-                pseudonymizer=pseudonymizer,
-                waits=waits,
-                settings=settings,
-                stop=stop,
-            ),
             stop=stop,
         )
         afterwards = decide_again(tick, ledger=ledger, settings=settings, history=remembered.history)

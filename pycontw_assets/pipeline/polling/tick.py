@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime
@@ -13,6 +14,7 @@ from pycontw_assets.alerts.messenger import Messenger
 from pycontw_assets.alerts.problems import by_cause
 from pycontw_assets.api.stopping import Stop
 from pycontw_assets.api.time_limit import TimeLimit
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
@@ -21,12 +23,17 @@ from pycontw_assets.ledger.polls import paused_since
 from pycontw_assets.ledger.reporting.problems import record_findings
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import unmatched
+from pycontw_assets.pipeline.erase import finish_erasures
+from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick, observe
 from pycontw_assets.pipeline.reconcile import RunHistory
 from pycontw_assets.pipeline.record import record_failure, record_pause, record_tick
+from pycontw_assets.pipeline.reporting.daily import extras_of
+from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
-from pycontw_assets.vault.vault import OrdersStore
+from pycontw_assets.vault.vault import OrdersStore, Vault
 
 _POLL = "poll"
 
@@ -87,3 +94,50 @@ def observe_and_record(
     findings = [*tick.problems, *tick.warnings, *unmatched(tick.discovery)]
     record_findings(ledger, "", _POLL, by_cause(_POLL, findings))
     return tick
+
+
+def maintain(
+    tick: Tick,
+    *,
+    gather: GatherClient | None,
+    klaviyo: KlaviyoClient | None,
+    vault: Vault,
+    warehouse: Warehouse,
+    ledger: Ledger,
+    alerts: Messenger,
+    pseudonymizer: Pseudonymizer,
+    waits: WaitPolicy,
+    settings: Settings,
+    prune_history: Callable[[], None],
+    limit: TimeLimit | None = None,
+    stop: Stop,
+) -> None:
+    """Do the maintenance that is due, with erasures and the daily message over the same systems.
+
+    ``prune_history``, ``limit`` and ``stop`` are those of ``run_maintenance``.
+    """
+    run_maintenance(
+        tick,
+        klaviyo=klaviyo,
+        ledger=ledger,
+        vault=vault,
+        alerts=alerts,
+        pseudonymizer=pseudonymizer,
+        waits=waits,
+        retention_days=settings.retention_days,
+        prune_history=prune_history,
+        read_extras=functools.partial(extras_of, warehouse=warehouse, ledger=ledger, vault=vault, settings=settings),
+        finish_erasures=lambda: finish_erasures(
+            gather=gather,
+            klaviyo=klaviyo,
+            vault=vault,
+            warehouse=warehouse,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+            settings=settings,
+            stop=stop,
+        ),
+        limit=limit,
+        stop=stop,
+    )
