@@ -23,12 +23,13 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, definer
 
+pytestmark = pytest.mark.thorough  # says little about tables
+
 HEAVY = ("apprise", "dagster", "duckdb", "google", "pandas", "phonenumbers", "pyarrow", "tqdm", "yaml")
 PROGRAM = f"""
 import atexit, json, sys
 from pycontw_assets.commands.cli import main
 
-pytestmark = pytest.mark.thorough  # says little about tables
 code = main(["poll", "--json"])
 print(json.dumps([name for name in {HEAVY} if name in sys.modules]), file=sys.stderr)
 raise SystemExit(code)

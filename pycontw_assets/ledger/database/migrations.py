@@ -13,12 +13,12 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.database import schema_4, schema_5
+from pycontw_assets.ledger.database import schema_4, schema_5, schema_6
 from pycontw_assets.ledger.database.engine import LedgerError, schema_change
 from pycontw_assets.ledger.database.tables import insert_missing, meta, metadata
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 def prepare(engine: sa.Engine) -> None:
@@ -400,4 +400,12 @@ def _to_5(db: sa.Connection) -> None:
         _execute(db, *statements)
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5}
+# -- 5 -> 6 --------------------------------------------------------------------------------------------
+
+
+def _to_6(db: sa.Connection) -> None:
+    for statements in schema_6.SUBJECTS:
+        _execute(db, *statements)
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5, 5: _to_6}
