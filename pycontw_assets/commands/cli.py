@@ -16,7 +16,7 @@ GROUPS = {
     "every day": ("poll", "plan", "status", "doctor", "preview", "pause", "resume"),
     "about one person": ("trace", "refresh", "resend", "erase", "mark-invited"),
     "data": ("import-csv", "policy", "reclassify", "rotate-vault", "hooks"),
-    "repair": ("rebuild-ledger", "release", "rename-event", "adopt-tables"),
+    "repair": ("rebuild-ledger", "release", "rename-event", "adopt-tables", "contract-check"),
     "play": ("demo", "drill", "dev", "sandbox"),
 }
 _NAMES = tuple(name for names in GROUPS.values() for name in names)
