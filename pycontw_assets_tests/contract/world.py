@@ -138,9 +138,13 @@ def verdicts(exchanges: list[Exchange]) -> dict[tuple[str, str], str]:
 
 
 def differences(before: list[Exchange], after: list[Exchange]) -> dict[tuple[str, str], str]:
-    """Return the statements whose verdict changed, with the new one."""
-    old = verdicts(before)
-    return {key: verdict for key, verdict in verdicts(after).items() if verdict != old[key]}
+    """Return the statements whose verdict changed, with the new one. ``before`` is always the same walk."""
+    if not _BEFORE:
+        _BEFORE.update(verdicts(before))
+    return {key: verdict for key, verdict in verdicts(after).items() if verdict != _BEFORE[key]}
+
+
+_BEFORE: dict[tuple[str, str], str] = {}
 
 
 if __name__ == "__main__":  # python -m pycontw_assets_tests.contract.world >pycontw_assets_tests/contract/sandbox.json

@@ -20,7 +20,7 @@ ASKED = "asked"  # what the report says of a service that was asked
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a statement. ``because`` is made of the report's own words and numbers."""
+    """The outcome of a statement. ``because`` is made of the report's own words and numbers."""
 
     word: Word
     because: str = ""

@@ -47,12 +47,11 @@ def describe(exchanges: Sequence[Exchange], asked: Mapping[str, str]) -> dict[st
 
 def as_text(value: Any, depth: int = 0) -> str:
     """Return the report as JSON for people: what belongs to one place of the answers is one line."""
-    if depth >= _DEEPEST_INDENT or not isinstance(value, (dict, list)) or not value:
+    items = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    if depth >= _DEEPEST_INDENT or not any(isinstance(item, dict) for item in items):
         return json.dumps(value, ensure_ascii=False)
     inner = " " * (depth + 1)
     if isinstance(value, list):
-        if not isinstance(value[0], dict):
-            return json.dumps(value, ensure_ascii=False)
         rows = [inner + json.dumps(row, ensure_ascii=False) for row in value]
         return "[\n" + ",\n".join(rows) + "\n" + " " * depth + "]"
     members = [
