@@ -12,6 +12,7 @@ import pytest
 from pycontw_assets.api.client import Unavailable
 from pycontw_assets.ledger.batches import unfinished_batches
 from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.ledger.reporting.problems import open_problems
 from pycontw_assets.pipeline.rebuild import RebuildReport, rebuild_ledger
 from pycontw_assets.sandbox.oracle import entitled
 from pycontw_assets.sandbox.world import World
@@ -235,7 +236,8 @@ def test_people_with_a_key_without_a_campaign_are_not_mailed_and_every_poll_says
     [problem] = report.problems
     [command] = re.findall(r"pycontw-assets release [0-9a-f]+", problem)
     for _ in range(2):
-        assert command in describe(pipeline.later_poll())
+        pipeline.later_poll()
+        assert command in " ".join(found.text for found in open_problems(pipeline.ledger))
     assert pipeline.mailed() == [ANNA]
 
 
