@@ -40,6 +40,7 @@ RUN_ELSEWHERE = {
     "PYTEST_PICTURES=docs/pictures .venv/bin/pytest": "pycontw_assets_tests/ui/test_pictures.py",
     ".venv/bin/pytest -m slow": "pyproject.toml",  # tests themselves; that they are there is tested below
     "deploy/local-stack": "pycontw_assets_tests/deploy/test_local_stack.py",
+    ".venv/bin/python -m pycontw_assets_tests.contract.world": "pycontw_assets_tests/contract/test_report.py",
     ".venv/bin/python -m pycontw_assets.commands.reference": "pycontw_assets_tests/test_docs.py",
 }
 # These commands need a machine of their own (a container engine, systemd, a cluster, root) or a registry. Nobody has

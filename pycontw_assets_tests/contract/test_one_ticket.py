@@ -106,9 +106,13 @@ def run(person: Person, settings: Settings) -> OneTicket:
 
 
 def ours_in(world: World) -> list[str]:
+    """Return the names of what can be found in Klaviyo. The copy of a template in a sent campaign cannot."""
     account = world.klaviyo
-    things = [*account.lists.values(), *account.templates.values()]
-    return [thing.name for thing in things if thing.name.startswith("pycontw-2099-")]
+    copies = {campaign.template_id for campaign in account.campaigns.values()}
+    templates = [template for template in account.templates.values() if template.id not in copies]
+    things = [*account.lists.values(), *templates, *account.campaigns.values()]
+    sent = {campaign.name for campaign in account.campaigns.values() if campaign.accepted_at}
+    return [thing.name for thing in things if thing.name.startswith("pycontw-2099-") and thing.name not in sent]
 
 
 @pytest.mark.slow
@@ -116,7 +120,7 @@ def test_one_ticket_is_sold_mailed_given_back_and_cleaned_up(world: World, setti
     guests = dict(world.gather.guests)
     person = Person(world)
     test = run(person, settings)
-    assert set(test.findings.values()) == {True}, (test.findings, person.lines)
+    assert set(test.findings.values()) == {True}, person.lines
     assert len(world.outbox) == 1
     assert world.gather.guests == guests
     assert ours_in(world) == []

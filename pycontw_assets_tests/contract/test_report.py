@@ -7,16 +7,20 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pycontw_assets
-from pycontw_assets.pipeline.contract.check import report_of
+from pycontw_assets.api.time_limit import TimeLimit
+from pycontw_assets.extract.kktix_client import KktixClient
+from pycontw_assets.pipeline.contract.check import report_of, walk_all
 from pycontw_assets.pipeline.contract.endpoints import Endpoint
-from pycontw_assets.pipeline.contract.exchanges import Exchange
+from pycontw_assets.pipeline.contract.exchanges import NO_ANSWER, Exchange, Recorder
 from pycontw_assets.pipeline.contract.report import ENDPOINTS, as_text, describe
-from pycontw_assets.pipeline.contract.walk import MOST_ATTENDEES, MOST_EVENTS, chosen_attendees
+from pycontw_assets.pipeline.contract.walk import MOST_ATTENDEES, MOST_EVENTS, MOST_SECONDS, chosen_attendees
 from pycontw_assets.sandbox import keys
+from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets_tests.contract.conftest import Walked
 from pycontw_assets_tests.contract.world import comparable
 
@@ -141,6 +145,17 @@ def test_the_walk_changes_nothing(walked: Walked) -> None:
     assert {call.path for call in walked.calls if call.method != "GET"} == {"/api/campaign-values-reports"}
 
 
+def test_nobody_is_asked_when_the_time_is_over() -> None:
+    recorder = Recorder()
+    kktix = KktixClient("http://127.0.0.1:9/events", "token", on_answer=recorder.heard)
+    klaviyo = KlaviyoClient("http://127.0.0.1:9", "key", on_answer=recorder.heard)
+    now, limit = datetime(2031, 6, 1, tzinfo=timezone.utc), TimeLimit(0)
+    walk_all(recorder, kktix=kktix, gather=None, klaviyo=klaviyo, choose=lambda events: [1], now=now, limit=limit)
+    assert {exchange.problem for exchange in recorder.exchanges} == {NO_ANSWER}
+    assert kktix.api.requests_sent + klaviyo.api.requests_sent == 0
+    assert MOST_SECONDS < 300
+
+
 def test_few_people_are_read() -> None:
     assert chosen_attendees([]) == []
     assert chosen_attendees(range(1, 6)) == [5, 4, 3, 2, 1]
@@ -177,6 +192,7 @@ def paths_in(*modules: str) -> set[str]:
 
 
 ONLY_WRITTEN = {
+    "/api/lists/{}",
     "/api/profile-import",
     "/api/data-privacy-deletion-jobs",
     "/api/profile-bulk-import-jobs",
