@@ -106,13 +106,12 @@ def run(person: Person, settings: Settings) -> OneTicket:
 
 
 def ours_in(world: World) -> list[str]:
-    """Return the names of what can be found in Klaviyo. The copy of a template in a sent campaign cannot."""
+    """Return the names of what can be found in Klaviyo and deleted: no sent campaign, and no copy of a template."""
     account = world.klaviyo
-    copies = {campaign.template_id for campaign in account.campaigns.values()}
-    templates = [template for template in account.templates.values() if template.id not in copies]
-    things = [*account.lists.values(), *templates, *account.campaigns.values()]
-    sent = {campaign.name for campaign in account.campaigns.values() if campaign.accepted_at}
-    return [thing.name for thing in things if thing.name.startswith("pycontw-2099-") and thing.name not in sent]
+    templates = [template for template in account.templates.values() if not template.is_copy]
+    drafts = [campaign for campaign in account.campaigns.values() if not campaign.accepted_at]
+    things = [*account.lists.values(), *templates, *drafts]
+    return [thing.name for thing in things if thing.name.startswith("pycontw-2099-")]
 
 
 @pytest.mark.slow
@@ -131,7 +130,7 @@ def test_one_ticket_is_sold_mailed_given_back_and_cleaned_up(world: World, setti
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("refuses", ["Is that you", "add guests", "create list", "send campaign"])
+@pytest.mark.parametrize("refuses", ["Is that you", "add guests", "send campaign"])
 def test_a_no_ends_the_test_before_that_write_and_takes_back_the_others(
     world: World, settings: Settings, refuses: str
 ) -> None:
