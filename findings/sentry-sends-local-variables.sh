@@ -46,7 +46,7 @@ def let_in(buyer, phone):
 
 def happens(**options):
     sent.clear()
-    sentry_sdk.init("http://key@127.0.0.1/1", transport=Kept, **options)
+    sentry_sdk.init("https://key@sentry.example.org/1", transport=Kept, **options)
     try:
         let_in({"email": "ann@example.org"}, "0912345678")
     except ValueError as error:
