@@ -37,7 +37,7 @@ def add_to(commands: Commands) -> None:
     )
     announce.add_argument("subject", metavar="SUBJECT", nargs="?", help="subject of the mail")
     announce.add_argument(
-        "file", metavar="FILE.html", nargs="?", type=Path, help="the letter, written like the invitation"
+        "file", metavar="FILE.html", nargs="?", type=Path, help="the letter's page, like the invitation's"
     )
     announce.add_argument(
         "--family",
@@ -86,7 +86,7 @@ def _run(parsed: argparse.Namespace) -> int:
 
 
 def read_time(text: str) -> datetime:
-    """Return a time given by a person, in UTC. As for INVITATION_SEND_AT, it needs a zone. Raise ``InvalidSettings``."""
+    """Return a time given by a person, in UTC. It needs a zone, as INVITATION_SEND_AT does."""
     try:
         moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError:

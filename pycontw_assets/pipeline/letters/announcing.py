@@ -158,6 +158,7 @@ class Announcing:
         """
         letter = find_letter(self.ledger, edition, rendered.key)
         if letter is None:
+            self._audience(self._partitions(edition, families))  # a list that is behind is no letter that was begun
             now = self.ledger.clock()
             found = find_letters(self.klaviyo, self.waits, edition, letter_key=rendered.key, now=now)
             fresh = Letter(
