@@ -61,7 +61,9 @@ def _run(parsed: argparse.Namespace) -> int:
         raise InvalidSettings("announce: needs SUBJECT and FILE.html, or --status, or --cancel KEY")
     send_at = read_time(parsed.at) if parsed.at else None
     root = compose_checked(used_in=ANYWHERE)
-    announcing = Announcing(klaviyo=root.mail_service, ledger=root.ledger, waits=root.waits, settings=root.settings)
+    announcing = Announcing(
+        klaviyo=root.mail_service, vault=root.vault, ledger=root.ledger, waits=root.waits, settings=root.settings
+    )
     try:
         if parsed.cancel is not None:
             announcing.withdraw(parsed.cancel)

@@ -10,7 +10,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.letters.letters import Letter, find_letter, letters_of, record_letter, update_letter
 from pycontw_assets.ledger.locks import LockName
@@ -18,18 +17,20 @@ from pycontw_assets.ledger.polls import Paused, last_poll, paused_since
 from pycontw_assets.ledger.restoration import is_doubted
 from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.orders import older_ledger, refuse_older_ledger
+from pycontw_assets.pipeline.letters.recipients import current_audience, events_of_letter
 from pycontw_assets.pipeline.steps import exclusive, recorded_edition
 from pycontw_assets.records import EventPartition, Family
 from pycontw_assets.send_email import names
 from pycontw_assets.send_email.campaign_sending import Sender
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import UNMAILED_ENDS
-from pycontw_assets.send_email.letters.audience import Audience, ListsUnfit, count_missing, recorded_audience
+from pycontw_assets.send_email.letters.audience import Audience, ListsUnfit, count_missing
 from pycontw_assets.send_email.letters.find_letters import find_letters
 from pycontw_assets.send_email.letters.letter import RenderedLetter
 from pycontw_assets.send_email.letters.letter_sending import LetterSending, LetterWaits, describe_letter_end
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import OrdersStore
 
 
 class NotAnnounced(Exception):
@@ -75,6 +76,7 @@ class Announcing:
     """Send a letter to everybody who holds a ticket of the live edition."""
 
     klaviyo: KlaviyoClient
+    vault: OrdersStore
     ledger: Ledger
     waits: WaitPolicy
     settings: Settings
@@ -96,7 +98,7 @@ class Announcing:
         letter = find_letter(self.ledger, edition, rendered.key)
         if reason := refusal(letter, families):
             raise NotAnnounced(reason)
-        partitions = self._partitions(edition, families)
+        partitions = events_of_letter(self.ledger, edition, families)
         audience = self._audience(partitions)
         polls = [poll for partition in partitions if (poll := last_poll(self.ledger, partition.key))]
         return Plan(
@@ -158,7 +160,8 @@ class Announcing:
         """
         letter = find_letter(self.ledger, edition, rendered.key)
         if letter is None:
-            self._audience(self._partitions(edition, families))  # a list that is behind is no letter that was begun
+            # Where the lists are unfit, nothing is begun.
+            self._audience(events_of_letter(self.ledger, edition, families))
             now = self.ledger.clock()
             found = find_letters(self.klaviyo, self.waits, edition, letter_key=rendered.key, now=now)
             fresh = Letter(
@@ -189,24 +192,21 @@ class Announcing:
         letter = sending.resolve_doubt(letter) if in_doubt else sending.accept_if_sent_elsewhere(letter)
         notes: list[str] = []
         if letter.state in ("begun", "ready"):
-            partitions = self._partitions(letter.edition, families)
-            audience = recorded_audience(self.ledger, partitions)
+            partitions = events_of_letter(self.ledger, letter.edition, families)
+            audience = current_audience(self.ledger, self.vault, partitions)
             letter = sending.prepare(letter, rendered, audience)
             if letter.send_at is not None and letter.send_at > self.ledger.clock():
                 return update_letter(self.ledger, letter, state="ready"), notes
-            letter, notes = send_now(letter, partitions, sending=sending)
+            letter, notes = send_now(letter, partitions, vault=self.vault, sending=sending)
         if letter.state == "accepted":
             letter = sending.follow(letter, self.waits.follow)
         return letter, notes
 
     def _audience(self, partitions: Sequence[EventPartition]) -> Audience:
         try:
-            return recorded_audience(self.ledger, partitions)
+            return current_audience(self.ledger, self.vault, partitions)
         except ListsUnfit as unfit:
             raise NotAnnounced(str(unfit)) from None
-
-    def _partitions(self, edition: str, families: Collection[Family]) -> list[EventPartition]:
-        return partitions_with_holders(self.ledger, edition, families)
 
     @property
     def _sending(self) -> LetterSending:
@@ -223,17 +223,11 @@ def letter_sending(*, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy,
     )
 
 
-def partitions_with_holders(ledger: Ledger, edition: str, families: Collection[str]) -> list[EventPartition]:
-    """Return the events of these families. Ended ones count: their holders still hold tickets."""
-    partitions = [p for p in known_events(ledger).values() if p.edition == edition and p.family in families]
-    return sorted(partitions, key=lambda partition: partition.key)
-
-
 def send_now(
-    letter: Letter, partitions: Sequence[EventPartition], *, sending: LetterSending
+    letter: Letter, partitions: Sequence[EventPartition], *, vault: OrdersStore, sending: LetterSending
 ) -> tuple[Letter, list[str]]:
     """Check the lists of this moment, and send a prepared letter to them. Raise ``ListsUnfit`` or ``LetterWaits``."""
-    audience = recorded_audience(sending.ledger, partitions)
+    audience = current_audience(sending.ledger, vault, partitions)
     missing = count_missing(sending.client, sending.ledger, sending.waits, partitions, audience)
     sending.check(letter, audience)
     letter = sending.send(update_letter(sending.ledger, letter, people=audience.people))

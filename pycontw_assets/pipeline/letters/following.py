@@ -14,13 +14,15 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.letters.letters import Letter, find_letter, letters_of
 from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
-from pycontw_assets.pipeline.letters.announcing import letter_sending, partitions_with_holders, send_now
+from pycontw_assets.pipeline.letters.announcing import letter_sending, send_now
+from pycontw_assets.pipeline.letters.recipients import events_of_letter
 from pycontw_assets.pipeline.steps import exclusive
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.letters.audience import ListsUnfit
 from pycontw_assets.send_email.letters.letter_sending import LONGEST_WAY, LetterWaits, describe_letter_end
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
+from pycontw_assets.vault.vault import OrdersStore, VaultError
 
 LATEST = timedelta(hours=12)
 """How late a letter may leave without a person: after an outage of a day, words about this morning are wrong."""
@@ -29,13 +31,17 @@ _LEFT_ALONE = timedelta(minutes=15)  # a command at work needs a few minutes
 _REPORTED_FOR = timedelta(days=7)
 
 
-def follow_letters(*, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, settings: Settings) -> Iterator[str]:
-    """Do what is due, and yield the problems of letters."""
+def follow_letters(
+    *, klaviyo: KlaviyoClient | None, vault: OrdersStore, ledger: Ledger, waits: WaitPolicy, settings: Settings
+) -> Iterator[str]:
+    """Do what is due, and yield the problems of letters. ``klaviyo`` is ``None`` where all mail is switched off."""
+    if klaviyo is None:
+        return
     for letter in letters_of(ledger):
         if is_due(letter, ledger.clock()) and not settings.pycontw_dry_run:
             try:
-                letter = _advance(letter, klaviyo=klaviyo, ledger=ledger, waits=waits, settings=settings)
-            except (ListsUnfit, LetterWaits, ServiceError) as error:
+                letter = _advance(letter, klaviyo=klaviyo, vault=vault, ledger=ledger, waits=waits, settings=settings)
+            except (ListsUnfit, LetterWaits, ServiceError, VaultError) as error:
                 yield f"letter {letter.letter_key} was due and is not sent: {error}"
                 continue
         if problem := describe_problem(letter, ledger.clock()):
@@ -66,7 +72,7 @@ def describe_problem(letter: Letter, now: datetime) -> str | None:
 
 
 def _advance(
-    letter: Letter, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, settings: Settings
+    letter: Letter, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger, waits: WaitPolicy, settings: Settings
 ) -> Letter:
     refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
     sending = letter_sending(klaviyo=klaviyo, ledger=ledger, waits=waits, settings=settings)
@@ -77,6 +83,6 @@ def _advance(
         elif letter.state == "ready":
             letter = sending.accept_if_sent_elsewhere(letter)
         if letter.state == "ready" and is_due(letter, ledger.clock()):
-            partitions = partitions_with_holders(ledger, letter.edition, letter.families.split())
-            letter, _notes = send_now(letter, partitions, sending=sending)
+            partitions = events_of_letter(ledger, letter.edition, letter.families.split())
+            letter, _notes = send_now(letter, partitions, vault=vault, sending=sending)
         return sending.follow(letter, 0) if letter.state == "accepted" else letter

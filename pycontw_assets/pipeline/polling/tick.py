@@ -139,8 +139,8 @@ def maintain(
             settings=settings,
             stop=stop,
         ),
-        follow_letters=lambda: (
-            follow_letters(klaviyo=klaviyo, ledger=ledger, waits=waits, settings=settings) if klaviyo else ()
+        follow_letters=lambda: follow_letters(
+            klaviyo=klaviyo, vault=vault, ledger=ledger, waits=waits, settings=settings
         ),
         limit=limit,
         stop=stop,
