@@ -17,6 +17,7 @@ from pycontw_assets.ledger.events import register_events
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.letters.letters import Letter, find_letter, letters_of, update_letter
 from pycontw_assets.ledger.lists import confirm_members, forget_members, intend_members, list_members
+from pycontw_assets.ledger.locks import LockName, lock
 from pycontw_assets.ledger.polls import begin_pause
 from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.pipeline.letters.announcing import Announcing, NotAnnounced, refusal
@@ -337,6 +338,14 @@ def test_a_poll_waits_with_a_due_letter_while_a_list_is_behind(conference: Confe
     assert conference.klaviyo.mailed == {ANNA: 1, CLEO: 1}
 
 
+def test_a_poll_leaves_a_letter_to_the_command_that_is_at_work(conference: Conference) -> None:
+    conference.announce(send_at=conference.clock.now + timedelta(hours=1))
+    conference.clock.advance(hours=1)
+    with lock(conference.ledger, LockName.LETTERS, "2031", wait_seconds=0):
+        assert conference.follow() == []
+    assert not conference.klaviyo.mailed
+
+
 def test_a_letter_that_is_long_overdue_waits_for_a_person(conference: Conference) -> None:
     conference.announce(send_at=conference.clock.now + timedelta(hours=1))
     conference.clock.advance(hours=14)
@@ -419,6 +428,8 @@ def test_a_poll_takes_up_what_is_due_and_not_what_is_long_past() -> None:
     assert is_due(replace(ready, send_intended_at=NOW), NOW + timedelta(days=2)), "it may have left: look"
     assert is_due(replace(SENT, state="accepted"), NOW)
     assert not is_due(replace(SENT, state="begun"), NOW)
+    assert is_due(replace(SENT, state="begun", send_intended_at=NOW), NOW)
+    assert not is_due(replace(SENT, send_intended_at=NOW), NOW)
 
 
 def test_problems_say_what_to_do_and_end() -> None:

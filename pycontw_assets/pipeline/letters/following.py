@@ -7,16 +7,16 @@ person runs the command again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.letters.letters import Letter, find_letter, letters_of
-from pycontw_assets.ledger.locks import LockName
+from pycontw_assets.ledger.locks import Busy, LockName, lock
 from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.letters.announcing import letter_sending, send_now
 from pycontw_assets.pipeline.letters.recipients import events_of_letter
-from pycontw_assets.pipeline.steps import exclusive
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.letters.audience import ListsUnfit
 from pycontw_assets.send_email.letters.letter_sending import LONGEST_WAY, LetterWaits, describe_letter_end
@@ -49,12 +49,10 @@ def follow_letters(
 
 
 def is_due(letter: Letter, now: datetime) -> bool:
-    """Whether a poll goes on with the letter: it was taken over, or its time has come and is not long past. Pure."""
-    if letter.state == "accepted":
-        return True
-    if letter.state != "ready" or letter.send_at is None:
-        return False
-    return letter.send_intended_at is not None or letter.send_at <= now <= letter.send_at + LATEST
+    """Whether a poll goes on with the letter: it has left, or may have, or its time has come and is not long past."""
+    if letter.state not in ("begun", "ready") or letter.send_intended_at is not None:
+        return letter.state in ("begun", "ready", "accepted")
+    return letter.state == "ready" and letter.send_at is not None and letter.send_at <= now <= letter.send_at + LATEST
 
 
 def describe_problem(letter: Letter, now: datetime) -> str | None:
@@ -76,13 +74,16 @@ def _advance(
 ) -> Letter:
     refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
     sending = letter_sending(klaviyo=klaviyo, ledger=ledger, waits=waits, settings=settings)
-    with exclusive(ledger, waits, LockName.LETTERS, letter.edition):
+    # A command that holds the lock is at work on them now.
+    with suppress(Busy), lock(ledger, LockName.LETTERS, letter.edition, wait_seconds=0):
         letter = find_letter(ledger, letter.edition, letter.letter_key) or letter  # a person may have been faster
-        if letter.state == "ready" and letter.send_intended_at is not None:
+        if letter.state in ("begun", "ready") and letter.send_intended_at is not None:
             letter = sending.resolve_doubt(letter)
         elif letter.state == "ready":
             letter = sending.accept_if_sent_elsewhere(letter)
         if letter.state == "ready" and is_due(letter, ledger.clock()):
             partitions = events_of_letter(ledger, letter.edition, letter.families.split())
             letter, _notes = send_now(letter, partitions, vault=vault, sending=sending)
-        return sending.follow(letter, 0) if letter.state == "accepted" else letter
+        if letter.state == "accepted":
+            letter = sending.follow(letter, 0)
+    return letter

@@ -60,7 +60,7 @@ def render_invitation(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageKind:
-    """What a file has to hold. ``file``: how errors call it. ``needed``: placeholders that must be in it.
+    """The rules for one kind of page. ``file``: how errors call it. ``needed``: placeholders that must be in it.
 
     ``name_of`` returns the name of the template, from the edition, the words and their version. ``subject`` replaces
     the title.

@@ -165,7 +165,7 @@ class LetterSending:
             raise LetterWaits("who has two profiles changed since; run the same `announce` command again")
         if campaign.excluded_lists and self.client.list_member_ids(campaign.excluded_lists[0]) != audience.second:
             raise LetterWaits("who has two profiles changed since; run the same `announce` command again")
-        self._check_estimate(campaign_id, len(frozenset().union(*audience.lists.values())))
+        self._check_estimate(campaign_id, len(frozenset().union(*audience.lists.values()) - audience.second))
 
     def _check_estimate(self, campaign_id: str, most: int) -> None:
         """Refuse more recipients than there are members. Fewer are usual: mail cannot reach all of them."""
