@@ -33,6 +33,7 @@ RUN_HERE = ("setup.md", "zh-TW.md")
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install"
 RUN_ELSEWHERE = {
     f"{PROGRAM} contract-check": "pycontw_assets_tests/contract/test_contract_check.py",
+    f"{PROGRAM} announce": "pycontw_assets_tests/pipeline/test_letters.py",
     f"{PROGRAM} drill": "pycontw_assets_tests/pipeline/test_drill.py",
     f"POLL_INTERVAL_SECONDS=10 {PROGRAM} dev": "pycontw_assets_tests/ui/test_dagster_ui.py",
     f"{INSTALL} -e . -c constraints.txt && {PROGRAM} demo": "pycontw_assets_tests/test_docs.py",

@@ -8,7 +8,7 @@ about an unknown outcome is decided by its callers.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Literal, TypeVar
@@ -353,7 +353,9 @@ class KlaviyoClient(JsonApi):
         self,
         *,
         name: str,
-        list_id: str,
+        included_lists: Sequence[str],
+        excluded_lists: Sequence[str] = (),
+        label: str = "invitation",
         subject: str,
         preview_text: str,
         from_email: str,
@@ -361,7 +363,10 @@ class KlaviyoClient(JsonApi):
         reply_to: str,
         send_at: datetime | None = None,
     ) -> Campaign:
-        """Create a draft. Not repeatable: find it by its name first. Without ``send_at`` the send job sends at once."""
+        """Create a draft. Not repeatable: find it by its name first. Without ``send_at`` the send job sends at once.
+
+        Everybody on an included list and on no excluded one gets one mail. ``label`` is how people call the message.
+        """
         content = {
             "subject": subject,
             "preview_text": preview_text,
@@ -369,11 +374,11 @@ class KlaviyoClient(JsonApi):
             "from_label": from_label,
             "reply_to_email": reply_to,
         }
-        definition = {"channel": "email", "label": "invitation", "content": content}
+        definition = {"channel": "email", "label": label, "content": content}
         message = {"type": "campaign-message", "attributes": {"definition": definition}}
         attributes = {
             "name": name,
-            "audiences": {"included": [list_id], "excluded": []},
+            "audiences": {"included": [*included_lists], "excluded": [*excluded_lists]},
             "send_strategy": _send_strategy(send_at),
             # Klaviyo's default skips for good everybody who got another mail of this account some hours ago.
             "send_options": {"use_smart_sending": False},
