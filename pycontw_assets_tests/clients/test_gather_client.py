@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pycontw_assets.api.client import Malformed, Misconfigured, Refused, TooLarge, Unavailable
-from pycontw_assets.authorize.gather_client import GatherClient, GuestList, validate_space_id
+from pycontw_assets.authorize.gather_client import GatherClient, GuestList
+from pycontw_assets.authorize.spaces import validate_space_id
 from pycontw_assets_tests.clients.scripted_server import HTML, RESET, Answer
 
 SPACE = "AbCdEfGh12345678\\Py Venue"

@@ -5,4 +5,10 @@
 
 from __future__ import annotations
 
-SUBJECTS: tuple[tuple[str, ...], ...] = ()
+# The space in which somebody was let in. Until now there was one at a time.
+_SPACES = (
+    "ALTER TABLE grants ADD COLUMN space_digest VARCHAR(64)",
+    "UPDATE grants SET space_digest = (SELECT space_digest FROM guest_list_state WHERE id = 1)",
+)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_SPACES,)
