@@ -365,7 +365,7 @@ def test_1200_holders_over_three_spaces_of_500_after_refunds_and_repurchases(led
     holding = set(people[:1200])
     run(venue, ledger, *sorted(holding))
     assert venue.sizes() == [500, 500, 220]
-    for _ in range(8):
+    for _ in range(5):
         before = {guest: number for number, guests in enumerate(venue.guests()) for guest in guests}
         leaving = set(chance.sample(sorted(holding), 60))
         joining = set(chance.sample(sorted(set(people) - holding), 60))
