@@ -25,7 +25,7 @@ from pycontw_assets.ledger.remote_ids import record_remote_id, remembered_id
 from pycontw_assets.pipeline.consistency.place import checked_place
 from pycontw_assets.pipeline.dry_run import DryRunVault
 from pycontw_assets.pipeline.rebuild import renew_ledger
-from pycontw_assets.pipeline.steps import invitation
+from pycontw_assets.pipeline.steps import invitation, refuse_shared_link
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import InvalidSettings, Settings, load_settings
@@ -136,8 +136,8 @@ class Composition:
             return None
         key = self.settings.gather_api_key.get_secret_value()
         limiter = self._limiter("Gather", RATE_LIMITS)
-        space_id = self.settings.gather_space_id
-        return GatherClient(self.settings.gather_api_url, key, space_id, limiter=limiter, **self._options)
+        spaces = self.settings.gather_space_id
+        return GatherClient(self.settings.gather_api_url, key, spaces, limiter=limiter, **self._options)
 
     @cached_property
     def klaviyo(self) -> KlaviyoClient | None:
@@ -258,10 +258,12 @@ class Composition:
         from pycontw_assets.send_email.invitation.template import InvitationError, check_video_url
 
         try:
-            _ = self.gather, self.klaviyo, self.kktix
+            gather, *_ = self.gather, self.klaviyo, self.kktix
             self.alerts.check()
             if self.settings.mail_is_off:
                 return
+            if gather is not None:
+                refuse_shared_link(self.settings)
             _ = invitation("2031", self.settings)
             if self.settings.pycontw_env == "production" and self.settings.video_url:
                 check_video_url(self.settings.video_url)

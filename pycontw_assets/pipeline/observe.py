@@ -21,7 +21,7 @@ from pycontw_assets.ledger.batches import Batch, find_newcomers, invitations_wit
 from pycontw_assets.ledger.database.tables import LET_IN, GrantState
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import grants_without_ticket, holders_to_let_in
-from pycontw_assets.ledger.guest_lists import has_space_changed
+from pycontw_assets.ledger.guest_lists import has_space_changed, refuse_lost_spaces
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes
 from pycontw_assets.ledger.people import requested_refreshes
@@ -53,6 +53,7 @@ from pycontw_assets.pipeline.steps import (
     invitation,
     invitations_to_resume,
     mapped_events,
+    space_ids,
     without_erased,
 )
 from pycontw_assets.records import EventPartition
@@ -135,7 +136,8 @@ def observe(
 
     ``klaviyo`` and ``vault`` are asked only while the ledger does not know the edition. ``warehouse``: ``None`` for a
     caller whom the tables do not concern. Books that cannot be read within ``limit`` count as not read. Raises
-    ``ServiceError`` when KKTIX cannot be read and ``LedgerError`` when the ledger looks lost.
+    ``ServiceError`` when KKTIX cannot be read and ``LedgerError`` when the ledger looks lost, or a space is gone from
+    the settings that people were let into.
     """
     requests, known = count_requests(kktix, klaviyo), known_events(ledger)
     with limit or TimeLimit() as limit:
@@ -146,6 +148,8 @@ def observe(
         doubted = discovery.edition is not None and is_doubted(ledger, discovery.edition)
         if doubted and discovery.edition:
             refuse_signs(discovery.edition, klaviyo=klaviyo, vault=vault, ledger=ledger)
+    if discovery.edition and not settings.gather_is_off:
+        refuse_lost_spaces(ledger, discovery.edition, *space_ids(settings))
     ended = _ended_events(discovery, known.values(), ledger=ledger, settings=settings)
     listed = discovery.partitions
     if only is not None:
@@ -327,7 +331,7 @@ def switched_off(settings: Settings) -> frozenset[str]:
 def _with_open_work(facts: EventFacts, poll: Poll, *, ledger: Ledger, settings: Settings) -> EventFacts:
     partition, now, is_off = facts.partition, ledger.clock(), settings.gather_is_off
     # In another space everybody who was let in has to be let in again: the next tick records that.
-    moves = not (is_off or settings.pycontw_dry_run) and has_space_changed(ledger, settings.gather_space_id)
+    moves = not (is_off or settings.pycontw_dry_run) and has_space_changed(ledger, *space_ids(settings))
     done: tuple[GrantState, ...] = LET_IN if is_off else () if moves else ("granted",)
     outside = holders_to_let_in(ledger, partition.key, partition.edition, done)
     leaving = [

@@ -127,6 +127,7 @@ class _Remains:
     snapshots: Mapping[str, OrderSnapshot]
     holder_lists: list[HolderList]
     present: Mapping[str, Any] | None
+    spaces: Mapping[str, str]  # of those present: the digest of the space on whose list they are
     pseudonymizer: Pseudonymizer
 
     @property
@@ -231,7 +232,7 @@ def rebuild_ledger(
         lists,
         {key: snapshot for key in partitions if (snapshot := vault.read(key))},
         [HolderList(p, list_id, _members(list_id, p, klaviyo, pseudonymizer)) for list_id, p in of_edition],
-        _guests(gather, pseudonymizer),
+        *_guests(gather, pseudonymizer),
         pseudonymizer,
     )
     campaigns = list(look_twice(klaviyo, waits, find_invitations(klaviyo, edition)))
@@ -281,16 +282,19 @@ def _members(
     return members
 
 
-def _guests(gather: GatherClient | None, pseudonymizer: Pseudonymizer) -> dict[str, Any] | None:
+def _guests(gather: GatherClient | None, pseudonymizer: Pseudonymizer) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """Return the entry and the space of every guest, by pseudonym."""
     if gather is None:
-        return None
+        return None, {}
     guests: dict[str, Any] = {}
-    for address, entry in gather.read().entries.items():
-        key = pseudonymizer.address(address)
-        # Of several spellings, one that somebody else wrote speaks for all.
-        if key not in guests or is_our_writing(guests[key]):
-            guests[key] = entry
-    return guests
+    spaces: dict[str, str] = {}
+    for space, client in gather.each().items():
+        for address, entry in client.read().entries.items():
+            key = pseudonymizer.address(address)
+            # Of several spellings, one that somebody else wrote speaks for all.
+            if key not in guests or is_our_writing(guests[key]):
+                guests[key], spaces[key] = entry, space.digest
+    return guests, spaces
 
 
 def _restoration(remains: _Remains, rebuilt: RebuiltInvitations, by_event: RebuiltEvents, now: datetime) -> Restoration:
@@ -313,7 +317,12 @@ def _restoration(remains: _Remains, rebuilt: RebuiltInvitations, by_event: Rebui
             for key, held in lists.items()
             if held
         },
-        grants=continued(rebuild_grants(remains.edition, events_of, remains.present), by_event, remains.edition, home),
+        grants=continued(
+            rebuild_grants(remains.edition, events_of, remains.present, remains.spaces),
+            by_event,
+            remains.edition,
+            home,
+        ),
         batches=rebuilt.batches,
         invitations=rebuilt.invitations,
         list_ids=list_ids | {name: batch.list_id for name, batch in leased.items() if batch.list_id},

@@ -30,6 +30,7 @@ from pycontw_assets.pipeline.consistency.accounts import record_kktix_token
 from pycontw_assets.pipeline.observe import Tick, switched_off
 from pycontw_assets.pipeline.reconcile import table_asset
 from pycontw_assets.pipeline.redaction import cause_of, explain
+from pycontw_assets.pipeline.steps import space_ids
 from pycontw_assets.settings import Settings
 
 _LATE = "late events"
@@ -58,7 +59,7 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
         record_kktix_token(tick.kktix_token, ledger=ledger)
     register_events(ledger, tick.discovery.partitions)
     if edition and not (settings.gather_is_off or settings.pycontw_dry_run):
-        enter_space(ledger, edition, settings.gather_space_id)
+        enter_space(ledger, edition, *space_ids(settings))
     if edition:
         record_unmailed(ledger, edition, is_off=settings.mail_is_off)
         record_stale_events(ledger, edition, tick.stale)

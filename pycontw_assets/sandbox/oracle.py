@@ -300,6 +300,17 @@ class _Judge:
             for period in periods:
                 if not period.by_hand and not self._was_ever_entitled(address, period.start):
                     findings.append(Finding(3, f"{mask(address)} was let in without ever having held a usable ticket"))
+        return findings + self._in_two_spaces()
+
+    def _in_two_spaces(self) -> list[Finding]:
+        """Find people who were let into a space while they were on the list of another one."""
+        spaces: dict[str, set[str]] = defaultdict(set)
+        findings = []
+        for fact in self._world.gather.history:
+            listed = spaces[normalise(fact.address)]
+            if fact.listed and not fact.by_hand and listed - {fact.space}:
+                findings.append(Finding(3, f"{mask(normalise(fact.address))} was let into a second space"))
+            (listed.add if fact.listed else listed.discard)(fact.space)
         return findings
 
     def _still_in(self) -> list[Finding]:

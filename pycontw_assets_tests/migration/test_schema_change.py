@@ -82,6 +82,9 @@ def check_a_few_facts(ledger: Ledger) -> None:
     assert CORPORATE in news_since(ledger)
     open_grants = [row for row in rows_of("grants") if row["edition"] == EDITION and row["state"] != "revoked"]
     assert len(current_grants(ledger, EDITION)) == len(open_grants)
+    spaces = {grant.space_digest for grant in current_grants(ledger, EDITION).values()}
+    assert spaces == {guest_list_state(ledger).space_digest}, "everybody is in the only space of then"
+    assert None not in spaces
 
 
 # -- texts of the mail service ------------------------------------------------------------------------

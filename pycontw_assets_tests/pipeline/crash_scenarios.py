@@ -17,6 +17,7 @@ from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.orchestration.poll import poll
 from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.pipeline.rebuild import rebuild_ledger, release_batch
+from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.oracle import events_of
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.send_email.names import INVITATION_METRIC
@@ -112,6 +113,18 @@ def changes(install: Install, world: World, **options: object) -> Pipeline:
 def changes_with_history(install: Install, world: World) -> Pipeline:
     """Prepare the same, with the dead run in Dagster's history for the polls afterwards."""
     return changes(install, world, on_disk=True)
+
+
+def two_spaces(install: Install, world: World) -> Pipeline:
+    """Prepare the same with a full space, and another one that takes the newcomers."""
+    space = "SandboxSpace0002\\South Wing"
+    world.gather.open_space(space)
+    return changes(
+        install,
+        world,
+        gather_space_id=f"{keys.GATHER_SPACE_ID}:2,{space}",
+        invitation_venue_url="https://venue.example/{space}",
+    )
 
 
 def revocations(install: Install, world: World) -> Pipeline:
@@ -370,6 +383,7 @@ SCENARIOS: dict[str, Scenario] = {
     "first poll": Scenario(first_poll, EVERYTHING),
     "changes of every kind": Scenario(changes, EVERYTHING),
     "the same with history": Scenario(changes_with_history, (*DEEDS, "after a COMMIT of Dagster's")),
+    "two spaces": Scenario(two_spaces, DEEDS),
     "revocations": Scenario(revocations),
     "bought again": Scenario(bought_again),
     "scheduled, then refunded": Scenario(scheduled, settle=settle_after_the_opening),

@@ -14,4 +14,10 @@ _LETTERS = (
         ended_at {time}, remote_status VARCHAR, people INTEGER, PRIMARY KEY (edition, letter_key))""",
 )
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_LETTERS,)
+# The space in which somebody was let in. Until now there was one at a time.
+_SPACES = (
+    "ALTER TABLE grants ADD COLUMN space_digest VARCHAR(64)",
+    "UPDATE grants SET space_digest = (SELECT space_digest FROM guest_list_state WHERE id = 1)",
+)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_LETTERS, _SPACES)

@@ -272,6 +272,7 @@ grants = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("retry_at", UtcDateTime),
     sa.Column("ceded_at", UtcDateTime),  # since when the entry of a guest without a ticket is somebody else's
+    sa.Column("space_digest", _Key),  # NULL: no space was given yet
     sa.Index(
         "one_open_grant",
         "edition",
@@ -412,7 +413,7 @@ pool_lists = sa.Table(
 
 # -- the guest list, and messages to people ----------------------------------------------------------
 
-# One row: which guest list the grants are about, and what the last step saw of it.
+# One row per space: its digest, and what the last step saw of its guest list.
 guest_list_state = sa.Table(
     "guest_list_state",
     metadata,

@@ -61,6 +61,7 @@ class ProfileSearch(Protocol):
 class EventSending:
     """Hands the events of batches over. Counts go into ``outcome``.
 
+    - ``links_of_spaces``: the links of people by their space, where the venue has several; ``links`` of all others.
     - ``reach``: whom a mail reaches, by today's settings.
     - ``send_at``: no event is handed over before then; ``None``: at once.
     - ``vouch``: raises before the first event of a batch where this ledger may have forgotten invitations.
@@ -72,6 +73,7 @@ class EventSending:
     links: Links
     reach: Reach
     outcome: CampaignOutcome
+    links_of_spaces: Mapping[str, Links] = field(default_factory=dict)
     send_at: datetime | None = None
     vouch: Callable[[], None] = lambda: None
     _flow: list[FlowState] = field(default_factory=list)
@@ -165,6 +167,7 @@ class EventSending:
         profile_ids: Mapping[str, str],
     ) -> None:
         members = list_members(self.ledger, batch.partition_key)
+        links = self._links(batch.edition)
         refusals: list[ServiceError] = []
         due = [
             item
@@ -181,9 +184,17 @@ class EventSending:
                 for item in chunk
             }
             intend_events(self.ledger, batch.batch_key, list(intents.values()))
-            refusals += self._hand_over_chunk(batch, partition, chunk, intents, holders)
+            refusals += self._hand_over_chunk(batch, partition, chunk, intents, holders, links=links)
         if refusals:
             raise refusals[0]
+
+    def _links(self, edition: str) -> dict[str, Links]:
+        """Return the links of everybody who was let into one of several spaces, by address key."""
+        if not self.links_of_spaces:
+            return {}
+        grants = current_grants(self.ledger, edition)
+        spaces = {key: grant.space_digest for key, grant in grants.items() if grant.space_digest}
+        return {key: self.links_of_spaces[s] for key, s in spaces.items() if s in self.links_of_spaces}
 
     def _hand_over_chunk(
         self,
@@ -192,8 +203,10 @@ class EventSending:
         chunk: Sequence[Invitation],
         intents: Mapping[str, Intent],
         holders: Mapping[str, Holder],
+        *,
+        links: Mapping[str, Links],
     ) -> list[ServiceError]:
-        """Hand over the events of a few people at once, and record every outcome.
+        """Hand over the events of a few people at once, and record every outcome. ``links``: of some, by address key.
 
         Return the refusals of single events. Raise an error that concerns all events.
         """
@@ -204,7 +217,7 @@ class EventSending:
                 partition.family,
                 period=item.period,
                 batch_key=batch.batch_key,
-                links=self.links,
+                links=links.get(item.address_key, self.links),
             )
             try:
                 self.events.create_event(
