@@ -1,0 +1,1 @@
+"""What was counted over very many rows, kept until they change."""
