@@ -39,6 +39,8 @@ from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Pipeline, TestClock
 
+pytestmark = pytest.mark.thorough  # says little about tables
+
 SECRET = "a secret of the tests"
 NAME = "PyCon TW 2031 Registration: Individual"
 
