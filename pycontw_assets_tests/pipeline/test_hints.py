@@ -331,7 +331,10 @@ def test_when_every_hint_is_lost_polls_do_what_they_do_without_a_webhook(
 def polled(
     install: Install, server: SandboxServer, clock: TestClock, secret: str | None
 ) -> tuple[list[int], list[Counter[tuple[str, str]]]]:
-    """Return how many mails had left after each of three polls, and the calls of each. A buyer comes before the first, another one before the third."""
+    """Return how many mails had left after each of three polls, and the calls of each.
+
+    A buyer comes before the first, another one before the third.
+    """
     server.world.reset(clock)
     event = server.world.add_event(NAME)
     pipeline = install(name=f"home-{bool(secret)}", **({"kktix_hook_secret": secret} if secret else {}))
