@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pycontw_assets.alerts.problems import by_cause
 from pycontw_assets.api.log import log_step
 from pycontw_assets.ledger.consistency.marks import demand_reading
+from pycontw_assets.ledger.counting.kept import keep_counts
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import register_events
 from pycontw_assets.ledger.guest_lists import enter_space
@@ -69,6 +70,7 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
         forget_loads(ledger, keys, states=tick.changed_tables)
     if dict(tick.news_since) != news_since(ledger):
         record_news_since(ledger, tick.news_since)
+    keep_counts(ledger, tick.counted)
 
 
 def _end_problems_of(assets: Collection[str], tick: Tick, *, ledger: Ledger) -> None:

@@ -20,4 +20,33 @@ _SPACES = (
     "UPDATE grants SET space_digest = (SELECT space_digest FROM guest_list_state WHERE id = 1)",
 )
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_LETTERS, _SPACES)
+
+# Counts over very many rows, and the number of changes at which each was right.
+_KEPT_COUNTS = (
+    "CREATE TABLE counted_changes (id INTEGER NOT NULL, number BIGINT NOT NULL, PRIMARY KEY (id))",
+    """CREATE TABLE kept_counts (
+        question VARCHAR NOT NULL, changes BIGINT NOT NULL, answer VARCHAR NOT NULL, PRIMARY KEY (question))""",
+)
+
+SUBJECTS: tuple[tuple[str, ...], ...] = (_LETTERS, _SPACES, _KEPT_COUNTS)
+
+# The tables that a tick counts in. A step that makes one of them again has to make its triggers again.
+COUNTED_TABLES = (
+    "batches",
+    "entitlements",
+    "grants",
+    "invitations",
+    "members",
+    "stale_events",
+    "unconfirmed_members",
+)
+_COUNT = "UPDATE counted_changes SET number = number + 1"
+# For a file of SQLite only, with the step and with a new ledger.
+NUMBER_CHANGES = (
+    "INSERT INTO counted_changes (id, number) VALUES (1, 0)",
+    *(
+        f"CREATE TRIGGER {deed}_{table} AFTER {deed} ON {table} BEGIN {_COUNT}; END"
+        for table in COUNTED_TABLES
+        for deed in ("insert", "update", "delete")
+    ),
+)

@@ -580,6 +580,27 @@ hook_deliveries = sa.Table(
 )
 
 
+# -- counts -------------------------------------------------------------------------------------------
+
+# One row in a file of SQLite: how often the tables changed that many rows are counted in (``schema_6``).
+counted_changes = sa.Table(
+    "counted_changes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+
+
+# What was counted in them, and at which number of changes.
+kept_counts = sa.Table(
+    "kept_counts",
+    metadata,
+    sa.Column("question", sa.String, primary_key=True),
+    sa.Column("changes", sa.BigInteger, nullable=False),
+    sa.Column("answer", sa.String, nullable=False),
+)
+
+
 # -- tools for all of them ----------------------------------------------------------------------------
 
 
