@@ -39,7 +39,7 @@ ONE, TWO, THREE, FOUR = (f"buyer-{number}@example.org" for number in range(1, 5)
 class Venue:
     """Spaces with a fake list each."""
 
-    def __init__(self, text: str, **entries: dict[str, Any]) -> None:
+    def __init__(self, text: str) -> None:
         self.lists = {space: FakeGather() for space in parse_spaces(text)}
 
     def change(self, text: str) -> None:
