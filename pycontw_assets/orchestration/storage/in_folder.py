@@ -1,0 +1,135 @@
+"""The storage of an instance in a data folder: Dagster's SQLite tables, without what makes them costly.
+
+Dagster's default keeps each run in a file of its own, which is 150 kB of empty schema, and writes every event of an
+asset a second time into an index. It builds a database engine for every statement, which is most of what an event
+costs, and compares versions of its schema with every start. Here all runs share a file, which is opened once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from dagster import DagsterInstance
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
+from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
+
+from pycontw_assets.orchestration.storage.sqlite_files import KeptFile, create_whole
+
+# Each part is opened by ``register_instance``, the first call that Dagster makes to it: only then is the folder known.
+# A folder written down in dagster.yaml would be wrong after the data folder was moved.
+
+
+class EventLog(ConsolidatedSqliteEventLogStorage):
+    """What runs and ticks reported: ``history/event_log.db``."""
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+
+    def register_instance(self, instance: DagsterInstance) -> None:
+        file = create_whole(_folder(instance) / "history" / "event_log.db", ConsolidatedSqliteEventLogStorage)
+        super().__init__(str(file.parent))
+        super().register_instance(instance)
+        self._kept = KeptFile(file)
+
+    def run_connection(self, run_id: str | None = None) -> Any:
+        return self._kept.begin()
+
+    def index_connection(self) -> Any:
+        return self._kept.begin()
+
+    def has_table(self, table_name: str) -> bool:
+        with self._kept.begin() as connection:
+            return sa.inspect(connection).has_table(table_name)
+
+    def dispose(self) -> None:
+        super().dispose()  # type: ignore[no-untyped-call]
+        self._kept.close()
+
+
+class RunStorage(SqliteRunStorage):
+    """Runs and their tags: ``history/runs.db``, where Dagster's default has them."""
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+
+    def register_instance(self, instance: DagsterInstance) -> None:
+        file = create_whole(_folder(instance) / "history" / "runs.db", SqliteRunStorage.from_local)
+        super().__init__(_url(file))
+        super().register_instance(instance)
+        self._kept = KeptFile(file)
+
+    def connect(self) -> Any:
+        return self._kept.begin()
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._kept.close()
+
+
+class ScheduleStorage(SqliteScheduleStorage):
+    """Ticks and the state of sensors: ``schedules/schedules.db``, where Dagster's default has them."""
+
+    def __init__(self) -> None:
+        """Open nothing yet."""
+
+    def register_instance(self, instance: DagsterInstance) -> None:
+        file = create_whole(_folder(instance) / "schedules" / "schedules.db", SqliteScheduleStorage.from_local)
+        super().__init__(_url(file))
+        super().register_instance(instance)
+        self._kept = KeptFile(file)
+
+    def connect(self) -> Any:
+        return self._kept.begin()
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._kept.close()
+
+
+class FolderStorage(DagsterStorage[DagsterInstance], ConfigurableClass):
+    """All three, in the folder of the instance. ``dagster.yaml`` names this class, and has nothing to set."""
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._inst_data = inst_data
+        self._event_log, self._runs, self._schedules = EventLog(), RunStorage(), ScheduleStorage()
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> FolderStorage:
+        return cls(inst_data)
+
+    @property
+    def event_log_storage(self) -> EventLog:
+        return self._event_log
+
+    @property
+    def run_storage(self) -> RunStorage:
+        return self._runs
+
+    @property
+    def schedule_storage(self) -> ScheduleStorage:
+        return self._schedules
+
+
+def _folder(instance: DagsterInstance) -> Path:
+    return Path(instance.root_directory)
+
+
+def _url(file: Path) -> str:
+    return sa.URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
