@@ -1,4 +1,4 @@
-"""The instance of a data folder keeps its history in few files, which belong to the folder and come into being whole."""
+"""An instance in a data folder keeps its history in few files, which belong to the folder and appear whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dagster import AssetKey, AssetObservation, DagsterInstance, job, op
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from pycontw_assets.orchestration.instance import INSTANCE_CONFIG, close_history, open_instance
-from pycontw_assets.orchestration.storage.sqlite_files import KeptFile, create_whole
+from pycontw_assets.orchestration.storage.in_folder import KeptFile, create_whole
 
 SEEN = AssetKey("kktix")
 
@@ -129,9 +129,13 @@ def test_one_connection_serves_one_statement_after_the_other(kept: KeptFile) -> 
 
 
 def test_a_failed_transaction_leaves_nothing(kept: KeptFile) -> None:
-    with pytest.raises(ZeroDivisionError), kept.begin() as connection:
-        connection.execute(sa.text("INSERT INTO numbers VALUES (1)"))
-        raise ZeroDivisionError
+    def write() -> None:
+        with kept.begin() as connection:
+            connection.execute(sa.text("INSERT INTO numbers VALUES (1)"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
     with kept.begin() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM numbers")) == 0
 

@@ -7,7 +7,10 @@ costs, and compares versions of its schema with every start. Here all runs share
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +22,54 @@ from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from pycontw_assets.orchestration.storage.sqlite_files import KeptFile, create_whole
+_LOCK_SECONDS = 30  # how long a writer waits for another one, as in Dagster
+
+
+class KeptFile:
+    """A SQLite file with a connection that stays open, and prepared statements that stay known."""
+
+    def __init__(self, file: Path) -> None:
+        url = sa.URL.create("sqlite", database=str(file))
+        # More connections are made when they are needed at once, and closed after use.
+        self._engine = sa.create_engine(url, connect_args={"timeout": _LOCK_SECONDS}, pool_size=1, max_overflow=-1)
+        sa.event.listen(self._engine, "connect", _prepare)
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """Yield a connection in a transaction, which is committed at the end."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the file. It opens again when it is needed."""
+        self._engine.dispose()
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    # When the machine crashes, the last events may be lost, and nothing depends on them. A dead process loses none.
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def create_whole(file: Path, make: Callable[[str], object]) -> Path:
+    """Make a file that is not there yet, whole or not at all, because other processes may open it at any time.
+
+    ``make`` gets an empty folder, and makes a file of this name in it.
+    """
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent) as staged:
+            make(staged)
+            with suppress(FileExistsError):
+                os.link(Path(staged) / file.name, file)
+    return file
+
 
 # Each part is opened by ``register_instance``, the first call that Dagster makes to it: only then is the folder known.
 # A folder written down in dagster.yaml would be wrong after the data folder was moved.
 
 
 class EventLog(ConsolidatedSqliteEventLogStorage):
-    """What runs and ticks reported: ``history/event_log.db``."""
+    """The events that runs and ticks reported: ``history/event_log.db``."""
 
     def __init__(self) -> None:
         """Open nothing yet."""
