@@ -25,6 +25,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 _EVENT_LOG = "event_log.db"
 _PAGE_BYTES = 16_384  # SQLite's default is 4,096
+_PAGES_IN_LOG = 128  # 2 MB of the event log; SQLite's default is 1,000
 _LOCK_SECONDS = 30  # how long a writer waits for another one, as in Dagster
 
 
@@ -49,6 +50,8 @@ class KeptFile:
 
 
 def _prepare(connection: Any, _record: object) -> None:
+    # The log of writes is emptied by every closing of a file, and so never by a process that keeps it open.
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_IN_LOG}")
     # When the machine crashes, the last events may be lost, and nothing depends on them. A dead process loses none.
     connection.execute("PRAGMA synchronous = NORMAL")
 
