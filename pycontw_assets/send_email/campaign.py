@@ -336,9 +336,8 @@ class CampaignStep:
     def _report_cancelled(self, partition: EventPartition) -> None:
         """Report every cancelled batch with every poll. An alarm that ended would leave its people without a mail."""
         self.outcome.problems += [
-            f"campaign {batch.campaign_name} ended as {batch.remote_status}: {describe_end(batch.remote_status)}. When "
-            f"the cause is mended, run `pycontw-assets release {batch.batch_key}`: it lets the next poll mail those "
-            "who got none"
+            f"{_describe_cancelled(batch)}. When the cause is mended, run `pycontw-assets release {batch.batch_key}`: "
+            "it lets the next poll mail those who got none"
             for batch in cancelled_batches(self.ledger, partition.key)
         ]
 
@@ -354,3 +353,10 @@ class CampaignStep:
                 f"campaign {batch.campaign_name} is {status} long after Klaviyo took its sending over; look at it "
                 "there. Its people are not mailed again by themselves"
             )
+
+
+def _describe_cancelled(batch: Batch) -> str:
+    end = describe_end(batch.remote_status)
+    if batch.campaign_id is None:  # a rebuilt ledger found its key on profiles only
+        return f"batch {batch.batch_key} has no campaign that Klaviyo knows: {end}"
+    return f"campaign {batch.campaign_name} ended as {batch.remote_status}: {end}"

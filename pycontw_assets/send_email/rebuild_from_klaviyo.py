@@ -24,6 +24,7 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 _BATCH_KEY = re.compile(r"[A-Za-z0-9-]{1,64}")
 _PAGE = 100  # campaigns, as many as Klaviyo answers at once
+_NO_CAMPAIGN = "no such campaign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ def _as_unknown(batch: Batch, people: Mapping[str, Profile]) -> Batch:
         batch,
         state="empty" if is_unreachable else "cancelled",
         ended_at=batch.created_at,
-        remote_status="no such campaign",
+        remote_status=_NO_CAMPAIGN,
     )
 
 
@@ -203,8 +204,12 @@ def _state(status: str) -> BatchState:
 
 
 def _invitations(people: Mapping[str, Profile], campaign: Campaign | None) -> list[Invitation]:
+    """Return the invitations of one batch. The end of one that was not sent is their reason: alarms look for it."""
     stopped = campaign.status if campaign and _state(campaign.status) == "cancelled" else None
-    return [_invitation(key, profile, stopped) for key, profile in sorted(people.items())]
+    return [
+        _invitation(key, (stopped or _barred(profile)) if campaign else (_barred(profile) or _NO_CAMPAIGN), profile)
+        for key, profile in sorted(people.items())
+    ]
 
 
 def _one_each(invitations: Mapping[str, list[Invitation]]) -> dict[str, list[Invitation]]:
@@ -221,9 +226,13 @@ def _one_each(invitations: Mapping[str, list[Invitation]]) -> dict[str, list[Inv
     }
 
 
-def _invitation(key: str, profile: Profile, stopped: str | None) -> Invitation:
-    barred = "; ".join(profile.suppressions) or profile.consent or "suppressed"
-    reason = stopped or (barred if profile.can_receive_email is False else None)
+def _barred(profile: Profile) -> str | None:
+    if profile.can_receive_email is not False:
+        return None
+    return "; ".join(profile.suppressions) or profile.consent or "suppressed"
+
+
+def _invitation(key: str, reason: str | None, profile: Profile) -> Invitation:
     return Invitation(
         address_key=key,
         period=1,

@@ -94,11 +94,13 @@ def test_among_campaigns_with_one_key_the_sent_one_counts(statuses: tuple[str, s
     assert rebuilt.unsent == ()
 
 
-def test_a_key_without_a_campaign_counts_as_invited() -> None:
+def test_people_with_a_key_without_a_campaign_wait_for_a_person_and_every_poll_says_so() -> None:
     rebuilt = rebuild()
     [batch] = rebuilt.batches
     assert rebuilt.unknown == (KEY,)
-    assert [item.state for item in rebuilt.invitations[KEY]] == ["accepted"]
+    # `cancelled_batches` finds the batches whose people have its end as their reason.
+    assert (batch.state, batch.remote_status) == ("cancelled", "no such campaign")
+    assert [(item.state, item.reason) for item in rebuilt.invitations[KEY]] == [("unreachable", batch.remote_status)]
     assert refusal(batch, None) is None
 
 
