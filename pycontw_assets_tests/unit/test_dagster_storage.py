@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from dagster import AssetKey, AssetObservation, DagsterInstance, job, op
+from dagster import AssetKey, AssetObservation, DagsterInstance, EventLogEntry, job, op
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from pycontw_assets.orchestration.instance import INSTANCE_CONFIG, close_history, open_instance
@@ -80,6 +80,23 @@ def test_a_closed_history_opens_again(tmp_path: Path) -> None:
         close_history(instance)
         assert not [name for name in files_of(tmp_path) if name.startswith("history/") and name.endswith("-wal")]
         assert observations(instance) == 1
+
+
+def test_the_events_of_a_run_reach_who_watches_it_while_the_file_is_open(tmp_path: Path) -> None:
+    """A page of the UI watches from another process, and the run does not close the file."""
+    seen, arrived = [], threading.Event()
+
+    def hear(entry: EventLogEntry, _cursor: str) -> None:
+        seen.append(entry.message)
+        arrived.set()
+
+    with open_instance(tmp_path) as running, open_instance(tmp_path) as watching:
+        run = running.create_run_for_job(looking)
+        watching.watch_event_logs(run.run_id, None, hear)
+        running.report_engine_event("begun", run)
+        assert arrived.wait(30)
+        watching.end_watch_event_logs(run.run_id, hear)
+    assert seen == ["begun"]
 
 
 def test_dagster_can_migrate_it(tmp_path: Path) -> None:

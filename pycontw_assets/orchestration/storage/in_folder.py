@@ -17,8 +17,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from dagster import DagsterInstance
+from dagster._core.event_api import EventHandlerFn
 from dagster._core.storage.base_storage import DagsterStorage
-from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage
+from dagster._core.storage.event_log import ConsolidatedSqliteEventLogStorage, SqlPollingEventWatcher
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
@@ -95,6 +96,7 @@ class EventLog(ConsolidatedSqliteEventLogStorage):
         super().__init__(str(file.parent))
         super().register_instance(instance)
         self._kept = KeptFile(file)
+        self._watcher: SqlPollingEventWatcher | None = None
 
     def run_connection(self, run_id: str | None = None) -> Any:
         return self._kept.begin()
@@ -106,8 +108,22 @@ class EventLog(ConsolidatedSqliteEventLogStorage):
         with self._kept.begin() as connection:
             return sa.inspect(connection).has_table(table_name)
 
+    def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
+        """Pass on the events of a run as they come, for the run's page in the UI.
+
+        They are asked for, as with PostgreSQL: an event that is written into an open file does not change it at once.
+        """
+        self._watcher = self._watcher or SqlPollingEventWatcher(self)
+        self._watcher.watch_run(run_id, cursor, callback)
+
+    def end_watch(self, run_id: str, handler: EventHandlerFn) -> None:
+        if self._watcher:
+            self._watcher.unwatch_run(run_id, handler)
+
     def dispose(self) -> None:
-        super().dispose()  # type: ignore[no-untyped-call]
+        if self._watcher:
+            self._watcher.close()
+            self._watcher = None
         self._kept.close()
 
 
