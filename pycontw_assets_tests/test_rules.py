@@ -293,6 +293,8 @@ MAY_SAY = {
     "load.ownership": {"adopt"},
     "commands.poll": {"consent"},
     "klaviyo_records": {"consent"},
+    "pipeline.contract.klaviyo_endpoints": {"consent"},
+    "pipeline.contract.klaviyo_statements": {"consent"},
     "klaviyo_client": {"consent"},
     "rebuild_from_klaviyo": {"consent"},
 }

@@ -38,6 +38,7 @@ class LockName(Enum):
     INVITATIONS = "invitations"  # of one event
     GUEST_LIST = "gather guest list"
     MAIL_SERVICE_NAMES = "klaviyo names"  # lists and templates that are found or made by name
+    LETTERS = "letters to everybody"  # of one edition
     SALES_REPORT = "sales report"
     ALERTS = "alerts"
 

@@ -24,6 +24,7 @@ from pycontw_assets.ledger.batches import Batch, Invitation, invitations_in, rel
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.letters.letters import restore_letters
 from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.people import recognise, renew_pseudonyms
 from pycontw_assets.ledger.polls import Poll, last_poll, recorded_holders
@@ -59,6 +60,7 @@ from pycontw_assets.send_email.by_event.rebuild_from_events import (
     rebuild_events,
 )
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.letters.find_letters import find_letters
 from pycontw_assets.send_email.names import (
     batch_key_property,
     is_pool_list,
@@ -250,10 +252,13 @@ def rebuild_ledger(
     )
     rebuilt = merged(by_campaign, by_event)
     restoration = _restoration(remains, rebuilt, by_event, ledger.clock())
+    letters = find_letters(klaviyo, waits, edition, now=ledger.clock())
     restore(ledger, restoration, replaces_older=is_older)
+    restore_letters(ledger, letters)
     log_step("ledger_rebuilt", step="repair", edition=edition, events=len(restoration.partitions))
     problems = [*_problems(remains, rebuilt, restoration), *_nameless(by_event)]
-    return RebuildReport(edition, _counts(restoration), problems)
+    counts = _counts(restoration) | ({"letters": len(letters)} if letters else {})
+    return RebuildReport(edition, counts, problems)
 
 
 def _edition_to_rebuild(known: Mapping[int, EventPartition], ledger: Ledger, settings: Settings) -> str | None:

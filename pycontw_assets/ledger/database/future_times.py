@@ -13,6 +13,7 @@ from pycontw_assets.ledger.database.tables import (
     events,
     failing_channels,
     grants,
+    letters,
     locks,
     metadata,
     polls,
@@ -26,7 +27,14 @@ TOLERANCE = timedelta(minutes=10)  # between the clocks of two machines
 # Of a grant without effect, and of a channel that takes no message.
 _LONGEST_PAUSES = {grants.c.retry_at: timedelta(days=1), failing_channels.c.retry_at: timedelta(hours=1)}
 # Times that are meant for later, and when the orders of an event left the vault: nobody waits for that.
-_OTHERS = (batches.c.send_at, polls.c.refresh_at, *_LONGEST_PAUSES, events.c.purged_at, locks.c.expires_at)
+_OTHERS = (
+    batches.c.send_at,
+    letters.c.send_at,
+    polls.c.refresh_at,
+    *_LONGEST_PAUSES,
+    events.c.purged_at,
+    locks.c.expires_at,
+)
 
 
 def is_ahead(moment: datetime | None, now: datetime) -> bool:

@@ -24,6 +24,9 @@ Way = Literal["campaign", "event"]
 InvitationState = Literal["claimed", "accepted", "unreachable", "marked"]
 REFUSED_ADDRESS = "Klaviyo refused the address"  # the one reason for "unreachable" by which no mail can have been sent
 
+# Recorded; checked and waiting for its time; taken over by the mail service; and its ends. ``withdrawn``: never sent.
+LetterState = Literal["begun", "ready", "accepted", "sent", "cancelled", "withdrawn"]
+
 # How an invitation is sent once more: by a campaign for one person, or by an event that a flow waits for.
 RepeatWay = Literal["campaign", "event"]
 
@@ -335,6 +338,29 @@ repeats = sa.Table(
     sa.Column("asked_at", UtcDateTime, nullable=False),
     sa.Column("handed_over_at", UtcDateTime),  # NULL by campaign: its batch knows
     sa.Index("repeats_by_person", "address_key"),
+)
+
+
+# Letters to everybody: one campaign each. The key is a digest of subject and words, so that a letter is sent once.
+letters = sa.Table(
+    "letters",
+    metadata,
+    sa.Column("edition", sa.String, primary_key=True),
+    sa.Column("letter_key", sa.String, primary_key=True),
+    sa.Column("families", sa.String, nullable=False),  # of the tickets, with blanks between
+    sa.Column("state", sa.String, nullable=False),  # a LetterState
+    sa.Column("campaign_name", sa.String, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("send_at", UtcDateTime),
+    sa.Column("campaign_intended_at", UtcDateTime),
+    sa.Column("campaign_id", sa.String),
+    sa.Column("message_id", sa.String),
+    sa.Column("template_id", sa.String),
+    sa.Column("send_intended_at", UtcDateTime),
+    sa.Column("accepted_at", UtcDateTime),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("remote_status", sa.String),
+    sa.Column("people", sa.Integer),  # on the lists when it was last checked; NULL: not known
 )
 
 
