@@ -88,7 +88,7 @@ def _poll(parsed: argparse.Namespace) -> int:
     root = compose_checked(accepts_account="account" in parsed.allow)
 
     def define(books: Any) -> Definitions:
-        from pycontw_assets.definitions import build_definitions
+        from pycontw_assets.orchestration.graph.build import build_definitions
 
         return build_definitions(root, books=books)
 

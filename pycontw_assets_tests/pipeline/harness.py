@@ -31,7 +31,6 @@ from dagster import DagsterInstance, Definitions
 from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets.api.stopping import Stop
 from pycontw_assets.authorize.gather_client import GatherClient
-from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.waves import WaveSize
@@ -39,6 +38,7 @@ from pycontw_assets.ledger.database.engine import close_files
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import check_locks
 from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.orchestration.graph.build import build_definitions
 from pycontw_assets.orchestration.instance import prepare_instance
 from pycontw_assets.orchestration.poll import PollReport, poll
 from pycontw_assets.pipeline.composition import Composition
