@@ -186,7 +186,7 @@ class OneTicket:
         root.check()
 
         def define(books: Any) -> Definitions:
-            from pycontw_assets.definitions import build_definitions
+            from pycontw_assets.orchestration.graph.build import build_definitions
 
             return build_definitions(root, books=books)
 
