@@ -1,1 +1,1 @@
-"""What was counted over very many rows, kept until they change."""
+"""Counts over very many rows, kept until these rows change."""
