@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
@@ -478,6 +479,8 @@ def _read(overrides: dict[str, Any]) -> Settings:
     if file and (file.is_dir() or not file.exists()):
         raise InvalidSettings(f"{file}: is no file; --env-file and {_ENV_FILE} name the file with the settings")
     try:
+        if file:
+            _refuse_expanded_secrets(file)
         return Settings(_env_file=file, **overrides)
     except ValidationError as error:
         raise InvalidSettings("\n".join(_explain(problem) for problem in error.errors())) from None
@@ -485,6 +488,22 @@ def _read(overrides: dict[str, Any]) -> Settings:
         raise InvalidSettings(f"{_field_of(error)}: is not valid JSON; see docs/settings.md for its form") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings(f"{file}: cannot be read ({type(error).__name__})") from None
+
+
+def _refuse_expanded_secrets(file: Path) -> None:
+    """Raise ``InvalidSettings`` where a secret of the file would be read as another one.
+
+    python-dotenv replaces ``${…}`` in every value, within single quotes too, and by nothing where no variable has that
+    name.
+    """
+    written, read = dotenv_values(file, interpolate=False), dotenv_values(file)
+    for name, value in written.items():
+        field = Settings.model_fields.get(name.lower())
+        if field and "SecretStr" in str(field.annotation) and value != read[name] and name.upper() not in os.environ:
+            raise InvalidSettings(
+                f"{name.upper()}: its value in {file} has a ${{…}}, which is replaced when the file is read; set this "
+                "variable in the environment instead, or make a key without it"
+            )
 
 
 def set_for_library(variable: str, value: str) -> None:

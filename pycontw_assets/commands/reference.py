@@ -28,6 +28,7 @@ _SETTINGS_HEAD = """\
 # Settings
 
 Every setting is an environment variable. A `.env` file in the working directory is read, too; the environment wins.
+`${NAME}` in a value of that file is replaced by the variable of this name; a secret with it is refused.
 The option `--env-file FILE` of all commands and the variable `PYCONTW_ENV_FILE` name another file. An empty value
 counts as not set. [`.env.example`](../.env.example) holds the variables that production needs,
 [`deploy/env.example`](../deploy/env.example) holds all of them.

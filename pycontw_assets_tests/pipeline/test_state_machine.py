@@ -22,7 +22,8 @@ pytestmark = pytest.mark.thorough  # says nothing about tables
 SALES = int(os.environ.get("PYTEST_SALES", "500"))
 SEED = int(os.environ.get("PYTEST_SALES_SEED", "0")) or int.from_bytes(os.urandom(4), "big")
 PHASES = (Phase.generate, Phase.shrink) if os.environ.get("PYTEST_SALES_SHRINK") else (Phase.generate,)
-# All of these must happen; otherwise the sales prove less than they seem to.
+# In so many sales all of these must happen; otherwise they prove less than they seem to.
+ENOUGH = 100
 INTERESTING = (
     "mails",
     "guests let in",
@@ -73,4 +74,5 @@ def test_every_promise_is_kept_in_many_long_sales(server: SandboxServer, half: i
     # The first step is the installation.
     profile = settings(max_examples=SALES // 2, stateful_step_count=51, phases=PHASES, database=None)
     tally = run_sales(server, profile, SEED + half)
-    assert not [name for name in INTERESTING if not tally[name]]
+    assert tally["mails"]
+    assert SALES < ENOUGH or not [name for name in INTERESTING if not tally[name]]

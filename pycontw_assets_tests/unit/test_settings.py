@@ -179,6 +179,18 @@ def test_an_env_file_counts_and_the_environment_wins(monkeypatch: pytest.MonkeyP
     assert (settings.edition, settings.revoke_limit) == ("2031", 7)
 
 
+def test_a_secret_that_would_be_read_as_another_one_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """python-dotenv 1.2.4 replaces ``${…}`` within single quotes, too, and by nothing if no variable has the name."""
+    (tmp_path / ".env").write_text(f"GATHER_API_KEY='{SECRET}${{x}}'\nPYCONTW_HOME=${{HOME}}/kept\n")
+    monkeypatch.chdir(tmp_path)
+    message = refusal(monkeypatch)
+    assert message.startswith("GATHER_API_KEY: ")
+    assert SECRET not in message
+    use(monkeypatch, GATHER_API_KEY=f"{SECRET}${{x}}", HOME=str(tmp_path))
+    assert load_settings().gather_api_key.get_secret_value() == f"{SECRET}${{x}}"
+    assert load_settings().pycontw_home == tmp_path / "kept"
+
+
 def test_every_variable_has_a_description() -> None:
     fields: dict[str, Any] = dict(Settings.model_fields)
     assert [name for name, field in fields.items() if not field.description] == []
