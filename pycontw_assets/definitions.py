@@ -19,6 +19,7 @@ from pycontw_assets.api.garbage_collection import collect_rarely
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.orchestration.assets import (
     attendee_table_assets,
+    discord_invites,
     gather_guestlist,
     gather_town,
     kktix,
@@ -60,6 +61,7 @@ def build_definitions(
         *edition_assets(links),
         sales_asset(links),
         gather_guestlist,
+        discord_invites,
         klaviyo_template,
         klaviyo_list,
         klaviyo_campaign,

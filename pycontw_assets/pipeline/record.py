@@ -11,6 +11,7 @@ from pycontw_assets.alerts.problems import by_cause
 from pycontw_assets.api.log import log_step
 from pycontw_assets.ledger.consistency.marks import demand_reading
 from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.ledger.discord.invites import switch_discord
 from pycontw_assets.ledger.events import register_events
 from pycontw_assets.ledger.guest_lists import enter_space
 from pycontw_assets.ledger.ledger import Ledger
@@ -59,6 +60,7 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
     register_events(ledger, tick.discovery.partitions)
     if edition and not (settings.gather_is_off or settings.pycontw_dry_run):
         enter_space(ledger, edition, settings.gather_space_id)
+    switch_discord(ledger, is_on=not settings.discord_is_off)
     if edition:
         record_unmailed(ledger, edition, is_off=settings.mail_is_off)
         record_stale_events(ledger, edition, tick.stale)

@@ -20,11 +20,12 @@ from pycontw_assets.send_email.invitation.plain_text import Words, read_words
 
 FILE = "invitation.html"
 
-_PLACEHOLDERS = ("edition", "venue_url", "video_url", "reference")
+_PLACEHOLDERS = ("edition", "venue_url", "video_url", "discord_url", "reference")
 _UNSUBSCRIBE = "{% unsubscribe %}"
 _KLAVIYO_TAG = re.compile(r"\{[{%#]")
 _WHOLE_KLAVIYO_TAG = re.compile(r"\{([{%#]).*?[}%#]\}", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_DISCORD_PART = re.compile(r"<!-- discord -->(.*?)<!-- /discord -->", re.DOTALL)
 _VIDEO_PART = re.compile(r"<!-- video -->(.*?)<!-- /video -->", re.DOTALL)
 _VERSION_LENGTH = 8
 _YOUTUBE_HOSTS = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.be"})
@@ -48,11 +49,12 @@ class InvitationTemplate:
 
 
 def render_invitation(
-    edition: str, *, venue_url: str, video_url: str | None, source: str | None = None
+    edition: str, *, venue_url: str, video_url: str | None, has_discord: bool = False, source: str | None = None
 ) -> InvitationTemplate:
     """Return the invitation of an edition. ``source`` replaces the packaged file. Raise ``InvitationError``.
 
-    Without a ``video_url`` the parts of the file that are marked as being about the video are left out.
+    Without a ``video_url`` the parts of the file that are marked as being about the video are left out, and without
+    ``has_discord`` those about Discord. Each person's link to it is a property of the profile.
     """
     if not re.fullmatch(r"20[0-9]{2}", edition):
         raise InvitationError("an edition is a year of four digits")
@@ -60,7 +62,10 @@ def render_invitation(
     for name, link in links.items():
         _check_link(name, link)
     values = {"edition": edition, **links}
+    if has_discord:
+        values["discord_url"] = f"{{{{ person.{names.discord_property(edition)} }}}}"
     source = _VIDEO_PART.sub("" if video_url is None else r"\1", _packaged() if source is None else source)
+    source = _DISCORD_PART.sub(r"\1" if has_discord else "", source)
     source = _COMMENT.sub("", source)
     _check_placeholders(source, [*values, "reference"])
     page, words = _fill(source, {**values, "reference": ""})
@@ -116,6 +121,10 @@ def _check_placeholders(source: str, needed: Collection[str]) -> None:
     if "video_url" in used and "video_url" not in needed:
         raise InvitationError(
             f"{FILE} names ${{video_url}} outside <!-- video --> and <!-- /video -->, and INVITATION_VIDEO_URL is off"
+        )
+    if "discord_url" in used and "discord_url" not in needed:
+        raise InvitationError(
+            f"{FILE} names ${{discord_url}} outside <!-- discord --> and <!-- /discord -->, and VENUES is without it"
         )
     for name in sorted(used - set(_PLACEHOLDERS)):
         known = ", ".join(f"${{{placeholder}}}" for placeholder in _PLACEHOLDERS)

@@ -1,0 +1,1 @@
+"""What a poll does about Discord."""
