@@ -94,6 +94,10 @@ class DiscordClient:
         path, operation = f"/channels/{self.channel_id}/invites", "create invite"
         try:
             made = self._request("POST", operation, path, body=body, repeatable=False).data
+        except NotFound as error:
+            codes = ", ".join(error.codes)
+            reason = f"answered 404 ({codes}): a role of DISCORD_ROLES or DISCORD_CHANNEL_ID is not in the guild"
+            raise Misconfigured("Discord", operation, reason, status=error.status) from None
         except Refused as error:
             if _TOO_MANY_INVITES in error.codes:
                 raise GuildFull from None

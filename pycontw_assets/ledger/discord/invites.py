@@ -122,6 +122,12 @@ def open_invites(ledger: Ledger, edition: str) -> dict[str, Invite]:
         return {row.address_key: Invite(**row._mapping) for row in db.execute(query)}
 
 
+def open_editions(ledger: Ledger, address_key: str) -> set[str]:
+    """Return the editions in which the address has an open invite."""
+    is_theirs = (discord_invites.c.address_key == address_key, _IS_OPEN)
+    return ledger.column(sa.select(discord_invites.c.edition).where(*is_theirs))
+
+
 def invites_without_ticket(ledger: Ledger, edition: str) -> dict[str, Invite]:
     """Return the open invites whose address holds no usable ticket any more, and those whose end has begun.
 

@@ -1,4 +1,4 @@
-"""What the oracle says about invites: judged from the guild's history and from the links in the mails that were sent."""
+"""What the oracle says about invites, judged by the history of the guild and by the links in the mails."""
 
 from __future__ import annotations
 
