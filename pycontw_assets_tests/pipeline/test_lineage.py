@@ -22,6 +22,7 @@ ASSETS = (
     "raw_kktix_orders",
     TABLE,
     "gather_guestlist",
+    "discord_invites",
     "klaviyo_template",
     "klaviyo_list",
     "klaviyo_campaign",
