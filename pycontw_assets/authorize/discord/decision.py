@@ -1,4 +1,4 @@
-"""What a look at the guild means for the invites. Pure.
+"""Decide what a look at the guild means for the invites. Pure.
 
 Discord does not say who used an invite, and it deletes one at its last use. So who came is found out by comparing two
 looks: the invites that are gone, and the members who have a role that they had not before. Where that has more than one
@@ -20,7 +20,7 @@ _CLOCK_SKEW = timedelta(hours=1)  # between Discord and this machine
 
 @dataclass(slots=True)
 class Look:
-    """What to record of a look. ``used`` holds the gone invites of which no member is recognised, by trace."""
+    """The part of a look to record. ``used`` holds the gone invites of which no member is recognised, by trace."""
 
     used: dict[InviteTrace, list[Invite]] = field(default_factory=dict)
     members: dict[Invite, str] = field(default_factory=dict)

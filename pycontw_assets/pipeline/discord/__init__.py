@@ -1,1 +1,1 @@
-"""What a poll does about Discord."""
+"""The part of a poll that is about Discord."""

@@ -1,4 +1,4 @@
-"""What the oracle says about invites, judged by the history of the guild and by the links in the mails."""
+"""The oracle's rules about invites, judged by the history of the guild and by the links in the mails."""
 
 from __future__ import annotations
 
