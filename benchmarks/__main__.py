@@ -11,10 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,12 @@ class Home:
         limits = {"INVITE_LIMIT": "1000000", "KKTIX_REQUESTS_PER_SECOND": "150"}
         return {**kept, **environment(self.url), **limits, "PYCONTW_HOME": str(self.folder)}
 
-    def event_log_kilobytes(self) -> list[float]:
-        """Return the size of the log of every finished run."""
-        files = self.folder.glob("dagster/history/runs/????????-*.db")
-        return [file.stat().st_size / 1024 for file in files]
+    def kilobytes_per_run(self) -> float:
+        """Return the size of Dagster's history by the number of runs in it."""
+        history = self.folder / "dagster" / "history"
+        with closing(sqlite3.connect(history / "runs.db")) as runs:
+            number = runs.execute("SELECT count(*) FROM runs").fetchone()[0]
+        return sum(file.stat().st_size for file in history.rglob("*.db")) / 1024 / number
 
 
 @dataclass(frozen=True)
@@ -143,11 +146,10 @@ def measure_size(report: Report, home: Home, known: int, naive: Naive) -> str:
     report.row(f"{NEWCOMERS} new", home.measure("poll"), naive, known, NEWCOMERS)
     sell(home.url, NEWCOMERS)
     access, tables = home.measure("access"), home.measure("tables")
-    logs = home.event_log_kilobytes()
     return (
         f"{known:,} known: an idle tick costs the daemon {ticks.printed['cpu']:.2f} CPU s; {NEWCOMERS} new, in "
         f"own runs: access {access.cpu:.1f} CPU s and {access.megabytes:.0f} MB, tables {tables.cpu:.1f} CPU s and "
-        f"{tables.megabytes:.0f} MB; the event log of a run {sum(logs) / len(logs):.0f} kB"
+        f"{tables.megabytes:.0f} MB; Dagster's history {home.kilobytes_per_run():.0f} kB a run"
     )
 
 

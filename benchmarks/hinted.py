@@ -10,9 +10,9 @@ from typing import Any
 from dagster import DagsterInstance, SensorDefinition, build_sensor_context
 
 from benchmarks.services import slow_down
-from pycontw_assets.definitions import build_definitions
 from pycontw_assets.extract.hook.delivery import name_digest
 from pycontw_assets.ledger.hints.deliveries import Hint, record_delivery
+from pycontw_assets.orchestration.graph.build import build_definitions
 from pycontw_assets.orchestration.instance import open_instance
 from pycontw_assets.orchestration.poll import execute
 from pycontw_assets.orchestration.resources import resources_of

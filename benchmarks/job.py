@@ -12,7 +12,7 @@ from typing import Any
 def poll() -> dict[str, Any]:
     """Run ``pycontw-assets poll``, and count its requests."""
     from pycontw_assets.commands.instance import compose_checked
-    from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.graph.build import build_definitions
     from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.poll import poll
 
@@ -66,7 +66,7 @@ def tables() -> dict[str, Any]:
 
 def _run(requests_of: Callable[[Any, str], Iterable[Any]]) -> dict[str, Any]:
     from pycontw_assets.commands.instance import compose_checked
-    from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.graph.build import build_definitions
     from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.poll import execute
     from pycontw_assets.orchestration.run_recording import observe_and_record
@@ -93,7 +93,7 @@ def ticks(number: int) -> dict[str, Any]:
     from dagster import SensorDefinition, build_sensor_context
 
     from pycontw_assets.commands.instance import compose_checked
-    from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.graph.build import build_definitions
     from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.resources import resources_of
 

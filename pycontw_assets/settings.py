@@ -190,7 +190,9 @@ class Settings(BaseSettings):
     gather_space_id: str = Field(
         "SandboxSpace0001\\Py Venue",
         description="`<id>\\<space name>`, with one backslash; with another space the next poll lets everybody in "
-        "there, while the old space's list and the sent mails stay as they are",
+        "there, while the old space's list and the sent mails stay as they are; several spaces, separated by commas, "
+        "have the most guests each behind a colon, `<id>\\<space name>:500,<id>\\<space name>`, and are filled in this "
+        "order",
     )
 
     venues: Annotated[str, AfterValidator(_known_venues)] = Field(
@@ -233,7 +235,9 @@ class Settings(BaseSettings):
         "scope `data-privacy:write`",
     )
     invitation_venue_url: HttpUrl = Field(
-        "https://app.gather.town/app/SandboxSpace0001/Py%20Venue", description="venue link in the mail"
+        "https://app.gather.town/app/SandboxSpace0001/Py%20Venue",
+        description="venue link in the mail; "
+        "with several spaces, `{space}` stands for id and name of the reader's space",
     )
     invitation_video_url: HttpUrlOrOff = Field(
         "https://www.youtube.com/watch?v=sandbox0000",

@@ -32,6 +32,8 @@ PROGRAM = ".venv/bin/pycontw-assets"
 RUN_HERE = ("setup.md", "zh-TW.md")
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install"
 RUN_ELSEWHERE = {
+    f"{PROGRAM} contract-check": "pycontw_assets_tests/contract/test_contract_check.py",
+    f"{PROGRAM} announce": "pycontw_assets_tests/pipeline/test_letters.py",
     f"{PROGRAM} drill": "pycontw_assets_tests/pipeline/test_drill.py",
     f"POLL_INTERVAL_SECONDS=10 {PROGRAM} dev": "pycontw_assets_tests/ui/test_dagster_ui.py",
     f"{INSTALL} -e . -c constraints.txt && {PROGRAM} demo": "pycontw_assets_tests/test_docs.py",
@@ -39,6 +41,7 @@ RUN_ELSEWHERE = {
     "PYTEST_PICTURES=docs/pictures .venv/bin/pytest": "pycontw_assets_tests/ui/test_pictures.py",
     ".venv/bin/pytest -m slow": "pyproject.toml",  # tests themselves; that they are there is tested below
     "deploy/local-stack": "pycontw_assets_tests/deploy/test_local_stack.py",
+    ".venv/bin/python -m pycontw_assets_tests.contract.world": "pycontw_assets_tests/contract/test_report.py",
     ".venv/bin/python -m pycontw_assets.commands.reference": "pycontw_assets_tests/test_docs.py",
 }
 # These commands need a machine of their own (a container engine, systemd, a cluster, root) or a registry. Nobody has

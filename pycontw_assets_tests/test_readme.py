@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pycontw_assets.definitions import build_definitions
+from pycontw_assets.orchestration.graph.build import build_definitions
 from pycontw_assets.settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from pycontw_assets.ledger.counting.kept import counted, keep_counts
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Poll
@@ -28,6 +29,7 @@ from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_addr
 from pycontw_assets.records import Attendee, EventPartition, OrderSnapshot
 from pycontw_assets.vault.object_store import VaultError
 
+_FORM = 1  # raise it with what counts as a refusal: a kept digest of an older version is none of today's
 _NO_ATTENDEE = 0  # the ticket has another holder now
 _STAYING = (
     "guests without a ticket stay on the guest list, whose tickets passed to others: somebody edited their entries in "
@@ -51,9 +53,11 @@ class _Refusals:
     access: frozenset[str]
     staying: frozenset[str]
 
-    def digest(self, content_digest: str) -> str:
-        guests = (sorted(self.access), sorted(self.staying)) if self.access or self.staying else ()
-        return hashlib.sha256(repr((content_digest, sorted(self.mail.items()), *guests)).encode()).hexdigest()
+    @property
+    def digest(self) -> str:
+        """Tell these refusals from others. "": nobody is refused."""
+        people = (sorted(self.mail.items()), sorted(self.access), sorted(self.staying))
+        return hashlib.sha256(repr(people).encode()).hexdigest() if any(people) else ""
 
 
 def unserved_attendees(
@@ -73,24 +77,40 @@ def unserved_attendees(
     that cannot be read or are not there change nothing: whoever was found before is not served yet.
     """
     for partition, poll in events:
-        refusals = _Refusals(
-            refused_addresses(ledger, partition.edition, partition.key) if is_mailed else {},
-            frozenset(rejected_guests(ledger, partition.edition, partition.key)),
-            frozenset(ceded_guests(ledger, partition.edition, partition.key)),
-        )
-        if not (refusals.mail or refusals.access or refusals.staying or (poll and poll.without_address)):
+        refused = _digest_of_refusals(partition, ledger=ledger, is_mailed=is_mailed)
+        if not (refused or (poll and poll.without_address)):
             continue
-        digest = refusals.digest(poll.content_digest if poll else "")
+        digest = hashlib.sha256(f"{poll.content_digest if poll else ''} {refused}".encode()).hexdigest()
         if last_search(ledger, partition.key) != digest:
             snapshot, unread = _read(vault, partition, poll)
             if unread:
                 yield f"{partition.key}: who is not served could not be looked up; those known before follow: {unread}"
             else:
+                refusals = _refusals(partition, ledger=ledger, is_mailed=is_mailed)
                 found = dict(_search(snapshot, refusals, pseudonymizer, contact_address))
                 record_search(ledger, partition.key, digest=digest, attendees=found)
         for attendee_id, problem in unserved_in(ledger, partition.key).items():
             who = f"attendee {attendee_id} {_in_words(problem)}" if attendee_id != _NO_ATTENDEE else _STAYING
             yield f"{partition.key}: {who}"
+
+
+def _digest_of_refusals(partition: EventPartition, *, ledger: Ledger, is_mailed: bool) -> str:
+    """Return the digest that ``_refusals`` has now: the kept one as long as it holds. "": nobody is refused."""
+
+    def ask() -> str:
+        return _refusals(partition, ledger=ledger, is_mailed=is_mailed).digest
+
+    answer = counted(ledger, f"refusals {_FORM} of {partition.key}: mailed {is_mailed}", ask)
+    keep_counts(ledger, [answer])
+    return answer.answer
+
+
+def _refusals(partition: EventPartition, *, ledger: Ledger, is_mailed: bool) -> _Refusals:
+    return _Refusals(
+        refused_addresses(ledger, partition.edition, partition.key) if is_mailed else {},
+        frozenset(rejected_guests(ledger, partition.edition, partition.key)),
+        frozenset(ceded_guests(ledger, partition.edition, partition.key)),
+    )
 
 
 def _read(vault: Orders, partition: EventPartition, poll: Poll | None) -> tuple[OrderSnapshot | None, str]:

@@ -9,7 +9,7 @@ import json
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -29,7 +29,7 @@ class Answer:
     """``wait`` is ``Retry-After`` in seconds. ``request_id`` is the service's own id, for its support.
 
     ``is_cut_short``: it ended early. ``is_too_large``: its rest was not read, because there was more than we take.
-    ``revision``: the revision of its interface that the service says it used.
+    ``revision``: the revision of its interface that the service says it used. ``headers`` have small letters.
     ``rest``: seconds until the service takes the next call of this kind, where it says that this was the last for now.
     """
 
@@ -42,6 +42,7 @@ class Answer:
     request_id: str | None = None
     revision: str | None = None
     rest: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_page(self) -> bool:
@@ -73,6 +74,7 @@ def read_answer(response: requests.Response, is_overdue: Callable[[], bool], lar
         request_id=_request_id(response.headers),
         revision=response.headers.get("revision", "").strip() or None,
         rest=_rest(response.headers),
+        headers={name.lower(): value for name, value in response.headers.items()},
     )
 
 

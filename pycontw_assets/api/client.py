@@ -141,6 +141,7 @@ class ApiClient:
     - ``largest_answer``: most bytes of an answer, after decompression. The rest of a larger one is not read.
     - ``gate`` is called before every try and raises when this process may call nobody any more.
     - ``on_request(method, operation)`` is called before every try.
+    - ``on_answer(answer, seconds)`` is called after every try that was answered, whatever the answer says.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class ApiClient:
         limiter: Limiter | None = None,
         gate: Callable[[], None] | None = None,
         on_request: Callable[[str, str], None] | None = None,
+        on_answer: Callable[[Answer, float], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -177,6 +179,7 @@ class ApiClient:
         self._limiter = limiter
         self._gate = gate
         self._on_request = on_request
+        self._on_answer = on_answer
         self._sleep = sleep
         self._clock = clock
         self._lock = threading.Lock()
@@ -310,10 +313,13 @@ class ApiClient:
         answer = self._exchange(call, patience)
         if not isinstance(answer, Answer):
             return answer
+        seconds = self._clock() - begun
         if self._limiter and call.group:
-            self._limiter.answered_in(call.group, self._clock() - begun)
+            self._limiter.answered_in(call.group, seconds)
         if self._heeds_headers and answer.rest is not None:
             self._hold_for(answer.rest)
+        if self._on_answer:
+            self._on_answer(answer, seconds)
         judged = self._judge(call, answer)
         return judged if isinstance(judged, Reply) else replace(judged, request_id=answer.request_id)
 

@@ -1,4 +1,4 @@
-"""Talk to Gather: read the guest list of one space and write it.
+"""Talk to Gather: read the guest list of a space and write it.
 
 Decisions about guests, and about lists too strange to be overwritten, do not belong here. The API key
 travels in the query string and in the body; neither ever reaches an error text.
@@ -6,7 +6,7 @@ travels in the query string and in the body; neither ever reaches an error text.
 
 from __future__ import annotations
 
-import re
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from pycontw_assets.api.bounds import has_half_character, is_within
 from pycontw_assets.api.client import ApiClient, Malformed, Misconfigured, NotFound, Reply
+from pycontw_assets.authorize.spaces import Space, parse_spaces
 
 RATE_LIMITS = {"guest list": [(5, 1), (60, 60)]}  # ours: the vendor publishes none; whole lists are few calls
 # Bounds of an entry. Its known members are three short texts.
@@ -38,15 +39,28 @@ class GuestList:
 
 
 class GatherClient:
-    """``base_url`` is what comes before ``/api/``; ``options`` are those of ``ApiClient``."""
+    """``base_url`` is what comes before ``/api/``; ``options`` are those of ``ApiClient``.
 
-    def __init__(self, base_url: str, api_key: str, space_id: str, **options: Any) -> None:
+    ``spaces`` is written like ``GATHER_SPACE_ID``. Of several spaces, ``each`` has a client for every one.
+    """
+
+    def __init__(self, base_url: str, api_key: str, spaces: str, **options: Any) -> None:
         self._api_key = api_key
-        self._space_id = validate_space_id(space_id)
+        self.spaces = parse_spaces(spaces)
+        self._space_id = self.spaces[0].space_id
         self.api = ApiClient("Gather", base_url, **{"throttle_seconds": _FIRST_SILENT_WAIT, **options})
 
     def __repr__(self) -> str:
         return f"GatherClient({self.api!r})"
+
+    def each(self) -> dict[Space, GatherClient]:
+        """Return a client for every space, in the order of the setting. They share the rate and the key."""
+        return {space: self if len(self.spaces) == 1 else self._in(space) for space in self.spaces}
+
+    def _in(self, space: Space) -> GatherClient:
+        client = copy.copy(self)
+        client.spaces, client._space_id = (space,), space.space_id
+        return client
 
     def read(self) -> GuestList:
         # Spelled out: the vendor does not understand "+" for a blank, which is what libraries write.
@@ -90,24 +104,3 @@ def _is_readable(address: str, entry: Any) -> bool:
     """Whether an entry can be compared and written back. Half a character in its values can: JSON spells it."""
     is_address = len(address) <= _LONGEST_KEY and not has_half_character(address)
     return is_address and is_within(entry, levels=_DEEPEST_ENTRY, size=_LARGEST_ENTRY, whole_characters=False)
-
-
-def validate_space_id(text: str) -> str:
-    """Return the id as it is kept in memory: ``<id>\\<space name>`` with one backslash and nothing encoded."""
-    problem = _space_id_problem(text)
-    if problem:
-        raise ValueError(f"GATHER_SPACE_ID {problem}; write it as <id>\\<space name>, e.g. AbCdEfGh12345678\\Py Venue")
-    return text
-
-
-def _space_id_problem(text: str) -> str | None:
-    if re.search(r"%[0-9A-Fa-f]{2}", text):
-        return "is percent-encoded (%5C is a backslash, %20 a blank)"
-    if "/" in text:
-        return "contains a slash, where the id has a backslash (the address of the space has the slash)"
-    if text.count("\\") > 1:
-        return "contains more than one backslash (a doubled one is an escape: write one)"
-    parts = text.split("\\")
-    if len(parts) == 1:
-        return "contains no backslash"
-    return None if all(part.strip() for part in parts) else "lacks text before or after the backslash"

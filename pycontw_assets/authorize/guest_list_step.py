@@ -74,7 +74,7 @@ def _not_whole(unreadable: int) -> str:
 
 
 class Gather(Protocol):
-    """The part of Gather that this stage uses."""
+    """The guest list of one space: the part of Gather that this stage uses."""
 
     def read(self) -> GuestList: ...
 
@@ -85,7 +85,7 @@ class Gather(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GuestListOutcome:
-    """Counts of one step, and the problems a person should hear of.
+    """Counts of one step, and the problems a person should hear of. ``without_place``: holders who found no space.
 
     ``about_people`` are those of them that concern single guests. The ledger knows these guests, and every tick
     reports them by number. ``hints`` ask a person to look at the list, and are no problem of the step.
@@ -96,6 +96,7 @@ class GuestListOutcome:
     revoked: int = 0
     unconfirmed: int = 0
     waiting_revocations: int = 0
+    without_place: int = 0
     problems: tuple[str, ...] = ()
     about_people: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
@@ -106,9 +107,28 @@ class GuestListOutcome:
         return tuple(problem for problem in self.problems if problem not in self.about_people)
 
 
+def log_outcome(partition: EventPartition, outcome: GuestListOutcome) -> None:
+    """Log the counts of a step that called Gather."""
+    log_step(
+        "guest_list_written",
+        step="authorize",
+        partition=partition.key,
+        granted=outcome.granted,
+        preexisting=outcome.preexisting,
+        revoked=outcome.revoked,
+        unconfirmed=outcome.unconfirmed,
+        waiting=outcome.waiting_revocations,
+        problems=len(outcome.problems),
+    )
+
+
 @dataclass(slots=True)
 class GuestListStep:
-    """One event's holders on the guest list of its edition. One writer at a time (``exclusive``)."""
+    """One event's holders on the guest list of its edition. One writer at a time (``exclusive``).
+
+    ``space`` is the digest of the list's space, which new periods are recorded with. ``is_one_of_several``: only the
+    grants in this space are about this list; ``space_steps`` says who belongs here, and calls ``sync``.
+    """
 
     client: Gather | None  # None: the step is switched off; access is assumed
     ledger: Ledger
@@ -117,6 +137,8 @@ class GuestListStep:
     poll_id: str
     configured_limit: int | None = None
     overrides: frozenset[str] = frozenset()
+    space: str | None = None
+    is_one_of_several: bool = False
     problems: list[str] = field(default_factory=list)
     about_people: list[str] = field(default_factory=list)
     _refusals: int = 0
@@ -145,18 +167,8 @@ class GuestListStep:
         if not due and not without_ticket:
             return GuestListOutcome()
         with self.exclusive():
-            outcome = self._sync(self.client, partition, holders)
-        log_step(
-            "guest_list_written",
-            step="authorize",
-            partition=partition.key,
-            granted=outcome.granted,
-            preexisting=outcome.preexisting,
-            revoked=outcome.revoked,
-            unconfirmed=outcome.unconfirmed,
-            waiting=outcome.waiting_revocations,
-            problems=len(outcome.problems),
-        )
+            outcome = self.sync(self.client, partition, holders)
+        log_outcome(partition, outcome)
         return outcome
 
     def _assume(
@@ -168,16 +180,18 @@ class GuestListStep:
         set_grants(self.ledger, partition.edition, without_ticket, "revoked", revoked_in=self.poll_id)
         return GuestListOutcome(granted=len(due), revoked=len(without_ticket))
 
-    def _sync(self, client: Gather, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
+    def sync(self, client: Gather, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
+        """Read the list and bring it in line with these holders. The caller is the only writer."""
         current = client.read()
         recognise(self.ledger, self.pseudonymizer, current.entries)
         edition = partition.edition
-        grants, without_ticket = current_grants(self.ledger, edition), grants_without_ticket(self.ledger, edition)
+        grants = self._grants(edition)
+        without_ticket = self._of_this_space(grants_without_ticket(self.ledger, edition))
         present = self._by_key(current.entries)
         self._shown, self._unreadable = set(present), current.unreadable
         doubt = self._doubt(current, grants)
         if doubt is None:
-            record_size(self.ledger, len(current.entries))
+            record_size(self.ledger, len(current.entries), self._row)
             grants = self._without_left(edition, grants, present)
         now = self.ledger.clock()
         # A list that looks cut may well hold a speaker's entry, so only entries of ours are put back because of it.
@@ -238,14 +252,15 @@ class GuestListStep:
         """Return how many of the added ones were seen on the list afterwards."""
         edition = partition.edition
         add = self._reopen_revoked(edition, change.add, doubt)
-        intend_grants(self.ledger, edition, partition.key, change.preexisting, added_by_us=False)
-        set_grants(self.ledger, edition, change.preexisting, "granted", added_by_us=False)
-        set_grants(self.ledger, edition, change.confirm, "granted")
+        here = {} if self.space is None else {"space_digest": self.space}
+        intend_grants(self.ledger, edition, partition.key, change.preexisting, added_by_us=False, space=self.space)
+        set_grants(self.ledger, edition, change.preexisting, "granted", added_by_us=False, **here)
+        set_grants(self.ledger, edition, change.confirm, "granted", **here)
         if not add:
             return 0
-        intend_grants(self.ledger, edition, partition.key, add, added_by_us=True)
+        intend_grants(self.ledger, edition, partition.key, add, added_by_us=True, space=self.space)
         # A guest who vanished from the list, or was let in while the step was off, counts as let in once seen there.
-        set_grants(self.ledger, edition, add, "intended", added_by_us=True)
+        set_grants(self.ledger, edition, add, "intended", added_by_us=True, **here)
         addresses = sorted(holders[key].address for key in add)
         for start in range(0, len(addresses), CHUNK):
             self._add(client, addresses[start : start + CHUNK])
@@ -259,7 +274,7 @@ class GuestListStep:
         postpone_grants(self.ledger, edition, refused, _RETRY_BASE, _RETRY_CAP)
         postpone_grants(self.ledger, edition, without_effect, _RETRY_BASE, _RETRY_CAP, once_at_once=True)
         if doubt is None and self._doubt(check, grants) is None:
-            record_size(self.ledger, len(check.entries))
+            record_size(self.ledger, len(check.entries), self._row)
         return len(confirmed)
 
     def _reopen_revoked(self, edition: str, add: frozenset[str], doubt: str | None) -> frozenset[str]:
@@ -267,7 +282,7 @@ class GuestListStep:
 
         The removal may have been ours, in doubt, or by somebody's hand.
         """
-        grants = current_grants(self.ledger, edition)
+        grants = self._grants(edition)
         removed = {key for key in add if key in grants and ends_by_absence(grants[key])}
         if removed and doubt:
             self.problems.append(f"{doubt}; {len(removed)} guests wait until it reads well again. {_VOUCH}")
@@ -352,7 +367,7 @@ class GuestListStep:
         for _ in range(_OVERWRITE_ATTEMPTS):
             # Read again right before writing: what somebody added since the first read must survive.
             latest = client.read()
-            if doubt := self._doubt(latest, current_grants(self.ledger, edition)):
+            if doubt := self._doubt(latest, self._grants(edition)):
                 self.problems.append(f"{doubt}, on a second look; {len(keys)} revocations refused")
                 return 0
             if latest.unreadable:
@@ -361,7 +376,7 @@ class GuestListStep:
             self._shown = set(self._by_key(latest.entries))
             left = keys & self._shown
             if not left:
-                record_size(self.ledger, len(latest.entries))
+                record_size(self.ledger, len(latest.entries), self._row)
                 break
             remaining = {address: item for address, item in latest.entries.items() if self._key(address) not in keys}
             self._overwrite(client, edition, remaining=remaining, leaving=left)
@@ -377,11 +392,11 @@ class GuestListStep:
         self, client: Gather, edition: str, *, remaining: Mapping[str, Entry], leaving: frozenset[str]
     ) -> None:
         """Write the list once. After a lost reply it is read again and compared, never just repeated."""
-        state = guest_list_state(self.ledger)
+        state = guest_list_state(self.ledger, self._row)
         if state.doubted_size is not None:
-            record_doubt(self.ledger, min(state.doubted_size, len(remaining)), state.doubted_in)
+            record_doubt(self.ledger, min(state.doubted_size, len(remaining)), state.doubted_in, self._row)
         # A person who leaves may have several entries; the size may fall by all of them.
-        record_size(self.ledger, len(remaining) + len(leaving))
+        record_size(self.ledger, len(remaining) + len(leaving), self._row)
         try:
             client.overwrite(remaining)
         except Unavailable as error:
@@ -405,13 +420,26 @@ class GuestListStep:
         if vanished:
             client.add(vanished)
             self.problems.append(f"{len(vanished)} guests vanished while others were removed; they were put back")
-        if self._doubt(after, current_grants(self.ledger, edition)):
+        if self._doubt(after, self._grants(edition)):
             return leaving
-        record_size(self.ledger, len(after.entries) + len(vanished))
+        record_size(self.ledger, len(after.entries) + len(vanished), self._row)
         self._shown = set(self._by_key(after.entries))
         return leaving & self._shown
 
     # -- small helpers ----------------------------------------------------------------------------
+
+    @property
+    def _row(self) -> str | None:
+        """The space whose state is meant. Of the only list there is, the ledger keeps one state, whatever its space."""
+        return self.space if self.is_one_of_several else None
+
+    def _grants(self, edition: str) -> dict[str, Grant]:
+        return self._of_this_space(current_grants(self.ledger, edition))
+
+    def _of_this_space(self, grants: dict[str, Grant]) -> dict[str, Grant]:
+        if not self.is_one_of_several:
+            return grants
+        return {key: grant for key, grant in grants.items() if grant.space_digest == self.space}
 
     def _doubt(self, current: GuestList, grants: Mapping[str, Grant]) -> str | None:
         """Return why the list may not be whole, unless a person was asked about it and vouched for it.
@@ -419,7 +447,7 @@ class GuestListStep:
         A person vouches for a list of so many guests: nobody has looked at one that shows fewer. A doubt of this very
         poll was reported to nobody yet.
         """
-        state = guest_list_state(self.ledger)
+        state = guest_list_state(self.ledger, self._row)
         doubt = distrust(current, self._by_key(current.entries), grants, state.size or 0)
         shown, is_overridden = len(current.entries), "guest-list" in self.overrides
         if doubt and is_overridden and state.doubted_size is not None and state.doubted_in != self.poll_id:
@@ -427,9 +455,9 @@ class GuestListStep:
                 return None
             doubt = f"{doubt}, {state.doubted_size - shown} fewer than when a person was asked"
         if doubt and state.doubted_size != shown:
-            record_doubt(self.ledger, shown, self.poll_id)
+            record_doubt(self.ledger, shown, self.poll_id, self._row)
         elif state.doubted_size is not None and not (doubt or is_overridden):
-            clear_doubt(self.ledger)
+            clear_doubt(self.ledger, self._row)
         return doubt
 
     def _key(self, address: str) -> str:
@@ -455,4 +483,4 @@ class GuestListStep:
         """Count guests of other events: let in before, not part of this change, and not on the list."""
         granted = {key for key, grant in grants.items() if grant.state == "granted"}
         lacking = granted - self._shown - change.add - change.revoke - change.end
-        record_lacking(self.ledger, len(lacking))
+        record_lacking(self.ledger, len(lacking), self._row)

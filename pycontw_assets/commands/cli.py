@@ -13,10 +13,11 @@ from pycontw_assets.commands.exits import FAILED, INTERRUPTED, MISCONFIGURED, Ne
 
 # Commands by the people who need them. The command "a-b" is in the module ``commands.a_b``.
 GROUPS = {
-    "every day": ("poll", "plan", "status", "doctor", "preview", "pause", "resume"),
+    "every day": ("poll", "plan", "status", "doctor", "pause", "resume"),
+    "mail": ("preview", "announce"),
     "about one person": ("trace", "refresh", "resend", "erase", "mark-invited"),
     "data": ("import-csv", "policy", "reclassify", "rotate-vault", "hooks"),
-    "repair": ("rebuild-ledger", "release", "rename-event", "adopt-tables"),
+    "repair": ("rebuild-ledger", "release", "rename-event", "adopt-tables", "contract-check"),
     "play": ("demo", "drill", "dev", "sandbox"),
 }
 _NAMES = tuple(name for names in GROUPS.values() for name in names)

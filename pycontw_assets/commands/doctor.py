@@ -309,11 +309,14 @@ def _check_gather(build: Callable[[], GatherClient | None]) -> Iterator[Finding]
     if gather is None:
         yield Finding("ok", "Gather", "switched off: everybody with a ticket counts as let in")
         return
-    guests = gather.read()
-    if guests.entries:
-        yield Finding("ok", "Gather", f"{len(guests.entries)} guests. Whether the key may write is not tried")
-    else:
-        yield Finding("warn", "Gather", "the guest list is empty", "fine before the first sale; otherwise look there")
+    for number, (space, client) in enumerate(gather.each().items(), start=1):
+        guests = len(client.read().entries)
+        room = "" if space.capacity is None else f" of {space.capacity}"
+        name = "Gather" if len(gather.spaces) == 1 else f"Gather, space {number}"
+        if guests:
+            yield Finding("ok", name, f"{guests}{room} guests. Whether the key may write is not tried")
+        else:
+            yield Finding("warn", name, "the guest list is empty", "fine before the first sale; otherwise look there")
 
 
 def _check_klaviyo(client: KlaviyoClient, *, is_production: bool) -> Iterator[Finding]:

@@ -62,7 +62,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.graph.build import build_definitions
 
     partition = _partition(parsed.edition, parsed.family)
     if parsed.remove == bool(parsed.attendees):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from pycontw_assets.commands.console import ShownKktixClient
 from pycontw_assets.commands.exits import NeverUsed
@@ -16,16 +17,17 @@ from pycontw_assets.settings import Settings, env_file, load_settings
 ANYWHERE = ("sandbox", "production")
 
 
-def compose(*, accepts_account: bool = False) -> Composition:
+def compose(*, accepts_account: bool = False, **replacements: Any) -> Composition:
     """Return the root of the environment. Nothing is opened or made before it is used.
 
-    ``accepts_account``: the override for a ledger of services at another address.
+    ``accepts_account``: the override for a ledger of services at another address. ``replacements`` are those of
+    ``Composition``.
 
     Where the command looks is said on standard error: an empty sandbox must not pass for an empty installation.
     """
     settings = load_settings()
     print(f"looking in: {describe_place(settings)}", file=sys.stderr)
-    return Composition(lambda: settings, kktix_client=ShownKktixClient, accepts_account=accepts_account)
+    return Composition(lambda: settings, kktix_client=ShownKktixClient, accepts_account=accepts_account, **replacements)
 
 
 def compose_checked(*, used_in: Collection[str] = (), accepts_account: bool = False) -> Composition:

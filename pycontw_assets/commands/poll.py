@@ -47,7 +47,7 @@ _WORDS = {
 
 
 _SYSTEMS = ("kktix", "gather", "klaviyo", "vault", "ledger", "warehouse")
-_PARTS = (*_SYSTEMS, "alerts", "pseudonymizer", "waits", "settings", "stop")
+PARTS = (*_SYSTEMS, "alerts", "pseudonymizer", "waits", "settings", "stop")
 
 
 def add_to(commands: Commands) -> None:
@@ -88,12 +88,12 @@ def _poll(parsed: argparse.Namespace) -> int:
     root = compose_checked(accepts_account="account" in parsed.allow)
 
     def define(books: Any) -> Definitions:
-        from pycontw_assets.definitions import build_definitions
+        from pycontw_assets.orchestration.graph.build import build_definitions
 
         return build_definitions(root, books=books)
 
     try:
-        report = _run_poll({name: getattr(root, name) for name in _PARTS}, parsed.allow, define)
+        report = run_poll({name: getattr(root, name) for name in PARTS}, parsed.allow, define)
     except Paused as paused:
         is_fine = not long_pause(paused.since, root.clock())
         document = json.dumps({"ok": is_fine, "paused_since": paused.since.isoformat()}, indent=2)
@@ -104,7 +104,7 @@ def _poll(parsed: argparse.Namespace) -> int:
     return _conclude(report.ok, root.settings, root.stop, is_good=report.is_good)
 
 
-def _run_poll(parts: dict[str, Any], overrides: Sequence[str], define: Callable[[Any], Definitions]) -> PollReport:
+def run_poll(parts: dict[str, Any], overrides: Sequence[str], define: Callable[[Any], Definitions]) -> PollReport:
     """Poll without loading Dagster where nothing is due and its history is known, and with it otherwise.
 
     ``parts`` are the systems that a poll works with, by name.

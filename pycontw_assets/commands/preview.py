@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.exits import FINE, Commands
+from pycontw_assets.pipeline.steps import invitation
 from pycontw_assets.records import FAMILIES, Family
 from pycontw_assets.sandbox.klaviyo.rendering import render
-from pycontw_assets.send_email.invitation.template import InvitationError, InvitationTemplate, render_invitation
+from pycontw_assets.send_email.invitation.template import InvitationError, InvitationTemplate
 from pycontw_assets.settings import InvalidSettings, load_settings
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
@@ -52,7 +53,7 @@ def _run(parsed: argparse.Namespace) -> int:
     settings = load_settings()
     edition = settings.edition or f"{datetime.now(timezone.utc):%Y}"
     try:
-        mail = render_invitation(edition, venue_url=settings.invitation_venue_url, video_url=settings.video_url)
+        mail = invitation(edition, settings)
         page, words = write_words(mail, parsed.family, parsed.out)
     except InvitationError as error:
         raise InvalidSettings(str(error)) from None

@@ -192,7 +192,7 @@ def _meaning(action: argparse.Action, prog: str) -> str:
 
 def assets_page() -> str:
     """Return docs/assets.md."""
-    from pycontw_assets.definitions import build_definitions
+    from pycontw_assets.orchestration.graph.build import build_definitions
 
     graph = build_definitions().resolve_asset_graph()
     nodes = [graph.get(key) for key in graph.get_all_asset_keys()]

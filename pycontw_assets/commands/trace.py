@@ -396,8 +396,8 @@ def _ask_services(
     if gather is None:
         yield "Gather: switched off"
     else:
-        entries = gather.read().entries
-        matches = [entry for listed, entry in entries.items() if normalise_address(listed) == address]
+        entries = [entry for client in gather.each().values() for entry in client.read().entries.items()]
+        matches = [entry for listed, entry in entries if normalise_address(listed) == address]
         author = "as this program writes it" if matches and looks_ours(matches[0]) else "edited or added by somebody"
         yield f"Gather: on the guest list, {author}" if matches else "Gather: not on the guest list"
     if klaviyo is None:

@@ -101,7 +101,7 @@ class KktixClient:
         rows = self._get(operation, f"/{event_id}/attendance_books").data
         if not isinstance(rows, list):
             raise _malformed(operation, "the answer is not a list")
-        return tuple(_number(row.get("id")) if isinstance(row, dict) else None for row in rows)
+        return tuple(read_id(row.get("id")) if isinstance(row, dict) else None for row in rows)
 
     def read_book(self, event_id: int, book_id: int) -> BookPage:
         """Read one book. An unreadable row makes it a cut one, because a left-out id would look like a refund."""
@@ -110,7 +110,7 @@ class KktixClient:
         rows = reply.data.get("signin_status") if isinstance(reply.data, dict) else None
         if not isinstance(rows, list):
             raise _malformed(operation, "the answer holds no list of attendees")
-        ids = [_number(row[0]) if isinstance(row, list) and row else None for row in rows]
+        ids = [read_id(row[0]) if isinstance(row, list) and row else None for row in rows]
         subject = f"book {book_id} of event {event_id}"
         announced = _paging_warnings(reply, len(rows), subject)
         if unreadable := ids.count(None):
@@ -124,7 +124,7 @@ class KktixClient:
         payload = self._get(operation, f"/{event_id}/attendees/{attendee_id}", group="attendees").data
         if not isinstance(payload, dict):
             raise _malformed(operation, "the answer is not an object")
-        if _number(payload.get("id")) != attendee_id:
+        if read_id(payload.get("id")) != attendee_id:
             raise _malformed(operation, "the answer is about another attendee")
         return payload
 
@@ -246,7 +246,7 @@ def _malformed(operation: str, reason: str) -> Malformed:
     return Malformed("KKTIX", operation, reason)
 
 
-def _number(value: Any) -> int | None:
+def read_id(value: Any) -> int | None:
     """Return an id: a positive integer, also if it comes as a string of digits."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_ID:
         value = int(value)
@@ -256,7 +256,7 @@ def _number(value: Any) -> int | None:
 def _event(row: Any) -> Event | None:
     if not isinstance(row, dict):
         return None
-    number, name = _number(row.get("id")), row.get("name")
+    number, name = read_id(row.get("id")), row.get("name")
     return Event(number, plain_text(name)) if number is not None and isinstance(name, str) and name.strip() else None
 
 
@@ -266,7 +266,7 @@ def _paging_warnings(reply: Reply, rows: int, subject: str) -> tuple[str, ...]:
     levels += [reply.data.get(key) for key in ("meta", "links", "paging", "pagination")]
     objects = [level for level in levels if isinstance(level, dict)]
     has_next = reply.has_next_page or any(level.get(key) for level in objects for key in _NEXT_KEYS)
-    totals = [number for level in objects for key in _TOTAL_KEYS if (number := _number(level.get(key)))]
+    totals = [number for level in objects for key in _TOTAL_KEYS if (number := read_id(level.get(key)))]
     warnings = []
     if has_next:
         warnings.append(f"{subject} names a next page, which is not read")

@@ -25,7 +25,10 @@ _MOST_DOUBLINGS = 20  # of a pause; further on only the number would grow
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One period of access of one address. ``added_by_us`` is false for a guest who was on the list before us."""
+    """One period of access of one address. ``added_by_us`` is false for a guest who was on the list before us.
+
+    ``space_digest`` names the space; ``None``: none was given yet, or the guest list is switched off.
+    """
 
     edition: str
     address_key: str
@@ -35,6 +38,7 @@ class Grant:
     added_by_us: bool
     attempts: int = 0
     retry_at: datetime | None = None
+    space_digest: str | None = None
 
 
 def current_grants(ledger: Ledger, edition: str) -> dict[str, Grant]:
@@ -77,8 +81,9 @@ def intend_grants(
     *,
     added_by_us: bool,
     state: GrantState = "intended",
+    space: str | None = None,
 ) -> None:
-    """Open a new period for every key that has none open (before the call that lets them in).
+    """Open a new period for every key that has none open (before the call that lets them in), in this space.
 
     Raise ``ImportedPartition`` for an import.
     """
@@ -96,7 +101,7 @@ def intend_grants(
             {
                 "edition": edition, "address_key": key, "period": periods.get(key, 0) + 1,
                 "partition_key": partition_key, "state": state, "added_by_us": added_by_us, "intended_at": now,
-                "granted_at": now if state == "granted" else None,
+                "granted_at": now if state == "granted" else None, "space_digest": space,
             }
             for key in sorted(keys)
         ]  # fmt: skip
@@ -110,6 +115,27 @@ def set_grants(ledger: Ledger, edition: str, keys: Iterable[str], state: GrantSt
     with ledger.engine.begin() as db:
         for chunk in chunks(sorted(keys)):
             db.execute(sa.update(grants).where(*_open_grants_of(edition, chunk)).values(**changes))
+
+
+def place_grants(ledger: Ledger, edition: str, keys: Iterable[str], space: str) -> None:
+    """Record the space of open periods that have none yet (before the call that lets their people in)."""
+    with ledger.engine.begin() as db:
+        for chunk in chunks(sorted(keys)):
+            db.execute(sa.update(grants).where(*_open_grants_of(edition, chunk)).values(space_digest=space))
+
+
+def former_spaces(ledger: Ledger, edition: str, keys: Collection[str]) -> dict[str, str]:
+    """Return the space in which each of these was last, in this edition. Most were in none."""
+    query = sa.select(grants.c.address_key, grants.c.space_digest).where(
+        grants.c.edition == edition, grants.c.space_digest.is_not(None)
+    )
+    with ledger.engine.begin() as db:
+        rows = [
+            row
+            for chunk in chunks(sorted(keys))
+            for row in db.execute(query.where(grants.c.address_key.in_(chunk)).order_by(grants.c.period))
+        ]
+    return {row.address_key: row.space_digest for row in rows}
 
 
 def postpone_grants(

@@ -38,7 +38,7 @@ from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.database.tables import LET_IN
 from pycontw_assets.ledger.discord.invites import count_without_link
 from pycontw_assets.ledger.grants import holders_to_let_in
-from pycontw_assets.ledger.guest_lists import guest_list_state
+from pycontw_assets.ledger.guest_lists import count_lacking
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import count_list_changes, list_members
 from pycontw_assets.ledger.locks import LockName, process_identity
@@ -100,6 +100,7 @@ from pycontw_assets.pipeline.steps import (
     sync_holder_list,
     table_rules,
     template_id_of,
+    venue_url,
 )
 from pycontw_assets.pipeline.waiting_times import figures, seconds_from_payment
 from pycontw_assets.pipeline.waves.serving import Served, WaveService
@@ -505,7 +506,7 @@ def gather_guestlist(
         outside = holders_to_let_in(ledger, partition.key, partition.edition, done=LET_IN)
         outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         entered = let_in(ledger, partition.edition, outside)
-        gaps = guest_list_gaps(guest_list_state(ledger).lacking)
+        gaps = guest_list_gaps(count_lacking(ledger))
         findings += [*outcome.lasting, *outcome.hints]
         context.log_event(AssetMaterialization("gather_town", description=f"In line with {partition.key}."))
         return MaterializeResult(
@@ -515,9 +516,10 @@ def gather_guestlist(
                 "revoked": outcome.revoked,
                 "unconfirmed": outcome.unconfirmed,
                 "revocations_waiting": outcome.waiting_revocations,
+                **({"without_a_place": outcome.without_place} if outcome.without_place else {}),
                 "requests": requests(),
                 **figures("seconds_from_payment_to_access", seconds_from_payment(entered, snapshot, pseudonymizer)),
-                "venue": MetadataValue.url(settings.invitation_venue_url),
+                "venue": MetadataValue.url(venue_url(settings)),
             },
             check_results=[
                 verdict("guest_list_is_in_line", outcome.problems),

@@ -28,6 +28,7 @@ from pycontw_assets.ledger.locks import process_identity
 from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.orchestration.assets import OVERRIDE_TAG
+from pycontw_assets.orchestration.instance import close_history
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.orchestration.observations import missing_partitions, observations
@@ -149,6 +150,7 @@ def remember_poll(
     forget(folder)
     if report.runs or not report.ok or report.tick.changed_tables:
         return
+    close_history(instance)  # closing changes the files, so it comes before their stamp
     with ledger.in_use():
         stamp, history = history_stamp(folder), read_run_history(instance, ledger)
         is_same = stamp == history_stamp(folder) and before == warehouse_stamp(settings)

@@ -26,7 +26,7 @@ from pycontw_assets.pipeline.consistency.place import checked_place
 from pycontw_assets.pipeline.discord.invites import personal_links
 from pycontw_assets.pipeline.dry_run import DryRunVault
 from pycontw_assets.pipeline.rebuild import renew_ledger
-from pycontw_assets.pipeline.steps import invitation
+from pycontw_assets.pipeline.steps import invitation, refuse_shared_link
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer
 from pycontw_assets.send_email.invitation.personal import PersonalLinks
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -140,8 +140,8 @@ class Composition:
             return None
         key = self.settings.gather_api_key.get_secret_value()
         limiter = self._limiter("Gather", RATE_LIMITS)
-        space_id = self.settings.gather_space_id
-        return GatherClient(self.settings.gather_api_url, key, space_id, limiter=limiter, **self._options)
+        spaces = self.settings.gather_space_id
+        return GatherClient(self.settings.gather_api_url, key, spaces, limiter=limiter, **self._options)
 
     @cached_property
     def discord(self) -> DiscordClient | None:
@@ -286,10 +286,12 @@ class Composition:
         from pycontw_assets.send_email.invitation.template import InvitationError, check_video_url
 
         try:
-            _ = self.gather, self.discord, self.discord_roles, self.klaviyo, self.kktix
+            gather, *_ = self.gather, self.discord, self.discord_roles, self.klaviyo, self.kktix
             self.alerts.check()
             if self.settings.mail_is_off:
                 return
+            if gather is not None:
+                refuse_shared_link(self.settings)
             _ = invitation("2031", self.settings)
             if self.settings.pycontw_env == "production" and self.settings.video_url:
                 check_video_url(self.settings.video_url)

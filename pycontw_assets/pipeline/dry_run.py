@@ -17,6 +17,7 @@ from typing import Any
 
 from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.authorize.guest_list_step import Gather
+from pycontw_assets.authorize.spaces import Space
 from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.ledger.batches import Batch, invitations_in, invitations_without_access, unfinished_batches
 from pycontw_assets.ledger.consistency.accounts import forget_accounts
@@ -26,7 +27,7 @@ from pycontw_assets.ledger.ledger import Clock, Ledger, copy_of
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.pipeline.consistency.place import checked_place
 from pycontw_assets.pipeline.rebuild import renew_ledger
-from pycontw_assets.pipeline.steps import campaign_step, guest_list_step, reach_of, stored_orders
+from pycontw_assets.pipeline.steps import Venue, campaign_step, guest_list_step, reach_of, stored_orders
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer, masked, normalise_address
 from pycontw_assets.records import AttendeeRecord, EventPartition, Holder, OrderSnapshot
 from pycontw_assets.send_email.by_event.events_client import EventsClient
@@ -92,6 +93,16 @@ class DryRunGuestList:
         self._current = GuestList(dict(entries))
 
 
+class DryRunVenue:
+    """The lists of all spaces as they are now."""
+
+    def __init__(self, gather: Venue) -> None:
+        self._lists = {space: DryRunGuestList(client) for space, client in gather.each().items()}
+
+    def each(self) -> dict[Space, DryRunGuestList]:
+        return self._lists
+
+
 class DryRunVault:
     """An ``OrdersStore`` that shows the stored orders and keeps newer ones in memory. ``None``: no vault yet."""
 
@@ -121,7 +132,7 @@ class DryRun:
     """Copies that steps may write to."""
 
     ledger: Ledger
-    gather: DryRunGuestList | None
+    gather: DryRunVenue | None
     vault: DryRunVault
 
 
@@ -131,7 +142,7 @@ def dry_run(
     settings: Settings,
     clock: Clock,
     pseudonymizer: Pseudonymizer,
-    gather: Gather | None,
+    gather: Venue | None,
     vault: OrdersStore | None,
     accepts_account: bool = False,
 ) -> Iterator[DryRun]:
@@ -145,14 +156,14 @@ def dry_run(
             forget_accounts(ledger)
         if vault and ledger.normalisation < NORMALISATION_VERSION:
             renew_ledger(ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
-        yield DryRun(ledger, DryRunGuestList(gather) if gather else None, DryRunVault(vault))
+        yield DryRun(ledger, DryRunVenue(gather) if gather else None, DryRunVault(vault))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AccessDryRuns:
     """Find out for one event after the other what the access chain would do. The systems are read and not changed."""
 
-    gather: Gather | None
+    gather: Venue | None
     klaviyo: KlaviyoClient | None
     vault: OrdersStore
     ledger: Ledger
@@ -225,8 +236,8 @@ def plan_access(
     )
     campaign.give_up_unbegun(partition)
     unsent = unfinished_batches(ledger, partition.key)
-    claimed = campaign.claim_newcomers(partition, holders, unsent)
-    planned = [(batch, False) for batch in unsent if batch.state == "open"] + ([(claimed, True)] if claimed else [])
+    planned = [(batch, False) for batch in unsent if batch.state == "open"]
+    planned += [(batch, True) for batch in campaign.claim_all(partition, holders, unsent)]
     reach = reach_of(settings)
     batches = tuple(
         _planned(batch, holders, is_new, ledger=ledger, klaviyo=klaviyo, reach=reach) for batch, is_new in planned
@@ -260,9 +271,9 @@ def _count_withdrawn(ledger: Ledger, partition: EventPartition) -> int:
     return sum(len(invitations_without_access(ledger, batch)) for batch in scheduled)
 
 
-def _guests(gather: DryRunGuestList | None) -> set[str]:
-    """Return the addresses on the copied guest list."""
-    return set(gather.read().entries) if gather else set()
+def _guests(gather: DryRunVenue | None) -> set[str]:
+    """Return the addresses on the copied guest lists."""
+    return {address for dry in gather.each().values() for address in dry.read().entries} if gather else set()
 
 
 def _planned(

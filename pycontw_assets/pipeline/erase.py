@@ -19,6 +19,7 @@ from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
 from pycontw_assets.authorize.discord.discord_client import DiscordClient
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import GuestListStep
+from pycontw_assets.authorize.space_steps import SpacesStep
 from pycontw_assets.deidentify.holders import contact_address, holders_of, spellings_of
 from pycontw_assets.deidentify.policy import CONTACT_ADDRESS_COLUMN, load_policy
 from pycontw_assets.extract.orders import book_digest, content_digest, count_reread_every_poll
@@ -384,7 +385,8 @@ class Erasure:
     def _look_at_guest_list(self, key: str, result: Erased) -> None:
         """Look for an entry that is not ours to remove: the step has seen ours go."""
         if self.gather is not None:
-            if any(self.pseudonymizer.address(address) == key for address in self.gather.read().entries):
+            lists = [client.read().entries for client in self.gather.each().values()]
+            if any(self.pseudonymizer.address(address) == key for entries in lists for address in entries):
                 line = "Gather: an entry somebody else made, or made their own. Remove it there if wanted"
                 result.leave(line, todo="remove the entry in Gather that somebody else made, if it should go")
         elif any(period.state == "granted" for period in periods_of(self.ledger, key)):
@@ -487,7 +489,7 @@ class Erasure:
                 todo=f"delete the profile{named} in Klaviyo",
             )
 
-    def _guest_list_step(self) -> GuestListStep:
+    def _guest_list_step(self) -> GuestListStep | SpacesStep:
         return guest_list_step(
             gather=self.gather,
             ledger=self.ledger,

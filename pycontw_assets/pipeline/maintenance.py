@@ -19,6 +19,7 @@ from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.deidentify.holders import contact_address
 from pycontw_assets.ledger.database.future_times import correct_future_times
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.letters.letters import letters_of
 from pycontw_assets.ledger.locks import Busy, LockName, lock
 from pycontw_assets.ledger.polls import last_poll
 from pycontw_assets.ledger.reporting.problems import open_problems, record_findings
@@ -72,6 +73,7 @@ def run_maintenance(
     retention_days: int,
     prune_history: Callable[[], None],
     finish_erasures: Callable[[], Iterable[str]],
+    follow_letters: Callable[[], Iterable[str]] = tuple,
     read_extras: Callable[[str, datetime], Extras] = lambda _edition, _now: Extras(),
     limit: TimeLimit | None = None,
     stop: Stop | None = None,
@@ -79,6 +81,7 @@ def run_maintenance(
     """Do what is due.
 
     ``prune_history`` deletes old run history, wherever that is kept. ``finish_erasures`` returns what is left to erase.
+    ``follow_letters`` goes on with letters to everybody, and returns their problems.
     ``read_extras`` returns what the daily message says of an edition beyond its counts; it is called once a day.
     What ``limit`` leaves no time for is left to the next tick. Raise ``Stopped`` when ``stop`` was asked for.
     """
@@ -105,6 +108,7 @@ def run_maintenance(
     with best_effort("the look for the venue", ledger=ledger) as findings:
         findings += gone_venue(open_problems(ledger), ledger.clock())
     if klaviyo is not None:
+        advance_letters(follow_letters, ledger=ledger)
         for _ in count_mails(tick, klaviyo=klaviyo, ledger=ledger):
             if not may_go_on():
                 return
@@ -113,6 +117,13 @@ def run_maintenance(
         return
     with best_effort("the sales report", ledger=ledger):
         report_sales(tick, ledger=ledger, vault=vault, alerts=alerts, read_extras=read_extras)
+
+
+def advance_letters(follow_letters: Callable[[], Iterable[str]], *, ledger: Ledger) -> None:
+    """Go on with the letters to everybody. A season without one costs one look into the ledger."""
+    if letters_of(ledger):
+        with best_effort("letters", ledger=ledger) as findings:
+            findings += follow_letters()
 
 
 def count_mails(tick: Tick, *, klaviyo: KlaviyoClient, ledger: Ledger) -> Iterator[None]:

@@ -12,28 +12,25 @@ from datetime import datetime, timedelta
 
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.api.time_limit import TimeLimit
-from pycontw_assets.authorize.guest_list import is_due
 from pycontw_assets.extract.events import Discovery
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.extract.snapshot import read_books
-from pycontw_assets.ledger.batches import Batch, find_newcomers, invitations_without_access, unfinished_batches
-from pycontw_assets.ledger.database.tables import LET_IN, GrantState
+from pycontw_assets.ledger.batches import Batch, invitations_without_access, unfinished_batches
+from pycontw_assets.ledger.counting.kept import Counted
 from pycontw_assets.ledger.events import is_purged, known_events
-from pycontw_assets.ledger.grants import grants_without_ticket, holders_to_let_in
-from pycontw_assets.ledger.guest_lists import has_space_changed
+from pycontw_assets.ledger.guest_lists import refuse_lost_spaces
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.lists import count_list_changes
 from pycontw_assets.ledger.people import requested_refreshes
 from pycontw_assets.ledger.polls import Poll, last_poll, news_since, unread_after_wave
 from pycontw_assets.ledger.remote_ids import remembered_id
-from pycontw_assets.ledger.reporting.unreachable import refused_addresses
 from pycontw_assets.ledger.restoration import is_doubted
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import late_events, long_runs
 from pycontw_assets.pipeline.consistency.accounts import kktix_token
 from pycontw_assets.pipeline.consistency.orders import refuse_signs
 from pycontw_assets.pipeline.discord.invites import open_invite_work
+from pycontw_assets.pipeline.polling.open_work import OpenWork, open_work
 from pycontw_assets.pipeline.rebuild import is_beginning
 from pycontw_assets.pipeline.reconcile import (
     OF_DISCORD,
@@ -53,8 +50,8 @@ from pycontw_assets.pipeline.steps import (
     changed_tables,
     discover_events,
     invitation,
-    invitations_to_resume,
     mapped_events,
+    space_ids,
     without_erased,
 )
 from pycontw_assets.records import EventPartition
@@ -74,7 +71,7 @@ class Tick:
     ``stale`` are partition keys whose orders may differ from what the last good poll read. ``news_since`` maps
     partition keys to the moment since which there is news, as it is recorded. ``late`` are texts about events that no
     poll has taken in for long. ``changed_tables`` maps the tables that are not as our last load left them to their
-    states. ``kktix_token``: the fingerprint of a token that is not recorded yet.
+    states. ``kktix_token``: the fingerprint of a token that is not recorded yet. ``counted``: counts to keep.
     """
 
     discovery: Discovery
@@ -90,6 +87,7 @@ class Tick:
     late: tuple[str, ...] = ()
     changed_tables: Mapping[str, str] = field(default_factory=dict)
     kktix_token: str | None = None
+    counted: tuple[Counted, ...] = ()
     requests: int = 0
 
     @property
@@ -137,7 +135,8 @@ def observe(
 
     ``klaviyo`` and ``vault`` are asked only while the ledger does not know the edition. ``warehouse``: ``None`` for a
     caller whom the tables do not concern. Books that cannot be read within ``limit`` count as not read. Raises
-    ``ServiceError`` when KKTIX cannot be read and ``LedgerError`` when the ledger looks lost.
+    ``ServiceError`` when KKTIX cannot be read and ``LedgerError`` when the ledger looks lost, or a space is gone from
+    the settings that people were let into.
     """
     requests, known = count_requests(kktix, klaviyo), known_events(ledger)
     with limit or TimeLimit() as limit:
@@ -148,17 +147,18 @@ def observe(
         doubted = discovery.edition is not None and is_doubted(ledger, discovery.edition)
         if doubted and discovery.edition:
             refuse_signs(discovery.edition, klaviyo=klaviyo, vault=vault, ledger=ledger)
+    if discovery.edition and not settings.gather_is_off:
+        refuse_lost_spaces(ledger, discovery.edition, *space_ids(settings))
     ended = _ended_events(discovery, known.values(), ledger=ledger, settings=settings)
     listed = discovery.partitions
     if only is not None:
         listed, ended = tuple(partition for partition in listed if partition.key in only), []
     books = _read_all_books(kktix, _longest_unread_first(listed, ledger), limit)
     read = {p.event_id: without_erased(ledger, p, books[p.event_id]) for p in listed}
+    work = {p.key: open_work(p, ledger=ledger, settings=settings) for p in (*listed, *ended)}
     facts = {
-        partition.key: _facts(
-            partition, read.get(partition.event_id), ledger=ledger, settings=settings, history=history
-        )
-        for partition in (*listed, *ended)
+        p.key: _facts(p, read.get(p.event_id), work[p.key], ledger=ledger, settings=settings, history=history)
+        for p in (*listed, *ended)
     }
     changed = _changed_tables(facts, ledger=ledger, warehouse=warehouse if limit.left else None)
     facts = {key: _without_load(fact, changed) for key, fact in facts.items()}
@@ -181,6 +181,7 @@ def observe(
         late=_late(facts, decisions, since, now=ledger.clock(), settings=settings),
         changed_tables=changed,
         kktix_token=token,
+        counted=tuple(one.counted for one in work.values()),
         requests=requests(),
     )
 
@@ -193,7 +194,14 @@ def _orders_of_an_earlier_ledger(discovery: Discovery, vault: OrdersStore) -> tu
 def decide_again(tick: Tick, *, ledger: Ledger, settings: Settings, history: RunHistory) -> Tick:
     """Return the same tick after its access runs: ledger and run history are read again, KKTIX is not asked again."""
     facts = {
-        key: _facts(fact.partition, fact.book, ledger=ledger, settings=settings, history=history)
+        key: _facts(
+            fact.partition,
+            fact.book,
+            open_work(fact.partition, ledger=ledger, settings=settings),
+            ledger=ledger,
+            settings=settings,
+            history=history,
+        )
         for key, fact in tick.facts.items()
     }
     decisions = _decisions(facts, now=ledger.clock(), settings=settings)
@@ -217,7 +225,8 @@ def edition_facts(
 ) -> dict[str, tuple[EventFacts, Decision]]:
     """Return what ledger and run history know of the edition's events, and what is due. No service is asked."""
     partitions = [partition for partition in known_events(ledger).values() if partition.edition == edition]
-    facts = {p.key: _facts(p, None, ledger=ledger, settings=settings, history=history) for p in partitions}
+    work = {p.key: open_work(p, ledger=ledger, settings=settings) for p in partitions}
+    facts = {p.key: _facts(p, None, work[p.key], ledger=ledger, settings=settings, history=history) for p in partitions}
     decisions = _decisions(facts, now=ledger.clock(), settings=settings)
     return {key: (facts[key], decisions[key]) for key in sorted(facts)}
 
@@ -306,7 +315,13 @@ def _read_all_books(
 
 
 def _facts(
-    partition: EventPartition, book: BookReading | None, *, ledger: Ledger, settings: Settings, history: RunHistory
+    partition: EventPartition,
+    book: BookReading | None,
+    work: OpenWork,
+    *,
+    ledger: Ledger,
+    settings: Settings,
+    history: RunHistory,
 ) -> EventFacts:
     facts = EventFacts(
         partition,
@@ -318,7 +333,7 @@ def _facts(
         access=history.attempts(partition.key, "access"),
         load=history.attempts(partition.key, "load"),
     )
-    return facts if facts.poll is None else _with_open_work(facts, facts.poll, ledger=ledger, settings=settings)
+    return facts if facts.poll is None else _with_open_work(facts, facts.poll, work, ledger=ledger, settings=settings)
 
 
 def switched_off(settings: Settings) -> frozenset[str]:
@@ -331,34 +346,19 @@ def switched_off(settings: Settings) -> frozenset[str]:
     return frozenset().union(*(assets for assets, is_off in switches.items() if is_off))
 
 
-def _with_open_work(facts: EventFacts, poll: Poll, *, ledger: Ledger, settings: Settings) -> EventFacts:
-    partition, now, is_off = facts.partition, ledger.clock(), settings.gather_is_off
-    # In another space everybody who was let in has to be let in again: the next tick records that.
-    moves = not (is_off or settings.pycontw_dry_run) and has_space_changed(ledger, settings.gather_space_id)
-    done: tuple[GrantState, ...] = LET_IN if is_off else () if moves else ("granted",)
-    outside = holders_to_let_in(ledger, partition.key, partition.edition, done)
-    leaving = [
-        grant
-        for grant in grants_without_ticket(ledger, partition.edition).values()
-        if grant.partition_key == partition.key and (not is_off or grant.state == "assumed")
-    ]
-    entering = sum(
-        is_due(grant, now) or (moves and grant is not None and grant.state == "granted") for grant in outside.values()
-    )
+def _with_open_work(facts: EventFacts, poll: Poll, work: OpenWork, *, ledger: Ledger, settings: Settings) -> EventFacts:
+    partition, is_off = facts.partition, settings.gather_is_off
     batches = [batch for batch in unfinished_batches(ledger, partition.key) if _is_due(batch, ledger, settings)]
-    access_open = entering + len(leaving)
-    refused = 0 if settings.mail_is_off else len(refused_addresses(ledger, partition.edition, partition.key))
+    access_open = work.entering_at(ledger.clock()) + work.leaving
     return replace(
         facts,
         guest_list_open=access_open,
         invites_open=0 if settings.discord_is_off else open_invite_work(partition, ledger=ledger),
         # Without a guest list, access is assumed where people join the list of ticket holders.
-        list_open=count_list_changes(ledger, partition.key) + (access_open if is_off else 0),
-        unreachable=0 if facts.off == OF_GATHER | OF_DISCORD | OF_MAIL else poll.without_address + refused,
+        list_open=work.joining + (access_open if is_off else 0),
+        unreachable=0 if facts.off == OF_GATHER | OF_DISCORD | OF_MAIL else poll.without_address + work.refused,
         requested=len(requested_refreshes(ledger, partition.key)),
-        campaign_open=len(batches)
-        + len(find_newcomers(ledger, partition.key, partition.edition))
-        + len(invitations_to_resume(ledger, partition, settings)),
+        campaign_open=len(batches) + work.newcomers + work.resumable,
     )
 
 

@@ -24,6 +24,7 @@ from pycontw_assets.ledger.batches import Batch, Invitation, invitations_in, rel
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.letters.letters import restore_letters
 from pycontw_assets.ledger.locks import LockName
 from pycontw_assets.ledger.people import recognise, renew_pseudonyms
 from pycontw_assets.ledger.polls import Poll, last_poll, recorded_holders
@@ -59,6 +60,7 @@ from pycontw_assets.send_email.by_event.rebuild_from_events import (
     rebuild_events,
 )
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
+from pycontw_assets.send_email.letters.find_letters import find_letters
 from pycontw_assets.send_email.names import (
     batch_key_property,
     is_pool_list,
@@ -125,6 +127,7 @@ class _Remains:
     snapshots: Mapping[str, OrderSnapshot]
     holder_lists: list[HolderList]
     present: Mapping[str, Any] | None
+    spaces: Mapping[str, str]  # of those present: the digest of the space on whose list they are
     pseudonymizer: Pseudonymizer
 
     @property
@@ -229,7 +232,7 @@ def rebuild_ledger(
         lists,
         {key: snapshot for key in partitions if (snapshot := vault.read(key))},
         [HolderList(p, list_id, _members(list_id, p, klaviyo, pseudonymizer)) for list_id, p in of_edition],
-        _guests(gather, pseudonymizer),
+        *_guests(gather, pseudonymizer),
         pseudonymizer,
     )
     campaigns = list(look_twice(klaviyo, waits, find_invitations(klaviyo, edition)))
@@ -250,10 +253,13 @@ def rebuild_ledger(
     )
     rebuilt = merged(by_campaign, by_event)
     restoration = _restoration(remains, rebuilt, by_event, ledger.clock())
+    letters = find_letters(klaviyo, waits, edition, now=ledger.clock())
     restore(ledger, restoration, replaces_older=is_older)
+    restore_letters(ledger, letters)
     log_step("ledger_rebuilt", step="repair", edition=edition, events=len(restoration.partitions))
     problems = [*_problems(remains, rebuilt, restoration), *_nameless(by_event)]
-    return RebuildReport(edition, _counts(restoration), problems)
+    counts = _counts(restoration) | ({"letters": len(letters)} if letters else {})
+    return RebuildReport(edition, counts, problems)
 
 
 def _edition_to_rebuild(known: Mapping[int, EventPartition], ledger: Ledger, settings: Settings) -> str | None:
@@ -276,16 +282,19 @@ def _members(
     return members
 
 
-def _guests(gather: GatherClient | None, pseudonymizer: Pseudonymizer) -> dict[str, Any] | None:
+def _guests(gather: GatherClient | None, pseudonymizer: Pseudonymizer) -> tuple[dict[str, Any] | None, dict[str, str]]:
+    """Return the entry and the space of every guest, by pseudonym."""
     if gather is None:
-        return None
+        return None, {}
     guests: dict[str, Any] = {}
-    for address, entry in gather.read().entries.items():
-        key = pseudonymizer.address(address)
-        # Of several spellings, one that somebody else wrote speaks for all.
-        if key not in guests or is_our_writing(guests[key]):
-            guests[key] = entry
-    return guests
+    spaces: dict[str, str] = {}
+    for space, client in gather.each().items():
+        for address, entry in client.read().entries.items():
+            key = pseudonymizer.address(address)
+            # Of several spellings, one that somebody else wrote speaks for all.
+            if key not in guests or is_our_writing(guests[key]):
+                guests[key], spaces[key] = entry, space.digest
+    return guests, spaces
 
 
 def _restoration(remains: _Remains, rebuilt: RebuiltInvitations, by_event: RebuiltEvents, now: datetime) -> Restoration:
@@ -308,7 +317,12 @@ def _restoration(remains: _Remains, rebuilt: RebuiltInvitations, by_event: Rebui
             for key, held in lists.items()
             if held
         },
-        grants=continued(rebuild_grants(remains.edition, events_of, remains.present), by_event, remains.edition, home),
+        grants=continued(
+            rebuild_grants(remains.edition, events_of, remains.present, remains.spaces),
+            by_event,
+            remains.edition,
+            home,
+        ),
         batches=rebuilt.batches,
         invitations=rebuilt.invitations,
         list_ids=list_ids | {name: batch.list_id for name, batch in leased.items() if batch.list_id},

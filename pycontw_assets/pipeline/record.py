@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pycontw_assets.alerts.problems import by_cause
 from pycontw_assets.api.log import log_step
 from pycontw_assets.ledger.consistency.marks import demand_reading
+from pycontw_assets.ledger.counting.kept import keep_counts
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.discord.invites import switch_discord
 from pycontw_assets.ledger.events import register_events
@@ -31,6 +32,7 @@ from pycontw_assets.pipeline.consistency.accounts import record_kktix_token
 from pycontw_assets.pipeline.observe import Tick, switched_off
 from pycontw_assets.pipeline.reconcile import table_asset
 from pycontw_assets.pipeline.redaction import cause_of, explain
+from pycontw_assets.pipeline.steps import space_ids
 from pycontw_assets.settings import Settings
 
 _LATE = "late events"
@@ -59,7 +61,7 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
         record_kktix_token(tick.kktix_token, ledger=ledger)
     register_events(ledger, tick.discovery.partitions)
     if edition and not (settings.gather_is_off or settings.pycontw_dry_run):
-        enter_space(ledger, edition, settings.gather_space_id)
+        enter_space(ledger, edition, *space_ids(settings))
     switch_discord(ledger, is_on=not settings.discord_is_off)
     if edition:
         record_unmailed(ledger, edition, is_off=settings.mail_is_off)
@@ -70,6 +72,7 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
         forget_loads(ledger, keys, states=tick.changed_tables)
     if dict(tick.news_since) != news_since(ledger):
         record_news_since(ledger, tick.news_since)
+    keep_counts(ledger, tick.counted)
 
 
 def _end_problems_of(assets: Collection[str], tick: Tick, *, ledger: Ledger) -> None:

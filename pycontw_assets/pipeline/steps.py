@@ -11,11 +11,12 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from pycontw_assets.api.client import ServiceError
-from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import Gather, GuestListStep
+from pycontw_assets.authorize.space_steps import SpacesStep
+from pycontw_assets.authorize.spaces import Space, are_shared, split_spaces
 from pycontw_assets.deidentify.holders import Contacts, contact_answer, count_unmailable, holders_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import Deidentified, deidentify
@@ -71,7 +72,7 @@ from pycontw_assets.records import AttendeeRecord, Event, EventPartition, Holder
 from pycontw_assets.send_email.by_event.events_client import EventsClient
 from pycontw_assets.send_email.by_event.invitation_event import Links
 from pycontw_assets.send_email.by_event.reach import Reach, resumable
-from pycontw_assets.send_email.campaign import CampaignStep
+from pycontw_assets.send_email.campaign import CampaignStep, MailOfSpace
 from pycontw_assets.send_email.campaign_sending import Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
 from pycontw_assets.send_email.invitation.personal import PersonalLinks, no_links
@@ -394,25 +395,53 @@ def changed_tables(partitions: Iterable[EventPartition], *, warehouse: Warehouse
 # -- guest list -------------------------------------------------------------------------------------
 
 
+class Venue(Protocol):
+    """The guest lists of all spaces, in the order of ``GATHER_SPACE_ID`` (``GatherClient``)."""
+
+    def each(self) -> Mapping[Space, Gather]: ...
+
+
+def space_ids(settings: Settings) -> list[str]:
+    """Return the ids of the venue's spaces as they are set, right or wrong."""
+    return [space.space_id for space in split_spaces(settings.gather_space_id)]
+
+
 def guest_list_step(
     *,
-    gather: GatherClient | Gather | None,
+    gather: Venue | None,
     ledger: Ledger,
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
     revoke_limit: int | None,
     poll_id: str,
     overrides: frozenset[str] = frozenset(),
-) -> GuestListStep:
+) -> GuestListStep | SpacesStep:
     """Build the step. ``gather`` is ``None`` where the guest list is switched off."""
+    lists = gather.each() if gather else {}
+
+    def alone() -> AbstractContextManager[None]:
+        return exclusive(ledger, waits, LockName.GUEST_LIST)
+
+    if are_shared(lists):
+        return SpacesStep(
+            lists=lists,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            exclusive=alone,
+            poll_id=poll_id,
+            configured_limit=revoke_limit,
+            overrides=overrides,
+        )
+    space, client = next(iter(lists.items()), (None, None))
     return GuestListStep(
-        gather,
+        client,
         ledger,
         pseudonymizer,
-        lambda: exclusive(ledger, waits, LockName.GUEST_LIST),
+        alone,
         poll_id,
         revoke_limit,
         overrides,
+        space=space.digest if space else None,
     )
 
 
@@ -435,11 +464,36 @@ def assume_access(
 # -- mail -------------------------------------------------------------------------------------------
 
 
-def invitation(edition: str, settings: Settings) -> InvitationTemplate:
-    """Render the invitation mail of an edition with the links of the settings."""
+_SPACE_IN_URL = "{space}"
+
+
+def venue_urls(settings: Settings) -> dict[str, str]:
+    """Return the venue link of each space, by the space's digest, in the order of the settings."""
+    url = settings.invitation_venue_url
+    return {s.digest: url.replace(_SPACE_IN_URL, s.path) for s in split_spaces(settings.gather_space_id)}
+
+
+def venue_url(settings: Settings, space: str | None = None) -> str:
+    """Return the venue link of a space. ``None``, or a space that is not set: that of the first one."""
+    urls = venue_urls(settings)
+    return urls.get(space or "") or next(iter(urls.values()))
+
+
+def refuse_shared_link(settings: Settings) -> None:
+    """Raise ``InvalidSettings`` where the mails of several spaces would show one link."""
+    urls = venue_urls(settings)
+    if len(urls) > 1 and len(set(urls.values())) == 1:
+        raise InvalidSettings(
+            "INVITATION_VENUE_URL: shows the same link to the people of every space of GATHER_SPACE_ID; write {space} "
+            "where the address has id and name of the space, e.g. https://app.gather.town/app/{space}"
+        )
+
+
+def invitation(edition: str, settings: Settings, space: str | None = None) -> InvitationTemplate:
+    """Render the invitation mail of an edition with the links of the settings, for the people of a space."""
     return render_invitation(
         edition,
-        venue_url=settings.invitation_venue_url,
+        venue_url=venue_url(settings, space),
         video_url=settings.video_url,
         has_discord=not settings.discord_is_off,
     )
@@ -499,6 +553,8 @@ def _is_next(partition: EventPartition, ledger: Ledger, settings: Settings) -> b
     """
     if settings.invite_via != "campaign" or unmailed_since(ledger, partition.edition):
         return False
+    if len(space_ids(settings)) > 1:
+        return False  # they may be of several batches
     return len(find_newcomers(ledger, partition.key, partition.edition)) <= settings.invite_limit
 
 
@@ -511,9 +567,9 @@ def _is_newest(edition: str, klaviyo: KlaviyoClient, ledger: Ledger) -> bool:
     return True
 
 
-def links_in_mail(settings: Settings) -> Links:
-    """Return the links that the mail of a flow shows."""
-    return Links(settings.invitation_venue_url, settings.video_url)
+def links_in_mail(settings: Settings, space: str | None = None) -> Links:
+    """Return the links that the mail of a flow shows to the people of a space."""
+    return Links(venue_url(settings, space), settings.video_url)
 
 
 def reach_of(settings: Settings) -> Reach:
@@ -544,8 +600,14 @@ def campaign_step(
     """
     refuse_imported(partition.key)
     mail = invitation(partition.edition, settings)
+    spaces = list(venue_urls(settings)) if len(space_ids(settings)) > 1 else []
     vouched = vouched_at(ledger, partition.key)
     is_vouched = vouched is not None and timedelta(0) <= ledger.clock() - vouched <= _VOUCHED_FOR
+
+    def of_space(space: str) -> MailOfSpace:
+        mail = invitation(partition.edition, settings, space)
+        made = template_id or partial(template_id_of, mail, klaviyo=klaviyo, ledger=ledger, waits=waits)
+        return MailOfSpace(mail, made, links_in_mail(settings, space))
 
     def vouch() -> None:
         if not is_vouched:
@@ -563,6 +625,7 @@ def campaign_step(
         events=EventsClient(klaviyo),
         links=links_in_mail(settings),
         personal_links=personal_links,
+        of_spaces={space: of_space(space) for space in spaces},
         reach=reach_of(settings),
         send_at=settings.invitation_send_at,
         invite_limit=settings.invite_limit,

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.orchestration.graph.build import build_definitions
 from pycontw_assets.orchestration.instance import open_instance
 from pycontw_assets.orchestration.poll import PollReport, RunReport, poll
 from pycontw_assets.pipeline.composition import Composition

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import idna
@@ -28,6 +28,8 @@ _SHAPE = re.compile(rf"[^\s@<>,;:\"()\[\]\\]+@(?:{_PART}\.)+{_PART}")
 _LONGEST = 254
 # A transactional mail does not reach them either, says Klaviyo's help article on such mails.
 _UNDELIVERABLE = {"HARD_BOUNCE", "INVALID_EMAIL", "SOFT_BOUNCE", "SPAM_COMPLAINT"}
+_LETTER = re.compile(r"pycontw-[0-9]{4}-letter-")  # how campaigns of letters to everybody are called
+_REFUND_SEEN_WITHIN = timedelta(minutes=10)  # two good polls
 # Characters that show nothing and are no format characters: fillers, selectors of variants, an empty Braille cell.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(n) for n in range(0xFE00, 0xFE10)}
 
@@ -72,6 +74,11 @@ def mask(address: str) -> str:
     """Return enough to find a person in an invented world, and too little to write to anybody."""
     local, at, domain = address.partition("@")
     return f"{local[:1]}***{at}{domain[:1]}***({len(address)})"
+
+
+def is_letter(mail: Mail) -> bool:
+    """Return whether a mail is a letter to everybody, and no invitation."""
+    return _LETTER.match(mail.campaign_name) is not None
 
 
 def events_of(world: World, edition: str) -> set[int]:
@@ -167,8 +174,11 @@ class _Judge:
         self._entitled = _entitlements(world, events)
         self._listed = self._listing_periods()
         self._mails: dict[str, list[Mail]] = defaultdict(list)
+        self._letters: list[Mail] = []
         for mail in world.klaviyo.outbox:
-            if not mail.by_hand:
+            if is_letter(mail):
+                self._letters.append(mail)
+            elif not mail.by_hand:
                 self._mails[normalise(mail.address)].append(mail)
         self._wanted_again: dict[str, list[datetime]] = defaultdict(list)
         for wanted in world.wanted_again:
@@ -177,6 +187,7 @@ class _Judge:
     def findings(self, settled: bool) -> list[Finding]:
         findings = self._mailed_twice() + self._mailed_or_let_in_wrongly() + self._withdrawn_wrongly()
         findings += self._hand_made_changed() + self._private_data_leaked()
+        findings += self._letters_twice() + self._letters_without_ticket()
         if self._guest_list:
             findings += self._mailed_before_access()
         if settled:
@@ -256,6 +267,27 @@ class _Judge:
                     findings.append(Finding(1, f"{mask(address)} was mailed again at {mail.at.isoformat()}"))
         return findings
 
+    def _letters_twice(self) -> list[Finding]:
+        """Find the people who got a letter again: from campaigns of one name, or in the same words."""
+        by_name = Counter((normalise(mail.address), mail.campaign_name) for mail in self._letters)
+        by_words = Counter((normalise(mail.address), f"{mail.subject}\n{mail.text}") for mail in self._letters)
+        twice = {address for count in (by_name, by_words) for (address, _), times in count.items() if times > 1}
+        return [Finding(1, f"{mask(address)} got the same letter twice") for address in sorted(twice)]
+
+    def _letters_without_ticket(self) -> list[Finding]:
+        return [
+            Finding(3, f"{mask(mail.address)} got a letter at {mail.at.isoformat()} without a usable ticket")
+            for mail in self._letters
+            if not self._may_get_letter(normalise(mail.address), mail.at)
+        ]
+
+    def _may_get_letter(self, address: str, at: datetime) -> bool:
+        """Whether the address held a usable ticket then, or lost it so shortly before that no poll could know."""
+        return any(
+            period.start <= at and (period.end is None or at <= period.end + _REFUND_SEEN_WITHIN)
+            for period in self._entitled.get(address, [])
+        )
+
     def _forgotten(self) -> list[Finding]:
         findings = []
         for address in filter(self._is_entitled, self._entitled):
@@ -278,6 +310,17 @@ class _Judge:
             for period in periods:
                 if not period.by_hand and not self._was_ever_entitled(address, period.start):
                     findings.append(Finding(3, f"{mask(address)} was let in without ever having held a usable ticket"))
+        return findings + self._in_two_spaces()
+
+    def _in_two_spaces(self) -> list[Finding]:
+        """Find people who were let into a space while they were on the list of another one."""
+        spaces: dict[str, set[str]] = defaultdict(set)
+        findings = []
+        for fact in self._world.gather.history:
+            listed = spaces[normalise(fact.address)]
+            if fact.listed and not fact.by_hand and listed - {fact.space}:
+                findings.append(Finding(3, f"{mask(normalise(fact.address))} was let into a second space"))
+            (listed.add if fact.listed else listed.discard)(fact.space)
         return findings
 
     def _still_in(self) -> list[Finding]:

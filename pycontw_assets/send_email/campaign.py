@@ -34,6 +34,7 @@ from pycontw_assets.ledger.batches import (
 )
 from pycontw_assets.ledger.by_event.handing_over import move_invitations
 from pycontw_assets.ledger.database.tables import Way
+from pycontw_assets.ledger.grants import Grant, current_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.restoration import end_unmailed
 from pycontw_assets.records import EventPartition, Holder
@@ -61,12 +62,23 @@ _SCHEDULED_BATCHES = 3  # per event. Later newcomers are mailed right after the 
 _DELETED = "Cancelled: deleted in Klaviyo"
 
 
+@dataclass(frozen=True, slots=True)
+class MailOfSpace:
+    """The invitation to one space of the venue: the mail of a campaign, and the links in the mail of a flow."""
+
+    mail: Mail
+    template_id: Callable[[], str]
+    links: Links
+
+
 @dataclass(slots=True, kw_only=True)
 class CampaignStep:
     """Invites the newcomers of one event and brings its open batches to an end.
 
     - ``exclusive``: the lock on names in Klaviyo.
     - ``template_id``: finds or creates the template when it is first needed.
+    - ``of_spaces``: what is sent instead where the venue has several spaces, by the ledger's name of the space. A batch
+      with a campaign is then one of a single space. Empty: there is one.
     - ``reach``: the way in which newcomers are invited, and whom it reaches. Open batches of the other way end in
       theirs, or are given up.
     - ``personal_links``: finds the links that are one person's own.
@@ -86,6 +98,7 @@ class CampaignStep:
     poll_id: str
     events: Events | None = None  # needed where any batch is one of events
     links: Links = field(default_factory=lambda: Links("", ""))
+    of_spaces: Mapping[str, MailOfSpace] = field(default_factory=dict)
     personal_links: PersonalLinks = no_links
     reach: Reach = field(default_factory=Reach)
     send_at: datetime | None = None
@@ -114,8 +127,7 @@ class CampaignStep:
                 raise
             except (Refused, Malformed) as error:  # about this batch only, so the others go on
                 refusals.append(error)
-        claimed = self.claim_newcomers(partition, holders, open_batches)
-        if claimed is not None:
+        for claimed in self.claim_all(partition, holders, open_batches):
             self._advance_or_wait(claimed, partition, holders, sending, follow=self.waits.follow)
         self._report_cancelled(partition)
         if refusals:
@@ -127,8 +139,7 @@ class CampaignStep:
 
         The campaign is sent and not followed.
         """
-        claimed = self.claim_newcomers(partition, holders, unfinished_batches(self.ledger, partition.key))
-        if claimed is not None:
+        for claimed in self.claim_all(partition, holders, unfinished_batches(self.ledger, partition.key)):
             self._advance_or_wait(claimed, partition, holders, self._event_sending, follow=None)
         return self.outcome
 
@@ -149,10 +160,24 @@ class CampaignStep:
                 close_batch(self.ledger, batch.batch_key, "empty", remote_status=None)
             log_step("batch_given_up", step="send_email", batch=batch.batch_key, people=len(free), outcome="empty")
 
+    def claim_all(
+        self, partition: EventPartition, holders: Mapping[str, Holder], open_batches: list[Batch]
+    ) -> list[Batch]:
+        """Claim all newcomers: as one batch, or as one for each space with some."""
+        batches: list[Batch] = []
+        for _ in range(max(1, len(self.of_spaces))):
+            claimed = self.claim_newcomers(partition, holders, [*open_batches, *batches])
+            if claimed is None:
+                break
+            batches.append(claimed)
+        return batches
+
     def claim_newcomers(
         self, partition: EventPartition, holders: Mapping[str, Holder], open_batches: list[Batch]
     ) -> Batch | None:
         """Claim all holders who were let in and are in no batch yet. ``None``: there is nobody, or they wait.
+
+        For a campaign, only those of the first space with some are claimed: its mail has one link.
 
         A batch of events also goes on with invitations that no campaign can go on with (``find_resumable``).
         """
@@ -181,6 +206,8 @@ class CampaignStep:
             return None
         now = self.ledger.clock()
         way: Way = self.reach.way if periods else "event"
+        if way == "campaign":
+            periods = self._of_one_space(partition.edition, periods)
         scheduled = self.send_at if self.send_at and self.send_at > now else None
         scheduled_campaigns = sum(batch.send_at is not None and batch.way == "campaign" for batch in open_batches)
         if way == "campaign" and scheduled and scheduled_campaigns >= _SCHEDULED_BATCHES:
@@ -198,9 +225,21 @@ class CampaignStep:
             partition=partition.key,
             poll=self.poll_id,
             batch=batch.batch_key,
-            people=people,
+            people=len(periods) + len(resumed),
         )
         return batch
+
+    def _of_one_space(self, edition: str, periods: dict[str, int]) -> dict[str, int]:
+        """Return the people of one space. Somebody without a space is sent the mail of the first one."""
+        if not self.of_spaces:
+            return periods
+        spaces = {key: self._space_of(grant) for key, grant in current_grants(self.ledger, edition).items()}
+        chosen = next(space for space in self.of_spaces if space in {spaces[key] for key in periods})
+        return {key: period for key, period in periods.items() if spaces[key] == chosen}
+
+    def _space_of(self, grant: Grant) -> str:
+        is_set = grant.space_digest in self.of_spaces
+        return grant.space_digest if is_set and grant.space_digest else next(iter(self.of_spaces))
 
     def _new_batch(self, partition: EventPartition, way: Way, scheduled: datetime | None) -> Batch:
         now, batch_key = self.ledger.clock(), uuid.uuid4().hex[:12]
@@ -262,9 +301,9 @@ class CampaignStep:
                 sending.advance(batch, partition, holders)
             return
         if self.reach.way == "event" and batch.state == "open":
-            batch = self._sending.give_up(batch)
+            batch = self._sending_of(batch).give_up(batch)
         else:
-            batch = self._sending.bring_to_klaviyo(batch, holders)
+            batch = self._sending_of(batch).bring_to_klaviyo(batch, holders)
         if follow is not None and batch.state == "accepted" and not is_ahead(batch, self.ledger.clock()):
             self._follow(batch, follow)
 
@@ -277,6 +316,7 @@ class CampaignStep:
             profiles=self.client,
             ledger=self.ledger,
             links=self.links,
+            links_of_spaces={space: sent.links for space, sent in self.of_spaces.items()},
             personal_links=self.personal_links,
             reach=self.reach,
             outcome=self.outcome,
@@ -284,20 +324,31 @@ class CampaignStep:
             vouch=self.vouch,
         )
 
-    @property
-    def _sending(self) -> BatchSending:
+    def _sending_of(self, batch: Batch) -> BatchSending:
+        mail, template_id = self._mail_of(batch)
         return BatchSending(
             client=self.client,
             ledger=self.ledger,
             waits=self.waits,
             exclusive=self.exclusive,
             sender=self.sender,
-            mail=self.mail,
-            template_id=self.template_id,
+            mail=mail,
+            template_id=template_id,
             outcome=self.outcome,
             vouch=self.vouch,
             personal_links=self.personal_links,
         )
+
+    def _mail_of(self, batch: Batch) -> tuple[Mail, Callable[[], str]]:
+        """Return the mail of a batch, by the space of its people. They were claimed together, so it is the same."""
+        if not self.of_spaces:
+            return self.mail, self.template_id
+        grants = current_grants(self.ledger, batch.edition)
+        claimed = claimed_invitations(self.ledger, batch)
+        periods = [(grants[item.address_key], item.period) for item in claimed if item.address_key in grants]
+        spaces = {self._space_of(grant) for grant, period in periods if grant.period == period}
+        sent = next((self.of_spaces[space] for space in self.of_spaces if space in spaces), None)
+        return (sent.mail, sent.template_id) if sent else (self.mail, self.template_id)
 
     def _follow(self, batch: Batch, seconds: float) -> None:
         """Watch a campaign that Klaviyo took over until it has ended, or until the next poll."""

@@ -365,7 +365,7 @@ class BatchSending:
         def create() -> Campaign:
             return self.client.create_campaign(
                 name=batch.campaign_name,
-                list_id=batch.list_id or "",
+                included_lists=(batch.list_id or "",),
                 subject=self.mail.subject,
                 preview_text=self.mail.preview_text,
                 from_email=self.sender.from_email,

@@ -8,7 +8,7 @@ about an unknown outcome is decided by its callers.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Literal, TypeVar
@@ -161,6 +161,12 @@ class JsonApi:
         body = {"data": data}
         self._call("POST", operation, path, body=body, group="campaigns", repeatable=repeatable, expect_json=False)
 
+    def _delete(self, operation: str, path: str, *, group: str) -> None:
+        try:
+            self._call("DELETE", operation, path, group=group, expect_json=False)
+        except NotFound:
+            return
+
     def _look_up(self, operation: str, path: str) -> dict[str, Any] | None:
         try:
             return _resource(operation, self._call("GET", operation, path, group="campaigns"))
@@ -211,6 +217,10 @@ class KlaviyoClient(JsonApi):
             group="list creation",
             parse=records.mailing_list,
         )
+
+    def delete_list(self, list_id: str) -> None:
+        """Delete a list, whose people stay. One that is gone already is fine."""
+        self._delete("delete list", f"/api/lists/{_segment(list_id)}", group="list membership")
 
     def list_member_ids(self, list_id: str) -> frozenset[str]:
         """Return the profile ids on a list. They may show a while after a change."""
@@ -333,13 +343,19 @@ class KlaviyoClient(JsonApi):
         reply = self._call("GET", operation, f"/api/templates/{_segment(template_id)}", group="templates")
         return records.template(_resource(operation, reply))
 
+    def delete_template(self, template_id: str) -> None:
+        """Delete a template. Campaigns keep their copies. One that is gone already is fine."""
+        self._delete("delete template", f"/api/templates/{_segment(template_id)}", group="templates")
+
     # Campaigns
 
     def create_campaign(
         self,
         *,
         name: str,
-        list_id: str,
+        included_lists: Sequence[str],
+        excluded_lists: Sequence[str] = (),
+        label: str = "invitation",
         subject: str,
         preview_text: str,
         from_email: str,
@@ -347,7 +363,10 @@ class KlaviyoClient(JsonApi):
         reply_to: str,
         send_at: datetime | None = None,
     ) -> Campaign:
-        """Create a draft. Not repeatable: find it by its name first. Without ``send_at`` the send job sends at once."""
+        """Create a draft. Not repeatable: find it by its name first. Without ``send_at`` the send job sends at once.
+
+        Everybody on an included list and on no excluded one gets one mail. ``label`` is how people call the message.
+        """
         content = {
             "subject": subject,
             "preview_text": preview_text,
@@ -355,11 +374,11 @@ class KlaviyoClient(JsonApi):
             "from_label": from_label,
             "reply_to_email": reply_to,
         }
-        definition = {"channel": "email", "label": "invitation", "content": content}
+        definition = {"channel": "email", "label": label, "content": content}
         message = {"type": "campaign-message", "attributes": {"definition": definition}}
         attributes = {
             "name": name,
-            "audiences": {"included": [list_id], "excluded": []},
+            "audiences": {"included": [*included_lists], "excluded": [*excluded_lists]},
             "send_strategy": _send_strategy(send_at),
             # Klaviyo's default skips for good everybody who got another mail of this account some hours ago.
             "send_options": {"use_smart_sending": False},
@@ -421,11 +440,7 @@ class KlaviyoClient(JsonApi):
 
     def delete_campaign(self, campaign_id: str) -> None:
         """Delete a draft. One that is gone already is fine."""
-        path = f"/api/campaigns/{_segment(campaign_id)}"
-        try:
-            self._call("DELETE", "delete campaign", path, group="campaigns", expect_json=False)
-        except NotFound:
-            return
+        self._delete("delete campaign", f"/api/campaigns/{_segment(campaign_id)}", group="campaigns")
 
     def assign_template(self, message_id: str, template_id: str) -> None:
         """Copy the template into the message. Later edits of the template do not reach the campaign."""

@@ -35,7 +35,7 @@ UNMAILED_ENDS = ("Cancelled: Misconfigured", "Cancelled: No Recipients", "Cancel
 """The ends of a campaign that come before its first mail. Any other may have come in the middle."""
 
 
-_STATUSES = frozenset(
+STATUSES = frozenset(
     {
         *SENT_STATUSES,
         *UNMAILED_ENDS,
@@ -54,8 +54,8 @@ _STATUSES = frozenset(
         "Unknown",
     }
 )
-_CONSENTS = frozenset({"SUBSCRIBED", "UNSUBSCRIBED", "NEVER_SUBSCRIBED"})
-_SUPPRESSIONS = frozenset(
+CONSENTS = frozenset({"SUBSCRIBED", "UNSUBSCRIBED", "NEVER_SUBSCRIBED"})
+SUPPRESSIONS = frozenset(
     {"HARD_BOUNCE", "INVALID_EMAIL", "SPAM_COMPLAINT", "UNSUBSCRIBE", "UNSUBSCRIBED", "USER_SUPPRESSED"}
 )
 _ANOTHER = "another reason"
@@ -153,12 +153,12 @@ def profile(resource: Mapping[str, Any]) -> Profile:
     marketing = inside(fields, "subscriptions", "email", "marketing")
     can_receive, consent = marketing.get("can_receive_email_marketing"), _text_or_none(marketing.get("consent"))
     reasons = [reason for row in _rows(marketing.get("suppression")) if (reason := _text_or_none(row.get("reason")))]
-    known = (reason if reason in _SUPPRESSIONS else _ANOTHER for reason in reasons)
+    known = (reason if reason in SUPPRESSIONS else _ANOTHER for reason in reasons)
     return Profile(
         profile_id=text(resource, "id"),
         email=_address(fields.get("email")),
         can_receive_email=can_receive if isinstance(can_receive, bool) else None,
-        consent=consent if consent in _CONSENTS else None,
+        consent=consent if consent in CONSENTS else None,
         suppressions=tuple(dict.fromkeys(known))[:_MOST_REASONS],
         properties=inside(fields, "properties"),
     )
@@ -224,7 +224,7 @@ def campaign(resource: Mapping[str, Any]) -> Campaign:
 
 def _known_status(status: str) -> str:
     """Return a status of the list, or what another one comes to: stopped, or not known to have ended."""
-    if status in _STATUSES:
+    if status in STATUSES:
         return status
     return f"Cancelled: {_ANOTHER}" if status.startswith("Cancelled") else "Unknown"
 

@@ -7,9 +7,10 @@ here and nowhere else.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 
-from pycontw_assets.records import FAMILIES, EventPartition
+from pycontw_assets.records import FAMILIES, EventPartition, Family
 
 _TICKET_HOLDER_LIST = re.compile(rf"pycontw-(20[0-9]{{2}})-({'|'.join(FAMILIES)})-([0-9]{{1,18}})-ticket-holders")
 
@@ -58,6 +59,32 @@ def sent_batch_key(campaign_name: str, edition: str) -> str | None:
     """Return the batch key of a name exactly as ``campaign`` makes it; ``None`` for copies that people made."""
     match = re.fullmatch(rf"{campaign_prefix(edition)}[0-9]{{8}}T[0-9]{{4}}Z-([0-9a-f]{{12}})", campaign_name)
     return match[1] if match else None
+
+
+def letter(edition: str, families: Collection[Family], letter_key: str) -> str:
+    """Return the name of a letter's campaign: a lost ledger finds the letter by it, and for whom it was."""
+    return f"{letter_prefix(edition)}{'-'.join(sorted(families))}-{letter_key}"
+
+
+def letter_prefix(edition: str) -> str:
+    return f"pycontw-{edition}-letter-"
+
+
+def read_letter(campaign_name: str, edition: str) -> tuple[str, str] | None:
+    """Return families (with blanks between) and key of a name exactly as ``letter`` makes it; ``None``: another."""
+    family = f"(?:{'|'.join(FAMILIES)})"
+    match = re.fullmatch(rf"{letter_prefix(edition)}({family}(?:-{family})*)-([0-9a-f]{{12}})", campaign_name)
+    return (match[1].replace("-", " "), match[2]) if match else None
+
+
+def letter_template(edition: str, letter_key: str, version: str) -> str:
+    """Return the name of the template of one version of a letter: the same words may have another look."""
+    return f"{letter_prefix(edition)}{letter_key}-{version}"
+
+
+def left_out_list(edition: str, letter_key: str) -> str:
+    """Return the name of the list of profiles that a letter leaves out: second ones of somebody who has another."""
+    return f"{letter_prefix(edition)}{letter_key}-left-out"
 
 
 def template(edition: str, version: str) -> str:

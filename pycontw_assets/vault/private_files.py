@@ -11,7 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 
 # Names under the data folder, and whether what is in the folder of that name is ours, too. Dagster's is closed as one.
-_OURS = {"vault": True, "vault.key*": False, "ledger.sqlite*": False, "warehouse.duckdb*": False, "dagster": False}
+_OURS = {
+    "vault": True,
+    "vault.key*": False,
+    "ledger.sqlite*": False,
+    "warehouse.duckdb*": False,
+    "dagster": False,
+    "letters": True,
+}
 _OTHERS = 0o077
 
 

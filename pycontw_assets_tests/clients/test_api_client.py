@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pycontw_assets.api.adaptive_rate import Objection
+from pycontw_assets.api.answers import Answer as Heard
 from pycontw_assets.api.client import (
     ApiClient,
     Blocked,
@@ -524,3 +525,16 @@ def test_a_limit_shortens_the_wait_for_an_answer(server, fake_time):
     server.will_answer(Answer(body={}, delay=2))
     with TimeLimit(0.2), pytest.raises(Unavailable):
         read(client)
+
+
+def test_every_answer_is_handed_on_whatever_it_says(server: ScriptedServer, fake_time: FakeTime) -> None:
+    heard: list[tuple[int, str, bool]] = []
+
+    def hear(answer: Heard, seconds: float) -> None:
+        heard.append((answer.status, answer.headers["x-kind"], seconds >= 0))
+
+    client = make_client(server.url, fake_time, on_answer=hear)
+    server.will_answer(Answer(503, headers={"X-Kind": "first"}), RESET, Answer(404, headers={"X-Kind": "second"}))
+    with pytest.raises(NotFound):
+        read(client)
+    assert heard == [(503, "first", True), (404, "second", True)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pycontw_assets.api.client import Malformed, Misconfigured, Refused, TooLarge, Unavailable
-from pycontw_assets.authorize.gather_client import GatherClient, GuestList, validate_space_id
+from pycontw_assets.authorize.gather_client import GatherClient, GuestList
+from pycontw_assets.authorize.spaces import validate_space_id
 from pycontw_assets_tests.clients.scripted_server import HTML, RESET, Answer
 
 SPACE = "AbCdEfGh12345678\\Py Venue"
@@ -51,6 +52,19 @@ def test_the_query_spells_backslash_and_blank_the_one_way_that_works(server, cli
     client.read()
     expected = "/api/getEmailGuestlist?apiKey=gk%2Ftest%200000&spaceId=AbCdEfGh12345678%5CPy%20Venue"
     assert server.received[0].target == expected
+
+
+def test_of_several_spaces_each_list_is_read_and_written_with_its_own_id(server, fake_time):
+    other = "IjKlMnOp12345678\\Py Venue 2"
+    client = GatherClient(server.url, KEY, f"{SPACE}:500,{other}", sleep=fake_time.sleep, clock=fake_time.clock)
+    assert [(space.space_id, space.capacity) for space in client.each()] == [(SPACE, 500), (other, None)]
+    server.behave(lambda request: Answer(body={}))
+    for one in client.each().values():
+        one.read()
+        one.add(GUESTS)
+        assert one.api is client.api, "they share the rate"
+    assert [request.json["spaceId"] for request in server.received[1::2]] == [SPACE, other]
+    assert "IjKlMnOp12345678%5CPy%20Venue%202" in server.received[2].target
 
 
 def test_the_list_comes_verbatim_odd_entries_included(server, client):

@@ -31,7 +31,7 @@ MESSAGE = "01JMESSAGE0000000000000001"
 NOON = datetime(2031, 6, 1, 12, tzinfo=timezone.utc)
 DRAFT = {
     "name": "pycontw-2031-invite-9f2c4a7d",
-    "list_id": LIST,
+    "included_lists": (LIST,),
     "subject": "Your way in",
     "preview_text": "It is open",
     "from_email": "hello@example.org",

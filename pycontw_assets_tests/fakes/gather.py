@@ -8,6 +8,7 @@ from typing import Any
 
 from pycontw_assets.api.client import Refused
 from pycontw_assets.authorize.gather_client import GuestList
+from pycontw_assets.authorize.spaces import Space
 from pycontw_assets_tests.fakes.faults import CallFaults
 
 
@@ -23,6 +24,9 @@ class FakeGather:
         self.faults = CallFaults("Gather")
         self._before_write: dict[str, Any] | None = None
         self._stale_left = 0
+
+    def each(self) -> dict[Space, FakeGather]:
+        return {Space("FakeSpace\\Venue"): self}
 
     @property
     def calls(self) -> Any:

@@ -7,7 +7,7 @@ campaign goes to the members that its list has when the mails leave. ``mailed`` 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
@@ -210,7 +210,15 @@ class FakeKlaviyo:
 
     # -- campaigns --------------------------------------------------------------------------------
 
-    def create_campaign(self, *, name: str, list_id: str, send_at: datetime | None = None, **_: str) -> Campaign:
+    def create_campaign(
+        self,
+        *,
+        name: str,
+        included_lists: Sequence[str],
+        excluded_lists: Sequence[str] = (),
+        send_at: datetime | None = None,
+        **_: str,
+    ) -> Campaign:
         def create() -> Campaign:
             campaign_id, message_id = self._id("C"), self._id("M")
             campaign = Campaign(
@@ -219,8 +227,8 @@ class FakeKlaviyo:
                 status="Draft",
                 created_at=self.clock(),
                 message_id=message_id,
-                included_lists=(list_id,),
-                excluded_lists=(),
+                included_lists=tuple(included_lists),
+                excluded_lists=tuple(excluded_lists),
                 uses_smart_sending=False,
                 send_at=send_at,
             )
@@ -229,9 +237,12 @@ class FakeKlaviyo:
 
         return self._run("create_campaign", create)
 
-    def find_campaigns(self, name_contains: str) -> tuple[Campaign, ...]:
+    def find_campaigns(self, name_contains: str, *, archived: bool = False) -> tuple[Campaign, ...]:
+        """Nothing is ever archived here."""
+
         def find() -> tuple[Campaign, ...]:
-            shown = [c for c in self.campaigns.values() if name_contains in c.record.name and c.hidden <= 0]
+            named = [c for c in self.campaigns.values() if name_contains in c.record.name and not archived]
+            shown = [c for c in named if c.hidden <= 0]
             for campaign in self.campaigns.values():
                 campaign.hidden -= 1
             return tuple(self._current(campaign) for campaign in shown)
@@ -332,8 +343,11 @@ class FakeKlaviyo:
 
     def _recipients(self, campaign: _Campaign) -> list[str]:
         """Return all members of the lists, whether the index shows them or not."""
-        members = [p for i in campaign.record.included_lists if i in self.lists for p in self.lists[i].members]
-        return sorted({self.addresses[p] for p in members} - self.suppressed)
+        included, excluded = (
+            {p for i in ids if i in self.lists for p in self.lists[i].members}
+            for ids in (campaign.record.included_lists, campaign.record.excluded_lists)
+        )
+        return sorted({self.addresses[p] for p in included - excluded} - self.suppressed)
 
     # -- measuring --------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.gather import GuestFact
 from pycontw_assets.sandbox.kktix.box_office import HostedEvent, Ticket, TicketFact
 from pycontw_assets.sandbox.kktix.people import Person
@@ -55,7 +56,7 @@ def _plant_kktix(world: World, file: dict[str, Any], texts: list[str]) -> None:
 
 
 def _plant_gather(world: World, tables: dict[str, Any], texts: list[str]) -> None:
-    world.gather._guests.update(_decoded(tables["guests"]["rows"], texts))
+    world.gather._lists[keys.GATHER_SPACE_ID].update(_decoded(tables["guests"]["rows"], texts))
     world.gather.hand_made.update(_decoded(tables["hand_made"]["rows"], texts))
     world.gather.history += [GuestFact(**fact) for fact in _objects(tables["history"], texts)]
 

@@ -5,18 +5,23 @@ A scenario is made once, and every kill is tried on a copy of it. The tests say 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dagster import DagsterInstance, Definitions
+from dagster import DagsterInstance, Definitions, SensorDefinition, build_sensor_context
 
+from pycontw_assets.extract.hook.delivery import read_delivery
 from pycontw_assets.extract.waves import WaveSize
 from pycontw_assets.ledger.database.engine import LedgerError
-from pycontw_assets.orchestration.poll import poll
+from pycontw_assets.ledger.hints.deliveries import record_delivery
+from pycontw_assets.orchestration.poll import execute, poll
+from pycontw_assets.orchestration.resources import resources_of
 from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.pipeline.rebuild import rebuild_ledger, release_batch
+from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.oracle import events_of
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.send_email.names import INVITATION_METRIC
@@ -112,6 +117,18 @@ def changes(install: Install, world: World, **options: object) -> Pipeline:
 def changes_with_history(install: Install, world: World) -> Pipeline:
     """Prepare the same, with the dead run in Dagster's history for the polls afterwards."""
     return changes(install, world, on_disk=True)
+
+
+def two_spaces(install: Install, world: World) -> Pipeline:
+    """Prepare the same with a full space, and another one that takes the newcomers."""
+    space = "SandboxSpace0002\\South Wing"
+    world.gather.open_space(space)
+    return changes(
+        install,
+        world,
+        gather_space_id=f"{keys.GATHER_SPACE_ID}:2,{space}",
+        invitation_venue_url="https://venue.example/{space}",
+    )
 
 
 def revocations(install: Install, world: World) -> Pipeline:
@@ -352,6 +369,32 @@ def lost_ledger_by_event(install: Install, world: World) -> Pipeline:
     return pipeline
 
 
+def hinted(install: Install, world: World) -> Pipeline:
+    """Prepare changes of every kind, and a delivery of the webhook that says so."""
+    pipeline = changes(install, world, on_disk=True, kktix_hook_secret="a secret of the tests")
+    [event] = events_of(world, EDITION)
+    notification = {"type": "order_activated_paid", "event": {"name": NAMES["Individual"], "slug": f"event-{event}"}}
+    delivery = read_delivery(json.dumps({"batch_id": "b", "notifications": [notification]}).encode())
+    record_delivery(pipeline.ledger, delivery.hints, delivery.kinds)
+    return pipeline
+
+
+def look_and_launch(definitions: Definitions, root: Composition, instance: DagsterInstance) -> bool:
+    """Look as the sensor of the hints does, and do the runs that it asks for."""
+    sensor = definitions.resolve_sensor_def("kktix_hints_sensor")
+    assert isinstance(sensor, SensorDefinition)
+    with build_sensor_context(
+        instance=instance,
+        instance_ref=instance.get_ref(),
+        definitions=definitions,
+        resources=resources_of(root, root.settings),
+    ) as context:
+        data = sensor.evaluate_tick(context)
+    assert data.run_requests, "a hint began nothing"
+    runs = [execute(definitions, instance, request) for request in data.run_requests]
+    return all(run.ok for run in runs)
+
+
 def only_tables(install: Install, world: World) -> Pipeline:
     """Serve three events while the warehouse is broken: only the tables are missing."""
     make_swift(world)
@@ -370,11 +413,13 @@ SCENARIOS: dict[str, Scenario] = {
     "first poll": Scenario(first_poll, EVERYTHING),
     "changes of every kind": Scenario(changes, EVERYTHING),
     "the same with history": Scenario(changes_with_history, (*DEEDS, "after a COMMIT of Dagster's")),
+    "two spaces": Scenario(two_spaces, DEEDS),
     "revocations": Scenario(revocations),
     "bought again": Scenario(bought_again),
     "scheduled, then refunded": Scenario(scheduled, settle=settle_after_the_opening),
     "three families": Scenario(three_families, DEEDS),
     "rush in waves": Scenario(rush_in_waves),
+    "begun by a hint": Scenario(hinted, (*DEEDS, "after a COMMIT of Dagster's"), look_and_launch),
     "renamed, corrected": Scenario(renamed),
     "first batch in doubt: sent": Scenario(sent_in_doubt),
     "first batch in doubt: unsent": Scenario(unsent_in_doubt),

@@ -7,7 +7,6 @@ The expectations of a test do not belong here.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
 import multiprocessing
@@ -33,7 +32,6 @@ from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets.api.stopping import Stop
 from pycontw_assets.authorize.discord.discord_client import DiscordClient
 from pycontw_assets.authorize.gather_client import GatherClient
-from pycontw_assets.definitions import build_definitions
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.extract.waves import WaveSize
@@ -41,6 +39,7 @@ from pycontw_assets.ledger.database.engine import close_files
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import check_locks
 from pycontw_assets.load.schema import attendee_tables
+from pycontw_assets.orchestration.graph.build import build_definitions
 from pycontw_assets.orchestration.instance import prepare_instance
 from pycontw_assets.orchestration.poll import PollReport, poll
 from pycontw_assets.pipeline.composition import Composition
@@ -53,6 +52,7 @@ from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings, load_settings
 from pycontw_assets_tests.bigquery import GOOGLE_VARIABLES
+from pycontw_assets_tests.pipeline.instances import ephemeral_instance
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, KillPoints
 
 EDITION = "2031"
@@ -134,13 +134,23 @@ def call(root: Composition, function: Callable[..., _T], *arguments: Any, **deta
     return function(*arguments, **parts, **details)
 
 
-def definer(root: Composition) -> Callable[[Any], Definitions]:
-    """Return what builds the definitions of a poll, over these clients and stores."""
-    return functools.partial(_define, root)
+class Definer:
+    """Builds the definitions of a poll over these clients and stores: once, because only the books differ later on."""
+
+    def __init__(self, root: Composition) -> None:
+        self._root = root
+        self._books: dict[int, Any] = {}
+        self._definitions: Definitions | None = None
+
+    def __call__(self, books: Any) -> Definitions:
+        self._books.clear()
+        self._books.update(books)
+        if self._definitions is None:
+            self._definitions = build_definitions(self._root, interval_seconds=INTERVAL_SECONDS, books=self._books)
+        return self._definitions
 
 
-def _define(root: Composition, books: Any) -> Definitions:
-    return build_definitions(root, interval_seconds=INTERVAL_SECONDS, books=books)
+definer = Definer
 
 
 @dataclass
@@ -185,7 +195,8 @@ class Pipeline:
         self.settings = load_settings(**self._variables)
         parts = {"wave_size": self._wave_size, **(overrides or {})}
         self.root = build_root(self.settings, self.clock, timeouts=timeouts, **parts)
-        self.definitions = build_definitions(self.root, interval_seconds=INTERVAL_SECONDS)
+        self._definer = Definer(self.root)
+        self._definitions: Definitions | None = None
 
     def forget_history(self) -> None:
         """Delete every trace of Dagster."""
@@ -195,9 +206,16 @@ class Pipeline:
 
     def _open_instance(self) -> DagsterInstance:
         if not self._on_disk:
-            return DagsterInstance.ephemeral()
+            return ephemeral_instance()
         prepare_instance(self.home / "dagster")
         return DagsterInstance.from_config(str(self.home / "dagster"))
+
+    @property
+    def definitions(self) -> Definitions:
+        """The definitions that Dagster loads: each run reads the books itself."""
+        if self._definitions is None:
+            self._definitions = build_definitions(self.root, interval_seconds=INTERVAL_SECONDS)
+        return self._definitions
 
     @property
     def ledger(self) -> Ledger:
@@ -210,7 +228,7 @@ class Pipeline:
     # -- polls ------------------------------------------------------------------------------------
 
     def poll(self, *overrides: str) -> PollReport:
-        return call(self.root, poll, definer(self.root), self.instance, overrides=overrides)
+        return call(self.root, poll, self._definer, self.instance, overrides=overrides)
 
     def later_poll(self, *overrides: str) -> PollReport:
         """Poll at the time of the next tick."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets.send_email.campaign_sending import POOL_SIZE
 from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Pipeline, TestClock
+from pycontw_assets_tests.pipeline.harness import EDITION, INTERVAL_SECONDS, Pipeline, TestClock, describe
+
+pytestmark = pytest.mark.thorough  # says little about tables
 
 SECRET = "a secret of the tests"
 NAME = "PyCon TW 2031 Registration: Individual"
@@ -315,6 +318,39 @@ def test_repeated_late_cancelled_first_and_test_deliveries_invite_nobody_twice_a
     pipeline.until_quiet()
     assert pipeline.verdict() == []
     assert len(world.outbox) == 2
+
+
+@pytest.mark.long
+def test_when_every_hint_is_lost_polls_do_what_they_do_without_a_webhook(
+    install: Install, server: SandboxServer, clock: TestClock
+) -> None:
+    seen = [polled(install, server, clock, secret) for secret in (None, SECRET)]
+    assert seen[0] == seen[1]
+    mails, calls = seen[0]
+    assert mails == [1, 1, 2]
+    assert sum(calls[1].values()) == 3, "the second poll was idle"
+
+
+def polled(
+    install: Install, server: SandboxServer, clock: TestClock, secret: str | None
+) -> tuple[list[int], list[Counter[tuple[str, str]]]]:
+    """Return how many mails had left after each of three polls, and the calls of each.
+
+    A buyer comes before the first, another one before the third.
+    """
+    server.world.reset(clock)
+    event = server.world.add_event(NAME)
+    pipeline = install(name=f"home-{bool(secret)}", **({"kktix_hook_secret": secret} if secret else {}))
+    mails, calls = [], []
+    for tickets in (2, 0, 1):
+        if tickets:
+            server.world.sell(event, tickets)
+        mark = pipeline.mark()
+        report = pipeline.later_poll()
+        assert report.ok, describe(report)
+        mails.append(len(server.world.outbox))
+        calls.append(Counter((call.service, call.method) for call in server.world.calls.find(since=mark.calls)))
+    return mails, calls
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from pycontw_assets_tests.pipeline.harness import Pipeline
 
 POLLS, SALE_EVERY, SAMPLE_EVERY = 2000, 25, 10
 LIMITS = Kept(runs=40, observations=400)
-RUN_BYTES, OBSERVATION_BYTES, EMPTY_BYTES = 250_000, 3_000, 1_500_000
+RUN_BYTES, OBSERVATION_BYTES, EMPTY_BYTES = 130_000, 3_000, 4_500_000
 _NEEDED_RUNS = 10  # of one event: those with the latest materialization of an asset, and those of the last tick
 
 

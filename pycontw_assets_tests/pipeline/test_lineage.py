@@ -8,7 +8,7 @@ import pytest
 from dagster import AssetCheckEvaluation, AssetCheckKey, AssetKey, AssetRecordsFilter
 from pydantic import SecretStr
 
-from pycontw_assets.definitions import build_definitions
+from pycontw_assets.orchestration.graph.build import build_definitions
 from pycontw_assets.orchestration.kktix_checks import changed_kktix_verdicts
 from pycontw_assets.orchestration.metadata import bulleted
 from pycontw_assets.pipeline.composition import Composition

@@ -23,6 +23,8 @@ from pycontw_assets_tests.fakes.channels import Channels
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline
 
+pytestmark = pytest.mark.thorough  # says little about tables
+
 ROOT = Path(__file__).parents[2]
 DAY_SECONDS = 24 * 3600
 FEW = Kept(runs=3, observations=4, at_once=1)

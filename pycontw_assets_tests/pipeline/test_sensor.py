@@ -94,6 +94,7 @@ def test_a_new_event_gets_partitions_and_an_access_run_then_rest(pipeline: Pipel
     assert idle.skip_message == f"{key_of(event)}: 1 attendees known, nothing new"
 
 
+@pytest.mark.thorough
 def test_every_tick_leaves_an_observation_of_kktix_and_of_each_event(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -106,6 +107,7 @@ def test_every_tick_leaves_an_observation_of_kktix_and_of_each_event(
     assert seen["raw_kktix_orders"].metadata["in_the_book"].value == 2
 
 
+@pytest.mark.thorough
 def test_an_event_with_a_run_in_flight_is_not_asked_for_again(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event)
     [_, request] = tick(pipeline).run_requests or []
@@ -120,6 +122,7 @@ def test_an_event_with_a_run_in_flight_is_not_asked_for_again(pipeline: Pipeline
     assert ("grant_access_job", key_of(event)) in asked_for(tick(pipeline))
 
 
+@pytest.mark.thorough
 def test_a_tick_costs_the_same_for_any_number_of_tickets(pipeline: Pipeline, world: World, event: int) -> None:
     other = world.add_event("PyCon TW 2031 Registration: Corporate")
     tick(pipeline)  # the very first one also asks Klaviyo whether the ledger was lost
@@ -133,6 +136,7 @@ def test_a_tick_costs_the_same_for_any_number_of_tickets(pipeline: Pipeline, wor
     assert costs == [1 + 2 * 2] * 3
 
 
+@pytest.mark.thorough
 def test_without_kktix_the_tick_fails_and_says_why(pipeline: Pipeline, world: World, event: int) -> None:
     world.faults.add("kktix", "status", times=None, status=503)
     with pytest.raises(Failure) as caught:

@@ -10,6 +10,8 @@ from pycontw_assets.vault.vault import Vault
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import EDITION
 
+pytestmark = pytest.mark.thorough  # says little about tables
+
 
 class CountingVault(Vault):
     def __init__(self, vault: Vault) -> None:

@@ -15,6 +15,8 @@ from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.pipeline.conftest import Install
 from pycontw_assets_tests.pipeline.harness import Pipeline
 
+pytestmark = pytest.mark.thorough  # says little about tables
+
 ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 
 

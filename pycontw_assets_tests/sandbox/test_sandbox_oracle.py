@@ -33,6 +33,12 @@ class Pipeline:
         self.klaviyo.send(self.klaviyo.a_campaign(self.klaviyo.a_list(batch, *addresses), batch))
         self.clock.advance(1)
 
+    def write_to(self, *addresses, letter="0a1b2c3d4e5f"):
+        """Send a letter to everybody by its campaign."""
+        name = f"pycontw-2031-letter-individual-{letter}"
+        self.klaviyo.send(self.klaviyo.a_campaign(self.klaviyo.a_list(name, *addresses), name))
+        self.clock.advance(1)
+
     def admit(self, *addresses):
         self.grant(*addresses)
         self.clock.advance(1)
@@ -303,3 +309,39 @@ def test_findings_name_nobody(world, event, pipeline):
     text = repr(oracle.verdict(world, "2031"))
     assert "b***@e***" in text
     assert BUYER not in text
+
+
+# -- letters to everybody -------------------------------------------------------------------------------------
+
+
+def test_a_letter_is_no_second_invitation_and_no_first_one(world, event, pipeline):
+    world.sell(event, address=BUYER)
+    pipeline.grant(BUYER)
+    pipeline.clock.advance(1)
+    pipeline.write_to(BUYER)
+    assert broken(world) == [2]
+    pipeline.invite(BUYER)
+    assert broken(world) == []
+
+
+def test_the_same_letter_twice_is_found_by_name_and_by_words(world, event, pipeline):
+    world.sell(event, address=BUYER)
+    pipeline.admit(BUYER)
+    pipeline.write_to(BUYER)
+    assert broken(world) == []
+    pipeline.write_to(BUYER, letter="ffffffffffff")
+    assert broken(world) == [1], "the same words under another name"
+
+
+def test_a_letter_without_a_ticket_is_found_unless_no_poll_could_know(world, event, pipeline, clock):
+    [ticket] = world.sell(event, address=BUYER)
+    pipeline.admit(BUYER)
+    world.cancel(ticket)
+    pipeline.revoke(BUYER)
+    pipeline.write_to(BUYER)
+    assert broken(world) == []
+    clock.advance(3600)
+    pipeline.write_to(BUYER, letter="ffffffffffff")
+    assert 3 in broken(world)
+    pipeline.write_to("stranger@example.org")
+    assert broken(world).count(3) == 2

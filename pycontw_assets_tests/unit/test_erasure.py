@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -45,12 +48,13 @@ from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed
 from pycontw_assets_tests.fakes.gather import FakeGather
 from pycontw_assets_tests.fakes.klaviyo import FakeKlaviyo
 from pycontw_assets_tests.fakes.store import MemoryStore
-from pycontw_assets_tests.unit.conftest import OTHER_PARTITION, PARTITION, PSEUDONYMIZER
+from pycontw_assets_tests.unit.conftest import OTHER_PARTITION, PARTITION, PSEUDONYMIZER, memory_ledger
 
 ANNA, BEN, CARA = "anna@example.org", "ben@example.com", "cara@example.net"
 ANNAS = PSEUDONYMIZER.address(ANNA)
 EMAIL = "聯絡人 Email"
 HOUR = timedelta(hours=1)
+VAULT_KEY = Fernet.generate_key().decode()
 RENAMED = EventPartition(PARTITION.event_id, PARTITION.edition, "reserved")
 TABLES = attendee_tables(load_policy().columns)
 
@@ -158,15 +162,39 @@ class Installation:
         return {place for place, is_there in found.items() if is_there}
 
 
-@pytest.fixture
-def sold(ledger: Ledger, clock: FakeClock, tmp_path: Path) -> Installation:
-    path = tmp_path / "warehouse.duckdb"
-    warehouse = DuckDBWarehouse(path, clock=clock, patience_seconds=0.05)
-    vault = Vault(MemoryStore(), [Fernet.generate_key().decode()])
-    one = Installation(ledger, clock, warehouse, FakeGather(), FakeKlaviyo(clock), path, vault)
+def warehouse_in(path: Path, clock: FakeClock) -> DuckDBWarehouse:
+    return DuckDBWarehouse(path, clock=clock, patience_seconds=0.05)
+
+
+@pytest.fixture(scope="module")
+def first_sold(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Set up the installation that each test gets a copy of: to sell takes as long as an erasure."""
+    path, clock = tmp_path_factory.mktemp("sold") / "warehouse.duckdb", FakeClock()
+    vault = Vault(MemoryStore(), [VAULT_KEY])
+    klaviyo = FakeKlaviyo(clock)
+    one = Installation(memory_ledger(clock), clock, warehouse_in(path, clock), FakeGather(), klaviyo, path, vault)
     one.sell(PARTITION, {1: ANNA, 2: BEN})
     assert one.places_of_anna() == {"vault", "tables", "guest list", "mailing lists"}
     return one
+
+
+@pytest.fixture
+def sold(first_sold: Installation, ledger: Ledger, clock: FakeClock, tmp_path: Path) -> Installation:
+    path = tmp_path / "warehouse.duckdb"
+    shutil.copy(first_sold.path, path)
+    copy_ledger(first_sold.ledger, ledger)
+    clock.now = first_sold.clock.now
+    same_clock = {id(first_sold.clock): clock}
+    parts = (first_sold.gather, first_sold.klaviyo, first_sold.vault, first_sold.kktix)
+    gather, klaviyo, vault, kktix = copy.deepcopy(parts, same_clock)
+    return Installation(ledger, clock, warehouse_in(path, clock), gather, klaviyo, path, vault, kktix)
+
+
+def copy_ledger(source: Ledger, target: Ledger) -> None:
+    with closing(source.engine.raw_connection()) as old, closing(target.engine.raw_connection()) as new:
+        assert isinstance(old.driver_connection, sqlite3.Connection)
+        assert isinstance(new.driver_connection, sqlite3.Connection)
+        old.driver_connection.backup(new.driver_connection)
 
 
 @contextmanager

@@ -187,6 +187,12 @@ def test_the_entry_shows_its_origin() -> None:
     }
 
 
+def test_each_grant_is_rebuilt_in_the_space_whose_list_has_the_guest() -> None:
+    holders = dict.fromkeys([A, B], PARTITION.key)
+    grants = rebuild_grants(EDITION, holders, {A: {"affiliation": "Attendee"}}, {A: "north", C: "south"})
+    assert [grant.space_digest for grant in grants] == ["north", None]
+
+
 def test_with_the_guest_list_off_access_is_assumed() -> None:
     assert [grant.state for grant in rebuild_grants(EDITION, {A: PARTITION.key}, None)] == ["assumed"]
 

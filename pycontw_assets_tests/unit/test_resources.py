@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from pycontw_assets.definitions import build_definitions
+from pycontw_assets.orchestration.graph.build import build_definitions
 from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.settings import Settings
 

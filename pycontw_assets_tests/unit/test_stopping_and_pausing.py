@@ -184,6 +184,7 @@ def test_names_of_locks_stay_because_other_versions_share_the_ledger() -> None:
         "invitations",
         "gather guest list",
         "klaviyo names",
+        "letters to everybody",
         "sales report",
         "alerts",
     }

@@ -8,10 +8,19 @@ import sqlalchemy as sa
 
 from pycontw_assets.ledger.database.engine import forbid_writing, holds_nothing, open_in_memory, open_reader
 from pycontw_assets.ledger.database.migrations import SCHEMA_VERSION, migrate, prepare, stored_version
-from pycontw_assets.ledger.database.tables import chunks, locks, meta, metadata, rate_slots
+from pycontw_assets.ledger.database.tables import (
+    chunks,
+    counted_changes,
+    kept_counts,
+    locks,
+    meta,
+    metadata,
+    rate_slots,
+)
 
-# Work on the original keeps nobody from a copy, and calls of the copy are not those of the original.
-_NOT_COPIED = (locks, rate_slots)
+# Work on the original keeps nobody from a copy, calls of the copy are not those of the original, and it numbers its
+# changes from its own beginning.
+_NOT_COPIED = (locks, rate_slots, counted_changes, kept_counts)
 
 
 def reading_engine(url: str | Path) -> sa.Engine:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from pycontw_assets.ledger.counting.kept import counted, keep_counts
+from pycontw_assets.ledger.database.schema_6 import COUNTED_TABLES
 from pycontw_assets.ledger.database.tables import (
     UtcDateTime,
     batches,
     events,
     failing_channels,
     grants,
+    letters,
     locks,
     metadata,
     polls,
@@ -26,7 +32,14 @@ TOLERANCE = timedelta(minutes=10)  # between the clocks of two machines
 # Of a grant without effect, and of a channel that takes no message.
 _LONGEST_PAUSES = {grants.c.retry_at: timedelta(days=1), failing_channels.c.retry_at: timedelta(hours=1)}
 # Times that are meant for later, and when the orders of an event left the vault: nobody waits for that.
-_OTHERS = (batches.c.send_at, polls.c.refresh_at, *_LONGEST_PAUSES, events.c.purged_at, locks.c.expires_at)
+_OTHERS = (
+    batches.c.send_at,
+    letters.c.send_at,
+    polls.c.refresh_at,
+    *_LONGEST_PAUSES,
+    events.c.purged_at,
+    locks.c.expires_at,
+)
 
 
 def is_ahead(moment: datetime | None, now: datetime) -> bool:
@@ -40,19 +53,49 @@ def correct_future_times(ledger: Ledger) -> int:
     An event that was polled in the future is due again, and so is whoever was to be tried again much later. Locks that
     run until then run for a few minutes. Days in the future are today.
     """
-    now, corrected = ledger.clock(), shorten_locks(ledger)
+    now, corrected, latest_times = ledger.clock(), shorten_locks(ledger), _latest_times(ledger)
     with ledger.engine.begin() as db:
         for table in metadata.sorted_tables:
             for column in table.columns:
                 if isinstance(column.type, UtcDateTime) and not any(column is other for other in _OTHERS):
+                    if _has_passed(latest_times, column, now + TOLERANCE):
+                        continue
                     also = {"refresh_at": now} if column is polls.c.polled_at else {}
                     corrected += _correct(db, column, now + TOLERANCE, {column.name: now, **also})
         for column, pause in _LONGEST_PAUSES.items():
+            if _has_passed(latest_times, column, now + pause + TOLERANCE):
+                continue
             corrected += _correct(db, column, now + pause + TOLERANCE, {column.name: now})
         latest, today = (now + TOLERANCE).date(), now.date()
         corrected += _correct(db, reports.c.day, latest, {"day": today})
         corrected += _correct_figures(db, latest, today)
     return corrected
+
+
+def _latest_times(ledger: Ledger) -> dict[str, float]:
+    """Return the latest time (seconds) in each column of the tables that can have very many rows."""
+    columns = {
+        name: [column for column in metadata.tables[name].columns if isinstance(column.type, UtcDateTime)]
+        for name in COUNTED_TABLES
+    }
+
+    def ask() -> str:
+        found: dict[str, float] = {}
+        with ledger.engine.begin() as db:
+            for times in filter(None, columns.values()):
+                query = sa.select(*(sa.func.max(sa.type_coerce(column, sa.Double)) for column in times))
+                found |= {str(c): value or 0.0 for c, value in zip(times, db.execute(query).one(), strict=True)}
+        return json.dumps(found)
+
+    answer = counted(ledger, "latest times", ask)
+    keep_counts(ledger, [answer])
+    latest: dict[str, float] = json.loads(answer.answer)
+    return latest
+
+
+def _has_passed(latest_times: Mapping[str, float], column: sa.Column[Any], limit: datetime) -> bool:
+    """Whether no time of the column is later, as far as that is known without a look at the rows."""
+    return latest_times.get(str(column), math.inf) <= limit.timestamp()
 
 
 def _correct_figures(db: sa.Connection, latest: date, today: date) -> int:

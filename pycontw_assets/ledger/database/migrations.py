@@ -31,6 +31,7 @@ def prepare(engine: sa.Engine) -> None:
         version = stored_version(db)  # another process may have been faster
         if version is None:
             metadata.create_all(db)
+            _number_changes(db)
             identity = {"schema": SCHEMA_VERSION, "normalisation": NORMALISATION_VERSION}
             insert_missing(db, meta, [{"name": name, "value": str(value)} for name, value in identity.items()])
             return
@@ -406,6 +407,12 @@ def _to_5(db: sa.Connection) -> None:
 def _to_6(db: sa.Connection) -> None:
     for statements in schema_6.SUBJECTS:
         _execute(db, *statements)
+    _number_changes(db)
+
+
+def _number_changes(db: sa.Connection) -> None:
+    if db.dialect.name == "sqlite":
+        _execute(db, *schema_6.NUMBER_CHANGES)
 
 
 _STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4, 4: _to_5, 5: _to_6}

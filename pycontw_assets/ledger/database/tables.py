@@ -30,6 +30,8 @@ InviteState = Literal["intended", "creating", "open", "deleting", "used", "ended
 InviteTrace = Literal["member", "nobody", "unclear", "unseen"]
 # How a member came to a role: without an invite of ours, by one of several invites, by the invite of a known holder.
 BearerOrigin = Literal["other", "unclear", "known"]
+# Recorded; checked and waiting for its time; taken over by the mail service; and its ends. ``withdrawn``: never sent.
+LetterState = Literal["begun", "ready", "accepted", "sent", "cancelled", "withdrawn"]
 
 # How an invitation is sent once more: by a campaign for one person, or by an event that a flow waits for.
 RepeatWay = Literal["campaign", "event"]
@@ -276,6 +278,7 @@ grants = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("retry_at", UtcDateTime),
     sa.Column("ceded_at", UtcDateTime),  # since when the entry of a guest without a ticket is somebody else's
+    sa.Column("space_digest", _Key),  # NULL: no space was given yet
     sa.Index(
         "one_open_grant",
         "edition",
@@ -345,6 +348,29 @@ repeats = sa.Table(
 )
 
 
+# Letters to everybody: one campaign each. The key is a digest of subject and words, so that a letter is sent once.
+letters = sa.Table(
+    "letters",
+    metadata,
+    sa.Column("edition", sa.String, primary_key=True),
+    sa.Column("letter_key", sa.String, primary_key=True),
+    sa.Column("families", sa.String, nullable=False),  # of the tickets, with blanks between
+    sa.Column("state", sa.String, nullable=False),  # a LetterState
+    sa.Column("campaign_name", sa.String, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("send_at", UtcDateTime),
+    sa.Column("campaign_intended_at", UtcDateTime),
+    sa.Column("campaign_id", sa.String),
+    sa.Column("message_id", sa.String),
+    sa.Column("template_id", sa.String),
+    sa.Column("send_intended_at", UtcDateTime),
+    sa.Column("accepted_at", UtcDateTime),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("remote_status", sa.String),
+    sa.Column("people", sa.Integer),  # on the lists when it was last checked; NULL: not known
+)
+
+
 # A purchase after a refund begins a new period, with an invitation of its own.
 same_period = sa.and_(*(grants.c[name] == invitations.c[name] for name in ("edition", "address_key", "period")))
 
@@ -393,7 +419,7 @@ pool_lists = sa.Table(
 
 # -- the guest list, and messages to people ----------------------------------------------------------
 
-# One row: which guest list the grants are about, and what the last step saw of it.
+# One row per space: its digest, and what the last step saw of its guest list.
 guest_list_state = sa.Table(
     "guest_list_state",
     metadata,
@@ -608,6 +634,27 @@ hook_deliveries = sa.Table(
     sa.Column("first_at", UtcDateTime, nullable=False),
     sa.Column("last_at", UtcDateTime, nullable=False),
     sa.Column("times", sa.Integer, nullable=False),
+)
+
+
+# -- counts -------------------------------------------------------------------------------------------
+
+# One row in a file of SQLite: how often the tables changed that many rows are counted in (``schema_6``).
+counted_changes = sa.Table(
+    "counted_changes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+)
+
+
+# What was counted in them, and at which number of changes.
+kept_counts = sa.Table(
+    "kept_counts",
+    metadata,
+    sa.Column("question", sa.String, primary_key=True),
+    sa.Column("changes", sa.BigInteger, nullable=False),
+    sa.Column("answer", sa.String, nullable=False),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from pycontw_assets.authorize.spaces import split_spaces
 from pycontw_assets.ledger.consistency.place import Place, check_place
 from pycontw_assets.ledger.guest_lists import guest_list_state, has_space_changed
 from pycontw_assets.ledger.ledger import Ledger
@@ -30,7 +31,7 @@ def _place_of(settings: Settings, ledger: Ledger) -> Place:
 def _looks_like_a_sandbox(settings: Settings, ledger: Ledger) -> bool:
     """Say whether the last poll let people into this sandbox's space. Without any, its own vault key is the sign."""
     if guest_list_state(ledger).space_digest is not None:
-        return not has_space_changed(ledger, settings.gather_space_id)
+        return not has_space_changed(ledger, *(space.space_id for space in split_spaces(settings.gather_space_id)))
     return settings.sandbox_key_file.exists()
 
 

@@ -24,6 +24,7 @@ from pycontw_assets.ledger.reporting.problems import record_findings
 from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import unmatched
 from pycontw_assets.pipeline.erase import finish_erasures
+from pycontw_assets.pipeline.letters.following import follow_letters
 from pycontw_assets.pipeline.maintenance import run_maintenance
 from pycontw_assets.pipeline.observe import Tick, observe
 from pycontw_assets.pipeline.reconcile import RunHistory
@@ -112,7 +113,7 @@ def maintain(
     limit: TimeLimit | None = None,
     stop: Stop,
 ) -> None:
-    """Do the maintenance that is due, with erasures and the daily message over the same systems.
+    """Do the maintenance that is due, with erasures, letters and the daily message over the same systems.
 
     ``prune_history``, ``limit`` and ``stop`` are those of ``run_maintenance``.
     """
@@ -137,6 +138,9 @@ def maintain(
             waits=waits,
             settings=settings,
             stop=stop,
+        ),
+        follow_letters=lambda: follow_letters(
+            klaviyo=klaviyo, vault=vault, ledger=ledger, waits=waits, settings=settings
         ),
         limit=limit,
         stop=stop,

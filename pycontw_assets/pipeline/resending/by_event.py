@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.ledger.grants import current_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.resending.repeats import Repeat, note_handed_over, record_repeat
 from pycontw_assets.pipeline.resending.reachable import refuse_unreachable
@@ -43,7 +44,7 @@ def send_by_event(
                 ticket.partition.family,
                 period=ticket.period,
                 batch_key=repeat.repeat_id,
-                links=links_in_mail(settings),
+                links=links_in_mail(settings, _space_of(repeat, ledger)),
                 discord_url=discord_url,
             ),
         )
@@ -52,6 +53,11 @@ def send_by_event(
         return Resent(False, f"it is recorded, and Klaviyo did not say that it took it ({error}); {again}")
     note_handed_over(ledger, repeat.repeat_id)
     return Resent(True, "Klaviyo took the event over, and its flow sends the mail")
+
+
+def _space_of(repeat: Repeat, ledger: Ledger) -> str | None:
+    grant = current_grants(ledger, repeat.edition).get(repeat.address_key)
+    return grant.space_digest if grant else None
 
 
 def _refuse_without_flow(events: EventsClient) -> None:

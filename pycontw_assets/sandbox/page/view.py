@@ -124,7 +124,7 @@ class _PageView:
             latest[normalise(guest.address)] = guest.at
             outdated.pop(normalise(guest.address), None)
         for mail in self._outbox:
-            if not mail.by_hand:
+            if not (mail.by_hand or oracle.is_letter(mail)):
                 self._mailed[normalise(mail.address)].append(mail.at)
 
     def _event_of(self, ticket: Ticket) -> HostedEvent:

@@ -62,6 +62,7 @@ class ProfileSearch(Protocol):
 class EventSending:
     """Hands the events of batches over. Counts go into ``outcome``.
 
+    - ``links_of_spaces``: the links of people by their space, where the venue has several; ``links`` of all others.
     - ``reach``: whom a mail reaches, by today's settings.
     - ``send_at``: no event is handed over before then; ``None``: at once.
     - ``personal_links``: finds the links that are one person's own.
@@ -74,6 +75,7 @@ class EventSending:
     links: Links
     reach: Reach
     outcome: CampaignOutcome
+    links_of_spaces: Mapping[str, Links] = field(default_factory=dict)
     send_at: datetime | None = None
     vouch: Callable[[], None] = lambda: None
     personal_links: PersonalLinks = no_links
@@ -168,6 +170,7 @@ class EventSending:
         profile_ids: Mapping[str, str],
     ) -> None:
         members = list_members(self.ledger, batch.partition_key)
+        links = self._links(batch.edition)
         refusals: list[ServiceError] = []
         due = [
             item
@@ -184,9 +187,17 @@ class EventSending:
                 for item in chunk
             }
             intend_events(self.ledger, batch.batch_key, list(intents.values()))
-            refusals += self._hand_over_chunk(batch, partition, chunk, intents, holders)
+            refusals += self._hand_over_chunk(batch, partition, chunk, intents, holders, links=links)
         if refusals:
             raise refusals[0]
+
+    def _links(self, edition: str) -> dict[str, Links]:
+        """Return the links of everybody who was let into one of several spaces, by address key."""
+        if not self.links_of_spaces:
+            return {}
+        grants = current_grants(self.ledger, edition)
+        spaces = {key: grant.space_digest for key, grant in grants.items() if grant.space_digest}
+        return {key: self.links_of_spaces[s] for key, s in spaces.items() if s in self.links_of_spaces}
 
     def _hand_over_chunk(
         self,
@@ -195,8 +206,10 @@ class EventSending:
         chunk: Sequence[Invitation],
         intents: Mapping[str, Intent],
         holders: Mapping[str, Holder],
+        *,
+        links: Mapping[str, Links],
     ) -> list[ServiceError]:
-        """Hand over the events of a few people at once, and record every outcome.
+        """Hand over the events of a few people at once, and record every outcome. ``links``: of some, by address key.
 
         Return the refusals of single events. Raise an error that concerns all events.
         """
@@ -208,7 +221,7 @@ class EventSending:
                 partition.family,
                 period=item.period,
                 batch_key=batch.batch_key,
-                links=self.links,
+                links=links.get(item.address_key, self.links),
                 discord_url=personal.get(item.address_key),
             )
             try:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from ipaddress import ip_address
 from string import Template
@@ -56,6 +56,33 @@ def render_invitation(
     Without a ``video_url`` the parts of the file that are marked as being about the video are left out, and without
     ``has_discord`` those about Discord. Each person's link to it is a property of the profile.
     """
+    source = _packaged() if source is None else source
+    return render_page(edition, source, _INVITATION, venue_url=venue_url, video_url=video_url, has_discord=has_discord)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageKind:
+    """The rules for one kind of page. ``file``: how errors call it. ``needed``: placeholders that must be in it.
+
+    ``name_of`` returns the name of the template, from the edition, the words and their version. ``subject`` replaces
+    the title.
+    """
+
+    file: str
+    needed: Collection[str]
+    name_of: Callable[[str, Words, str], str]
+    subject: str | None = None
+
+
+_INVITATION = PageKind(
+    file=FILE, needed=_PLACEHOLDERS, name_of=lambda edition, _words, version: names.template(edition, version)
+)
+
+
+def render_page(
+    edition: str, source: str, kind: PageKind, *, venue_url: str, video_url: str | None, has_discord: bool = False
+) -> InvitationTemplate:
+    """Return a mail of an edition from a page with placeholders. Raise ``InvitationError``."""
     if not re.fullmatch(r"20[0-9]{2}", edition):
         raise InvitationError("an edition is a year of four digits")
     links = {"venue_url": venue_url, **({} if video_url is None else {"video_url": video_url})}
@@ -64,15 +91,15 @@ def render_invitation(
     values = {"edition": edition, **links}
     if has_discord:
         values["discord_url"] = f"{{{{ person.{names.discord_property(edition)} }}}}"
-    source = _VIDEO_PART.sub("" if video_url is None else r"\1", _packaged() if source is None else source)
+    source = _VIDEO_PART.sub("" if video_url is None else r"\1", source)
     source = _DISCORD_PART.sub(r"\1" if has_discord else "", source)
     source = _COMMENT.sub("", source)
-    _check_placeholders(source, [*values, "reference"])
-    page, words = _fill(source, {**values, "reference": ""})
+    _check_placeholders(source, kind.file, known=[*values, "reference"], needed=kind.needed)
+    page, words = _fill(source, {**values, "reference": ""}, kind)
     version = hashlib.sha256("\0".join((words.title, words.preview, words.text, page)).encode()).hexdigest()
     version = version[:_VERSION_LENGTH]
-    reference = names.template(edition, version)
-    page, words = _fill(source, {**values, "reference": reference})
+    reference = kind.name_of(edition, words, version)
+    page, words = _fill(source, {**values, "reference": reference}, kind)
     return InvitationTemplate(
         name=reference,
         subject=words.title,
@@ -116,39 +143,43 @@ def _check_link(name: str, url: str) -> None:
         raise InvitationError(f"{name} holds a blank, a brace or another character no web address has")
 
 
-def _check_placeholders(source: str, needed: Collection[str]) -> None:
+def _check_placeholders(source: str, file: str, *, known: Collection[str], needed: Collection[str]) -> None:
+    """Refuse a page that lacks something, or holds something that nobody fills. ``known``: there is a value for it."""
     used = {plain or braced for _, plain, braced, _ in Template.pattern.findall(source)} - {""}
-    if "video_url" in used and "video_url" not in needed:
+    if "video_url" in used and "video_url" not in known:
         raise InvitationError(
-            f"{FILE} names ${{video_url}} outside <!-- video --> and <!-- /video -->, and INVITATION_VIDEO_URL is off"
+            f"{file} names ${{video_url}} outside <!-- video --> and <!-- /video -->, and INVITATION_VIDEO_URL is off"
         )
-    if "discord_url" in used and "discord_url" not in needed:
+    if "discord_url" in used and "discord_url" not in known:
         raise InvitationError(
-            f"{FILE} names ${{discord_url}} outside <!-- discord --> and <!-- /discord -->, and VENUES is without it"
+            f"{file} names ${{discord_url}} outside <!-- discord --> and <!-- /discord -->, and VENUES is without it"
         )
     for name in sorted(used - set(_PLACEHOLDERS)):
-        known = ", ".join(f"${{{placeholder}}}" for placeholder in _PLACEHOLDERS)
-        raise InvitationError(f"{FILE} has an unknown placeholder ${{{name}}}; known: {known}")
+        choice = ", ".join(f"${{{placeholder}}}" for placeholder in _PLACEHOLDERS)
+        raise InvitationError(f"{file} has an unknown placeholder ${{{name}}}; known: {choice}")
     for name in needed:
-        if name not in used:
-            raise InvitationError(f"{FILE} lacks the placeholder ${{{name}}}")
+        if name in known and name not in used:
+            raise InvitationError(f"{file} lacks the placeholder ${{{name}}}")
     if _UNSUBSCRIBE not in source:
-        raise InvitationError(f"{FILE} lacks Klaviyo's tag {_UNSUBSCRIBE}")
+        raise InvitationError(f"{file} lacks Klaviyo's tag {_UNSUBSCRIBE}")
     # Klaviyo replaces an unknown tag by nothing, and nobody would see it before the mail has left.
     for tag in _WHOLE_KLAVIYO_TAG.finditer(source):
         if tag[0] != _UNSUBSCRIBE:
-            raise InvitationError(f"{FILE} has an unknown tag {tag[0]}; the only one of Klaviyo's is {_UNSUBSCRIBE}")
+            raise InvitationError(f"{file} has an unknown tag {tag[0]}; the only one of Klaviyo's is {_UNSUBSCRIBE}")
 
 
-def _fill(source: str, values: Mapping[str, str]) -> tuple[str, Words]:
+def _fill(source: str, values: Mapping[str, str], kind: PageKind) -> tuple[str, Words]:
     """Return the page with the values, and its words."""
     try:
         page = Template(source).substitute({name: html.escape(value) for name, value in values.items()})
     except ValueError as error:
-        raise InvitationError(f"{FILE}: {error}; a plain dollar sign is written $$") from None
+        raise InvitationError(f"{kind.file}: {error}; a plain dollar sign is written $$") from None
     words = read_words(page)
+    if kind.subject is not None:
+        words = replace(words, title=kind.subject)
     if not words.title or not words.preview:
-        raise InvitationError(f'{FILE} needs a <title> (the subject) and a <div class="preview">, both with words')
+        title = "" if kind.subject is not None else "a <title> (the subject) and "
+        raise InvitationError(f'{kind.file} needs {title}a <div class="preview">, with words')
     return page, words
 
 

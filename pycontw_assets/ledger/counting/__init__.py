@@ -1,0 +1,1 @@
+"""Counts over very many rows, kept until one of the rows changes."""
