@@ -65,7 +65,7 @@ def send_an_invitation(world: World, server: SandboxServer) -> None:
     template = klaviyo.create_template("pycontw-2031-invitation-v1", html=f"<p>{TEXT}</p>", text=TEXT)
     campaign = klaviyo.create_campaign(
         name="pycontw-2031-invite-20310601T0200Z-9f2c4a7d9f2c",
-        list_id=mail_list.list_id,
+        included_lists=[mail_list.list_id],
         subject="Your way in",
         preview_text="The venue is open for you",
         from_email="hello@example.org",
