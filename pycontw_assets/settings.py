@@ -33,6 +33,7 @@ class InvalidSettings(Exception):
 
 # Not \d: that takes the digits of other scripts, too, which no partition key may hold.
 Edition = Annotated[str, Field(pattern=r"^20[0-9]{2}$")]
+Snowflake = Annotated[str, Field(pattern=r"^[0-9]{1,20}$")]
 EventId = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
 
 
@@ -79,6 +80,16 @@ def _http_url_or_off(url: str) -> str:
 
 
 HttpUrlOrOff = Annotated[str, AfterValidator(_http_url_or_off)]
+
+
+VENUES = ("gather", "discord")
+
+
+def _known_venues(text: str) -> str:
+    names = [name.strip() for name in text.split(",")]
+    if not set(names) <= set(VENUES) or len(set(names)) < len(names):
+        raise ValueError("must be one or both of `gather` and `discord`, separated by a comma")
+    return ",".join(names)
 
 
 def _long_secrets(value: SecretStr) -> SecretStr:
@@ -183,6 +194,25 @@ class Settings(BaseSettings):
         "there, while the old space's list and the sent mails stay as they are; several spaces, separated by commas, "
         "have the most guests each behind a colon, `<id>\\<space name>:500,<id>\\<space name>`, and are filled in this "
         "order",
+    )
+
+    venues: Annotated[str, AfterValidator(_known_venues)] = Field(
+        "gather",
+        description="`gather`, `discord` or `discord,gather`: where holders are let in; with Discord, nobody is mailed "
+        "before they have a link of their own, and mail must be on",
+    )
+    discord_api_url: HttpUrl = Field(
+        f"{_SANDBOX_URL}/discord",
+        description="base URL of Discord's API with its version, `https://discord.com/api/v10`",
+    )
+    discord_bot_token: SecretStr = Field(SecretStr("sandbox-discord-token"), description="token of the guild's bot")
+    discord_guild_id: Snowflake = Field("803100000000000001", description="id of the guild (server) in Discord")
+    discord_channel_id: Snowflake = Field(
+        "803100000000000002", description="id of the channel that the invites lead to"
+    )
+    discord_roles: Path | None = Field(
+        None,
+        description="YAML file that says which role a ticket gives, see docs/discord.md; Discord needs it; unset: none",
     )
 
     klaviyo_api_url: HttpUrlOrOff = Field(
@@ -379,7 +409,11 @@ class Settings(BaseSettings):
 
     @property
     def gather_is_off(self) -> bool:
-        return self.gather_api_url == OFF
+        return self.gather_api_url == OFF or "gather" not in self.venues.split(",")
+
+    @property
+    def discord_is_off(self) -> bool:
+        return "discord" not in self.venues.split(",")
 
     @property
     def mail_is_off(self) -> bool:
@@ -405,7 +439,17 @@ class Settings(BaseSettings):
 
         A step that is switched off needs nothing but its switch.
         """
-        needed = ["kktix_api_url", "kktix_api_token", "gather_api_url", "klaviyo_api_url", "vault_key"]
+        needed = ["kktix_api_url", "kktix_api_token", "klaviyo_api_url", "vault_key"]
+        if "gather" in self.venues.split(","):
+            needed.append("gather_api_url")
+        if not self.discord_is_off:
+            needed += [
+                "discord_api_url",
+                "discord_bot_token",
+                "discord_guild_id",
+                "discord_channel_id",
+                "discord_roles",
+            ]
         if not self.gather_is_off:
             needed += ["gather_api_key", "gather_space_id"]
         if not self.mail_is_off:
@@ -420,7 +464,8 @@ class Settings(BaseSettings):
         urls = {
             "KKTIX_API_URL": self.kktix_api_url,
             "KLAVIYO_API_URL": self.klaviyo_api_url,
-            "GATHER_API_URL": self.gather_api_url,
+            "GATHER_API_URL": OFF if self.gather_is_off else self.gather_api_url,
+            "DISCORD_API_URL": OFF if self.discord_is_off else self.discord_api_url,
         }
         elsewhere = {name: url for name, url in urls.items() if url != OFF and not _is_on_this_machine(url)}
         if self.pycontw_env == "sandbox":
@@ -461,6 +506,10 @@ def load_settings(**overrides: Any) -> Settings:
     """Read the settings from the environment and ``env_file``. Raise ``InvalidSettings`` with all that is wrong."""
     settings = _read(overrides)
     wrong = [*settings.misplaced_services(), *settings.unusable_folders()]
+    if settings.mail_is_off and not settings.discord_is_off:
+        wrong.append(
+            "VENUES: has discord, and KLAVIYO_API_URL is `off`: nobody would get the links; change one of them"
+        )
     if settings.pycontw_env == "production":
         wrong += [
             f"{name}: is not set, and PYCONTW_ENV=production needs it; set it"

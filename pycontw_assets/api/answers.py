@@ -30,6 +30,7 @@ class Answer:
 
     ``is_cut_short``: it ended early. ``is_too_large``: its rest was not read, because there was more than we take.
     ``revision``: the revision of its interface that the service says it used. ``headers`` have small letters.
+    ``rest``: seconds until the service takes the next call of this kind, where it says that this was the last for now.
     """
 
     status: int
@@ -40,6 +41,7 @@ class Answer:
     has_next_page: bool
     request_id: str | None = None
     revision: str | None = None
+    rest: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -71,8 +73,15 @@ def read_answer(response: requests.Response, is_overdue: Callable[[], bool], lar
         has_next_page="next" in response.links,
         request_id=_request_id(response.headers),
         revision=response.headers.get("revision", "").strip() or None,
+        rest=_rest(response.headers),
         headers={name.lower(): value for name, value in response.headers.items()},
     )
+
+
+def _rest(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until a used-up window ends (https://docs.discord.com/developers/topics/rate-limits)."""
+    left, text = headers.get("X-RateLimit-Remaining", "").strip(), headers.get("X-RateLimit-Reset-After", "").strip()
+    return float(text) if left == "0" and re.fullmatch(r"\d{1,6}(\.\d{1,9})?", text) else None
 
 
 # Rails, which KKTIX is written in, sets the first by default. Cloudflare sets the last. Assumed, not documented.
@@ -154,6 +163,7 @@ def _causes(error: BaseException) -> list[BaseException]:
     return causes
 
 
+_NUMBERS_OF_CODES = 1_000_000
 _SAFE_CODE = re.compile(r"[A-Za-z_.-]{1,60}")
 # None of these can hold an address, a key or a phone: they lack the @, the slash, or the small letters only.
 _SAFE_POINTER = re.compile(r"/[A-Za-z0-9_\[\]/.-]{0,119}")
@@ -161,8 +171,14 @@ _SAFE_PARAMETER = re.compile(r"[a-z_.\[\]]{1,40}")
 
 
 def objections(body: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return codes and JSON pointers of a JSON:API error document, without those that could quote what was sent."""
+    """Return codes and JSON pointers of a JSON:API error document, without those that could quote what was sent.
+
+    Other services give one number as their code (``{"code": 30016}``).
+    """
     document = parse_json(body)[1]
+    number = document.get("code") if isinstance(document, dict) else None
+    if type(number) is int and 0 <= number < _NUMBERS_OF_CODES:
+        return (str(number),), ()
     errors = document.get("errors") if isinstance(document, dict) else None
     codes: list[str] = []
     pointers: list[str] = []

@@ -72,14 +72,22 @@ class Malformed(ServiceError):
 class Refused(ServiceError):
     """The service understood and said no (a 4xx about this request). Repeating it changes nothing.
 
-    ``pointers`` are the JSON pointers to what the service objected to, where it gave any.
+    ``pointers`` are the JSON pointers to what the service objected to, and ``codes`` its own, where it gave any.
     """
 
     def __init__(
-        self, service: str, operation: str, reason: str, *, status: int | None = None, pointers: tuple[str, ...] = ()
+        self,
+        service: str,
+        operation: str,
+        reason: str,
+        *,
+        status: int | None = None,
+        pointers: tuple[str, ...] = (),
+        codes: tuple[str, ...] = (),
     ) -> None:
         super().__init__(service, operation, reason, status=status)
         self.pointers = pointers
+        self.codes = codes
 
 
 class NotFound(Refused):
@@ -129,6 +137,7 @@ class ApiClient:
     - ``throttle_seconds``: the first wait after a 429 that names none. It doubles.
     - ``edge_pages``: an HTML page with a success, 403 or 404 comes from the network in front of the API and passes.
       Otherwise such a page is a sign-in page, and one with a 403 means ``Blocked``.
+    - ``heeds_headers``: no call leaves while an ``X-RateLimit-*`` header says that the window is used up.
     - ``largest_answer``: most bytes of an answer, after decompression. The rest of a larger one is not read.
     - ``gate`` is called before every try and raises when this process may call nobody any more.
     - ``on_request(method, operation)`` is called before every try.
@@ -148,6 +157,7 @@ class ApiClient:
         deadline_seconds: float = 240,
         throttle_seconds: float = 2,
         edge_pages: bool = False,
+        heeds_headers: bool = False,
         largest_answer: int = LARGEST_BODY,
         limiter: Limiter | None = None,
         gate: Callable[[], None] | None = None,
@@ -164,6 +174,7 @@ class ApiClient:
         self._deadline_seconds = deadline_seconds
         self._throttle_seconds = throttle_seconds
         self._edge_pages = edge_pages
+        self._heeds_headers = heeds_headers
         self._largest_answer = largest_answer
         self._limiter = limiter
         self._gate = gate
@@ -282,7 +293,10 @@ class ApiClient:
 
     def _hold(self, wait: float | None, times: int) -> None:
         seconds = self._throttle_seconds * 2 ** (times - 1) if wait is None else wait
-        until = self._clock() + max(seconds, _SHORTEST_HOLD) + _jitter()
+        self._hold_for(max(seconds, _SHORTEST_HOLD) + _jitter())
+
+    def _hold_for(self, seconds: float) -> None:
+        until = self._clock() + seconds
         with self._lock:
             self._hold_until = max(self._hold_until, until)
 
@@ -302,6 +316,8 @@ class ApiClient:
         seconds = self._clock() - begun
         if self._limiter and call.group:
             self._limiter.answered_in(call.group, seconds)
+        if self._heeds_headers and answer.rest is not None:
+            self._hold_for(answer.rest)
         if self._on_answer:
             self._on_answer(answer, seconds)
         judged = self._judge(call, answer)
@@ -390,7 +406,7 @@ class ApiClient:
         quoted = (*codes, *pointers)[:_QUOTED_OBJECTIONS]
         reason = f"answered {status}" + (f" ({', '.join(quoted)})" if quoted else "")
         kind = {_NOT_FOUND: NotFound, _GONE: NotFound, _TOO_LARGE: TooLarge}.get(status, Refused)
-        return kind(self.service, call.operation, reason, status=status, pointers=pointers)
+        return kind(self.service, call.operation, reason, status=status, pointers=pointers, codes=codes)
 
 
 _SUCCESS = 2

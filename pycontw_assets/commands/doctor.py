@@ -19,6 +19,9 @@ import requests
 
 from pycontw_assets.alerts.messenger import Messenger, Text
 from pycontw_assets.api.client import Misconfigured, ServiceError
+from pycontw_assets.authorize.discord.discord_client import DiscordClient
+from pycontw_assets.authorize.discord.rights import guild_problems
+from pycontw_assets.authorize.discord.roles import RoleRules
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.exits import FAILED, FINE, MISCONFIGURED, Commands
@@ -82,6 +85,8 @@ def _run(parsed: argparse.Namespace) -> int:
             clock=root.clock,
             kktix=lambda: root.kktix,
             gather=lambda: root.gather,
+            discord=lambda: root.discord,
+            discord_roles=lambda: root.discord_roles,
             klaviyo=lambda: root.mail_service,
             ledger=lambda: root.ledger_to_read,
             vault=lambda: root.vault_to_read,
@@ -126,6 +131,8 @@ class Examination:
     clock: Clock
     kktix: Callable[[], KktixClient]
     gather: Callable[[], GatherClient | None]
+    discord: Callable[[], DiscordClient | None] = lambda: None
+    discord_roles: Callable[[], RoleRules | None] = lambda: None
     klaviyo: Callable[[], KlaviyoClient]
     ledger: Callable[[], Ledger]
     vault: Callable[[], OrdersStore]
@@ -141,6 +148,13 @@ class Examination:
                 yield from check()
             except Exception as error:  # noqa: BLE001  # the boundary: one broken check must not hide the others
                 yield Finding("FAIL", name, explain(error), _fix_of(error))
+
+    def _check_discord(self) -> Iterator[Finding]:
+        discord, rules = self.discord(), self.discord_roles()
+        if discord is None or rules is None:
+            return
+        findings = [Finding("FAIL", "Discord", what, fix) for what, fix in guild_problems(discord, rules.role_ids)]
+        yield from findings or [Finding("ok", "Discord", "the bot sees the guild and has the rights that it needs")]
 
     def _checks_of_mail(self) -> dict[str, Callable[[], Iterator[Finding]]]:
         settings = self.settings
@@ -160,6 +174,7 @@ class Examination:
             "KKTIX": lambda: _check_kktix(self.kktix(), self.ledger(), settings),
             "clock": lambda: _check_clock(settings.kktix_api_url),
             "Gather": lambda: _check_gather(self.gather),
+            **({} if settings.discord_is_off else {"Discord": self._check_discord}),
             **({} if settings.mail_is_off else self._checks_of_mail()),
             "ledger": lambda: _check_ledger(self.ledger()),
             "pause": lambda: _check_pause(self.ledger()),

@@ -41,6 +41,7 @@ def _run(parsed: argparse.Namespace) -> int:
     root = compose_checked(used_in=ANYWHERE)
     erasure = Erasure(
         gather=root.gather,
+        discord=root.discord,
         klaviyo=root.klaviyo,
         vault=root.vault,
         warehouse=root.warehouse,

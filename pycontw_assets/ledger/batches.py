@@ -17,6 +17,8 @@ from pycontw_assets.ledger.database.tables import (
     Way,
     batches,
     chunks,
+    discord_invites,
+    discord_state,
     entitlements,
     grants,
     insert_missing,
@@ -30,6 +32,14 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import is_import_key, refuse_imported
 
 BOUNCED = "the mail came back"
+_HAS_LINK = sa.or_(
+    ~sa.exists().where(discord_state.c.is_on.is_(True)),
+    sa.exists().where(
+        discord_invites.c.edition == grants.c.edition,
+        discord_invites.c.address_key == grants.c.address_key,
+        discord_invites.c.state.in_(("open", "used")),
+    ),
+)
 _NEXT_BATCH = "next batch"  # a kind of names, beside those of things in the mail service
 
 
@@ -76,6 +86,8 @@ class Invitation:
 def find_newcomers(ledger: Ledger, partition_key: str, edition: str) -> dict[str, int]:
     """Return address key -> period of the event's holders who were let in and are in no batch yet.
 
+    Where Discord is a venue, they have their link to it, too.
+
     An import has none: nobody is mailed because of it.
     """
     if is_import_key(partition_key):
@@ -90,6 +102,7 @@ def find_newcomers(ledger: Ledger, partition_key: str, edition: str) -> dict[str
             grants.c.edition == edition,
             grants.c.state.in_(LET_IN),
             ~sa.exists().where(same_period),
+            _HAS_LINK,
         )
         .order_by(grants.c.granted_at, grants.c.address_key)
     )

@@ -37,6 +37,7 @@ class LockName(Enum):
     ORDERS = "orders"  # of one event
     INVITATIONS = "invitations"  # of one event
     GUEST_LIST = "gather guest list"
+    DISCORD_INVITES = "discord invites"  # of the guild, which is one for all events
     MAIL_SERVICE_NAMES = "klaviyo names"  # lists and templates that are found or made by name
     LETTERS = "letters to everybody"  # of one edition
     SALES_REPORT = "sales report"

@@ -25,6 +25,8 @@ from dagster import (
 
 from pycontw_assets.api.outlets import shorten
 from pycontw_assets.api.request_counter import count_requests
+from pycontw_assets.authorize.discord.discord_client import DiscordClient
+from pycontw_assets.authorize.discord.roles import RoleRules
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.deidentify.coverage import coverage_gaps, coverage_of, kept_in_all
 from pycontw_assets.deidentify.holders import count_unmailable, holders_of
@@ -34,6 +36,7 @@ from pycontw_assets.extract.orders import BookReading, content_digest, count_sta
 from pycontw_assets.extract.waves import WaveSize
 from pycontw_assets.ledger.batches import count_invitations
 from pycontw_assets.ledger.database.tables import LET_IN
+from pycontw_assets.ledger.discord.invites import count_without_link
 from pycontw_assets.ledger.grants import holders_to_let_in
 from pycontw_assets.ledger.guest_lists import count_lacking
 from pycontw_assets.ledger.ledger import Ledger
@@ -76,6 +79,7 @@ from pycontw_assets.pipeline.checks import (
 )
 from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.renaming import Renaming
+from pycontw_assets.pipeline.discord.invites import sync_invites
 from pycontw_assets.pipeline.dry_run import AccessDryRuns, would_do
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.reconcile import late_after, table_asset
@@ -102,6 +106,7 @@ from pycontw_assets.pipeline.waiting_times import figures, seconds_from_payment
 from pycontw_assets.pipeline.waves.serving import Served, WaveService
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import FAMILIES, EventPartition, Family, OrderSnapshot
+from pycontw_assets.send_email.invitation.personal import PersonalLinks
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.names import ticket_holder_list
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -523,6 +528,66 @@ def gather_guestlist(
         )
 
 
+INVITE_CHECKS = {"invites_are_in_line": "Every holder has an invite or used it, and nobody without a ticket has one."}
+
+
+@asset(
+    deps=[raw_kktix_orders],
+    partitions_def=kktix_events,
+    group_name="authorize",
+    kinds={"python", "discord"},
+    owners=OWNERS,
+    check_specs=checked("discord_invites", INVITE_CHECKS, partitions_def=kktix_events),
+)
+def discord_invites(
+    context: AssetExecutionContext,
+    discord: ResourceParam[DiscordClient | None],
+    discord_roles: ResourceParam[RoleRules | None],
+    vault: ResourceParam[Vault],
+    ledger: ResourceParam[Ledger],
+    pseudonymizer: ResourceParam[Pseudonymizer],
+    waits: ResourceParam[WaitPolicy],
+    settings: ResourceParam[Settings],
+    run_lock: ResourceParam[RunLock],
+    dry_runs: ResourceParam[AccessDryRuns],
+) -> MaterializeResult:
+    """All holders of a usable ticket have an invite of their own to the Discord guild, or used it; it grants the role
+    of their ticket. Unused invites of refunded holders are deleted, and members who are known lose the role.
+
+    Only where `VENUES` names Discord. Mail waits for the invite.
+    """
+    with _recorded(context, ledger, settings) as findings:
+        partition, requests = _begin(context, ledger, run_lock), count_requests(discord)
+        if partition.is_imported:
+            return _nobody_concerned(INVITE_CHECKS)
+        if discord is None or discord_roles is None:
+            return _switched_off(INVITE_CHECKS)
+        if settings.pycontw_dry_run:
+            return _dry_run(context, partition, INVITE_CHECKS, dry_runs=dry_runs)
+        snapshot = stored_orders(vault, ledger, partition)
+        outcome = sync_invites(
+            partition,
+            snapshot,
+            holders_of(snapshot, pseudonymizer),
+            discord=discord,
+            discord_roles=discord_roles,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+        )
+        findings += [*outcome.problems, *outcome.hints]
+        return MaterializeResult(
+            metadata={
+                "made": outcome.made,
+                "deleted": outcome.deleted,
+                "roles_removed": outcome.roles_removed,
+                "waiting": outcome.waiting,
+                "requests": requests(),
+            },
+            check_results=[verdict("invites_are_in_line", outcome.problems)],
+        )
+
+
 @asset(
     group_name="send_email",
     kinds={"python", "klaviyo"},
@@ -567,7 +632,7 @@ LIST_CHECKS = {"list_matches_the_holders": "Every holder is on the list or was r
 
 @asset(
     # Where the guest list is switched off, this follows upon the orders.
-    deps=[raw_kktix_orders, gather_guestlist],
+    deps=[raw_kktix_orders, gather_guestlist, discord_invites],
     partitions_def=kktix_events,
     group_name="send_email",
     kinds={"python", "klaviyo"},
@@ -582,6 +647,7 @@ def klaviyo_list(
     pseudonymizer: ResourceParam[Pseudonymizer],
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
+    personal_links: ResourceParam[PersonalLinks],
     run_lock: ResourceParam[RunLock],
     dry_runs: ResourceParam[AccessDryRuns],
 ) -> MaterializeResult:
@@ -612,6 +678,7 @@ def klaviyo_list(
             pseudonymizer=pseudonymizer,
             waits=waits,
             settings=settings,
+            personal_links=personal_links,
         )
         name = ticket_holder_list(partition)
         return MaterializeResult(
@@ -655,6 +722,7 @@ def klaviyo_campaign(
     pseudonymizer: ResourceParam[Pseudonymizer],
     waits: ResourceParam[WaitPolicy],
     settings: ResourceParam[Settings],
+    personal_links: ResourceParam[PersonalLinks],
     run_lock: ResourceParam[RunLock],
     dry_runs: ResourceParam[AccessDryRuns],
 ) -> MaterializeResult:
@@ -679,6 +747,7 @@ def klaviyo_campaign(
             settings=settings,
             poll_id=_poll_id(context),
             overrides=_overrides(context),
+            personal_links=personal_links,
         )
         refuse_other_klaviyo_account(klaviyo=klaviyo, ledger=ledger, settings=settings)
         refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
@@ -690,7 +759,8 @@ def klaviyo_campaign(
             outcome = step.run(partition, holders_of(snapshot, pseudonymizer))
         problems = outcome.problems
         count = headcount(ledger, partition.key, partition.edition, begun_at)
-        gaps = access_gaps(count, outcome.waiting)
+        linkless = 0 if settings.discord_is_off else count_without_link(ledger, partition.key, partition.edition)
+        gaps = access_gaps(count, outcome.waiting + linkless)
         findings += [*problems, *gaps]
         context.log_event(AssetMaterialization("klaviyo", description=f"In line with {partition.key}."))
         totals = count_invitations(ledger, partition.key)

@@ -20,6 +20,9 @@ from pycontw_assets.settings import Settings
 _SYSTEMS = {
     "kktix": "The ticket shop: lists events, attendance books and attendees.",
     "gather": "The virtual venue: reads and writes its guest list. Nothing where GATHER_API_URL is `off`.",
+    "discord": "The guild in Discord: lists, makes and deletes invites. Nothing where VENUES is without `discord`.",
+    "discord_roles": "Which role of the guild a ticket gives.",
+    "personal_links": "Finds the links that are one person's own, for the mail.",
     "klaviyo": "The mail service: profiles, lists, templates and campaigns. Nothing where KLAVIYO_API_URL is `off`.",
     "vault": "The encrypted store of raw orders: the only place where personal data rests.",
     "ledger": "The memory: access and invitations by pseudonym, with intents and outcomes.",
@@ -83,6 +86,7 @@ def _where(settings: Settings) -> Mapping[str, str]:
     return {
         "kktix": f"At {_public(settings.kktix_api_url)}.",
         "gather": "Switched off." if settings.gather_is_off else f"At {_public(settings.gather_api_url)}.",
+        "discord": "Switched off." if settings.discord_is_off else f"At {_public(settings.discord_api_url)}.",
         "klaviyo": "Switched off." if settings.mail_is_off else f"At {_public(settings.klaviyo_api_url)}.",
         "vault": "In a bucket." if (settings.vault_url or "").startswith("gs://") else "In a folder.",
         "ledger": "On a server." if settings.ledger_url else "In the data folder.",

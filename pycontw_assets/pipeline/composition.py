@@ -23,10 +23,12 @@ from pycontw_assets.ledger.locks import check_locks
 from pycontw_assets.ledger.rate_slots import SharedRateLimiter
 from pycontw_assets.ledger.remote_ids import record_remote_id, remembered_id
 from pycontw_assets.pipeline.consistency.place import checked_place
+from pycontw_assets.pipeline.discord.invites import personal_links
 from pycontw_assets.pipeline.dry_run import DryRunVault
 from pycontw_assets.pipeline.rebuild import renew_ledger
 from pycontw_assets.pipeline.steps import invitation, refuse_shared_link
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer
+from pycontw_assets.send_email.invitation.personal import PersonalLinks
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import InvalidSettings, Settings, load_settings
 from pycontw_assets.vault.bucket_store import BucketStore
@@ -38,6 +40,8 @@ from pycontw_assets.vault.vault import OrdersStore, Vault
 if TYPE_CHECKING:
     from google.cloud import bigquery
 
+    from pycontw_assets.authorize.discord.discord_client import DiscordClient
+    from pycontw_assets.authorize.discord.roles import RoleRules
     from pycontw_assets.authorize.gather_client import GatherClient
     from pycontw_assets.extract.kktix_client import KktixClient
     from pycontw_assets.load.warehouse import Warehouse
@@ -140,6 +144,25 @@ class Composition:
         return GatherClient(self.settings.gather_api_url, key, spaces, limiter=limiter, **self._options)
 
     @cached_property
+    def discord(self) -> DiscordClient | None:
+        """``None``: Discord is no venue."""
+        from pycontw_assets.authorize.discord.discord_client import RATE_LIMITS, DiscordClient
+
+        settings = self.settings
+        if settings.discord_is_off:
+            return None
+        token, limiter = settings.discord_bot_token.get_secret_value(), self._limiter("Discord", RATE_LIMITS)
+        guild_id, channel_id = settings.discord_guild_id, settings.discord_channel_id
+        return DiscordClient(settings.discord_api_url, token, guild_id, channel_id, limiter=limiter, **self._options)
+
+    @cached_property
+    def discord_roles(self) -> RoleRules | None:
+        """Which role a ticket gives; ``None``: Discord is no venue."""
+        from pycontw_assets.authorize.discord.roles import read_roles
+
+        return None if self.settings.discord_is_off else read_roles(self.settings.discord_roles)
+
+    @cached_property
     def klaviyo(self) -> KlaviyoClient | None:
         """``None``: all mail is switched off on purpose."""
         from pycontw_assets.send_email.klaviyo_client import RATE_LIMITS, KlaviyoClient
@@ -149,6 +172,11 @@ class Composition:
         limiter = self._limiter("Klaviyo", RATE_LIMITS)
         key = self.settings.klaviyo_api_key.get_secret_value()
         return KlaviyoClient(self.settings.klaviyo_api_url, key, limiter=limiter, **self._options)
+
+    @cached_property
+    def personal_links(self) -> PersonalLinks:
+        """Finds the links that are one person's own."""
+        return personal_links(discord=self.discord, ledger=self.ledger, pseudonymizer=self.pseudonymizer)
 
     @property
     def mail_service(self) -> KlaviyoClient:
@@ -258,7 +286,7 @@ class Composition:
         from pycontw_assets.send_email.invitation.template import InvitationError, check_video_url
 
         try:
-            gather, *_ = self.gather, self.klaviyo, self.kktix
+            gather, *_ = self.gather, self.discord, self.discord_roles, self.klaviyo, self.kktix
             self.alerts.check()
             if self.settings.mail_is_off:
                 return

@@ -22,6 +22,7 @@ from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.ledger.batches import Batch, invitations_in, invitations_without_access, unfinished_batches
 from pycontw_assets.ledger.consistency.accounts import forget_accounts
 from pycontw_assets.ledger.database.tables import Way
+from pycontw_assets.ledger.discord.invites import switch_discord
 from pycontw_assets.ledger.ledger import Clock, Ledger, copy_of
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.pipeline.consistency.place import checked_place
@@ -149,6 +150,7 @@ def dry_run(
     with tempfile.TemporaryDirectory(prefix="pycontw-assets-") as folder:
         ledger = copy_of(settings.ledger_location, Path(folder), clock=clock)
         ledger.check_identity(pseudonymizer.fingerprint)
+        switch_discord(ledger, is_on=False)  # the invites would be made before the mails
         checked_place(ledger, settings, accepts_account=accepts_account)
         if accepts_account:
             forget_accounts(ledger)

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.api.log import log_step
 from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
+from pycontw_assets.authorize.discord.discord_client import DiscordClient
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list_step import GuestListStep
 from pycontw_assets.authorize.space_steps import SpacesStep
@@ -24,6 +25,7 @@ from pycontw_assets.deidentify.policy import CONTACT_ADDRESS_COLUMN, load_policy
 from pycontw_assets.extract.orders import book_digest, content_digest, count_reread_every_poll
 from pycontw_assets.ledger.consistency.renaming import other_keys
 from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.ledger.discord.invites import open_editions
 from pycontw_assets.ledger.events import is_purged, known_events
 from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
 from pycontw_assets.ledger.ledger import Ledger
@@ -48,6 +50,7 @@ from pycontw_assets.load.schema import Table, attendee_tables
 from pycontw_assets.load.warehouse import Warehouse, WarehouseError
 from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders
+from pycontw_assets.pipeline.erasing.guild import withdraw_invites
 from pycontw_assets.pipeline.erasing.mail_service import MailServiceErasure, NotYet, profiles_in_ledger
 from pycontw_assets.pipeline.reconcile import new_poll_id
 from pycontw_assets.pipeline.steps import (
@@ -66,10 +69,12 @@ from pycontw_assets.settings import Settings
 from pycontw_assets.vault.object_store import VaultError
 from pycontw_assets.vault.vault import Vault
 
-Place = Literal["the vault", "the tables", "the guest list", "the mailing lists", "Klaviyo's profiles"]
+Place = Literal["the vault", "the tables", "the guest list", "Discord", "the mailing lists", "Klaviyo's profiles"]
 _TURNS = 3  # of polls, before an erasure that is not finished becomes an alarm
 _PROFILES: Place = "Klaviyo's profiles"  # only where the settings say so
-PLACES: tuple[Place, ...] = tuple(place for place in get_args(Place) if place != _PROFILES)  # in the order of the work
+_DISCORD: Place = "Discord"  # only where the person has an invite
+# In the order of the work.
+PLACES: tuple[Place, ...] = tuple(place for place in get_args(Place) if place not in (_PROFILES, _DISCORD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,7 @@ class Erasure:
     pseudonymizer: Pseudonymizer
     waits: WaitPolicy
     settings: Settings
+    discord: DiscordClient | None = None  # None: Discord is no venue, or polls go on with it
     stop: Stop = OF_THIS_PROCESS
 
     # -- looking ----------------------------------------------------------------------------------
@@ -205,6 +211,8 @@ class Erasure:
         move_people(self.ledger, dict.fromkeys(found.former, key))
         numbers = {partition.key: ids for partition, ids in found.tickets.items()}
         places = (*PLACES, _PROFILES) if self.settings.klaviyo_delete_profiles else PLACES
+        if open_editions(self.ledger, key):
+            places = (*places, _DISCORD)
         request_erasure(self.ledger, key, places, numbers)
         note_profiles(self.ledger, key, profiles_in_ledger(self.ledger, (key, *found.former)))
         result = self.go_on(key, places, self.ledger.clock(), former=found.former, spellings=found.spellings)
@@ -230,6 +238,7 @@ class Erasure:
             "the vault": lambda: self._erase_orders(key, requested_at, result),
             "the tables": lambda: self._erase_rows(key, former, result),
             "the guest list": lambda: self._take_off(key, result),
+            _DISCORD: lambda: self._leave_guild(key, result),
             "the mailing lists": lambda: self._leave_lists(key, former, result),
             _PROFILES: lambda: self._delete_profiles(key, former, spellings, result),
         }
@@ -383,6 +392,18 @@ class Erasure:
         elif any(period.state == "granted" for period in periods_of(self.ledger, key)):
             line = "Gather: an entry that nobody can remove from here, because GATHER_API_URL is `off`"
             result.leave(line, todo="remove the entry in Gather")
+
+    def _leave_guild(self, key: str, result: Erased) -> None:
+        self._refuse_in_dry_run()
+        result.done += withdraw_invites(
+            key,
+            discord=self.discord,
+            ledger=self.ledger,
+            pseudonymizer=self.pseudonymizer,
+            waits=self.waits,
+        )
+        line = "Discord: the account stays a member of the guild, without the role"
+        result.leave(line, todo="remove the account from the guild in Discord, if it should go")
 
     def _in_klaviyo(self, key: str, former: Collection[str]) -> MailServiceErasure:
         self._refuse_in_dry_run()

@@ -37,7 +37,7 @@ from pycontw_assets.ledger.reporting.sales import (
 from pycontw_assets.pipeline.checks import gone_venue
 from pycontw_assets.pipeline.consistency.orders import AgreedOrders
 from pycontw_assets.pipeline.observe import Tick
-from pycontw_assets.pipeline.reconcile import OF_GATHER, OF_MAIL, EventFacts
+from pycontw_assets.pipeline.reconcile import OF_DISCORD, OF_GATHER, OF_MAIL, EventFacts
 from pycontw_assets.pipeline.record import best_effort
 from pycontw_assets.pipeline.reporting.campaign_report import read_report
 from pycontw_assets.pipeline.reporting.daily import Extras
@@ -143,7 +143,9 @@ def search_unserved(tick: Tick, *, ledger: Ledger, vault: OrdersStore, pseudonym
     """Look up who is not served, as the ledger knows it now: also the people of events that are not listed any more."""
     with best_effort("the search for unreachable buyers", ledger=ledger) as findings:
         # What is switched off serves nobody, and asks nobody to look after people.
-        served = {key: fact for key, fact in sorted(tick.facts.items()) if not fact.off >= OF_GATHER | OF_MAIL}
+        served = {
+            key: fact for key, fact in sorted(tick.facts.items()) if not fact.off >= OF_GATHER | OF_DISCORD | OF_MAIL
+        }
         events = [(fact.partition, last_poll(ledger, key)) for key, fact in served.items()]
         findings += unserved_attendees(
             events,

@@ -29,9 +29,11 @@ from pycontw_assets.load.warehouse import Warehouse
 from pycontw_assets.pipeline.checks import late_events, long_runs
 from pycontw_assets.pipeline.consistency.accounts import kktix_token
 from pycontw_assets.pipeline.consistency.orders import refuse_signs
+from pycontw_assets.pipeline.discord.invites import open_invite_work
 from pycontw_assets.pipeline.polling.open_work import OpenWork, open_work
 from pycontw_assets.pipeline.rebuild import is_beginning
 from pycontw_assets.pipeline.reconcile import (
+    OF_DISCORD,
     OF_GATHER,
     OF_MAIL,
     Decision,
@@ -336,7 +338,12 @@ def _facts(
 
 def switched_off(settings: Settings) -> frozenset[str]:
     """Return the assets of the access chain that the settings switch off."""
-    return (OF_GATHER if settings.gather_is_off else frozenset()) | (OF_MAIL if settings.mail_is_off else frozenset())
+    switches = {
+        OF_GATHER: settings.gather_is_off,
+        OF_DISCORD: settings.discord_is_off,
+        OF_MAIL: settings.mail_is_off,
+    }
+    return frozenset().union(*(assets for assets, is_off in switches.items() if is_off))
 
 
 def _with_open_work(facts: EventFacts, poll: Poll, work: OpenWork, *, ledger: Ledger, settings: Settings) -> EventFacts:
@@ -346,9 +353,10 @@ def _with_open_work(facts: EventFacts, poll: Poll, work: OpenWork, *, ledger: Le
     return replace(
         facts,
         guest_list_open=access_open,
+        invites_open=0 if settings.discord_is_off else open_invite_work(partition, ledger=ledger),
         # Without a guest list, access is assumed where people join the list of ticket holders.
         list_open=work.joining + (access_open if is_off else 0),
-        unreachable=0 if facts.off == OF_GATHER | OF_MAIL else poll.without_address + work.refused,
+        unreachable=0 if facts.off == OF_GATHER | OF_DISCORD | OF_MAIL else poll.without_address + work.refused,
         requested=len(requested_refreshes(ledger, partition.key)),
         campaign_open=len(batches) + work.newcomers + work.resumable,
     )

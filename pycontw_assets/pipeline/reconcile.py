@@ -16,8 +16,9 @@ from pycontw_assets.ledger.polls import Poll
 from pycontw_assets.load.schema import attendee_table_name
 from pycontw_assets.records import EventPartition, Family
 
-ACCESS_CHAIN = ("raw_kktix_orders", "gather_guestlist", "klaviyo_list", "klaviyo_campaign")
-OF_GATHER, OF_MAIL = frozenset(ACCESS_CHAIN[1:2]), frozenset(ACCESS_CHAIN[2:])
+ACCESS_CHAIN = ("raw_kktix_orders", "gather_guestlist", "discord_invites", "klaviyo_list", "klaviyo_campaign")
+OF_GATHER, OF_DISCORD = frozenset(ACCESS_CHAIN[1:2]), frozenset(ACCESS_CHAIN[2:3])
+OF_MAIL = frozenset(ACCESS_CHAIN[3:])
 _LONGEST_PAUSE = timedelta(hours=1)
 _LATE_AFTER_POLLS = 3
 _NEVER_LATE_BEFORE = timedelta(minutes=5)  # Dagster keeps freshness by the minute, and polls take their time
@@ -86,6 +87,7 @@ class EventFacts:
     book: BookReading | None
     poll: Poll | None
     guest_list_open: int = 0
+    invites_open: int = 0
     list_open: int = 0
     campaign_open: int = 0
     unreachable: int = 0
@@ -149,9 +151,14 @@ def _access_due(facts: EventFacts, now: datetime) -> tuple[tuple[str, ...], str]
     return (), f"{known} attendees known, nothing new"
 
 
-def _reasons(facts: EventFacts, now: datetime) -> tuple[str, str, str, str]:
-    open_work = (facts.guest_list_open, facts.list_open, facts.campaign_open)
-    words = ("changes for the guest list", "changes for the ticket-holder list", "open invitations or batches")
+def _reasons(facts: EventFacts, now: datetime) -> tuple[str, ...]:
+    open_work = (facts.guest_list_open, facts.invites_open, facts.list_open, facts.campaign_open)
+    words = (
+        "changes for the guest list",
+        "changes of invites to Discord",
+        "changes for the ticket-holder list",
+        "open invitations or batches",
+    )
     downstream = []
     for asset, count, word in zip(ACCESS_CHAIN[1:], open_work, words, strict=True):
         if asset in facts.off:
@@ -160,7 +167,7 @@ def _reasons(facts: EventFacts, now: datetime) -> tuple[str, str, str, str]:
         missing = facts.poll is not None and asset not in facts.materialized
         downstream.append(f"{count} {word}" if count else f"{asset} has 0 materializations" if missing else "")
     orders = _news(facts, now) or _rereads(facts)
-    return (orders, downstream[0], downstream[1], downstream[2])
+    return (orders, *downstream)
 
 
 def _news(facts: EventFacts, now: datetime) -> str:

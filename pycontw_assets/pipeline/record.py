@@ -12,6 +12,7 @@ from pycontw_assets.api.log import log_step
 from pycontw_assets.ledger.consistency.marks import demand_reading
 from pycontw_assets.ledger.counting.kept import keep_counts
 from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.ledger.discord.invites import switch_discord
 from pycontw_assets.ledger.events import register_events
 from pycontw_assets.ledger.guest_lists import enter_space
 from pycontw_assets.ledger.ledger import Ledger
@@ -61,6 +62,7 @@ def record_tick(tick: Tick, *, ledger: Ledger, settings: Settings) -> None:
     register_events(ledger, tick.discovery.partitions)
     if edition and not (settings.gather_is_off or settings.pycontw_dry_run):
         enter_space(ledger, edition, *space_ids(settings))
+    switch_discord(ledger, is_on=not settings.discord_is_off)
     if edition:
         record_unmailed(ledger, edition, is_off=settings.mail_is_off)
         record_stale_events(ledger, edition, tick.stale)

@@ -75,6 +75,7 @@ from pycontw_assets.send_email.by_event.reach import Reach, resumable
 from pycontw_assets.send_email.campaign import CampaignStep, MailOfSpace
 from pycontw_assets.send_email.campaign_sending import Sender
 from pycontw_assets.send_email.find_or_create import ensure_template
+from pycontw_assets.send_email.invitation.personal import PersonalLinks, no_links
 from pycontw_assets.send_email.invitation.template import InvitationTemplate, render_invitation
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_ticket_holders
@@ -490,7 +491,12 @@ def refuse_shared_link(settings: Settings) -> None:
 
 def invitation(edition: str, settings: Settings, space: str | None = None) -> InvitationTemplate:
     """Render the invitation mail of an edition with the links of the settings, for the people of a space."""
-    return render_invitation(edition, venue_url=venue_url(settings, space), video_url=settings.video_url)
+    return render_invitation(
+        edition,
+        venue_url=venue_url(settings, space),
+        video_url=settings.video_url,
+        has_discord=not settings.discord_is_off,
+    )
 
 
 def template_id_of(mail: InvitationTemplate, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy) -> str:
@@ -501,17 +507,25 @@ def template_id_of(mail: InvitationTemplate, *, klaviyo: KlaviyoClient, ledger: 
 
 def sync_holder_list(
     partition: EventPartition, *, klaviyo: KlaviyoClient, vault: OrdersStore, ledger: Ledger,
-    pseudonymizer: Pseudonymizer, waits: WaitPolicy, settings: Settings,
+    pseudonymizer: Pseudonymizer, waits: WaitPolicy, settings: Settings, personal_links: PersonalLinks = no_links,
 ) -> TicketHolderOutcome:  # fmt: skip
     """Bring the event's cumulative list in line with its holders. An import has no list: ``ImportedPartition``."""
     refuse_imported(partition.key)
     holders = holders_of(stored_orders(vault, ledger, partition), pseudonymizer)
-    return change_holder_list(partition, holders, klaviyo=klaviyo, ledger=ledger, waits=waits, settings=settings)
+    return change_holder_list(
+        partition,
+        holders,
+        klaviyo=klaviyo,
+        ledger=ledger,
+        waits=waits,
+        settings=settings,
+        personal_links=personal_links,
+    )
 
 
 def change_holder_list(
     partition: EventPartition, holders: Mapping[str, Holder], *, klaviyo: KlaviyoClient, ledger: Ledger,
-    waits: WaitPolicy, settings: Settings, is_wave: bool = False,
+    waits: WaitPolicy, settings: Settings, is_wave: bool = False, personal_links: PersonalLinks = no_links,
 ) -> TicketHolderOutcome:  # fmt: skip
     """Put these holders on the event's cumulative list, and take others off it, unless they are only a wave."""
     return sync_ticket_holders(
@@ -523,6 +537,7 @@ def change_holder_list(
         holders=holders,
         may_mark=lambda: _is_next(partition, ledger, settings) and _is_newest(partition.edition, klaviyo, ledger),
         is_wave=is_wave,
+        personal_links=personal_links,
     )
 
 
@@ -577,6 +592,7 @@ def campaign_step(
     poll_id: str,
     overrides: frozenset[str] = frozenset(),
     template_id: Callable[[], str] | None = None,
+    personal_links: PersonalLinks = no_links,
 ) -> CampaignStep:
     """Build the step for one event. ``template_id`` replaces finding or making the template, when a campaign needs it.
 
@@ -608,6 +624,7 @@ def campaign_step(
         poll_id=poll_id,
         events=EventsClient(klaviyo),
         links=links_in_mail(settings),
+        personal_links=personal_links,
         of_spaces={space: of_space(space) for space in spaces},
         reach=reach_of(settings),
         send_at=settings.invitation_send_at,

@@ -18,6 +18,7 @@ from typing import Any
 
 import idna
 
+from pycontw_assets.sandbox.discord.judge import broken_rules
 from pycontw_assets.sandbox.klaviyo.account import Mail
 from pycontw_assets.sandbox.world import World
 
@@ -122,6 +123,7 @@ def verdict(
     guest_list: bool = True,
     settled: bool = True,
     by_flow: bool = False,
+    discord: bool = False,
 ) -> list[Finding]:
     """Return every broken invariant, worst first; empty when all of them held.
 
@@ -129,14 +131,15 @@ def verdict(
     invariants that must hold at every moment.
     ``guest_list=False``: the pipeline runs without the guest-list step.
     ``by_flow``: the pipeline has its mails sent by a flow.
+    ``discord``: the pipeline invites holders to the guild.
     ``events``: judge these events instead of the events of the edition.
     """
     with world.context.lock:
         world.klaviyo.settle()
         judged = events_of(world, edition) if events is None else set(events)
-        return sorted(
-            _Judge(world, judged, guest_list, by_flow).findings(settled), key=lambda finding: finding.invariant
-        )
+        judge = _Judge(world, judged, guest_list, by_flow)
+        findings = judge.findings(settled) + (judge.about_invites(settled) if discord else [])
+        return sorted(findings, key=lambda finding: finding.invariant)
 
 
 def _entitlements(world: World, events: Collection[int]) -> dict[str, list[_Period]]:
@@ -190,6 +193,13 @@ class _Judge:
         if settled:
             findings += self._forgotten() + self._still_in()
         return findings
+
+    def about_invites(self, settled: bool) -> list[Finding]:
+        holders = [address for address in self._entitled if self._is_entitled(address)]
+        broken = broken_rules(
+            self._world.discord, self._mails, entitled=holders, is_entitled=self._is_entitled, settled=settled
+        )
+        return [Finding(rule.invariant, f"{mask(rule.address)} {rule.text}") for rule in broken]
 
     # -- the histories --------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The sandbox on the network: one loopback port for the three services, the control API and the page."""
+"""The sandbox on the network: one loopback port for the services, the control API and the page."""
 
 from __future__ import annotations
 
@@ -62,6 +62,10 @@ def environment(url: str) -> dict[str, str]:
         "GATHER_API_URL": f"{url}/gather",
         "GATHER_API_KEY": keys.GATHER_KEY,
         "GATHER_SPACE_ID": keys.GATHER_SPACE_ID,
+        "DISCORD_API_URL": f"{url}/discord",
+        "DISCORD_BOT_TOKEN": keys.DISCORD_TOKEN,
+        "DISCORD_GUILD_ID": keys.DISCORD_GUILD_ID,
+        "DISCORD_CHANNEL_ID": keys.DISCORD_CHANNEL_ID,
         "KLAVIYO_API_URL": f"{url}/klaviyo",
         "KLAVIYO_API_KEY": keys.KLAVIYO_KEY,
     }

@@ -1,7 +1,8 @@
 """The simulated outside world as one Python object, for the tests and the demo.
 
-``world.kktix``, ``world.gather`` and ``world.klaviyo`` are the services with their ``switches``. The everyday
-actions are methods of the world itself. Everything is safe to use while the server is answering.
+``world.kktix``, ``world.gather``, ``world.discord`` and ``world.klaviyo`` are the services with their
+``switches``. The everyday actions are methods of the world itself. Everything is safe to use while the server is
+answering.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import datetime
 
 from pycontw_assets.sandbox.call_log import CallLog
 from pycontw_assets.sandbox.context import Clock, SimulationContext, system_clock
+from pycontw_assets.sandbox.discord.guild import Guild
 from pycontw_assets.sandbox.faults import FaultBoard
 from pycontw_assets.sandbox.gather import Venue
 from pycontw_assets.sandbox.kktix.box_office import BoxOffice
@@ -28,7 +30,7 @@ class WantedAgain:
 
 
 class World:
-    """KKTIX, Gather and Klaviyo, their faults, and the log of all calls."""
+    """KKTIX, Gather, Discord and Klaviyo, their faults, and the log of all calls."""
 
     def __init__(self, clock: Clock = system_clock, seed: int = 0) -> None:
         self.context = SimulationContext(clock, seed)
@@ -36,6 +38,7 @@ class World:
         self.calls = CallLog()
         self.kktix = BoxOffice(self.context)
         self.gather = Venue(self.context)
+        self.discord = Guild(self.context)
         self.klaviyo = MailAccount(self.context)
         self._klaviyo_api = KlaviyoApi(self.klaviyo)
         self.wanted_again: list[WantedAgain] = []
@@ -70,12 +73,17 @@ class World:
             self.faults.clear()
             self.calls.clear()
             self.wanted_again.clear()
-            for service in (self.kktix, self.gather, self.klaviyo, self._klaviyo_api):
+            for service in (self.kktix, self.gather, self.discord, self.klaviyo, self._klaviyo_api):
                 service.reset()
 
     def services(self) -> dict[str, ServiceApp]:
         """Return the services as web applications, by name."""
-        services: dict[str, Service] = {"kktix": self.kktix, "gather": self.gather, "klaviyo": self._klaviyo_api}
+        services: dict[str, Service] = {
+            "kktix": self.kktix,
+            "gather": self.gather,
+            "discord": self.discord,
+            "klaviyo": self._klaviyo_api,
+        }
         return {
             name: ServiceApp(name, service, context=self.context, faults=self.faults, calls=self.calls)
             for name, service in services.items()

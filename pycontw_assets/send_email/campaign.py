@@ -51,6 +51,7 @@ from pycontw_assets.send_email.campaign_sending import (
     claimed_invitations,
     is_ahead,
 )
+from pycontw_assets.send_email.invitation.personal import PersonalLinks, no_links
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import SENT_STATUSES, ChangedShape
 from pycontw_assets.send_email.recipients import describe_end
@@ -80,6 +81,7 @@ class CampaignStep:
       with a campaign is then one of a single space. Empty: there is one.
     - ``reach``: the way in which newcomers are invited, and whom it reaches. Open batches of the other way end in
       theirs, or are given up.
+    - ``personal_links``: finds the links that are one person's own.
     - ``send_at``: the time to schedule campaigns for, and to hold events back until; ``None`` or past: send at once.
     - ``unmailed_since``: when mail was switched off, while nobody has said whom of its time to invite.
     - ``vouch``: raises before the first campaign or event of a batch where this ledger may have forgotten invitations.
@@ -97,6 +99,7 @@ class CampaignStep:
     events: Events | None = None  # needed where any batch is one of events
     links: Links = field(default_factory=lambda: Links("", ""))
     of_spaces: Mapping[str, MailOfSpace] = field(default_factory=dict)
+    personal_links: PersonalLinks = no_links
     reach: Reach = field(default_factory=Reach)
     send_at: datetime | None = None
     invite_limit: int = 2000
@@ -314,6 +317,7 @@ class CampaignStep:
             ledger=self.ledger,
             links=self.links,
             links_of_spaces={space: sent.links for space, sent in self.of_spaces.items()},
+            personal_links=self.personal_links,
             reach=self.reach,
             outcome=self.outcome,
             send_at=self.send_at,
@@ -332,6 +336,7 @@ class CampaignStep:
             template_id=template_id,
             outcome=self.outcome,
             vouch=self.vouch,
+            personal_links=self.personal_links,
         )
 
     def _mail_of(self, batch: Batch) -> tuple[Mail, Callable[[], str]]:

@@ -41,6 +41,7 @@ from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.records import Holder
 from pycontw_assets.send_email import names
 from pycontw_assets.send_email.find_or_create import ensure_list
+from pycontw_assets.send_email.invitation.personal import PersonalLinks, link_properties, no_links
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import Campaign, Profile
 from pycontw_assets.send_email.list_membership import change_members
@@ -192,6 +193,7 @@ class BatchSending:
     template_id: Callable[[], str]
     outcome: CampaignOutcome
     vouch: Callable[[], None] = lambda: None  # raises where this ledger may have forgotten invitations
+    personal_links: PersonalLinks = no_links
 
     def bring_to_klaviyo(self, batch: Batch, holders: Mapping[str, Holder]) -> Batch:
         """Return the batch as accepted or closed. Raise ``NotYet`` when it has to wait."""
@@ -273,7 +275,8 @@ class BatchSending:
         properties = {names.batch_key_property(batch.edition): batch.batch_key}
         answered = self._just_answered(batch, members)
         others = {key: holder for key, holder in members.items() if key not in answered}
-        profiles = ensure_profiles(self.client, self.waits, others, properties=properties)
+        personal = link_properties(self.personal_links, batch.edition, others)
+        profiles = ensure_profiles(self.client, self.waits, others, properties=properties, also=personal)
         accepted = self._ask_again(profiles.accepted, others) | {
             key: Profile(answer.profile_id, None, can_receive_email=True) for key, answer in answered.items()
         }

@@ -102,6 +102,11 @@ def ticket_property(edition: str) -> str:
     return f"pycontw_{edition}_ticket"
 
 
+def discord_property(edition: str) -> str:
+    """Return the profile property that holds the person's own link to the Discord guild."""
+    return f"pycontw_{edition}_discord_url"
+
+
 INVITATION_METRIC = "pycontw-ticket-usable"
 """The metric of the events that invite people. It is the same in every edition, so that its flow is made once."""
 

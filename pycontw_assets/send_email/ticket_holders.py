@@ -23,6 +23,7 @@ from pycontw_assets.ledger.lists import (
 from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.records import EventPartition, Holder
 from pycontw_assets.send_email.find_or_create import ensure_list
+from pycontw_assets.send_email.invitation.personal import PersonalLinks, link_properties, no_links
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.list_membership import change_members
 from pycontw_assets.send_email.names import batch_key_property, ticket_holder_list, ticket_property
@@ -83,6 +84,7 @@ def sync_ticket_holders(
     holders: Mapping[str, Holder],
     may_mark: Callable[[], bool] = lambda: False,
     is_wave: bool = False,
+    personal_links: PersonalLinks = no_links,
 ) -> TicketHolderOutcome:
     """Make the list equal to the event's holders. Without a difference, Klaviyo is not called.
 
@@ -101,12 +103,16 @@ def sync_ticket_holders(
     with exclusive():
         list_id = ensure_list(client, ledger, waits, name=ticket_holder_list(partition))
     marked = mark_newcomers(ledger, partition, joining, may_mark)
+    personal = link_properties(personal_links, partition.edition, marked)
     profiles = ensure_profiles(
         client,
         waits,
         joining,
         properties={ticket_property(partition.edition): partition.family},
-        also={key: {batch_key_property(partition.edition): batch_key} for key, batch_key in marked.items()},
+        also={
+            key: {batch_key_property(partition.edition): batch_key, **personal.get(key, {})}
+            for key, batch_key in marked.items()
+        },
     )
     ids = {key: profile.profile_id for key, profile in profiles.accepted.items()}
     intend_members(ledger, partition.key, {**ids, **dict.fromkeys(profiles.refused)})

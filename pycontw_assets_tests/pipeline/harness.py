@@ -30,6 +30,7 @@ from dagster import DagsterInstance, Definitions
 
 from pycontw_assets.api.rate_limits import RateLimiter
 from pycontw_assets.api.stopping import Stop
+from pycontw_assets.authorize.discord.discord_client import DiscordClient
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.extract.kktix_client import KktixClient
@@ -58,7 +59,7 @@ EDITION = "2031"
 # Settings of the stores by home, as ``--warehouse`` and ``--production`` ask for. Without any: the embedded stores.
 STORES: list[Callable[[Path], dict[str, Any]]] = []
 INTERVAL_SECONDS = 300
-SERVICES = ("kktix", "gather", "klaviyo")
+SERVICES = ("kktix", "gather", "discord", "klaviyo")
 _USUAL_SIZE = WaveSize()
 _CHILD_PATIENCE_SECONDS = 300  # longer than any process waits for a lock
 
@@ -113,6 +114,14 @@ def _root(
         parts["klaviyo"] = KlaviyoClient(settings.klaviyo_api_url, klaviyo_key, limiter=limiter, **client_options)
     if not settings.gather_is_off:
         parts["gather"] = GatherClient(settings.gather_api_url, gather_key, settings.gather_space_id, **client_options)
+    if not settings.discord_is_off:
+        parts["discord"] = DiscordClient(
+            settings.discord_api_url,
+            settings.discord_bot_token.get_secret_value(),
+            settings.discord_guild_id,
+            settings.discord_channel_id,
+            **client_options,
+        )
     return Composition(lambda: settings, clock=clock, **{**parts, **overrides})
 
 
@@ -323,7 +332,8 @@ class Pipeline:
 
     def verdict(self, *, settled: bool = True) -> list[Finding]:
         guest_list, by_flow = not self.settings.gather_is_off, self.settings.invite_via == "event"
-        return verdict(self.world, EDITION, guest_list=guest_list, settled=settled, by_flow=by_flow)
+        discord = not self.settings.discord_is_off
+        return verdict(self.world, EDITION, guest_list=guest_list, settled=settled, by_flow=by_flow, discord=discord)
 
     def tables(self) -> dict[Family, list[dict[str, Any]]]:
         """Return the rows of the three tables, as a reader of the warehouse sees them."""

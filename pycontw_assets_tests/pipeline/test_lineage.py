@@ -49,7 +49,7 @@ def specs(pipeline: Pipeline) -> dict[str, Any]:
     return {spec.key.to_user_string(): spec for spec in pipeline.definitions.resolve_all_asset_specs()}
 
 
-@pytest.mark.parametrize("asset", ASSETS)
+@pytest.mark.parametrize("asset", [*ASSETS, "discord_invites"])
 def test_every_asset_has_a_description_an_owner_and_a_group(pipeline: Pipeline, asset: str) -> None:
     spec = specs(pipeline)[asset]
     assert len(spec.description) > 40

@@ -97,7 +97,12 @@ def test_open_work_of_an_ended_or_unreadable_event_goes_on(book: Any) -> None:
 
 @pytest.mark.parametrize(
     ("open_work", "tail"),
-    [("guest_list_open", ACCESS_CHAIN[1:]), ("list_open", ACCESS_CHAIN[2:]), ("campaign_open", ACCESS_CHAIN[3:])],
+    [
+        ("guest_list_open", ACCESS_CHAIN[1:]),
+        ("invites_open", ACCESS_CHAIN[2:]),
+        ("list_open", ACCESS_CHAIN[3:]),
+        ("campaign_open", ACCESS_CHAIN[4:]),
+    ],
 )
 def test_open_work_asks_for_the_missing_steps_only(open_work: str, tail: tuple[str, ...]) -> None:
     assert decided(**{open_work: 2}).access == tail

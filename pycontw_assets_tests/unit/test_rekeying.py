@@ -20,6 +20,7 @@ from pycontw_assets.ledger.batches import (
 )
 from pycontw_assets.ledger.database.tables import (
     REFUSED_ADDRESS,
+    discord_invites,
     entitlements,
     erased_attendees,
     erasures,
@@ -114,7 +115,8 @@ def test_every_table_with_people_is_moved_or_replaced_by_the_next_poll() -> None
     with_people = {table.name for table in metadata.sorted_tables if "address_key" in table.c}
     left_to_the_next_poll = {members.name, unconfirmed_members.name}
     assert with_people - left_to_the_next_poll == {
-        table.name for table in (entitlements, grants, invitations, erased_attendees, erasures, repeats)
+        table.name
+        for table in (entitlements, grants, invitations, erased_attendees, erasures, repeats, discord_invites)
     }
 
 

@@ -19,6 +19,7 @@ from pycontw_assets.ledger.database.tables import (
     InvitationState,
     batches,
     chunks,
+    discord_invites,
     entitlements,
     erased_attendees,
     erasures,
@@ -81,17 +82,29 @@ def rekey(db: sa.Connection, new_keys: Mapping[str, str], now: datetime) -> int:
         _move_erasures(db, keys, new_key)
         db.execute(sa.update(repeats).where(repeats.c.address_key.in_(keys)).values(address_key=new_key))
         _move_periods(db, keys, new_key, now)
+        _move_invites(db, keys, new_key)
     return len(old_keys)
 
 
 def _known(db: sa.Connection, new_keys: Mapping[str, str]) -> set[str]:
-    tables = (entitlements, grants, invitations, erased_attendees, erasures, repeats)
+    tables = (entitlements, grants, invitations, erased_attendees, erasures, repeats, discord_invites)
     return {
         key
         for chunk in chunks(sorted(new_keys))
         for table in tables
         for key in db.scalars(sa.select(table.c.address_key).where(table.c.address_key.in_(chunk)).distinct())
     }
+
+
+def _move_invites(db: sa.Connection, old_keys: Sequence[str], new_key: str) -> None:
+    """Move invites to Discord where the person has none under another key. A second one ends with its ticket."""
+    columns = discord_invites.c
+    for old_key in old_keys:
+        taken = sa.select(columns.edition).where(columns.address_key == new_key)
+        editions = set(db.scalars(sa.select(columns.edition).where(columns.address_key == old_key)))
+        for edition in sorted(editions - set(db.scalars(taken))):
+            of_old = (columns.address_key == old_key, columns.edition == edition)
+            db.execute(sa.update(discord_invites).where(*of_old).values(address_key=new_key))
 
 
 def _move_entitlements(db: sa.Connection, old_keys: Sequence[str], new_key: str) -> None:

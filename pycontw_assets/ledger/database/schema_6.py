@@ -5,6 +5,22 @@
 
 from __future__ import annotations
 
+# Invites to a Discord guild, the members with its roles, and the guild.
+_DISCORD_INVITES = (
+    """CREATE TABLE discord_invites (
+        edition VARCHAR NOT NULL, address_key VARCHAR(64) NOT NULL, period INTEGER NOT NULL,
+        partition_key VARCHAR NOT NULL, role_id VARCHAR NOT NULL, state VARCHAR NOT NULL, intended_at {time} NOT NULL,
+        code_digest VARCHAR(64), tried_at {time}, gone_at {time}, trace VARCHAR, member_digest VARCHAR(64),
+        ended_at {time}, PRIMARY KEY (edition, address_key, period))""",
+    "CREATE UNIQUE INDEX one_open_invite ON discord_invites (edition, address_key) WHERE state <> 'ended'",
+    """CREATE TABLE discord_bearers (
+        member_digest VARCHAR(64) NOT NULL, role_id VARCHAR NOT NULL, origin VARCHAR NOT NULL,
+        PRIMARY KEY (member_digest, role_id))""",
+    """CREATE TABLE discord_state (
+        id INTEGER NOT NULL, is_on BOOLEAN DEFAULT FALSE NOT NULL, guild_digest VARCHAR(64), looked_at {time},
+        full_until {time}, PRIMARY KEY (id))""",
+)
+
 # Letters to everybody: one campaign each, and how far it came. No text of a letter, and nobody's address.
 _LETTERS = (
     """CREATE TABLE letters (
@@ -20,7 +36,6 @@ _SPACES = (
     "UPDATE grants SET space_digest = (SELECT space_digest FROM guest_list_state WHERE id = 1)",
 )
 
-
 # Counts over very many rows, and the number of changes at which each was right.
 _KEPT_COUNTS = (
     "CREATE TABLE counted_changes (id INTEGER NOT NULL, number BIGINT NOT NULL, PRIMARY KEY (id))",
@@ -28,11 +43,13 @@ _KEPT_COUNTS = (
         question VARCHAR NOT NULL, changes BIGINT NOT NULL, answer VARCHAR NOT NULL, PRIMARY KEY (question))""",
 )
 
-SUBJECTS: tuple[tuple[str, ...], ...] = (_LETTERS, _SPACES, _KEPT_COUNTS)
+SUBJECTS: tuple[tuple[str, ...], ...] = (_LETTERS, _SPACES, _DISCORD_INVITES, _KEPT_COUNTS)
 
 # The tables that a tick counts in. A step that makes one of them again has to make its triggers again.
 COUNTED_TABLES = (
     "batches",
+    "discord_invites",
+    "discord_state",
     "entitlements",
     "grants",
     "invitations",

@@ -24,6 +24,12 @@ Way = Literal["campaign", "event"]
 InvitationState = Literal["claimed", "accepted", "unreachable", "marked"]
 REFUSED_ADDRESS = "Klaviyo refused the address"  # the one reason for "unreachable" by which no mail can have been sent
 
+# A Discord invite: meant, perhaps made, made and unused, perhaps deleted, gone after its use, over.
+InviteState = Literal["intended", "creating", "open", "deleting", "used", "ended"]
+# Who used an invite: a member we recognise by a digest, nobody who has the role, one of several members, nobody looked.
+InviteTrace = Literal["member", "nobody", "unclear", "unseen"]
+# How a member came to a role: without an invite of ours, by one of several invites, by the invite of a known holder.
+BearerOrigin = Literal["other", "unclear", "known"]
 # Recorded; checked and waiting for its time; taken over by the mail service; and its ends. ``withdrawn``: never sent.
 LetterState = Literal["begun", "ready", "accepted", "sent", "cancelled", "withdrawn"]
 
@@ -534,6 +540,57 @@ unreachable_attendees = sa.Table(
     sa.Column("attendee_id", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("reason", sa.String),  # the mail service's; NULL: the ticket has no address that mail could reach
     sa.Column("kind", sa.String, nullable=False, server_default="mail"),  # an AttendeeProblem
+)
+
+
+# -- Discord --------------------------------------------------------------------------------------------
+
+discord_invites = sa.Table(
+    "discord_invites",
+    metadata,
+    sa.Column("edition", sa.String, primary_key=True),
+    sa.Column("address_key", _Key, primary_key=True),
+    sa.Column("period", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("partition_key", sa.String, nullable=False),
+    sa.Column("role_id", sa.String, nullable=False),
+    sa.Column("state", sa.String, nullable=False),  # an InviteState
+    sa.Column("intended_at", UtcDateTime, nullable=False),
+    sa.Column("code_digest", sa.String(64)),  # the code itself is in Discord and in the holder's mail only
+    sa.Column("tried_at", UtcDateTime),
+    sa.Column("gone_at", UtcDateTime),
+    sa.Column("trace", sa.String),  # an InviteTrace
+    sa.Column("member_digest", sa.String(64)),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Index(
+        "one_open_invite",
+        "edition",
+        "address_key",
+        unique=True,
+        sqlite_where=sa.text("state <> 'ended'"),
+        postgresql_where=sa.text("state <> 'ended'"),
+    ),
+)
+
+
+# The members with a role of ours, as the last look showed them.
+discord_bearers = sa.Table(
+    "discord_bearers",
+    metadata,
+    sa.Column("member_digest", sa.String(64), primary_key=True),
+    sa.Column("role_id", sa.String, primary_key=True),
+    sa.Column("origin", sa.String, nullable=False),  # a BearerOrigin
+)
+
+
+# One row: whether Discord is a venue, of which guild the invites are, and when somebody looked at it.
+discord_state = sa.Table(
+    "discord_state",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("is_on", sa.Boolean, nullable=False, default=False, server_default=sa.text("FALSE")),
+    sa.Column("guild_digest", sa.String(64)),
+    sa.Column("looked_at", UtcDateTime),
+    sa.Column("full_until", UtcDateTime),
 )
 
 

@@ -18,6 +18,7 @@ from dagster import (
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.orchestration.assets import (
     attendee_table_assets,
+    discord_invites,
     gather_guestlist,
     gather_town,
     kktix,
@@ -59,6 +60,7 @@ def build_definitions(
         *edition_assets(links),
         sales_asset(links),
         gather_guestlist,
+        discord_invites,
         klaviyo_template,
         klaviyo_list,
         klaviyo_campaign,

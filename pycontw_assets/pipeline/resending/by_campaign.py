@@ -11,6 +11,7 @@ from pycontw_assets.pipeline.resending.reachable import refuse_unreachable
 from pycontw_assets.pipeline.resending.resend import Resent, Ticket
 from pycontw_assets.pipeline.steps import campaign_step
 from pycontw_assets.send_email import names
+from pycontw_assets.send_email.invitation.personal import PersonalLinks, no_links
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
@@ -19,8 +20,9 @@ _POLL_ID = "resend"  # no poll claims this batch, so it counts for no limit of a
 
 
 def send_by_campaign(
-    repeat: Repeat, ticket: Ticket, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, settings: Settings
-) -> Resent:
+    repeat: Repeat, ticket: Ticket, *, klaviyo: KlaviyoClient, ledger: Ledger, waits: WaitPolicy, settings: Settings,
+    personal_links: PersonalLinks = no_links,
+) -> Resent:  # fmt: skip
     """Move the person into a batch of their own, and bring it as far as it comes now.
 
     Raise ``NotResent`` where Klaviyo says that mail cannot reach them: a campaign would end without anybody.
@@ -44,6 +46,7 @@ def send_by_campaign(
         waits=waits,
         settings=settings,
         poll_id=_POLL_ID,
+        personal_links=personal_links,
     )
     try:
         outcome = step.advance(batch, partition, {ticket.holder.key: ticket.holder})

@@ -12,14 +12,16 @@ from pycontw_assets.pipeline.steps import links_in_mail
 from pycontw_assets.send_email.by_event.events_client import EventsClient
 from pycontw_assets.send_email.by_event.flow_state import flow_state
 from pycontw_assets.send_email.by_event.invitation_event import event_properties, repeated_event_id
+from pycontw_assets.send_email.invitation.personal import PersonalLinks, no_links
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets.settings import Settings
 
 
 def send_by_event(
-    repeat: Repeat, ticket: Ticket, *, klaviyo: KlaviyoClient, ledger: Ledger, settings: Settings
-) -> Resent:
+    repeat: Repeat, ticket: Ticket, *, klaviyo: KlaviyoClient, ledger: Ledger, settings: Settings,
+    personal_links: PersonalLinks = no_links,
+) -> Resent:  # fmt: skip
     """Hand the repeat over as an event. In doubt the command goes on with the same event, which counts once.
 
     Raise ``NotResent`` where no mail would come of it: nobody is reached, no flow is live, or its time has not come.
@@ -30,6 +32,7 @@ def send_by_event(
     refuse_unreachable(ticket, klaviyo=klaviyo, ledger=ledger, settings=settings)
     events = EventsClient(klaviyo)
     _refuse_without_flow(events)
+    discord_url = personal_links(repeat.edition, [repeat.address_key]).get(repeat.address_key)
     record_repeat(ledger, repeat)
     try:
         events.create_event(
@@ -42,6 +45,7 @@ def send_by_event(
                 period=ticket.period,
                 batch_key=repeat.repeat_id,
                 links=links_in_mail(settings, _space_of(repeat, ledger)),
+                discord_url=discord_url,
             ),
         )
     except ServiceError as error:

@@ -36,6 +36,7 @@ from pycontw_assets.send_email.by_event.flow_state import FlowState, flow_state
 from pycontw_assets.send_email.by_event.invitation_event import Links, event_id, event_properties
 from pycontw_assets.send_email.by_event.reach import Reach
 from pycontw_assets.send_email.campaign_sending import STILL_TRUE, CampaignOutcome, NotYet
+from pycontw_assets.send_email.invitation.personal import PersonalLinks, no_links
 from pycontw_assets.send_email.klaviyo_records import Profile
 from pycontw_assets.send_email.names import INVITATION_METRIC
 
@@ -64,6 +65,7 @@ class EventSending:
     - ``links_of_spaces``: the links of people by their space, where the venue has several; ``links`` of all others.
     - ``reach``: whom a mail reaches, by today's settings.
     - ``send_at``: no event is handed over before then; ``None``: at once.
+    - ``personal_links``: finds the links that are one person's own.
     - ``vouch``: raises before the first event of a batch where this ledger may have forgotten invitations.
     """
 
@@ -76,6 +78,7 @@ class EventSending:
     links_of_spaces: Mapping[str, Links] = field(default_factory=dict)
     send_at: datetime | None = None
     vouch: Callable[[], None] = lambda: None
+    personal_links: PersonalLinks = no_links
     _flow: list[FlowState] = field(default_factory=list)
 
     def flow(self) -> FlowState:
@@ -210,6 +213,7 @@ class EventSending:
 
         Return the refusals of single events. Raise an error that concerns all events.
         """
+        personal = self.personal_links(batch.edition, [item.address_key for item in chunk])
 
         def hand_over(item: Invitation) -> ServiceError | None:
             properties = event_properties(
@@ -218,6 +222,7 @@ class EventSending:
                 period=item.period,
                 batch_key=batch.batch_key,
                 links=links.get(item.address_key, self.links),
+                discord_url=personal.get(item.address_key),
             )
             try:
                 self.events.create_event(

@@ -37,8 +37,14 @@ def repeated_event_id(edition: str, address_key: str, period: int, repeat_id: st
     return f"{event_id(edition, address_key, period)}-{repeat_id}"
 
 
-def event_properties(edition: str, family: Family, *, period: int, batch_key: str, links: Links) -> dict[str, Any]:
-    """Return what the flow's mail may show, and what rebuilds a lost ledger. Nothing in it is personal."""
+def event_properties(
+    edition: str, family: Family, *, period: int, batch_key: str, links: Links, discord_url: str | None = None
+) -> dict[str, Any]:
+    """Return what the flow's mail may show, and what rebuilds a lost ledger.
+
+    Nothing in it is personal but ``discord_url``, the person's own link where Discord is a venue.
+    """
+    discord = {"discord_url": discord_url} if discord_url is not None else {}
     video = {"video_url": links.video_url} if links.video_url is not None else {}
     return {
         "edition": edition,
@@ -47,6 +53,7 @@ def event_properties(edition: str, family: Family, *, period: int, batch_key: st
         "batch": batch_key,
         "venue_url": links.venue_url,
         **video,
+        **discord,
     }
 
 

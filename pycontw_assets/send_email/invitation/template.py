@@ -20,11 +20,12 @@ from pycontw_assets.send_email.invitation.plain_text import Words, read_words
 
 FILE = "invitation.html"
 
-_PLACEHOLDERS = ("edition", "venue_url", "video_url", "reference")
+_PLACEHOLDERS = ("edition", "venue_url", "video_url", "discord_url", "reference")
 _UNSUBSCRIBE = "{% unsubscribe %}"
 _KLAVIYO_TAG = re.compile(r"\{[{%#]")
 _WHOLE_KLAVIYO_TAG = re.compile(r"\{([{%#]).*?[}%#]\}", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_DISCORD_PART = re.compile(r"<!-- discord -->(.*?)<!-- /discord -->", re.DOTALL)
 _VIDEO_PART = re.compile(r"<!-- video -->(.*?)<!-- /video -->", re.DOTALL)
 _VERSION_LENGTH = 8
 _YOUTUBE_HOSTS = frozenset({"youtube.com", "www.youtube.com", "m.youtube.com", "youtu.be"})
@@ -48,14 +49,15 @@ class InvitationTemplate:
 
 
 def render_invitation(
-    edition: str, *, venue_url: str, video_url: str | None, source: str | None = None
+    edition: str, *, venue_url: str, video_url: str | None, has_discord: bool = False, source: str | None = None
 ) -> InvitationTemplate:
     """Return the invitation of an edition. ``source`` replaces the packaged file. Raise ``InvitationError``.
 
-    Without a ``video_url`` the parts of the file that are marked as being about the video are left out.
+    Without a ``video_url`` the parts of the file that are marked as being about the video are left out, and without
+    ``has_discord`` those about Discord. Each person's link to it is a property of the profile.
     """
     source = _packaged() if source is None else source
-    return render_page(edition, source, _INVITATION, venue_url=venue_url, video_url=video_url)
+    return render_page(edition, source, _INVITATION, venue_url=venue_url, video_url=video_url, has_discord=has_discord)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ _INVITATION = PageKind(
 
 
 def render_page(
-    edition: str, source: str, kind: PageKind, *, venue_url: str, video_url: str | None
+    edition: str, source: str, kind: PageKind, *, venue_url: str, video_url: str | None, has_discord: bool = False
 ) -> InvitationTemplate:
     """Return a mail of an edition from a page with placeholders. Raise ``InvitationError``."""
     if not re.fullmatch(r"20[0-9]{2}", edition):
@@ -87,7 +89,10 @@ def render_page(
     for name, link in links.items():
         _check_link(name, link)
     values = {"edition": edition, **links}
+    if has_discord:
+        values["discord_url"] = f"{{{{ person.{names.discord_property(edition)} }}}}"
     source = _VIDEO_PART.sub("" if video_url is None else r"\1", source)
+    source = _DISCORD_PART.sub(r"\1" if has_discord else "", source)
     source = _COMMENT.sub("", source)
     _check_placeholders(source, kind.file, known=[*values, "reference"], needed=kind.needed)
     page, words = _fill(source, {**values, "reference": ""}, kind)
@@ -144,6 +149,10 @@ def _check_placeholders(source: str, file: str, *, known: Collection[str], neede
     if "video_url" in used and "video_url" not in known:
         raise InvitationError(
             f"{file} names ${{video_url}} outside <!-- video --> and <!-- /video -->, and INVITATION_VIDEO_URL is off"
+        )
+    if "discord_url" in used and "discord_url" not in known:
+        raise InvitationError(
+            f"{file} names ${{discord_url}} outside <!-- discord --> and <!-- /discord -->, and VENUES is without it"
         )
     for name in sorted(used - set(_PLACEHOLDERS)):
         choice = ", ".join(f"${{{placeholder}}}" for placeholder in _PLACEHOLDERS)

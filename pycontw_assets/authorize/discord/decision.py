@@ -1,0 +1,138 @@
+"""Decide what a look at the guild means for the invites. Pure.
+
+Discord does not say who used an invite, and it deletes one at its last use. So who came is found out by comparing two
+looks: the invites that are gone, and the members who have a role that they had not before. Where that has more than one
+answer, nobody is recognised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pycontw_assets.ledger.database.tables import BearerOrigin, InviteTrace
+from pycontw_assets.ledger.discord.invites import Bearer, Invite
+
+LATE_ROLE = timedelta(minutes=10)  # a role may show later than the invite disappears
+_CLOCK_SKEW = timedelta(hours=1)  # between Discord and this machine
+
+
+@dataclass(slots=True)
+class Look:
+    """The part of a look to record. ``used`` holds the gone invites of which no member is recognised, by trace."""
+
+    used: dict[InviteTrace, list[Invite]] = field(default_factory=dict)
+    members: dict[Invite, str] = field(default_factory=dict)
+    ended: list[Invite] = field(default_factory=list)
+    bearers: list[Bearer] | None = None
+
+
+def gone_invites(invites: Iterable[Invite], live: Collection[str]) -> list[Invite]:
+    """Return the invites that were made and are not in the guild's list any more. ``live``: digests of codes."""
+    return [i for i in invites if i.state in ("open", "deleting") and i.code_digest not in live]
+
+
+def is_listing_needed(invites: Collection[Invite], gone: Collection[Invite], is_first: bool) -> bool:
+    """Whether the members have to be listed: somebody came, somebody unknown has to go, or nobody looked before."""
+    return bool(gone) or is_first or any(invite.state == "used" and invite.trace == "unclear" for invite in invites)
+
+
+def read_look(
+    invites: Collection[Invite],
+    gone: Collection[Invite],
+    *,
+    before: Collection[Bearer],
+    present: Mapping[str, Collection[str]] | None,
+    now: datetime,
+) -> Look:
+    """Return what the look means. ``present``: role -> digests of its members; ``None``: they could not be listed."""
+    look = Look()
+    if present is None:
+        look.used["unseen"] = list(gone)
+        return look
+    look.bearers = []
+    known: dict[tuple[str, str], BearerOrigin] = {(b.member_digest, b.role_id): b.origin for b in before}
+    recent = [i for i in invites if i.state == "used" and i.trace == "nobody" and _is_recent(i, now)]
+    for role in sorted({*present, *(invite.role_id for invite in gone)}):
+        members = set(present.get(role, ()))
+        new = {member for member in members if (member, role) not in known}
+        origin = _read_role(
+            look,
+            certain=[i for i in (*gone, *recent) if i.role_id == role and i.state != "deleting"],
+            doubted=[i for i in gone if i.role_id == role and i.state == "deleting"],
+            new=new,
+        )
+        look.bearers += [Bearer(m, role, known.get((m, role), origin)) for m in sorted(members)]
+    return look
+
+
+def _is_recent(invite: Invite, now: datetime) -> bool:
+    return invite.gone_at is not None and abs(now - invite.gone_at) <= LATE_ROLE
+
+
+def _read_role(look: Look, *, certain: list[Invite], doubted: list[Invite], new: set[str]) -> BearerOrigin:
+    """Explain the new members of one role. ``certain`` were used; ``doubted`` were used, or deleted by us."""
+    if not new:
+        look.used.setdefault("nobody", []).extend(i for i in certain if i.state != "used")
+        look.ended += doubted
+        return "other"
+    if not certain and not doubted:
+        return "other"  # somebody gave them the role by hand
+    if len(new) == 1 and len(certain) + len(doubted) == 1:
+        look.members[(certain + doubted)[0]] = next(iter(new))
+        return "known"
+    if len(new) == len(certain) == 1:
+        look.members[certain[0]] = next(iter(new))
+        look.ended += doubted
+        return "known"
+    if len(new) == len(certain):
+        look.ended += doubted  # every one of them is explained without these
+        doubted = []
+    look.used.setdefault("unclear", []).extend([*certain, *doubted])
+    return "unclear"
+
+
+# -- who has to go --------------------------------------------------------------------------------
+
+
+def has_left(invite: Invite, with_ticket: Iterable[Invite], bearers: Collection[Bearer], now: datetime) -> bool | None:
+    """Say whether nobody has the role by a used invite without a ticket; ``None``: that cannot be known.
+
+    Of several unknown members, as many may have the role as there are unknown holders with a ticket.
+    """
+    if invite.trace == "nobody":
+        return None if _is_recent(invite, now) else True
+    if invite.trace != "unclear":
+        return None
+    unknown = sum(b.role_id == invite.role_id and b.origin == "unclear" for b in bearers)
+    entitled = sum(i.role_id == invite.role_id and i.state == "used" and i.trace == "unclear" for i in with_ticket)
+    return True if unknown <= entitled else None
+
+
+# -- lost replies ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OwnInvite:
+    """An unused single-use invite that this bot made in this channel and that the ledger does not know."""
+
+    code: str = field(repr=False)
+    role_id: str
+    created_at: datetime
+
+
+def lost_replies(strangers: Collection[OwnInvite], tried: Collection[Invite]) -> tuple[list[OwnInvite], int]:
+    """Return the invites that were made for ``tried`` ones without an answer, and how many others stay.
+
+    Nobody has the code of such an invite, so it may be deleted. Where there are more of them than tries, they are
+    perhaps somebody's (a ledger restored from a backup does not know its latest invites), and all of them stay.
+    """
+    lost: list[OwnInvite] = []
+    for role in sorted({invite.role_id for invite in tried}):
+        tries = [invite.tried_at for invite in tried if invite.role_id == role and invite.tried_at is not None]
+        since = min(tries) - _CLOCK_SKEW if tries else None
+        candidates = [s for s in strangers if s.role_id == role and since is not None and s.created_at >= since]
+        if len(candidates) <= len(tries):
+            lost += candidates
+    return lost, len(strangers) - len(lost)

@@ -1,0 +1,1 @@
+"""The part of a poll that is about Discord."""

@@ -1,0 +1,137 @@
+"""What a look at the guild means: who used an invite, who has left, and which invites a lost reply left behind."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from pycontw_assets.authorize.discord.decision import (
+    LATE_ROLE,
+    Look,
+    OwnInvite,
+    gone_invites,
+    has_left,
+    is_listing_needed,
+    lost_replies,
+    read_look,
+)
+from pycontw_assets.ledger.database.tables import InviteState, InviteTrace
+from pycontw_assets.ledger.discord.invites import Bearer, Invite
+
+NOW = datetime(2031, 9, 1, tzinfo=timezone.utc)
+ROLE, OTHER = "11", "12"
+
+
+def invite(
+    key: str,
+    state: InviteState = "open",
+    *,
+    role: str = ROLE,
+    trace: InviteTrace | None = None,
+    gone_at: datetime | None = None,
+    tried_at: datetime | None = None,
+) -> Invite:
+    return Invite(
+        "2031", key, 1, "2031-individual-1", role, state, NOW,
+        code_digest=f"code of {key}", tried_at=tried_at, gone_at=gone_at, trace=trace,
+    )  # fmt: skip
+
+
+def look(*gone: Invite, members: set[str], before: tuple[Bearer, ...] = (), others: tuple[Invite, ...] = ()) -> Look:
+    present = {ROLE: members | {bearer.member_digest for bearer in before}}
+    return read_look([*gone, *others], gone, before=before, present=present, now=NOW)
+
+
+def test_only_made_invites_that_are_not_listed_are_gone() -> None:
+    live, used, meant = invite("a"), invite("b"), invite("c", "intended")
+    assert gone_invites([live, used, meant], {"code of a"}) == [used]
+
+
+def test_members_are_listed_only_when_somebody_came_or_must_be_found() -> None:
+    used = invite("a", "used", trace="unclear")
+    assert not is_listing_needed([invite("a")], [], is_first=False)
+    assert is_listing_needed([invite("a")], [invite("a")], is_first=False)
+    assert is_listing_needed([invite("a")], [], is_first=True)
+    assert is_listing_needed([used], [], is_first=False)
+
+
+def test_one_gone_invite_and_one_new_member_belong_together() -> None:
+    used = invite("a")
+    assert look(used, members={"new"}, before=(Bearer("old", ROLE, "other"),)).members == {used: "new"}
+
+
+def test_several_at_once_are_not_told_apart() -> None:
+    first, second = invite("a"), invite("b")
+    seen = look(first, second, members={"x", "y"})
+    assert seen.members == {}
+    assert seen.used == {"unclear": [first, second]}
+    assert seen.bearers is not None
+    assert {bearer.origin for bearer in seen.bearers} == {"unclear"}
+
+
+def test_a_role_given_by_hand_is_nobodys_invite() -> None:
+    seen = look(members={"speaker"}, others=(invite("a"),))
+    assert (seen.members, seen.used, seen.bearers) == ({}, {}, [Bearer("speaker", ROLE, "other")])
+
+
+def test_an_invite_that_is_gone_without_a_new_member_was_used_by_nobody_who_is_here() -> None:
+    used = invite("a")
+    assert look(used, members=set()).used == {"nobody": [used]}
+
+
+def test_a_role_that_shows_late_still_belongs_to_the_invite() -> None:
+    gone_at = NOW - LATE_ROLE / 2
+    used = invite("a", "used", trace="nobody", gone_at=gone_at)
+    assert look(members={"new"}, others=(used,)).members == {used: "new"}
+    long_ago = invite("a", "used", trace="nobody", gone_at=NOW - 2 * LATE_ROLE)
+    assert look(members={"new"}, others=(long_ago,)).members == {}
+
+
+def test_an_invite_that_we_may_have_deleted_is_over_when_nobody_new_is_there() -> None:
+    doubted, used = invite("a", "deleting"), invite("b")
+    assert look(doubted, members=set()).ended == [doubted]
+    seen = look(doubted, used, members={"new"})
+    assert (seen.members, seen.ended) == ({used: "new"}, [doubted])
+    assert look(doubted, members={"new"}).members == {doubted: "new"}
+
+
+def test_other_roles_do_not_confuse_the_match() -> None:
+    used, other = invite("a"), invite("b", role=OTHER)
+    present = {ROLE: {"x"}, OTHER: {"y"}}
+    seen = read_look([used, other], [used, other], before=(), present=present, now=NOW)
+    assert seen.members == {used: "x", other: "y"}
+
+
+def test_without_the_list_of_members_nobody_is_recognised() -> None:
+    used = invite("a")
+    seen = read_look([used], [used], before=(), present=None, now=NOW)
+    assert (seen.used, seen.bearers) == ({"unseen": [used]}, None)
+
+
+@pytest.mark.parametrize(("unknown_members", "left"), [(1, True), (2, None)])
+def test_somebody_unknown_has_left_when_only_holders_have_the_role(unknown_members: int, left: bool | None) -> None:
+    leaving = invite("a", "used", trace="unclear")
+    staying = [invite("b", "used", trace="unclear"), invite("c", "used", trace="nobody"), invite("d")]
+    bearers = [Bearer(f"m{number}", ROLE, "unclear") for number in range(unknown_members)]
+    assert has_left(leaving, staying, [*bearers, Bearer("known", ROLE, "known")], NOW) is left
+
+
+def test_an_unseen_member_is_never_taken_for_gone() -> None:
+    assert has_left(invite("a", "used", trace="unseen"), [], [], NOW) is None
+
+
+def test_nobodys_role_is_awaited_before_the_invite_counts_as_over() -> None:
+    fresh = invite("a", "used", trace="nobody", gone_at=NOW)
+    assert has_left(fresh, [], [], NOW) is None
+    assert has_left(fresh, [], [], NOW + 2 * LATE_ROLE) is True
+
+
+def test_as_many_unknown_invites_as_tries_without_an_answer_are_deleted() -> None:
+    stranger = OwnInvite("code", ROLE, NOW)
+    tried = invite("a", "creating", tried_at=NOW)
+    assert lost_replies([stranger], [tried]) == ([stranger], 0)
+    assert lost_replies([stranger], []) == ([], 1)
+    assert lost_replies([stranger, OwnInvite("more", ROLE, NOW)], [tried]) == ([], 2)
+    assert lost_replies([OwnInvite("old", ROLE, NOW - timedelta(days=1))], [tried]) == ([], 1)
+    assert lost_replies([OwnInvite("other", OTHER, NOW)], [tried]) == ([], 1)
