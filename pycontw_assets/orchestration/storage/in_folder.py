@@ -148,7 +148,10 @@ class RunStorage(SqliteRunStorage):
 
 
 class ScheduleStorage(SqliteScheduleStorage):
-    """Ticks and the state of sensors: ``schedules/schedules.db``, where Dagster's default has them."""
+    """Ticks and the state of sensors: ``schedules/schedules.db``, where Dagster's default has them.
+
+    Dagster closes an instance without a word to this part, so nothing of it stays open.
+    """
 
     def __init__(self) -> None:
         """Open nothing yet."""
@@ -157,14 +160,6 @@ class ScheduleStorage(SqliteScheduleStorage):
         file = create_whole(_folder(instance) / "schedules" / "schedules.db", SqliteScheduleStorage.from_local)
         super().__init__(_url(file))
         super().register_instance(instance)
-        self._kept = KeptFile(file)
-
-    def connect(self) -> Any:
-        return self._kept.begin()
-
-    def dispose(self) -> None:
-        super().dispose()
-        self._kept.close()
 
 
 class FolderStorage(DagsterStorage[DagsterInstance], ConfigurableClass):
