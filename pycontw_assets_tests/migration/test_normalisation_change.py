@@ -136,7 +136,7 @@ MARKED = {key_of("egon@例え.example.org"), key_of("emma\u200b@example.org")}
 # -- the change ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_nobody_is_mailed_let_in_or_removed_by_it(old: Pipeline) -> None:
     before, mails, history = judged(old), len(old.world.outbox), len(old.world.gather.history)
     guests, rows = old.guests(), old.tables()
@@ -198,7 +198,7 @@ def test_every_invented_spelling_is_the_mailbox_that_the_sandbox_says() -> None:
 # -- afterwards ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_people_the_ledger_knows_without_orders_are_recognised_when_they_buy(embedded: Pipeline) -> None:
     poll(embedded)
     mark, world = embedded.mark(), embedded.world
@@ -247,7 +247,7 @@ def test_an_erased_person_is_gone_in_every_spelling(old: Pipeline) -> None:
     check_that_erased_is_gone(old, "lin@例え。example.org")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("typed", ["LIN@xn--r8jz45g.example.org.", "lin@例え.example.org"])
 def test_an_erased_person_is_gone_however_the_address_is_typed(embedded: Pipeline, typed: str) -> None:
     check_that_erased_is_gone(embedded, typed)

@@ -104,7 +104,7 @@ def test_a_buyer_who_returns_before_losing_access_is_not_mailed(pipeline: Pipeli
     assert pipeline.verdict() == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_holder_in_two_events_gets_one_mail_and_stays_for_either_ticket(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -154,7 +154,7 @@ def test_an_event_that_ended_is_no_longer_polled_and_nothing_is_withdrawn(
     assert pipeline.verdict() == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_invitations_are_finished_for_an_event_that_ended_before_they_went_out(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -182,7 +182,7 @@ def test_an_event_without_a_book_waits_and_costs_the_others_nothing(
     assert [problem for problem in report.tick.problems if str(bookless) in problem]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_scheduled_invitations_leave_at_their_time_later_ones_at_once(
     install: Install, world: World, event: int, clock: TestClock
 ) -> None:
@@ -225,7 +225,7 @@ def enter_another_space(pipeline: Pipeline) -> None:
     enter_space(pipeline.ledger, "2029", "another space")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_into_another_space_everybody_is_let_in_without_another_invitation(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -244,7 +244,7 @@ def test_into_another_space_everybody_is_let_in_without_another_invitation(
     assert sorted(pipeline.mailed()) == [ANNA, BEN, CARA]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_space_that_is_only_written_in_another_way_changes_nobodys_access(
     pipeline: Pipeline, world: World, event: int
 ) -> None:

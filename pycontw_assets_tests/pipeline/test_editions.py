@@ -30,7 +30,7 @@ PRODUCTION: dict[str, Any] = {
 }
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [NEXT_YEAR, pytest.param("PyCon TW 2091 Registration: Individual", marks=pytest.mark.slow)],
@@ -70,7 +70,7 @@ def test_a_new_production_installation_waits_for_a_person_to_name_the_edition(in
     assert pipeline.guests() == set()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_installation_at_work_goes_on_without_the_variable(install: Install, world: World, event: int) -> None:
     """It began before the variable was required."""
     pipeline = install(**PRODUCTION, edition="2031")
@@ -83,7 +83,7 @@ def test_an_installation_at_work_goes_on_without_the_variable(install: Install, 
     assert pipeline.mailed() == [ANNA, BEN]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_another_edition_begins_with_a_persons_word_and_stays(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=ANNA)
     pipeline.until_quiet()
@@ -130,7 +130,7 @@ def rows(pipeline: Pipeline) -> dict[str, list[str]]:
     return {family: [row["partition_key"] for row in table] for family, table in pipeline.tables().items()}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "misspelt",
     ["PyCon TW 2031 Registration: Corporate", pytest.param(NEXT_YEAR, marks=pytest.mark.slow)],

@@ -40,7 +40,7 @@ def reports(world: World) -> int:
     return sum(call.path == "/api/campaign-values-reports" for call in world.calls.find("klaviyo"))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_funnel_is_written_once_the_report_shows_the_mails_and_then_rests(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -67,7 +67,7 @@ def test_the_funnel_is_written_once_the_report_shows_the_mails_and_then_rests(
     assert ANNA not in "".join(live)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_429_of_the_report_costs_the_report_and_no_invitation(pipeline: Pipeline, world: World, event: int) -> None:
     """Another user of the account has used the report's day up: the answer asks to wait until midnight."""
     world.sell(event, address=ANNA)

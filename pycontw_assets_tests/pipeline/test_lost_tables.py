@@ -70,7 +70,7 @@ DAMAGES: dict[str, Callable[[Path, Path], Any]] = {
 
 
 @pytest.mark.embedded
-@pytest.mark.long
+@pytest.mark.slow
 def test_whatever_somebody_did_to_the_tables_the_next_poll_repairs_it(
     pipeline: Pipeline, world: World, event: int
 ) -> None:

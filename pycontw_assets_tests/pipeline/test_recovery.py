@@ -69,7 +69,7 @@ def test_an_empty_ledger_with_campaigns_of_the_edition_refuses_to_work(
     assert not world.calls.find("kktix", path="attendance_books", since=mark.calls), "nothing is read further"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_new_ledger_asks_for_campaigns_once_and_never_again(pipeline: Pipeline, world: World, event: int) -> None:
     for _ in range(3):
         pipeline.later_poll()
@@ -117,7 +117,7 @@ def test_total_loss_while_klaviyo_is_down_lets_in_and_mails_nobody(
     assert pipeline.guests() == {BEN, CARA}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_campaigns_of_another_edition_are_no_sign_of_a_loss(install: Install, world: World, event: int) -> None:
     pipeline = install()
     world.sell(event, address=ANNA)
@@ -157,7 +157,7 @@ def test_after_rebuilding_only_newcomers_are_mailed_and_refunds_leave(
     assert Counter(pipeline.mailed()) == Counter([ANNA, BEN, CARA, DORA, "emil@example.org"])
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_holders_of_two_events_keep_access_when_one_is_polled_first(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -173,7 +173,7 @@ def test_holders_of_two_events_keep_access_when_one_is_polled_first(
     assert pipeline.writes(mark) == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_campaign_on_its_way_is_followed_and_keeps_its_list(
     install: Install, world: World, event: int, clock: TestClock
 ) -> None:
@@ -198,7 +198,7 @@ def test_a_campaign_on_its_way_is_followed_and_keeps_its_list(
     assert not unfinished_batches(pipeline.ledger, f"{EDITION}-individual-{event}")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_people_of_an_unsent_draft_are_invited_again_and_it_is_named(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -241,7 +241,7 @@ def test_people_with_a_key_without_a_campaign_are_not_mailed_and_every_poll_says
     assert pipeline.mailed() == [ANNA]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_guest_that_lost_its_place_is_let_in_again_and_not_mailed(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -256,7 +256,7 @@ def test_a_guest_that_lost_its_place_is_let_in_again_and_not_mailed(
     assert sorted(pipeline.mailed()) == [ANNA, BEN]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_event_keeps_its_partition_by_the_name_of_its_list(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=ANNA)
     pipeline.poll()
@@ -267,7 +267,7 @@ def test_an_event_keeps_its_partition_by_the_name_of_its_list(pipeline: Pipeline
     settle(pipeline)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_holders_of_an_ended_event_get_no_mail_for_another_ticket(pipeline: Pipeline, world: World, event: int) -> None:
     reserved = world.add_event("PyCon TW 2031 Registration: Reserved")
     world.sell(event, address=ANNA)
@@ -281,7 +281,7 @@ def test_holders_of_an_ended_event_get_no_mail_for_another_ticket(pipeline: Pipe
     assert pipeline.guests() == {ANNA}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_guests_with_our_mark_and_no_known_ticket_stay(pipeline: Pipeline, world: World, event: int) -> None:
     world.sell(event, address=ANNA)
     pipeline.poll()
@@ -293,7 +293,7 @@ def test_guests_with_our_mark_and_no_known_ticket_stay(pipeline: Pipeline, world
     assert pipeline.guests() == {ANNA, BEN}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_with_the_guest_list_switched_off_gather_is_not_asked(install: Install, world: World, event: int) -> None:
     pipeline = install(gather_api_url="off")
     world.sell(event, address=ANNA)
@@ -305,7 +305,7 @@ def test_with_the_guest_list_switched_off_gather_is_not_asked(install: Install, 
     assert pipeline.requests(type(pipeline.mark())(0, 0), "gather") == 0
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_empty_namesake_of_a_list_does_not_hide_its_members(pipeline: Pipeline, world: World, event: int) -> None:
     world.klaviyo.create_list(f"pycontw-{EDITION}-individual-{event}-ticket-holders", "single_opt_in")
     world.sell(event, address=ANNA)
@@ -318,7 +318,7 @@ def test_an_empty_namesake_of_a_list_does_not_hide_its_members(pipeline: Pipelin
     assert pipeline.writes(mark) == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_shrunken_book_after_a_total_loss_withdraws_nobody(pipeline: Pipeline, world: World, event: int) -> None:
     for _ in range(4):
         world.sell(event)
@@ -345,7 +345,7 @@ def test_a_ledger_at_work_is_not_rebuilt(pipeline: Pipeline, world: World, event
     settle(pipeline)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("service", ["kktix", "gather", "klaviyo"])
 def test_an_interrupted_rebuilding_leaves_the_ledger_lost_and_may_be_run_again(
     pipeline: Pipeline, world: World, event: int, service: str

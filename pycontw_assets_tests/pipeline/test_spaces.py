@@ -28,7 +28,7 @@ def links(pipeline: Pipeline) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["campaign", pytest.param("event", marks=pytest.mark.slow)])
 def test_a_second_space_takes_the_newcomers_and_moves_or_mails_nobody_else(
     install: Install, world: World, event: int, way: str

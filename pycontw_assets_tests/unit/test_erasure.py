@@ -255,7 +255,7 @@ def test_orders_at_work_elsewhere_are_erased_by_a_later_tick(sold: Installation)
     assert entitlements_of(sold.ledger, ANNAS) == set()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("break_it", "place"),
     [
@@ -278,7 +278,7 @@ class StubbornGather(FakeGather):
         """Take no notice."""
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_guest_who_still_shows_is_not_called_gone(sold: Installation) -> None:
     sold.gather = StubbornGather(sold.gather.entries)
     assert list(sold.erase().unfinished) == ["the guest list"]
@@ -288,7 +288,7 @@ def test_a_guest_who_still_shows_is_not_called_gone(sold: Installation) -> None:
     assert ANNAS not in current_grants(sold.ledger, PARTITION.edition)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_entry_that_somebody_else_made_is_left_to_a_person(sold: Installation) -> None:
     sold.erase()
     sold.gather.entries[ANNA] = {**entry(), "affiliation": "Speaker"}
@@ -297,7 +297,7 @@ def test_an_entry_that_somebody_else_made_is_left_to_a_person(sold: Installation
     assert "remove the entry in Gather that somebody else made" in last_words("a…", result)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_dry_run_leaves_the_lists_to_a_real_poll(sold: Installation) -> None:
     real = sold.settings
     sold.settings = real.model_copy(update={"pycontw_dry_run": True})
@@ -309,7 +309,7 @@ def test_a_dry_run_leaves_the_lists_to_a_real_poll(sold: Installation) -> None:
     assert sold.places_of_anna() == set()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_event_whose_orders_cannot_be_read_holds_up_no_other(sold: Installation) -> None:
     sold.sell(OTHER_PARTITION, {1: ANNA, 2: BEN})
     store: MemoryStore = sold.vault._store  # type: ignore[assignment]
@@ -323,7 +323,7 @@ def test_an_event_whose_orders_cannot_be_read_holds_up_no_other(sold: Installati
     assert len(sold.orders(OTHER_PARTITION).records) == 1
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_rows_of_an_event_whose_orders_left_the_vault_go_too(sold: Installation) -> None:
     sold.vault.write(OrderSnapshot(PARTITION, rebuilding=True, generation=sold.orders().generation))
     record_purge(sold.ledger, PARTITION.key)
@@ -334,7 +334,7 @@ def test_rows_of_an_event_whose_orders_left_the_vault_go_too(sold: Installation)
     assert sold.warehouse.partition_rows(TABLES["individual"], PARTITION.key) == 1
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_who_buys_again_before_the_erasure_is_finished_is_a_new_buyer(sold: Installation) -> None:
     with opened_by_an_analyst(sold.path):
         sold.erase()
@@ -369,7 +369,7 @@ def test_an_erased_ticket_of_somebody_else_is_read_again(sold: Installation) -> 
     assert erased_ids(sold.ledger, PARTITION.key) == frozenset()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [payload(1, ""), payload(1, "nobody"), {"id": 1}, payload(1, f" {ANNA.upper()}")])
 def test_in_doubt_a_ticket_stays_erased(sold: Installation, answer: dict[str, Any]) -> None:
     sold.erase()
@@ -380,7 +380,7 @@ def test_in_doubt_a_ticket_stays_erased(sold: Installation, answer: dict[str, An
     assert erased_ids(sold.ledger, PARTITION.key) == {1}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_erasure_of_an_older_version_learns_whose_ticket_it_is(sold: Installation) -> None:
     """It noted numbers only. The first look notes the owner, and a later transfer is seen."""
     sold.erase()
@@ -458,7 +458,7 @@ def test_the_last_words_never_claim_what_is_not_gone() -> None:
     )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_forms_of_others_that_name_the_person_are_left_to_a_person(sold: Installation) -> None:
     sold.kktix.payloads[4] = payload(4, CARA, data=[[EMAIL, CARA], ["同行者", ANNA]])
     sold.poll()
@@ -499,7 +499,7 @@ def test_with_the_setting_the_profile_is_deleted_and_nobody_elses(sold: Installa
     assert erasure_requests(sold.ledger) == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_profile_is_deleted_afterwards_by_erasing_again(sold: Installation) -> None:
     sold.erase()
     deleting(sold).erase()
@@ -515,7 +515,7 @@ def test_a_deletion_that_takes_long_is_confirmed_by_a_later_tick(sold: Installat
     assert erasure_requests(sold.ledger) == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_profile_known_by_the_lists_only_is_deleted_by_a_later_tick(sold: Installation) -> None:
     """The ticket-holder list forgets her before the profile goes, and the ledger knows no address."""
     sold.klaviyo.faults.fail("delete_profile", Unavailable("Klaviyo", "delete profile", "answered 503"))
@@ -525,7 +525,7 @@ def test_a_profile_known_by_the_lists_only_is_deleted_by_a_later_tick(sold: Inst
     assert not profiles_of(sold, ANNA)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_key_without_the_scope_is_told_from_a_service_that_is_down(sold: Installation) -> None:
     refusal = Misconfigured("Klaviyo", "delete profile", "answered 403", status=403)
     sold.klaviyo.faults.fail("delete_profile", refusal, times=9)
@@ -533,7 +533,7 @@ def test_a_key_without_the_scope_is_told_from_a_service_that_is_down(sold: Insta
     assert "data-privacy:write" in reason
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_setting_taken_back_leaves_a_way_out(sold: Installation) -> None:
     sold.klaviyo.deletion_lag = 10_000
     deleting(sold).erase()

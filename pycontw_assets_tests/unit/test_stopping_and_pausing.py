@@ -183,6 +183,7 @@ def test_names_of_locks_stay_because_other_versions_share_the_ledger() -> None:
         "orders",
         "invitations",
         "gather guest list",
+        "discord invites",
         "klaviyo names",
         "letters to everybody",
         "sales report",

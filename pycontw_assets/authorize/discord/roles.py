@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pycontw_assets.records import FAMILIES, Family
 
 _ROLE = re.compile(r"[0-9]{1,20}")
@@ -55,6 +53,8 @@ class RoleRules:
 
 def read_roles(file: Path | None) -> RoleRules:
     """Read ``DISCORD_ROLES``. Raise ``InvalidRoles``."""
+    import yaml  # polls that have nothing to do go without it
+
     if file is None:
         raise InvalidRoles(f"DISCORD_ROLES: is not set; name a YAML file with entries such as {_EXAMPLE}")
     try:

@@ -244,7 +244,7 @@ def test_nobody_is_mailed_without_a_link_while_discord_is_a_venue(client: Discor
 # -- killed at every call -------------------------------------------------------------------------
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_killed_at_every_moment_nobody_has_two_invites_or_keeps_the_role(
     server: SandboxServer, client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock
 ) -> None:
