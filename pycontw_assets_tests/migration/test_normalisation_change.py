@@ -243,6 +243,7 @@ def test_marking_a_person_again_in_another_spelling_marks_nobody_twice(embedded:
     assert (report.marked, report.known) == (0, 3)
 
 
+@pytest.mark.long
 def test_an_erased_person_is_gone_in_every_spelling(old: Pipeline) -> None:
     check_that_erased_is_gone(old, "lin@例え。example.org")
 

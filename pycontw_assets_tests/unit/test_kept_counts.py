@@ -152,6 +152,7 @@ class Deeds:
         )()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_kept_counts_are_those_that_counting_says_whatever_was_done(ledger: Ledger, seed: int) -> None:
     chance = random.Random(seed)
