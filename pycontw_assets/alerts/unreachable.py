@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from pycontw_assets.ledger.counting.kept import counted, keep_counts
+from pycontw_assets.ledger.counting.kept import kept_answer
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Poll
@@ -100,9 +100,7 @@ def _digest_of_refusals(partition: EventPartition, *, ledger: Ledger, is_mailed:
     def ask() -> str:
         return _refusals(partition, ledger=ledger, is_mailed=is_mailed).digest
 
-    answer = counted(ledger, f"refusals {_FORM} of {partition.key}: mailed {is_mailed}", ask)
-    keep_counts(ledger, [answer])
-    return answer.answer
+    return kept_answer(ledger, f"refusals {_FORM} of {partition.key}: mailed {is_mailed}", ask)
 
 
 def _refusals(partition: EventPartition, *, ledger: Ledger, is_mailed: bool) -> _Refusals:

@@ -43,6 +43,7 @@ from pycontw_assets.send_email.by_event.event_sending import Events, EventSendin
 from pycontw_assets.send_email.by_event.invitation_event import Links
 from pycontw_assets.send_email.by_event.reach import Reach, resumable
 from pycontw_assets.send_email.campaign_sending import (
+    DELETED,
     BatchSending,
     CampaignOutcome,
     Mail,
@@ -59,7 +60,6 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 _LONGEST_WAY = timedelta(days=1)  # of a campaign from its sending to its end, before a person has to look
 _SCHEDULED_BATCHES = 3  # per event. Later newcomers are mailed right after the scheduled time
-_DELETED = "Cancelled: deleted in Klaviyo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +361,7 @@ class CampaignStep:
         try:
             is_over = self.waits.until(seconds, has_ended, at_once=False)
         except NotFound:
-            is_over, statuses[0] = True, _DELETED
+            is_over, statuses[0] = True, DELETED
         except ChangedShape:
             raise
         except ServiceError as error:

@@ -5,7 +5,7 @@ An uncertain send is looked up, never repeated blindly: a missing mail can be se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -52,6 +52,7 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 # of twelve polls an hour keep 36 busy, and the waves of a rush up to 60 more (``extract.waves``). A list is made only
 # when no rested one is free.
 POOL_SIZE = 96
+DELETED = "Cancelled: deleted in Klaviyo"
 DELETED_IN_DOUBT = "Cancelled: deleted in Klaviyo, perhaps after it was sent"
 STILL_TRUE = timedelta(minutes=10)  # of what Klaviyo said whether mail reaches somebody
 _PLANNED = ("Preparing to schedule", "Scheduled")
@@ -374,12 +375,7 @@ class BatchSending:
                 send_at=batch.send_at if self._is_ahead(batch) else None,
             )
 
-        try:
-            return create()
-        except Unavailable as error:
-            if not error.outcome_unknown:
-                raise
-            return self._existing_campaign(batch) or create()
+        return create_once(create, lambda: self._existing_campaign(batch))
 
     def _is_stale(self, campaign: Campaign, batch: Batch) -> bool:
         """Whether a draft can never be sent as it is: it is for another list, or for a time that has passed."""
@@ -398,14 +394,7 @@ class BatchSending:
                 return None
         if batch.campaign_intended_at is None:
             return None
-        campaigns = self._campaigns_of(batch)
-        if not campaigns:
-            self.waits.sleep(self.waits.second_look)
-            campaigns = self._campaigns_of(batch)
-        for surplus in campaigns[1:]:
-            if surplus.status == "Draft":
-                self.client.delete_campaign(surplus.campaign_id)
-        return campaigns[0] if campaigns else None
+        return find_twice(self.client, self.waits, lambda: self._campaigns_of(batch))
 
     def _campaigns_of(self, batch: Batch) -> list[Campaign]:
         """Return the campaigns with the batch's name, oldest first."""
@@ -464,7 +453,7 @@ class BatchSending:
             update_batch(self.ledger, batch.batch_key, send_intended_at=None)
             raise
         except Refused:
-            if self._send_state(batch) == "draft":
+            if send_state(self.client, batch.campaign_id or "") == "draft":
                 update_batch(self.ledger, batch.batch_key, send_intended_at=None)
                 raise
             return self._resolve_doubt(batch)
@@ -490,10 +479,10 @@ class BatchSending:
 
         Only two equal answers, a while apart, prove that nothing was sent.
         """
-        state = self._send_state(batch)
+        state = send_state(self.client, batch.campaign_id or "")
         if state != "taken":
             self.waits.sleep(self.waits.draft_apart)
-            earlier, state = state, self._send_state(batch)
+            earlier, state = state, send_state(self.client, batch.campaign_id or "")
             if state not in ("taken", earlier):
                 raise NotYet("whether its campaign is there shows now this way, now that way")
         outcome: Outcome = "sent" if state == "taken" else state
@@ -505,16 +494,6 @@ class BatchSending:
         if self._is_ahead(batch):
             raise NotYet("its campaign is not in Klaviyo; it is looked for until its time has come")
         return close_batch(self.ledger, batch.batch_key, "cancelled", remote_status=DELETED_IN_DOUBT)
-
-    def _send_state(self, batch: Batch) -> SendState:
-        campaign_id = batch.campaign_id or ""
-        try:
-            if self.client.get_campaign(campaign_id).status != "Draft":
-                return "taken"
-        except NotFound:
-            return "deleted"
-        # A cancelled job of a draft means that this program took the sending back.
-        return "draft" if self.client.send_job(campaign_id) in (None, "cancelled") else "taken"
 
     def _take_back_for_revoked(self, batch: Batch) -> Batch:
         """Take a scheduled campaign back when somebody of it has lost access. It is then sent without them.
@@ -535,3 +514,36 @@ class BatchSending:
 
     def _is_ahead(self, batch: Batch) -> bool:
         return is_ahead(batch, self.ledger.clock())
+
+
+def create_once(create: Callable[[], Campaign], find: Callable[[], Campaign | None]) -> Campaign:
+    """Create a draft. After a lost answer, look it up (``find``) before creating it again."""
+    try:
+        return create()
+    except Unavailable as error:
+        if not error.outcome_unknown:
+            raise
+        return find() or create()
+
+
+def find_twice(client: KlaviyoClient, waits: WaitPolicy, find: Callable[[], Sequence[Campaign]]) -> Campaign | None:
+    """Return the first campaign that is found, and delete the other drafts. Klaviyo's index may be late (assumed)."""
+    campaigns = find()
+    if not campaigns:
+        waits.sleep(waits.second_look)
+        campaigns = find()
+    for surplus in campaigns[1:]:
+        if surplus.status == "Draft":
+            client.delete_campaign(surplus.campaign_id)
+    return campaigns[0] if campaigns else None
+
+
+def send_state(client: KlaviyoClient, campaign_id: str) -> SendState:
+    """Return whether Klaviyo took the sending of a campaign over."""
+    try:
+        if client.get_campaign(campaign_id).status != "Draft":
+            return "taken"
+    except NotFound:
+        return "deleted"
+    # A cancelled job of a draft means that this program took the sending back.
+    return "draft" if client.send_job(campaign_id) in (None, "cancelled") else "taken"

@@ -78,7 +78,7 @@ def _points(pipeline: Pipeline) -> tuple[list[KillPoint], list[str]]:
 
 @dataclass(frozen=True)
 class Recovered:
-    """What one killed poll led to, and the refund after it."""
+    """The outcome of one killed poll, and of the refund after it."""
 
     mailed: list[str]
     findings: list[str]

@@ -51,3 +51,10 @@ def keep_counts(ledger: Ledger, answers: Iterable[Counted]) -> None:
     with ledger.engine.begin() as db:
         for one in new:
             upsert(db, kept_counts, {"question": one.question}, {"changes": one.changes, "answer": one.answer})
+
+
+def kept_answer(ledger: Ledger, question: str, ask: Callable[[], str]) -> str:
+    """Return the answer as ``counted`` does, and keep it at once."""
+    answer = counted(ledger, question, ask)
+    keep_counts(ledger, [answer])
+    return answer.answer

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pycontw_assets.ledger.counting.kept import counted, keep_counts
+from pycontw_assets.ledger.counting.kept import kept_answer
 from pycontw_assets.ledger.database.schema_6 import COUNTED_TABLES
 from pycontw_assets.ledger.database.tables import (
     UtcDateTime,
@@ -87,9 +87,7 @@ def _latest_times(ledger: Ledger) -> dict[str, float]:
                 found |= {str(c): value or 0.0 for c, value in zip(times, db.execute(query).one(), strict=True)}
         return json.dumps(found)
 
-    answer = counted(ledger, "latest times", ask)
-    keep_counts(ledger, [answer])
-    latest: dict[str, float] = json.loads(answer.answer)
+    latest: dict[str, float] = json.loads(kept_answer(ledger, "latest times", ask))
     return latest
 
 

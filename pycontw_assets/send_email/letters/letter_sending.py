@@ -18,7 +18,14 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.letters.letters import Letter, intend_sending, update_letter
 from pycontw_assets.ledger.remote_ids import record_remote_id
 from pycontw_assets.send_email import names
-from pycontw_assets.send_email.campaign_sending import DELETED_IN_DOUBT, Sender, SendState
+from pycontw_assets.send_email.campaign_sending import (
+    DELETED,
+    DELETED_IN_DOUBT,
+    Sender,
+    create_once,
+    find_twice,
+    send_state,
+)
 from pycontw_assets.send_email.find_or_create import ensure_list, ensure_template
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.klaviyo_records import SENT_STATUSES, UNMAILED_ENDS, Campaign
@@ -29,7 +36,6 @@ from pycontw_assets.send_email.recipients import describe_end
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 LONGEST_WAY = timedelta(days=1)  # from the sending to the end, before a person has to look
-_DELETED = "Cancelled: deleted in Klaviyo"
 
 
 class LetterWaits(Exception):
@@ -115,12 +121,7 @@ class LetterSending:
                 reply_to=self.sender.reply_to,
             )
 
-        try:
-            return create()
-        except Unavailable as error:
-            if not error.outcome_unknown:
-                raise
-            return self._existing_campaign(letter) or create()
+        return create_once(create, lambda: self._existing_campaign(letter))
 
     def _existing_campaign(self, letter: Letter) -> Campaign | None:
         """Find the campaign by its id, or by its name when an earlier creation may have succeeded. Look twice."""
@@ -131,14 +132,7 @@ class LetterSending:
                 return None
         if letter.campaign_intended_at is None:
             return None
-        campaigns = self._campaigns_of(letter)
-        if not campaigns:
-            self.waits.sleep(self.waits.second_look)
-            campaigns = self._campaigns_of(letter)
-        for surplus in campaigns[1:]:
-            if surplus.status == "Draft":
-                self.client.delete_campaign(surplus.campaign_id)
-        return campaigns[0] if campaigns else None
+        return find_twice(self.client, self.waits, lambda: self._campaigns_of(letter))
 
     def _campaigns_of(self, letter: Letter) -> list[Campaign]:
         """Return the campaigns of the name, those that were sent first, then the oldest.
@@ -190,7 +184,7 @@ class LetterSending:
             update_letter(self.ledger, letter, send_intended_at=None)
             raise
         except Refused:
-            if self._send_state(letter) == "draft":
+            if send_state(self.client, letter.campaign_id or "") == "draft":
                 update_letter(self.ledger, letter, send_intended_at=None)
                 raise
             return self.resolve_doubt(letter)
@@ -198,10 +192,10 @@ class LetterSending:
 
     def resolve_doubt(self, letter: Letter) -> Letter:
         """Find out whether a send with an unknown outcome happened. Only two equal answers prove that it did not."""
-        state = self._send_state(letter)
+        state = send_state(self.client, letter.campaign_id or "")
         if state != "taken":
             self.waits.sleep(self.waits.draft_apart)
-            earlier, state = state, self._send_state(letter)
+            earlier, state = state, send_state(self.client, letter.campaign_id or "")
             if state not in ("taken", earlier):
                 raise LetterWaits("whether its campaign is there shows now this way, now that way")
         if state == "taken":
@@ -216,15 +210,6 @@ class LetterSending:
         if campaign is None or campaign.status == "Draft":
             return letter
         return self._accept(update_letter(self.ledger, letter, campaign_id=campaign.campaign_id))
-
-    def _send_state(self, letter: Letter) -> SendState:
-        campaign_id = letter.campaign_id or ""
-        try:
-            if self.client.get_campaign(campaign_id).status != "Draft":
-                return "taken"
-        except NotFound:
-            return "deleted"
-        return "draft" if self.client.send_job(campaign_id) in (None, "cancelled") else "taken"
 
     def _accept(self, letter: Letter) -> Letter:
         log_step(
@@ -249,7 +234,7 @@ class LetterSending:
         try:
             is_over = self.waits.until(seconds, has_ended, at_once=not seconds)
         except NotFound:
-            return self._close(letter, _DELETED)
+            return self._close(letter, DELETED)
         if is_over:
             return self._close(letter, statuses[0])
         return update_letter(self.ledger, letter, remote_status=statuses[0])

@@ -1,4 +1,4 @@
-"""What a look at the guild means: who used an invite, who has left, and which invites a lost reply left behind."""
+"""A look at the guild says who used an invite, who has left, and which invites a lost reply left behind."""
 
 from __future__ import annotations
 
