@@ -43,7 +43,7 @@ from pycontw_assets.sandbox.oracle import Finding, entitled, events_of, is_maila
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets_tests.pipeline.backups import Backup, Store
-from pycontw_assets_tests.pipeline.harness import EDITION, SERVICES, STORES, Pipeline, TestClock, describe
+from pycontw_assets_tests.pipeline.harness import EDITION, STORES, Pipeline, TestClock, describe
 from pycontw_assets_tests.pipeline.hearing import Hearing
 from pycontw_assets_tests.pipeline.mishaps import (
     BROKE,
@@ -165,7 +165,7 @@ _CHOICES: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     "fault_on": (
         3,
         {
-            "service": _one(SERVICES),
+            "service": _one(tuple(PLACES)),
             "place": _picks,
             "fault": _one(sorted(FAULTS)),
             "times": _one([1, 2, 5, None]),
@@ -195,7 +195,7 @@ _CHOICES: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     "poll": (5, {"wait": _one([0, 300, 300, 300, 1200])}),
     "hours_pass": (2, {"hours": _one([1, 2, 8, 26])}),
     "killed_poll": (2, {"at": _moments}),
-    "killed_unheard": (1, {"service": _one(SERVICES), "request": st.integers(0, 12)}),
+    "killed_unheard": (1, {"service": _one(tuple(PLACES)), "request": st.integers(0, 12)}),
     "interrupted_poll": (2, {"at": _moments, "sign": _picks}),
     "backups": (4, {"what": _picks, "at_once": st.booleans()}),
     "disturbed_poll": (
