@@ -17,23 +17,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from json import loads
 from pathlib import Path
 from typing import Any
 
+from benchmarks.daemon import Daemon, daemon
 from benchmarks.measured import measured
-from benchmarks.services import EVENT_ID, Services, sell, services
+from benchmarks.services import Services, sell, services
 from pycontw_assets.sandbox.server import environment
 
 ROOT = Path(__file__).parents[1]
 NEWCOMERS = 10
 _POLL = ("-m", "pycontw_assets", "poll", "--json")
-_CHAIN = "raw_kktix_orders,gather_guestlist,klaviyo_list,klaviyo_campaign"
-_ACCESS = (
-    *("-m", "dagster", "asset", "materialize", "-m", "pycontw_assets.definitions"),
-    *("--select", _CHAIN, "--partition", f"2031-individual-{EVENT_ID}"),
-)
 _GOOD = (0, 1)  # 1: a poll that went through and has something to report, which is printed
 _COLUMNS = ("what", "known", "figure", "before: median", "min to max", "after: median", "min to max", "after / before")
 
@@ -61,17 +58,17 @@ class Program:
     name: str
     folder: Path
 
-    def run(self, *arguments: str, variables: dict[str, str]) -> tuple[Figures, str]:
+    def run(self, *arguments: str, variables: dict[str, str], good: Sequence[int] = (0,)) -> tuple[Figures, str]:
         """Run a process to its end. Return CPU seconds, wall seconds and peak MB, and its output."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        # The package of the commit comes first, then the benchmarks of today.
-        path = os.pathsep.join(map(str, (self.folder, ROOT)))
         try:
-            return measured(
-                [sys.executable, *arguments], {**kept, **variables, "PYTHONPATH": path}, self.folder, good=_GOOD
-            )
+            return measured([sys.executable, *arguments], self.environment(variables), self.folder, good=good)
         except SystemExit as error:
             raise SystemExit(f"{self.name}: {error}") from None
+
+    def environment(self, variables: dict[str, str]) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        # The package of the commit comes first, then the benchmarks of today.
+        return {**kept, **variables, "PYTHONPATH": os.pathsep.join(map(str, (self.folder, ROOT)))}
 
 
 @dataclass(frozen=True)
@@ -82,14 +79,14 @@ class Installation:
     services: Services
     home: Path
 
-    def run(self, *arguments: str, **variables: str) -> tuple[Figures, str]:
+    @property
+    def variables(self) -> dict[str, str]:
         limits = {"INVITE_LIMIT": "1000000", "KKTIX_REQUESTS_PER_SECOND": "150"}
         places = {"PYCONTW_HOME": str(self.home), "DAGSTER_HOME": str(self.home / "dagster")}
-        given = {**environment(self.services.url), **limits, **places, **variables}
-        return self.program.run(*arguments, variables=given)
+        return {**environment(self.services.url), **limits, **places}
 
     def poll(self, **variables: str) -> Figures:
-        figures, output = self.run(*_POLL, **variables)
+        figures, output = self.program.run(*_POLL, variables={**self.variables, **variables}, good=_GOOD)
         for problem in loads(output)["problems"]:
             print(f"{self.program.name}: {problem}", file=sys.stderr)
         return figures
@@ -138,10 +135,19 @@ def new(pair: Pair, plan: Plan) -> Iterator[tuple[Figures, ...]]:
         yield tuple(_with_newcomers(one, one.poll) for one in pair)
 
 
-def access(pair: Pair, plan: Plan) -> Iterator[tuple[Figures, ...]]:
-    """A run of the access chain with ten newcomers, as a process of its own."""
-    for _ in range(plan.repeat):
-        yield tuple(_with_newcomers(one, lambda one=one: one.run(*_ACCESS)[0]) for one in pair)  # type: ignore[misc]
+def runs(pair: Pair, plan: Plan) -> Iterator[tuple[Figures, ...]]:
+    """The runs that the daemon starts for ten newcomers: first access, with the next tick the table."""
+    with ExitStack() as stack:
+        daemons = [stack.enter_context(daemon(one.program.environment(one.variables), one.home)) for one in pair]
+        both = list(zip(pair, daemons, strict=True))
+        for number in range(plan.repeat + 1):
+            figures = tuple(_with_newcomers(one, partial(_two_runs, at_work)) for one, at_work in both)
+            if number:  # the first has to wait for the code server
+                yield figures
+
+
+def _two_runs(at_work: Daemon) -> Figures:
+    return {"access: CPU s": at_work.next_run(), "table: CPU s": at_work.next_run()}
 
 
 def _with_newcomers(one: Installation, work: Callable[[], Figures]) -> Figures:
@@ -152,7 +158,7 @@ def _with_newcomers(one: Installation, work: Callable[[], Figures]) -> Figures:
 def tick(pair: Pair, plan: Plan) -> Iterator[tuple[Figures, ...]]:
     """An evaluation of the sensor with nothing to do, in a process that is warm."""
     for _ in range(plan.repeat):
-        outputs = (one.run("-m", "benchmarks.job", "ticks", "5")[1] for one in pair)
+        outputs = (one.program.run("-m", "benchmarks.job", "ticks", "5", variables=one.variables)[1] for one in pair)
         yield tuple({"CPU s": loads(output.splitlines()[-1])["cpu"]} for output in outputs)
 
 
@@ -172,7 +178,7 @@ def _megabytes(path: Path) -> float:
 
 
 WARM: dict[str, Callable[[Pair, Plan], Iterator[tuple[Figures, ...]]]] = {
-    row.__name__: row for row in (idle, new, access, tick, folder)
+    row.__name__: row for row in (idle, new, runs, tick, folder)
 }
 
 
@@ -251,8 +257,6 @@ def _compare_size(both: tuple[Program, Program], size: int, plan: Plan) -> None:
                 one.poll()
             for name in warm:
                 _print_row(name, size, list(WARM[name]((before, after), plan)))
-                if name == "access":
-                    before.poll(), after.poll()  # the tables follow
     for name in ("first", "rush"):
         if name in plan.rows:
             _print_row(name, size, list(COLD[name](both, size, plan)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -50,66 +50,24 @@ def _count(runs: Sequence[Any], asset: str, name: str) -> int:
     return sum(run.counts.get(asset, {}).get(name, 0) for run in runs)
 
 
-def access() -> dict[str, Any]:
-    """Run the access jobs that a tick requests, in a separate process as under the daemon."""
-    from pycontw_assets.orchestration.sensors import access_requests
-
-    return _run(access_requests)
-
-
-def tables() -> dict[str, Any]:
-    """Run the table jobs that a tick requests."""
-    from pycontw_assets.orchestration.sensors import load_requests
-
-    return _run(load_requests)
-
-
-def _run(requests_of: Callable[[Any, str], Iterable[Any]]) -> dict[str, Any]:
-    from pycontw_assets.commands.instance import compose_checked
-    from pycontw_assets.orchestration.graph.build import build_definitions
-    from pycontw_assets.orchestration.instance import open_instance
-    from pycontw_assets.orchestration.poll import execute
-    from pycontw_assets.orchestration.run_recording import observe_and_record
-
-    root = compose_checked()
-    definitions = build_definitions(root)
-    with open_instance(root.settings.dagster_folder) as instance:
-        tick = observe_and_record(
-            instance,
-            kktix=root.kktix,
-            klaviyo=root.klaviyo,
-            vault=root.vault,
-            ledger=root.ledger,
-            alerts=root.alerts,
-            settings=root.settings,
-            warehouse=root.warehouse,
-        )
-        reports = [execute(definitions, instance, request) for request in requests_of(tick, "of a benchmark")]
-    return _summary(root, reports)
-
-
 def ticks(number: int) -> dict[str, Any]:
-    """Evaluate the sensor several times in one process, as the daemon does. Return the CPU seconds of a later tick."""
-    from dagster import SensorDefinition, build_sensor_context
+    """Evaluate the sensor several times in one process, as the daemon does. Return the CPU seconds of a later tick.
 
-    from pycontw_assets.commands.instance import compose_checked
-    from pycontw_assets.orchestration.graph.build import build_definitions
-    from pycontw_assets.orchestration.instance import open_instance
-    from pycontw_assets.orchestration.resources import resources_of
+    It uses only what the programs of all commits have: their definitions.
+    """
+    from dagster import DagsterInstance, SensorDefinition, build_sensor_context
 
-    root = compose_checked()
-    definitions = build_definitions(root)
-    sensor = definitions.resolve_sensor_def("kktix_orders_sensor")
+    from pycontw_assets.definitions import defs
+
+    sensor = defs.resolve_sensor_def("kktix_orders_sensor")
     assert isinstance(sensor, SensorDefinition)
+    resources = defs.get_repository_def().get_top_level_resources()
     seconds = []
-    with open_instance(root.settings.dagster_folder) as instance:
+    with DagsterInstance.get() as instance:
         for _ in range(number):
             started = time.process_time()
             with build_sensor_context(
-                instance=instance,
-                instance_ref=instance.get_ref(),
-                definitions=definitions,
-                resources=resources_of(root, root.settings),
+                instance=instance, instance_ref=instance.get_ref(), definitions=defs, resources=resources
             ) as context:
                 result = sensor.evaluate_tick(context)
             seconds.append(time.process_time() - started)
@@ -148,7 +106,7 @@ def _requests_sent(root: Any) -> int:
 
 
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {
-    job.__name__: job for job in (poll, access, tables, ticks, naive, stages, sale, hinted_sale)
+    job.__name__: job for job in (poll, ticks, naive, stages, sale, hinted_sale)
 }
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.services import slow_down
 from pycontw_assets.pipeline.waiting_times import spread
+from pycontw_assets.play.drill.alarms import AlarmChannel
 from pycontw_assets.play.drill.play import Drill
 from pycontw_assets.play.drill.sale import Pay, Sale, Sell
 from pycontw_assets.play.drill.script import write_script
@@ -20,9 +21,9 @@ def sale(orders: int, latency: float) -> dict[str, Any]:
     Waits for the next poll are skipped, and the work of the pipeline is real. The clock counts both.
     """
     script = [step for step in write_script(orders, seed=0) if isinstance(step, Sell | Pay)]
-    with scratch_installation() as installation:
+    with scratch_installation() as installation, AlarmChannel() as steady, AlarmChannel() as other:
         slow_down(installation.world, latency)
-        drill = Drill(installation, Sale(installation, script, seed=0))
+        drill = Drill(installation, Sale(installation, script, seed=0, steady_channel=steady, broken_channel=other))
         drill.run()
         drill.judge()
         if not drill.passed:

@@ -72,6 +72,12 @@ def is_dead(identity: str) -> bool:
     return _started(int(pid)) not in (started, _HIDDEN)
 
 
+def process_here(identity: str) -> int | None:
+    """Return the number of a living process of this machine; ``None`` for one that is gone, or is another machine's."""
+    host, pid, _ = identity.split("/")[:3]
+    return int(pid) if host == _host() and _is_known(host) and not is_dead(identity) else None
+
+
 def _host() -> str:
     """Process numbers mean the same only in one namespace of one boot of one machine; cloned machines share names."""
     boot = _read("/proc/sys/kernel/random/boot_id")[:8]

@@ -1,0 +1,1 @@
+"""How the daemon starts a run."""
