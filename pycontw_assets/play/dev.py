@@ -66,7 +66,7 @@ class _Signals:
 
 def _run_all(commands: list[list[str]], variables: Mapping[str, str]) -> int:
     """Run each command in its own process group: ``dagster dev`` has children that must not outlive it."""
-    # Bytecode must be cached: every run starts another Python.
+    # Bytecode must be cached: each of these starts a Python, and some start more.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     signals, started = _Signals(), list[subprocess.Popen[bytes]]()
     watcher = subprocess.Popen(

@@ -285,7 +285,6 @@ grants = sa.Table(
         "address_key",
         unique=True,
         sqlite_where=sa.text("state <> 'revoked'"),
-        postgresql_where=sa.text("state <> 'revoked'"),
     ),
 )
 
@@ -567,7 +566,6 @@ discord_invites = sa.Table(
         "address_key",
         unique=True,
         sqlite_where=sa.text("state <> 'ended'"),
-        postgresql_where=sa.text("state <> 'ended'"),
     ),
 )
 
@@ -659,6 +657,14 @@ kept_counts = sa.Table(
 
 
 # -- tools for all of them ----------------------------------------------------------------------------
+
+
+@sa.event.listens_for(metadata, "before_create")
+def _copy_conditions(_: object, db: sa.Connection, **_details: Any) -> None:
+    """Give PostgreSQL the conditions of SQLite's indexes. Named in a table, they would load its dialect every time."""
+    for table in metadata.tables.values() if db.dialect.name == "postgresql" else ():
+        for index in table.indexes:
+            index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
 
 
 def chunks(items: list[Any], size: int = 500) -> Iterable[list[Any]]:

@@ -48,6 +48,8 @@ def build_definitions(
 ) -> Definitions:
     """Build the whole graph. Without arguments it reads the environment, but only once something runs.
 
+    ``root``: the systems of a command that runs the graph itself. It shows no page, so its assets have no links to
+    their code.
     ``books``: attendance books by event id that this process read a moment ago.
     """
     settings = root.settings if root else settings_at_load()
@@ -69,7 +71,7 @@ def build_definitions(
         funnel_asset(links),
     ]
     return Definitions(
-        assets=_with_source(assets),
+        assets=assets if root else _with_source(assets),
         asset_checks=[kktix_checks],
         jobs=jobs,
         # Without a webhook there is nothing to look for every few seconds.
