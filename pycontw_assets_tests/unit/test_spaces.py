@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from pycontw_assets.api.client import Unavailable
+from pycontw_assets.api.client import Misconfigured, Unavailable
 from pycontw_assets.authorize.guest_list import entry
 from pycontw_assets.authorize.guest_list_step import GuestListOutcome, GuestListStep
 from pycontw_assets.authorize.space_steps import SpacesStep
@@ -266,6 +266,69 @@ def test_a_space_that_cannot_be_read_keeps_newcomers_waiting_and_not_the_refunds
     assert venue.guests() == [{ONE, TWO}, set()]
     run(venue, ledger, ONE, TWO, FOUR)
     assert venue.guests() == [{ONE, TWO}, {FOUR}]
+
+
+GONE = Misconfigured("Gather", "read guest list", "answered 404: GATHER_SPACE_ID is wrong", status=404)
+
+
+def delete(venue: Venue, *space_ids: str) -> None:
+    for space_id in space_ids:
+        venue[space_id].faults.fail("read", GONE, times=20)
+
+
+def test_a_space_that_gather_does_not_have_any_more_holds_no_newcomer_up(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:2,{B}:2,{C}:9")
+    run(venue, ledger, ONE, TWO)
+    delete(venue, A)
+    outcome = run(venue, ledger, ONE, TWO, THREE, FOUR)
+    assert outcome.granted == 2
+    assert venue.guests()[1:] == [{THREE, FOUR}, set()]
+    [problem] = outcome.lasting
+    assert "space 1 of GATHER_SPACE_ID" in problem
+    assert "2 people belong there" in problem
+    assert recorded(ledger, A) == keys(ONE, TWO), "they keep their space until somebody decides"
+
+
+def test_nobody_of_a_space_that_is_gone_counts_as_removed(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:2,{B}:2")
+    run(venue, ledger, ONE, TWO, THREE)
+    delete(venue, A)
+    for holding in ((TWO, THREE), (TWO, THREE, FOUR)):  # without a newcomer, and with one
+        outcome = run(venue, ledger, *holding)
+        assert outcome.revoked == 0
+        assert len(outcome.lasting) == 1
+        assert keys(ONE) <= current_grants(ledger, EDITION).keys()
+    assert venue.guests()[1] == {THREE, FOUR}
+    venue[A].faults.mend()
+    run(venue, ledger, TWO, THREE, FOUR)
+    assert venue.guests() == [{TWO}, {THREE, FOUR}], "the space is back"
+
+
+def test_whoever_left_while_the_list_was_off_may_be_in_the_space_that_is_gone(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:1,{B}:5")
+    intend_grants(ledger, EDITION, PARTITION.key, keys(ONE, TWO), added_by_us=True, state="assumed")
+    delete(venue, A)
+    run(venue, ledger, ONE)
+    assert keys(TWO) <= current_grants(ledger, EDITION).keys()
+
+
+def test_where_no_space_is_there_the_service_is_gone_and_that_is_an_error(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:2,{B}:2")
+    run(venue, ledger, ONE, TWO, THREE)
+    delete(venue, A, B)
+    for holding in ((ONE, TWO, THREE, FOUR), (TWO, THREE)):
+        with pytest.raises(Misconfigured):
+            run(venue, ledger, *holding)
+    assert not {FOUR} & set().union(*venue.guests())
+
+
+def test_a_key_without_rights_on_one_space_is_a_doubt_about_newcomers(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:2,{B}:2")
+    refused = Misconfigured("Gather", "read guest list", "answered 403: the key is wrong or lacks rights", status=403)
+    venue[B].faults.fail("read", refused)
+    with pytest.raises(Misconfigured):
+        run(venue, ledger, ONE)
+    assert venue.guests() == [set(), set()]
 
 
 def test_a_mass_refund_over_all_spaces_removes_nobody_without_a_person(ledger: Ledger) -> None:
