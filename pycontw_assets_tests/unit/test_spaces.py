@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import random
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 
 from pycontw_assets.api.client import Misconfigured, Unavailable
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import entry
 from pycontw_assets.authorize.guest_list_step import GuestListOutcome, GuestListStep
 from pycontw_assets.authorize.space_steps import SpacesStep
 from pycontw_assets.authorize.spaces import Space, are_shared, assign, parse_spaces, split_spaces
+from pycontw_assets.commands.trace import describe_trace, trace
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.grants import current_grants, intend_grants
 from pycontw_assets.ledger.guest_lists import enter_space, guest_list_state, has_space_changed, refuse_lost_spaces
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.vault.vault import OrdersStore
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
 from pycontw_assets_tests.fakes.gather import FakeGather
@@ -53,6 +56,13 @@ class Venue:
     @property
     def ids(self) -> list[str]:
         return [space.space_id for space in self.lists]
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        return tuple(self.lists)
+
+    def each(self) -> dict[Space, FakeGather]:
+        return self.lists
 
     def guests(self) -> list[set[str]]:
         return [set(gather.entries) for gather in self.lists.values()]
@@ -338,6 +348,43 @@ def test_a_mass_refund_over_all_spaces_removes_nobody_without_a_person(ledger: L
     outcome = run(venue, ledger, *staying)
     assert (outcome.revoked, outcome.waiting_revocations, venue.sizes()) == (0, 8, [20, 20])
     assert run(venue, ledger, *staying, overrides=frozenset({"revoke"})).revoked == 8
+
+
+# -- the help desk ------------------------------------------------------------------------------------
+
+
+class NoOrders:
+    """A vault without any orders."""
+
+    def read(self, key: str) -> None:
+        return None
+
+
+def described(venue: Venue, ledger: Ledger, who: str) -> list[str]:
+    """Return what ``trace --live`` says of somebody and the guest lists."""
+    vault, gather = cast(OrdersStore, NoOrders()), cast(GatherClient, venue)
+    lines = describe_trace(
+        trace(who, vault=vault, ledger=ledger, pseudonymizer=PSEUDONYMIZER, gather=gather, is_live=True)
+    )
+    return [line.strip() for line in lines if line.strip().startswith(("guest list", "now     Gather"))]
+
+
+def test_trace_names_the_space_of_a_person_where_there_are_several(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:1,{B}:1")
+    run(venue, ledger, ONE, TWO)
+    [recorded_there, seen] = described(venue, ledger, TWO)
+    assert recorded_there.startswith("guest list  on it, by us, space 2 (South), seen there")
+    assert seen == "now     Gather: on the guest list of space 2 (South), as this program writes it"
+    venue[A].entries |= venue[B].entries
+    assert len(described(venue, ledger, TWO)) == 3, "in both spaces, and both are named"
+
+
+def test_trace_is_silent_about_the_only_space(ledger: Ledger) -> None:
+    venue = Venue(A)
+    run_single(venue[A], ledger, A, ONE)
+    [recorded_there, seen] = described(venue, ledger, ONE)
+    assert recorded_there.startswith("guest list  on it, by us, seen there")
+    assert seen == "now     Gather: on the guest list, as this program writes it"
 
 
 # -- another setting ----------------------------------------------------------------------------------
