@@ -60,17 +60,18 @@ class Witness:
         self._right = self._right or self.report()
         return self._right
 
-    def report(self, change: Change | None = None) -> dict[str, Any]:
+    def report(self, change: Change | None = None, settings: dict[str, str] | None = None) -> dict[str, Any]:
+        """Walk through the services, with a change of them or other settings, and return the report."""
         self.clock.now += 86_400  # nobody has asked today
         if change is not None:
             self.server.change = change
         try:
-            return self._walk()
+            return self._walk(settings or self.server.settings)
         finally:
             self.server.change = lambda path, answer: answer
 
-    def _walk(self) -> dict[str, Any]:
-        recorder, at = Recorder(), self.server.settings
+    def _walk(self, at: dict[str, str]) -> dict[str, Any]:
+        recorder = Recorder()
         options: dict[str, Any] = {
             "sleep": self.clock.sleep,
             "clock": self.clock,
@@ -355,6 +356,15 @@ def test_a_guest_list_that_is_a_list_differs_in_that_alone(witness: Witness) -> 
     expected = {**inside, ("Gather guest list", "the answer is an object"): DIFFERS}
     del expected["Gather guest list", QUESTION]
     assert witness.differences(at("/gather/.*", lambda data: [])) == expected
+
+
+def test_every_space_is_read_and_one_that_is_gone_differs(witness: Witness) -> None:
+    spaces = f"{sale.GATHER_SPACES[0]}:500,WitnessSpace0099\\Hall of Genets"
+    report = witness.report(settings={**witness.server.settings, "GATHER_SPACE_ID": spaces})
+    after, before = verdicts(report), verdicts(witness.right)
+    assert {key: word for key, word in after.items() if word != before[key]} == {
+        ("Gather guest list", QUESTION): DIFFERS
+    }
 
 
 def test_an_outage_is_no_difference(witness: Witness) -> None:

@@ -78,7 +78,8 @@ def _document(question: Question, path: str, rules: Rules) -> Row:
     if path.endswith("/campaign-messages"):
         return {"data": [_shown(question, _message(_known(sale.CAMPAIGNS, identity)))], "links": _links(question)}
     if path.endswith("/template"):
-        campaign = _known({_message_id(name): name for name in sale.CAMPAIGNS}, identity)
+        by_message = {_message_id(campaign): campaign for campaign in sale.CAMPAIGNS}
+        campaign = by_message[_known(by_message, identity)]
         copy = _template("TwC777", "pycontw-2031-invitation-v2") if _is_sent(campaign) else None
         return {"data": _shown(question, copy) if copy else None, "links": {"self": _self(question)}}
     if not rules.is_paged and rules.kind in _SINGLE:
@@ -176,10 +177,10 @@ def _row(kind: str, identity: str, attributes: Row, relations: Mapping[str, Any]
 
 
 def _known(things: Mapping[str, Any], identity: str) -> str:
+    """Return the id. Raise ``Refused`` if nothing has it."""
     if identity not in things:
         raise Refused(404, "not_found")
-    value = things[identity]
-    return value if isinstance(value, str) and value in sale.CAMPAIGNS else identity
+    return identity
 
 
 def _account() -> Row:

@@ -53,7 +53,7 @@ class ContractServer:
             "KKTIX_API_TOKEN": sale.KKTIX_TOKEN,
             "GATHER_API_URL": f"{self.url}/gather",
             "GATHER_API_KEY": sale.GATHER_KEY,
-            "GATHER_SPACE_ID": sale.GATHER_SPACE,
+            "GATHER_SPACE_ID": ":500,".join(sale.GATHER_SPACES),
             "KLAVIYO_API_URL": f"{self.url}/klaviyo",
             "KLAVIYO_API_KEY": sale.KLAVIYO_KEY,
         }

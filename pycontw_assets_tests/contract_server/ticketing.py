@@ -48,6 +48,6 @@ def answer_gather(question: Question) -> Answer:
         raise Refused(404, "not found")
     if question.query.get("apiKey") != sale.GATHER_KEY:
         raise Refused(401, "Unable to access your account.")
-    if question.query.get("spaceId") != sale.GATHER_SPACE:
+    if question.query.get("spaceId") not in sale.GATHER_SPACES:
         raise Refused(404, "no such space")
-    return Answer(200, sale.GUESTS)
+    return Answer(200, sale.GUESTS if question.query["spaceId"] == sale.GATHER_SPACES[0] else sale.OTHER_GUESTS)

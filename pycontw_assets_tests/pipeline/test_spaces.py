@@ -65,6 +65,24 @@ def test_a_second_space_takes_the_newcomers_and_moves_or_mails_nobody_else(
         pipeline.later_poll()
 
 
+@pytest.mark.slow
+def test_a_space_that_gather_does_not_have_keeps_nobody_from_the_others(
+    install: Install, world: World, event: int
+) -> None:
+    world.gather.open_space(EAST)
+    pipeline = install(gather_space_id=f"{NORTH}:1,{SOUTH}:5,{EAST}:5", **LINKS)
+    world.sell(event, address=ANNA)
+    world.sell(event, address=BEN)
+    report = pipeline.later_poll()
+    assert "Gather does not have space 2 of GATHER_SPACE_ID" in describe(report)
+    assert links(pipeline) == {ANNA: ["north"], BEN: ["east"]}
+    world.gather.open_space(SOUTH)
+    world.sell(event, address=CARA)
+    assert pipeline.until_quiet().ok
+    assert links(pipeline) == {ANNA: ["north"], BEN: ["east"], CARA: ["south"]}
+    assert pipeline.verdict() == []
+
+
 class Season:
     """1,200 holders of three events. Some give their money back, some of those buy again."""
 
