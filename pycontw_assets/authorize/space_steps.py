@@ -68,10 +68,11 @@ _GONE = (404, 410)  # what Gather answers for a space that it does not have
 
 @dataclass(slots=True)
 class _Lists:
-    """The lists of a step as they were read, and the spaces that Gather does not have any more."""
+    """The lists of a step as they were read. ``gone``: Gather does not have the space. ``errors``: other failures."""
 
     read: dict[Space, GuestList] = field(default_factory=dict, repr=False)
-    gone: set[Space] = field(default_factory=set)
+    gone: dict[Space, ServiceError] = field(default_factory=dict)
+    errors: list[ServiceError] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,19 +128,16 @@ class SpacesStep:
     # -- all spaces -------------------------------------------------------------------------------
 
     def _sync(self, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
-        people, errors, lists = self._people(partition.edition, holders), list[ServiceError](), _Lists()
+        people = self._people(partition.edition, holders)
+        lists = self._read([space for space in self.lists if people.unplaced or people.concern(space)])
         if people.unplaced:
-            try:
-                lists = self._read_all()
-            except ServiceError as error:
-                errors.append(error)
-            people = self._people(partition.edition, holders)  # reading may have recognised somebody
-        placed = self._place(partition.edition, people, lists)
-        limit = self._limit(people)
-        outcomes = []
-        for space in self.lists:
-            if space in lists.gone or not (lists.read or people.concern(space)):
-                continue
+            for current in lists.read.values():
+                recognise(self.ledger, self.pseudonymizer, current.entries)
+            people = self._people(partition.edition, holders)
+        placed = {} if lists.errors else self._place(partition.edition, people, lists)
+        limit = self._limit(people, lists)
+        outcomes, errors = [], [*lists.errors]
+        for space, current in lists.read.items():
             # Everybody of the space, because guests who vanished from the list are put back.
             here = {
                 key: holder
@@ -147,12 +145,9 @@ class SpacesStep:
                 if space in (placed.get(key), self._space_of(people.grants.get(key)))
             }
             try:
-                outcomes.append(self._sync_space(space, partition, here, current=lists.read.get(space), limit=limit))
+                outcomes.append(self._sync_space(space, partition, here, current=current, limit=limit))
             except ServiceError as error:  # the other spaces go on
-                if self._is_gone(space, error):
-                    lists.gone.add(space)
-                else:
-                    errors.append(error)
+                errors.append(error)
         if errors:
             raise errors[0]
         waiting = sum(space is None and key not in placed for key, space in people.due.items())
@@ -181,29 +176,25 @@ class SpacesStep:
         )
         return step.sync(_ReadBefore(client, current), partition, here)
 
-    def _read_all(self) -> _Lists:
-        """Read every list. Raise the error of one that cannot be read, and where Gather has none of the spaces."""
-        lists, error = _Lists(), None
-        for space, client in self.lists.items():
+    def _read(self, spaces: Iterable[Space]) -> _Lists:
+        """Read these lists. Where Gather has none of the spaces, the service is gone or its address is wrong."""
+        lists = _Lists()
+        for space in spaces:
             try:
-                lists.read[space] = client.read()
-            except Misconfigured as failure:
-                if failure.status not in _GONE:
-                    raise
-                error = failure
-                lists.gone.add(space)
-        if error is not None and not lists.read:
-            raise error
-        for current in lists.read.values():
-            recognise(self.ledger, self.pseudonymizer, current.entries)
+                lists.read[space] = self.lists[space].read()
+            except ServiceError as error:
+                if isinstance(error, Misconfigured) and error.status in _GONE:
+                    lists.gone[space] = error
+                else:
+                    lists.errors.append(error)
+        if lists.gone and not lists.read and not self._has_another(lists.gone):
+            lists.errors += lists.gone.values()
+            lists.gone.clear()
         return lists
 
-    def _is_gone(self, space: Space, error: ServiceError) -> bool:
-        """Say whether it is this space that Gather does not have: another one is read to tell it from the service."""
-        if not isinstance(error, Misconfigured) or error.status not in _GONE:
-            return False
-        for other, client in self.lists.items():
-            if other != space:
+    def _has_another(self, gone: Collection[Space]) -> bool:
+        for space, client in self.lists.items():
+            if space not in gone:
                 with suppress(ServiceError):
                     client.read()
                     return True
@@ -239,10 +230,11 @@ class SpacesStep:
         """Yield everybody with a place in the space: also those who are about to be let in, or are not seen there."""
         return (key for key, grant in grants.items() if grant.space_digest == space.digest)
 
-    def _limit(self, people: _People) -> int:
+    def _limit(self, people: _People, lists: _Lists) -> int:
         """Return how many revocations this poll may do in all spaces together. Beyond that it does none at all."""
         limit, done = revoke_limit(self.configured_limit, len(people.grants)), count_revoked(self.ledger, self.poll_id)
-        return done if len(people.leaving) > limit - done else limit
+        leaving = sum(space not in lists.gone for space in people.leaving.values())
+        return done if leaving > limit - done else limit
 
     def _describe_gone(self, people: _People, gone: Collection[Space]) -> list[str]:
         """Return a problem for each space that is gone, by its place in the setting."""

@@ -314,6 +314,15 @@ def test_nobody_of_a_space_that_is_gone_counts_as_removed(ledger: Ledger) -> Non
     assert venue.guests() == [{TWO}, {THREE, FOUR}], "the space is back"
 
 
+def test_refunds_of_a_space_that_is_gone_do_not_use_up_the_limit_of_the_others(ledger: Ledger) -> None:
+    venue, people = Venue(f"{A}:20,{B}:20"), [f"guest-{number:02d}@example.org" for number in range(40)]
+    run(venue, ledger, *people)
+    delete(venue, B)
+    staying = [*people[2:20], *people[30:]]
+    assert run(venue, ledger, *staying).revoked == 2
+    assert set(venue[A].entries) == set(people[2:20])
+
+
 def test_whoever_left_while_the_list_was_off_may_be_in_the_space_that_is_gone(ledger: Ledger) -> None:
     venue = Venue(f"{A}:1,{B}:5")
     intend_grants(ledger, EDITION, PARTITION.key, keys(ONE, TWO), added_by_us=True, state="assumed")
