@@ -142,6 +142,6 @@ def secrets() -> set[str]:
         found |= {part for label, value in ticket.answers[:8] for part in (label, str(value)) if value}
         found |= {ticket.answers[8][1], *ticket.name.split(), shown["search_string"], str(shown["updated_at"])}
     found |= {*LISTS, *LISTS.values(), *PROFILES, *TEMPLATES, *TEMPLATES.values(), *CAMPAIGNS, *METRICS, *FLOWS}
-    found |= {name for name, *_ in (*CAMPAIGNS.values(), *FLOWS.values())} | set(METRICS.values())
+    found |= {name for name, _, _ in CAMPAIGNS.values()} | {name for name, _ in FLOWS.values()} | set(METRICS.values())
     # The language of a form is no secret: these labels are KKTIX's own, and so is the number of one digit.
     return {text for text in found - {label for labels in _LABELS.values() for label in labels} if len(text) > 1}
