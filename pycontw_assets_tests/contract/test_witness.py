@@ -169,6 +169,28 @@ def test_no_question_is_refused_and_no_rate_is_exceeded(witness: Witness) -> Non
     assert sorted(refused) == [(f"/kktix/{event}/attendees/0", 404) for event in sale.BOOKS]
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        "lists?page[size]=11",
+        "lists?sort=size",
+        "lists?fields[list]=colour",
+        "lists?filter=contains(name,%22burrow%22)",
+        "metrics?page[size]=5",
+        "profiles?filter=any(email,[%22okapi.lin@example.org%22]",
+        "campaigns?sort=created_at",
+    ],
+)
+def test_the_witness_refuses_what_the_description_does_not_allow(question: str, witness: Witness) -> None:
+    headers = {
+        "authorization": f"Klaviyo-API-Key {sale.KLAVIYO_KEY}",
+        "revision": "2026-07-15",
+        "accept": "application/vnd.api+json",
+    }
+    assert witness.server.answer("GET", f"/klaviyo/api/{question}", headers, b"").status == 400
+    assert witness.server.answer("GET", f"/klaviyo/api/{question}", {}, b"").status == 401
+
+
 # -- differences, one at a time -----------------------------------------------------------------------
 
 
