@@ -18,10 +18,11 @@ from pycontw_assets.commands.cli import main
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.pipeline.contract.check import events_to_read, report_of, walk_all
 from pycontw_assets.pipeline.contract.exchanges import Recorder
+from pycontw_assets.pipeline.contract.report import ENDPOINTS, as_text
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.settings import Settings
 from pycontw_assets_tests import contract_server
-from pycontw_assets_tests.contract.test_report import found_in
+from pycontw_assets_tests.contract.test_report import found_in, known_names, leaves
 from pycontw_assets_tests.contract_server import sale
 from pycontw_assets_tests.contract_server.exchange import Answer
 from pycontw_assets_tests.contract_server.server import Change, ContractServer
@@ -189,6 +190,21 @@ def test_the_witness_refuses_what_the_description_does_not_allow(question: str, 
     }
     assert witness.server.answer("GET", f"/klaviyo/api/{question}", headers, b"").status == 400
     assert witness.server.answer("GET", f"/klaviyo/api/{question}", {}, b"").status == 401
+
+
+def test_nothing_that_the_witness_answered_is_in_the_report(witness: Witness) -> None:
+    answered: set[str] = set()
+
+    def listen(path: str, answer: Answer) -> Answer:
+        answered.update(leaf for leaf in leaves(answer.data) if len(leaf) > 3)
+        return answer
+
+    report = as_text(witness.report(listen))
+    may_be_shown = {name for endpoint in ENDPOINTS.values() for name in known_names(endpoint.contract)}
+    secret = answered - may_be_shown
+    secret -= found_in(" ".join([*may_be_shown, *ENDPOINTS]), secret)  # words of ours that an answer holds, too
+    assert len(secret) > 150
+    assert found_in(report, secret) == set()
 
 
 # -- differences, one at a time -----------------------------------------------------------------------

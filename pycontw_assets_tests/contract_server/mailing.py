@@ -252,7 +252,7 @@ def _campaign(identity: str) -> Row:
 def _metric(identity: str) -> Row:
     flows = [_flow(flow) for flow in sale.FLOWS] if identity == "MwT001" else []
     times = {"created": _DAY.format(1), "updated": _DAY.format(1)}
-    attributes = {"name": sale.METRICS[identity], "integration": {"object": "integration", "id": "0rG"}, **times}
+    attributes = {"name": sale.METRICS[identity], "integration": {"key": "burrow-api", "id": "0rG77"}, **times}
     return _row("metric", identity, attributes, {"flow-triggers": flows})
 
 
