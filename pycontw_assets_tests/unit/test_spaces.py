@@ -443,6 +443,14 @@ def test_people_let_in_while_the_list_was_off_get_a_space(ledger: Ledger) -> Non
     assert venue.guests() == [{ONE}, {TWO}], "who has left is looked for on every list"
 
 
+def test_whom_a_rebuilt_ledger_has_still_to_let_in_finds_a_place_like_a_newcomer(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:1,{B}:5")
+    intend_grants(ledger, EDITION, PARTITION.key, keys(ONE, TWO, THREE), added_by_us=True)
+    run(venue, ledger, ONE, TWO, THREE)
+    assert venue.guests() == [{ONE}, {TWO, THREE}]
+    assert (recorded(ledger, A), recorded(ledger, B)) == (keys(ONE), keys(TWO, THREE))
+
+
 # -- killed between any two calls ---------------------------------------------------------------------
 
 
