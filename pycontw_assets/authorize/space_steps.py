@@ -7,10 +7,10 @@ in the ledger before the call that lets somebody in, so a crash moves nobody.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 
-from pycontw_assets.api.client import ServiceError
+from pycontw_assets.api.client import Misconfigured, ServiceError
 from pycontw_assets.authorize.guest_list import Entry, GuestList, is_due, revoke_limit
 from pycontw_assets.authorize.guest_list_step import Gather, GuestListOutcome, GuestListStep, log_outcome
 from pycontw_assets.authorize.spaces import Space, assign
@@ -63,12 +63,28 @@ class _People:
         return space in self.due.values() or space in self.leaving.values()
 
 
+_GONE = (404, 410)  # what Gather answers for a space that it does not have
+
+
+@dataclass(slots=True)
+class _Lists:
+    """The lists of a step as they were read. ``gone``: Gather does not have the space. ``errors``: other failures."""
+
+    read: dict[Space, GuestList] = field(default_factory=dict, repr=False)
+    gone: dict[Space, ServiceError] = field(default_factory=dict)
+    errors: list[ServiceError] = field(default_factory=list)
+
+
 @dataclass(slots=True, kw_only=True)
 class SpacesStep:
     """One event's holders on the guest lists of several spaces, in the order in which the spaces are filled.
 
     A list is read when something changes in its space. All are read when somebody has no space yet, because the
     person may be on any of them. Where one cannot be read then, nobody gets a space, and the rest goes on.
+
+    A space that Gather does not have, while it has another one, holds nobody up: no list is there that a newcomer may
+    be on. Its own people keep it, and nobody is counted as removed from it. Where no space answers, the service is
+    gone or its address is wrong, and that is an error.
     """
 
     lists: Mapping[Space, Gather]
@@ -112,59 +128,85 @@ class SpacesStep:
     # -- all spaces -------------------------------------------------------------------------------
 
     def _sync(self, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
-        people, errors = self._people(partition.edition, holders), list[ServiceError]()
-        read: dict[Space, GuestList] = {}
+        people = self._people(partition.edition, holders)
+        lists = self._read([space for space in self.lists if people.unplaced or people.concern(space)])
         if people.unplaced:
-            try:
-                read = self._read_all()
-            except ServiceError as error:
-                errors.append(error)
-            people = self._people(partition.edition, holders)  # reading may have recognised somebody
-        placed = self._place(partition.edition, people, read)
-        limit = self._limit(people)
-        outcomes = []
-        for space, client in self.lists.items():
-            if not (read or people.concern(space)):
-                continue
+            for current in lists.read.values():
+                recognise(self.ledger, self.pseudonymizer, current.entries)
+            people = self._people(partition.edition, holders)
+        placed = {} if lists.errors else self._place(partition.edition, people, lists)
+        limit = self._limit(people, lists)
+        outcomes, errors = [], [*lists.errors]
+        for space, current in lists.read.items():
             # Everybody of the space, because guests who vanished from the list are put back.
             here = {
                 key: holder
                 for key, holder in holders.items()
                 if space in (placed.get(key), self._space_of(people.grants.get(key)))
             }
-            step = GuestListStep(
-                client,
-                self.ledger,
-                self.pseudonymizer,
-                nullcontext,
-                self.poll_id,
-                limit,
-                self.overrides,
-                space=space.digest,
-                is_one_of_several=True,
-            )
             try:
-                outcomes.append(step.sync(_ReadBefore(client, read.get(space)), partition, here))
+                outcomes.append(self._sync_space(space, partition, here, current=current, limit=limit))
             except ServiceError as error:  # the other spaces go on
                 errors.append(error)
         if errors:
             raise errors[0]
         waiting = sum(space is None and key not in placed for key, space in people.due.items())
-        return _together(outcomes, waiting, full=self._full(waiting))
+        return _together(outcomes, waiting, full=self._full(waiting), gone=self._describe_gone(people, lists.gone))
 
-    def _read_all(self) -> dict[Space, GuestList]:
-        read = {space: client.read() for space, client in self.lists.items()}
-        for current in read.values():
-            recognise(self.ledger, self.pseudonymizer, current.entries)
-        return read
+    def _sync_space(
+        self,
+        space: Space,
+        partition: EventPartition,
+        here: Mapping[str, Holder],
+        *,
+        current: GuestList | None,
+        limit: int,
+    ) -> GuestListOutcome:
+        client = self.lists[space]
+        step = GuestListStep(
+            client,
+            self.ledger,
+            self.pseudonymizer,
+            nullcontext,
+            self.poll_id,
+            limit,
+            self.overrides,
+            space=space.digest,
+            is_one_of_several=True,
+        )
+        return step.sync(_ReadBefore(client, current), partition, here)
 
-    def _place(self, edition: str, people: _People, read: Mapping[Space, GuestList]) -> dict[str, Space]:
+    def _read(self, spaces: Iterable[Space]) -> _Lists:
+        """Read these lists. Where Gather has none of the spaces, the service is gone or its address is wrong."""
+        lists = _Lists()
+        for space in spaces:
+            try:
+                lists.read[space] = self.lists[space].read()
+            except ServiceError as error:
+                if isinstance(error, Misconfigured) and error.status in _GONE:
+                    lists.gone[space] = error
+                else:
+                    lists.errors.append(error)
+        if lists.gone and not lists.read and not self._has_another(lists.gone):
+            lists.errors += lists.gone.values()
+            lists.gone.clear()
+        return lists
+
+    def _has_another(self, gone: Collection[Space]) -> bool:
+        for space, client in self.lists.items():
+            if space not in gone:
+                with suppress(ServiceError):
+                    client.read()
+                    return True
+        return False
+
+    def _place(self, edition: str, people: _People, lists: _Lists) -> dict[str, Space]:
         """Return a space for everybody without one, as far as there is room. No list was read: for nobody."""
-        if not read:
+        if not lists.read:
             return {}
         taken = {
             space: {*map(self.pseudonymizer.address, current.entries), *self._held(people.grants, space)}
-            for space, current in read.items()
+            for space, current in lists.read.items()
         }
         newcomers = [key for key, space in people.due.items() if space is None]
         by_digest = {space.digest: space for space in self.lists}
@@ -174,9 +216,11 @@ class SpacesStep:
             if digest in by_digest
         }
         placed = assign(newcomers, taken, former)
-        first = next(iter(self.lists))
+        # Whoever is on no list has left. With a space gone that is in doubt, so they wait.
+        otherwise = None if lists.gone else next(iter(self.lists))
         for key in (key for key, space in people.leaving.items() if space is None):
-            placed[key] = next((space for space, keys in taken.items() if key in keys), first)
+            space = next((space for space, keys in taken.items() if key in keys), otherwise)
+            placed |= {} if space is None else {key: space}
         for space in self.lists:
             keys = [key for key, its_space in placed.items() if its_space == space]
             place_grants(self.ledger, edition, keys, space.digest)
@@ -186,10 +230,21 @@ class SpacesStep:
         """Yield everybody with a place in the space: also those who are about to be let in, or are not seen there."""
         return (key for key, grant in grants.items() if grant.space_digest == space.digest)
 
-    def _limit(self, people: _People) -> int:
+    def _limit(self, people: _People, lists: _Lists) -> int:
         """Return how many revocations this poll may do in all spaces together. Beyond that it does none at all."""
         limit, done = revoke_limit(self.configured_limit, len(people.grants)), count_revoked(self.ledger, self.poll_id)
-        return done if len(people.leaving) > limit - done else limit
+        leaving = sum(space not in lists.gone for space in people.leaving.values())
+        return done if leaving > limit - done else limit
+
+    def _describe_gone(self, people: _People, gone: Collection[Space]) -> list[str]:
+        """Return a problem for each space that is gone, by its place in the setting."""
+        numbered = [(number, space) for number, space in enumerate(self.lists, start=1) if space in gone]
+        return [
+            f"Gather does not have space {number} of GATHER_SPACE_ID (any more). "
+            f"{len(list(self._held(people.grants, space)))} people belong there: they cannot enter, and nobody of them "
+            "is moved or removed. New holders go to the other spaces. Bring the space back in Gather, or correct its id"
+            for number, space in numbered
+        ]
 
     def _full(self, waiting: int) -> str:
         capacities = ", ".join("no limit" if s.capacity is None else str(s.capacity) for s in self.lists)
@@ -199,7 +254,9 @@ class SpacesStep:
         )
 
 
-def _together(outcomes: Collection[GuestListOutcome], waiting: int, *, full: str) -> GuestListOutcome:
+def _together(
+    outcomes: Collection[GuestListOutcome], waiting: int, *, full: str, gone: Collection[str] = ()
+) -> GuestListOutcome:
     """Return one outcome. Places that were freed just now go to people who wait, so nobody is asked about these."""
     revoked = sum(outcome.revoked for outcome in outcomes)
     problems = [problem for outcome in outcomes for problem in outcome.problems]
@@ -210,7 +267,7 @@ def _together(outcomes: Collection[GuestListOutcome], waiting: int, *, full: str
         unconfirmed=sum(outcome.unconfirmed for outcome in outcomes),
         waiting_revocations=sum(outcome.waiting_revocations for outcome in outcomes),
         without_place=waiting,
-        problems=(*problems, *([full] if waiting > revoked else [])),
+        problems=(*problems, *gone, *([full] if waiting > revoked else [])),
         about_people=tuple(problem for outcome in outcomes for problem in outcome.about_people),
         hints=tuple(hint for outcome in outcomes for hint in outcome.hints),
     )

@@ -310,9 +310,13 @@ def _check_gather(build: Callable[[], GatherClient | None]) -> Iterator[Finding]
         yield Finding("ok", "Gather", "switched off: everybody with a ticket counts as let in")
         return
     for number, (space, client) in enumerate(gather.each().items(), start=1):
-        guests = len(client.read().entries)
-        room = "" if space.capacity is None else f" of {space.capacity}"
         name = "Gather" if len(gather.spaces) == 1 else f"Gather, space {number}"
+        try:
+            guests = len(client.read().entries)
+        except ServiceError as error:
+            yield Finding("FAIL", name, error.reason, _fix_of(error))
+            continue
+        room = "" if space.capacity is None else f" of {space.capacity}"
         if guests:
             yield Finding("ok", name, f"{guests}{room} guests. Whether the key may write is not tried")
         else:

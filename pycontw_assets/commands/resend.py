@@ -43,7 +43,7 @@ def _run(parsed: argparse.Namespace) -> int:
     if not people or people[0].address is None:
         print("no address here is known by that number, so there is nobody to write to")
         return FAILED
-    known = trace(buyer, vault=root.vault, ledger=root.ledger, pseudonymizer=root.pseudonymizer)
+    known = trace(buyer, vault=root.vault, ledger=root.ledger, pseudonymizer=root.pseudonymizer, gather=root.gather)
     print("\n".join(describe_trace(known)))
     way, send = chosen_way(klaviyo=root.mail_service, ledger=root.ledger, waits=root.waits, settings=root.settings)
     resending = Resending(

@@ -6,13 +6,14 @@ Vault and ledger are read; the services only on request. The buyer is named by a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import looks_ours
+from pycontw_assets.authorize.spaces import Space
 from pycontw_assets.commands.console import paint, read_argument
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_to_read, mention_pause
@@ -150,6 +151,7 @@ def trace(
             unread=[partition.key for partition in unread if partition.edition == edition],
             repeats=[item.asked_at for item in repeats if item.edition == edition],
             is_mailable_address=address is not None and is_mailable(address),
+            spaces=gather.spaces if gather else (),
             now=ledger.clock(),
         )
         for edition in editions
@@ -256,6 +258,7 @@ def _passage(
     unread: Collection[str],
     repeats: Collection[datetime],
     is_mailable_address: bool,
+    spaces: Sequence[Space],
     now: datetime,
 ) -> Passage:
     current = _current(invited, period)
@@ -265,7 +268,7 @@ def _passage(
     return Passage(
         edition,
         tuple(tickets),
-        _guest_list(period),
+        _guest_list(period, spaces),
         _invitation(current, invited, now) + _repeated(repeats),
         following,
     )
@@ -276,12 +279,13 @@ def _current(invited: Invited | None, period: AccessPeriod | None) -> Invited | 
     return invited if invited and (period is None or invited.period >= period.period) else None
 
 
-def _guest_list(period: AccessPeriod | None) -> str:
+def _guest_list(period: AccessPeriod | None, spaces: Sequence[Space]) -> str:
     if period is None:
         return "never let in"
     by = "by us" if period.added_by_us else "by hand, before us"
+    where = _place(period, spaces)
     if period.state == "granted":
-        return f"on it, {by}, seen there {at(period.granted_at)}"
+        return f"on it, {by}{where}, seen there {at(period.granted_at)}"
     if period.state == "assumed":
         return f"switched off; counts as let in since {at(period.intended_at)}"
     if period.state == "revoking":
@@ -289,7 +293,21 @@ def _guest_list(period: AccessPeriod | None) -> str:
     if period.state == "revoked":
         return f"removed {at(period.revoked_at)}"
     tried = f"; tried {period.attempts} times, again at {at(period.retry_at)}" if period.attempts else ""
-    return f"being let in since {at(period.intended_at)}{tried}"
+    return f"being let in since {at(period.intended_at)}{where}{tried}"
+
+
+def _place(period: AccessPeriod, spaces: Sequence[Space]) -> str:
+    """Return the space of a period, for a sentence. With one space there is nothing to say."""
+    names = [f", {_name(spaces, space)}" for space in spaces if space.digest == period.space_digest]
+    return "".join(names) if len(spaces) > 1 else ""
+
+
+def _name(spaces: Sequence[Space], space: Space) -> str:
+    """Return a space by its place in the setting, with the name that its visitors see."""
+    return f"space {spaces.index(space) + 1} ({space.space_id.partition(_BACKSLASH)[2]})"
+
+
+_BACKSLASH = "\\"
 
 
 def _repeated(repeats: Collection[datetime]) -> str:
@@ -396,10 +414,7 @@ def _ask_services(
     if gather is None:
         yield "Gather: switched off"
     else:
-        entries = [entry for client in gather.each().values() for entry in client.read().entries.items()]
-        matches = [entry for listed, entry in entries if normalise_address(listed) == address]
-        author = "as this program writes it" if matches and looks_ours(matches[0]) else "edited or added by somebody"
-        yield f"Gather: on the guest list, {author}" if matches else "Gather: not on the guest list"
+        yield from _ask_gather(address, gather)
     if klaviyo is None:
         yield "Klaviyo: switched off"
         return
@@ -412,6 +427,22 @@ def _ask_services(
     if profiles and not reasons:
         is_silent = any(profile.can_receive_email is None for profile in profiles)
         yield f"Klaviyo: {'does not say whether mail can' if is_silent else 'mail can'} be delivered"
+
+
+def _ask_gather(address: str, gather: GatherClient) -> Iterator[str]:
+    """Yield a line for each space that lists the address, or that none does."""
+    is_listed = False
+    for space, client in gather.each().items():
+        listed = client.read().entries.items()
+        entries = [entry for name, entry in listed if normalise_address(name) == address]
+        if not entries:
+            continue
+        is_listed = True
+        where = f" of {_name(gather.spaces, space)}" if len(gather.spaces) > 1 else ""
+        author = "as this program writes it" if looks_ours(entries[0]) else "edited or added by somebody"
+        yield f"Gather: on the guest list{where}, {author}"
+    if not is_listed:
+        yield "Gather: not on the guest list"
 
 
 def _hints(snapshots: Mapping[EventPartition, OrderSnapshot]) -> Iterator[str]:

@@ -70,6 +70,7 @@ def _asks_for_contact_address(label: str) -> bool:
 def holders_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
     """Return pseudonym -> holder, one entry per mailbox with a usable ticket that mail can be sent to.
 
+    The oldest ticket comes first, in whatever order the orders were read: places in a space are given in this order.
     The tickets of an import make nobody a holder: their conference is over, and only polls say what is valid now.
     The steps of a run ask about the same snapshot in turn, so the latest answer is kept with it.
     """
@@ -87,7 +88,7 @@ _latest: tuple[tuple[Mapping[int, AttendeeRecord], Pseudonymizer, Policy], dict[
 
 def _find_holders(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
     typed: dict[str, list[str]] = {}
-    for record in snapshot.records.values():
+    for _, record in sorted(snapshot.records.items()):
         answer = contact_answer(record.attendee) if record.is_usable else None
         if answer is not None and is_mailable(address := normalise_address(answer)):
             typed.setdefault(address, []).append(answer)

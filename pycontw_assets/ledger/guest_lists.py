@@ -132,8 +132,12 @@ def _move(db: sa.Connection, edition: str, digest: str) -> None:
 
 
 def _change(db: sa.Connection, known: Sequence[str], digests: Sequence[str]) -> None:
-    """Add and remove spaces without moving anybody. People who were let in before belong to the space of then."""
-    unplaced = (grants.c.space_digest.is_(None), grants.c.state.not_in(("revoked", "assumed")))
+    """Add and remove spaces without moving anybody. People who were let in before belong to the space of then.
+
+    A rebuilt ledger knows no space of then: whoever it has still to let in gets a place like a newcomer.
+    """
+    placed_later = ("revoked", "assumed") if known or not digests[1:] else ("revoked", "assumed", "intended")
+    unplaced = (grants.c.space_digest.is_(None), grants.c.state.not_in(placed_later))
     if not known[1:]:
         db.execute(sa.update(grants).where(*unplaced).values(space_digest=(*known, *digests)[0]))
     gone = [digest for digest in known if digest not in digests]

@@ -39,7 +39,10 @@ from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer
 
 @dataclass(frozen=True, slots=True)
 class AccessPeriod:
-    """One period of access. ``added_by_us`` is false for a guest who was on the list before us."""
+    """One period of access. ``added_by_us`` is false for a guest who was on the list before us.
+
+    ``space_digest`` names the space; ``None``: none was given yet, or the guest list is switched off.
+    """
 
     edition: str
     period: int
@@ -50,6 +53,7 @@ class AccessPeriod:
     revoked_at: datetime | None
     attempts: int
     retry_at: datetime | None
+    space_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ MUTATIONS: dict[str, tuple[str, Change, dict[tuple[str, str], str]]] = {
                     "can_receive_email_marketing` is true or false",
                     "consent` is a text",
                     "consent` is a word of the list that the program knows",
-                    "suppression` is a list",
+                    "suppression` is a list, if it is there",
                 )
             },
         },

@@ -12,6 +12,7 @@ import pytest
 from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.doctor import Examination, check_revision
 from pycontw_assets.pipeline.checks import Finding
+from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.sandbox.world import World
 from pycontw_assets_tests.clients.test_messenger import Service, running
@@ -58,6 +59,16 @@ def test_a_new_installation_is_examined_without_a_trace(pipeline: Pipeline, worl
     assert files(pipeline.home) == {}
     assert found["KKTIX"].what == "edition 2031: 1 events"
     assert {found[name].level for name in ("Gather", "Dagster")} == {"warn"}
+
+
+def test_every_space_is_examined_and_one_that_is_gone_is_named(install: Install, world: World) -> None:
+    gone, last = "SandboxSpace0002\\Gone", "SandboxSpace0003\\East Wing"
+    world.gather.open_space(last)
+    world.add_guest("speaker@example.org", space=last)
+    found = findings(install(gather_space_id=f"{keys.GATHER_SPACE_ID}:5,{gone}:5,{last}:5"))
+    spaces = {name: found[f"Gather, space {name}"] for name in (1, 2, 3)}
+    assert [spaces[number].level for number in (1, 2, 3)] == ["warn", "FAIL", "ok"]
+    assert "404" in spaces[2].what
 
 
 def test_an_installation_at_work_is_fine_and_left_as_it_is(install: Install, world: World, event: int) -> None:

@@ -142,3 +142,10 @@ def test_the_same_orders_are_looked_through_once(monkeypatch: pytest.MonkeyPatch
     assert [holder.address for holder in again.values()] == ["one@example.org"]
     holders_of(replace(orders, records=dict(orders.records)), pseudonymizer)
     assert len(found) == 2, "other orders are looked through, too"
+
+
+def test_the_oldest_ticket_comes_first_in_whatever_order_the_orders_were_read() -> None:
+    bought = [record(number, (LABEL, f"buyer-{number}@example.org")) for number in (2, 10, 3, 1)]
+    again = record(11, (LABEL, "Buyer-1@example.org"))
+    first = holders(again, *bought)
+    assert [holder.address for holder in first.values()] == [f"buyer-{number}@example.org" for number in (1, 2, 3, 10)]

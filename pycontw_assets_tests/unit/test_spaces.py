@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import random
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 
-from pycontw_assets.api.client import Unavailable
+from pycontw_assets.api.client import Misconfigured, Unavailable
+from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import entry
 from pycontw_assets.authorize.guest_list_step import GuestListOutcome, GuestListStep
 from pycontw_assets.authorize.space_steps import SpacesStep
 from pycontw_assets.authorize.spaces import Space, are_shared, assign, parse_spaces, split_spaces
+from pycontw_assets.commands.trace import describe_trace, trace
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.grants import current_grants, intend_grants
 from pycontw_assets.ledger.guest_lists import enter_space, guest_list_state, has_space_changed, refuse_lost_spaces
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.vault.vault import OrdersStore
 from pycontw_assets_tests.fakes.clock import FakeClock
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, Killed, fused_ledger
 from pycontw_assets_tests.fakes.gather import FakeGather
@@ -53,6 +56,13 @@ class Venue:
     @property
     def ids(self) -> list[str]:
         return [space.space_id for space in self.lists]
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        return tuple(self.lists)
+
+    def each(self) -> dict[Space, FakeGather]:
+        return self.lists
 
     def guests(self) -> list[set[str]]:
         return [set(gather.entries) for gather in self.lists.values()]
@@ -268,6 +278,78 @@ def test_a_space_that_cannot_be_read_keeps_newcomers_waiting_and_not_the_refunds
     assert venue.guests() == [{ONE, TWO}, {FOUR}]
 
 
+GONE = Misconfigured("Gather", "read guest list", "answered 404: GATHER_SPACE_ID is wrong", status=404)
+
+
+def delete(venue: Venue, *space_ids: str) -> None:
+    for space_id in space_ids:
+        venue[space_id].faults.fail("read", GONE, times=20)
+
+
+def test_a_space_that_gather_does_not_have_any_more_holds_no_newcomer_up(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:2,{B}:2,{C}:9")
+    run(venue, ledger, ONE, TWO)
+    delete(venue, A)
+    outcome = run(venue, ledger, ONE, TWO, THREE, FOUR)
+    assert outcome.granted == 2
+    assert venue.guests()[1:] == [{THREE, FOUR}, set()]
+    [problem] = outcome.lasting
+    assert "space 1 of GATHER_SPACE_ID" in problem
+    assert "2 people belong there" in problem
+    assert recorded(ledger, A) == keys(ONE, TWO), "they keep their space until somebody decides"
+
+
+def test_nobody_of_a_space_that_is_gone_counts_as_removed(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:2,{B}:2")
+    run(venue, ledger, ONE, TWO, THREE)
+    delete(venue, A)
+    for holding in ((TWO, THREE), (TWO, THREE, FOUR)):  # without a newcomer, and with one
+        outcome = run(venue, ledger, *holding)
+        assert outcome.revoked == 0
+        assert len(outcome.lasting) == 1
+        assert keys(ONE) <= current_grants(ledger, EDITION).keys()
+    assert venue.guests()[1] == {THREE, FOUR}
+    venue[A].faults.mend()
+    run(venue, ledger, TWO, THREE, FOUR)
+    assert venue.guests() == [{TWO}, {THREE, FOUR}], "the space is back"
+
+
+def test_refunds_of_a_space_that_is_gone_do_not_use_up_the_limit_of_the_others(ledger: Ledger) -> None:
+    venue, people = Venue(f"{A}:20,{B}:20"), [f"guest-{number:02d}@example.org" for number in range(40)]
+    run(venue, ledger, *people)
+    delete(venue, B)
+    staying = [*people[2:20], *people[30:]]
+    assert run(venue, ledger, *staying).revoked == 2
+    assert set(venue[A].entries) == set(people[2:20])
+
+
+def test_whoever_left_while_the_list_was_off_may_be_in_the_space_that_is_gone(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:1,{B}:5")
+    intend_grants(ledger, EDITION, PARTITION.key, keys(ONE, TWO), added_by_us=True, state="assumed")
+    delete(venue, A)
+    run(venue, ledger, ONE)
+    assert keys(TWO) <= current_grants(ledger, EDITION).keys()
+
+
+def test_where_no_space_is_there_the_service_is_gone_and_that_is_an_error(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:2,{B}:2")
+    run(venue, ledger, ONE, TWO, THREE)
+    delete(venue, A, B)
+    for holding in ((ONE, TWO, THREE, FOUR), (TWO, THREE)):
+        with pytest.raises(Misconfigured):
+            run(venue, ledger, *holding)
+    assert not {FOUR} & set().union(*venue.guests())
+
+
+def test_a_key_without_rights_on_one_space_is_a_doubt_about_newcomers(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:2,{B}:2")
+    refused = Misconfigured("Gather", "read guest list", "answered 403: the key is wrong or lacks rights", status=403)
+    venue[B].faults.fail("read", refused)
+    with pytest.raises(Misconfigured):
+        run(venue, ledger, ONE)
+    assert venue.guests() == [set(), set()]
+
+
 def test_a_mass_refund_over_all_spaces_removes_nobody_without_a_person(ledger: Ledger) -> None:
     venue, people = Venue(f"{A}:20,{B}:20"), [f"guest-{number}@example.org" for number in range(40)]
     run(venue, ledger, *people)
@@ -275,6 +357,43 @@ def test_a_mass_refund_over_all_spaces_removes_nobody_without_a_person(ledger: L
     outcome = run(venue, ledger, *staying)
     assert (outcome.revoked, outcome.waiting_revocations, venue.sizes()) == (0, 8, [20, 20])
     assert run(venue, ledger, *staying, overrides=frozenset({"revoke"})).revoked == 8
+
+
+# -- the help desk ------------------------------------------------------------------------------------
+
+
+class NoOrders:
+    """A vault without any orders."""
+
+    def read(self, key: str) -> None:
+        return None
+
+
+def described(venue: Venue, ledger: Ledger, who: str) -> list[str]:
+    """Return what ``trace --live`` says of somebody and the guest lists."""
+    vault, gather = cast(OrdersStore, NoOrders()), cast(GatherClient, venue)
+    lines = describe_trace(
+        trace(who, vault=vault, ledger=ledger, pseudonymizer=PSEUDONYMIZER, gather=gather, is_live=True)
+    )
+    return [line.strip() for line in lines if line.strip().startswith(("guest list", "now     Gather"))]
+
+
+def test_trace_names_the_space_of_a_person_where_there_are_several(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:1,{B}:1")
+    run(venue, ledger, ONE, TWO)
+    [recorded_there, seen] = described(venue, ledger, TWO)
+    assert recorded_there.startswith("guest list  on it, by us, space 2 (South), seen there")
+    assert seen == "now     Gather: on the guest list of space 2 (South), as this program writes it"
+    venue[A].entries |= venue[B].entries
+    assert len(described(venue, ledger, TWO)) == 3, "in both spaces, and both are named"
+
+
+def test_trace_is_silent_about_the_only_space(ledger: Ledger) -> None:
+    venue = Venue(A)
+    run_single(venue[A], ledger, A, ONE)
+    [recorded_there, seen] = described(venue, ledger, ONE)
+    assert recorded_there.startswith("guest list  on it, by us, seen there")
+    assert seen == "now     Gather: on the guest list, as this program writes it"
 
 
 # -- another setting ----------------------------------------------------------------------------------
@@ -322,6 +441,14 @@ def test_people_let_in_while_the_list_was_off_get_a_space(ledger: Ledger) -> Non
     intend_grants(ledger, EDITION, PARTITION.key, keys(ONE, TWO, THREE), added_by_us=True, state="assumed")
     run(venue, ledger, ONE, TWO)
     assert venue.guests() == [{ONE}, {TWO}], "who has left is looked for on every list"
+
+
+def test_whom_a_rebuilt_ledger_has_still_to_let_in_finds_a_place_like_a_newcomer(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:1,{B}:5")
+    intend_grants(ledger, EDITION, PARTITION.key, keys(ONE, TWO, THREE), added_by_us=True)
+    run(venue, ledger, ONE, TWO, THREE)
+    assert venue.guests() == [{ONE}, {TWO, THREE}]
+    assert (recorded(ledger, A), recorded(ledger, B)) == (keys(ONE), keys(TWO, THREE))
 
 
 # -- killed between any two calls ---------------------------------------------------------------------

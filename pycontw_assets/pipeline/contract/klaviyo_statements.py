@@ -71,7 +71,7 @@ def _profile(endpoint: Endpoint, path: str) -> Iterator[Statement]:
     yield member(endpoint, f"{marketing}.can_receive_email_marketing", _BOOL)
     yield member(endpoint, f"{marketing}.consent", _TEXT)
     yield words(endpoint, f"{marketing}.consent")
-    yield member(endpoint, f"{marketing}.suppression", _LIST)
+    yield member(endpoint, f"{marketing}.suppression", _LIST, optional=True)
     yield words(endpoint, f"{marketing}.suppression[].reason")
 
 
@@ -92,7 +92,7 @@ def _campaign(endpoint: Endpoint, path: str) -> Iterator[Statement]:
 def _template(endpoint: Endpoint, path: str) -> Iterator[Statement]:
     yield member(endpoint, f"{path}.attributes.name", _TEXT)
     yield member(endpoint, f"{path}.attributes.html", _TEXT, _NULL)
-    yield member(endpoint, f"{path}.attributes.text", _TEXT, _NULL)
+    yield member(endpoint, f"{path}.attributes.text", _TEXT, _NULL, optional=True)
 
 
 def _job(endpoint: Endpoint) -> Iterator[Statement]:

@@ -20,6 +20,7 @@ MOST_SECONDS = 270  # of the whole walk; the writing of the report comes after i
 MOST_EVENTS = 3
 MOST_BOOKS = 4  # of one event
 MOST_ATTENDEES = 20  # of one event
+MOST_SPACES = 4
 _NEWEST_SHARE = 0.6  # of the attendees: unpaid orders are among the newest
 
 
@@ -78,5 +79,6 @@ def chosen_attendees(ids: Iterable[int]) -> list[int]:
 
 
 def walk_gather(gather: GatherClient, recorder: Recorder) -> None:
-    """Read the guest list once. It has one page."""
-    recorder.ask(known.GUESTS.name, gather.read)
+    """Read the guest list of each space once. It has one page."""
+    for client in list(gather.each().values())[:MOST_SPACES]:
+        recorder.ask(known.GUESTS.name, client.read)
