@@ -12,9 +12,11 @@ import pytest
 from dagster import AssetKey
 
 from pycontw_assets.commands.plan import describe_plan, make_plan
+from pycontw_assets.commands.status import look_up
 from pycontw_assets.extract.waves import WaveSize
 from pycontw_assets.pipeline.dry_run import EventPlan, PlannedInvites
 from pycontw_assets.pipeline.rebuild import rebuild_ledger
+from pycontw_assets.pipeline.reconcile import RunHistory
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.discord.judge import codes_in
 from pycontw_assets.sandbox.world import World
@@ -117,6 +119,9 @@ def test_a_plan_for_a_full_guild_makes_those_wait_for_their_mail(
     assert found.invites == PlannedInvites(made=1, waiting=1)
     assert [len(batch.people) for batch in found.batches] == [1]
     assert "1 holders wait for their invite" in "\n".join(describe_plan(pipeline.call(make_plan)))
+    pipeline.poll()
+    [status] = pipeline.call(look_up, history=RunHistory()).events
+    assert (status.counts["no invite"], len(pipeline.mailed())) == (1, 1)
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ _LINK = re.compile(re.escape(INVITE_PAGE) + f"({CODE})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What is known of one address.
+    """The knowledge about one address.
 
     ``links``: those that the mail service knows, as they are there. ``role_id``: of the tickets; ``None``: no rule fits
     them, or there are none.
@@ -36,7 +36,7 @@ class Claim:
 
 @dataclass(slots=True)
 class RebuiltInvites:
-    """What to write: invites, and members who may have used those that are gone.
+    """The rows to write: invites, and members who may have used those that are gone.
 
     ``doubted``: member and role of invites of which the ledger knew who had used them. It does not any more.
     """

@@ -23,7 +23,7 @@ from pycontw_assets.send_email.rebuild_from_klaviyo import HolderList
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traces:
-    """What Klaviyo and the vault know of the people of one edition. ``holders``: partition key -> address keys."""
+    """Everything that Klaviyo and the vault know of an edition. ``holders``: partition key -> address keys."""
 
     edition: str
     partitions: Iterable[EventPartition]

@@ -69,7 +69,7 @@ def test_an_invite_that_is_gone_was_used_by_nobody_knows_whom() -> None:
     assert shown(found) == {"anna": ("used", None, "unclear", ROLE), "ben": ("used", None, "unclear", ROLE)}
 
 
-def test_who_was_sent_no_link_gets_an_invite_as_usual() -> None:
+def test_a_holder_without_a_link_gets_an_invite_as_usual() -> None:
     assert shown(rebuilt({"anna": claim()}, "ccc")) == {}
 
 
