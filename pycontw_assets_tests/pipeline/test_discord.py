@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
-from dagster import AssetKey
+from dagster import AssetKey, DagsterInstance, Definitions
 
 from pycontw_assets.commands.plan import describe_plan, make_plan
 from pycontw_assets.commands.status import look_up
 from pycontw_assets.extract.waves import WaveSize
+from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.pipeline.dry_run import EventPlan, PlannedInvites
 from pycontw_assets.pipeline.rebuild import rebuild_ledger
 from pycontw_assets.pipeline.reconcile import RunHistory
@@ -22,7 +25,7 @@ from pycontw_assets.sandbox.discord.judge import codes_in
 from pycontw_assets.sandbox.world import World
 from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets_tests.pipeline.conftest import Install
-from pycontw_assets_tests.pipeline.harness import Pipeline, describe
+from pycontw_assets_tests.pipeline.harness import Pipeline, call, describe
 from pycontw_assets_tests.pipeline.kill_matrix import KILLED, all_points, try_all
 from pycontw_assets_tests.pipeline.kill_points import KillPoint, Kind
 from pycontw_assets_tests.postgres import PostgresServer
@@ -175,6 +178,47 @@ def test_a_rebuilt_ledger_gives_no_second_invite_and_takes_the_first_away(
     pipeline.until_quiet()
     assert pipeline.verdict() == []
     assert pipeline.mailed(mark) == []
+
+
+def _rebuild(_definitions: Definitions, root: Composition, _instance: DagsterInstance) -> bool:
+    call(root, rebuild_ledger)
+    return True
+
+
+def _count_commits(pipeline: Pipeline) -> int:
+    exit_code, points = pipeline.run_in_child(command=_rebuild)
+    assert exit_code == 0
+    return points.counts["after a COMMIT"]
+
+
+def _die_and_rebuild(point: KillPoint, pipeline: Pipeline) -> tuple[int, list[str], int]:
+    """Return the exit code of the killed rebuilding, the mails after it, and the number of invites made after it."""
+    mark, made = pipeline.mark(), len(pipeline.world.discord.made)
+    exit_code, _ = pipeline.run_in_child(point, _rebuild)
+    pipeline.restart()
+    with suppress(LedgerError):  # it came far enough, and is refused now
+        pipeline.call(rebuild_ledger)
+    pipeline.until_quiet()
+    return exit_code, pipeline.mailed(mark), len(pipeline.world.discord.made) - made
+
+
+@pytest.mark.slow
+def test_a_rebuilding_that_is_killed_costs_no_second_invite(
+    install_in_memory: Install, world: World, event: int, roles: Path
+) -> None:
+    pipeline = install_in_memory(venues="discord,gather", discord_roles=roles)
+    for address in (ANNA, BEN):
+        world.sell(event, address=address)
+    pipeline.until_quiet()
+    world.discord.accept(code_of(world, ANNA))
+    for file in pipeline.home.glob("ledger.sqlite*"):
+        file.unlink()
+    pipeline.restart()
+    commits = pipeline.branch(_count_commits).result()
+    points = all_points({"after a COMMIT": commits}, ["after a COMMIT"])
+    outcomes = [got for _, got in try_all(pipeline, points, _die_and_rebuild)]
+    print(f"{len(points)} kill points of rebuild-ledger")
+    assert outcomes == [(KILLED, [], 0)] * len(points)
 
 
 def links_are_right(world: World, buyers: Collection[str]) -> None:
