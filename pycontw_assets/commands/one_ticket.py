@@ -173,6 +173,8 @@ class OneTicket:
         return make_plan(
             kktix=root.kktix,
             gather=root.gather,
+            discord=root.discord,
+            discord_roles=root.discord_roles,
             klaviyo=root.klaviyo,
             vault=root.vault_to_read,
             pseudonymizer=root.pseudonymizer,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from pycontw_assets.api.client import ServiceError
+from pycontw_assets.authorize.discord.discord_client import DiscordClient
+from pycontw_assets.authorize.discord.roles import RoleRules
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.commands.console import paint
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
@@ -20,7 +22,7 @@ from pycontw_assets.extract.snapshot import UntrustedBook
 from pycontw_assets.ledger.ledger import Clock, Ledger
 from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.ledger.remote_ids import remembered_id
-from pycontw_assets.pipeline.dry_run import DryRun, EventPlan, PlannedBatch, dry_run, plan_access
+from pycontw_assets.pipeline.dry_run import DryRun, EventPlan, PlannedBatch, PlannedInvites, dry_run, plan_access
 from pycontw_assets.pipeline.observe import Tick, observe
 from pycontw_assets.pipeline.reconcile import ACCESS_CHAIN, RunHistory, new_poll_id
 from pycontw_assets.pipeline.record import record_tick
@@ -39,8 +41,8 @@ def add_to(commands: Commands) -> None:
     plan = commands.add_parser(
         "plan",
         help="show what the next poll would change outside",
-        description="Show what the next poll would change outside: people let in, people removed, mails, with masked "
-        "addresses. Change nothing.",
+        description="Show what the next poll would change outside: people let in, people removed, invites to Discord, "
+        "mails, with masked addresses. Change nothing.",
         epilog="Exit 0: nothing stands in the way. 1: something would wait for a person, or cannot be read. 2: the "
         "configuration is wrong.",
     )
@@ -55,6 +57,8 @@ def _run(parsed: argparse.Namespace) -> int:
         parsed.allow,
         kktix=root.kktix,
         gather=root.gather,
+        discord=root.discord,
+        discord_roles=root.discord_roles,
         klaviyo=root.klaviyo,
         vault=root.vault_to_read,
         pseudonymizer=root.pseudonymizer,
@@ -89,6 +93,8 @@ def make_plan(
     *,
     kktix: KktixClient,
     gather: GatherClient | None,
+    discord: DiscordClient | None,
+    discord_roles: RoleRules | None,
     klaviyo: KlaviyoClient | None,
     vault: OrdersStore,
     pseudonymizer: Pseudonymizer,
@@ -102,6 +108,7 @@ def make_plan(
         clock=clock,
         pseudonymizer=pseudonymizer,
         gather=gather,
+        discord=discord,
         vault=vault,
         accepts_account="account" in overrides,
     ) as copies:
@@ -120,6 +127,7 @@ def make_plan(
                 key,
                 copies=copies,
                 kktix=kktix,
+                discord_roles=discord_roles,
                 klaviyo=klaviyo,
                 pseudonymizer=pseudonymizer,
                 waits=waits,
@@ -148,6 +156,7 @@ def _plan_event(
     *,
     copies: DryRun,
     kktix: KktixClient,
+    discord_roles: RoleRules | None,
     klaviyo: KlaviyoClient | None,
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
@@ -173,6 +182,7 @@ def _plan_event(
         return plan_access(
             partition,
             copies=copies,
+            discord_roles=discord_roles,
             klaviyo=klaviyo,
             pseudonymizer=pseudonymizer,
             waits=waits,
@@ -212,6 +222,7 @@ def _event_document(event: EventPlan) -> dict[str, Any]:
         "new_attendees": event.new_attendees,
         "granted": event.granted,
         "revoked": event.revoked,
+        "invites": asdict(event.invites) if event.invites else None,
         "batches": [
             {
                 "people": batch.people,
@@ -255,12 +266,24 @@ def _describe_event(event: EventPlan) -> Iterator[str]:
         yield f"       + {len(event.granted)} on the guest list: {_join(event.granted)}"
     if event.revoked:
         yield f"       - {len(event.revoked)} off the guest list: {_join(event.revoked)}"
+    yield from _describe_invites(event.invites or PlannedInvites())
     if event.list_joining or event.list_leaving:
         yield f"       ticket-holder list: {event.list_joining} added, {event.list_leaving} removed"
     yield from (f"       {_describe_batch(batch)}" for batch in event.batches)
     if event.withdrawn:
         yield f"       - {event.withdrawn} off scheduled campaigns"
     yield from (paint(f"       ! {text}", "yellow") for text in event.problems)
+
+
+def _describe_invites(invites: PlannedInvites) -> Iterator[str]:
+    if invites.made:
+        yield f"       + {invites.made} invites to Discord"
+    if invites.deleted:
+        yield f"       - {invites.deleted} unused invites to Discord deleted"
+    if invites.roles_removed:
+        yield f"       - {invites.roles_removed} members of the guild lose their role"
+    if invites.waiting:
+        yield f"       {invites.waiting} holders wait for their invite to Discord, and their mail: the guild is full"
 
 
 def _describe_batch(batch: PlannedBatch) -> str:

@@ -15,8 +15,8 @@ def add_to(commands: Commands) -> None:
     rebuild = commands.add_parser(
         "rebuild-ledger",
         help="write a lost ledger again",
-        description="Write a lost ledger again from Klaviyo, Gather, KKTIX and the vault. Change nothing outside. "
-        "A ledger that is in use is refused.",
+        description="Write a lost ledger again from Klaviyo, Gather, Discord, KKTIX and the vault. Change nothing "
+        "outside. A ledger that is in use is refused.",
         epilog="Exit 0: the ledger was written; read the problems that it prints. 1: a service did not answer, nothing "
         "was changed. 2: the ledger is not lost, or the configuration is wrong.",
     )
@@ -28,6 +28,8 @@ def _run(_parsed: argparse.Namespace) -> int:
     report = rebuild_ledger(
         kktix=root.kktix,
         gather=root.gather,
+        discord=root.discord,
+        discord_roles=root.discord_roles,
         klaviyo=root.mail_service,
         vault=root.vault,
         ledger=root.ledger,

@@ -15,6 +15,7 @@ from pycontw_assets.commands.exits import FAILED, FINE, Commands
 from pycontw_assets.commands.instance import ANYWHERE, compose_to_read
 from pycontw_assets.extract.orders import count_states
 from pycontw_assets.ledger.by_event.mails import count_unseen
+from pycontw_assets.ledger.discord.invites import count_without_link
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import Paused, paused_since
 from pycontw_assets.ledger.progress import headcount
@@ -24,17 +25,17 @@ from pycontw_assets.pipeline.checks import Finding
 from pycontw_assets.pipeline.consistency.orders import ReadOrders, read_for_people
 from pycontw_assets.pipeline.hints.report import hook_finding
 from pycontw_assets.pipeline.observe import edition_facts
-from pycontw_assets.pipeline.reconcile import Decision, EventFacts, RunHistory
+from pycontw_assets.pipeline.reconcile import OF_DISCORD, Decision, EventFacts, RunHistory
 from pycontw_assets.pipeline.reporting.funnel import FunnelRow, describe_funnel, funnel_of
 from pycontw_assets.pipeline.steps import recorded_edition
-from pycontw_assets.records import TICKET_STATES, EventPartition, OrderSnapshot
+from pycontw_assets.records import TICKET_STATES, OrderSnapshot
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import OrdersStore
 
 _TICKETS = ("attendees", *TICKET_STATES, "quarantined")
-_COLUMNS = (*_TICKETS, "let in", "invited", "waiting", "unreachable", "not seen")
+_COLUMNS = (*_TICKETS, "let in", "invited", "waiting", "unreachable", "no invite", "not seen")
 # Columns that are left out while they hold nothing.
-_RARE = frozenset({*TICKET_STATES, "not seen"}) - {"usable", "unpaid"}
+_RARE = frozenset({*TICKET_STATES, "no invite", "not seen"}) - {"usable", "unpaid"}
 
 
 def add_to(commands: Commands) -> None:
@@ -142,7 +143,7 @@ def _event(facts: EventFacts, decision: Decision, orders: ReadOrders, ledger: Le
     key, poll = facts.partition.key, facts.poll
     return EventStatus(
         key,
-        {**_tickets(orders.snapshot), **_people(facts.partition, ledger)},
+        {**_tickets(orders.snapshot), **_people(facts, ledger)},
         poll.polled_at if poll and not poll.problem else None,
         decision.next_attempt_at,
         max(facts.access.failures, facts.load.failures),
@@ -162,14 +163,19 @@ def _tickets(snapshot: OrderSnapshot | None) -> dict[str, int | None]:
     return {"attendees": len(snapshot.present), **count_states(snapshot), "quarantined": len(snapshot.quarantine)}
 
 
-def _people(partition: EventPartition, ledger: Ledger) -> dict[str, int | None]:
-    """Count the holders of the event by how far they came. ``not seen``: handed over, and no mail of it was seen."""
+def _people(facts: EventFacts, ledger: Ledger) -> dict[str, int | None]:
+    """Count the holders of the event by how far they came.
+
+    ``no invite``: they wait for their link to Discord. ``not seen``: handed over, and no mail of it was seen.
+    """
+    partition, has_discord = facts.partition, not facts.off >= OF_DISCORD
     count = headcount(ledger, partition.key, partition.edition, ledger.clock())
     return {
         "let in": count.let_in,
         "invited": count.invited,
         "waiting": count.entitled - count.invited - count.unreachable,
         "unreachable": count.unreachable,
+        "no invite": count_without_link(ledger, partition.key, partition.edition) if has_discord else 0,
         "not seen": count_unseen(ledger, partition.key, partition.edition),
     }
 

@@ -1,6 +1,7 @@
 """Find out what a poll would do outside: run its own steps on copies that are thrown away.
 
-The copy of the ledger lives in a temporary folder and holds pseudonyms only; orders and the guest list stay in memory.
+The copy of the ledger lives in a temporary folder and holds pseudonyms only. Orders, the guest list and the invites to
+Discord stay in memory.
 The vault, the ledger and the services are read as they are, and none of them is written.
 """
 
@@ -15,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pycontw_assets.authorize.discord.invite_step import Discord, InviteOutcome
+from pycontw_assets.authorize.discord.roles import RoleRules
 from pycontw_assets.authorize.gather_client import GuestList
 from pycontw_assets.authorize.guest_list_step import Gather
 from pycontw_assets.authorize.spaces import Space
@@ -26,6 +29,8 @@ from pycontw_assets.ledger.discord.invites import switch_discord
 from pycontw_assets.ledger.ledger import Clock, Ledger, copy_of
 from pycontw_assets.ledger.lists import list_members, unconfirmed_members
 from pycontw_assets.pipeline.consistency.place import checked_place
+from pycontw_assets.pipeline.discord.dry_run import DryRunGuild
+from pycontw_assets.pipeline.discord.invites import sync_invites
 from pycontw_assets.pipeline.rebuild import renew_ledger
 from pycontw_assets.pipeline.steps import Venue, campaign_step, guest_list_step, reach_of, stored_orders
 from pycontw_assets.pseudonyms import NORMALISATION_VERSION, Pseudonymizer, masked, normalise_address
@@ -53,8 +58,30 @@ class PlannedBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedInvites:
+    """Counts of the invites to Discord.
+
+    ``waiting``: holders for whom the guild has no room yet. ``unknown``: people who lost the ticket and used their
+    invites; a person has to take the role from them.
+    """
+
+    made: int = 0
+    deleted: int = 0
+    roles_removed: int = 0
+    waiting: int = 0
+    unknown: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.made or self.deleted or self.roles_removed)
+
+
+@dataclass(frozen=True, slots=True)
 class EventPlan:
-    """The changes outside that a poll would make for one event; addresses are masked."""
+    """The changes outside that a poll would make for one event; addresses are masked.
+
+    ``invites``: ``None`` where Discord is no venue.
+    """
 
     partition_key: str
     new_attendees: int = 0
@@ -65,11 +92,12 @@ class EventPlan:
     list_leaving: int = 0
     withdrawn: int = 0  # from scheduled campaigns, having lost the ticket
     problems: tuple[str, ...] = ()
+    invites: PlannedInvites | None = None
 
     @property
     def is_empty(self) -> bool:
         changes = (self.granted, self.revoked, self.batches, self.list_joining, self.list_leaving, self.withdrawn)
-        return not any(changes)
+        return not any(changes) and (self.invites is None or self.invites.is_empty)
 
 
 class DryRunGuestList:
@@ -129,10 +157,11 @@ class DryRunVault:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """Copies that steps may write to."""
+    """Copies that steps may write to. ``gather`` or ``guild`` is ``None`` where it is switched off."""
 
     ledger: Ledger
     gather: DryRunVenue | None
+    guild: DryRunGuild | None
     vault: DryRunVault
 
 
@@ -143,20 +172,22 @@ def dry_run(
     clock: Clock,
     pseudonymizer: Pseudonymizer,
     gather: Venue | None,
+    discord: Discord | None,
     vault: OrdersStore | None,
     accepts_account: bool = False,
 ) -> Iterator[DryRun]:
-    """Yield copies of ledger, guest list and vault; what is written to them is gone with the block."""
+    """Yield copies of ledger, guest list, guild and vault; what is written to them is gone with the block."""
     with tempfile.TemporaryDirectory(prefix="pycontw-assets-") as folder:
         ledger = copy_of(settings.ledger_location, Path(folder), clock=clock)
         ledger.check_identity(pseudonymizer.fingerprint)
-        switch_discord(ledger, is_on=False)  # the invites would be made before the mails
+        switch_discord(ledger, is_on=discord is not None)
         checked_place(ledger, settings, accepts_account=accepts_account)
         if accepts_account:
             forget_accounts(ledger)
         if vault and ledger.normalisation < NORMALISATION_VERSION:
             renew_ledger(ledger=ledger, vault=vault, pseudonymizer=pseudonymizer)
-        yield DryRun(ledger, DryRunVenue(gather) if gather else None, DryRunVault(vault))
+        guild = DryRunGuild(discord, clock) if discord else None
+        yield DryRun(ledger, DryRunVenue(gather) if gather else None, guild, DryRunVault(vault))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +195,8 @@ class AccessDryRuns:
     """Find out for one event after the other what the access chain would do. The systems are read and not changed."""
 
     gather: Venue | None
+    discord: Discord | None
+    discord_roles: RoleRules | None
     klaviyo: KlaviyoClient | None
     vault: OrdersStore
     ledger: Ledger
@@ -177,11 +210,13 @@ class AccessDryRuns:
             clock=self.ledger.clock,
             pseudonymizer=self.pseudonymizer,
             gather=self.gather,
+            discord=self.discord,
             vault=self.vault,
         ) as copies:
             return plan_access(
                 partition,
                 copies=copies,
+                discord_roles=self.discord_roles,
                 klaviyo=self.klaviyo,
                 pseudonymizer=self.pseudonymizer,
                 waits=self.waits,
@@ -195,6 +230,7 @@ def plan_access(
     partition: EventPartition,
     *,
     copies: DryRun,
+    discord_roles: RoleRules | None,
     klaviyo: KlaviyoClient | None,
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
@@ -203,9 +239,10 @@ def plan_access(
     overrides: frozenset[str] = frozenset(),
     new_attendees: int = 0,
 ) -> EventPlan:
-    """Plan from the stored orders on: the guest list, the ticket-holder list, the batches."""
+    """Plan from the stored orders on: the guest list, the invites to Discord, the ticket-holder list, the batches."""
     ledger = copies.ledger
-    holders = holders_of(stored_orders(copies.vault, ledger, partition), pseudonymizer)
+    snapshot = stored_orders(copies.vault, ledger, partition)
+    holders = holders_of(snapshot, pseudonymizer)
     before = _guests(copies.gather)
     step = guest_list_step(
         gather=copies.gather,
@@ -219,8 +256,52 @@ def plan_access(
     outcome = step.run(partition, holders)
     after = _guests(copies.gather)
     entered, left = tuple(map(masked, sorted(after - before))), tuple(map(masked, sorted(before - after)))
+    invites, problems = None, tuple(outcome.problems)
+    if copies.guild is not None and discord_roles is not None:
+        synced = sync_invites(
+            partition,
+            snapshot,
+            holders,
+            discord=copies.guild,
+            discord_roles=discord_roles,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+            waits=waits,
+        )
+        invites, problems = _planned_invites(synced), (*problems, *synced.problems)
+    planned = EventPlan(partition.key, new_attendees, granted=entered, revoked=left, problems=problems, invites=invites)
     if klaviyo is None:
-        return EventPlan(partition.key, new_attendees, granted=entered, revoked=left, problems=outcome.problems)
+        return planned
+    return _with_mail(
+        planned,
+        partition,
+        holders,
+        klaviyo=klaviyo,
+        ledger=ledger,
+        waits=waits,
+        settings=settings,
+        poll_id=poll_id,
+        overrides=overrides,
+    )
+
+
+def _planned_invites(outcome: InviteOutcome) -> PlannedInvites:
+    return PlannedInvites(**{name: getattr(outcome, name) for name in PlannedInvites.__dataclass_fields__})
+
+
+def _with_mail(
+    planned: EventPlan,
+    partition: EventPartition,
+    holders: Mapping[str, Holder],
+    *,
+    klaviyo: KlaviyoClient,
+    ledger: Ledger,
+    waits: WaitPolicy,
+    settings: Settings,
+    poll_id: str,
+    overrides: frozenset[str],
+) -> EventPlan:
+    """Add the ticket-holder list and the batches to the plan. Access was planned on the same copies before."""
     joining, leaving = list_changes(
         holders, list_members(ledger, partition.key), unconfirmed_members(ledger, partition.key)
     )
@@ -236,22 +317,19 @@ def plan_access(
     )
     campaign.give_up_unbegun(partition)
     unsent = unfinished_batches(ledger, partition.key)
-    planned = [(batch, False) for batch in unsent if batch.state == "open"]
-    planned += [(batch, True) for batch in campaign.claim_all(partition, holders, unsent)]
+    due = [(batch, False) for batch in unsent if batch.state == "open"]
+    due += [(batch, True) for batch in campaign.claim_all(partition, holders, unsent)]
     reach = reach_of(settings)
     batches = tuple(
-        _planned(batch, holders, is_new, ledger=ledger, klaviyo=klaviyo, reach=reach) for batch, is_new in planned
+        _planned(batch, holders, is_new, ledger=ledger, klaviyo=klaviyo, reach=reach) for batch, is_new in due
     )
-    return EventPlan(
-        partition.key,
-        new_attendees,
-        granted=entered,
-        revoked=left,
+    return replace(
+        planned,
         batches=batches,
         list_joining=len(joining),
         list_leaving=len(leaving),
         withdrawn=_count_withdrawn(ledger, partition),
-        problems=(*outcome.problems, *campaign.outcome.problems, *_flow_problems(batches, klaviyo)),
+        problems=(*planned.problems, *campaign.outcome.problems, *_flow_problems(batches, klaviyo)),
     )
 
 
@@ -316,4 +394,15 @@ def would_do(planned: EventPlan) -> dict[str, int | str]:
         "would_invite": sum(people) - unreachable,
         "would_not_reach": unreachable,
         "would_send_batches": len(people),
+        **(_invites_to_do(planned.invites) if planned.invites else {}),
+    }
+
+
+def _invites_to_do(invites: PlannedInvites) -> dict[str, int | str]:
+    return {
+        "would_make_invites": invites.made,
+        "would_delete_invites": invites.deleted,
+        "would_remove_roles": invites.roles_removed,
+        "would_wait_for_an_invite": invites.waiting,
+        "would_need_a_person": invites.unknown,
     }

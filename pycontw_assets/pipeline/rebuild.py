@@ -13,6 +13,9 @@ from typing import Any
 
 from pycontw_assets.api.client import ServiceError
 from pycontw_assets.api.log import log_step
+from pycontw_assets.authorize.discord.discord_client import DiscordClient
+from pycontw_assets.authorize.discord.rebuild_from_links import RebuiltInvites
+from pycontw_assets.authorize.discord.roles import RoleRules
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.authorize.guest_list import is_our_writing
 from pycontw_assets.authorize.rebuild_from_gather import rebuild_grants
@@ -39,6 +42,7 @@ from pycontw_assets.ledger.restoration import (
 )
 from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.orders import signs_of_older_ledger
+from pycontw_assets.pipeline.discord.rebuild import Traces, describe_rebuilt, find_invites, record_invites
 from pycontw_assets.pipeline.steps import (
     discover_events,
     exclusive,
@@ -50,7 +54,7 @@ from pycontw_assets.pipeline.steps import (
 )
 from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
 from pycontw_assets.records import EventPartition, OrderSnapshot
-from pycontw_assets.send_email.by_event.events_client import EventsClient
+from pycontw_assets.send_email.by_event.events_client import EventsClient, RecordedEvent
 from pycontw_assets.send_email.by_event.rebuild_from_events import (
     RebuiltEvents,
     continued,
@@ -198,6 +202,8 @@ def rebuild_ledger(
     *,
     kktix: KktixClient,
     gather: GatherClient | None,
+    discord: DiscordClient | None,
+    discord_roles: RoleRules | None,
     klaviyo: KlaviyoClient,
     vault: OrdersStore,
     ledger: Ledger,
@@ -205,7 +211,11 @@ def rebuild_ledger(
     waits: WaitPolicy,
     settings: Settings,
 ) -> RebuildReport:
-    """Read everything the services still know, then write the ledger in one transaction. Changes nothing outside."""
+    """Read everything the services still know, then write the ledger. Changes nothing outside.
+
+    Letters and invites to Discord have transactions of their own. The ledger counts as rebuilt when all the rest is
+    written, so the invites come before.
+    """
     lists = {held.list_id: held.name for held in klaviyo.find_lists()}
     # Lists made by hand may have another name in Klaviyo than the one they serve under here.
     lists |= {list_id: name for name, list_id in settings.klaviyo_lists.items()}
@@ -236,9 +246,10 @@ def rebuild_ledger(
         pseudonymizer,
     )
     campaigns = list(look_twice(klaviyo, waits, find_invitations(klaviyo, edition)))
+    events = find_events(EventsClient(klaviyo), edition)
     by_event = rebuild_events(
         edition,
-        find_events(EventsClient(klaviyo), edition),
+        events,
         remains.holder_lists,
         pseudonym=pseudonymizer.address,
         followed=remains.followed,
@@ -254,12 +265,35 @@ def rebuild_ledger(
     rebuilt = merged(by_campaign, by_event)
     restoration = _restoration(remains, rebuilt, by_event, ledger.clock())
     letters = find_letters(klaviyo, waits, edition, now=ledger.clock())
+    invites = RebuiltInvites()
+    if discord is not None and discord_roles is not None:
+        invites = find_invites(
+            _traces(remains, restoration, events),
+            discord=discord,
+            discord_roles=discord_roles,
+            ledger=ledger,
+            pseudonymizer=pseudonymizer,
+        )
+        record_invites(invites, discord=discord, ledger=ledger, pseudonymizer=pseudonymizer)
     restore(ledger, restoration, replaces_older=is_older)
     restore_letters(ledger, letters)
     log_step("ledger_rebuilt", step="repair", edition=edition, events=len(restoration.partitions))
-    problems = [*_problems(remains, rebuilt, restoration), *_nameless(by_event)]
+    problems = [*_problems(remains, rebuilt, restoration), *_nameless(by_event), *describe_rebuilt(invites)]
     counts = _counts(restoration) | ({"letters": len(letters)} if letters else {})
+    if invites.invites:
+        counts["invites to Discord"] = len(invites.invites)
     return RebuildReport(edition, counts, problems)
+
+
+def _traces(remains: _Remains, restoration: Restoration, events: Iterable[RecordedEvent]) -> Traces:
+    return Traces(
+        edition=remains.edition,
+        partitions=remains.partitions,
+        holders=restoration.holders,
+        holder_lists=remains.holder_lists,
+        events=events,
+        snapshots=remains.snapshots,
+    )
 
 
 def _edition_to_rebuild(known: Mapping[int, EventPartition], ledger: Ledger, settings: Settings) -> str | None:

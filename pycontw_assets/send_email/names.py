@@ -107,6 +107,9 @@ def discord_property(edition: str) -> str:
     return f"pycontw_{edition}_discord_url"
 
 
+DISCORD_EVENT_PROPERTY = "discord_url"
+"""The property of an invitation's event that holds the person's own link to the Discord guild."""
+
 INVITATION_METRIC = "pycontw-ticket-usable"
 """The metric of the events that invite people. It is the same in every edition, so that its flow is made once."""
 

@@ -295,6 +295,8 @@ def test_commands_that_change_nothing_know_everybody_and_leave_it_as_it_is(old: 
     plan = make_plan(
         kktix=old.root.kktix,
         gather=old.root.gather,
+        discord=None,
+        discord_roles=None,
         klaviyo=old.root.klaviyo,
         vault=old.root.vault,
         pseudonymizer=old.root.pseudonymizer,

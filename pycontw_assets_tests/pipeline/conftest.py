@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -101,6 +102,20 @@ def install(server: SandboxServer, world: World, clock: TestClock, tmp_path: Pat
         return Pipeline(server, clock, tmp_path / name, on_disk=on_disk, **settings)
 
     return make
+
+
+@pytest.fixture
+def install_in_memory(server: SandboxServer, world: World, clock: TestClock, tmp_path: Path) -> Iterator[Install]:
+    """Install in memory if there is room: a kill loses nothing that was written there."""
+    memory = Path("/dev/shm")
+    base = memory / f"pycontw-{os.getpid()}-{tmp_path.name}" if os.access(memory, os.W_OK) else tmp_path / "homes"
+    base.mkdir()
+
+    def make(*, on_disk: bool = False, **settings: Any) -> Pipeline:
+        return Pipeline(server, clock, base / "home", on_disk=on_disk, **settings)
+
+    yield make
+    shutil.rmtree(base)
 
 
 @pytest.fixture

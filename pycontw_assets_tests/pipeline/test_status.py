@@ -48,6 +48,7 @@ def test_everybody_is_counted_where_they_stand(pipeline: Pipeline, world: World,
         "invited": 1,
         "waiting": 0,
         "unreachable": 1,
+        "no invite": 0,
         "not seen": 0,
     }
     assert one.polled_at is not None

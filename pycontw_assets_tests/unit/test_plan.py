@@ -58,6 +58,7 @@ def copies_of(root: Composition) -> AbstractContextManager[DryRun]:
         clock=root.clock,
         pseudonymizer=root.pseudonymizer,
         gather=None,
+        discord=None,
         vault=root.vault_to_read,
     )
 

@@ -22,8 +22,8 @@ _USER_AGENT = "DiscordBot (https://github.com/pycontw, 1)"  # the form that Disc
 _TOO_MANY_INVITES = "30016"
 _PAGE = 1000  # members
 _SNOWFLAKE = re.compile(r"[0-9]{1,20}")
-_CODE = re.compile(r"[A-Za-z0-9-]{2,64}")
-_INVITE_PAGE = "https://discord.gg/"
+CODE = "[A-Za-z0-9-]{2,64}"  # of an invite
+INVITE_PAGE = "https://discord.gg/"
 _CHANNEL_PAGE = "https://discord.com/channels"
 
 
@@ -42,6 +42,11 @@ class LiveInvite:
     uses: int
     max_uses: int
     created_at: datetime
+
+    def is_unused_of(self, bot_id: str, channel_id: str) -> bool:
+        """Whether this is an invite as ``create_invite`` makes it, and nobody used it."""
+        counts = (self.uses, self.max_uses, len(self.role_ids))
+        return (self.made_by, self.channel_id) == (bot_id, channel_id) and counts == (0, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class DiscordClient:
                 raise GuildFull from None
             raise
         code = made.get("code") if isinstance(made, dict) else None
-        if not isinstance(code, str) or not _CODE.fullmatch(code):
+        if not isinstance(code, str) or not re.fullmatch(CODE, code):
             raise Malformed("Discord", operation, "the answer names no invite")
         return code
 
@@ -151,7 +156,7 @@ class DiscordClient:
         return isinstance(channel, dict) and channel.get("guild_id") == self.guild_id
 
     def link(self, code: str) -> str:
-        return _INVITE_PAGE + code
+        return INVITE_PAGE + code
 
     @property
     def channel_link(self) -> str:
@@ -176,7 +181,7 @@ def _live_invite(row: Any) -> LiveInvite:
     if type(uses) is not int or type(most) is not int:
         reason = "shows no number of uses: the bot lacks the permission Manage Server (MANAGE_GUILD)"
         raise Misconfigured("Discord", "list invites", reason)
-    if not isinstance(code, str) or not _CODE.fullmatch(code):
+    if not isinstance(code, str) or not re.fullmatch(CODE, code):
         raise Malformed("Discord", "list invites", "an invite has no code")
     roles = row.get("roles")
     return LiveInvite(

@@ -70,13 +70,18 @@ class Discord(Protocol):
 
 @dataclass(slots=True)
 class InviteOutcome:
-    """Counts of one step. ``waiting``: holders for whom the guild has no room yet. ``problems`` need a person."""
+    """Counts of one step. ``problems`` need a person.
+
+    ``waiting``: holders for whom the guild has no room yet. ``unknown``: people without a ticket who used their
+    invites, and nobody knows which members they are.
+    """
 
     made: int = 0
     deleted: int = 0
     roles_removed: int = 0
     ended: int = 0
     waiting: int = 0
+    unknown: int = 0
     problems: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
 
@@ -200,8 +205,7 @@ class InviteStep:
         made_by_us = [
             OwnInvite(invite.code, invite.role_ids[0], invite.created_at)
             for invite in strangers.values()
-            if (invite.made_by, invite.channel_id) == (bot, self.client.channel_id)
-            and (invite.uses, invite.max_uses, len(invite.role_ids)) == (0, 1, 1)
+            if invite.is_unused_of(bot, self.client.channel_id)
         ]
         lost, others = lost_replies(made_by_us, tried)
         for invite in lost:
@@ -228,6 +232,7 @@ class InviteStep:
         used = [invite for invite in leaving.values() if invite.state == "used"]
         others = [i for key, i in open_invites(self.ledger, edition).items() if key not in leaving]
         unknown = sum(not self._remove_role(invite, others) for invite in used)
+        self.outcome.unknown = unknown
         if unknown:
             self.outcome.problems.append(
                 f"{unknown} people without a ticket used their Discord invites, and Discord does not say who they are. "

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from pycontw_assets.authorize.discord.discord_client import DiscordClient
-from pycontw_assets.authorize.discord.invite_step import LOOK_EVERY, InviteOutcome, InviteStep, links_of_holders
+from pycontw_assets.authorize.discord.invite_step import (
+    LOOK_EVERY,
+    Discord,
+    InviteOutcome,
+    InviteStep,
+    links_of_holders,
+)
 from pycontw_assets.authorize.discord.roles import RoleRules
 from pycontw_assets.deidentify.holders import contact_answer
 from pycontw_assets.ledger.discord.invites import count_invite_work
@@ -27,7 +33,7 @@ def sync_invites(
     snapshot: OrderSnapshot,
     holders: Mapping[str, Holder],
     *,
-    discord: DiscordClient,
+    discord: Discord,
     discord_roles: RoleRules,
     ledger: Ledger,
     pseudonymizer: Pseudonymizer,
@@ -35,7 +41,7 @@ def sync_invites(
     only_add: bool = False,
 ) -> InviteOutcome:
     """Bring the invites of the event's holders in line. A ticket that no rule fits is a problem, and waits."""
-    tickets = _tickets_of(snapshot, pseudonymizer)
+    tickets = tickets_of(snapshot, pseudonymizer)
     roles = {key: discord_roles.role_of(partition.family, tickets.get(key, ())) for key in holders}
     step = InviteStep(
         discord,
@@ -52,7 +58,7 @@ def sync_invites(
     return outcome
 
 
-def _tickets_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, list[str | None]]:
+def tickets_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, list[str | None]]:
     """Return address key -> names of the usable tickets."""
     tickets: dict[str, list[str | None]] = {}
     for record in snapshot.records.values():

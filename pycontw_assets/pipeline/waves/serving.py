@@ -1,7 +1,8 @@
 """Serve the buyers of a wave: let them in and invite them, while the rest of the event is still being read.
 
-A wave takes the steps of a whole poll (guest list, ticket-holder list, campaign) for its buyers only. So it is as safe
-against a crash as they are. It only adds: nobody is removed because of orders that were read in part.
+A wave takes the steps of a whole poll (guest list, invites to Discord, ticket-holder list, campaign) for its buyers
+only. So it is as safe against a crash as they are. It only adds: nobody is removed because of orders that were read in
+part.
 A wave makes things earlier and is never the only way. Where it fails, the steps at the end of the poll do its work, and
 they report the failure.
 """
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from pycontw_assets.api.log import log_step
+from pycontw_assets.authorize.discord.invite_step import Discord
+from pycontw_assets.authorize.discord.roles import RoleRules
 from pycontw_assets.authorize.gather_client import GatherClient
 from pycontw_assets.deidentify.holders import holders_of
 from pycontw_assets.extract.waves import Wave
@@ -24,11 +27,13 @@ from pycontw_assets.ledger.people import recognise
 from pycontw_assets.ledger.polls import paused_since, record_wave, refuse_while_paused
 from pycontw_assets.ledger.progress import invited_by, let_in
 from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
+from pycontw_assets.pipeline.discord.invites import sync_invites
 from pycontw_assets.pipeline.rebuild import refuse_lost_ledger
 from pycontw_assets.pipeline.steps import campaign_step, change_holder_list, exclusive, guest_list_step
 from pycontw_assets.pipeline.waiting_times import seconds_from_payment
 from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import EventPartition, Holder
+from pycontw_assets.send_email.invitation.personal import PersonalLinks, no_links
 from pycontw_assets.send_email.klaviyo_client import KlaviyoClient
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
@@ -51,11 +56,14 @@ class Served:
 
 @dataclass(slots=True, kw_only=True)
 class WaveService:
-    """Serves the waves of one poll of one event. ``gather`` or ``klaviyo`` is ``None`` where it is switched off."""
+    """Serves the waves of one poll of one event. A service is ``None`` where it is switched off."""
 
     partition: EventPartition
     gather: GatherClient | None
+    discord: Discord | None
+    discord_roles: RoleRules | None
     klaviyo: KlaviyoClient | None
+    personal_links: PersonalLinks = no_links
     ledger: Ledger
     pseudonymizer: Pseudonymizer
     waits: WaitPolicy
@@ -77,6 +85,7 @@ class WaveService:
         self.served.waves += 1
         try:
             self._let_in(wave, holders)
+            self._invite_to_guild(wave, holders)
             if self.klaviyo is not None and self._may_invite(wave):
                 self._invite(wave, holders, self.klaviyo)
         except LockLost:
@@ -110,6 +119,22 @@ class WaveService:
         self.served.let_in += len(entered)
         self.served.seconds_to_access += seconds_from_payment(entered, wave.orders, self.pseudonymizer)
 
+    def _invite_to_guild(self, wave: Wave, holders: Mapping[str, Holder]) -> None:
+        """Make the invites that the mails of the wave link to. Whoever gets none is not mailed yet."""
+        if self.discord is None or self.discord_roles is None:
+            return
+        sync_invites(
+            self.partition,
+            wave.orders,
+            holders,
+            discord=self.discord,
+            discord_roles=self.discord_roles,
+            ledger=self.ledger,
+            pseudonymizer=self.pseudonymizer,
+            waits=self._short_waits,
+            only_add=True,
+        )
+
     def _may_invite(self, wave: Wave) -> bool:
         """Say whether the mails of a wave may go out. They may not where the poll as a whole is to be judged.
 
@@ -129,7 +154,14 @@ class WaveService:
             refuse_lost_ledger(partition.edition, klaviyo=klaviyo, ledger=ledger)
             self._is_vouched = True
         change_holder_list(
-            partition, holders, klaviyo=klaviyo, ledger=ledger, waits=waits, settings=self.settings, is_wave=True
+            partition,
+            holders,
+            klaviyo=klaviyo,
+            ledger=ledger,
+            waits=waits,
+            settings=self.settings,
+            is_wave=True,
+            personal_links=self.personal_links,
         )
         step = campaign_step(
             partition,
@@ -139,6 +171,7 @@ class WaveService:
             settings=self.settings,
             poll_id=self.poll_id,
             overrides=self.overrides,
+            personal_links=self.personal_links,
         )
         with exclusive(ledger, waits, LockName.INVITATIONS, partition.key):
             refuse_while_paused(ledger)

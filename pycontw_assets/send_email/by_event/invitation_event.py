@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pycontw_assets.records import Family
-from pycontw_assets.send_email.names import invitation_event
+from pycontw_assets.send_email.names import DISCORD_EVENT_PROPERTY, invitation_event
 
 TEST_EDITION = "test"
 """The edition of the event that lets the metric exist before anybody is invited."""
@@ -44,7 +44,7 @@ def event_properties(
 
     Nothing in it is personal but ``discord_url``, the person's own link where Discord is a venue.
     """
-    discord = {"discord_url": discord_url} if discord_url is not None else {}
+    discord = {DISCORD_EVENT_PROPERTY: discord_url} if discord_url is not None else {}
     video = {"video_url": links.video_url} if links.video_url is not None else {}
     return {
         "edition": edition,
