@@ -27,7 +27,7 @@ from pycontw_assets.settings import Settings
 _HOUR, _LOOP_SECONDS, _POLL_SECONDS = 3600, 5, 300
 # KKTIX sends batches, and says that they are not in real time. Nobody has measured the real one.
 _HINT_AFTER_SECONDS = 3.0
-# From a request to a run at work: the daemon looks into its queue every five seconds, and a fork takes part of one more.
+# From a request to a run at work: the daemon looks into its queue every five seconds, and a fork takes less than one.
 _LAUNCH_SECONDS = 6.0
 # A campaign keeps a list busy for an hour, so campaigns cannot follow every payment of a busy hour.
 _WAY = "event"

@@ -285,9 +285,9 @@ class InviteStep:
     # -- joining ----------------------------------------------------------------------------------
 
     def _make(self, partition: EventPartition, roles: Mapping[str, str], room: int) -> None:
-        """Make the missing invites, as many as the guild has room for. The others wait for later polls."""
+        """Make the missing invites, as many as the guild has room for, in the order of ``roles``. The others wait."""
         invites = open_invites(self.ledger, partition.edition)
-        due = [i for key, i in sorted(invites.items()) if key in roles and i.state in ("intended", "creating")]
+        due = [invites[key] for key in roles if key in invites and invites[key].state in ("intended", "creating")]
         leaving = invites_without_ticket(self.ledger, partition.edition)
         due = [invite for invite in due if invite.address_key not in leaving]
         left = len(due)

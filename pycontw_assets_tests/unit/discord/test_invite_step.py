@@ -187,6 +187,7 @@ def test_a_guild_is_filled_in_waves_and_the_rest_wait(
     outcome = run(client, ledger, *everybody)
     assert (outcome.made, outcome.waiting) == (2, 2)
     assert "2 holders wait" in outcome.hints[0]
+    assert set(links(client, ledger, *everybody)) == {ANNA, BEN}, "the first ones come first"
     assert count_without_link(ledger, PARTITION.key, EDITION) == 2
     assert count_invite_work(ledger, PARTITION.key, EDITION, look_every=LOOK_EVERY) == 0, "it is full for a while"
     came = next(iter(links(client, ledger, *everybody)))
