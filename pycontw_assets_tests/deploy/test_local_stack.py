@@ -55,6 +55,7 @@ def test_a_new_folder_is_marked_and_stays_marked(tmp_path: Path) -> None:
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o711
 
 
+@pytest.mark.long
 def test_a_stack_ends_all_processes_with_its_mark_and_no_others(tmp_path: Path) -> None:
     mine, other = tmp_path / "mine", tmp_path / "other"
     nap = [sys.executable, "-c", "import time; time.sleep(600)"]  # longer than any test waits for the end

@@ -31,7 +31,7 @@ from pycontw_assets_tests.postgres import PostgresServer
 EDITION, CORPORATE = "2031", "2031-corporate-90004"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Return the URL of a database without tables, on either engine."""
     if request.param == "postgresql":

@@ -46,6 +46,7 @@ def test_a_cancelled_ticket_loses_access_and_list_within_two_good_polls(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_one_cancelled_ticket_of_several_takes_nothing_away(pipeline: Pipeline, world: World, event: int) -> None:
     seats = world.sell(event, 3, address=ANNA)
     pipeline.poll()
@@ -126,6 +127,7 @@ def test_a_holder_in_two_events_gets_one_mail_and_stays_for_either_ticket(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_a_renamed_event_keeps_its_partition_and_mails_nobody_again(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -139,6 +141,7 @@ def test_a_renamed_event_keeps_its_partition_and_mails_nobody_again(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_an_event_that_ended_is_no_longer_polled_and_nothing_is_withdrawn(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -171,6 +174,7 @@ def test_invitations_are_finished_for_an_event_that_ended_before_they_went_out(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_an_event_without_a_book_waits_and_costs_the_others_nothing(
     pipeline: Pipeline, world: World, event: int
 ) -> None:
@@ -205,6 +209,7 @@ def test_scheduled_invitations_leave_at_their_time_later_ones_at_once(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_with_the_guest_list_switched_off_buyers_are_invited_without_it(
     install: Install, world: World, event: int
 ) -> None:
@@ -295,6 +300,7 @@ def test_more_revocations_than_the_limit_wait_for_an_override(install: Install, 
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_a_suppressed_buyer_gets_in_is_listed_for_the_organiser_and_not_retried(
     pipeline: Pipeline, world: World, event: int
 ) -> None:

@@ -96,6 +96,7 @@ def test_another_edition_begins_with_a_persons_word_and_stays(pipeline: Pipeline
     assert pipeline.mailed() == [ANNA, BEN]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_listed", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_mapping_that_the_ledger_contradicts_is_an_error_and_the_event_waits(
     pipeline: Pipeline, world: World, event: int, is_listed: bool

@@ -170,6 +170,7 @@ def test_nobody_is_mailed_before_the_guest_list_shows_the_guest(pipeline: Pipeli
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_a_poison_address_costs_only_itself_at_gather(pipeline: Pipeline, world: World, event: int) -> None:
     world.gather.switches.rejected_addresses = {BEN}
     for address in (ANNA, BEN, CARA):
@@ -229,6 +230,7 @@ def test_a_stranger_put_on_the_list_just_before_sending_stops_the_sending(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_a_sent_campaign_that_is_a_draft_again_waits_for_a_person(pipeline: Pipeline, world: World, event: int) -> None:
     """Either somebody took it back, or the answer to the sending was not Klaviyo's. The poll cannot know which."""
     world.sell(event, address=ANNA)
@@ -267,6 +269,7 @@ def test_guests_added_by_hand_survive_every_removal_verbatim(install: Install, w
     assert pipeline.verdict() == []
 
 
+@pytest.mark.long
 def test_a_buyer_made_a_speaker_by_hand_stays_after_a_refund(pipeline: Pipeline, world: World, event: int) -> None:
     [seat] = world.sell(event, address=ANNA)
     world.sell(event, address=BEN)

@@ -31,6 +31,7 @@ def test_a_correction_is_seen_by_the_next_poll(pipeline: Pipeline, world: World,
     assert not [call for call in world.calls.find("kktix", since=mark.calls) if "/attendees/" in call.path]
 
 
+@pytest.mark.long
 def test_a_request_makes_one_person_due_now(
     server: SandboxServer, pipeline: Pipeline, world: World, event: int, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -271,6 +271,7 @@ def _write_own_and_common(path: Path, number: int) -> None:
         put(warehouse, frame(10 * number, f"of {number}"))
 
 
+@pytest.mark.long
 def test_four_processes_write_at_once_and_lose_nothing(path: Path) -> None:
     warehouse = DuckDBWarehouse(path)
     writers = [FORK.Process(target=_write_own_and_common, args=(path, number)) for number in (1, 2, 3, 4)]

@@ -778,6 +778,7 @@ def test_killed_while_resolving_a_doubt_nobody_is_mailed_twice() -> None:
         killed_at_every_moment(prepare, lambda k, x: invite(k, x, ONE, TWO), afterwards)
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_a_scheduled_batch_reaches_everybody_once() -> None:
     def afterwards(klaviyo: FakeKlaviyo, ledger: Ledger, moment: int) -> None:
         send_at = FakeClock().now + timedelta(hours=6)

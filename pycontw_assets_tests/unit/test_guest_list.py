@@ -175,6 +175,7 @@ def test_an_addition_counts_once_it_is_seen(ledger: Ledger) -> None:
     assert any("1 guests" in problem for problem in outcome.problems)
 
 
+@pytest.mark.long
 def test_an_addition_without_effect_is_tried_again_for_ever(ledger: Ledger) -> None:
     gather = FakeGather()
     gather.ignored = {ONE}

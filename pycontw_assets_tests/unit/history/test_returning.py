@@ -94,7 +94,11 @@ def import_into(warehouse: DuckDBWarehouse, edition: str, family: Family, found:
 
 
 @pytest.mark.parametrize(
-    ("editions", "seed"), [(FEW, 1), *(pytest.param(EDITIONS, seed, marks=pytest.mark.slow) for seed in range(5))]
+    ("editions", "seed"),
+    [
+        pytest.param(FEW, 1, marks=pytest.mark.long),
+        *(pytest.param(EDITIONS, seed, marks=pytest.mark.slow) for seed in range(5)),
+    ],
 )
 def test_everybody_is_counted_right_whatever_the_order_of_imports(
     editions: list[str], seed: int, warehouse: DuckDBWarehouse
