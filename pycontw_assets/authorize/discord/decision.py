@@ -34,8 +34,12 @@ def gone_invites(invites: Iterable[Invite], live: Collection[str]) -> list[Invit
 
 
 def is_listing_needed(invites: Collection[Invite], gone: Collection[Invite], is_first: bool) -> bool:
-    """Whether the members have to be listed: somebody came, somebody unknown has to go, or nobody looked before."""
-    return bool(gone) or is_first or any(invite.state == "used" and invite.trace == "unclear" for invite in invites)
+    """Whether the members have to be listed: somebody came, somebody unknown has to go, or nobody looked before.
+
+    ``is_first``: the members of some role were never listed.
+    """
+    unknown = (invite.state == "used" and invite.trace in ("unclear", "unseen") for invite in invites)
+    return bool(gone) or is_first or any(unknown)
 
 
 def read_look(
@@ -45,15 +49,21 @@ def read_look(
     before: Collection[Bearer],
     present: Mapping[str, Collection[str]] | None,
     now: datetime,
+    unlisted: Collection[str] = (),
 ) -> Look:
-    """Return what the look means. ``present``: role -> digests of its members; ``None``: they could not be listed."""
+    """Return what the look means. ``present``: role -> digests of its members; ``None``: they could not be listed.
+
+    ``unlisted``: the roles whose members were never listed before. Nobody knows which of them are new.
+    An invite that was used while the members could not be listed (``unseen``) is explained by the first look that can.
+    """
     look = Look()
     if present is None:
         look.used["unseen"] = list(gone)
         return look
     look.bearers = []
     known: dict[tuple[str, str], BearerOrigin] = {(b.member_digest, b.role_id): b.origin for b in before}
-    recent = [i for i in invites if i.state == "used" and i.trace == "nobody" and _is_recent(i, now)]
+    used = [i for i in invites if i.state == "used"]
+    recent = [i for i in used if i.trace == "unseen" or (i.trace == "nobody" and _is_recent(i, now))]
     for role in sorted({*present, *(invite.role_id for invite in gone)}):
         members = set(present.get(role, ()))
         new = {member for member in members if (member, role) not in known}
@@ -62,6 +72,7 @@ def read_look(
             certain=[i for i in (*gone, *recent) if i.role_id == role and i.state != "deleting"],
             doubted=[i for i in gone if i.role_id == role and i.state == "deleting"],
             new=new,
+            is_first=role in unlisted,
         )
         look.bearers += [Bearer(m, role, known.get((m, role), origin)) for m in sorted(members)]
     return look
@@ -71,14 +82,22 @@ def _is_recent(invite: Invite, now: datetime) -> bool:
     return invite.gone_at is not None and abs(now - invite.gone_at) <= LATE_ROLE
 
 
-def _read_role(look: Look, *, certain: list[Invite], doubted: list[Invite], new: set[str]) -> BearerOrigin:
-    """Explain the new members of one role. ``certain`` were used; ``doubted`` were used, or deleted by us."""
+def _read_role(
+    look: Look, *, certain: list[Invite], doubted: list[Invite], new: set[str], is_first: bool
+) -> BearerOrigin:
+    """Explain the new members of one role. ``certain`` were used; ``doubted`` were used, or deleted by us.
+
+    ``is_first``: "new" are all members, those who have the role from elsewhere among them.
+    """
     if not new:
-        look.used.setdefault("nobody", []).extend(i for i in certain if i.state != "used")
+        look.used.setdefault("nobody", []).extend(i for i in certain if i.trace != "nobody")
         look.ended += doubted
         return "other"
     if not certain and not doubted:
         return "other"  # somebody gave them the role by hand
+    if is_first:
+        look.used.setdefault("unclear", []).extend([*certain, *doubted])
+        return "unclear"
     if len(new) == 1 and len(certain) + len(doubted) == 1:
         look.members[(certain + doubted)[0]] = next(iter(new))
         return "known"

@@ -32,6 +32,7 @@ from pycontw_assets.ledger.discord.invites import (
     invites_without_ticket,
     is_unclear,
     known_bearers,
+    listed_roles,
     open_invites,
     record_full,
     record_look,
@@ -137,7 +138,7 @@ class InviteStep:
         enter_guild(self.ledger, self._digest("guild", self.client.guild_id))
         listed = self.client.invites()
         live = {self._digest("invite", invite.code): invite for invite in listed}
-        self._look(edition, live)
+        self._look(edition, live, roles.values())
         room = MOST_INVITES - _MARGIN - len(listed)
         room += self._delete_lost(edition, live)
         if not only_add:
@@ -146,23 +147,33 @@ class InviteStep:
 
     # -- looking ----------------------------------------------------------------------------------
 
-    def _look(self, edition: str, live: Mapping[str, LiveInvite]) -> None:
+    def _look(self, edition: str, live: Mapping[str, LiveInvite], due_roles: Iterable[str]) -> None:
+        """Find out who came. The members of a role are listed before its first invite is made."""
         invites, before = open_invites(self.ledger, edition).values(), known_bearers(self.ledger)
         gone = gone_invites(invites, live.keys())
+        wanted = {*due_roles, *(invite.role_id for invite in invites), *(bearer.role_id for bearer in before)}
         is_first = guild_state(self.ledger).looked_at is None
-        if not is_listing_needed(invites, gone, is_first):
+        unlisted = wanted if is_first else wanted - listed_roles(self.ledger)
+        if not is_listing_needed(invites, gone, bool(unlisted)):
             record_look(self.ledger, used={}, members={}, ended=(), bearers=None)
             return
-        wanted = {invite.role_id for invite in invites} | {bearer.role_id for bearer in before}
         look = read_look(
             invites,
             gone,
             before=before,
             present=self._bearers(wanted),
             now=self.ledger.clock(),
+            unlisted=unlisted,
         )
         self.outcome.ended += len(look.ended)
-        record_look(self.ledger, used=look.used, members=look.members, ended=look.ended, bearers=look.bearers)
+        record_look(
+            self.ledger,
+            used=look.used,
+            members=look.members,
+            ended=look.ended,
+            bearers=look.bearers,
+            listed=wanted,
+        )
 
     def _bearers(self, roles: Collection[str]) -> dict[str, set[str]] | None:
         """Return role -> digests of its members; ``None`` where the bot may not list them."""

@@ -30,6 +30,7 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import refuse_imported
 
 _ONLY_ROW = 1
+_NOBODY = "0" * 64  # a digest of nobody: its row says that the members of a role were listed
 _IS_OPEN = discord_invites.c.state != "ended"
 
 
@@ -175,8 +176,12 @@ def record_look(
     members: Mapping[Invite, str],
     ended: Iterable[Invite],
     bearers: Iterable[Bearer] | None,
+    listed: Iterable[str] = (),
 ) -> None:
-    """Record what a look at the guild showed, whole or not at all. ``bearers``: ``None`` where nobody was listed."""
+    """Record what a look at the guild showed, whole or not at all. ``bearers``: ``None`` where nobody was listed.
+
+    ``listed``: the roles whose members were listed, though there may be none.
+    """
     now = ledger.clock()
     with ledger.engine.begin() as db:
         for trace, invites in used.items():
@@ -186,14 +191,20 @@ def record_look(
         _set(db, now, ended, "ended")
         if bearers is not None:
             db.execute(sa.delete(discord_bearers))
-            insert_missing(db, discord_bearers, [_row_of(bearer) for bearer in bearers])
+            nobody = [Bearer(_NOBODY, role, "other") for role in listed]
+            insert_missing(db, discord_bearers, [_row_of(bearer) for bearer in (*bearers, *nobody)])
         upsert(db, discord_state, {"id": _ONLY_ROW}, {"looked_at": now})
 
 
 def known_bearers(ledger: Ledger) -> list[Bearer]:
-    query = sa.select(discord_bearers.c.member_digest, discord_bearers.c.role_id, discord_bearers.c.origin)
+    columns = (discord_bearers.c.member_digest, discord_bearers.c.role_id, discord_bearers.c.origin)
     with ledger.engine.begin() as db:
-        return [Bearer(*row) for row in db.execute(query)]
+        return [Bearer(*row) for row in db.execute(sa.select(*columns).where(columns[0] != _NOBODY))]
+
+
+def listed_roles(ledger: Ledger) -> set[str]:
+    """Return the roles whose members were listed by the last listing, so that a later one shows who is new."""
+    return ledger.column(sa.select(discord_bearers.c.role_id).distinct())
 
 
 def forget_bearer(ledger: Ledger, member_digest: str, role_id: str) -> None:
