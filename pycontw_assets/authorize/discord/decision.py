@@ -50,10 +50,14 @@ def read_look(
     present: Mapping[str, Collection[str]] | None,
     now: datetime,
     unlisted: Collection[str] = (),
+    in_guild: Collection[str] = (),
+    leaving: Collection[Invite] = (),
 ) -> Look:
     """Return what the look means. ``present``: role -> digests of its members; ``None``: they could not be listed.
 
     ``unlisted``: the roles whose members were never listed before. Nobody knows which of them are new.
+    ``in_guild``: digests of all members. ``leaving``: invites without a ticket, where such may end now.
+
     An invite that was used while the members could not be listed (``unseen``) is explained by the first look that can.
     """
     look = Look()
@@ -75,7 +79,21 @@ def read_look(
             is_first=role in unlisted,
         )
         look.bearers += [Bearer(m, role, known.get((m, role), origin)) for m in sorted(members)]
+        lost = [b for b in before if b.role_id == role and b.member_digest in set(in_guild) - members]
+        look.bearers += _unanswering(look, lost, [i for i in leaving if i.role_id == role])
     return look
+
+
+def _unanswering(look: Look, lost: Iterable[Bearer], leaving: Iterable[Invite]) -> list[Bearer]:
+    """End an invite of somebody unknown for each member of the guild from whom a person took the role.
+
+    Return the unknown ones from whom it was taken although nobody has to go: perhaps the refund is read later. Somebody
+    who left the guild is no answer: it may as well be a holder.
+    """
+    unclear = [i for i in leaving if (i.state, i.trace) == ("used", "unclear")]
+    in_order = sorted(lost, key=lambda bearer: (bearer.origin != "unclear", bearer.member_digest))
+    look.ended += unclear[: len(in_order)]
+    return [bearer for bearer in in_order[len(unclear) :] if bearer.origin == "unclear"]
 
 
 def _is_recent(invite: Invite, now: datetime) -> bool:
@@ -115,18 +133,17 @@ def _read_role(
 # -- who has to go --------------------------------------------------------------------------------
 
 
-def has_left(invite: Invite, with_ticket: Iterable[Invite], bearers: Collection[Bearer], now: datetime) -> bool | None:
+def has_left(invite: Invite, bearers: Iterable[Bearer], now: datetime) -> bool | None:
     """Say whether nobody has the role by a used invite without a ticket; ``None``: that cannot be known.
 
-    Of several unknown members, as many may have the role as there are unknown holders with a ticket.
+    Of several unknown members, nobody knows who left. So a person takes the role from somebody (``_unanswering``).
     """
     if invite.trace == "nobody":
         return None if _is_recent(invite, now) else True
     if invite.trace != "unclear":
         return None
-    unknown = sum(b.role_id == invite.role_id and b.origin == "unclear" for b in bearers)
-    entitled = sum(i.role_id == invite.role_id and i.state == "used" and i.trace == "unclear" for i in with_ticket)
-    return True if unknown <= entitled else None
+    is_anybody_unknown = any(b.role_id == invite.role_id and b.origin == "unclear" for b in bearers)
+    return None if is_anybody_unknown else True
 
 
 # -- lost replies ---------------------------------------------------------------------------------

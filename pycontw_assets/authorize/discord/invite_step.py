@@ -138,7 +138,7 @@ class InviteStep:
         enter_guild(self.ledger, self._digest("guild", self.client.guild_id))
         listed = self.client.invites()
         live = {self._digest("invite", invite.code): invite for invite in listed}
-        self._look(edition, live, roles.values())
+        self._look(edition, live, roles.values(), only_add=only_add)
         room = MOST_INVITES - _MARGIN - len(listed)
         room += self._delete_lost(edition, live)
         if not only_add:
@@ -147,7 +147,7 @@ class InviteStep:
 
     # -- looking ----------------------------------------------------------------------------------
 
-    def _look(self, edition: str, live: Mapping[str, LiveInvite], due_roles: Iterable[str]) -> None:
+    def _look(self, edition: str, live: Mapping[str, LiveInvite], due_roles: Iterable[str], *, only_add: bool) -> None:
         """Find out who came. The members of a role are listed before its first invite is made."""
         invites, before = open_invites(self.ledger, edition).values(), known_bearers(self.ledger)
         gone = gone_invites(invites, live.keys())
@@ -164,6 +164,8 @@ class InviteStep:
             present=self._bearers(wanted),
             now=self.ledger.clock(),
             unlisted=unlisted,
+            in_guild=self._members or (),
+            leaving=() if only_add else invites_without_ticket(self.ledger, edition).values(),
         )
         self.outcome.ended += len(look.ended)
         record_look(
@@ -242,8 +244,9 @@ class InviteStep:
         if unknown:
             self.outcome.problems.append(
                 f"{unknown} people without a ticket used their Discord invites, and Discord does not say who they are. "
-                "Compare the members of the role with the holders, and remove the role by hand; this ends by itself "
-                "when the role has no more members than it should"
+                "Compare the members of the role with the holders, and remove the role by hand. Where they have left "
+                "already, take it from as many other members, and give it back after half an hour: this alarm counts "
+                "who lost the role"
             )
         return deleted
 
@@ -265,7 +268,7 @@ class InviteStep:
     def _remove_role(self, invite: Invite, others: Collection[Invite]) -> bool:
         """Remove the role of a used invite without a ticket. ``False``: it may be kept by somebody unknown."""
         if invite.trace != "member" or invite.member_digest is None:
-            if not has_left(invite, others, known_bearers(self.ledger), self.ledger.clock()):
+            if not has_left(invite, known_bearers(self.ledger), self.ledger.clock()):
                 return invite.trace == "nobody"  # a role that shows late is awaited
             self._ended(invite)
             return True

@@ -127,15 +127,14 @@ class Guild:
     def remove_roles_by_hand(self, holders: Collection[str]) -> None:
         """Compare the members of the roles with the holders, as the alarm asks, and take what nobody may keep.
 
-        Where nobody has to go and the alarm stays, members who have a role by hand count as unknown: docs/discord.md.
-        They lose it until the next look, and get it again.
+        Where nobody has to go and the alarm stays, somebody loses each role until the next look: docs/discord.md.
         """
         guild = self._world.discord
         owners = {code: normalise(mail.address) for mail in self._world.outbox for code in codes_in(mail)}
         entitled = {(use.user_id, role) for use in guild.uses for role in use.roles if owners.get(use.code) in holders}
         bearers = [(user, role) for user, member in guild.members.items() for role in member.roles]
         leaving = [bearer for bearer in bearers if bearer not in entitled | guild.by_hand]
-        self._owed = [] if leaving else [bearer for bearer in bearers if bearer in guild.by_hand]
+        self._owed = [] if leaving else [(user, role) for role, user in {r: u for u, r in bearers}.items()]
         for user, role in [*leaving, *self._owed]:
             guild.take_role(user, role)
             self._tally["guild: roles left to people"] += 1

@@ -179,6 +179,50 @@ def test_without_the_intent_a_used_invite_is_a_question_for_a_person(
     assert "remove the role by hand" in outcome.problems[0]
 
 
+def test_after_the_intent_is_back_the_question_can_be_answered(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock
+) -> None:
+    run(client, ledger, ANNA, BEN)
+    guild.switches.lists_members = False
+    user = use(client, ledger, guild, ANNA)
+    assert run(client, ledger, BEN).problems
+    guild.switches.lists_members = True
+    later(clock)
+    assert run(client, ledger, BEN).problems == []
+    assert guild.members[user].roles == set()
+
+
+def test_staff_who_have_a_role_before_its_first_ticket_is_sold_keep_it(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock
+) -> None:
+    run(client, ledger, ANNA)
+    guild.give_role("1001", keys.DISCORD_OTHER_ROLE_ID)
+    record_holders(ledger, [ANNA, BEN])
+    step = InviteStep(client, ledger, PSEUDONYMIZER, nullcontext)
+    step.run(PARTITION, {key(ANNA): ROLE, key(BEN): keys.DISCORD_OTHER_ROLE_ID})
+    guild.delete_by_hand(links(client, ledger, BEN)[BEN].rpartition("/")[2])
+    later(clock)
+    run(client, ledger, ANNA)
+    later(clock)
+    run(client, ledger, ANNA)
+    assert guild.members["1001"].roles == {keys.DISCORD_OTHER_ROLE_ID}
+
+
+def test_a_holder_who_leaves_the_guild_hides_nobody_who_has_to_lose_the_role(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock
+) -> None:
+    run(client, ledger, ANNA, BEN)
+    users = {address: use(client, ledger, guild, address) for address in (ANNA, BEN)}
+    later(clock)
+    run(client, ledger, ANNA, BEN)
+    guild.leave(users[BEN])
+    later(clock)
+    assert run(client, ledger, BEN).problems
+    guild.take_role(users[ANNA])
+    later(clock)
+    assert run(client, ledger, BEN).problems == []
+
+
 def test_a_guild_is_filled_in_waves_and_the_rest_wait(
     client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
