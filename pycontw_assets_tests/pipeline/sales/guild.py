@@ -122,6 +122,17 @@ class Guild:
     def is_well_again(self) -> None:
         self._world.discord.switches = GuildSwitches(window=self._world.discord.switches.window)
 
+    # -- what nobody can know ---------------------------------------------------------------------
+
+    def second_uses(self) -> set[str]:
+        """Return the holders whose invite was used by somebody who used another one as well: it showed nothing new."""
+        owners, users = self._owners(), Counter[str](use.user_id for use in self._world.discord.uses)
+        return {owners[use.code] for use in self._world.discord.uses if users[use.user_id] > 1 and use.code in owners}
+
+    def _owners(self) -> dict[str, str]:
+        """Return code -> normalised address of the holder who was mailed it."""
+        return {code: normalise(mail.address) for mail in self._world.outbox for code in codes_in(mail)}
+
     # -- what an alarm asks for -------------------------------------------------------------------
 
     def remove_roles_by_hand(self, holders: Collection[str]) -> None:
@@ -130,7 +141,7 @@ class Guild:
         Where nobody has to go and the alarm stays, somebody loses each role until the next look: docs/discord.md.
         """
         guild = self._world.discord
-        owners = {code: normalise(mail.address) for mail in self._world.outbox for code in codes_in(mail)}
+        owners = self._owners()
         entitled = {(use.user_id, role) for use in guild.uses for role in use.roles if owners.get(use.code) in holders}
         bearers = [(user, role) for user, member in guild.members.items() for role in member.roles]
         leaving = [bearer for bearer in bearers if bearer not in entitled | guild.by_hand]
