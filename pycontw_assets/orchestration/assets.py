@@ -564,6 +564,15 @@ def discord_invites(
             return _switched_off(INVITE_CHECKS)
         if settings.pycontw_dry_run:
             return _dry_run(context, partition, INVITE_CHECKS, dry_runs=dry_runs)
+        if settings.gather_is_off:
+            assume_access(
+                partition,
+                vault=vault,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                poll_id=_poll_id(context),
+            )
         snapshot = stored_orders(vault, ledger, partition)
         outcome = sync_invites(
             partition,
@@ -574,6 +583,7 @@ def discord_invites(
             ledger=ledger,
             pseudonymizer=pseudonymizer,
             waits=waits,
+            settings=settings,
         )
         findings += [*outcome.problems, *outcome.hints]
         return MaterializeResult(

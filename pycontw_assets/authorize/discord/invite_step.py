@@ -23,6 +23,7 @@ from pycontw_assets.authorize.discord.decision import (
     read_look,
 )
 from pycontw_assets.authorize.discord.discord_client import MOST_INVITES, GuildFull, LiveInvite, Member
+from pycontw_assets.ledger.database.tables import GrantState
 from pycontw_assets.ledger.discord.invites import (
     Invite,
     enter_guild,
@@ -90,6 +91,7 @@ class InviteStep:
     ledger: Ledger
     pseudonymizer: Pseudonymizer
     exclusive: Callable[[], AbstractContextManager[None]]
+    awaited: Collection[GrantState] = ()  # guests in these states leave the guest list before their invites end
     outcome: InviteOutcome = field(default_factory=InviteOutcome)
     _members: dict[str, Member] | None = field(default=None, repr=False)
     _cannot_list: bool = False
@@ -127,7 +129,7 @@ class InviteStep:
             return False
         looked_at, now = guild_state(self.ledger).looked_at, self.ledger.clock()
         is_look_due = looked_at is None or not now - LOOK_EVERY < looked_at <= now
-        leaving = invites_without_ticket(self.ledger, partition.edition).values()
+        leaving = self._leaving(partition.edition).values()
         if any(is_look_due or not is_unclear(invite) for invite in leaving):
             return True
         return is_look_due and any(i.state == "open" and i.partition_key == partition.key for i in known.values())
@@ -165,7 +167,7 @@ class InviteStep:
             now=self.ledger.clock(),
             unlisted=unlisted,
             in_guild=self._members or (),
-            leaving=() if only_add else invites_without_ticket(self.ledger, edition).values(),
+            leaving=() if only_add else self._leaving(edition).values(),
         )
         self.outcome.ended += len(look.ended)
         record_look(
@@ -231,7 +233,7 @@ class InviteStep:
 
     def _end(self, edition: str, live: Mapping[str, LiveInvite]) -> int:
         """End the invites without a ticket, and return how many of them were deleted in Discord."""
-        leaving = invites_without_ticket(self.ledger, edition)
+        leaving = self._leaving(edition)
         deleted = 0
         for invite in leaving.values():
             if invite.state in ("intended", "creating"):  # what a try left behind is deleted before this
@@ -291,13 +293,16 @@ class InviteStep:
         set_invite(self.ledger, invite, "ended")
         self.outcome.ended += 1
 
+    def _leaving(self, edition: str) -> dict[str, Invite]:
+        return invites_without_ticket(self.ledger, edition, awaited=self.awaited)
+
     # -- joining ----------------------------------------------------------------------------------
 
     def _make(self, partition: EventPartition, roles: Mapping[str, str], room: int) -> None:
         """Make the missing invites, as many as the guild has room for. The others wait for later polls."""
         invites = open_invites(self.ledger, partition.edition)
         due = [i for key, i in sorted(invites.items()) if key in roles and i.state in ("intended", "creating")]
-        leaving = invites_without_ticket(self.ledger, partition.edition)
+        leaving = self._leaving(partition.edition)
         due = [invite for invite in due if invite.address_key not in leaving]
         left = len(due)
         try:

@@ -26,7 +26,7 @@ from pycontw_assets.ledger.discord.invites import (
     open_invites,
     switch_discord,
 )
-from pycontw_assets.ledger.grants import intend_grants
+from pycontw_assets.ledger.grants import intend_grants, set_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.discord.guild import Guild
@@ -221,6 +221,21 @@ def test_a_holder_who_leaves_the_guild_hides_nobody_who_has_to_lose_the_role(
     guild.take_role(users[ANNA])
     later(clock)
     assert run(client, ledger, BEN).problems == []
+
+
+@pytest.mark.parametrize(("added_by_us", "deleted"), [(True, 0), (False, 1)], ids=["guest of ours", "of others"])
+def test_an_invite_lives_until_its_holder_has_left_the_guest_list(
+    client: DiscordClient, ledger: Ledger, guild: Guild, added_by_us: bool, deleted: int
+) -> None:
+    """Who buys again before that gets no mail with another link. Guests of others may stay on the list for good."""
+    run(client, ledger, ANNA, BEN)
+    intend_grants(ledger, EDITION, PARTITION.key, {key(ANNA)}, added_by_us=added_by_us, state="granted")
+    record_holders(ledger, [BEN])
+    step = InviteStep(client, ledger, PSEUDONYMIZER, nullcontext, awaited=("granted",))
+    assert step.run(PARTITION, {key(BEN): ROLE}).deleted == deleted
+    set_grants(ledger, EDITION, {key(ANNA)}, "revoked")
+    step.run(PARTITION, {key(BEN): ROLE})
+    assert len(guild.invites) == 1
 
 
 def test_a_guild_is_filled_in_waves_and_the_rest_wait(
