@@ -260,6 +260,8 @@ class Sale(RuleBasedStateMachine):
         # Attendees whose answers look right and cannot be understood: since when, and until when.
         self._spoilt: list[tuple[int, datetime]] = []
         self._spoilt_before: list[tuple[int, datetime, datetime]] = []
+        # Events whose books lack rows, from when until when.
+        self._short_books: list[tuple[int, datetime, datetime | None]] = []
         self._cut = False
         self._hearing = Hearing()
         self._backup: Backup | None = None
@@ -492,10 +494,13 @@ class Sale(RuleBasedStateMachine):
             self.world.kktix.switches.hidden_events = {event}
         elif what == "empty book":
             self.world.kktix.switches.shown_per_book = {event: 0}
+            self._short_books.append((event, self.clock(), None))
         elif what == "short book":
             self._shorten_book(event, lacks=1 + which // 3)
         elif what == "left out" and (usable := self._tickets(usable=True)):
-            self.world.kktix.switches.left_out = {_pick(usable, which).attendee_id}
+            left_out = _pick(usable, which)
+            self.world.kktix.switches.left_out = {left_out.attendee_id}
+            self._short_books.append((left_out.event_id, self.clock(), None))
             self.tally["short books"] += 1
         elif what == "spoilt" and self.world.kktix.tickets:
             attendee_id = _pick(list(self.world.kktix.tickets), which)
@@ -518,6 +523,7 @@ class Sale(RuleBasedStateMachine):
         listed = sum(ticket.event_id == event and bool(ticket.books) for ticket in self.world.kktix.tickets.values())
         if listed > lacks:
             self.world.kktix.switches.shown_per_book = {event: listed - lacks}
+            self._short_books.append((event, self.clock(), None))
             self.tally["short books"] += 1
 
     def _cut_list(self, pick: int) -> None:
@@ -535,6 +541,7 @@ class Sale(RuleBasedStateMachine):
             self.world.kktix.override(attendee_id)
         self._spoilt_before += [(attendee_id, since, self.clock()) for attendee_id, since in self._spoilt]
         self._spoilt.clear()
+        self._short_books = [(event, since, until or self.clock()) for event, since, until in self._short_books]
         self._guild.is_well_again()
         self._hearing.mend()
         self._bad_weather = False
@@ -936,11 +943,17 @@ class Sale(RuleBasedStateMachine):
         return events_of(self.world, EDITION)
 
     def _was_readable(self, facts: list[TicketFact], at: datetime) -> bool:
-        """Return whether its latest state was read, or it is new, was seen in a book and never asked for."""
+        """Return whether its latest state was read, or it is new, was seen in a whole book and never asked for."""
         latest = facts[-1]
         reads = self._calls(f"/attendees/{latest.attendee_id}$", latest.at, at)
         spoilt = [*self._spoilt_before, *((attendee_id, since, at) for attendee_id, since in self._spoilt)]
-        books = self._calls(f"/{latest.event_id}/attendance_books/", latest.at, at)
+        books = [
+            call
+            for call in self._calls(f"/{latest.event_id}/attendance_books/", latest.at, at)
+            if not any(
+                e == latest.event_id and since <= call.at <= (until or at) for e, since, until in self._short_books
+            )
+        ]
         states = [
             read
             for read in reads
