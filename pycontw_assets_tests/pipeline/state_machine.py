@@ -950,9 +950,7 @@ class Sale(RuleBasedStateMachine):
         books = [
             call
             for call in self._calls(f"/{latest.event_id}/attendance_books/", latest.at, at)
-            if not any(
-                e == latest.event_id and since <= call.at <= (until or at) for e, since, until in self._short_books
-            )
+            if not self._was_book_short(latest.event_id, call.at)
         ]
         states = [
             read
@@ -960,6 +958,9 @@ class Sale(RuleBasedStateMachine):
             if not any(who == latest.attendee_id and since <= read.at <= until for who, since, until in spoilt)
         ]
         return any(map(_is_good, states)) or (len(facts) == 1 and not reads and any(map(_is_good, books)))
+
+    def _was_book_short(self, event_id: int, at: datetime) -> bool:
+        return any(event == event_id and since <= at <= (until or at) for event, since, until in self._short_books)
 
     def _calls(self, path: str, after: datetime, until: datetime) -> list[CallRecord]:
         return [call for call in self.world.calls.find("kktix", path=path) if after <= call.at <= until]
