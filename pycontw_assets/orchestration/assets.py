@@ -538,7 +538,7 @@ INVITE_CHECKS = {"invites_are_in_line": "Every holder has an invite or used it, 
 
 
 @asset(
-    deps=[raw_kktix_orders],
+    deps=[raw_kktix_orders, gather_guestlist],  # an invite ends once its holder has left the guest list
     partitions_def=kktix_events,
     group_name="authorize",
     kinds={"python", "discord"},
@@ -570,6 +570,15 @@ def discord_invites(
             return _switched_off(INVITE_CHECKS)
         if settings.pycontw_dry_run:
             return _dry_run(context, partition, INVITE_CHECKS, dry_runs=dry_runs)
+        if settings.gather_is_off:
+            assume_access(
+                partition,
+                vault=vault,
+                ledger=ledger,
+                pseudonymizer=pseudonymizer,
+                waits=waits,
+                poll_id=_poll_id(context),
+            )
         snapshot = stored_orders(vault, ledger, partition)
         outcome = sync_invites(
             partition,
@@ -580,6 +589,7 @@ def discord_invites(
             ledger=ledger,
             pseudonymizer=pseudonymizer,
             waits=waits,
+            settings=settings,
         )
         findings += [*outcome.problems, *outcome.hints]
         return MaterializeResult(

@@ -267,6 +267,7 @@ def plan_access(
             ledger=ledger,
             pseudonymizer=pseudonymizer,
             waits=waits,
+            settings=settings,
         )
         invites, problems = _planned_invites(synced), (*problems, *synced.problems)
     planned = EventPlan(partition.key, new_attendees, granted=entered, revoked=left, problems=problems, invites=invites)

@@ -353,7 +353,7 @@ def _with_open_work(facts: EventFacts, poll: Poll, work: OpenWork, *, ledger: Le
     return replace(
         facts,
         guest_list_open=access_open,
-        invites_open=0 if settings.discord_is_off else open_invite_work(partition, ledger=ledger),
+        invites_open=0 if settings.discord_is_off else open_invite_work(partition, ledger=ledger, settings=settings),
         # Without a guest list, access is assumed where people join the list of ticket holders.
         list_open=work.joining + (access_open if is_off else 0),
         unreachable=0 if facts.off == OF_GATHER | OF_DISCORD | OF_MAIL else poll.without_address + work.refused,

@@ -26,15 +26,17 @@ from pycontw_assets.commands.interrupts import run_until_stopped
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.load.warehouse import WarehouseError
 from pycontw_assets.orchestration.poll import PollReport, poll
+from pycontw_assets.pipeline.composition import Composition
 from pycontw_assets.sandbox.call_log import CallRecord
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets_tests.fakes.fuse import Fuse, Fused, fused_ledger
 from pycontw_assets_tests.pipeline.harness import Pipeline, TestClock, build_root, call, definer
 
 BROKE = 70
-_PARTS = ("kktix", "gather", "klaviyo", "ledger", "vault", "warehouse")
+_PARTS = ("kktix", "gather", "discord", "klaviyo", "ledger", "vault", "warehouse")
 _CHILD_PATIENCE_SECONDS = 120
 _LONGEST_WAIT_SECONDS = 0.01
+Refusals = tuple[type[Exception], ...]
 REFUSED = (ServiceError, LedgerError)  # how a poll ends that did not even begin
 
 
@@ -68,21 +70,27 @@ class Moment(Fuse):
             self._action()
 
 
+def separate_root(pipeline: Pipeline, moment: Fuse | None = None, stop: Stop | None = None) -> Composition:
+    """Build separate clients that do not move the clock. ``moment`` is called at each of their calls."""
+    clock, stop = ShortWaits(pipeline.clock.skipped), stop or Stop()
+    waits = WaitPolicy(sleep=clock.advance, lock=0)  # the other process may wait for this one: give up at once
+    root = build_root(pipeline.settings, clock, waits=waits, stop=stop)
+    if moment is None:
+        return root
+    clients = {name: getattr(root, name) for name in _PARTS}
+    parts: dict[str, Any] = {name: Fused(part, moment) for name, part in clients.items() if part is not None}
+    parts["ledger"] = fused_ledger(root.ledger, moment)
+    return build_root(pipeline.settings, clock, waits=waits, stop=stop, **parts)
+
+
 def poll_with(
     pipeline: Pipeline,
     moment: Fuse | None = None,
     instance: DagsterInstance | None = None,
     stop: Stop | None = None,
 ) -> PollReport:
-    """Poll with separate clients that do not move the clock. ``moment`` is called at each of their calls."""
-    clock, stop = ShortWaits(pipeline.clock.skipped), stop or Stop()
-    waits = WaitPolicy(sleep=clock.advance, lock=0)  # the other process may wait for this one: give up at once
-    root = build_root(pipeline.settings, clock, waits=waits, stop=stop)
-    if moment is not None:
-        clients = {name: getattr(root, name) for name in _PARTS}
-        parts: dict[str, Any] = {name: Fused(part, moment) for name, part in clients.items() if part is not None}
-        parts["ledger"] = fused_ledger(root.ledger, moment)
-        root = build_root(pipeline.settings, clock, waits=waits, stop=stop, **parts)
+    """Poll with clients of its own (``separate_root``)."""
+    root = separate_root(pipeline, moment, stop)
     return call(root, poll, definer(root), instance or pipeline.instance)
 
 
@@ -99,8 +107,7 @@ def poll_in_fork(
 ) -> int:
     """Poll in a copy of this process. Return 0: fine, 1: a problem, negative: killed, ``BROKE``: a bug.
 
-    Its changes to an instance in memory are lost with it. ``ready`` gets its process id before it begins. ``run`` does
-    the work in the copy and returns its exit code.
+    Its changes to an instance in memory are lost with it.
     """
 
     def work() -> int:
@@ -111,6 +118,18 @@ def poll_in_fork(
         except REFUSED:
             return 1
 
+    return _in_fork(work, ready, run)
+
+
+def _in_fork(
+    work: Callable[[], int],
+    ready: Callable[[int], None] = lambda pid: None,
+    run: Callable[[Callable[[], int]], int] = lambda work: work(),
+) -> int:
+    """Work in a copy of this process, and return its exit code.
+
+    ``ready`` gets its process id before it begins. ``run`` does the work in the copy and returns its exit code.
+    """
     gate, opener = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -144,6 +163,20 @@ def _exit_code(pid: int) -> int:
 def poll_killed_at(pipeline: Pipeline, at: int) -> int:
     """Poll in a child that is killed right before or after one of its calls."""
     return poll_in_fork(pipeline, Moment(at, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+
+
+def killed_at(pipeline: Pipeline, at: int, action: Callable[[Composition], object], refused: Refusals) -> int:
+    """Do something other than a poll in a child that is killed right before or after one of its calls."""
+
+    def work() -> int:
+        moment = Moment(at, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        try:
+            action(separate_root(pipeline, moment))
+        except (*REFUSED, *refused):
+            return 1
+        return 0
+
+    return _in_fork(work)
 
 
 def poll_killed_unheard(pipeline: Pipeline, service: str, request: int) -> int:

@@ -30,16 +30,16 @@ from pycontw_assets.api.client import ServiceError
 from pycontw_assets.ledger.batches import Batch, cancelled_batches
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.events import known_events
-from pycontw_assets.ledger.guest_lists import guest_list_state
 from pycontw_assets.ledger.polls import recorded_holders
 from pycontw_assets.ledger.reporting.problems import open_problems
 from pycontw_assets.orchestration.poll import PollReport
 from pycontw_assets.pipeline.rebuild import rebuild_ledger, release_batch
 from pycontw_assets.pseudonyms import normalise_address
+from pycontw_assets.records import FAMILIES
 from pycontw_assets.sandbox.call_log import CallRecord
 from pycontw_assets.sandbox.kktix.box_office import MISSING, HostedEvent, Ticket, TicketFact
 from pycontw_assets.sandbox.kktix.people import AddressKind
-from pycontw_assets.sandbox.oracle import Finding, entitled, events_of, is_mailable, mask, normalise
+from pycontw_assets.sandbox.oracle import Finding, entitled, events_of, is_letter, is_mailable, mask, normalise
 from pycontw_assets.sandbox.server import SandboxServer
 from pycontw_assets.send_email.names import INVITATION_METRIC
 from pycontw_assets_tests.pipeline.backups import Backup, Store
@@ -49,14 +49,20 @@ from pycontw_assets_tests.pipeline.mishaps import (
     BROKE,
     REFUSED,
     Moment,
+    killed_at,
     poll_interrupted_at,
     poll_killed_at,
     poll_killed_unheard,
     poll_with,
+    separate_root,
 )
+from pycontw_assets_tests.pipeline.sales import guild, letters, spaces
 
 KILLED = -9
 WAY = os.environ.get("PYTEST_SALES_WAY", "campaign")  # of invitations: campaign, event, or "both", which change
+VENUES = os.environ.get("PYTEST_SALES_VENUES", "gather")  # as the setting
+HAS_DISCORD, HAS_GATHER = "discord" in VENUES, "gather" in VENUES
+_MAIL_WITH_DISCORD = '<a href="{{ event.venue_url }}">Enter</a> <a href="{{ event.discord_url }}">Talk</a>'
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _MOST_READS_UNDER_WAY = 8  # of attendees, which are read by several threads
 NAMES = (
@@ -121,10 +127,13 @@ PLACES: dict[str, tuple[str, ...]] = {
         "send-jobs",
         *(("metrics$", "/events$") if WAY != "campaign" else ()),
     ),
+    **(
+        {"discord": ("", "/guilds/.*/invites", "/channels/", "/members", "/roles/", "/invites/")} if HAS_DISCORD else {}
+    ),
 }
 SPOILT: tuple[dict[str, Any], ...] = ({"is_paid": "yes"}, {"state": None}, {"data": None}, {"is_paid": MISSING})
 
-Interlude = Literal["poll", "other machine", "sale", "refund", "payment"]
+Interlude = Literal["poll", "other machine", "sale", "refund", "payment", "letter", "guild"]
 _T = TypeVar("_T")
 
 
@@ -139,6 +148,7 @@ class Deed:
         return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
 
 
+_GUILD = ("guild", "guild") if HAS_DISCORD else ()
 _picks = st.integers(0, 9)
 _moments = st.one_of(st.integers(0, 30), st.integers(0, 100), st.integers(0, 250))
 _one = st.sampled_from
@@ -186,6 +196,7 @@ _CHOICES: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
                     "rejected address",
                     "broken channel",
                     "broken channel",
+                    *(guild.NUISANCES if HAS_DISCORD else ()),
                 ]
             ),
             "which": _picks,
@@ -202,12 +213,26 @@ _CHOICES: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
         2,
         {
             "at": _moments,
-            "interlude": _one(["poll", "other machine", "other machine", "sale", "refund", "payment"]),
+            "interlude": _one(
+                ["poll", "other machine", "other machine", "sale", "refund", "payment", "letter", *_GUILD]
+            ),
             "pick": _picks,
         },
     ),
     "poll_elsewhere": (1, {"what": _one(["second machine", "second machine", "restart", "history deleted"])}),
     "settle": (1, {}),
+    "announce": (
+        2,
+        {
+            "subject": _one(letters.SUBJECTS),
+            "audience": _picks,
+            "after_minutes": _one([0, 0, 0, 15, 90]),
+            "dies_at": st.one_of(st.none(), _moments),
+        },
+    ),
+    "withdraw_letter": (1, {"pick": _picks}),
+    **({"open_second_space": (1, {"first": st.integers(0, 2), "second": st.integers(0, 3)})} if HAS_GATHER else {}),
+    **({"in_the_guild": (8, {"what": _one(guild.DEEDS), "pick": _picks})} if HAS_DISCORD else {}),
     **({"switch_way": (3, {"way": _one(["campaign", "event"])})} if WAY == "both" else {}),
 }
 DEEDS: st.SearchStrategy[Deed] = st.sampled_from(
@@ -235,6 +260,8 @@ class Sale(RuleBasedStateMachine):
         # Attendees whose answers look right and cannot be understood: since when, and until when.
         self._spoilt: list[tuple[int, datetime]] = []
         self._spoilt_before: list[tuple[int, datetime, datetime]] = []
+        # Events whose books lack rows, from when until when.
+        self._short_books: list[tuple[int, datetime, datetime | None]] = []
         self._cut = False
         self._hearing = Hearing()
         self._backup: Backup | None = None
@@ -242,6 +269,8 @@ class Sale(RuleBasedStateMachine):
         self._is_restored = False  # a store is of another time than the others, and nobody has taken the way out
         # An older ledger may not know guests who were let in since. docs/production.md leaves them to people.
         self._was_ledger_older = False
+        self._guild = guild.Guild(self.world, self.tally)
+        self._spaces = spaces.Spaces(self.world)
         self.second: Pipeline | None = None
         self.pipeline: Pipeline
 
@@ -285,6 +314,7 @@ class Sale(RuleBasedStateMachine):
                 "vanished_attendee": st.sampled_from(["404", "410", "payload"]),
             }
         ),
+        window=st.sampled_from([None, None, (5, 10.0)]),
         on_disk=st.sampled_from([False] * 19 + [True]),
     )
     def install(
@@ -293,6 +323,7 @@ class Sale(RuleBasedStateMachine):
         gather: dict[str, Any],
         klaviyo: dict[str, Any],
         kktix: dict[str, Any],
+        window: tuple[int, float] | None,
         on_disk: bool,
     ) -> None:
         given = {name: value for name, value in settings.items() if value is not None}
@@ -303,7 +334,11 @@ class Sale(RuleBasedStateMachine):
             for name, value in chosen.items():
                 setattr(getattr(self.world, service).switches, name, value)
         self.world.add_event(f"PyCon TW {EDITION} Registration: Individual")
-        self.world.klaviyo.flows.prepare(INVITATION_METRIC)
+        self.world.klaviyo.flows.prepare(INVITATION_METRIC, **({"html": _MAIL_WITH_DISCORD} if HAS_DISCORD else {}))
+        self.world.discord.switches.window = window
+        given |= {"venues": VENUES, "invitation_venue_url": spaces.LINK}
+        if HAS_DISCORD:
+            given["discord_roles"] = guild.write_roles(self._folder / "roles.yaml")
         if WAY == "event":
             given["invite_via"] = "event"
         self.pipeline = Pipeline(self.server, self.clock, self._folder / "home", on_disk=on_disk, **given)
@@ -397,8 +432,52 @@ class Sale(RuleBasedStateMachine):
         written = _pick(ENTRIES, entry)
         if written.get("affiliation"):
             self._made_their_own.add(address)
-        self.world.add_guest(chosen.lower() if self.world.gather.switches.fold_case else chosen, written)
+        chosen = chosen.lower() if self.world.gather.switches.fold_case else chosen
+        self.world.add_guest(chosen, written)
         self.tally["guests by hand"] += 1
+
+    def open_second_space(self, first: int, second: int) -> None:
+        """Open another space, because the first one holds fewer people than will come."""
+        if len(self._spaces.names) == 1 and not self.pipeline.settings.gather_is_off:
+            self._spaces.open_second(first, second)
+            self._restart_with(gather_space_id=self._spaces.setting)
+            self.tally["second spaces"] += 1
+
+    def _restart_with(self, **settings: Any) -> None:
+        """Change settings on all machines."""
+        self._given |= settings
+        for pipeline in filter(None, (self.pipeline, self.second)):
+            pipeline.restart(**settings)
+
+    def announce(self, subject: str, audience: int, after_minutes: int, dies_at: int | None) -> None:
+        """Announce a letter, perhaps for the second time, at once or for a later hour. The command may be killed."""
+        families = _pick(letters.AUDIENCES, audience)
+        if dies_at is not None:
+            self._count_kill(
+                killed_at(
+                    self.pipeline,
+                    dies_at,
+                    lambda root: letters.announce(root, subject, families, after_minutes),
+                    letters.NOT_NOW,
+                )
+            )
+            return
+        try:
+            state = letters.announce(self.pipeline.root, subject, families, after_minutes)
+        except (*REFUSED, *letters.NOT_NOW) as error:
+            note(f"announce: {error}")
+            self.tally["letters refused"] += 1
+        else:
+            self.tally[f"letters: {state}"] += 1
+
+    def withdraw_letter(self, pick: int) -> None:
+        try:
+            self.tally["letters withdrawn"] += letters.withdraw(self.pipeline.root, pick)
+        except (*REFUSED, *letters.NOT_NOW) as error:
+            note(f"withdraw: {error}")
+
+    def in_the_guild(self, what: str, pick: int) -> None:
+        self._guild.happens(what, pick)
 
     # -- weather ----------------------------------------------------------------------------------
 
@@ -415,10 +494,13 @@ class Sale(RuleBasedStateMachine):
             self.world.kktix.switches.hidden_events = {event}
         elif what == "empty book":
             self.world.kktix.switches.shown_per_book = {event: 0}
+            self._short_books.append((event, self.clock(), None))
         elif what == "short book":
             self._shorten_book(event, lacks=1 + which // 3)
         elif what == "left out" and (usable := self._tickets(usable=True)):
-            self.world.kktix.switches.left_out = {_pick(usable, which).attendee_id}
+            left_out = _pick(usable, which)
+            self.world.kktix.switches.left_out = {left_out.attendee_id}
+            self._short_books.append((left_out.event_id, self.clock(), None))
             self.tally["short books"] += 1
         elif what == "spoilt" and self.world.kktix.tickets:
             attendee_id = _pick(list(self.world.kktix.tickets), which)
@@ -431,6 +513,8 @@ class Sale(RuleBasedStateMachine):
         elif what == "broken channel":
             self._hearing.break_one(which)
             self.tally["broken channels"] += 1
+        elif what in guild.NUISANCES:
+            self._guild.goes_wrong(what, which)
         self._bad_weather = True
         self.tally["nuisances"] += 1
 
@@ -439,13 +523,13 @@ class Sale(RuleBasedStateMachine):
         listed = sum(ticket.event_id == event and bool(ticket.books) for ticket in self.world.kktix.tickets.values())
         if listed > lacks:
             self.world.kktix.switches.shown_per_book = {event: listed - lacks}
+            self._short_books.append((event, self.clock(), None))
             self.tally["short books"] += 1
 
-    def _cut_list(self, shown: int) -> None:
+    def _cut_list(self, pick: int) -> None:
         """Cut so much that it can be noticed: at least two guests of the last good reading."""
-        seen = min(guest_list_state(self.pipeline.ledger).size or 0, len(self.world.gather.guests))
-        if seen >= 2:
-            self.world.gather.switches.shown_guests = shown % (seen - 1)
+        if cuts := list(self._spaces.noticeable_cuts(self.pipeline.ledger)):
+            self.world.gather.switches.shown_guests = _pick(cuts, pick)
             self._cut = True
 
     def weather_clears(self) -> None:
@@ -457,6 +541,8 @@ class Sale(RuleBasedStateMachine):
             self.world.kktix.override(attendee_id)
         self._spoilt_before += [(attendee_id, since, self.clock()) for attendee_id, since in self._spoilt]
         self._spoilt.clear()
+        self._short_books = [(event, since, until or self.clock()) for event, since, until in self._short_books]
+        self._guild.is_well_again()
         self._hearing.mend()
         self._bad_weather = False
 
@@ -525,7 +611,7 @@ class Sale(RuleBasedStateMachine):
 
     def _restore(self, backup: Backup, stores: tuple[Store, ...], how: str) -> bool:
         if "ledger" in stores:
-            if not self._is_everybody_mailed_in():
+            if HAS_DISCORD or not self._is_everybody_mailed_in():
                 return False
             self._was_ledger_older = True
         elif "vault" in stores and not backup.has_orders_of(self._known_keys()):
@@ -572,9 +658,7 @@ class Sale(RuleBasedStateMachine):
 
     def switch_way(self, way: str) -> None:
         """Change how people are invited, on all machines."""
-        self._given["invite_via"] = way
-        for pipeline in filter(None, (self.pipeline, self.second)):
-            pipeline.restart(invite_via=way)
+        self._restart_with(invite_via=way)
         self.tally["ways chosen"] += 1
 
     # -- quiet periods ----------------------------------------------------------------------------
@@ -696,6 +780,11 @@ class Sale(RuleBasedStateMachine):
             self.world.refund(_pick(tickets, pick).attendee_id)
         elif what == "payment" and (tickets := self._tickets(usable=False)):
             self.world.pay(_pick(tickets, pick).attendee_id)
+        elif what == "guild":
+            self._guild.happens(_pick(guild.DEEDS, pick), pick)
+        elif what == "letter":
+            with suppress(*REFUSED, *letters.NOT_NOW):
+                letters.announce(separate_root(self.pipeline), _pick(letters.SUBJECTS, pick), FAMILIES, 0)
         elif what in ("poll", "other machine"):
             with suppress(*REFUSED):
                 reports.append(poll_with(self.pipeline if what == "poll" else self._other()))
@@ -723,12 +812,25 @@ class Sale(RuleBasedStateMachine):
             for batch in self._cancelled_batches():
                 if f"pycontw-assets release {batch.batch_key}" in alarms:
                     self._release(batch.batch_key)
+            self._do_what_is_asked(f"{text} {alarms}")
             self.tally["overrides"] += len(overrides)
             quiet = quiet + 1 if report.ok and not self.pipeline.writes(mark) else 0
             if quiet == 2:
                 return report
             self._wait_for_next_attempt(report)
         raise AssertionError(f"not quiet after {MOST_POLLS_UNTIL_QUIET} polls: {text}")
+
+    def _do_what_is_asked(self, alarms: str) -> None:
+        """Do what alarms about the guild, the spaces and letters ask of a person."""
+        self._guild.give_roles_back()
+        if "remove the role by hand" in alarms:
+            self._guild.remove_roles_by_hand(entitled(self.world, EDITION))
+            self.clock.advance(1800)  # until the next look
+        if spaces.NO_ROOM in alarms:
+            self._spaces.make_room()
+            self._restart_with(gather_space_id=self._spaces.setting)
+        if until := letters.help_letters(self.pipeline.root, alarms, self.tally):
+            self.clock.advance(max(0.0, (until - self.clock()).total_seconds()))
 
     def _wait_for_next_attempt(self, report: PollReport) -> None:
         waits = [decision.next_attempt_at for decision in report.tick.decisions.values() if decision.next_attempt_at]
@@ -776,13 +878,20 @@ class Sale(RuleBasedStateMachine):
           newcomers must not wait until the list is whole.
         - Staff may remove a guest after the refund, and the pipeline may put the guest back before it reads the
           refund. That guest is not invited again: for the pipeline, the first ticket was held until the next one.
+        - A second invite shows nothing new when its user has the role already. The role goes with the first ticket.
+        - A letter goes to the holders of the last poll. It reaches a buyer whose refund nobody could read since.
         """
         whose = _whose(finding)
         was_put_back = "was not invited" in finding.text and self._was_put_back_in_ignorance(whose)
         if finding.invariant == 2 and (self.pipeline.settings.gather_is_off or was_put_back):
-            return whose in {mask(normalise(address)) for address in self.pipeline.mailed()}
+            return whose in {mask(normalise(mail.address)) for mail in self.world.outbox if not is_letter(mail)}
         if self._cut and "added by hand" in finding.text:
             return whose in {mask(normalise(ticket.address)) for ticket in self.world.kktix.tickets.values()}
+        if "lost the role" in finding.text:
+            return whose in map(mask, self._guild.second_uses())
+        if "got a letter" in finding.text and finding.invariant == 3:
+            [at] = map(datetime.fromisoformat, re.findall(r" got a letter at (\S+) ", finding.text))
+            return not all(self._was_readable(facts, at) for facts in self._lost_by(whose, at, at))
         return finding.invariant in (1, 4) and whose in self._unknowable
 
     def _note_unknowable(self, finding: Finding) -> None:
@@ -834,17 +943,24 @@ class Sale(RuleBasedStateMachine):
         return events_of(self.world, EDITION)
 
     def _was_readable(self, facts: list[TicketFact], at: datetime) -> bool:
-        """Return whether its latest state was read, or it is new, was seen in a book and never asked for."""
+        """Return whether its latest state was read, or it is new, was seen in a whole book and never asked for."""
         latest = facts[-1]
         reads = self._calls(f"/attendees/{latest.attendee_id}$", latest.at, at)
         spoilt = [*self._spoilt_before, *((attendee_id, since, at) for attendee_id, since in self._spoilt)]
-        books = self._calls(f"/{latest.event_id}/attendance_books/", latest.at, at)
+        books = [
+            call
+            for call in self._calls(f"/{latest.event_id}/attendance_books/", latest.at, at)
+            if not self._was_book_short(latest.event_id, call.at)
+        ]
         states = [
             read
             for read in reads
             if not any(who == latest.attendee_id and since <= read.at <= until for who, since, until in spoilt)
         ]
         return any(map(_is_good, states)) or (len(facts) == 1 and not reads and any(map(_is_good, books)))
+
+    def _was_book_short(self, event_id: int, at: datetime) -> bool:
+        return any(event == event_id and since <= at <= (until or at) for event, since, until in self._short_books)
 
     def _calls(self, path: str, after: datetime, until: datetime) -> list[CallRecord]:
         return [call for call in self.world.calls.find("kktix", path=path) if after <= call.at <= until]
@@ -883,7 +999,9 @@ class Sale(RuleBasedStateMachine):
 
     def _count_world(self) -> None:
         facts = [fact for fact in self.world.gather.history if not fact.by_hand]
-        self.tally["mails"] += len(self.world.outbox)
+        self.tally["mails"] += sum(not is_letter(mail) for mail in self.world.outbox)
+        self.tally["letters"] += sum(map(is_letter, self.world.outbox))
+        self.tally["invites used"] += len(self.world.discord.uses)
         self.tally["guests let in"] += sum(fact.listed for fact in facts)
         self.tally["guests taken off"] += sum(not fact.listed for fact in facts)
         self.tally["tickets"] += len(self.world.kktix.tickets)

@@ -300,6 +300,27 @@ def test_whoever_has_an_invite_and_no_mail_yet_is_mailed_the_link_in_a_wave(
     assert pipeline.verdict() == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("venues", ["discord,gather", "discord"])
+def test_who_buys_again_while_another_service_is_down_still_has_a_link_that_works(
+    install: Install, world: World, event: int, roles: Path, venues: str
+) -> None:
+    pipeline = install(venues=venues, discord_roles=roles)
+    [anna], _ = (world.sell(event, address=address) for address in (ANNA, BEN))
+    pipeline.until_quiet()
+    for service in ("gather", "klaviyo"):
+        world.faults.add(service, "status", status=503, times=None)
+    world.refund(anna)
+    for _ in range(3):
+        pipeline.later_poll()
+    world.sell(event, address=ANNA)
+    pipeline.later_poll()
+    world.faults.clear()
+    pipeline.until_quiet()
+    assert pipeline.verdict() == []
+    assert world.discord.accept(code_of(world, ANNA))
+
+
 KINDS: tuple[Kind, ...] = ("before a request", "request acted, reply unheard", "before a COMMIT", "after a COMMIT")
 
 

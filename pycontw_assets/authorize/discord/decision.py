@@ -34,8 +34,12 @@ def gone_invites(invites: Iterable[Invite], live: Collection[str]) -> list[Invit
 
 
 def is_listing_needed(invites: Collection[Invite], gone: Collection[Invite], is_first: bool) -> bool:
-    """Whether the members have to be listed: somebody came, somebody unknown has to go, or nobody looked before."""
-    return bool(gone) or is_first or any(invite.state == "used" and invite.trace == "unclear" for invite in invites)
+    """Whether the members have to be listed: somebody came, somebody unknown has to go, or nobody looked before.
+
+    ``is_first``: the members of some role were never listed.
+    """
+    unknown = (invite.state == "used" and invite.trace in ("unclear", "unseen") for invite in invites)
+    return bool(gone) or is_first or any(unknown)
 
 
 def read_look(
@@ -45,15 +49,25 @@ def read_look(
     before: Collection[Bearer],
     present: Mapping[str, Collection[str]] | None,
     now: datetime,
+    unlisted: Collection[str] = (),
+    in_guild: Collection[str] = (),
+    leaving: Collection[Invite] = (),
 ) -> Look:
-    """Return what the look means. ``present``: role -> digests of its members; ``None``: they could not be listed."""
+    """Return what the look means. ``present``: role -> digests of its members; ``None``: they could not be listed.
+
+    ``unlisted``: the roles whose members were never listed before. Nobody knows which of them are new.
+    ``in_guild``: digests of all members. ``leaving``: invites without a ticket, where such may end now.
+
+    An invite that was used while the members could not be listed (``unseen``) is explained by the first look that can.
+    """
     look = Look()
     if present is None:
         look.used["unseen"] = list(gone)
         return look
     look.bearers = []
     known: dict[tuple[str, str], BearerOrigin] = {(b.member_digest, b.role_id): b.origin for b in before}
-    recent = [i for i in invites if i.state == "used" and i.trace == "nobody" and _is_recent(i, now)]
+    used = [i for i in invites if i.state == "used"]
+    recent = [i for i in used if i.trace == "unseen" or (i.trace == "nobody" and _is_recent(i, now))]
     for role in sorted({*present, *(invite.role_id for invite in gone)}):
         members = set(present.get(role, ()))
         new = {member for member in members if (member, role) not in known}
@@ -62,23 +76,46 @@ def read_look(
             certain=[i for i in (*gone, *recent) if i.role_id == role and i.state != "deleting"],
             doubted=[i for i in gone if i.role_id == role and i.state == "deleting"],
             new=new,
+            is_first=role in unlisted,
         )
         look.bearers += [Bearer(m, role, known.get((m, role), origin)) for m in sorted(members)]
+        lost = [b for b in before if b.role_id == role and b.member_digest in set(in_guild) - members]
+        look.bearers += _unanswering(look, lost, [i for i in leaving if i.role_id == role])
     return look
+
+
+def _unanswering(look: Look, lost: Iterable[Bearer], leaving: Iterable[Invite]) -> list[Bearer]:
+    """End an invite of somebody unknown for each member of the guild from whom a person took the role.
+
+    Return the unknown ones from whom it was taken although nobody has to go: perhaps the refund is read later. Somebody
+    who left the guild is no answer: it may as well be a holder.
+    """
+    unclear = [i for i in leaving if (i.state, i.trace) == ("used", "unclear")]
+    in_order = sorted(lost, key=lambda bearer: (bearer.origin != "unclear", bearer.member_digest))
+    look.ended += unclear[: len(in_order)]
+    return [bearer for bearer in in_order[len(unclear) :] if bearer.origin == "unclear"]
 
 
 def _is_recent(invite: Invite, now: datetime) -> bool:
     return invite.gone_at is not None and abs(now - invite.gone_at) <= LATE_ROLE
 
 
-def _read_role(look: Look, *, certain: list[Invite], doubted: list[Invite], new: set[str]) -> BearerOrigin:
-    """Explain the new members of one role. ``certain`` were used; ``doubted`` were used, or deleted by us."""
+def _read_role(
+    look: Look, *, certain: list[Invite], doubted: list[Invite], new: set[str], is_first: bool
+) -> BearerOrigin:
+    """Explain the new members of one role. ``certain`` were used; ``doubted`` were used, or deleted by us.
+
+    ``is_first``: "new" are all members, those who have the role from elsewhere among them.
+    """
     if not new:
-        look.used.setdefault("nobody", []).extend(i for i in certain if i.state != "used")
+        look.used.setdefault("nobody", []).extend(i for i in certain if i.trace != "nobody")
         look.ended += doubted
         return "other"
     if not certain and not doubted:
         return "other"  # somebody gave them the role by hand
+    if is_first:
+        look.used.setdefault("unclear", []).extend([*certain, *doubted])
+        return "unclear"
     if len(new) == 1 and len(certain) + len(doubted) == 1:
         look.members[(certain + doubted)[0]] = next(iter(new))
         return "known"
@@ -96,18 +133,17 @@ def _read_role(look: Look, *, certain: list[Invite], doubted: list[Invite], new:
 # -- who has to go --------------------------------------------------------------------------------
 
 
-def has_left(invite: Invite, with_ticket: Iterable[Invite], bearers: Collection[Bearer], now: datetime) -> bool | None:
+def has_left(invite: Invite, bearers: Iterable[Bearer], now: datetime) -> bool | None:
     """Say whether nobody has the role by a used invite without a ticket; ``None``: that cannot be known.
 
-    Of several unknown members, as many may have the role as there are unknown holders with a ticket.
+    Of several unknown members, nobody knows who left. So a person takes the role from somebody (``_unanswering``).
     """
     if invite.trace == "nobody":
         return None if _is_recent(invite, now) else True
     if invite.trace != "unclear":
         return None
-    unknown = sum(b.role_id == invite.role_id and b.origin == "unclear" for b in bearers)
-    entitled = sum(i.role_id == invite.role_id and i.state == "used" and i.trace == "unclear" for i in with_ticket)
-    return True if unknown <= entitled else None
+    is_anybody_unknown = any(b.role_id == invite.role_id and b.origin == "unclear" for b in bearers)
+    return None if is_anybody_unknown else True
 
 
 # -- lost replies ---------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from pycontw_assets.authorize.discord.decision import (
     read_look,
 )
 from pycontw_assets.authorize.discord.discord_client import MOST_INVITES, GuildFull, LiveInvite, Member
+from pycontw_assets.ledger.database.tables import GrantState
 from pycontw_assets.ledger.discord.invites import (
     Invite,
     enter_guild,
@@ -32,6 +33,7 @@ from pycontw_assets.ledger.discord.invites import (
     invites_without_ticket,
     is_unclear,
     known_bearers,
+    listed_roles,
     open_invites,
     record_full,
     record_look,
@@ -94,6 +96,7 @@ class InviteStep:
     ledger: Ledger
     pseudonymizer: Pseudonymizer
     exclusive: Callable[[], AbstractContextManager[None]]
+    awaited: Collection[GrantState] = ()  # guests in these states leave the guest list before their invites end
     outcome: InviteOutcome = field(default_factory=InviteOutcome)
     _members: dict[str, Member] | None = field(default=None, repr=False)
     _cannot_list: bool = False
@@ -131,7 +134,7 @@ class InviteStep:
             return False
         looked_at, now = guild_state(self.ledger).looked_at, self.ledger.clock()
         is_look_due = looked_at is None or not now - LOOK_EVERY < looked_at <= now
-        leaving = invites_without_ticket(self.ledger, partition.edition).values()
+        leaving = self._leaving(partition.edition).values()
         if any(is_look_due or not is_unclear(invite) for invite in leaving):
             return True
         return is_look_due and any(i.state == "open" and i.partition_key == partition.key for i in known.values())
@@ -142,7 +145,7 @@ class InviteStep:
         enter_guild(self.ledger, self._digest("guild", self.client.guild_id))
         listed = self.client.invites()
         live = {self._digest("invite", invite.code): invite for invite in listed}
-        self._look(edition, live)
+        self._look(edition, live, roles.values(), only_add=only_add)
         room = MOST_INVITES - _MARGIN - len(listed)
         room += self._delete_lost(edition, live)
         if not only_add:
@@ -151,23 +154,35 @@ class InviteStep:
 
     # -- looking ----------------------------------------------------------------------------------
 
-    def _look(self, edition: str, live: Mapping[str, LiveInvite]) -> None:
+    def _look(self, edition: str, live: Mapping[str, LiveInvite], due_roles: Iterable[str], *, only_add: bool) -> None:
+        """Find out who came. The members of a role are listed before its first invite is made."""
         invites, before = open_invites(self.ledger, edition).values(), known_bearers(self.ledger)
         gone = gone_invites(invites, live.keys())
+        wanted = {*due_roles, *(invite.role_id for invite in invites), *(bearer.role_id for bearer in before)}
         is_first = guild_state(self.ledger).looked_at is None
-        if not is_listing_needed(invites, gone, is_first):
+        unlisted = wanted if is_first else wanted - listed_roles(self.ledger)
+        if not is_listing_needed(invites, gone, bool(unlisted)):
             record_look(self.ledger, used={}, members={}, ended=(), bearers=None)
             return
-        wanted = {invite.role_id for invite in invites} | {bearer.role_id for bearer in before}
         look = read_look(
             invites,
             gone,
             before=before,
             present=self._bearers(wanted),
             now=self.ledger.clock(),
+            unlisted=unlisted,
+            in_guild=self._members or (),
+            leaving=() if only_add else self._leaving(edition).values(),
         )
         self.outcome.ended += len(look.ended)
-        record_look(self.ledger, used=look.used, members=look.members, ended=look.ended, bearers=look.bearers)
+        record_look(
+            self.ledger,
+            used=look.used,
+            members=look.members,
+            ended=look.ended,
+            bearers=look.bearers,
+            listed=wanted,
+        )
 
     def _bearers(self, roles: Collection[str]) -> dict[str, set[str]] | None:
         """Return role -> digests of its members; ``None`` where the bot may not list them."""
@@ -222,7 +237,7 @@ class InviteStep:
 
     def _end(self, edition: str, live: Mapping[str, LiveInvite]) -> int:
         """End the invites without a ticket, and return how many of them were deleted in Discord."""
-        leaving = invites_without_ticket(self.ledger, edition)
+        leaving = self._leaving(edition)
         deleted = 0
         for invite in leaving.values():
             if invite.state in ("intended", "creating"):  # what a try left behind is deleted before this
@@ -236,8 +251,9 @@ class InviteStep:
         if unknown:
             self.outcome.problems.append(
                 f"{unknown} people without a ticket used their Discord invites, and Discord does not say who they are. "
-                "Compare the members of the role with the holders, and remove the role by hand; this ends by itself "
-                "when the role has no more members than it should"
+                "Compare the members of the role with the holders, and remove the role by hand. Where they have left "
+                "already, take it from as many other members, and give it back after half an hour: this alarm counts "
+                "who lost the role"
             )
         return deleted
 
@@ -259,7 +275,7 @@ class InviteStep:
     def _remove_role(self, invite: Invite, others: Collection[Invite]) -> bool:
         """Remove the role of a used invite without a ticket. ``False``: it may be kept by somebody unknown."""
         if invite.trace != "member" or invite.member_digest is None:
-            if not has_left(invite, others, known_bearers(self.ledger), self.ledger.clock()):
+            if not has_left(invite, known_bearers(self.ledger), self.ledger.clock()):
                 return invite.trace == "nobody"  # a role that shows late is awaited
             self._ended(invite)
             return True
@@ -282,13 +298,16 @@ class InviteStep:
         set_invite(self.ledger, invite, "ended")
         self.outcome.ended += 1
 
+    def _leaving(self, edition: str) -> dict[str, Invite]:
+        return invites_without_ticket(self.ledger, edition, awaited=self.awaited)
+
     # -- joining ----------------------------------------------------------------------------------
 
     def _make(self, partition: EventPartition, roles: Mapping[str, str], room: int) -> None:
         """Make the missing invites, as many as the guild has room for, in the order of ``roles``. The others wait."""
         invites = open_invites(self.ledger, partition.edition)
         due = [invites[key] for key in roles if key in invites and invites[key].state in ("intended", "creating")]
-        leaving = invites_without_ticket(self.ledger, partition.edition)
+        leaving = self._leaving(partition.edition)
         due = [invite for invite in due if invite.address_key not in leaving]
         left = len(due)
         try:

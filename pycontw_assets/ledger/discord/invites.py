@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.database.tables import (
     BearerOrigin,
+    GrantState,
     InviteState,
     InviteTrace,
     chunks,
@@ -22,6 +23,7 @@ from pycontw_assets.ledger.database.tables import (
     discord_invites,
     discord_state,
     entitlements,
+    grants,
     insert_missing,
     stale_events,
     upsert,
@@ -30,6 +32,7 @@ from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import refuse_imported
 
 _ONLY_ROW = 1
+_NOBODY = "0" * 64  # a digest of nobody: its row says that the members of a role were listed
 _IS_OPEN = discord_invites.c.state != "ended"
 
 
@@ -128,14 +131,24 @@ def open_editions(ledger: Ledger, address_key: str) -> set[str]:
     return ledger.column(sa.select(discord_invites.c.edition).where(*is_theirs))
 
 
-def invites_without_ticket(ledger: Ledger, edition: str) -> dict[str, Invite]:
+def invites_without_ticket(ledger: Ledger, edition: str, *, awaited: Collection[GrantState] = ()) -> dict[str, Invite]:
     """Return the open invites whose address holds no usable ticket any more, and those whose end has begun.
 
     Of the former there are none while some event is stale: the address may hold another ticket there.
+
+    Guests in one of the states ``awaited`` leave the guest list first. Whoever buys again before that is not mailed
+    again, so the link in the mail has to live on. Guests whom others let in may stay for good, and are not awaited.
     """
+    is_listed = sa.exists().where(
+        grants.c.edition == edition,
+        grants.c.address_key == discord_invites.c.address_key,
+        grants.c.state.in_(awaited),
+        grants.c.added_by_us.is_(True),
+        grants.c.ceded_at.is_(None),
+    )
     still = sa.select(entitlements.c.address_key).where(entitlements.c.edition == edition)
     none_is_stale = ~sa.exists().where(stale_events.c.edition == edition)
-    has_lost = sa.and_(discord_invites.c.address_key.not_in(still), none_is_stale)
+    has_lost = sa.and_(discord_invites.c.address_key.not_in(still), none_is_stale, ~is_listed)
     query = _select().where(
         discord_invites.c.edition == edition, _IS_OPEN, sa.or_(has_lost, discord_invites.c.state == "deleting")
     )
@@ -175,8 +188,12 @@ def record_look(
     members: Mapping[Invite, str],
     ended: Iterable[Invite],
     bearers: Iterable[Bearer] | None,
+    listed: Iterable[str] = (),
 ) -> None:
-    """Record what a look at the guild showed, whole or not at all. ``bearers``: ``None`` where nobody was listed."""
+    """Record what a look at the guild showed, whole or not at all. ``bearers``: ``None`` where nobody was listed.
+
+    ``listed``: the roles whose members were listed, though there may be none.
+    """
     now = ledger.clock()
     with ledger.engine.begin() as db:
         for trace, invites in used.items():
@@ -186,14 +203,20 @@ def record_look(
         _set(db, now, ended, "ended")
         if bearers is not None:
             db.execute(sa.delete(discord_bearers))
-            insert_missing(db, discord_bearers, [_row_of(bearer) for bearer in bearers])
+            nobody = [Bearer(_NOBODY, role, "other") for role in listed]
+            insert_missing(db, discord_bearers, [_row_of(bearer) for bearer in (*bearers, *nobody)])
         upsert(db, discord_state, {"id": _ONLY_ROW}, {"looked_at": now})
 
 
 def known_bearers(ledger: Ledger) -> list[Bearer]:
-    query = sa.select(discord_bearers.c.member_digest, discord_bearers.c.role_id, discord_bearers.c.origin)
+    columns = (discord_bearers.c.member_digest, discord_bearers.c.role_id, discord_bearers.c.origin)
     with ledger.engine.begin() as db:
-        return [Bearer(*row) for row in db.execute(query)]
+        return [Bearer(*row) for row in db.execute(sa.select(*columns).where(columns[0] != _NOBODY))]
+
+
+def listed_roles(ledger: Ledger) -> set[str]:
+    """Return the roles whose members were listed by the last listing, so that a later one shows who is new."""
+    return ledger.column(sa.select(discord_bearers.c.role_id).distinct())
 
 
 def forget_bearer(ledger: Ledger, member_digest: str, role_id: str) -> None:
@@ -206,7 +229,14 @@ def forget_bearer(ledger: Ledger, member_digest: str, role_id: str) -> None:
 # -- counts for a tick ----------------------------------------------------------------------------
 
 
-def count_invite_work(ledger: Ledger, partition_key: str, edition: str, *, look_every: timedelta) -> int:
+def count_invite_work(
+    ledger: Ledger,
+    partition_key: str,
+    edition: str,
+    *,
+    look_every: timedelta,
+    awaited: Collection[GrantState] = (),
+) -> int:
     """Count what a poll can do about the event's invites now: missing ones, invites to end, and a look that is due."""
     now, state = ledger.clock(), guild_state(ledger)
     is_full = state.full_until is not None and now < state.full_until
@@ -220,7 +250,7 @@ def count_invite_work(ledger: Ledger, partition_key: str, edition: str, *, look_
     unused = sa.select(sa.func.count()).select_from(table).where(*is_unused)
     leaving = [
         invite
-        for invite in invites_without_ticket(ledger, edition).values()
+        for invite in invites_without_ticket(ledger, edition, awaited=awaited).values()
         if invite.partition_key == partition_key and (is_look_due or not is_unclear(invite))
     ]
     looks = min(1, int(ledger.scalar(unused) or 0)) if is_look_due else 0

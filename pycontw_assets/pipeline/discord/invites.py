@@ -14,6 +14,7 @@ from pycontw_assets.authorize.discord.invite_step import (
 )
 from pycontw_assets.authorize.discord.roles import RoleRules
 from pycontw_assets.deidentify.holders import contact_answer
+from pycontw_assets.ledger.database.tables import GrantState
 from pycontw_assets.ledger.discord.invites import count_invite_work
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName, lock
@@ -21,11 +22,21 @@ from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_addr
 from pycontw_assets.records import EventPartition, Holder, OrderSnapshot
 from pycontw_assets.send_email.invitation.personal import PersonalLinks
 from pycontw_assets.send_email.wait_policy import WaitPolicy
+from pycontw_assets.settings import Settings
 
 
-def open_invite_work(partition: EventPartition, *, ledger: Ledger) -> int:
+def open_invite_work(partition: EventPartition, *, ledger: Ledger, settings: Settings) -> int:
     """Count what a poll can do about the event's invites now."""
-    return count_invite_work(ledger, partition.key, partition.edition, look_every=LOOK_EVERY)
+    awaited = _awaited(settings)
+    return count_invite_work(ledger, partition.key, partition.edition, look_every=LOOK_EVERY, awaited=awaited)
+
+
+def _awaited(settings: Settings) -> tuple[GrantState, ...]:
+    """Return the states of the guests who leave the guest list before their invites end.
+
+    Where the list is switched off, those whom Gather let in before stay on it, and only assumed access ends.
+    """
+    return ("assumed",) if settings.gather_is_off else ("intended", "granted", "revoking", "assumed")
 
 
 def sync_invites(
@@ -38,6 +49,7 @@ def sync_invites(
     ledger: Ledger,
     pseudonymizer: Pseudonymizer,
     waits: WaitPolicy,
+    settings: Settings,
     only_add: bool = False,
 ) -> InviteOutcome:
     """Bring the invites of the event's holders in line. A ticket that no rule fits is a problem, and waits."""
@@ -48,6 +60,7 @@ def sync_invites(
         ledger,
         pseudonymizer,
         lambda: lock(ledger, LockName.DISCORD_INVITES, "", wait_seconds=waits.lock, sleep=waits.sleep),
+        awaited=_awaited(settings),
     )
     outcome = step.run(partition, {key: role for key, role in roles.items() if role}, only_add=only_add)
     if unruled := sum(role is None for role in roles.values()):

@@ -132,6 +132,7 @@ class WaveService:
             ledger=self.ledger,
             pseudonymizer=self.pseudonymizer,
             waits=self._short_waits,
+            settings=self.settings,
             only_add=True,
         )
 

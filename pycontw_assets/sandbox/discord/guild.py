@@ -84,6 +84,8 @@ class Guild:
         self.made: dict[str, GuildInvite] = {}  # every invite that there ever was
         self.by_hand: set[tuple[str, str]] = set()  # (user, role) that a person gave
         self.taken_by_hand: set[tuple[str, str]] = set()
+        self.deleted_by_hand: set[str] = set()  # codes
+        self.uses_before_leaving: dict[str, int] = {}  # user -> how many of ``uses`` there were when they left
         self._calls: dict[str, deque[datetime]] = defaultdict(deque)
         self._numbers = 0
 
@@ -112,13 +114,17 @@ class Guild:
 
     @locked
     def leave(self, user_id: str) -> None:
+        """Leave the guild, and lose every role."""
         self.members.pop(user_id, None)
+        self.by_hand = {(user, role) for user, role in self.by_hand if user != user_id}
+        self.uses_before_leaving[user_id] = len(self.uses)
 
     @locked
     def give_role(self, user_id: str, role_id: str = keys.DISCORD_ROLE_ID) -> None:
         """Give a member a role by hand."""
         self.members.setdefault(user_id, GuildMember(user_id=user_id)).roles.add(role_id)
         self.by_hand.add((user_id, role_id))
+        self.taken_by_hand.discard((user_id, role_id))
 
     @locked
     def take_role(self, user_id: str, role_id: str = keys.DISCORD_ROLE_ID) -> None:
@@ -132,6 +138,12 @@ class Guild:
     def invite_by_hand(self) -> str:
         """Make an invite as one of the staff."""
         return self._new_invite(_PERSON_ID, (), max_uses=0, max_age=0).code
+
+    @locked
+    def delete_by_hand(self, code: str) -> None:
+        """Delete an invite as one of the staff."""
+        if self.invites.pop(code, None) is not None:
+            self.deleted_by_hand.add(code)
 
     def _new_invite(self, made_by: str, roles: tuple[str, ...], *, max_uses: int, max_age: int) -> GuildInvite:
         letters = string.ascii_letters + string.digits

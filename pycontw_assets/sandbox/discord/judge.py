@@ -45,11 +45,12 @@ def broken_rules(
                 owners[code].add(address)
     yield from _given_to_several(owners)
     yield from _several_live(guild, owners)
+    yield from _mailed_without_link(mails)
     if settled:
         yield from _live_without_ticket(guild, owners, is_entitled)
         yield from _owned_by_nobody(guild, owners, mails, entitled)
         yield from _without_way_in(guild, mails, entitled)
-        yield from _roles(guild, owners, is_entitled)
+        yield from _roles(guild, owners, mails, is_entitled)
 
 
 def _given_to_several(owners: Mapping[str, set[str]]) -> Iterator[Broken]:
@@ -66,6 +67,13 @@ def _several_live(guild: Guild, owners: Mapping[str, set[str]]) -> Iterator[Brok
     for address, number in live.items():
         if number > 1:
             yield Broken(1, address, f"has {number} live invites")
+
+
+def _mailed_without_link(mails: Mapping[str, Sequence[Mail]]) -> Iterator[Broken]:
+    for address, sent in mails.items():
+        for mail in sent:
+            if not (codes_in(mail) or _CHANNEL in mail.html):
+                yield Broken(5, address, f"was mailed at {mail.at.isoformat()} without a link to the guild")
 
 
 def _live_without_ticket(
@@ -88,7 +96,8 @@ def _owned_by_nobody(
 
 
 def _without_way_in(guild: Guild, mails: Mapping[str, Sequence[Mail]], entitled: Collection[str]) -> Iterator[Broken]:
-    used = {use.code for use in guild.uses}
+    """Find holders whose mail leads nowhere. An invite that staff deleted counts as used; people look after those."""
+    used = {use.code for use in guild.uses} | guild.deleted_by_hand
     for address in entitled:
         if not mails.get(address):
             continue  # another rule says who has to be mailed
@@ -97,17 +106,28 @@ def _without_way_in(guild: Guild, mails: Mapping[str, Sequence[Mail]], entitled:
             yield Broken(2, address, "holds a usable ticket, and the last mail leads to no invite")
 
 
-def _roles(guild: Guild, owners: Mapping[str, set[str]], is_entitled: Callable[[str], bool]) -> Iterator[Broken]:
-    """Find roles that were kept without a ticket, and roles that were lost with one."""
-    given: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for use in guild.uses:
-        for role in use.roles:
-            given[use.user_id, role] |= owners.get(use.code, {""})
-    for (user_id, role), addresses in given.items():
+def _roles(
+    guild: Guild,
+    owners: Mapping[str, set[str]],
+    mails: Mapping[str, Sequence[Mail]],
+    is_entitled: Callable[[str], bool],
+) -> Iterator[Broken]:
+    """Find roles that were kept without a ticket, and roles that were lost with one.
+
+    A holder who bought again has another invite, so an earlier one gives no claim to the role.
+    """
+    latest = {address: code for address, sent in mails.items() for mail in sent for code in codes_in(mail)}
+    given: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    for number, use in enumerate(guild.uses):
+        if number >= guild.uses_before_leaving.get(use.user_id, 0):
+            for role in use.roles:
+                given[use.user_id, role] |= {(address, use.code) for address in owners.get(use.code, {""})}
+    for (user_id, role), claims in given.items():
         member = guild.members.get(user_id)
         has_role = member is not None and role in member.roles
-        deserves = any(is_entitled(address) for address in addresses)
-        if has_role and not deserves and (user_id, role) not in guild.by_hand:
-            yield Broken(3, min(addresses), "keeps the role without a usable ticket")
-        if member is not None and deserves and not has_role and (user_id, role) not in guild.taken_by_hand:
-            yield Broken(4, min(addresses), "lost the role with a usable ticket")
+        entitled = {(address, code) for address, code in claims if is_entitled(address)}
+        if has_role and not entitled and (user_id, role) not in guild.by_hand:
+            yield Broken(3, min(claims)[0], "keeps the role without a usable ticket")
+        lost = sorted(address for address, code in entitled if latest.get(address) == code)
+        if member is not None and lost and not has_role and (user_id, role) not in guild.taken_by_hand:
+            yield Broken(4, lost[0], "lost the role with a usable ticket")

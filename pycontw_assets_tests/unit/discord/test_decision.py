@@ -109,22 +109,63 @@ def test_without_the_list_of_members_nobody_is_recognised() -> None:
     assert (seen.used, seen.bearers) == ({"unseen": [used]}, None)
 
 
-@pytest.mark.parametrize(("unknown_members", "left"), [(1, True), (2, None)])
-def test_somebody_unknown_has_left_when_only_holders_have_the_role(unknown_members: int, left: bool | None) -> None:
+@pytest.mark.parametrize(("unknown_members", "left"), [(0, True), (1, None)])
+def test_somebody_unknown_has_left_when_nobody_unknown_has_the_role(unknown_members: int, left: bool | None) -> None:
     leaving = invite("a", "used", trace="unclear")
-    staying = [invite("b", "used", trace="unclear"), invite("c", "used", trace="nobody"), invite("d")]
     bearers = [Bearer(f"m{number}", ROLE, "unclear") for number in range(unknown_members)]
-    assert has_left(leaving, staying, [*bearers, Bearer("known", ROLE, "known")], NOW) is left
+    assert has_left(leaving, [*bearers, Bearer("known", ROLE, "known"), Bearer("m", OTHER, "unclear")], NOW) is left
+
+
+UNKNOWN = (Bearer("x", ROLE, "unclear"), Bearer("y", ROLE, "unclear"))
+
+
+def after_a_refund(*present: str, in_guild: set[str], leaving: tuple[Invite, ...]) -> Look:
+    others = [invite("b", "used", trace="unclear")]
+    return read_look(
+        [*leaving, *others], [], before=UNKNOWN, present={ROLE: present}, now=NOW, in_guild=in_guild, leaving=leaving
+    )
+
+
+def test_a_role_that_a_person_takes_from_somebody_unknown_ends_one_refunded_invite() -> None:
+    refunded, second = invite("a", "used", trace="unclear"), invite("c", "used", trace="unclear")
+    seen = after_a_refund("y", in_guild={"x", "y"}, leaving=(refunded, second))
+    assert (seen.ended, seen.bearers) == ([refunded], [UNKNOWN[1]])
+
+
+def test_an_unknown_member_who_leaves_the_guild_ends_nothing() -> None:
+    seen = after_a_refund("y", in_guild={"y"}, leaving=(invite("a", "used", trace="unclear"),))
+    assert (seen.ended, seen.bearers) == ([], [UNKNOWN[1]])
+
+
+def test_a_role_that_is_taken_before_the_refund_is_read_counts_afterwards() -> None:
+    early = after_a_refund("y", in_guild={"x", "y"}, leaving=())
+    assert early.bearers == [UNKNOWN[1], UNKNOWN[0]]
+    refunded = invite("a", "used", trace="unclear")
+    assert after_a_refund("y", in_guild={"x", "y"}, leaving=(refunded,)).ended == [refunded]
+
+
+def test_who_has_a_role_before_its_first_listing_is_taken_for_nobody() -> None:
+    used, present = invite("a"), {ROLE: {"staff"}}
+    seen = read_look([used], [used], before=(), present=present, now=NOW, unlisted={ROLE})
+    assert (seen.members, seen.used) == ({}, {"unclear": [used]})
+    assert seen.bearers == [Bearer("staff", ROLE, "unclear")]
+
+
+def test_a_look_that_sees_the_members_again_explains_what_was_used_unseen() -> None:
+    unseen = invite("a", "used", trace="unseen")
+    assert is_listing_needed([unseen], [], is_first=False)
+    assert look(members={"new"}, others=(unseen,)).members == {unseen: "new"}
+    assert look(members=set(), others=(unseen,)).used == {"nobody": [unseen]}
 
 
 def test_an_unseen_member_is_never_taken_for_gone() -> None:
-    assert has_left(invite("a", "used", trace="unseen"), [], [], NOW) is None
+    assert has_left(invite("a", "used", trace="unseen"), [], NOW) is None
 
 
 def test_nobodys_role_is_awaited_before_the_invite_counts_as_over() -> None:
     fresh = invite("a", "used", trace="nobody", gone_at=NOW)
-    assert has_left(fresh, [], [], NOW) is None
-    assert has_left(fresh, [], [], NOW + 2 * LATE_ROLE) is True
+    assert has_left(fresh, [], NOW) is None
+    assert has_left(fresh, [], NOW + 2 * LATE_ROLE) is True
 
 
 def test_as_many_unknown_invites_as_tries_without_an_answer_are_deleted() -> None:

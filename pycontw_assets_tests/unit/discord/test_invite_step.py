@@ -26,7 +26,7 @@ from pycontw_assets.ledger.discord.invites import (
     open_invites,
     switch_discord,
 )
-from pycontw_assets.ledger.grants import intend_grants
+from pycontw_assets.ledger.grants import intend_grants, set_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.discord.guild import Guild
@@ -177,6 +177,65 @@ def test_without_the_intent_a_used_invite_is_a_question_for_a_person(
     outcome = run(client, ledger, BEN)
     assert "Server Members Intent" in outcome.hints[0]
     assert "remove the role by hand" in outcome.problems[0]
+
+
+def test_after_the_intent_is_back_the_question_can_be_answered(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock
+) -> None:
+    run(client, ledger, ANNA, BEN)
+    guild.switches.lists_members = False
+    user = use(client, ledger, guild, ANNA)
+    assert run(client, ledger, BEN).problems
+    guild.switches.lists_members = True
+    later(clock)
+    assert run(client, ledger, BEN).problems == []
+    assert guild.members[user].roles == set()
+
+
+def test_staff_who_have_a_role_before_its_first_ticket_is_sold_keep_it(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock
+) -> None:
+    run(client, ledger, ANNA)
+    guild.give_role("1001", keys.DISCORD_OTHER_ROLE_ID)
+    record_holders(ledger, [ANNA, BEN])
+    step = InviteStep(client, ledger, PSEUDONYMIZER, nullcontext)
+    step.run(PARTITION, {key(ANNA): ROLE, key(BEN): keys.DISCORD_OTHER_ROLE_ID})
+    guild.delete_by_hand(links(client, ledger, BEN)[BEN].rpartition("/")[2])
+    later(clock)
+    run(client, ledger, ANNA)
+    later(clock)
+    run(client, ledger, ANNA)
+    assert guild.members["1001"].roles == {keys.DISCORD_OTHER_ROLE_ID}
+
+
+def test_a_holder_who_leaves_the_guild_hides_nobody_who_has_to_lose_the_role(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock
+) -> None:
+    run(client, ledger, ANNA, BEN)
+    users = {address: use(client, ledger, guild, address) for address in (ANNA, BEN)}
+    later(clock)
+    run(client, ledger, ANNA, BEN)
+    guild.leave(users[BEN])
+    later(clock)
+    assert run(client, ledger, BEN).problems
+    guild.take_role(users[ANNA])
+    later(clock)
+    assert run(client, ledger, BEN).problems == []
+
+
+@pytest.mark.parametrize(("added_by_us", "deleted"), [(True, 0), (False, 1)], ids=["guest of ours", "of others"])
+def test_an_invite_lives_until_its_holder_has_left_the_guest_list(
+    client: DiscordClient, ledger: Ledger, guild: Guild, added_by_us: bool, deleted: int
+) -> None:
+    """Who buys again before that gets no mail with another link. Guests of others may stay on the list for good."""
+    run(client, ledger, ANNA, BEN)
+    intend_grants(ledger, EDITION, PARTITION.key, {key(ANNA)}, added_by_us=added_by_us, state="granted")
+    record_holders(ledger, [BEN])
+    step = InviteStep(client, ledger, PSEUDONYMIZER, nullcontext, awaited=("granted",))
+    assert step.run(PARTITION, {key(BEN): ROLE}).deleted == deleted
+    set_grants(ledger, EDITION, {key(ANNA)}, "revoked")
+    step.run(PARTITION, {key(BEN): ROLE})
+    assert len(guild.invites) == 1
 
 
 def test_a_guild_is_filled_in_waves_and_the_rest_wait(
