@@ -51,12 +51,12 @@ def read_look(
     now: datetime,
     unlisted: Collection[str] = (),
     in_guild: Collection[str] = (),
-    leaving: Collection[Invite] = (),
+    leaving: Collection[Invite] | None = (),
 ) -> Look:
     """Return what the look means. ``present``: role -> digests of its members; ``None``: they could not be listed.
 
     ``unlisted``: the roles whose members were never listed before. Nobody knows which of them are new.
-    ``in_guild``: digests of all members. ``leaving``: invites without a ticket, where such may end now.
+    ``in_guild``: digests of all members. ``leaving``: invites without a ticket; ``None``: no invite may end now.
 
     An invite that was used while the members could not be listed (``unseen``) is explained by the first look that can.
     """
@@ -79,21 +79,39 @@ def read_look(
             is_first=role in unlisted,
         )
         look.bearers += [Bearer(m, role, known.get((m, role), origin)) for m in sorted(members)]
-        lost = [b for b in before if b.role_id == role and b.member_digest in set(in_guild) - members]
-        look.bearers += _unanswering(look, lost, [i for i in leaving if i.role_id == role])
+    look.bearers += _unanswering(look, _lost_roles(before, look.bearers, in_guild), leaving)
     return look
 
 
-def _unanswering(look: Look, lost: Iterable[Bearer], leaving: Iterable[Invite]) -> list[Bearer]:
+def _lost_roles(before: Iterable[Bearer], now: Iterable[Bearer], in_guild: Iterable[str]) -> list[Bearer]:
+    """Return the members of the guild who had a role and have it no more.
+
+    Somebody who left the guild is not among them: it may as well be a holder.
+    """
+    kept = {(bearer.member_digest, bearer.role_id) for bearer in now}
+    present = set(in_guild)
+    return [b for b in before if b.member_digest in present and (b.member_digest, b.role_id) not in kept]
+
+
+def _unanswering(look: Look, lost: Iterable[Bearer], leaving: Collection[Invite] | None) -> list[Bearer]:
     """End an invite of somebody unknown for each member of the guild from whom a person took the role.
 
-    Return the unknown ones from whom it was taken although nobody has to go: perhaps the refund is read later. Somebody
-    who left the guild is no answer: it may as well be a holder.
+    Return the members to keep in mind: all of them while no invite may end, and otherwise the unknown ones from whom
+    the role was taken although nobody has to go, because the refund is perhaps read later.
+
+    A known member whose own invite has no ticket says nothing about somebody unknown: that role had to go anyway.
     """
-    unclear = [i for i in leaving if (i.state, i.trace) == ("used", "unclear")]
-    in_order = sorted(lost, key=lambda bearer: (bearer.origin != "unclear", bearer.member_digest))
-    look.ended += unclear[: len(in_order)]
-    return [bearer for bearer in in_order[len(unclear) :] if bearer.origin == "unclear"]
+    if leaving is None:
+        return list(lost)
+    had_to_go = {(i.member_digest, i.role_id) for i in leaving if i.trace == "member"}
+    answers = [bearer for bearer in lost if (bearer.member_digest, bearer.role_id) not in had_to_go]
+    answers.sort(key=lambda bearer: (bearer.origin != "unclear", bearer.role_id, bearer.member_digest))
+    for invite in (i for i in leaving if (i.state, i.trace) == ("used", "unclear")):
+        answer = next((b for b in answers if b.role_id == invite.role_id), None)
+        if answer is not None:
+            look.ended.append(invite)
+            answers.remove(answer)
+    return [bearer for bearer in answers if bearer.origin == "unclear"]
 
 
 def _is_recent(invite: Invite, now: datetime) -> bool:

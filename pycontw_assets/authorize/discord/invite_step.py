@@ -29,6 +29,7 @@ from pycontw_assets.ledger.discord.invites import (
     enter_guild,
     forget_bearer,
     guild_state,
+    has_stale_event,
     intend_invites,
     invites_without_ticket,
     is_unclear,
@@ -172,7 +173,7 @@ class InviteStep:
             now=self.ledger.clock(),
             unlisted=unlisted,
             in_guild=self._members or (),
-            leaving=() if only_add else self._leaving(edition).values(),
+            leaving=None if only_add or has_stale_event(self.ledger, edition) else self._leaving(edition).values(),
         )
         self.outcome.ended += len(look.ended)
         record_look(

@@ -156,6 +156,11 @@ def invites_without_ticket(ledger: Ledger, edition: str, *, awaited: Collection[
         return {row.address_key: Invite(**row._mapping) for row in db.execute(query)}
 
 
+def has_stale_event(ledger: Ledger, edition: str) -> bool:
+    """Whether some event of the edition could not be read, so that nobody is known to be without a ticket."""
+    return bool(ledger.scalar(sa.select(sa.exists().where(stale_events.c.edition == edition))))
+
+
 def intend_invites(ledger: Ledger, edition: str, partition_key: str, roles: Mapping[str, str]) -> None:
     """Intend an invite for every address (``roles``: address key -> role) that has none open. No service is asked."""
     refuse_imported(partition_key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -31,10 +32,11 @@ def invite(
     trace: InviteTrace | None = None,
     gone_at: datetime | None = None,
     tried_at: datetime | None = None,
+    member: str | None = None,
 ) -> Invite:
     return Invite(
         "2031", key, 1, "2031-individual-1", role, state, NOW,
-        code_digest=f"code of {key}", tried_at=tried_at, gone_at=gone_at, trace=trace,
+        code_digest=f"code of {key}", tried_at=tried_at, gone_at=gone_at, trace=trace, member_digest=member,
     )  # fmt: skip
 
 
@@ -119,11 +121,11 @@ def test_somebody_unknown_has_left_when_nobody_unknown_has_the_role(unknown_memb
 UNKNOWN = (Bearer("x", ROLE, "unclear"), Bearer("y", ROLE, "unclear"))
 
 
-def after_a_refund(*present: str, in_guild: set[str], leaving: tuple[Invite, ...]) -> Look:
-    others = [invite("b", "used", trace="unclear")]
-    return read_look(
-        [*leaving, *others], [], before=UNKNOWN, present={ROLE: present}, now=NOW, in_guild=in_guild, leaving=leaving
-    )
+def after_a_refund(
+    *present: str, in_guild: Collection[str], leaving: tuple[Invite, ...] | None, before: tuple[Bearer, ...] = UNKNOWN
+) -> Look:
+    invites = [*(leaving or ()), invite("b", "used", trace="unclear")]
+    return read_look(invites, [], before=before, present={ROLE: present}, now=NOW, in_guild=in_guild, leaving=leaving)
 
 
 def test_a_role_that_a_person_takes_from_somebody_unknown_ends_one_refunded_invite() -> None:
@@ -142,6 +144,43 @@ def test_a_role_that_is_taken_before_the_refund_is_read_counts_afterwards() -> N
     assert early.bearers == [UNKNOWN[1], UNKNOWN[0]]
     refunded = invite("a", "used", trace="unclear")
     assert after_a_refund("y", in_guild={"x", "y"}, leaving=(refunded,)).ended == [refunded]
+
+
+def test_the_role_of_a_known_refunded_member_answers_nothing_about_somebody_else() -> None:
+    refunded = invite("a", "used", trace="member", member="x")
+    second = invite("c", "used", trace="unclear")
+    before = (Bearer("x", ROLE, "known"), UNKNOWN[1])
+    seen = after_a_refund("y", in_guild={"x", "y"}, leaving=(refunded, second), before=before)
+    assert (seen.ended, seen.bearers) == ([], [UNKNOWN[1]])
+
+
+def test_a_known_member_with_a_ticket_answers_where_a_person_took_the_role() -> None:
+    refunded, before = invite("a", "used", trace="unclear"), (Bearer("x", ROLE, "known"), UNKNOWN[1])
+    assert after_a_refund("y", in_guild={"x", "y"}, leaving=(refunded,), before=before).ended == [refunded]
+
+
+def test_an_answer_to_the_alarm_is_kept_until_an_invite_may_end() -> None:
+    before = (Bearer("x", ROLE, "known"), UNKNOWN[1])
+    meanwhile = after_a_refund("y", in_guild={"x", "y"}, leaving=None, before=before)
+    assert (meanwhile.ended, meanwhile.bearers) == ([], [before[1], before[0]])
+    refunded = invite("a", "used", trace="unclear")
+    later = after_a_refund("y", in_guild={"x", "y"}, leaving=(refunded,), before=tuple(meanwhile.bearers or ()))
+    assert (later.ended, later.bearers) == ([refunded], [UNKNOWN[1]])
+
+
+class CountedReads(list[str]):
+    reads = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.reads += 1
+        return super().__iter__()
+
+
+def test_a_look_reads_the_members_of_the_guild_once_however_many_roles_are_gone() -> None:
+    guild = CountedReads(f"m{number}" for number in range(50))
+    before = tuple(Bearer(f"m{number}", ROLE, "other") for number in range(50))
+    after_a_refund(in_guild=guild, leaving=(), before=before)
+    assert guild.reads == 1
 
 
 def test_who_has_a_role_before_its_first_listing_is_taken_for_nobody() -> None:

@@ -28,6 +28,7 @@ from pycontw_assets.ledger.discord.invites import (
 )
 from pycontw_assets.ledger.grants import intend_grants, set_grants
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import record_stale_events
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.discord.guild import Guild
 from pycontw_assets.sandbox.server import SandboxServer
@@ -150,7 +151,7 @@ def test_of_several_who_came_at_once_nobody_loses_the_role_and_a_person_is_asked
     assert bearers(guild) == set(users.values())
     guild.take_role(users[ANNA])
     later(clock)
-    assert run(client, ledger, BEN, CARA).problems == []
+    assert run(client, ledger, BEN, CARA, DORA).problems == []
     assert key(ANNA) not in open_invites(ledger, EDITION)
     assert bearers(guild) == {users[BEN]}
 
@@ -221,6 +222,50 @@ def test_a_holder_who_leaves_the_guild_hides_nobody_who_has_to_lose_the_role(
     guild.take_role(users[ANNA])
     later(clock)
     assert run(client, ledger, BEN).problems == []
+
+
+def test_a_role_that_goes_with_its_own_ticket_ends_no_alarm_about_somebody_else(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock
+) -> None:
+    run(client, ledger, ANNA, BEN, CARA, DORA)
+    anna = use(client, ledger, guild, ANNA)
+    later(clock)
+    run(client, ledger, ANNA, BEN, CARA, DORA)
+    ben, cara = (use(client, ledger, guild, address) for address in (BEN, CARA))
+    later(clock)
+    run(client, ledger, ANNA, BEN, CARA, DORA)
+    guild.take_role(anna)  # by hand, before the poll reads the refund
+    later(clock)
+    assert run(client, ledger, CARA, DORA).problems
+    assert open_invites(ledger, EDITION).keys() == {key(BEN), key(CARA), key(DORA)}
+    guild.take_role(ben)
+    later(clock)
+    assert run(client, ledger, CARA, DORA).problems == []
+    assert bearers(guild) == {cara}
+
+
+@pytest.mark.parametrize("meanwhile", ["a wave", "a stale event"])
+def test_an_answer_to_the_alarm_outlives_polls_in_which_nobody_may_leave(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock, meanwhile: str
+) -> None:
+    run(client, ledger, ANNA, BEN, DORA)
+    known = use(client, ledger, guild, DORA)
+    later(clock)
+    run(client, ledger, ANNA, BEN, DORA)
+    for address in (ANNA, BEN):
+        use(client, ledger, guild, address)
+    assert run(client, ledger, BEN, DORA).problems
+    guild.take_role(known)  # as the page says where the refunded one has left the guild
+    later(clock)
+    record_stale_events(ledger, EDITION, ["2031-corporate-2"] if meanwhile == "a stale event" else [])
+    record_holders(ledger, [BEN, CARA, DORA])
+    step = InviteStep(client, ledger, PSEUDONYMIZER, nullcontext)
+    step.run(PARTITION, {key(BEN): ROLE, key(CARA): ROLE, key(DORA): ROLE}, only_add=meanwhile == "a wave")
+    assert key(ANNA) in open_invites(ledger, EDITION)
+    record_stale_events(ledger, EDITION, [])
+    later(clock)
+    assert run(client, ledger, BEN, CARA, DORA).problems == []
+    assert key(ANNA) not in open_invites(ledger, EDITION)
 
 
 @pytest.mark.parametrize(("added_by_us", "deleted"), [(True, 0), (False, 1)], ids=["guest of ours", "of others"])
