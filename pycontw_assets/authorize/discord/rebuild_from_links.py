@@ -14,9 +14,8 @@ from datetime import datetime
 
 from pycontw_assets.authorize.discord.discord_client import CODE, INVITE_PAGE
 from pycontw_assets.ledger.database.tables import InviteTrace
-from pycontw_assets.ledger.discord.invites import Bearer, Invite
+from pycontw_assets.ledger.discord.invites import UNKNOWN_ROLE, Bearer, Invite
 
-UNKNOWN_ROLE = ""  # no entry of DISCORD_ROLES fits the tickets
 _LINK = re.compile(re.escape(INVITE_PAGE) + f"({CODE})")
 
 

@@ -16,9 +16,10 @@ from pycontw_assets.authorize.discord.decision import (
     is_listing_needed,
     lost_replies,
     read_look,
+    with_known_role,
 )
 from pycontw_assets.ledger.database.tables import InviteState, InviteTrace
-from pycontw_assets.ledger.discord.invites import Bearer, Invite
+from pycontw_assets.ledger.discord.invites import UNKNOWN_ROLE, Bearer, Invite
 
 NOW = datetime(2031, 9, 1, tzinfo=timezone.utc)
 ROLE, OTHER = "11", "12"
@@ -166,6 +167,35 @@ def test_an_answer_to_the_alarm_is_kept_until_an_invite_may_end() -> None:
     refunded = invite("a", "used", trace="unclear")
     later = after_a_refund("y", in_guild={"x", "y"}, leaving=(refunded,), before=tuple(meanwhile.bearers or ()))
     assert (later.ended, later.bearers) == ([refunded], [UNKNOWN[1]])
+
+
+@pytest.mark.parametrize("trace", ["unseen", "nobody"])
+def test_an_invite_without_a_known_role_never_ends_silently(trace: InviteTrace) -> None:
+    refunded = invite("a", "used", role=UNKNOWN_ROLE, trace=trace, gone_at=NOW)
+    present: dict[str, set[str]] = {UNKNOWN_ROLE: set(), ROLE: {"new"}}
+    seen = read_look([refunded], [], before=(), present=present, now=NOW)
+    assert (any(seen.used.values()), seen.members, seen.ended) == (False, {}, [])
+    assert is_listing_needed([refunded], [], is_first=False)
+    assert has_left(refunded, [], NOW + 2 * LATE_ROLE) is None
+
+
+def test_a_role_that_a_person_takes_answers_for_an_unknown_role_after_all_others() -> None:
+    roleless = invite("a", "used", role=UNKNOWN_ROLE, trace="unseen")
+    refunded = invite("c", "used", trace="unclear")
+    assert after_a_refund("y", in_guild={"x", "y"}, leaving=(roleless, refunded)).ended == [refunded]
+    assert after_a_refund(in_guild={"x", "y"}, leaving=(roleless, refunded)).ended == [refunded, roleless]
+    assert after_a_refund("x", "y", in_guild={"x", "y"}, leaving=(roleless,)).ended == []
+
+
+def test_an_invite_gets_its_role_once_the_rules_fit_and_any_unknown_member_may_have_used_it() -> None:
+    roleless = invite("a", "used", role=UNKNOWN_ROLE, trace="unseen")
+    [found] = with_known_role([roleless, invite("b")], {"a": ROLE, "b": OTHER})
+    assert (found.address_key, found.role_id) == ("a", ROLE)
+    assert with_known_role([roleless], {"b": ROLE}) == []
+    before = (Bearer("x", ROLE, "other"), Bearer("y", ROLE, "known"))
+    seen = read_look([roleless], [], before=before, present={ROLE: {"x", "y"}}, now=NOW, role_found=[found])
+    assert (seen.used["unclear"], seen.used.get("nobody", [])) == ([found], [])
+    assert seen.bearers == [Bearer("x", ROLE, "unclear"), before[1]]
 
 
 class CountedReads(list[str]):

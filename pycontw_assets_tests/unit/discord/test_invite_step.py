@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -18,14 +19,19 @@ from pycontw_assets.authorize.discord.invite_step import (
 )
 from pycontw_assets.ledger.batches import find_newcomers
 from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.ledger.database.tables import InviteTrace
 from pycontw_assets.ledger.discord.invites import (
+    UNKNOWN_ROLE,
     count_invite_work,
     count_without_link,
     guild_state,
+    intend_invites,
     known_bearers,
+    listed_roles,
     open_invites,
     switch_discord,
 )
+from pycontw_assets.ledger.discord.restoring import restore_invites
 from pycontw_assets.ledger.grants import intend_grants, set_grants
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.polls import record_stale_events
@@ -268,6 +274,61 @@ def test_an_answer_to_the_alarm_outlives_polls_in_which_nobody_may_leave(
     assert key(ANNA) not in open_invites(ledger, EDITION)
 
 
+def restore_without_role(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock, trace: InviteTrace = "unseen"
+) -> str:
+    """Let Anna use her invite, and lose its role in the ledger. Ben stays without an invite."""
+    run(client, ledger, ANNA)
+    user = use(client, ledger, guild, ANNA)
+    [invite] = open_invites(ledger, EDITION).values()
+    empty_ledger(ledger)
+    ledger.clock = clock
+    record_holders(ledger, [ANNA])
+    gone = replace(invite, role_id=UNKNOWN_ROLE, state="used", trace=trace, gone_at=clock(), code_digest=None)
+    restore_invites(ledger, [gone], [])
+    return user
+
+
+def run_for(client: DiscordClient, ledger: Ledger, roles: dict[str, str], *holders: str) -> InviteOutcome:
+    record_holders(ledger, holders)
+    step = InviteStep(client, ledger, PSEUDONYMIZER, nullcontext, role_ids={ROLE})
+    return step.run(PARTITION, {key(address): role for address, role in roles.items()})
+
+
+@pytest.mark.parametrize("trace", ["unseen", "nobody"])
+def test_after_a_refund_an_invite_without_a_known_role_is_a_question_until_a_role_is_taken(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock, trace: InviteTrace
+) -> None:
+    user = restore_without_role(client, ledger, guild, clock, trace)
+    for _ in range(3):
+        later(clock)
+        assert run_for(client, ledger, {}).problems
+    assert listed_roles(ledger) == {ROLE}
+    guild.take_role(user)
+    later(clock)
+    assert count_invite_work(ledger, PARTITION.key, EDITION, look_every=LOOK_EVERY)
+    assert run_for(client, ledger, {}).problems == []
+    assert open_invites(ledger, EDITION) == {}
+
+
+def test_an_invite_without_a_known_role_gets_it_with_the_next_look_after_the_rules_fit(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock
+) -> None:
+    user = restore_without_role(client, ledger, guild, clock)
+    run_for(client, ledger, {}, ANNA)
+    later(clock)
+    assert count_invite_work(ledger, PARTITION.key, EDITION, look_every=LOOK_EVERY) == 1
+    assert run_for(client, ledger, {ANNA: ROLE}, ANNA) == InviteOutcome()
+    [invite] = open_invites(ledger, EDITION).values()
+    assert (invite.role_id, invite.trace) == (ROLE, "unclear")
+    later(clock)
+    assert run_for(client, ledger, {}).problems
+    guild.take_role(user)
+    later(clock)
+    assert run_for(client, ledger, {}).problems == []
+    assert open_invites(ledger, EDITION) == {}
+
+
 @pytest.mark.parametrize(("added_by_us", "deleted"), [(True, 0), (False, 1)], ids=["guest of ours", "of others"])
 def test_an_invite_lives_until_its_holder_has_left_the_guest_list(
     client: DiscordClient, ledger: Ledger, guild: Guild, added_by_us: bool, deleted: int
@@ -300,6 +361,14 @@ def test_a_guild_is_filled_in_waves_and_the_rest_wait(
     assert count_invite_work(ledger, PARTITION.key, EDITION, look_every=LOOK_EVERY) == 3
     assert run(client, ledger, *everybody).made == 1
     assert len(guild.invites) == 2
+
+
+def test_an_invite_is_made_and_remembered_with_the_role_of_the_rules_at_that_time(
+    client: DiscordClient, ledger: Ledger, guild: Guild
+) -> None:
+    intend_invites(ledger, EDITION, PARTITION.key, {key(ANNA): keys.DISCORD_OTHER_ROLE_ID})
+    run(client, ledger, ANNA)
+    assert [(i.state, i.role_id) for i in open_invites(ledger, EDITION).values()] == [("open", ROLE)]
 
 
 def test_the_limit_of_discord_itself_ends_a_wave(client: DiscordClient, ledger: Ledger, guild: Guild) -> None:

@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 import pytest
 
 from pycontw_assets.authorize.discord.rebuild_from_links import (
-    UNKNOWN_ROLE,
     Claim,
     RebuiltInvites,
     rebuild_invites,
@@ -15,6 +14,7 @@ from pycontw_assets.authorize.discord.rebuild_from_links import (
 )
 from pycontw_assets.ledger.database.tables import InviteState, InviteTrace
 from pycontw_assets.ledger.discord.invites import (
+    UNKNOWN_ROLE,
     Bearer,
     Invite,
     intend_invites,
