@@ -33,14 +33,14 @@ def gone_invites(invites: Iterable[Invite], live: Collection[str]) -> list[Invit
     return [i for i in invites if i.state in ("open", "deleting") and i.code_digest not in live]
 
 
-def is_listing_needed(invites: Collection[Invite], gone: Collection[Invite], is_first: bool) -> bool:
+def is_listing_needed(invites: Collection[Invite], gone: Collection[Invite], is_any_unlisted: bool) -> bool:
     """Whether the members have to be listed: somebody came, somebody unknown has to go, or nobody looked before.
 
-    ``is_first``: the members of some role were never listed.
+    ``is_any_unlisted``: the members of some role were never listed.
     """
     used = (invite for invite in invites if invite.state == "used")
     unknown = (i.trace in ("unclear", "unseen") or i.role_id == UNKNOWN_ROLE for i in used)
-    return bool(gone) or is_first or any(unknown)
+    return bool(gone) or is_any_unlisted or any(unknown)
 
 
 def with_known_role(invites: Iterable[Invite], roles: Mapping[str, str]) -> list[Invite]:

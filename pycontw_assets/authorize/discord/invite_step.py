@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from pycontw_assets.api.client import Misconfigured, NotFound
+from pycontw_assets.api.client import NotFound
 from pycontw_assets.api.log import log_step
 from pycontw_assets.authorize.discord.decision import (
     OwnInvite,
@@ -24,6 +24,7 @@ from pycontw_assets.authorize.discord.decision import (
     with_known_role,
 )
 from pycontw_assets.authorize.discord.discord_client import MOST_INVITES, GuildFull, LiveInvite, Member
+from pycontw_assets.authorize.discord.members import list_members, members_by_role
 from pycontw_assets.ledger.database.tables import GrantState
 from pycontw_assets.ledger.discord.invites import (
     UNKNOWN_ROLE,
@@ -203,17 +204,14 @@ class InviteStep:
         members = self._listed_members()
         if members is None:
             return None
-        return {role: {digest for digest, member in members.items() if role in member.role_ids} for role in roles}
+        return members_by_role(members, roles)
 
     def _listed_members(self) -> dict[str, Member] | None:
         """Return the members by digest, listed once a step; ``None``: the bot lacks the intent to list them."""
         if self._members is None and not self._cannot_list:
-            try:
-                self._members = {self._digest("member", member.user_id): member for member in self.client.members()}
-            except Misconfigured as error:
-                if error.status is None:
-                    raise
-                self._cannot_list = True
+            self._members = list_members(self.client, lambda user_id: self._digest("member", user_id))
+            self._cannot_list = self._members is None
+            if self._cannot_list:
                 self.outcome.hints.append(
                     "Discord does not list the members of the guild to the bot, so nobody who used an invite is known; "
                     "switch the Server Members Intent on in the bot's settings in Discord's developer portal"

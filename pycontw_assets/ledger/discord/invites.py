@@ -137,8 +137,8 @@ def invites_without_ticket(ledger: Ledger, edition: str, *, awaited: Collection[
 
     Of the former there are none while some event is stale: the address may hold another ticket there.
 
-    Guests in one of the states ``awaited`` leave the guest list first. Whoever buys again before that is not mailed
-    again, so the link in the mail has to live on. Guests whom others let in may stay for good, and are not awaited.
+    Guests in one of the states ``awaited`` leave the guest list first. A guest who buys again before that is not
+    mailed again, so the link in the mail has to live on. Guests of others may stay for good, and are not awaited.
     """
     is_listed = sa.exists().where(
         grants.c.edition == edition,

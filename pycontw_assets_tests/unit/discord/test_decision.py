@@ -53,10 +53,10 @@ def test_only_made_invites_that_are_not_listed_are_gone() -> None:
 
 def test_members_are_listed_only_when_somebody_came_or_must_be_found() -> None:
     used = invite("a", "used", trace="unclear")
-    assert not is_listing_needed([invite("a")], [], is_first=False)
-    assert is_listing_needed([invite("a")], [invite("a")], is_first=False)
-    assert is_listing_needed([invite("a")], [], is_first=True)
-    assert is_listing_needed([used], [], is_first=False)
+    assert not is_listing_needed([invite("a")], [], is_any_unlisted=False)
+    assert is_listing_needed([invite("a")], [invite("a")], is_any_unlisted=False)
+    assert is_listing_needed([invite("a")], [], is_any_unlisted=True)
+    assert is_listing_needed([used], [], is_any_unlisted=False)
 
 
 def test_one_gone_invite_and_one_new_member_belong_together() -> None:
@@ -175,7 +175,7 @@ def test_an_invite_without_a_known_role_never_ends_silently(trace: InviteTrace) 
     present: dict[str, set[str]] = {UNKNOWN_ROLE: set(), ROLE: {"new"}}
     seen = read_look([refunded], [], before=(), present=present, now=NOW)
     assert (any(seen.used.values()), seen.members, seen.ended) == (False, {}, [])
-    assert is_listing_needed([refunded], [], is_first=False)
+    assert is_listing_needed([refunded], [], is_any_unlisted=False)
     assert has_left(refunded, [], NOW + 2 * LATE_ROLE) is None
 
 
@@ -222,7 +222,7 @@ def test_who_has_a_role_before_its_first_listing_is_taken_for_nobody() -> None:
 
 def test_a_look_that_sees_the_members_again_explains_what_was_used_unseen() -> None:
     unseen = invite("a", "used", trace="unseen")
-    assert is_listing_needed([unseen], [], is_first=False)
+    assert is_listing_needed([unseen], [], is_any_unlisted=False)
     assert look(members={"new"}, others=(unseen,)).members == {unseen: "new"}
     assert look(members=set(), others=(unseen,)).used == {"nobody": [unseen]}
 
