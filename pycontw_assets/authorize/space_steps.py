@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
+from itertools import compress
 
 from pycontw_assets.api.client import Misconfigured, ServiceError
 from pycontw_assets.authorize.guest_list import Entry, GuestList, is_due, revoke_limit
@@ -23,6 +24,7 @@ from pycontw_assets.ledger.grants import (
     place_grants,
     recheck_preexisting_guests,
 )
+from pycontw_assets.ledger.guest_lists import guest_list_state, record_lacking
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import recognise
 from pycontw_assets.pseudonyms import Pseudonymizer
@@ -79,8 +81,9 @@ class _Lists:
 class SpacesStep:
     """One event's holders on the guest lists of several spaces, in the order in which the spaces are filled.
 
-    A list is read when something changes in its space. All are read when somebody has no space yet, because the
-    person may be on any of them. Where one cannot be read then, nobody gets a space, and the rest goes on.
+    A list is read when something changes in its space, or when it lacked guests the last time. All are read when
+    somebody has no space yet, because the person may be on any of them. Where one cannot be read then, nobody gets a
+    space, and the rest goes on.
 
     A space that Gather does not have, while it has another one, holds nobody up: no list is there that a newcomer may
     be on. Its own people keep it, and nobody is counted as removed from it. Where no space answers, the service is
@@ -99,7 +102,7 @@ class SpacesStep:
         """Add missing holders, remove guests without a ticket. Without anything to do, Gather is not called."""
         recheck_preexisting_guests(self.ledger, partition.edition)
         people = self._people(partition.edition, holders)
-        if not people.due and not people.leaving:
+        if not people.due and not people.leaving and not any(map(self._lacks_guests, self.lists)):
             return GuestListOutcome()
         with self.exclusive():
             outcome = self._sync(partition, holders)
@@ -119,6 +122,9 @@ class SpacesStep:
     def _space_of(self, grant: Grant | None) -> Space | None:
         return next((s for s in self.lists if grant is not None and s.digest == grant.space_digest), None)
 
+    def _lacks_guests(self, space: Space) -> bool:
+        return guest_list_state(self.ledger, space.digest).lacking > 0
+
     def _is_elsewhere(self, grant: Grant | None) -> bool:
         """Say whether somebody was let into a space that the settings do not name. Ticks refuse that."""
         if grant is None or grant.space_digest is None or grant.state == "assumed":
@@ -129,11 +135,14 @@ class SpacesStep:
 
     def _sync(self, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
         people = self._people(partition.edition, holders)
-        lists = self._read([space for space in self.lists if people.unplaced or people.concern(space)])
+        looks = (people.unplaced or people.concern(space) or self._lacks_guests(space) for space in self.lists)
+        lists = self._read(compress(self.lists, looks))
         if people.unplaced:
             for current in lists.read.values():
                 recognise(self.ledger, self.pseudonymizer, current.entries)
             people = self._people(partition.edition, holders)
+        for space in lists.gone:
+            record_lacking(self.ledger, len(list(self._held(people.grants, space))), space.digest)
         placed = {} if lists.errors else self._place(partition.edition, people, lists)
         limit = self._limit(people, lists)
         outcomes, errors = [], [*lists.errors]
@@ -216,11 +225,12 @@ class SpacesStep:
             if digest in by_digest
         }
         placed = assign(newcomers, taken, former)
-        # Whoever is on no list has left. With a space gone that is in doubt, so they wait.
+        # People who are on no list have left. With a space gone that is in doubt, so they wait.
         otherwise = None if lists.gone else next(iter(self.lists))
         for key in (key for key, space in people.leaving.items() if space is None):
             space = next((space for space, keys in taken.items() if key in keys), otherwise)
-            placed |= {} if space is None else {key: space}
+            if space is not None:
+                placed[key] = space
         for space in self.lists:
             keys = [key for key, its_space in placed.items() if its_space == space]
             place_grants(self.ledger, edition, keys, space.digest)

@@ -69,7 +69,8 @@ def is_dead(identity: str) -> bool:
     host, pid, started = identity.split("/")[:3]
     if host != _host() or not _is_known(host):
         return False
-    return _started(int(pid)) not in (started, _HIDDEN)
+    # One that had ended when it was named was never seen alive.
+    return started == _GONE or _started(int(pid)) not in (started, _HIDDEN)
 
 
 def process_here(identity: str) -> int | None:

@@ -28,7 +28,7 @@ concurrency:
       - {key: dagster/partition, limit: 1, value: {applyLimitPerUniqueValue: true}}
 # Dagster's tables in fewer files, which stay open: half of the disk and of the CPU time of a run.
 storage: {custom: {module: pycontw_assets.orchestration.storage.in_folder, class: FolderStorage, config: {}}}
-# A run is forked from a process that has imported Dagster already: a fourth of its CPU time.
+# A run is forked from a process that has imported Dagster already: a third of its CPU time.
 run_launcher: {module: pycontw_assets.orchestration.launching.fork_server, class: ForkServerLauncher}
 # The runs print nothing, and capturing it costs two processes each; what happened is in the event log.
 compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}

@@ -88,7 +88,10 @@ def access_sum(count: Headcount) -> str:
 def guest_list_gaps(lacking: int) -> list[str]:
     if not lacking:
         return []
-    return [f"{lacking} guests of other events were not on the list when it was read last; their events put them back"]
+    return [
+        f"{lacking} guests were not on the list when it was read last; their own events put them back, and those of a "
+        "missing space enter again when it is back"
+    ]
 
 
 def gone_venue(problems: Iterable[Problem], now: datetime) -> list[str]:

@@ -14,7 +14,17 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher, RunsFilter
+from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.launcher.base import LaunchRunContext
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import (
+    CodeLocationOrigin,
+    GrpcServerCodeLocationOrigin,
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from pycontw_assets.ledger.locks import process_here, process_identity
 from pycontw_assets.orchestration.instance import open_instance, prepare_instance
@@ -33,12 +43,46 @@ def test_a_new_data_folder_has_the_launcher(tmp_path: Path) -> None:
         assert isinstance(instance.run_launcher, ForkServerLauncher)
 
 
-def test_a_run_of_another_code_location_is_started_as_dagster_does(monkeypatch: pytest.MonkeyPatch) -> None:
+OURS = ManagedGrpcPythonEnvCodeLocationOrigin(
+    loadable_target_origin=LoadableTargetOrigin(module_name="pycontw_assets.definitions"), location_name="here"
+)
+A_CONTAINER = GrpcServerCodeLocationOrigin(host="code", port=4000, location_name="elsewhere")
+
+
+def run_of(
+    module: str = "pycontw_assets.definitions",
+    python: str = sys.executable,
+    server: CodeLocationOrigin = OURS,
+) -> DagsterRun:
+    code = RepositoryPythonOrigin(
+        executable_path=python,
+        code_pointer=ModuleCodePointer(module, "defs", None),
+        container_image=None,
+        entry_point=None,
+        container_context=None,
+    )
+    return DagsterRun(
+        "any_job",
+        job_code_origin=JobPythonOrigin("any_job", code),
+        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(server, "__repository__"), "any_job"),
+    )
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        DagsterRun("any_job"),
+        run_of(module="others.definitions"),
+        run_of(python="/other/python"),
+        run_of(server=A_CONTAINER),
+    ],
+    ids=["no code", "another package", "another Python", "another machine"],
+)
+def test_a_run_of_other_code_is_started_as_dagster_does(run: DagsterRun, monkeypatch: pytest.MonkeyPatch) -> None:
     passed_on: list[LaunchRunContext] = []
     monkeypatch.setattr(DefaultRunLauncher, "launch_run", lambda _self, context: passed_on.append(context))
-    context = LaunchRunContext(DagsterRun("anything"), None)
-    ForkServerLauncher().launch_run(context)
-    assert passed_on == [context]
+    ForkServerLauncher().launch_run(LaunchRunContext(run, None))
+    assert [context.dagster_run for context in passed_on] == [run]
 
 
 def test_only_a_living_process_of_this_machine_can_be_interrupted() -> None:
@@ -47,6 +91,7 @@ def test_only_a_living_process_of_this_machine_can_be_interrupted() -> None:
     host, pid, _ = mine.split("/")
     assert process_here(f"{host}/{pid}/1") is None, "the number is used again"
     assert process_here(f"elsewhere~1~1/{pid}/1") is None
+    assert process_here(f"{host}/{pid}/gone") is None, "it had ended when it was named"
 
 
 @pytest.mark.long

@@ -87,7 +87,7 @@ def test_the_sum_of_entitled_people_is_shown() -> None:
 
 def test_nothing_amiss_is_no_text() -> None:
     assert guest_list_gaps(0) == list_gaps(0) == []
-    assert guest_list_gaps(2)[0].startswith("2 guests of other events")
+    assert guest_list_gaps(2)[0].startswith("2 guests were not on the list")
     assert list_gaps(3)[0].startswith("3 changes of the list")
 
 

@@ -18,7 +18,13 @@ from pycontw_assets.authorize.spaces import Space, are_shared, assign, parse_spa
 from pycontw_assets.commands.trace import describe_trace, trace
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.grants import current_grants, intend_grants
-from pycontw_assets.ledger.guest_lists import enter_space, guest_list_state, has_space_changed, refuse_lost_spaces
+from pycontw_assets.ledger.guest_lists import (
+    count_lacking,
+    enter_space,
+    guest_list_state,
+    has_space_changed,
+    refuse_lost_spaces,
+)
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.vault.vault import OrdersStore
 from pycontw_assets_tests.fakes.clock import FakeClock
@@ -312,6 +318,20 @@ def test_nobody_of_a_space_that_is_gone_counts_as_removed(ledger: Ledger) -> Non
     venue[A].faults.mend()
     run(venue, ledger, TWO, THREE, FOUR)
     assert venue.guests() == [{TWO}, {THREE, FOUR}], "the space is back"
+
+
+def test_a_space_that_is_gone_stays_a_problem_until_it_is_back(ledger: Ledger) -> None:
+    venue = Venue(f"{A}:2,{B}:2")
+    run(venue, ledger, ONE, TWO)
+    delete(venue, A)
+    run(venue, ledger, ONE, TWO, THREE)
+    for _ in range(2):  # runs without anything else to do
+        assert len(run(venue, ledger, ONE, TWO, THREE).lasting) == 1
+    assert count_lacking(ledger) == 2
+    venue[A].faults.mend()
+    assert not run(venue, ledger, ONE, TWO, THREE).lasting
+    assert count_lacking(ledger) == 0
+    assert venue.guests() == [{ONE, TWO}, {THREE}]
 
 
 def test_refunds_of_a_space_that_is_gone_do_not_use_up_the_limit_of_the_others(ledger: Ledger) -> None:
