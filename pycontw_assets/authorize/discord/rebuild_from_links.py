@@ -21,7 +21,7 @@ _LINK = re.compile(re.escape(INVITE_PAGE) + f"({CODE})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownLinks:
-    """What is known of one address: the links that it was sent, and its tickets.
+    """The links that one address was sent, and its tickets.
 
     ``links``: those that the mail service knows, as they are there. ``role_id``: of the tickets; ``None``: no rule fits
     them, or there are none.
