@@ -42,7 +42,7 @@ from pycontw_assets.ledger.restoration import (
 )
 from pycontw_assets.pipeline.consistency.accounts import refuse_other_klaviyo_account
 from pycontw_assets.pipeline.consistency.orders import signs_of_older_ledger
-from pycontw_assets.pipeline.discord.rebuild import Traces, describe_rebuilt, find_invites, record_invites
+from pycontw_assets.pipeline.discord.rebuild import Evidence, describe_rebuilt, find_invites, record_invites
 from pycontw_assets.pipeline.steps import (
     discover_events,
     exclusive,
@@ -268,7 +268,7 @@ def rebuild_ledger(
     invites = RebuiltInvites()
     if discord is not None and discord_roles is not None:
         invites = find_invites(
-            _traces(remains, restoration, events),
+            _evidence(remains, restoration, events),
             discord=discord,
             discord_roles=discord_roles,
             ledger=ledger,
@@ -285,8 +285,8 @@ def rebuild_ledger(
     return RebuildReport(edition, counts, problems)
 
 
-def _traces(remains: _Remains, restoration: Restoration, events: Iterable[RecordedEvent]) -> Traces:
-    return Traces(
+def _evidence(remains: _Remains, restoration: Restoration, events: Iterable[RecordedEvent]) -> Evidence:
+    return Evidence(
         edition=remains.edition,
         partitions=remains.partitions,
         holders=restoration.holders,

@@ -8,11 +8,11 @@ answer, nobody is recognised.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pycontw_assets.ledger.database.tables import BearerOrigin, InviteTrace
-from pycontw_assets.ledger.discord.invites import Bearer, Invite
+from pycontw_assets.ledger.discord.invites import UNKNOWN_ROLE, Bearer, Invite
 
 LATE_ROLE = timedelta(minutes=10)  # a role may show later than the invite disappears
 _CLOCK_SKEW = timedelta(hours=1)  # between Discord and this machine
@@ -33,13 +33,23 @@ def gone_invites(invites: Iterable[Invite], live: Collection[str]) -> list[Invit
     return [i for i in invites if i.state in ("open", "deleting") and i.code_digest not in live]
 
 
-def is_listing_needed(invites: Collection[Invite], gone: Collection[Invite], is_first: bool) -> bool:
+def is_listing_needed(invites: Collection[Invite], gone: Collection[Invite], is_any_unlisted: bool) -> bool:
     """Whether the members have to be listed: somebody came, somebody unknown has to go, or nobody looked before.
 
-    ``is_first``: the members of some role were never listed.
+    ``is_any_unlisted``: the members of some role were never listed.
     """
-    unknown = (invite.state == "used" and invite.trace in ("unclear", "unseen") for invite in invites)
-    return bool(gone) or is_first or any(unknown)
+    used = (invite for invite in invites if invite.state == "used")
+    unknown = (i.trace in ("unclear", "unseen") or i.role_id == UNKNOWN_ROLE for i in used)
+    return bool(gone) or is_any_unlisted or any(unknown)
+
+
+def with_known_role(invites: Iterable[Invite], roles: Mapping[str, str]) -> list[Invite]:
+    """Return the invites without a known role whose tickets an entry of the rules fits by now, with that role.
+
+    ``roles``: address key -> role of holders.
+    """
+    unknown = [i for i in invites if i.role_id == UNKNOWN_ROLE and i.address_key in roles]
+    return [replace(invite, role_id=roles[invite.address_key]) for invite in unknown]
 
 
 def read_look(
@@ -51,12 +61,14 @@ def read_look(
     now: datetime,
     unlisted: Collection[str] = (),
     in_guild: Collection[str] = (),
-    leaving: Collection[Invite] = (),
+    leaving: Collection[Invite] | None = (),
+    role_found: Collection[Invite] = (),
 ) -> Look:
     """Return what the look means. ``present``: role -> digests of its members; ``None``: they could not be listed.
 
     ``unlisted``: the roles whose members were never listed before. Nobody knows which of them are new.
-    ``in_guild``: digests of all members. ``leaving``: invites without a ticket, where such may end now.
+    ``in_guild``: digests of all members. ``leaving``: invites without a ticket; ``None``: no invite may end now.
+    ``role_found``: used invites whose role was not known until now. Any of its members may be the one who used it.
 
     An invite that was used while the members could not be listed (``unseen``) is explained by the first look that can.
     """
@@ -67,7 +79,7 @@ def read_look(
     look.bearers = []
     known: dict[tuple[str, str], BearerOrigin] = {(b.member_digest, b.role_id): b.origin for b in before}
     used = [i for i in invites if i.state == "used"]
-    recent = [i for i in used if i.trace == "unseen" or (i.trace == "nobody" and _is_recent(i, now))]
+    recent = [i for i in used if i.role_id != UNKNOWN_ROLE and (i.trace == "unseen" or _is_awaited(i, now))]
     for role in sorted({*present, *(invite.role_id for invite in gone)}):
         members = set(present.get(role, ()))
         new = {member for member in members if (member, role) not in known}
@@ -79,25 +91,53 @@ def read_look(
             is_first=role in unlisted,
         )
         look.bearers += [Bearer(m, role, known.get((m, role), origin)) for m in sorted(members)]
-        lost = [b for b in before if b.role_id == role and b.member_digest in set(in_guild) - members]
-        look.bearers += _unanswering(look, lost, [i for i in leaving if i.role_id == role])
+    if role_found:
+        look.used.setdefault("unclear", []).extend(role_found)
+        look.bearers = _doubt_others(look.bearers, {invite.role_id for invite in role_found})
+    look.bearers += _unanswering(look, _lost_roles(before, look.bearers, in_guild), leaving)
     return look
 
 
-def _unanswering(look: Look, lost: Iterable[Bearer], leaving: Iterable[Invite]) -> list[Bearer]:
+def _doubt_others(bearers: Iterable[Bearer], roles: Collection[str]) -> list[Bearer]:
+    return [replace(b, origin="unclear") if b.origin == "other" and b.role_id in roles else b for b in bearers]
+
+
+def _lost_roles(before: Iterable[Bearer], now: Iterable[Bearer], in_guild: Iterable[str]) -> list[Bearer]:
+    """Return the members of the guild who had a role and have it no more.
+
+    Somebody who left the guild is not among them: it may as well be a holder.
+    """
+    kept = {(bearer.member_digest, bearer.role_id) for bearer in now}
+    present = set(in_guild)
+    return [b for b in before if b.member_digest in present and (b.member_digest, b.role_id) not in kept]
+
+
+def _unanswering(look: Look, lost: Iterable[Bearer], leaving: Collection[Invite] | None) -> list[Bearer]:
     """End an invite of somebody unknown for each member of the guild from whom a person took the role.
 
-    Return the unknown ones from whom it was taken although nobody has to go: perhaps the refund is read later. Somebody
-    who left the guild is no answer: it may as well be a holder.
+    Return the members to keep in mind: all of them while no invite may end, and otherwise the unknown ones from whom
+    the role was taken although nobody has to go, because the refund is perhaps read later.
+
+    A known member whose own invite has no ticket says nothing about somebody unknown: that role had to go anyway.
+    An invite without a known role is answered by any role, after all others.
     """
-    unclear = [i for i in leaving if (i.state, i.trace) == ("used", "unclear")]
-    in_order = sorted(lost, key=lambda bearer: (bearer.origin != "unclear", bearer.member_digest))
-    look.ended += unclear[: len(in_order)]
-    return [bearer for bearer in in_order[len(unclear) :] if bearer.origin == "unclear"]
+    if leaving is None:
+        return list(lost)
+    had_to_go = {(i.member_digest, i.role_id) for i in leaving if i.trace == "member"}
+    answers = [bearer for bearer in lost if (bearer.member_digest, bearer.role_id) not in had_to_go]
+    answers.sort(key=lambda bearer: (bearer.origin != "unclear", bearer.role_id, bearer.member_digest))
+    unclear = [i for i in leaving if i.state == "used" and (i.trace == "unclear" or i.role_id == UNKNOWN_ROLE)]
+    for invite in sorted(unclear, key=lambda i: i.role_id == UNKNOWN_ROLE):
+        answer = next((b for b in answers if invite.role_id in (b.role_id, UNKNOWN_ROLE)), None)
+        if answer is not None:
+            look.ended.append(invite)
+            answers.remove(answer)
+    return [bearer for bearer in answers if bearer.origin == "unclear"]
 
 
-def _is_recent(invite: Invite, now: datetime) -> bool:
-    return invite.gone_at is not None and abs(now - invite.gone_at) <= LATE_ROLE
+def _is_awaited(invite: Invite, now: datetime) -> bool:
+    """Whether nobody has the role by the invite yet, and it may show late."""
+    return invite.trace == "nobody" and invite.gone_at is not None and abs(now - invite.gone_at) <= LATE_ROLE
 
 
 def _read_role(
@@ -137,9 +177,12 @@ def has_left(invite: Invite, bearers: Iterable[Bearer], now: datetime) -> bool |
     """Say whether nobody has the role by a used invite without a ticket; ``None``: that cannot be known.
 
     Of several unknown members, nobody knows who left. So a person takes the role from somebody (``_unanswering``).
+    The same holds where the role itself is not known.
     """
+    if invite.role_id == UNKNOWN_ROLE:
+        return None
     if invite.trace == "nobody":
-        return None if _is_recent(invite, now) else True
+        return None if _is_awaited(invite, now) else True
     if invite.trace != "unclear":
         return None
     is_anybody_unknown = any(b.role_id == invite.role_id and b.origin == "unclear" for b in bearers)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from pycontw_assets.api.client import Misconfigured, NotFound
+from pycontw_assets.api.client import NotFound
 from pycontw_assets.api.log import log_step
 from pycontw_assets.authorize.discord.decision import (
     OwnInvite,
@@ -21,14 +21,19 @@ from pycontw_assets.authorize.discord.decision import (
     is_listing_needed,
     lost_replies,
     read_look,
+    with_known_role,
 )
 from pycontw_assets.authorize.discord.discord_client import MOST_INVITES, GuildFull, LiveInvite, Member
+from pycontw_assets.authorize.discord.members import list_members, members_by_role
 from pycontw_assets.ledger.database.tables import GrantState
 from pycontw_assets.ledger.discord.invites import (
+    UNKNOWN_ROLE,
+    Bearer,
     Invite,
     enter_guild,
     forget_bearer,
     guild_state,
+    has_stale_event,
     intend_invites,
     invites_without_ticket,
     is_unclear,
@@ -97,6 +102,7 @@ class InviteStep:
     pseudonymizer: Pseudonymizer
     exclusive: Callable[[], AbstractContextManager[None]]
     awaited: Collection[GrantState] = ()  # guests in these states leave the guest list before their invites end
+    role_ids: Collection[str] = ()  # all that tickets may give
     outcome: InviteOutcome = field(default_factory=InviteOutcome)
     _members: dict[str, Member] | None = field(default=None, repr=False)
     _cannot_list: bool = False
@@ -137,7 +143,8 @@ class InviteStep:
         leaving = self._leaving(partition.edition).values()
         if any(is_look_due or not is_unclear(invite) for invite in leaving):
             return True
-        return is_look_due and any(i.state == "open" and i.partition_key == partition.key for i in known.values())
+        to_see = [i for i in known.values() if i.state == "open" or i.role_id == UNKNOWN_ROLE]
+        return is_look_due and any(invite.partition_key == partition.key for invite in to_see)
 
     def _sync(self, partition: EventPartition, roles: Mapping[str, str], *, only_add: bool) -> None:
         edition = partition.edition
@@ -145,7 +152,7 @@ class InviteStep:
         enter_guild(self.ledger, self._digest("guild", self.client.guild_id))
         listed = self.client.invites()
         live = {self._digest("invite", invite.code): invite for invite in listed}
-        self._look(edition, live, roles.values(), only_add=only_add)
+        self._look(edition, live, roles, only_add=only_add)
         room = MOST_INVITES - _MARGIN - len(listed)
         room += self._delete_lost(edition, live)
         if not only_add:
@@ -154,11 +161,11 @@ class InviteStep:
 
     # -- looking ----------------------------------------------------------------------------------
 
-    def _look(self, edition: str, live: Mapping[str, LiveInvite], due_roles: Iterable[str], *, only_add: bool) -> None:
+    def _look(self, edition: str, live: Mapping[str, LiveInvite], roles: Mapping[str, str], *, only_add: bool) -> None:
         """Find out who came. The members of a role are listed before its first invite is made."""
         invites, before = open_invites(self.ledger, edition).values(), known_bearers(self.ledger)
         gone = gone_invites(invites, live.keys())
-        wanted = {*due_roles, *(invite.role_id for invite in invites), *(bearer.role_id for bearer in before)}
+        wanted = self._roles_to_list([*invites, *before], roles.values())
         is_first = guild_state(self.ledger).looked_at is None
         unlisted = wanted if is_first else wanted - listed_roles(self.ledger)
         if not is_listing_needed(invites, gone, bool(unlisted)):
@@ -172,7 +179,8 @@ class InviteStep:
             now=self.ledger.clock(),
             unlisted=unlisted,
             in_guild=self._members or (),
-            leaving=() if only_add else self._leaving(edition).values(),
+            leaving=None if only_add or has_stale_event(self.ledger, edition) else self._leaving(edition).values(),
+            role_found=with_known_role(invites, roles),
         )
         self.outcome.ended += len(look.ended)
         record_look(
@@ -184,22 +192,26 @@ class InviteStep:
             listed=wanted,
         )
 
+    def _roles_to_list(self, known: Iterable[Invite | Bearer], due_roles: Iterable[str]) -> set[str]:
+        """Return the roles whose members are compared. An invite without a known role may have given any of them."""
+        roles = {row.role_id for row in known} | set(due_roles)
+        if UNKNOWN_ROLE in roles:
+            roles |= set(self.role_ids)
+        return roles - {UNKNOWN_ROLE}
+
     def _bearers(self, roles: Collection[str]) -> dict[str, set[str]] | None:
         """Return role -> digests of its members; ``None`` where the bot may not list them."""
         members = self._listed_members()
         if members is None:
             return None
-        return {role: {digest for digest, member in members.items() if role in member.role_ids} for role in roles}
+        return members_by_role(members, roles)
 
     def _listed_members(self) -> dict[str, Member] | None:
         """Return the members by digest, listed once a step; ``None``: the bot lacks the intent to list them."""
         if self._members is None and not self._cannot_list:
-            try:
-                self._members = {self._digest("member", member.user_id): member for member in self.client.members()}
-            except Misconfigured as error:
-                if error.status is None:
-                    raise
-                self._cannot_list = True
+            self._members = list_members(self.client, lambda user_id: self._digest("member", user_id))
+            self._cannot_list = self._members is None
+            if self._cannot_list:
                 self.outcome.hints.append(
                     "Discord does not list the members of the guild to the bot, so nobody who used an invite is known; "
                     "switch the Server Members Intent on in the bot's settings in Discord's developer portal"
@@ -276,7 +288,7 @@ class InviteStep:
         """Remove the role of a used invite without a ticket. ``False``: it may be kept by somebody unknown."""
         if invite.trace != "member" or invite.member_digest is None:
             if not has_left(invite, known_bearers(self.ledger), self.ledger.clock()):
-                return invite.trace == "nobody"  # a role that shows late is awaited
+                return invite.trace == "nobody" and invite.role_id != UNKNOWN_ROLE  # a role that shows late is awaited
             self._ended(invite)
             return True
         members = self._listed_members()

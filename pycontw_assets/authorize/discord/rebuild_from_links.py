@@ -14,15 +14,14 @@ from datetime import datetime
 
 from pycontw_assets.authorize.discord.discord_client import CODE, INVITE_PAGE
 from pycontw_assets.ledger.database.tables import InviteTrace
-from pycontw_assets.ledger.discord.invites import Bearer, Invite
+from pycontw_assets.ledger.discord.invites import UNKNOWN_ROLE, Bearer, Invite
 
-UNKNOWN_ROLE = ""  # no entry of DISCORD_ROLES fits the tickets
 _LINK = re.compile(re.escape(INVITE_PAGE) + f"({CODE})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """The knowledge about one address.
+class KnownLinks:
+    """The links that one address was sent, and its tickets.
 
     ``links``: those that the mail service knows, as they are there. ``role_id``: of the tickets; ``None``: no rule fits
     them, or there are none.
@@ -54,71 +53,73 @@ class _Guild:
     digest: Callable[[str], str]
     channel_link: str
 
-    def named(self, claim: Claim | None) -> list[str]:
+    def linked_codes(self, links: KnownLinks | None) -> list[str]:
         """Return the digests of the codes in somebody's links."""
-        matches = [_LINK.fullmatch(link) for link in (claim.links if claim else ())]
+        matches = [_LINK.fullmatch(link) for link in (links.links if links else ())]
         return [self.digest(match[1]) for match in matches if match]
 
-    def is_named(self, claim: Claim | None) -> bool:
+    def was_sent_link(self, links: KnownLinks | None) -> bool:
         """Whether somebody was sent an invite, or the link for those who used theirs."""
-        return bool(self.named(claim)) or (claim is not None and self.channel_link in claim.links)
+        return bool(self.linked_codes(links)) or (links is not None and self.channel_link in links.links)
 
 
 def rebuild_invites(
     edition: str,
-    claims: Mapping[str, Claim],
+    known_links: Mapping[str, KnownLinks],
     *,
-    known: Mapping[str, Invite],
+    recorded: Mapping[str, Invite],
     live: Mapping[str, str],
     digest: Callable[[str], str],
     channel_link: str,
     now: datetime,
 ) -> RebuiltInvites:
-    """Return the invites that differ from what the ledger knows. ``claims`` and ``known`` are by address key.
+    """Return the invites that differ from what the ledger knows.
+
+    ``known_links`` and ``recorded``, the ledger's invites, are by address key.
 
     Nobody who has a ticket gets a second invite because of it. Two people who were sent the same link are not possible,
     unless somebody wrote into the mail service: then the first one has it.
     """
     guild = _Guild(live=live, digest=digest, channel_link=channel_link)
     rebuilt, taken = RebuiltInvites(), set[str]()
-    for key in sorted({*claims, *known}):
-        claim, mine = claims.get(key), known.get(key)
-        held, base = _held(guild, claim, mine, taken), mine or _blank(edition, key, claim, now)
-        if held is not None:
-            taken.add(held)
-            if base.code_digest != held:
-                rebuilt.invites.append(_unused(base, held, live[held]))
-        elif _is_gone(guild, claim, mine):
+    for key in sorted({*known_links, *recorded}):
+        links, invite = known_links.get(key), recorded.get(key)
+        unused, base = _unused_code(guild, links, invite, taken), invite or _blank(edition, key, links, now)
+        if unused is not None:
+            taken.add(unused)
+            if base.code_digest != unused:
+                rebuilt.invites.append(_open(base, unused, live[unused]))
+        elif _is_gone(guild, links, invite):
             rebuilt.invites.append(_gone(base, now))
             if base.member_digest is not None:
                 rebuilt.doubted.add((base.member_digest, base.role_id))
     return rebuilt
 
 
-def _held(guild: _Guild, claim: Claim | None, mine: Invite | None, taken: Collection[str]) -> str | None:
+def _unused_code(guild: _Guild, links: KnownLinks | None, invite: Invite | None, taken: Collection[str]) -> str | None:
     """Return the unused invite of somebody: the one that they were sent, or else the one that the ledger knows."""
-    candidates = [*guild.named(claim), *([mine.code_digest] if mine and mine.code_digest else [])]
+    candidates = [*guild.linked_codes(links), *([invite.code_digest] if invite and invite.code_digest else [])]
     return next((digest for digest in candidates if digest in guild.live and digest not in taken), None)
 
 
-def _is_gone(guild: _Guild, claim: Claim | None, mine: Invite | None) -> bool:
+def _is_gone(guild: _Guild, links: KnownLinks | None, invite: Invite | None) -> bool:
     """Whether somebody had an invite that is gone, and the ledger does not say what became of it."""
-    if mine is None:
-        return claim is not None and claim.has_ticket and guild.is_named(claim)
-    named = guild.named(claim)
-    if mine.state in ("intended", "creating"):
-        return guild.is_named(claim)
-    if mine.state == "used":
-        return bool(named) and mine.code_digest not in named
+    if invite is None:
+        return links is not None and links.has_ticket and guild.was_sent_link(links)
+    codes = guild.linked_codes(links)
+    if invite.state in ("intended", "creating"):
+        return guild.was_sent_link(links)
+    if invite.state == "used":
+        return bool(codes) and invite.code_digest not in codes
     return True
 
 
-def _blank(edition: str, key: str, claim: Claim | None, now: datetime) -> Invite:
-    partition_key, role_id = (claim.partition_key, claim.role_id) if claim else (edition, None)
+def _blank(edition: str, key: str, links: KnownLinks | None, now: datetime) -> Invite:
+    partition_key, role_id = (links.partition_key, links.role_id) if links else (edition, None)
     return Invite(edition, key, 1, partition_key, role_id or UNKNOWN_ROLE, "intended", now)
 
 
-def _unused(base: Invite, code_digest: str, role_id: str) -> Invite:
+def _open(base: Invite, code_digest: str, role_id: str) -> Invite:
     return replace(
         base, state="open", code_digest=code_digest, role_id=role_id, gone_at=None, trace=None, member_digest=None
     )
@@ -131,7 +132,7 @@ def _gone(base: Invite, now: datetime) -> Invite:
 
 
 def with_bearers(
-    rebuilt: RebuiltInvites, known: Collection[Bearer], present: Mapping[str, Collection[str]] | None
+    rebuilt: RebuiltInvites, recorded: Collection[Bearer], present: Mapping[str, Collection[str]] | None
 ) -> RebuiltInvites:
     """Add the members who may have used the gone invites: all who have their role and whom the ledger does not know.
 
@@ -141,7 +142,7 @@ def with_bearers(
     if present is None:
         invites = [replace(i, trace="unseen") if i.trace == "unclear" else i for i in rebuilt.invites]
         return replace(rebuilt, invites=invites)
-    seen = {(bearer.member_digest, bearer.role_id) for bearer in known} - rebuilt.doubted
+    seen = {(bearer.member_digest, bearer.role_id) for bearer in recorded} - rebuilt.doubted
     roles = {invite.role_id for invite in rebuilt.invites if invite.trace == "unclear"}
     bearers = [
         Bearer(member, role, "unclear")

@@ -31,6 +31,7 @@ from pycontw_assets.ledger.database.tables import (
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.records import refuse_imported
 
+UNKNOWN_ROLE = ""  # of a used invite that was restored while no entry of DISCORD_ROLES fitted its tickets
 _ONLY_ROW = 1
 _NOBODY = "0" * 64  # a digest of nobody: its row says that the members of a role were listed
 _IS_OPEN = discord_invites.c.state != "ended"
@@ -136,8 +137,8 @@ def invites_without_ticket(ledger: Ledger, edition: str, *, awaited: Collection[
 
     Of the former there are none while some event is stale: the address may hold another ticket there.
 
-    Guests in one of the states ``awaited`` leave the guest list first. Whoever buys again before that is not mailed
-    again, so the link in the mail has to live on. Guests whom others let in may stay for good, and are not awaited.
+    Guests in one of the states ``awaited`` leave the guest list first. A guest who buys again before that is not
+    mailed again, so the link in the mail has to live on. Guests of others may stay for good, and are not awaited.
     """
     is_listed = sa.exists().where(
         grants.c.edition == edition,
@@ -154,6 +155,11 @@ def invites_without_ticket(ledger: Ledger, edition: str, *, awaited: Collection[
     )
     with ledger.engine.begin() as db:
         return {row.address_key: Invite(**row._mapping) for row in db.execute(query)}
+
+
+def has_stale_event(ledger: Ledger, edition: str) -> bool:
+    """Whether some event of the edition could not be read, so that nobody is known to be without a ticket."""
+    return bool(ledger.scalar(sa.select(sa.exists().where(stale_events.c.edition == edition))))
 
 
 def intend_invites(ledger: Ledger, edition: str, partition_key: str, roles: Mapping[str, str]) -> None:
@@ -192,12 +198,15 @@ def record_look(
 ) -> None:
     """Record what a look at the guild showed, whole or not at all. ``bearers``: ``None`` where nobody was listed.
 
+    An invite whose role has become known is among ``used``, with its role.
+
     ``listed``: the roles whose members were listed, though there may be none.
     """
     now = ledger.clock()
     with ledger.engine.begin() as db:
         for trace, invites in used.items():
-            _set(db, now, invites, "used", trace=trace)
+            for invite in invites:
+                _set(db, now, [invite], "used", trace=trace, role_id=invite.role_id)
         for invite, member in members.items():
             _set(db, now, [invite], "used", trace="member", member_digest=member)
         _set(db, now, ended, "ended")
@@ -246,14 +255,14 @@ def count_invite_work(
     has_link = sa.exists().where(of_holder, table.c.state.not_in(("intended", "creating")))
     of_event = entitlements.c.partition_key == partition_key
     missing = sa.select(sa.func.count()).select_from(entitlements).where(of_event, ~has_link)
-    is_unused = (table.c.partition_key == partition_key, table.c.state == "open")
-    unused = sa.select(sa.func.count()).select_from(table).where(*is_unused)
+    is_to_see = sa.or_(table.c.state == "open", sa.and_(_IS_OPEN, table.c.role_id == UNKNOWN_ROLE))
+    to_see = sa.select(sa.func.count()).select_from(table).where(table.c.partition_key == partition_key, is_to_see)
     leaving = [
         invite
         for invite in invites_without_ticket(ledger, edition, awaited=awaited).values()
         if invite.partition_key == partition_key and (is_look_due or not is_unclear(invite))
     ]
-    looks = min(1, int(ledger.scalar(unused) or 0)) if is_look_due else 0
+    looks = min(1, int(ledger.scalar(to_see) or 0)) if is_look_due else 0
     return (0 if is_full else int(ledger.scalar(missing) or 0)) + len(leaving) + looks
 
 

@@ -61,6 +61,7 @@ def sync_invites(
         pseudonymizer,
         lambda: lock(ledger, LockName.DISCORD_INVITES, "", wait_seconds=waits.lock, sleep=waits.sleep),
         awaited=_awaited(settings),
+        role_ids=discord_roles.role_ids,
     )
     outcome = step.run(partition, {key: role for key, role in roles.items() if role}, only_add=only_add)
     if unruled := sum(role is None for role in roles.values()):

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pycontw_assets.api.client import Misconfigured
 from pycontw_assets.authorize.discord.discord_client import DiscordClient
 from pycontw_assets.authorize.discord.invite_step import invite_digest
-from pycontw_assets.authorize.discord.rebuild_from_links import Claim, RebuiltInvites, rebuild_invites, with_bearers
+from pycontw_assets.authorize.discord.members import list_members, members_by_role
+from pycontw_assets.authorize.discord.rebuild_from_links import (
+    KnownLinks,
+    RebuiltInvites,
+    rebuild_invites,
+    with_bearers,
+)
 from pycontw_assets.authorize.discord.roles import RoleRules
 from pycontw_assets.ledger.discord.invites import enter_guild, known_bearers, open_invites
 from pycontw_assets.ledger.discord.restoring import restore_invites
@@ -22,7 +27,7 @@ from pycontw_assets.send_email.rebuild_from_klaviyo import HolderList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traces:
+class Evidence:
     """Everything that Klaviyo and the vault know of an edition. ``holders``: partition key -> address keys."""
 
     edition: str
@@ -34,7 +39,12 @@ class Traces:
 
 
 def find_invites(
-    traces: Traces, *, discord: DiscordClient, discord_roles: RoleRules, ledger: Ledger, pseudonymizer: Pseudonymizer
+    evidence: Evidence,
+    *,
+    discord: DiscordClient,
+    discord_roles: RoleRules,
+    ledger: Ledger,
+    pseudonymizer: Pseudonymizer,
 ) -> RebuiltInvites:
     """Read the guild, and say whose its invites are. Nothing is changed, here or in Discord."""
 
@@ -44,16 +54,17 @@ def find_invites(
     bot_id, listed = discord.bot_id(), discord.invites()
     unused = [invite for invite in listed if invite.is_unused_of(bot_id, discord.channel_id)]
     rebuilt = rebuild_invites(
-        traces.edition,
-        claims_of(traces, discord_roles, pseudonymizer),
-        known=open_invites(ledger, traces.edition),
+        evidence.edition,
+        known_links_of(evidence, discord_roles, pseudonymizer),
+        recorded=open_invites(ledger, evidence.edition),
         live={digest("invite", invite.code): invite.role_ids[0] for invite in unused},
         digest=lambda code: digest("invite", code),
         channel_link=discord.channel_link,
         now=ledger.clock(),
     )
     roles = {invite.role_id for invite in rebuilt.invites if invite.trace == "unclear"}
-    present = _bearers(discord, roles, pseudonymizer) if roles else {}
+    members = list_members(discord, lambda user_id: digest("member", user_id)) if roles else {}
+    present = None if members is None else members_by_role(members, roles)
     return with_bearers(rebuilt, known_bearers(ledger), present)
 
 
@@ -65,51 +76,37 @@ def record_invites(
     restore_invites(ledger, rebuilt.invites, rebuilt.bearers)
 
 
-def claims_of(traces: Traces, roles: RoleRules, pseudonymizer: Pseudonymizer) -> dict[str, Claim]:
+def known_links_of(evidence: Evidence, roles: RoleRules, pseudonymizer: Pseudonymizer) -> dict[str, KnownLinks]:
     """Return what is known of every holder, and of everybody who was sent a link. Pure."""
     links: dict[str, list[str]] = {}
-    for key, link in _links(traces, pseudonymizer):
+    for key, link in _links(evidence, pseudonymizer):
         links.setdefault(key, []).append(link)
-    claims: dict[str, Claim] = {}
-    for partition in traces.partitions:
-        snapshot = traces.snapshots.get(partition.key)
+    by_address: dict[str, KnownLinks] = {}
+    for partition in evidence.partitions:
+        snapshot = evidence.snapshots.get(partition.key)
         tickets = tickets_of(snapshot, pseudonymizer) if snapshot else {}
-        for key in traces.holders.get(partition.key, ()):
+        for key in evidence.holders.get(partition.key, ()):
             role_id = roles.role_of(partition.family, tickets.get(key, [None]))
-            claim = Claim(partition_key=partition.key, links=tuple(links.get(key, ())), role_id=role_id)
-            if key not in claims or claims[key].role_id is None:
-                claims[key] = claim
-    fallback = min((partition.key for partition in traces.partitions), default=traces.edition)
-    for key in links.keys() - claims.keys():
-        claims[key] = Claim(partition_key=fallback, links=tuple(links[key]), has_ticket=False)
-    return claims
+            of_holder = KnownLinks(partition_key=partition.key, links=tuple(links.get(key, ())), role_id=role_id)
+            if key not in by_address or by_address[key].role_id is None:
+                by_address[key] = of_holder
+    fallback = min((partition.key for partition in evidence.partitions), default=evidence.edition)
+    for key in links.keys() - by_address.keys():
+        by_address[key] = KnownLinks(partition_key=fallback, links=tuple(links[key]), has_ticket=False)
+    return by_address
 
 
-def _links(traces: Traces, pseudonymizer: Pseudonymizer) -> Iterator[tuple[str, str]]:
+def _links(evidence: Evidence, pseudonymizer: Pseudonymizer) -> Iterator[tuple[str, str]]:
     """Yield address keys with the links that Klaviyo knows, in properties of profiles and of events."""
-    name = discord_property(traces.edition)
-    for held in traces.holder_lists:
+    name = discord_property(evidence.edition)
+    for held in evidence.holder_lists:
         for key, profile in held.members.items():
             if isinstance(link := profile.properties.get(name), str):
                 yield key, link
-    for record in traces.events:
+    for record in evidence.events:
         link = record.properties.get(DISCORD_EVENT_PROPERTY)
         if record.email and isinstance(link, str):
             yield pseudonymizer.address(record.email), link
-
-
-def _bearers(discord: DiscordClient, roles: Iterable[str], pseudonymizer: Pseudonymizer) -> dict[str, set[str]] | None:
-    """Return role -> digests of its members; ``None`` where the bot may not list them."""
-    try:
-        members = list(discord.members())
-    except Misconfigured as error:
-        if error.status is None:
-            raise
-        return None
-    return {
-        role: {invite_digest(pseudonymizer, "member", m.user_id) for m in members if role in m.role_ids}
-        for role in roles
-    }
 
 
 def describe_rebuilt(rebuilt: RebuiltInvites) -> Iterator[str]:

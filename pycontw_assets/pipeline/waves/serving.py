@@ -120,7 +120,7 @@ class WaveService:
         self.served.seconds_to_access += seconds_from_payment(entered, wave.orders, self.pseudonymizer)
 
     def _invite_to_guild(self, wave: Wave, holders: Mapping[str, Holder]) -> None:
-        """Make the invites that the mails of the wave link to. Whoever gets none is not mailed yet."""
+        """Make the invites that the mails of the wave link to. A holder without an invite is not mailed yet."""
         if self.discord is None or self.discord_roles is None:
             return
         sync_invites(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -18,16 +19,22 @@ from pycontw_assets.authorize.discord.invite_step import (
 )
 from pycontw_assets.ledger.batches import find_newcomers
 from pycontw_assets.ledger.database.engine import LedgerError
+from pycontw_assets.ledger.database.tables import InviteTrace
 from pycontw_assets.ledger.discord.invites import (
+    UNKNOWN_ROLE,
     count_invite_work,
     count_without_link,
     guild_state,
+    intend_invites,
     known_bearers,
+    listed_roles,
     open_invites,
     switch_discord,
 )
+from pycontw_assets.ledger.discord.restoring import restore_invites
 from pycontw_assets.ledger.grants import intend_grants, set_grants
 from pycontw_assets.ledger.ledger import Ledger
+from pycontw_assets.ledger.polls import record_stale_events
 from pycontw_assets.sandbox import keys
 from pycontw_assets.sandbox.discord.guild import Guild
 from pycontw_assets.sandbox.server import SandboxServer
@@ -150,7 +157,7 @@ def test_of_several_who_came_at_once_nobody_loses_the_role_and_a_person_is_asked
     assert bearers(guild) == set(users.values())
     guild.take_role(users[ANNA])
     later(clock)
-    assert run(client, ledger, BEN, CARA).problems == []
+    assert run(client, ledger, BEN, CARA, DORA).problems == []
     assert key(ANNA) not in open_invites(ledger, EDITION)
     assert bearers(guild) == {users[BEN]}
 
@@ -223,6 +230,105 @@ def test_a_holder_who_leaves_the_guild_hides_nobody_who_has_to_lose_the_role(
     assert run(client, ledger, BEN).problems == []
 
 
+def test_a_role_that_goes_with_its_own_ticket_ends_no_alarm_about_somebody_else(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock
+) -> None:
+    run(client, ledger, ANNA, BEN, CARA, DORA)
+    anna = use(client, ledger, guild, ANNA)
+    later(clock)
+    run(client, ledger, ANNA, BEN, CARA, DORA)
+    ben, cara = (use(client, ledger, guild, address) for address in (BEN, CARA))
+    later(clock)
+    run(client, ledger, ANNA, BEN, CARA, DORA)
+    guild.take_role(anna)  # by hand, before the poll reads the refund
+    later(clock)
+    assert run(client, ledger, CARA, DORA).problems
+    assert open_invites(ledger, EDITION).keys() == {key(BEN), key(CARA), key(DORA)}
+    guild.take_role(ben)
+    later(clock)
+    assert run(client, ledger, CARA, DORA).problems == []
+    assert bearers(guild) == {cara}
+
+
+@pytest.mark.parametrize("meanwhile", ["a wave", "a stale event"])
+def test_an_answer_to_the_alarm_outlives_polls_in_which_nobody_may_leave(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock, meanwhile: str
+) -> None:
+    run(client, ledger, ANNA, BEN, DORA)
+    known = use(client, ledger, guild, DORA)
+    later(clock)
+    run(client, ledger, ANNA, BEN, DORA)
+    for address in (ANNA, BEN):
+        use(client, ledger, guild, address)
+    assert run(client, ledger, BEN, DORA).problems
+    guild.take_role(known)  # as the page says where the refunded one has left the guild
+    later(clock)
+    record_stale_events(ledger, EDITION, ["2031-corporate-2"] if meanwhile == "a stale event" else [])
+    record_holders(ledger, [BEN, CARA, DORA])
+    step = InviteStep(client, ledger, PSEUDONYMIZER, nullcontext)
+    step.run(PARTITION, {key(BEN): ROLE, key(CARA): ROLE, key(DORA): ROLE}, only_add=meanwhile == "a wave")
+    assert key(ANNA) in open_invites(ledger, EDITION)
+    record_stale_events(ledger, EDITION, [])
+    later(clock)
+    assert run(client, ledger, BEN, CARA, DORA).problems == []
+    assert key(ANNA) not in open_invites(ledger, EDITION)
+
+
+def restore_without_role(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock, trace: InviteTrace = "unseen"
+) -> str:
+    """Let Anna use her invite, and lose its role in the ledger. Ben stays without an invite."""
+    run(client, ledger, ANNA)
+    user = use(client, ledger, guild, ANNA)
+    [invite] = open_invites(ledger, EDITION).values()
+    empty_ledger(ledger)
+    ledger.clock = clock
+    record_holders(ledger, [ANNA])
+    gone = replace(invite, role_id=UNKNOWN_ROLE, state="used", trace=trace, gone_at=clock(), code_digest=None)
+    restore_invites(ledger, [gone], [])
+    return user
+
+
+def run_for(client: DiscordClient, ledger: Ledger, roles: dict[str, str], *holders: str) -> InviteOutcome:
+    record_holders(ledger, holders)
+    step = InviteStep(client, ledger, PSEUDONYMIZER, nullcontext, role_ids={ROLE})
+    return step.run(PARTITION, {key(address): role for address, role in roles.items()})
+
+
+@pytest.mark.parametrize("trace", ["unseen", "nobody"])
+def test_after_a_refund_an_invite_without_a_known_role_is_a_question_until_a_role_is_taken(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock, trace: InviteTrace
+) -> None:
+    user = restore_without_role(client, ledger, guild, clock, trace)
+    for _ in range(3):
+        later(clock)
+        assert run_for(client, ledger, {}).problems
+    assert listed_roles(ledger) == {ROLE}
+    guild.take_role(user)
+    later(clock)
+    assert count_invite_work(ledger, PARTITION.key, EDITION, look_every=LOOK_EVERY)
+    assert run_for(client, ledger, {}).problems == []
+    assert open_invites(ledger, EDITION) == {}
+
+
+def test_an_invite_without_a_known_role_gets_it_with_the_next_look_after_the_rules_fit(
+    client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock
+) -> None:
+    user = restore_without_role(client, ledger, guild, clock)
+    run_for(client, ledger, {}, ANNA)
+    later(clock)
+    assert count_invite_work(ledger, PARTITION.key, EDITION, look_every=LOOK_EVERY) == 1
+    assert run_for(client, ledger, {ANNA: ROLE}, ANNA) == InviteOutcome()
+    [invite] = open_invites(ledger, EDITION).values()
+    assert (invite.role_id, invite.trace) == (ROLE, "unclear")
+    later(clock)
+    assert run_for(client, ledger, {}).problems
+    guild.take_role(user)
+    later(clock)
+    assert run_for(client, ledger, {}).problems == []
+    assert open_invites(ledger, EDITION) == {}
+
+
 @pytest.mark.parametrize(("added_by_us", "deleted"), [(True, 0), (False, 1)], ids=["guest of ours", "of others"])
 def test_an_invite_lives_until_its_holder_has_left_the_guest_list(
     client: DiscordClient, ledger: Ledger, guild: Guild, added_by_us: bool, deleted: int
@@ -255,6 +361,14 @@ def test_a_guild_is_filled_in_waves_and_the_rest_wait(
     assert count_invite_work(ledger, PARTITION.key, EDITION, look_every=LOOK_EVERY) == 3
     assert run(client, ledger, *everybody).made == 1
     assert len(guild.invites) == 2
+
+
+def test_an_invite_is_made_and_remembered_with_the_role_of_the_rules_at_that_time(
+    client: DiscordClient, ledger: Ledger, guild: Guild
+) -> None:
+    intend_invites(ledger, EDITION, PARTITION.key, {key(ANNA): keys.DISCORD_OTHER_ROLE_ID})
+    run(client, ledger, ANNA)
+    assert [(i.state, i.role_id) for i in open_invites(ledger, EDITION).values()] == [("open", ROLE)]
 
 
 def test_the_limit_of_discord_itself_ends_a_wave(client: DiscordClient, ledger: Ledger, guild: Guild) -> None:
