@@ -138,7 +138,8 @@ def invites_without_ticket(ledger: Ledger, edition: str, *, awaited: Collection[
     Of the former there are none while some event is stale: the address may hold another ticket there.
 
     Guests in one of the states ``awaited`` leave the guest list first. A guest who buys again before that is not
-    mailed again, so the link in the mail has to live on. Guests of others may stay for good, and are not awaited.
+    mailed again, so the link in the mail has to live on. Guests of others may stay for good, and are not awaited. Nor
+    are those whose removal was cut off and who were not on the list at the next look: a new ticket is mailed again.
     """
     is_listed = sa.exists().where(
         grants.c.edition == edition,
@@ -146,6 +147,7 @@ def invites_without_ticket(ledger: Ledger, edition: str, *, awaited: Collection[
         grants.c.state.in_(awaited),
         grants.c.added_by_us.is_(True),
         grants.c.ceded_at.is_(None),
+        sa.or_(grants.c.state != "revoking", grants.c.attempts == 0),
     )
     still = sa.select(entitlements.c.address_key).where(entitlements.c.edition == edition)
     none_is_stale = ~sa.exists().where(stale_events.c.edition == edition)

@@ -344,6 +344,20 @@ def test_an_invite_lives_until_its_holder_has_left_the_guest_list(
     assert len(guild.invites) == 1
 
 
+def test_a_removal_that_was_cut_off_is_not_awaited_once_the_guest_is_gone(
+    client: DiscordClient, ledger: Ledger, guild: Guild
+) -> None:
+    """Gather's step looks for such a guest in twelve polls. Nobody keeps an invite that long."""
+    run(client, ledger, ANNA, BEN)
+    intend_grants(ledger, EDITION, PARTITION.key, {key(ANNA)}, added_by_us=True, state="revoking")
+    record_holders(ledger, [BEN])
+    step = InviteStep(client, ledger, PSEUDONYMIZER, nullcontext, awaited=("granted", "revoking"))
+    assert step.run(PARTITION, {key(BEN): ROLE}).deleted == 0
+    set_grants(ledger, EDITION, {key(ANNA)}, "revoking", attempts=1)
+    assert step.run(PARTITION, {key(BEN): ROLE}).deleted == 1
+    assert len(guild.invites) == 1
+
+
 def test_a_guild_is_filled_in_waves_and_the_rest_wait(
     client: DiscordClient, ledger: Ledger, guild: Guild, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
