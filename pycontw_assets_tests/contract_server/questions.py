@@ -1,4 +1,4 @@
-"""What Klaviyo's revision 2026-07-15 lets one ask: parameters, filters, orders, pages and rates of each endpoint."""
+"""List the questions that Klaviyo's revision 2026-07-15 allows: parameters, filters, pages and rates."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _IDENTITY = {"id": "any equals", "name": "any equals"}
 
 @dataclass(frozen=True)
 class Rules:
-    """What one endpoint allows. ``rates``: calls in each window of seconds. ``size``: default and most of a page."""
+    """Hold one endpoint's rules. ``rates``: calls in each window of seconds. ``size``: default and most of a page."""
 
     kind: str
     rates: Mapping[int, int]

@@ -263,6 +263,11 @@ def a_season(pipeline: Pipeline, world: World, event: int) -> None:
     assert pipeline.verdict() == []
 
 
+def sell_seven(world: World, event: int) -> list[str]:
+    """Sell a ticket to each of seven people, and return their addresses."""
+    return [world.kktix.tickets[number].person.address for _ in range(7) for number in world.sell(event)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["campaign", "event"])
 def test_in_a_rush_nobody_is_mailed_without_a_link(
@@ -272,7 +277,7 @@ def test_in_a_rush_nobody_is_mailed_without_a_link(
     pipeline = install(
         wave_size=WaveSize(2, pause=0), venues="discord,gather", discord_roles=roles, invite_via=way, revoke_limit=100
     )
-    buyers = [world.kktix.tickets[number].person.address for _ in range(7) for number in world.sell(event)]
+    buyers = sell_seven(world, event)
     report = pipeline.later_poll()
     pipeline.clock.advance(1)
     assert report.ok
@@ -294,7 +299,7 @@ def test_whoever_has_an_invite_and_no_mail_yet_is_mailed_the_link_in_a_wave(
     assert len(world.discord.invites) == 1
     world.faults.clear()
     world.sell(event, address=ANNA)  # so the first wave serves them, too
-    buyers = [world.kktix.tickets[number].person.address for _ in range(7) for number in world.sell(event)]
+    buyers = sell_seven(world, event)
     pipeline.until_quiet()
     links_are_right(world, [ANNA, *buyers])
     assert pipeline.verdict() == []

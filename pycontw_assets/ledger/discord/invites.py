@@ -150,8 +150,7 @@ def invites_without_ticket(ledger: Ledger, edition: str, *, awaited: Collection[
         sa.or_(grants.c.state != "revoking", grants.c.attempts == 0),
     )
     still = sa.select(entitlements.c.address_key).where(entitlements.c.edition == edition)
-    none_is_stale = ~sa.exists().where(stale_events.c.edition == edition)
-    has_lost = sa.and_(discord_invites.c.address_key.not_in(still), none_is_stale, ~is_listed)
+    has_lost = sa.and_(discord_invites.c.address_key.not_in(still), ~_is_stale(edition), ~is_listed)
     query = _select().where(
         discord_invites.c.edition == edition, _IS_OPEN, sa.or_(has_lost, discord_invites.c.state == "deleting")
     )
@@ -161,7 +160,11 @@ def invites_without_ticket(ledger: Ledger, edition: str, *, awaited: Collection[
 
 def has_stale_event(ledger: Ledger, edition: str) -> bool:
     """Whether some event of the edition could not be read, so that nobody is known to be without a ticket."""
-    return bool(ledger.scalar(sa.select(sa.exists().where(stale_events.c.edition == edition))))
+    return bool(ledger.scalar(sa.select(_is_stale(edition))))
+
+
+def _is_stale(edition: str) -> sa.Exists:
+    return sa.exists().where(stale_events.c.edition == edition)
 
 
 def intend_invites(ledger: Ledger, edition: str, partition_key: str, roles: Mapping[str, str]) -> None:

@@ -27,7 +27,7 @@ class Spaces:
 
     @property
     def setting(self) -> str:
-        """What ``GATHER_SPACE_ID`` is."""
+        """Return the value of ``GATHER_SPACE_ID``."""
         return ",".join(space if most is None else f"{space}:{most}" for space, most in self._capacities.items())
 
     def open_second(self, first: int, second: int) -> None:

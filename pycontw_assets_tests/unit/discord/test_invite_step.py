@@ -333,7 +333,7 @@ def test_an_invite_without_a_known_role_gets_it_with_the_next_look_after_the_rul
 def test_an_invite_lives_until_its_holder_has_left_the_guest_list(
     client: DiscordClient, ledger: Ledger, guild: Guild, added_by_us: bool, deleted: int
 ) -> None:
-    """Who buys again before that gets no mail with another link. Guests of others may stay on the list for good."""
+    """Buying again before that brings no mail with another link. Guests of others may stay on the list for good."""
     run(client, ledger, ANNA, BEN)
     intend_grants(ledger, EDITION, PARTITION.key, {key(ANNA)}, added_by_us=added_by_us, state="granted")
     record_holders(ledger, [BEN])
