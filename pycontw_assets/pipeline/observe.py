@@ -6,10 +6,10 @@ What a tick has to write down about it belongs to ``record``; what is due is dec
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from pycontw_assets.api.at_once import ask_at_once
 from pycontw_assets.api.request_counter import count_requests
 from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.extract.events import Discovery
@@ -309,9 +309,7 @@ def _read_all_books(
         with limit:
             return read_books(kktix, event_id)
 
-    ids = [partition.event_id for partition in partitions]
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        return dict(zip(ids, pool.map(read, ids), strict=True))
+    return ask_at_once(read, [partition.event_id for partition in partitions])
 
 
 def _facts(

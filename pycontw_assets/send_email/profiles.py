@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pycontw_assets.api.at_once import ask_at_once
 from pycontw_assets.api.client import NotFound, Refused, Unavailable
 from pycontw_assets.ledger.database.tables import REFUSED_ADDRESS
 from pycontw_assets.pseudonyms import normalise_address
@@ -51,15 +52,21 @@ def ensure_profiles(
             chunk = {key: holders[key] for key in keys[start : start + _BULK_CHUNK]}
             profiles.accepted |= _import(client, waits, chunk, properties=wanted)
         remaining = {key: holder for key, holder in holders.items() if key not in profiles.accepted}
-    for key, holder in sorted(remaining.items()):
+
+    def upsert(key: str) -> Profile | None:
+        """Return the profile; ``None``: Klaviyo refuses the address."""
         try:
-            profiles.accepted[key] = client.upsert_profile(holder.spelled, wanted[key])
+            return client.upsert_profile(remaining[key].spelled, wanted[key])
         except NotFound:
             raise
         except Refused as error:
             if error.pointers and not any("email" in pointer for pointer in error.pointers):
                 raise  # not about the address: everybody would count as unreachable
-            profiles.refused[key] = REFUSED_ADDRESS
+            return None
+
+    upserted = ask_at_once(upsert, sorted(remaining))
+    profiles.accepted |= {key: profile for key, profile in upserted.items() if profile is not None}
+    profiles.refused = {key: REFUSED_ADDRESS for key, profile in upserted.items() if profile is None}
     profiles.barred = _barred(client, holders)
     return profiles
 

@@ -6,11 +6,11 @@ Both may be late, so one proves the other. In doubt nobody is said to have got n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pycontw_assets.api.at_once import ask_at_once
 from pycontw_assets.api.client import Malformed, ServiceError
 from pycontw_assets.ledger.batches import Batch, Invitation, invitations_in
 from pycontw_assets.ledger.ledger import Ledger
@@ -22,7 +22,6 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 _UNDELIVERED = frozenset({"Bounced Email", "Dropped Email"})
 _MARGIN = timedelta(days=1)  # between Klaviyo's clock and ours
-_AT_ONCE = 4  # people asked about at a time
 _MONTH = timedelta(days=29)
 _APART = timedelta(hours=1)  # two reports: Klaviyo allows 225 a day
 _SETTLED = timedelta(hours=6)  # until a report is believed that no events prove
@@ -91,8 +90,7 @@ def _ask_about(
         """Return the metrics of the events that name the campaign."""
         return {event.metric_id for event in client.profile_events(profile_id, since) if is_about(event, batch)}
 
-    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        about = dict(zip(asked, pool.map(metrics_about, asked.values()), strict=True))
+    about = ask_at_once(lambda key: metrics_about(asked[key]), asked)
     mailed = frozenset(key for key, seen in about.items() if seen)
     received = frozenset(key for key in mailed if about[key] - undelivered)
     return received, mailed - received

@@ -7,11 +7,11 @@ again: Klaviyo counts it once. Without a live flow no event is handed over, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from pycontw_assets.api.at_once import ask_at_once
 from pycontw_assets.api.client import NotFound, Refused, ServiceError, Unavailable
 from pycontw_assets.api.log import log_step
 from pycontw_assets.ledger.batches import (
@@ -41,7 +41,6 @@ from pycontw_assets.send_email.klaviyo_records import Profile
 from pycontw_assets.send_email.names import INVITATION_METRIC
 
 _AT_A_TIME = 20  # people in doubt after a crash
-_AT_ONCE = 4  # requests, far below the 350 a second that Klaviyo takes
 
 
 class Events(Protocol):
@@ -235,8 +234,7 @@ class EventSending:
                 return error
             return None
 
-        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-            errors = dict(zip((item.address_key for item in chunk), pool.map(hand_over, chunk), strict=True))
+        errors = {item.address_key: error for item, error in ask_at_once(hand_over, chunk).items()}
         taken = [key for key, error in errors.items() if error is None]
         refused = [key for key, error in errors.items() if error is not None and _is_about_address(error)]
         record_handed_over(self.ledger, batch.batch_key, taken)
