@@ -23,7 +23,7 @@ class WaveSize:
 
     newcomers: int = 500
     seconds: float = 60.0
-    pause: float = 2.0
+    pause: float = 0.5
 
     def is_due(self, *, waiting: int, unread: int, seconds: float, served: int = 0, took: float = 0.0) -> bool:
         """Say whether the ``waiting`` newcomers are served now, before the ``unread`` attendees are read.

@@ -374,9 +374,9 @@ SIZE = {"waiting": 499, "unread": 1, "seconds": 59.0}
         ({"waiting": 500, "unread": 0}, False),
         ({"waiting": 500, "served": 10_000}, True),
         ({"waiting": 999, "served": 20_000}, False),
-        ({"waiting": 500, "took": 29.0}, True),
-        ({"waiting": 500, "took": 30.0}, False),
-        ({"waiting": 500, "took": 50.0, "seconds": 60.0}, True),
+        ({"waiting": 500, "took": 118.0}, True),
+        ({"waiting": 500, "took": 119.0}, False),
+        ({"waiting": 500, "took": 200.0, "seconds": 60.0}, True),
     ],
 )
 def test_a_wave_is_due_after_500_newcomers_or_a_minute(changed: dict[str, Any], is_due: bool) -> None:
