@@ -21,6 +21,8 @@ from pycontw_assets.commands.lookup import HELP, METAVAR, Person, describe_choic
 from pycontw_assets.deidentify.holders import contact_address, spellings_of
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.ledger.batches import get_batch
+from pycontw_assets.ledger.database.tables import InviteState
+from pycontw_assets.ledger.discord.invites import Invite, guild_state, latest_invite
 from pycontw_assets.ledger.history.imports import known_imports
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.people import AccessPeriod, Invited, invitations_of, periods_of
@@ -84,13 +86,14 @@ class TicketTrace:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """The way of one address through one edition."""
+    """The way of one address through one edition. ``discord``: ``None`` where it is no venue."""
 
     edition: str
     tickets: tuple[TicketTrace, ...]
     guest_list: str
     invitation: str
     next: str
+    discord: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +141,10 @@ def trace(
     address = person.address
     tickets = list(_tickets(ledger, snapshots, person))
     spellings = _spellings(buyer, person, snapshots)
-    periods, invited = _recorded(spellings, ledger, pseudonymizer)
-    repeats = [item for text in spellings for item in repeats_of(ledger, pseudonymizer.digest(text))]
+    keys = [pseudonymizer.digest(spelling) for spelling in spellings]
+    periods, invited = _recorded(keys, ledger)
+    has_discord = guild_state(ledger).is_on
+    repeats = [item for key in keys for item in repeats_of(ledger, key)]
     recorded = {period.edition for period in periods} | {item.edition for item in invited}
     editions = sorted({ticket.partition_key[:4] for ticket in tickets} | recorded)
     passages = [
@@ -152,6 +157,8 @@ def trace(
             repeats=[item.asked_at for item in repeats if item.edition == edition],
             is_mailable_address=address is not None and is_mailable(address),
             spaces=gather.spaces if gather else (),
+            has_discord=has_discord,
+            invite=latest_invite(ledger, edition, keys) if has_discord else None,
             now=ledger.clock(),
         )
         for edition in editions
@@ -189,11 +196,8 @@ def _spellings(buyer: str, person: Person, snapshots: Mapping[EventPartition, Or
     return [*sorted({form for spelling in typed for form in former_addresses(spelling)}), person.address]
 
 
-def _recorded(
-    spellings: Iterable[str], ledger: Ledger, pseudonymizer: Pseudonymizer
-) -> tuple[list[AccessPeriod], list[Invited]]:
+def _recorded(keys: Iterable[str], ledger: Ledger) -> tuple[list[AccessPeriod], list[Invited]]:
     """Return the records of a mailbox. A ledger that is not renewed yet has them under older pseudonyms."""
-    keys = [pseudonymizer.digest(spelling) for spelling in spellings]
     periods = [period for key in keys for period in periods_of(ledger, key)]
     return periods, [invited for key in keys for invited in invitations_of(ledger, key)]
 
@@ -259,10 +263,13 @@ def _passage(
     repeats: Collection[datetime],
     is_mailable_address: bool,
     spaces: Sequence[Space],
+    has_discord: bool,
+    invite: Invite | None,
     now: datetime,
 ) -> Passage:
     current = _current(invited, period)
-    following = _next(tickets, period, current, is_mailable_address, now)
+    waits_for_link = has_discord and (invite is None or invite.state in _WITHOUT_LINK)
+    following = _next(tickets, period, current, is_mailable_address, now, waits_for_link=waits_for_link)
     if unread and not {ticket.condition for ticket in tickets} & {"usable", "missing"}:
         following = f"not known: the orders of {', '.join(unread)} could not be read, and a ticket may be among them"
     return Passage(
@@ -271,7 +278,30 @@ def _passage(
         _guest_list(period, spaces),
         _invitation(current, invited, now) + _repeated(repeats),
         following,
+        _describe_invite(invite) if has_discord else None,
     )
+
+
+# No mail leaves before the invite is there that it links to.
+_WITHOUT_LINK: Mapping[InviteState, str] = {
+    "intended": "waits for an invite",
+    "creating": "an invite is being made",
+    "ended": "no invite; the last one has ended",
+}
+
+
+def _describe_invite(invite: Invite | None) -> str:
+    """Say how far the invite to Discord came."""
+    if invite is None:
+        return "no invite yet"
+    if invite.state == "open":
+        return "has an invite, not used yet"
+    if invite.state == "deleting":
+        return "the invite is being deleted"
+    if invite.state == "used":
+        by = "a member who has the role" if invite.trace == "member" else "somebody; it is not known which member"
+        return f"the invite was used by {by}, seen {at(invite.gone_at)}"
+    return _WITHOUT_LINK[invite.state]
 
 
 def _current(invited: Invited | None, period: AccessPeriod | None) -> Invited | None:
@@ -355,6 +385,8 @@ def _next(
     invited: Invited | None,
     is_mailable_address: bool,
     now: datetime,
+    *,
+    waits_for_link: bool = False,
 ) -> str:
     conditions = {ticket.condition for ticket in tickets}
     if not conditions & {"usable", "missing"}:
@@ -366,6 +398,8 @@ def _next(
     if period.state == "intended":
         when = f"at {at(period.retry_at)}" if period.retry_at and period.retry_at > now else "by the next poll"
         return f"letting in is tried again {when}; the invitation follows"
+    if invited is None and waits_for_link:
+        return "the next poll makes their invite to Discord, unless the guild is full (see `status`); then it mails it"
     if invited is None:
         return "the next poll invites them, unless INVITE_LIMIT or a waiting batch says otherwise (see `status`)"
     if _awaits_release(invited):
@@ -488,5 +522,7 @@ def _describe_passage(who: str, passage: Passage) -> Iterator[str]:
     if not passage.tickets:
         yield "  ticket  none in the vault"
     yield f"  guest list  {passage.guest_list}"
+    if passage.discord:
+        yield f"  discord  {passage.discord}"
     yield f"  invitation  {passage.invitation}"
     yield f"  next    {passage.next}"

@@ -14,6 +14,7 @@ from dagster import AssetKey, DagsterInstance, Definitions
 
 from pycontw_assets.commands.plan import describe_plan, make_plan
 from pycontw_assets.commands.status import look_up
+from pycontw_assets.commands.trace import Passage, trace
 from pycontw_assets.extract.waves import WaveSize
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.pipeline.composition import Composition
@@ -61,13 +62,16 @@ def test_every_holder_gets_one_invite_by_mail_and_loses_it_or_the_role_with_the_
     assert pipeline.until_quiet().ok
     assert sorted(pipeline.mailed()) == [ANNA, BEN, CARA]
     assert len(world.discord.invites) == 3
+    assert traced(pipeline, ANNA).discord == "has an invite, not used yet"
     user = world.discord.accept(code_of(world, ANNA))
     assert user is not None
     pipeline.clock.advance(1800)
     pipeline.until_quiet()
+    assert str(traced(pipeline, ANNA).discord).startswith("the invite was used by a member who has the role, seen ")
     world.refund(anna)
     world.refund(ben)
     pipeline.until_quiet()
+    assert traced(pipeline, BEN).discord == "no invite; the last one has ended"
     assert world.discord.members[user].roles == set()
     assert list(world.discord.invites) == [code_of(world, CARA)]
     world.sell(event, address=ANNA)
@@ -78,6 +82,11 @@ def test_every_holder_gets_one_invite_by_mail_and_loses_it_or_the_role_with_the_
     assert pipeline.verdict() == []
     codes = [*world.discord.made]
     assert pipeline.grep_home(codes) == [], "codes are in Discord and in the mail only"
+
+
+def traced(pipeline: Pipeline, address: str) -> Passage:
+    [passage] = pipeline.call(trace, address).passages
+    return passage
 
 
 def planned(pipeline: Pipeline) -> EventPlan:
@@ -125,6 +134,9 @@ def test_a_plan_for_a_full_guild_makes_those_wait_for_their_mail(
     pipeline.poll()
     [status] = pipeline.call(look_up, history=RunHistory()).events
     assert (status.counts["no invite"], len(pipeline.mailed())) == (1, 1)
+    [waiting] = {ANNA, BEN} - set(pipeline.mailed())
+    assert traced(pipeline, waiting).discord == "waits for an invite"
+    assert traced(pipeline, waiting).next.startswith("the next poll makes their invite to Discord, unless the guild")
 
 
 @pytest.mark.slow

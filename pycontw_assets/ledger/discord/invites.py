@@ -126,6 +126,15 @@ def open_invites(ledger: Ledger, edition: str) -> dict[str, Invite]:
         return {row.address_key: Invite(**row._mapping) for row in db.execute(query)}
 
 
+def latest_invite(ledger: Ledger, edition: str, address_keys: Collection[str]) -> Invite | None:
+    """Return the last invite of a mailbox, which may have ended; ``None``: it never had one."""
+    theirs = (discord_invites.c.edition == edition, discord_invites.c.address_key.in_(address_keys))
+    query = _select().where(*theirs).order_by(discord_invites.c.intended_at.desc()).limit(1)
+    with ledger.engine.begin() as db:
+        row = db.execute(query).one_or_none()
+    return Invite(**row._mapping) if row else None
+
+
 def open_editions(ledger: Ledger, address_key: str) -> set[str]:
     """Return the editions in which the address has an open invite."""
     is_theirs = (discord_invites.c.address_key == address_key, _IS_OPEN)
