@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 _Subject = TypeVar("_Subject")
@@ -15,7 +16,10 @@ def ask_at_once(ask: Callable[[_Subject], _Answer], subjects: Iterable[_Subject]
     """Return the answer about each subject, four asked about at a time. Their order is kept.
 
     The error of the first subject that has one is raised when the calls under way are over. No other begins then.
+    The calls have what holds for the calling thread: its time limits, and the locks without which nobody is called.
     """
     asked = list(subjects)
+    contexts = [copy_context() for _ in asked]
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-        return dict(zip(asked, pool.map(ask, asked), strict=True))
+        answers = pool.map(lambda context, subject: context.run(ask, subject), contexts, asked)
+        return dict(zip(asked, answers, strict=True))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 
 
 class TimeLimit:
@@ -25,21 +25,16 @@ class TimeLimit:
         self._ends = -math.inf
 
     def __enter__(self) -> TimeLimit:
-        _of_thread.limits.append(self)
+        _limits.set((*_limits.get(), self))
         return self
 
     def __exit__(self, *_error: object) -> None:
-        _of_thread.limits.pop()
+        _limits.set(_limits.get()[:-1])
 
 
-class _OfThread(threading.local):
-    def __init__(self) -> None:
-        self.limits: list[TimeLimit] = []
-
-
-_of_thread = _OfThread()
+_limits: ContextVar[tuple[TimeLimit, ...]] = ContextVar("limits", default=())
 
 
 def time_left() -> float:
     """Return the seconds that the work of this thread has left; infinite without a limit."""
-    return min((limit.left for limit in _of_thread.limits), default=math.inf)
+    return min((limit.left for limit in _limits.get()), default=math.inf)

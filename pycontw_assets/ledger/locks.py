@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
@@ -165,17 +166,12 @@ def keep(renew: Callable[[], bool], stop: threading.Event) -> None:
                 return
 
 
-class _OfThread(threading.local):
-    def __init__(self) -> None:
-        self.locks: list[_HeldLock] = []
-
-
-_held = _OfThread()
+_held: ContextVar[tuple[_HeldLock, ...]] = ContextVar("held", default=())
 
 
 def check_locks() -> None:
     """Raise ``LockLost`` if this thread works under a lock that another process may have by now."""
-    for held in _held.locks:
+    for held in _held.get():
         held.check()
 
 
@@ -198,13 +194,12 @@ def lock(
             raise Busy(f"{what}: {who} is at work on it for over {waited:.0f} s; the next poll tries again")
         sleep(_POLL_SECONDS)
         waited += _POLL_SECONDS
-    of_thread = _held.locks
     with _HeldLock(ledger, name, partition_key, owner) as held:
-        of_thread.append(held)
+        _held.set((*_held.get(), held))
         try:
             yield
         finally:
-            of_thread.remove(held)
+            _held.set(tuple(other for other in _held.get() if other is not held))
 
 
 def _in_words(owner: str) -> str:

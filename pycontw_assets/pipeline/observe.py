@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from pycontw_assets.api.at_once import ask_at_once
 from pycontw_assets.api.request_counter import count_requests
@@ -305,11 +306,8 @@ def _longest_unread_first(partitions: Iterable[EventPartition], ledger: Ledger) 
 def _read_all_books(
     kktix: KktixClient, partitions: Iterable[EventPartition], limit: TimeLimit
 ) -> dict[int, BookReading]:
-    def read(event_id: int) -> BookReading:
-        with limit:
-            return read_books(kktix, event_id)
-
-    return ask_at_once(read, [partition.event_id for partition in partitions])
+    with limit:
+        return ask_at_once(partial(read_books, kktix), [partition.event_id for partition in partitions])
 
 
 def _facts(

@@ -11,9 +11,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from itertools import chain
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from pycontw_assets.api.at_once import ask_at_once
 from pycontw_assets.api.client import (
     ApiClient,
     Malformed,
@@ -266,16 +268,18 @@ class KlaviyoClient(JsonApi):
 
     def find_profiles(self, emails: Iterable[str]) -> tuple[Profile, ...]:
         """Return the profiles of these addresses, as far as there are any, and whether mail can reach them."""
-        profiles: list[Profile] = []
-        for chunk in _literal_chunks(emails):
+
+        def find(literals: str) -> list[Profile]:
             query = {
-                "filter": f"any(email,[{','.join(chunk)}])",
+                "filter": f"any(email,[{literals}])",
                 "additional-fields[profile]": "subscriptions",
                 "fields[profile]": "email,subscriptions",
                 "page[size]": str(_PROFILES_PER_PAGE),
             }
-            profiles += map(records.profile, self._pages("find profiles", "/api/profiles", query, group="profiles"))
-        return tuple(profiles)
+            return [*map(records.profile, self._pages("find profiles", "/api/profiles", query, group="profiles"))]
+
+        found = ask_at_once(find, [",".join(chunk) for chunk in _literal_chunks(emails)])
+        return tuple(chain.from_iterable(found.values()))
 
     def existing_profiles(self, profile_ids: Iterable[str]) -> frozenset[str]:
         """Return those of the profiles that Klaviyo shows. One that was deleted may show for a while."""

@@ -460,7 +460,7 @@ def test_many_profiles_are_asked_for_in_short_urls(server, client):
     client.find_profiles(addresses)
     assert all(len(request.target) < 5000 for request in server.received)
     asked = [request.query["filter"].removeprefix("any(email,[").removesuffix("])") for request in server.received]
-    assert ",".join(asked) == ",".join(f'"{address}"' for address in addresses)
+    assert sorted(",".join(asked).split(",")) == sorted(f'"{address}"' for address in addresses)
     assert all(part.count("@") <= 100 for part in asked)
 
 

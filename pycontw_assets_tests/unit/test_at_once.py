@@ -6,6 +6,7 @@ import time
 import pytest
 
 from pycontw_assets.api.at_once import ask_at_once
+from pycontw_assets.api.time_limit import TimeLimit, time_left
 
 
 def test_every_subject_has_its_answer_in_the_order_asked() -> None:
@@ -30,3 +31,9 @@ def test_an_error_is_raised_and_later_subjects_are_left_alone() -> None:
     with pytest.raises(KeyError, match="0"):
         ask_at_once(ask, range(1000))
     assert len(asked) < 1000
+
+
+def test_the_time_limit_of_the_caller_holds_for_the_calls() -> None:
+    with TimeLimit(0):
+        assert ask_at_once(lambda _: time_left(), range(5)) == dict.fromkeys(range(5), 0.0)
+    assert ask_at_once(lambda _: time_left(), [1]) == {1: float("inf")}

@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from pycontw_assets.api.at_once import ask_at_once
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import (
@@ -196,6 +197,14 @@ def test_a_process_that_slept_goes_on_where_nobody_took_its_lock(ledger: Ledger,
         sleep_over_the_deadline(ledger, clock)
         check_locks()
         assert str(lock_owner(ledger, ORDERS)).startswith(process_identity())
+
+
+def test_a_lock_that_was_lost_stops_calls_that_are_made_at_once(ledger: Ledger, clock: FakeClock) -> None:
+    with lock(ledger, ORDERS, work="run-1"):
+        drop_locks_for(ledger, ["run-1"])
+        sleep_over_the_deadline(ledger, clock)
+        with pytest.raises(LockLost):
+            ask_at_once(lambda _: check_locks(), range(3))
 
 
 def test_an_outer_lock_that_was_lost_stops_work_under_an_inner_one(ledger: Ledger, clock: FakeClock) -> None:
