@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from itertools import islice
 from queue import SimpleQueue
@@ -184,7 +185,8 @@ class _Failures:
 class _Reading:
     """The attendees of one event on their way. Threads read them; the caller takes the answers when it has time.
 
-    A caller may be busy for a while, so the threads themselves notice that the service is down or refuses.
+    A caller may be busy for a while, so the threads themselves notice that the service is down or refuses. They call
+    nobody without the caller's locks, or after its time limit.
     """
 
     def __init__(self, client: KktixClient, event_id: int, pool: ThreadPoolExecutor, limit: TimeLimit) -> None:
@@ -203,7 +205,7 @@ class _Reading:
         failures = _Failures()
         while True:
             for attendee_id in islice(waiting, most - len(self._running)):
-                future = self._pool.submit(self._fetch, attendee_id)
+                future = self._pool.submit(copy_context().run, self._fetch, attendee_id)
                 self._running[future] = attendee_id
                 future.add_done_callback(self._note)
             if not self._running:

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from pycontw_assets.api.client import Blocked, Malformed, Misconfigured, NotFound, Refused, Unavailable
+from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.records import Event
 from pycontw_assets_tests.clients.scripted_server import HTML, Answer, Received, ScriptedServer
@@ -282,6 +283,14 @@ def wait_until(is_done):
             return
         threading.Event().wait(0.01)
     raise AssertionError("not within five seconds")
+
+
+def test_nobody_is_asked_for_after_the_time_limit_of_the_caller(server, client):
+    with TimeLimit(0):
+        results = dict(client.fetch_attendees(90001, range(1, 9)))
+    assert all(isinstance(result, Unavailable) for result in results.values())
+    assert len(results) == 8
+    assert server.received == []
 
 
 def test_nobody_to_fetch_is_no_call(server, client):
