@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from pycontw_assets.records import OrderSnapshot
 
-_GROWTH = 20  # waves of the usual size, then they grow: a list of the mail service rests for an hour after each
+# After so many waves of the usual size they grow by such a part: a list of the mail service rests for an hour after
+# each, and there are 48.
+_GROWTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +25,14 @@ class WaveSize:
 
     newcomers: int = 500
     seconds: float = 60.0
-    pause: float = 0.5
+    pause: float = 1.0
 
     def is_due(self, *, waiting: int, unread: int, seconds: float, served: int = 0, took: float = 0.0) -> bool:
         """Say whether the ``waiting`` newcomers are served now, before the ``unread`` attendees are read.
 
         ``seconds``: since the last wave of this poll, which ``took`` so many. ``served``: newcomers of earlier waves.
         With nobody left to read, the end of the poll serves them.
-        Waves grow with the poll, so that one of 50,000 does not need a hundred. Where KKTIX is read faster than a wave
+        Waves grow with the poll, so that one of 50,000 newcomers needs thirty. Where KKTIX is read faster than a wave
         can be served, they come less often, because small ones would cost more than they save.
         """
         if not (waiting and unread):
