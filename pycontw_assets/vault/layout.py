@@ -34,10 +34,15 @@ def object_name(key: str) -> str:
     return f"{key}{SUFFIX}"
 
 
-def pack(snapshot: OrderSnapshot) -> bytes:
-    """Return a snapshot as compressed lines."""
+def pack(snapshot: OrderSnapshot, earlier: OrderSnapshot | None = None, earlier_packed: bytes = b"") -> bytes:
+    """Return a snapshot as compressed lines.
+
+    ``earlier``: the snapshot that ``earlier_packed`` holds. Most of its records are in the new one, too. Their lines
+    are copied, because to write a record as JSON takes much longer.
+    """
     packer = zlib.compressobj(3)
-    packed = [packer.compress(_JSON.encode(line).encode() + b"\n") for line in _to_lines(snapshot)]
+    known = _known_lines(earlier, earlier_packed) if earlier else ()
+    packed = [packer.compress(line) for line in _to_lines(snapshot, known)]
     return b"".join([*packed, packer.flush()])
 
 
@@ -82,8 +87,31 @@ def _understood(key: str) -> Iterator[None]:
         raise damaged(key) from None
 
 
-def _to_lines(snapshot: OrderSnapshot) -> Iterator[dict[str, Any]]:
-    yield {
+def _known_lines(snapshot: OrderSnapshot, packed: bytes) -> Iterable[tuple[AttendeeRecord, bytes]]:
+    """Return the records of a packed snapshot with their lines; none where they cannot be paired."""
+    content = zlib.decompress(packed)
+    lines = BytesIO(content)
+    is_of_this_version = json.loads(lines.readline())["version"] == _VERSION
+    if not is_of_this_version or content.count(b"\n") - 1 != len(snapshot.records):
+        return ()
+    return zip(snapshot.records.values(), lines, strict=True)
+
+
+def _to_lines(snapshot: OrderSnapshot, known: Iterable[tuple[AttendeeRecord, bytes]]) -> Iterator[bytes]:
+    """Yield the event's line, then those of its records: the ``known`` one of a record in the same place."""
+    yield _line(_event_to_json(snapshot))
+    pairs: Iterator[tuple[AttendeeRecord | None, bytes]] = iter(known)
+    for record in snapshot.records.values():
+        known_record, line = next(pairs, (None, b""))
+        yield line if known_record is record else _line(_record_to_json(record))
+
+
+def _line(item: dict[str, Any]) -> bytes:
+    return _JSON.encode(item).encode() + b"\n"
+
+
+def _event_to_json(snapshot: OrderSnapshot) -> dict[str, Any]:
+    return {
         "version": _VERSION,
         "partition": asdict(snapshot.partition),
         "generation": snapshot.generation,
@@ -95,7 +123,6 @@ def _to_lines(snapshot: OrderSnapshot) -> Iterator[dict[str, Any]]:
             for attendee_id, item in snapshot.quarantine.items()
         },
     }
-    yield from map(_record_to_json, snapshot.records.values())
 
 
 def _event_from_json(event: dict[str, Any]) -> OrderSnapshot:
