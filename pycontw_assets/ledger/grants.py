@@ -196,9 +196,9 @@ def guests_without_explanation(ledger: Ledger, keys: Collection[str]) -> set[str
     with ledger.engine.begin() as db:
         if db.execute(sa.select(stale_events.c.edition).limit(1)).first():
             return set()
-        holders = sa.select(entitlements.c.address_key)
         ours = sa.select(grants.c.address_key).where(grants.c.state != "revoked", grants.c.added_by_us.is_(True))
-        return set(keys) - set(db.execute(holders.union(ours)).scalars())
+        unexplained = set(keys) - set(db.scalars(ours))
+        return unexplained and unexplained - set(db.scalars(sa.select(entitlements.c.address_key)))
 
 
 def recheck_preexisting_guests(ledger: Ledger, edition: str) -> None:

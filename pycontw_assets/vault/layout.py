@@ -15,13 +15,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
-from io import BytesIO
 from typing import Any
 
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
 from pycontw_assets.vault.object_store import SUFFIX, VaultError
 
 _VERSION = 2
+_PIECE = 1 << 20  # bytes that are decompressed at a time
 _SLUG = re.compile(r"[a-z0-9-]+")
 _LATER_TIMES = ("listed_after", "paid_seen_at", "paid_seen_after")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -42,16 +42,16 @@ def pack(snapshot: OrderSnapshot, earlier: OrderSnapshot | None = None, earlier_
     """
     packer = zlib.compressobj(3)
     known = _known_lines(earlier, earlier_packed) if earlier else ()
-    packed = [packer.compress(line) for line in _to_lines(snapshot, known)]
+    packed = [packer.compress(line + b"\n") for line in _to_lines(snapshot, known)]
     return b"".join([*packed, packer.flush()])
 
 
 def unpack(key: str, packed: bytes) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]]:
     """Return the snapshot of partition ``key`` without its records, and the records one by one.
 
-    Raise ``zlib.error`` for bytes that ``pack`` did not write, ``VaultError`` for another shape or partition.
+    Raise ``VaultError`` for bytes that ``pack`` did not write, another shape or partition: at once or with a record.
     """
-    lines = map(json.loads, BytesIO(zlib.decompress(packed)))
+    lines = map(json.loads, _lines(packed))
     with _understood(key):
         event: dict[str, Any] = next(lines, {})
         _refuse_newer(key, event.get("version"))
@@ -80,21 +80,32 @@ def _refuse_newer(key: str, version: Any) -> None:
 
 @contextmanager
 def _understood(key: str) -> Iterator[None]:
-    """Replace the errors of lines that have another shape."""
+    """Replace the errors of bytes and lines that have another shape."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, zlib.error):
         raise damaged(key) from None
 
 
 def _known_lines(snapshot: OrderSnapshot, packed: bytes) -> Iterable[tuple[AttendeeRecord, bytes]]:
-    """Return the records of a packed snapshot with their lines; none where they cannot be paired."""
-    content = zlib.decompress(packed)
-    lines = BytesIO(content)
-    is_of_this_version = json.loads(lines.readline())["version"] == _VERSION
-    if not is_of_this_version or content.count(b"\n") - 1 != len(snapshot.records):
-        return ()
-    return zip(snapshot.records.values(), lines, strict=True)
+    """Return the records of a packed snapshot with their lines; none where all are in one line."""
+    lines = _lines(packed)
+    is_of_this_version = json.loads(next(lines))["version"] == _VERSION
+    return zip(snapshot.records.values(), lines, strict=True) if is_of_this_version else ()
+
+
+def _lines(packed: bytes) -> Iterator[bytes]:
+    """Yield the lines of packed bytes. They are decompressed in pieces: those of 50,000 attendees are 100 MB."""
+    unpacker, begun = zlib.decompressobj(), b""
+    while not unpacker.eof:
+        piece = unpacker.decompress(packed, _PIECE)
+        packed = unpacker.unconsumed_tail
+        if not piece and not packed and not unpacker.eof:
+            raise zlib.error("the end is missing")
+        *lines, begun = (begun + piece).split(b"\n")
+        yield from lines
+    if begun:
+        yield begun
 
 
 def _to_lines(snapshot: OrderSnapshot, known: Iterable[tuple[AttendeeRecord, bytes]]) -> Iterator[bytes]:
@@ -107,7 +118,7 @@ def _to_lines(snapshot: OrderSnapshot, known: Iterable[tuple[AttendeeRecord, byt
 
 
 def _line(item: dict[str, Any]) -> bytes:
-    return _JSON.encode(item).encode() + b"\n"
+    return _JSON.encode(item).encode()
 
 
 def _event_to_json(snapshot: OrderSnapshot) -> dict[str, Any]:
@@ -155,17 +166,19 @@ def _record_to_json(record: AttendeeRecord) -> dict[str, Any]:
 
 
 def _record_from_json(item: dict[str, Any]) -> AttendeeRecord:
-    fields = dict(item["attendee"])
+    fields = item["attendee"]
     # Thousands of attendees answer the same questions. They share one text.
-    fields["answers"] = tuple((sys.intern(label), value) for label, value in fields["answers"])
+    answers = tuple([(sys.intern(label), value) for label, value in fields["answers"]])
     return AttendeeRecord(
-        attendee=Attendee(**fields),
+        attendee=Attendee(**{**fields, "answers": answers}),
         first_seen_at=datetime.fromisoformat(item["first_seen_at"]),
         gone_at=_from_text(item["gone_at"]),
         read_at=_from_text(item["read_at"]),
         changed_at=_from_text(item["changed_at"]),
         missing_polls=item["missing_polls"],
-        **{name: _from_text(item.get(name)) for name in _LATER_TIMES},
+        listed_after=_from_text(item.get("listed_after")),
+        paid_seen_at=_from_text(item.get("paid_seen_at")),
+        paid_seen_after=_from_text(item.get("paid_seen_after")),
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import gc
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -143,19 +142,18 @@ class Vault:
         if opened := self._opened(key, content):
             return opened
         with _without_garbage_collection():
-            empty, records = self._unpacked(key, content)
+            empty, unpacked = self._unpacked(key, content)
+            records = list(unpacked)
             snapshot = replace(empty, records={record.attendee.attendee_id: record for record in records})
-        self._latest = (key, content, snapshot)
+        if len(records) == len(snapshot.records):  # otherwise their lines are not those of the snapshot, one by one
+            self._latest = (key, content, snapshot)
         return snapshot
 
     def _opened(self, key: str, content: bytes) -> OrderSnapshot | None:
         return self._latest[2] if self._latest and self._latest[:2] == (key, content) else None
 
     def _unpacked(self, key: str, content: bytes) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]]:
-        try:
-            return unpack(key, self._decrypt(key, content))
-        except zlib.error:
-            raise damaged(key) from None
+        return unpack(key, self._decrypt(key, content))
 
     def _decrypt(self, key: str, content: bytes) -> bytes:
         from cryptography.fernet import InvalidToken
