@@ -110,7 +110,7 @@ def _is_readable(address: str, entry: Any) -> bool:
 
 
 def _is_short(entry: Any) -> bool:
-    """Whether an entry is a few short texts, as all are that this program or Gather writes: it is within all bounds."""
+    """Whether an entry is a few short texts, as all known ones are. It is within all bounds then."""
     if type(entry) is not dict or len(entry) > _MOST_MEMBERS:
         return False
     return all(type(text) is str and len(text) <= _LONGEST_KEY for pair in entry.items() for text in pair)

@@ -42,6 +42,7 @@ def contact_answer(attendee: Attendee) -> str | None:
 
 
 def _says_something(answer: str) -> bool:
+    """Whether more is left of an answer than blanks and characters that show nothing. An ``@`` always is."""
     return "@" in answer or bool(deliverable_address(answer))
 
 
@@ -55,9 +56,10 @@ def _kept(find: Callable[..., _T]) -> Callable[..., _T]:
     @functools.wraps(find)
     def answer(*asked: object) -> _T:
         nonlocal latest
-        if latest is None or not all(new is known for new, known in zip(asked, latest[0], strict=True)):
-            latest = asked, find(*asked)
-        return latest[1]
+        kept = latest
+        if kept is None or not all(new is known for new, known in zip(asked, kept[0], strict=True)):
+            kept = latest = asked, find(*asked)
+        return kept[1]
 
     return answer
 

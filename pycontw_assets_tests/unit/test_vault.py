@@ -23,7 +23,7 @@ from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.exits import FINE, MISCONFIGURED
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
 from pycontw_assets.vault.folder_store import FolderStore
-from pycontw_assets.vault.layout import _record_to_json, pack
+from pycontw_assets.vault.layout import _PIECE, _lines, _record_to_json, pack
 from pycontw_assets.vault.object_store import VaultError
 from pycontw_assets.vault.vault import Rotation, Vault
 from pycontw_assets_tests.fakes.store import MemoryStore
@@ -268,6 +268,26 @@ def test_two_lines_of_one_attendee_are_never_copied_to_another() -> None:
     assert opened is not None
     vault.write(opened)
     assert lines_of(store)[1:] == [first, second]
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+def test_lines_longer_and_shorter_than_a_piece_come_back_whole(ending: bytes) -> None:
+    lines = [b"", b"x" * (_PIECE - 2), b"", b"y", b"z" * (2 * _PIECE), b"e"]
+    assert list(_lines(zlib.compress(b"\n".join(lines) + ending))) == lines
+    assert list(_lines(zlib.compress(b""))) == []
+
+
+@pytest.mark.parametrize("kept", [0, 1, 60, -1])
+def test_orders_without_their_end_are_damaged(kept: int) -> None:
+    """However they came to be so: the records before the end are no event."""
+    store = MemoryStore()
+    Vault(store, [KEY]).write(snapshot(*range(99)))
+    packed = Fernet(KEY).decrypt(store.objects[f"{PARTITION.key}.orders"])
+    store.objects[f"{PARTITION.key}.orders"] = Fernet(KEY).encrypt(packed[:kept])
+    with pytest.raises(VaultError, match="damaged"):
+        Vault(store, [KEY]).read(PARTITION.key)
+    with pytest.raises(VaultError, match="damaged"):
+        list((Vault(store, [KEY]).stream(PARTITION.key) or (None, ()))[1])
 
 
 def test_an_object_that_belongs_to_another_partition_is_refused(tmp_path: Path) -> None:
