@@ -88,6 +88,8 @@ def is_deliverable(spelling: str) -> bool:
 
     A domain in letters passes. An ideographic or a last full stop does not.
     """
+    if _USUAL_ADDRESS.fullmatch(spelling):
+        return True
     shown = normalise_text(normalise_text(spelling).lower())
     return shown == without_fillers(shown) and "\u3002" not in shown and not shown.endswith(".")
 

@@ -106,6 +106,7 @@ class AttendeeRecord:
     ``missing_polls``: 0 while the book lists it, 1 since a good poll missed it, 2 since one of which a person said that
     its book is right. ``gone_at``: when a poll found that it had left the book for good (cancelled or refunded),
     ``None`` while it is there. All times are aware, in UTC.
+    ``content_number`` is derived from the others, and kept where it was needed once (``extract.orders``).
     """
 
     attendee: Attendee
@@ -117,6 +118,7 @@ class AttendeeRecord:
     listed_after: datetime | None = None
     paid_seen_at: datetime | None = None
     paid_seen_after: datetime | None = None
+    content_number: int | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def is_usable(self) -> bool:

@@ -21,6 +21,7 @@ RATE_LIMITS = {"guest list": [(5, 1), (60, 60)]}  # ours: the vendor publishes n
 _LONGEST_KEY = 1000  # characters
 _DEEPEST_ENTRY = 16  # levels
 _LARGEST_ENTRY = 100_000  # characters and members
+_MOST_MEMBERS = 40  # of an entry of short texts: with their keys they are far below the largest entry
 _FIRST_SILENT_WAIT = 60  # seconds, after a 429 that names no time; doubles
 
 
@@ -103,4 +104,13 @@ class GatherClient:
 def _is_readable(address: str, entry: Any) -> bool:
     """Whether an entry can be compared and written back. Half a character in its values can: JSON spells it."""
     is_address = len(address) <= _LONGEST_KEY and not has_half_character(address)
-    return is_address and is_within(entry, levels=_DEEPEST_ENTRY, size=_LARGEST_ENTRY, whole_characters=False)
+    return is_address and (
+        _is_short(entry) or is_within(entry, levels=_DEEPEST_ENTRY, size=_LARGEST_ENTRY, whole_characters=False)
+    )
+
+
+def _is_short(entry: Any) -> bool:
+    """Whether an entry is a few short texts, as all known ones are. It is within all bounds then."""
+    if type(entry) is not dict or len(entry) > _MOST_MEMBERS:
+        return False
+    return all(type(text) is str and len(text) <= _LONGEST_KEY for pair in entry.items() for text in pair)

@@ -34,6 +34,8 @@ from pycontw_assets.ledger.grants import (
     Grant,
     count_revoked,
     current_grants,
+    granted_and_others,
+    grants_of,
     grants_without_ticket,
     guests_without_explanation,
     intend_grants,
@@ -147,20 +149,21 @@ class GuestListStep:
     _shown: set[str] = field(default_factory=set, repr=False)
     _untried: set[str] = field(default_factory=set, repr=False)
     _refused: set[str] = field(default_factory=set, repr=False)
+    _keys: dict[str, str] = field(default_factory=dict, repr=False)
 
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
         """Add missing holders, remove guests without a ticket. Without anything to do, Gather is not called."""
         recheck_preexisting_guests(self.ledger, partition.edition)
-        grants = current_grants(self.ledger, partition.edition)
+        granted, others = granted_and_others(self.ledger, partition.edition)
         without_ticket = grants_without_ticket(self.ledger, partition.edition)
         now = self.ledger.clock()
-        due = {key for key in holders if is_due(grants.get(key), now)}
+        due = {key for key in holders.keys() - granted if is_due(others.get(key), now)}
         if self.client is None:
-            in_doubt = {key for key in holders if key in grants and grants[key].state in ("intended", "revoking")}
+            in_doubt = {key for key in holders.keys() & others if others[key].state in ("intended", "revoking")}
             # Guests on the list itself are removed from it when the step is switched on again.
             return self._assume(
                 partition,
-                due - grants.keys(),
+                due - others.keys(),
                 in_doubt,
                 {key for key in without_ticket if without_ticket[key].state == "assumed"},
             )
@@ -187,9 +190,9 @@ class GuestListStep:
         edition = partition.edition
         grants = self._grants(edition)
         without_ticket = self._of_this_space(grants_without_ticket(self.ledger, edition))
-        present = self._by_key(current.entries)
+        present, enterable = self._by_key(current.entries), self._enterable(current.entries)
         self._shown, self._unreadable = set(present), current.unreadable
-        doubt = self._doubt(current, grants)
+        doubt = self._doubt(current, present, grants)
         if doubt is None:
             record_size(self.ledger, len(current.entries), self._row)
             grants = self._without_left(edition, grants, present)
@@ -198,7 +201,6 @@ class GuestListStep:
         granted = {
             key for key, grant in grants.items() if grant.state == "granted" and (grant.added_by_us or not doubt)
         }
-        enterable = self._enterable(current.entries)
         vanished = granted - enterable
         due = {key for key in holders if key in vanished or is_due(grants.get(key), now)}
         shown = {key: listed for key, listed in present.items() if key in enterable or key not in due}
@@ -266,14 +268,15 @@ class GuestListStep:
             self._add(client, addresses[start : start + CHUNK])
         untried = {self._key(address) for address in self._untried}
         check = client.read()
-        self._shown = set(self._by_key(check.entries))
+        present = self._by_key(check.entries)
+        self._shown = set(present)
         confirmed = add & self._enterable(check.entries)
         set_grants(self.ledger, edition, confirmed, "granted", attempts=0, retry_at=None)
         refused = {self._key(address) for address in self._refused}
         without_effect = add - confirmed - untried - refused
         postpone_grants(self.ledger, edition, refused, _RETRY_BASE, _RETRY_CAP)
         postpone_grants(self.ledger, edition, without_effect, _RETRY_BASE, _RETRY_CAP, once_at_once=True)
-        if doubt is None and self._doubt(check, grants) is None:
+        if doubt is None and self._doubt(check, present, grants) is None:
             record_size(self.ledger, len(check.entries), self._row)
         return len(confirmed)
 
@@ -282,8 +285,8 @@ class GuestListStep:
 
         The removal may have been ours, in doubt, or by somebody's hand.
         """
-        grants = self._grants(edition)
-        removed = {key for key in add if key in grants and ends_by_absence(grants[key])}
+        grants = self._of_this_space(grants_of(self.ledger, edition, add))
+        removed = {key for key, grant in grants.items() if ends_by_absence(grant)}
         if removed and doubt:
             self.problems.append(f"{doubt}; {len(removed)} guests wait until it reads well again. {_VOUCH}")
             return add - removed
@@ -367,13 +370,14 @@ class GuestListStep:
         for _ in range(_OVERWRITE_ATTEMPTS):
             # Read again right before writing: what somebody added since the first read must survive.
             latest = client.read()
-            if doubt := self._doubt(latest, self._grants(edition)):
+            present = self._by_key(latest.entries)
+            if doubt := self._doubt(latest, present, self._grants(edition)):
                 self.problems.append(f"{doubt}, on a second look; {len(keys)} revocations refused")
                 return 0
             if latest.unreadable:
                 self.problems.append(f"{_not_whole(latest.unreadable)}; {len(keys)} guests without a ticket stay")
                 return 0
-            self._shown = set(self._by_key(latest.entries))
+            self._shown = set(present)
             left = keys & self._shown
             if not left:
                 record_size(self.ledger, len(latest.entries), self._row)
@@ -420,10 +424,11 @@ class GuestListStep:
         if vanished:
             client.add(vanished)
             self.problems.append(f"{len(vanished)} guests vanished while others were removed; they were put back")
-        if self._doubt(after, self._grants(edition)):
+        present = self._by_key(after.entries)
+        if self._doubt(after, present, self._grants(edition)):
             return leaving
         record_size(self.ledger, len(after.entries) + len(vanished), self._row)
-        self._shown = set(self._by_key(after.entries))
+        self._shown = set(present)
         return leaving & self._shown
 
     # -- small helpers ----------------------------------------------------------------------------
@@ -441,14 +446,14 @@ class GuestListStep:
             return grants
         return {key: grant for key, grant in grants.items() if grant.space_digest == self.space}
 
-    def _doubt(self, current: GuestList, grants: Mapping[str, Grant]) -> str | None:
+    def _doubt(self, current: GuestList, present: Iterable[str], grants: Mapping[str, Grant]) -> str | None:
         """Return why the list may not be whole, unless a person was asked about it and vouched for it.
 
         A person vouches for a list of so many guests: nobody has looked at one that shows fewer. A doubt of this very
         poll was reported to nobody yet.
         """
         state = guest_list_state(self.ledger, self._row)
-        doubt = distrust(current, self._by_key(current.entries), grants, state.size or 0)
+        doubt = distrust(current, present, grants, state.size or 0)
         shown, is_overridden = len(current.entries), "guest-list" in self.overrides
         if doubt and is_overridden and state.doubted_size is not None and state.doubted_in != self.poll_id:
             if shown >= state.doubted_size:
@@ -461,7 +466,10 @@ class GuestListStep:
         return doubt
 
     def _key(self, address: str) -> str:
-        return self.pseudonymizer.address(address)
+        """Return the pseudonym of an address. The list is read again after every change, and most of it is the same."""
+        if address not in self._keys:
+            self._keys[address] = self.pseudonymizer.address(address)
+        return self._keys[address]
 
     def _by_key(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
         """Return one entry per pseudonym. Among several spellings, one that somebody else wrote speaks for all."""

@@ -7,8 +7,9 @@ digest in that column if and only if its address is invited.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 from pycontw_assets.deidentify.policy import Policy, load_policy
 from pycontw_assets.pseudonyms import (
@@ -19,6 +20,8 @@ from pycontw_assets.pseudonyms import (
     normalise_address,
 )
 from pycontw_assets.records import Attendee, AttendeeRecord, Holder, OrderSnapshot
+
+_T = TypeVar("_T")
 
 
 def contact_address(attendee: Attendee) -> str | None:
@@ -33,9 +36,59 @@ def contact_answer(attendee: Attendee) -> str | None:
     KKTIX appends a contact block to every form. Only text counts as an address; another JSON value invites nobody.
     """
     for label, value in attendee.answers:
-        if _asks_for_contact_address(label) and isinstance(value, str) and deliverable_address(value):
+        if _asks_for_contact_address(label) and isinstance(value, str) and _says_something(value):
             return value
     return None
+
+
+def _says_something(answer: str) -> bool:
+    """Whether more is left of an answer than blanks and characters that show nothing. An ``@`` always is."""
+    return "@" in answer or bool(deliverable_address(answer))
+
+
+def _kept(find: Callable[..., _T]) -> Callable[..., _T]:
+    """Keep the latest answer of a function, for the very same arguments.
+
+    The steps of a run ask about the same orders in turn.
+    """
+    latest: tuple[tuple[object, ...], _T] | None = None
+
+    @functools.wraps(find)
+    def answer(*asked: object) -> _T:
+        nonlocal latest
+        kept = latest
+        if kept is None or not all(new is known for new, known in zip(asked, kept[0], strict=True)):
+            kept = latest = asked, find(*asked)
+        return kept[1]
+
+    return answer
+
+
+class Contact(NamedTuple):
+    """A usable ticket and its contact address: as it was typed, and normalised.
+
+    ``address`` is ``None`` where mail cannot be sent to it: it is missing, or has not the shape of an address.
+    """
+
+    record: AttendeeRecord
+    answer: str
+    address: str | None
+
+
+def usable_contacts(snapshot: OrderSnapshot) -> Sequence[Contact]:
+    """Return the contacts of the usable tickets, the oldest ticket first."""
+    return _find_contacts(snapshot.records, load_policy())
+
+
+@_kept
+def _find_contacts(records: Mapping[int, AttendeeRecord], _policy: Policy) -> list[Contact]:
+    return [_contact(record) for _, record in sorted(records.items()) if record.is_usable]
+
+
+def _contact(record: AttendeeRecord) -> Contact:
+    answer = contact_answer(record.attendee) or ""
+    address = normalise_address(answer)
+    return Contact(record, answer, address if is_mailable(address) else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +108,13 @@ class Contacts:
         values = [value for label, value in attendee.answers if _asks_for_contact_address(label)]
         return bool(values) and all(value is None or isinstance(value, str) for value in values)
 
-    def is_reachable(self, attendee: Attendee) -> bool:
-        """Whether mail can reach the contact address, as far as is known."""
-        address = normalise_address(contact_answer(attendee) or "")
-        return is_mailable(address) and not (self.refused and self.pseudonymizer.digest(address) in self.refused)
+    def unreachable(self, snapshot: OrderSnapshot) -> list[int]:
+        """Return the numbers of the usable tickets that mail cannot reach, as far as is known."""
+        return [
+            contact.record.attendee.attendee_id
+            for contact in usable_contacts(snapshot)
+            if contact.address is None or (self.refused and self.pseudonymizer.digest(contact.address) in self.refused)
+        ]
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -72,25 +128,17 @@ def holders_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[st
 
     The oldest ticket comes first, in whatever order the orders were read: places in a space are given in this order.
     The tickets of an import make nobody a holder: their conference is over, and only polls say what is valid now.
-    The steps of a run ask about the same snapshot in turn, so the latest answer is kept with it.
     """
-    global _latest
     if snapshot.partition.is_imported:
         return {}
-    asked = (snapshot.records, pseudonymizer, load_policy())
-    if _latest is None or not all(new is known for new, known in zip(asked, _latest[0], strict=True)):
-        _latest = asked, _find_holders(snapshot, pseudonymizer)
-    return dict(_latest[1])
+    return dict(_find_holders(usable_contacts(snapshot), pseudonymizer))
 
 
-_latest: tuple[tuple[Mapping[int, AttendeeRecord], Pseudonymizer, Policy], dict[str, Holder]] | None = None
-
-
-def _find_holders(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
+@_kept
+def _find_holders(contacts: Sequence[Contact], pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
     typed: dict[str, list[str]] = {}
-    for _, record in sorted(snapshot.records.items()):
-        answer = contact_answer(record.attendee) if record.is_usable else None
-        if answer is not None and is_mailable(address := normalise_address(answer)):
+    for _, answer, address in contacts:
+        if address is not None:
             typed.setdefault(address, []).append(answer)
     holders = (_holder(address, answers, pseudonymizer) for address, answers in typed.items())
     return {holder.key: holder for holder in holders}
@@ -108,5 +156,4 @@ def spellings_of(records: Iterable[AttendeeRecord]) -> set[str]:
 
 def count_unmailable(snapshot: OrderSnapshot) -> int:
     """Count the usable tickets whose contact address is missing or has not the shape of an address."""
-    answers = (contact_answer(record.attendee) for record in snapshot.records.values() if record.is_usable)
-    return sum(not is_mailable(normalise_address(answer or "")) for answer in answers)
+    return sum(contact.address is None for contact in usable_contacts(snapshot))

@@ -485,13 +485,22 @@ class ContentDigest:
     def passing(self, records: Iterable[AttendeeRecord]) -> Iterator[AttendeeRecord]:
         """Yield the same records and add each to the digest."""
         for record in records:
-            shown = repr((_fields_of(record.attendee), *_moments_of(record)))
-            self._sum += int.from_bytes(hashlib.sha256(shown.encode()).digest(), "big")
+            self._sum += _content_number(record)
             self.records += 1
             yield record
 
     def __str__(self) -> str:
         return hashlib.sha256(f"{self._rules} {self._sum}".encode()).hexdigest()
+
+
+def _content_number(record: AttendeeRecord) -> int:
+    """Return the digest of what the tables show of a record. It is kept there: one poll needs it several times."""
+    if record.content_number is None:
+        shown = repr((_fields_of(record.attendee), *_moments_of(record)))
+        number = int.from_bytes(hashlib.sha256(shown.encode()).digest(), "big")
+        object.__setattr__(record, "content_number", number)
+        return number
+    return record.content_number
 
 
 def content_digest(snapshot: OrderSnapshot, rules: str) -> str:

@@ -53,7 +53,7 @@ class Contacts(Protocol):
 
     def has_contact(self, attendee: Attendee) -> bool: ...
 
-    def is_reachable(self, attendee: Attendee) -> bool: ...
+    def unreachable(self, snapshot: OrderSnapshot) -> Collection[int]: ...
 
 
 class Kktix(Protocol):
@@ -142,14 +142,13 @@ def take_snapshot(
     snapshot = vault.read(partition.key) or OrderSnapshot(partition, rebuilding=known_before > 0)
     if snapshot.rebuilding and not snapshot.present and not trust_book:
         _refuse_small_book(partition, book, known_before)
-    usable = {i: record.attendee for i, record in snapshot.records.items() if record.is_usable}
     plan = plan_fetch(
         snapshot,
         book,
         now=now,
         refresh=refresh,
         requested=requested,
-        unreachable=[i for i, attendee in usable.items() if not contacts.is_reachable(attendee)],
+        unreachable=contacts.unreachable(snapshot),
         trust_book=trust_book,
     )
     vanished: set[int] = set()

@@ -48,6 +48,26 @@ def current_grants(ledger: Ledger, edition: str) -> dict[str, Grant]:
         return {grant.address_key: grant for grant in map(_grant, db.execute(query))}
 
 
+def grants_of(ledger: Ledger, edition: str, keys: Collection[str]) -> dict[str, Grant]:
+    """Return the current period of each of these addresses, where there is one."""
+    with ledger.engine.begin() as db:
+        rows = [
+            row
+            for chunk in chunks(sorted(keys))
+            for row in db.execute(_select_grants().where(*_open_grants_of(edition, chunk)))
+        ]
+    return {grant.address_key: grant for grant in map(_grant, rows)}
+
+
+def granted_and_others(ledger: Ledger, edition: str) -> tuple[set[str], dict[str, Grant]]:
+    """Return the addresses that were seen on the list, which are nearly all, and the current period of the others."""
+    current = (grants.c.edition == edition, grants.c.state != "revoked")
+    with ledger.engine.begin() as db:
+        granted = set(db.scalars(sa.select(grants.c.address_key).where(*current, grants.c.state == "granted")))
+        others = db.execute(_select_grants().where(*current, grants.c.state != "granted"))
+        return granted, {grant.address_key: grant for grant in map(_grant, others)}
+
+
 def holders_to_let_in(
     ledger: Ledger, partition_key: str, edition: str, done: Collection[GrantState]
 ) -> dict[str, Grant | None]:
@@ -88,22 +108,25 @@ def intend_grants(
     Raise ``ImportedPartition`` for an import.
     """
     refuse_imported(partition_key)
-    now = ledger.clock()
+    now, keys = ledger.clock(), sorted(keys)
+    last = (
+        sa.select(grants.c.address_key, sa.func.max(grants.c.period))
+        .where(grants.c.edition == edition)
+        .group_by(grants.c.address_key)
+    )
     with ledger.engine.begin() as db:
-        periods = dict(
-            db.execute(
-                sa.select(grants.c.address_key, sa.func.max(grants.c.period))
-                .where(grants.c.edition == edition)
-                .group_by(grants.c.address_key)
-            ).all()
-        )
+        periods = {
+            key: period
+            for chunk in chunks(keys)
+            for key, period in db.execute(last.where(grants.c.address_key.in_(chunk)))
+        }
         rows = [
             {
                 "edition": edition, "address_key": key, "period": periods.get(key, 0) + 1,
                 "partition_key": partition_key, "state": state, "added_by_us": added_by_us, "intended_at": now,
                 "granted_at": now if state == "granted" else None, "space_digest": space,
             }
-            for key in sorted(keys)
+            for key in keys
         ]  # fmt: skip
         insert_missing(db, grants, rows)
 
@@ -173,9 +196,9 @@ def guests_without_explanation(ledger: Ledger, keys: Collection[str]) -> set[str
     with ledger.engine.begin() as db:
         if db.execute(sa.select(stale_events.c.edition).limit(1)).first():
             return set()
-        holders = sa.select(entitlements.c.address_key)
         ours = sa.select(grants.c.address_key).where(grants.c.state != "revoked", grants.c.added_by_us.is_(True))
-        return set(keys) - set(db.execute(holders.union(ours)).scalars())
+        unexplained = set(keys) - set(db.scalars(ours))
+        return unexplained and unexplained - set(db.scalars(sa.select(entitlements.c.address_key)))
 
 
 def recheck_preexisting_guests(ledger: Ledger, edition: str) -> None:

@@ -38,7 +38,13 @@ def list_members(ledger: Ledger, partition_key: str) -> dict[str, str | None]:
     """Return pseudonym -> profile id of the event's members: on its list, perhaps on it, or refused by Klaviyo."""
     query = sa.select(members.c.address_key, members.c.profile_id).where(members.c.partition_key == partition_key)
     with ledger.engine.begin() as db:
-        return {row.address_key: row.profile_id for row in db.execute(query)}
+        return dict(db.execute(query).all())
+
+
+def count_members(ledger: Ledger, partition_key: str) -> int:
+    """Count the event's members: on its list, perhaps on it, or refused by Klaviyo."""
+    query = sa.select(sa.func.count()).select_from(members).where(members.c.partition_key == partition_key)
+    return int(ledger.scalar(query) or 0)
 
 
 def unconfirmed_members(ledger: Ledger, partition_key: str) -> set[str]:

@@ -40,7 +40,7 @@ from pycontw_assets.ledger.discord.invites import count_without_link
 from pycontw_assets.ledger.grants import holders_to_let_in
 from pycontw_assets.ledger.guest_lists import count_lacking
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.lists import count_list_changes, list_members
+from pycontw_assets.ledger.lists import count_list_changes, count_members
 from pycontw_assets.ledger.locks import LockName, process_identity
 from pycontw_assets.ledger.polls import refuse_while_paused
 from pycontw_assets.ledger.progress import headcount, invited_by, let_in
@@ -700,7 +700,7 @@ def klaviyo_list(
         return MaterializeResult(
             metadata={
                 "list": name,
-                "members": len(list_members(ledger, partition.key)),
+                "members": count_members(ledger, partition.key),
                 "added": outcome.added,
                 "removed": outcome.removed,
                 "refused_addresses": outcome.refused,

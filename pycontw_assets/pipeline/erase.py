@@ -27,7 +27,7 @@ from pycontw_assets.ledger.consistency.renaming import other_keys
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.discord.invites import open_editions
 from pycontw_assets.ledger.events import is_purged, known_events
-from pycontw_assets.ledger.grants import current_grants, grants_without_ticket
+from pycontw_assets.ledger.grants import grants_of, grants_without_ticket
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import Busy, LockName
 from pycontw_assets.ledger.people import (
@@ -377,7 +377,7 @@ class Erasure:
                     )
                 continue
             outcome = self._guest_list_step().run(known[edition], {})
-            if self.gather is not None and key in current_grants(self.ledger, edition):
+            if self.gather is not None and grants_of(self.ledger, edition, [key]):
                 raise NotYet("; ".join(outcome.problems) or f"edition {edition}: Gather has not confirmed it")
             result.done.append(f"edition {edition}: off the Gather guest list")
         self._look_at_guest_list(key, result)

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pycontw_assets.deidentify.holders import contact_address
+from pycontw_assets.deidentify.holders import holders_of, usable_contacts
 from pycontw_assets.extract.orders import paid_at
 from pycontw_assets.ledger.progress import Reached
-from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address
+from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import OrderSnapshot
 
 
@@ -27,15 +27,15 @@ def seconds_from_payment(
 
 
 def _paid(keys: Collection[str], snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, datetime]:
+    if not keys:
+        return {}
+    holders = holders_of(snapshot, pseudonymizer)
+    reached = {holders[key].address: key for key in keys if key in holders}
     found: dict[str, datetime] = {}
-    for record in snapshot.records.values() if keys else ():
-        address = contact_address(record.attendee) if record.is_usable else None
-        if address is None:
-            continue
-        key = pseudonymizer.digest(normalise_address(address))
-        if key in keys:
+    for record, _, address in usable_contacts(snapshot):
+        if address in reached:
             paid = paid_at(record)
-            found[key] = min(paid, found.get(key, paid))
+            found[reached[address]] = min(paid, found.get(reached[address], paid))
     return found
 
 

@@ -34,7 +34,7 @@ from pycontw_assets.ledger.batches import (
 )
 from pycontw_assets.ledger.by_event.handing_over import move_invitations
 from pycontw_assets.ledger.database.tables import Way
-from pycontw_assets.ledger.grants import Grant, current_grants
+from pycontw_assets.ledger.grants import Grant, grants_of
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.restoration import end_unmailed
 from pycontw_assets.records import EventPartition, Holder
@@ -233,7 +233,7 @@ class CampaignStep:
         """Return the people of one space. Somebody without a space is sent the mail of the first one."""
         if not self.of_spaces:
             return periods
-        spaces = {key: self._space_of(grant) for key, grant in current_grants(self.ledger, edition).items()}
+        spaces = {key: self._space_of(grant) for key, grant in grants_of(self.ledger, edition, periods).items()}
         chosen = next(space for space in self.of_spaces if space in {spaces[key] for key in periods})
         return {key: period for key, period in periods.items() if spaces[key] == chosen}
 
@@ -343,8 +343,8 @@ class CampaignStep:
         """Return the mail of a batch, by the space of its people. They were claimed together, so it is the same."""
         if not self.of_spaces:
             return self.mail, self.template_id
-        grants = current_grants(self.ledger, batch.edition)
         claimed = claimed_invitations(self.ledger, batch)
+        grants = grants_of(self.ledger, batch.edition, {item.address_key for item in claimed})
         periods = [(grants[item.address_key], item.period) for item in claimed if item.address_key in grants]
         spaces = {self._space_of(grant) for grant, period in periods if grant.period == period}
         sent = next((self.of_spaces[space] for space in self.of_spaces if space in spaces), None)

@@ -28,7 +28,7 @@ from pycontw_assets.ledger.batches import (
     update_invitations,
 )
 from pycontw_assets.ledger.database.tables import LET_IN
-from pycontw_assets.ledger.grants import current_grants
+from pycontw_assets.ledger.grants import grants_of
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import (
     Answer,
@@ -259,8 +259,8 @@ class BatchSending:
 
     def _keep_entitled(self, batch: Batch, holders: Mapping[str, Holder]) -> dict[str, Holder]:
         """Return the holders who are still let in, and take the others out. Nothing was sent yet."""
-        grants = current_grants(self.ledger, batch.edition)
         claimed = claimed_invitations(self.ledger, batch)
+        grants = grants_of(self.ledger, batch.edition, {item.address_key for item in claimed})
         entitled: dict[str, Holder] = {}
         for item in claimed:
             grant = grants.get(item.address_key)

@@ -15,13 +15,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
-from io import BytesIO
 from typing import Any
 
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
 from pycontw_assets.vault.object_store import SUFFIX, VaultError
 
 _VERSION = 2
+_PIECE = 1 << 20  # bytes that are decompressed at a time
 _SLUG = re.compile(r"[a-z0-9-]+")
 _LATER_TIMES = ("listed_after", "paid_seen_at", "paid_seen_after")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -34,19 +34,24 @@ def object_name(key: str) -> str:
     return f"{key}{SUFFIX}"
 
 
-def pack(snapshot: OrderSnapshot) -> bytes:
-    """Return a snapshot as compressed lines."""
+def pack(snapshot: OrderSnapshot, earlier: OrderSnapshot | None = None, earlier_packed: bytes = b"") -> bytes:
+    """Return a snapshot as compressed lines.
+
+    ``earlier``: the snapshot that ``earlier_packed`` holds. Most of its records are in the new one, too. Their lines
+    are copied, because to write a record as JSON takes much longer.
+    """
     packer = zlib.compressobj(3)
-    packed = [packer.compress(_JSON.encode(line).encode() + b"\n") for line in _to_lines(snapshot)]
+    known = _known_lines(earlier, earlier_packed) if earlier else ()
+    packed = [packer.compress(line + b"\n") for line in _to_lines(snapshot, known)]
     return b"".join([*packed, packer.flush()])
 
 
 def unpack(key: str, packed: bytes) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]]:
     """Return the snapshot of partition ``key`` without its records, and the records one by one.
 
-    Raise ``zlib.error`` for bytes that ``pack`` did not write, ``VaultError`` for another shape or partition.
+    Raise ``VaultError`` for bytes that ``pack`` did not write, another shape or partition: at once or with a record.
     """
-    lines = map(json.loads, BytesIO(zlib.decompress(packed)))
+    lines = map(json.loads, _lines(packed))
     with _understood(key):
         event: dict[str, Any] = next(lines, {})
         _refuse_newer(key, event.get("version"))
@@ -75,15 +80,49 @@ def _refuse_newer(key: str, version: Any) -> None:
 
 @contextmanager
 def _understood(key: str) -> Iterator[None]:
-    """Replace the errors of lines that have another shape."""
+    """Replace the errors of bytes and lines that have another shape."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, zlib.error):
         raise damaged(key) from None
 
 
-def _to_lines(snapshot: OrderSnapshot) -> Iterator[dict[str, Any]]:
-    yield {
+def _known_lines(snapshot: OrderSnapshot, packed: bytes) -> Iterable[tuple[AttendeeRecord, bytes]]:
+    """Return the records of a packed snapshot with their lines; none where all are in one line."""
+    lines = _lines(packed)
+    is_of_this_version = json.loads(next(lines))["version"] == _VERSION
+    return zip(snapshot.records.values(), lines, strict=True) if is_of_this_version else ()
+
+
+def _lines(packed: bytes) -> Iterator[bytes]:
+    """Yield the lines of packed bytes. They are decompressed in pieces: those of 50,000 attendees are 100 MB."""
+    unpacker, begun = zlib.decompressobj(), b""
+    while not unpacker.eof:
+        piece = unpacker.decompress(packed, _PIECE)
+        packed = unpacker.unconsumed_tail
+        if not piece and not packed and not unpacker.eof:
+            raise zlib.error("the end is missing")
+        *lines, begun = (begun + piece).split(b"\n")
+        yield from lines
+    if begun:
+        yield begun
+
+
+def _to_lines(snapshot: OrderSnapshot, known: Iterable[tuple[AttendeeRecord, bytes]]) -> Iterator[bytes]:
+    """Yield the event's line, then those of its records: the ``known`` one of a record in the same place."""
+    yield _line(_event_to_json(snapshot))
+    pairs: Iterator[tuple[AttendeeRecord | None, bytes]] = iter(known)
+    for record in snapshot.records.values():
+        known_record, line = next(pairs, (None, b""))
+        yield line if known_record is record else _line(_record_to_json(record))
+
+
+def _line(item: dict[str, Any]) -> bytes:
+    return _JSON.encode(item).encode()
+
+
+def _event_to_json(snapshot: OrderSnapshot) -> dict[str, Any]:
+    return {
         "version": _VERSION,
         "partition": asdict(snapshot.partition),
         "generation": snapshot.generation,
@@ -95,7 +134,6 @@ def _to_lines(snapshot: OrderSnapshot) -> Iterator[dict[str, Any]]:
             for attendee_id, item in snapshot.quarantine.items()
         },
     }
-    yield from map(_record_to_json, snapshot.records.values())
 
 
 def _event_from_json(event: dict[str, Any]) -> OrderSnapshot:
@@ -128,17 +166,19 @@ def _record_to_json(record: AttendeeRecord) -> dict[str, Any]:
 
 
 def _record_from_json(item: dict[str, Any]) -> AttendeeRecord:
-    fields = dict(item["attendee"])
+    fields = item["attendee"]
     # Thousands of attendees answer the same questions. They share one text.
-    fields["answers"] = tuple((sys.intern(label), value) for label, value in fields["answers"])
+    answers = tuple([(sys.intern(label), value) for label, value in fields["answers"]])
     return AttendeeRecord(
-        attendee=Attendee(**fields),
+        attendee=Attendee(**{**fields, "answers": answers}),
         first_seen_at=datetime.fromisoformat(item["first_seen_at"]),
         gone_at=_from_text(item["gone_at"]),
         read_at=_from_text(item["read_at"]),
         changed_at=_from_text(item["changed_at"]),
         missing_polls=item["missing_polls"],
-        **{name: _from_text(item.get(name)) for name in _LATER_TIMES},
+        listed_after=_from_text(item.get("listed_after")),
+        paid_seen_at=_from_text(item.get("paid_seen_at")),
+        paid_seen_after=_from_text(item.get("paid_seen_after")),
     )
 
 

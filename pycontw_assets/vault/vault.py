@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import gc
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,7 +64,8 @@ class Vault:
 
     def read(self, key: str) -> OrderSnapshot | None:
         """Return the snapshot of a partition; ``None`` when there never was one."""
-        return self._current(key)[0]
+        stored = self._store.read(object_name(key))
+        return self._open(key, stored.content) if stored else None
 
     def stream(self, key: str) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]] | None:
         """Return the snapshot without its records, and the records one by one, in a fraction of the memory."""
@@ -79,12 +79,15 @@ class Vault:
     def write(self, snapshot: OrderSnapshot) -> OrderSnapshot:
         """Store the successor of the generation that ``snapshot`` was made from, and return it as stored."""
         key = snapshot.partition.key
-        stored = replace(snapshot, generation=snapshot.generation + 1)
-        content = self._encrypt(pack(stored))
-        current, version = self._current(key)
-        generation = current.generation if current else 0
-        if generation != snapshot.generation or not self._store.write(object_name(key), content, version):
-            raise VaultError(f"vault: {key} was changed by another writer meanwhile; run the partition again")
+        name, stored = object_name(key), replace(snapshot, generation=snapshot.generation + 1)
+        current = self._store.read(name)
+        earlier = self._open(key, current.content) if current else None
+        if (earlier.generation if earlier else 0) != snapshot.generation:
+            raise _changed_meanwhile(key)
+        packed = pack(stored, earlier, self._decrypt(key, current.content)) if current else pack(stored)
+        content = self._encrypt(packed)
+        if not self._store.write(name, content, current.version if current else None):
+            raise _changed_meanwhile(key)
         self._latest = (key, content, stored)
         return stored
 
@@ -135,31 +138,31 @@ class Vault:
             raise _undecipherable(name.removesuffix(SUFFIX), content) from None
         return rotated
 
-    def _current(self, key: str) -> tuple[OrderSnapshot | None, str | None]:
-        stored = self._store.read(object_name(key))
-        return (self._open(key, stored.content), stored.version) if stored else (None, None)
-
     def _open(self, key: str, content: bytes) -> OrderSnapshot:
         if opened := self._opened(key, content):
             return opened
         with _without_garbage_collection():
-            empty, records = self._unpacked(key, content)
+            empty, unpacked = self._unpacked(key, content)
+            records = list(unpacked)
             snapshot = replace(empty, records={record.attendee.attendee_id: record for record in records})
-        self._latest = (key, content, snapshot)
+        if len(records) == len(snapshot.records):  # otherwise their lines are not those of the snapshot, one by one
+            self._latest = (key, content, snapshot)
         return snapshot
 
     def _opened(self, key: str, content: bytes) -> OrderSnapshot | None:
         return self._latest[2] if self._latest and self._latest[:2] == (key, content) else None
 
     def _unpacked(self, key: str, content: bytes) -> tuple[OrderSnapshot, Iterator[AttendeeRecord]]:
+        return unpack(key, self._decrypt(key, content))
+
+    def _decrypt(self, key: str, content: bytes) -> bytes:
         from cryptography.fernet import InvalidToken
 
         try:
-            return unpack(key, self._fernet(self._keys).decrypt(content))
+            packed: bytes = self._fernet(self._keys).decrypt(content)
         except InvalidToken:
             raise _undecipherable(key, content) from None
-        except zlib.error:
-            raise damaged(key) from None
+        return packed
 
     def _encrypt(self, packed: bytes) -> bytes:
         encrypted: bytes = self._fernet(self._keys).encrypt(packed)
@@ -184,6 +187,10 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def _changed_meanwhile(key: str) -> VaultError:
+    return VaultError(f"vault: {key} was changed by another writer meanwhile; run the partition again")
 
 
 def _undecipherable(key: str, content: bytes) -> VaultError:

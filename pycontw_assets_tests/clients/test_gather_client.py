@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pycontw_assets.api.bounds import is_within, read_float
 from pycontw_assets.api.client import Malformed, Misconfigured, Refused, TooLarge, Unavailable
-from pycontw_assets.authorize.gather_client import GatherClient, GuestList
+from pycontw_assets.authorize.gather_client import (
+    _DEEPEST_ENTRY,
+    _LARGEST_ENTRY,
+    _MOST_MEMBERS,
+    GatherClient,
+    GuestList,
+    _is_readable,
+    _is_short,
+)
 from pycontw_assets.authorize.spaces import validate_space_id
 from pycontw_assets_tests.clients.scripted_server import HTML, RESET, Answer
 
@@ -92,6 +103,22 @@ def test_a_number_that_cannot_be_written_back_is_unreadable(server, client):
     server.will_answer(Answer(body=body))
     half = {"c@example.org": {"name": "\ud83d"}}
     assert client.read() == GuestList({"b@example.org": {"seat": 1.5}, **half}, unreadable=1)
+
+
+_texts = st.text() | st.just("x" * 1000) | st.just("x" * 1001) | st.just(read_float("1e999"))
+
+
+@given(st.dictionaries(st.text(), _texts, max_size=3) | st.just({str(i).zfill(1000): "x" * 1000 for i in range(60)}))
+def test_an_entry_of_short_texts_is_within_all_bounds(entry):
+    is_whole = is_within(entry, levels=_DEEPEST_ENTRY, size=_LARGEST_ENTRY, whole_characters=False)
+    assert is_whole or not _is_short(entry)
+    assert _is_readable("a@example.org", entry) == is_whole
+
+
+def test_the_largest_entry_of_short_texts_is_readable():
+    entry = {str(i).zfill(1000): "x" * 1000 for i in range(_MOST_MEMBERS)}
+    assert _is_short(entry)
+    assert is_within(entry, levels=_DEEPEST_ENTRY, size=_LARGEST_ENTRY, whole_characters=False)
 
 
 @pytest.mark.parametrize("body", [[], None])

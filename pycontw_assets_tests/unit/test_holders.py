@@ -1,6 +1,7 @@
 """Holders are the mailable contact addresses with a usable ticket, by the labels of the policy."""
 
 import hashlib
+from copy import copy
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -10,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontw_assets.deidentify import holders as module
-from pycontw_assets.deidentify.holders import contact_address, count_unmailable, holders_of
+from pycontw_assets.deidentify.holders import Contacts, contact_address, count_unmailable, holders_of, usable_contacts
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import deidentify
-from pycontw_assets.pseudonyms import Pseudonymizer, normalise_address
+from pycontw_assets.pseudonyms import Pseudonymizer, deliverable_address, normalise_address
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, Holder, OrderSnapshot
 from pycontw_assets_tests.unit.test_deidentify_policy import KNOWN
 
@@ -77,7 +78,7 @@ def test_each_label_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "load_policy", lambda: asked.append("") or load_policy())
     module._asks_for_contact_address.cache_clear()
     holders(*(record(number, ("Nickname / 暱稱", "Quokka"), (LABEL, f"b{number}@example.org")) for number in range(9)))
-    assert len(asked) == 3, "two labels, and once for the answer as a whole"
+    assert len(asked) == 3, "two labels, and once for the orders as a whole"
 
 
 @pytest.mark.parametrize("label", ["Email", "Contact Email Contact Name", "Would you like to receive an email?"])
@@ -133,15 +134,45 @@ def test_usable_tickets_that_mail_cannot_reach_are_counted() -> None:
 
 
 def test_the_same_orders_are_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, pseudonymizer = list[OrderSnapshot](), Pseudonymizer()
-    find = module._find_holders
-    monkeypatch.setattr(module, "_find_holders", lambda orders, key: found.append(orders) or find(orders, key))
-    orders = OrderSnapshot(PARTITION, {1: record(1, (LABEL, "one@example.org"))})
+    looked_at, pseudonymizer = list[Attendee](), Pseudonymizer()
+    look = module.contact_answer
+    monkeypatch.setattr(module, "contact_answer", lambda item: looked_at.append(item) or look(item))
+    orders = OrderSnapshot(PARTITION, {1: record(1, (LABEL, "one@example.org")), 2: record(2, (LABEL, "no address"))})
     first, again = (holders_of(orders, pseudonymizer) for _ in range(2))
     first.clear()
     assert [holder.address for holder in again.values()] == ["one@example.org"]
-    holders_of(replace(orders, records=dict(orders.records)), pseudonymizer)
-    assert len(found) == 2, "other orders are looked through, too"
+    assert count_unmailable(orders) == 1
+    assert Contacts(pseudonymizer).unreachable(orders) == [2]
+    assert len(looked_at) == 2
+    assert holders_of(replace(orders, records={1: orders.records[1]}), pseudonymizer) == again
+    assert len(looked_at) == 3, "other orders are looked through, too"
+
+
+def test_another_key_or_policy_looks_through_the_same_orders_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    orders = snapshot(record(1, (LABEL, "one@example.org")))
+    (plain,), (keyed,) = holders_of(orders, Pseudonymizer()), holders_of(orders, Pseudonymizer("a key"))
+    assert plain != keyed
+    before = usable_contacts(orders)
+    assert usable_contacts(orders) is before
+    monkeypatch.setattr(module, "load_policy", lambda: copy(load_policy()))
+    assert usable_contacts(orders) is not before
+
+
+def test_tickets_that_mail_cannot_reach_are_the_unmailable_and_the_refused() -> None:
+    orders = snapshot(
+        record(1, (LABEL, "One@example.org")),
+        record(2, (LABEL, "no address")),
+        record(3),
+        record(4, (LABEL, "no address"), is_paid=False),
+        record(5, (LABEL, "five@example.org")),
+    )
+    refused = {Pseudonymizer().digest("one@example.org")}
+    assert Contacts(Pseudonymizer(), refused).unreachable(orders) == [1, 2, 3]
+
+
+@given(st.text() | st.text("@ .\u200b\u3164\u3000a\0"))
+def test_an_answer_says_something_if_anything_of_it_is_left(answer: str) -> None:
+    assert (contact_address(attendee((LABEL, answer))) is not None) == bool(deliverable_address(answer))
 
 
 def test_the_oldest_ticket_comes_first_in_whatever_order_the_orders_were_read() -> None:

@@ -37,6 +37,8 @@ from pycontw_assets.ledger.events import known_events, register_events
 from pycontw_assets.ledger.grants import (
     count_revoked,
     current_grants,
+    granted_and_others,
+    grants_of,
     grants_without_ticket,
     holders_to_let_in,
     intend_grants,
@@ -267,6 +269,20 @@ def test_only_periods_added_by_us_end_without_a_ticket(ledger: Ledger) -> None:
     hold(ledger, B, partition=OTHER_PARTITION)
     hold(ledger)
     assert grants_without_ticket(ledger, EDITION).keys() == {A}
+
+
+def test_the_periods_of_some_addresses_are_those_of_all(ledger: Ledger) -> None:
+    grant(ledger, A, B)
+    intend_grants(ledger, EDITION, PARTITION.key, [C], added_by_us=False)
+    set_grants(ledger, EDITION, [B], "revoked")
+    everybody = current_grants(ledger, EDITION)
+    assert everybody.keys() == {A, C}
+    assert grants_of(ledger, EDITION, [A, B, C]) == everybody
+    assert grants_of(ledger, EDITION, [C]) == {C: everybody[C]}
+    assert grants_of(ledger, "2030", [A]) == grants_of(ledger, EDITION, []) == {}
+    assert granted_and_others(ledger, EDITION) == ({A}, {C: everybody[C]})
+    intend_grants(ledger, EDITION, PARTITION.key, [B], added_by_us=True)
+    assert periods(ledger) == {A: 1, B: 2, C: 1}
 
 
 def test_editions_know_nothing_of_each_other(ledger: Ledger) -> None:

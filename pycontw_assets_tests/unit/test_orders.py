@@ -533,6 +533,24 @@ def test_reading_the_same_again_changes_no_content() -> None:
     assert content_digest(before, "other rules") != content_digest(before, "rules")
 
 
+def test_the_content_of_the_same_orders_has_the_same_digest_in_every_release() -> None:
+    """Another one would make every table due after an upgrade."""
+    digest = content_digest(known(1, 2, ticket_name="Regular 一般票", price=2500.0), "rules")
+    assert digest == "163dbec3f9629888aaf8b2fe9743d0855173231458aad187eeeaf084150b0fa3"
+
+
+def test_what_is_kept_for_the_digest_belongs_to_its_record_alone() -> None:
+    before = known(1, 2)
+    content_digest(before, "rules")
+    record = replace(before.records[1], gone_at=NOW)
+    assert record.content_number is None
+    assert before.records[1].content_number not in (None, before.records[2].content_number)
+    assert replace(record, gone_at=None) == before.records[1]
+    changed, fresh = ({1: item, 2: known(1, 2).records[2]} for item in (record, replace(record)))
+    digests = [content_digest(replace(before, records=records), "rules") for records in (changed, fresh)]
+    assert digests[0] == digests[1] != content_digest(before, "rules")
+
+
 def test_the_next_rotation_is_neither_forgotten_nor_overdue_at_once() -> None:
     snapshot = known(1, 2)
     assert next_refresh(snapshot, HOUR) == NOW + HOUR

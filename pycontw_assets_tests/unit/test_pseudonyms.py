@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pycontw_assets.pseudonyms import (
+    _USUAL_ADDRESS,
     Pseudonymizer,
     _parsed_phone,
     deliverable_address,
@@ -125,6 +126,14 @@ def test_nobody_can_sign_in_with_a_hidden_spelling(spelling: str) -> None:
     "spelling", [" Mei@Example.org ", "ｍｅｉ@example.org", "lin@例え.example.org", "lin@xn--r8jz45g.example.org"]
 )
 def test_width_case_and_letters_hide_nothing(spelling: str) -> None:
+    assert is_deliverable(spelling)
+
+
+@given(st.from_regex(_USUAL_ADDRESS, fullmatch=True))
+def test_nothing_hides_in_a_usual_address(spelling: str) -> None:
+    shown = normalise_text(normalise_text(spelling).lower())
+    assert shown == without_fillers(shown)
+    assert not shown.endswith(".")
     assert is_deliverable(spelling)
 
 

@@ -10,7 +10,7 @@ from pycontw_assets.api.client import NotFound, Unavailable
 from pycontw_assets.ledger.batches import Batch, claim_batch, reserve_batch_key
 from pycontw_assets.ledger.grants import intend_grants
 from pycontw_assets.ledger.ledger import Ledger
-from pycontw_assets.ledger.lists import intend_members, list_members, unconfirmed_members
+from pycontw_assets.ledger.lists import count_members, intend_members, list_members, unconfirmed_members
 from pycontw_assets.send_email.names import ticket_holder_list
 from pycontw_assets.send_email.ticket_holders import TicketHolderOutcome, sync_ticket_holders
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -60,6 +60,7 @@ def test_a_profile_that_klaviyo_knows_by_two_spellings_stays(klaviyo: FakeKlaviy
         sync(klaviyo, ledger, ONE, TWO)
         assert klaviyo.members(NAME) == {ONE, TWO}
         assert list_members(ledger, PARTITION.key).keys() == keys(ONE, TWO)
+        assert count_members(ledger, PARTITION.key) == 2
 
 
 def test_without_a_difference_klaviyo_is_not_called(klaviyo: FakeKlaviyo, ledger: Ledger) -> None:

@@ -23,7 +23,7 @@ from pycontw_assets.commands.cli import main
 from pycontw_assets.commands.exits import FINE, MISCONFIGURED
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition, OrderSnapshot, Quarantined
 from pycontw_assets.vault.folder_store import FolderStore
-from pycontw_assets.vault.layout import _record_to_json
+from pycontw_assets.vault.layout import _PIECE, _lines, _record_to_json, pack
 from pycontw_assets.vault.object_store import VaultError
 from pycontw_assets.vault.vault import Rotation, Vault
 from pycontw_assets_tests.fakes.store import MemoryStore
@@ -43,6 +43,10 @@ def snapshot(*ids: int, **fields: Any) -> OrderSnapshot:
 
 def vault(folder: Path, keys: Sequence[str] = (KEY,)) -> Vault:
     return Vault(FolderStore(folder / "vault"), keys)
+
+
+def lines_of(store: MemoryStore) -> list[bytes]:
+    return zlib.decompress(Fernet(KEY).decrypt(store.objects[f"{PARTITION.key}.orders"])).splitlines()
 
 
 json_values = st.recursive(
@@ -209,6 +213,81 @@ def test_documents_of_the_first_release_are_read(tmp_path: Path) -> None:
     old = json.dumps(event | {"version": 1, "records": records})
     store.objects[name] = Fernet(KEY).encrypt(zlib.compress(old.encode()))
     assert Vault(store, [KEY]).read(PARTITION.key) == written
+
+
+def test_documents_of_the_first_release_are_written_like_all_others(tmp_path: Path) -> None:
+    """Its only line holds all attendees, so none of them has a line that could be copied."""
+    store, name = MemoryStore(), f"{PARTITION.key}.orders"
+    written = Vault(store, [KEY]).write(snapshot(1))
+    event, record = lines_of(store)
+    old = json.dumps(json.loads(event) | {"version": 1, "records": [json.loads(record)]}) + "\n\n"
+    store.objects[name] = Fernet(KEY).encrypt(zlib.compress(old.encode()))
+    reader = Vault(store, [KEY])
+    reader.write(replace(reader.read(PARTITION.key) or written, records=written.records))
+    assert lines_of(store)[1:] == [record]
+
+
+@given(st.lists(st.sampled_from(["keep", "change", "drop"]), min_size=1, max_size=5), st.randoms(), st.booleans())
+def test_a_written_snapshot_does_not_depend_on_what_was_there(
+    changes: list[str], random: Any, is_shuffled: bool
+) -> None:
+    before = snapshot(*range(len(changes)))
+    kept = [record for record, change in zip(before.records.values(), changes, strict=True) if change != "drop"]
+    changed = {i for i, change in enumerate(changes) if change == "change"}
+    after = [replace(r, gone_at=NOW) if r.attendee.attendee_id in changed else r for r in kept]
+    after += snapshot(90, 91).records.values()
+    if is_shuffled:
+        random.shuffle(after)
+    newer = replace(before, records={record.attendee.attendee_id: record for record in after}, generation=7)
+    assert zlib.decompress(pack(newer, before, pack(before))) == zlib.decompress(pack(newer))
+
+
+def test_of_an_unchanged_record_the_stored_line_is_kept() -> None:
+    """To write all records of a large event as JSON takes longer than all else that a poll with few newcomers does."""
+    store, name = MemoryStore(), f"{PARTITION.key}.orders"
+    Vault(store, [KEY]).write(snapshot(1, 2))
+    event, first, second = lines_of(store)
+    first = first.replace(b'"missing_polls"', b'"a member of another release":1,"missing_polls"')
+    store.objects[name] = Fernet(KEY).encrypt(zlib.compress(b"\n".join([event, first, second, b""])))
+    vault = Vault(store, [KEY])
+    opened = vault.read(PARTITION.key)
+    assert opened is not None
+    newer = replace(opened.records[2], missing_polls=1)
+    vault.write(replace(opened, records={**opened.records, 2: newer, 3: snapshot(3).records[3]}))
+    assert lines_of(store)[1] == first
+    assert vault.read(PARTITION.key) == Vault(store, [KEY]).read(PARTITION.key)
+
+
+def test_two_lines_of_one_attendee_are_never_copied_to_another() -> None:
+    store, name = MemoryStore(), f"{PARTITION.key}.orders"
+    Vault(store, [KEY]).write(snapshot(1, 2))
+    event, first, second = lines_of(store)
+    store.objects[name] = Fernet(KEY).encrypt(zlib.compress(b"\n".join([event, first, first, second, b""])))
+    vault = Vault(store, [KEY])
+    opened = vault.read(PARTITION.key)
+    assert opened is not None
+    vault.write(opened)
+    assert lines_of(store)[1:] == [first, second]
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+def test_lines_longer_and_shorter_than_a_piece_come_back_whole(ending: bytes) -> None:
+    lines = [b"", b"x" * (_PIECE - 2), b"", b"y", b"z" * (2 * _PIECE), b"e"]
+    assert list(_lines(zlib.compress(b"\n".join(lines) + ending))) == lines
+    assert list(_lines(zlib.compress(b""))) == []
+
+
+@pytest.mark.parametrize("kept", [0, 1, 60, -1])
+def test_orders_without_their_end_are_damaged(kept: int) -> None:
+    """However they came to be so: the records before the end are no event."""
+    store = MemoryStore()
+    Vault(store, [KEY]).write(snapshot(*range(99)))
+    packed = Fernet(KEY).decrypt(store.objects[f"{PARTITION.key}.orders"])
+    store.objects[f"{PARTITION.key}.orders"] = Fernet(KEY).encrypt(packed[:kept])
+    with pytest.raises(VaultError, match="damaged"):
+        Vault(store, [KEY]).read(PARTITION.key)
+    with pytest.raises(VaultError, match="damaged"):
+        list((Vault(store, [KEY]).stream(PARTITION.key) or (None, ()))[1])
 
 
 def test_an_object_that_belongs_to_another_partition_is_refused(tmp_path: Path) -> None:

@@ -90,7 +90,12 @@ def find_resumable(
     query = (
         sa.select(*columns)
         .select_from(people.outerjoin(there, of_holder_there))
-        .where(invitations.c.edition == edition, grants.c.state.in_(LET_IN), sa.or_(left, passed_over))
+        .where(
+            invitations.c.edition == edition,
+            invitations.c.state.in_(("claimed", "unreachable")),  # few: the database need not look up all the others
+            grants.c.state.in_(LET_IN),
+            sa.or_(left, passed_over),
+        )
         .order_by(invitations.c.address_key)
     )
     with ledger.engine.begin() as db:

@@ -13,12 +13,12 @@ from pycontw_assets.authorize.discord.invite_step import (
     links_of_holders,
 )
 from pycontw_assets.authorize.discord.roles import RoleRules
-from pycontw_assets.deidentify.holders import contact_answer
+from pycontw_assets.deidentify.holders import usable_contacts
 from pycontw_assets.ledger.database.tables import GrantState
 from pycontw_assets.ledger.discord.invites import count_invite_work
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.locks import LockName, lock
-from pycontw_assets.pseudonyms import Pseudonymizer, is_mailable, normalise_address
+from pycontw_assets.pseudonyms import Pseudonymizer
 from pycontw_assets.records import EventPartition, Holder, OrderSnapshot
 from pycontw_assets.send_email.invitation.personal import PersonalLinks
 from pycontw_assets.send_email.wait_policy import WaitPolicy
@@ -75,9 +75,8 @@ def sync_invites(
 def tickets_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, list[str | None]]:
     """Return address key -> names of the usable tickets."""
     tickets: dict[str, list[str | None]] = {}
-    for record in snapshot.records.values():
-        answer = contact_answer(record.attendee) if record.is_usable else None
-        if answer is not None and is_mailable(address := normalise_address(answer)):
+    for record, _, address in usable_contacts(snapshot):
+        if address is not None:
             tickets.setdefault(pseudonymizer.digest(address), []).append(record.attendee.ticket_name)
     return tickets
 

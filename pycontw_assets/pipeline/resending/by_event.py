@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pycontw_assets.api.client import ServiceError
-from pycontw_assets.ledger.grants import current_grants
+from pycontw_assets.ledger.grants import grants_of
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.resending.repeats import Repeat, note_handed_over, record_repeat
 from pycontw_assets.pipeline.resending.reachable import refuse_unreachable
@@ -56,7 +56,7 @@ def send_by_event(
 
 
 def _space_of(repeat: Repeat, ledger: Ledger) -> str | None:
-    grant = current_grants(ledger, repeat.edition).get(repeat.address_key)
+    grant = grants_of(ledger, repeat.edition, [repeat.address_key]).get(repeat.address_key)
     return grant.space_digest if grant else None
 
 

@@ -26,7 +26,7 @@ from pycontw_assets.ledger.batches import (
 )
 from pycontw_assets.ledger.by_event.handing_over import Intent, intend_events, record_handed_over, withdraw_intents
 from pycontw_assets.ledger.database.tables import LET_IN, REFUSED_ADDRESS, chunks
-from pycontw_assets.ledger.grants import current_grants
+from pycontw_assets.ledger.grants import current_grants, grants_of
 from pycontw_assets.ledger.ledger import Ledger
 from pycontw_assets.ledger.lists import answers_about, list_members
 from pycontw_assets.pseudonyms import normalise_address
@@ -110,13 +110,13 @@ class EventSending:
 
         In doubt their invitation stays: another event of KKTIX, where they have a ticket, goes on with it.
         """
-        grants = current_grants(self.ledger, batch.edition)
+        claimed = [item for item in invitations_in(self.ledger, batch.batch_key) if item.state == "claimed"]
+        grants = grants_of(self.ledger, batch.edition, {item.address_key for item in claimed})
         leaving = []
-        for item in invitations_in(self.ledger, batch.batch_key):
+        for item in claimed:
             grant = grants.get(item.address_key)
             has_access = grant is not None and grant.period == item.period and grant.state in LET_IN
-            stays = has_access and (item.address_key in holders or item.event_id is not None)
-            if item.state == "claimed" and not stays:
+            if not (has_access and (item.address_key in holders or item.event_id is not None)):
                 leaving.append(item.address_key)
         release_invitations(self.ledger, batch.batch_key, leaving)
 
