@@ -66,7 +66,9 @@ def personal_values(frame: pd.DataFrame) -> list[str]:
 def malformed_digests(frame: pd.DataFrame) -> list[str]:
     """Return one text per hashed column with cells other than 64 hexadecimal digits or NULL."""
     columns = [column for column in _texts(frame) if column.endswith(DIGEST_SUFFIX)]
-    bad = {column: sum(_DIGEST.fullmatch(text) is None for text in frame[column].dropna().tolist()) for column in columns}
+    bad = {
+        column: sum(_DIGEST.fullmatch(text) is None for text in frame[column].dropna().tolist()) for column in columns
+    }
     return [f"{column}: {count} values are no SHA-256" for column, count in bad.items() if count]
 
 
