@@ -55,7 +55,7 @@ def personal_values(frame: pd.DataFrame) -> list[str]:
     for column in _texts(frame):
         if column.endswith(DIGEST_SUFFIX):
             continue
-        texts = frame[column].dropna().unique()
+        texts = set(frame[column].dropna().tolist())
         for kind, pattern in _PERSONAL.items():
             count = sum(pattern.search(text) is not None for text in texts)
             if count:
@@ -66,9 +66,7 @@ def personal_values(frame: pd.DataFrame) -> list[str]:
 def malformed_digests(frame: pd.DataFrame) -> list[str]:
     """Return one text per hashed column with cells other than 64 hexadecimal digits or NULL."""
     columns = [column for column in _texts(frame) if column.endswith(DIGEST_SUFFIX)]
-    bad = {
-        column: sum(_DIGEST.fullmatch(text) is None for text in frame[column].dropna().tolist()) for column in columns
-    }
+    bad = {name: list(map(_DIGEST.fullmatch, frame[name].dropna().tolist())).count(None) for name in columns}
     return [f"{column}: {count} values are no SHA-256" for column, count in bad.items() if count]
 
 
