@@ -121,7 +121,7 @@ def refresh_all_sales(warehouse: Warehouse, table: Table, keys: Collection[str] 
 
 @dataclass(slots=True)
 class _Sums:
-    """What a day adds up to. Money is added ticket by ticket, in the order of the rows."""
+    """The counts and the money of a day, ticket and currency. Money is added in the order of the rows."""
 
     order_numbers: set[int] = field(default_factory=set)
     tickets_ordered: int = 0
