@@ -157,8 +157,10 @@ def content_digest(frame: pd.DataFrame, keys: Sequence[str] = KEY_COLUMNS) -> st
     rows = rows.assign(**{name: _iso_texts(rows[name]) for name in rows.select_dtypes("datetimetz")})
     # The text of ``orient="split"`` without the index. Pandas would make that one cell by cell in Python.
     data = rows.to_json(orient="values", date_format="iso", date_unit="us", double_precision=15)
-    content = f'{{"columns":{json.dumps(columns, separators=(",", ":"))},"data":{data}}}'
-    return hashlib.sha256(content.encode()).hexdigest()
+    digest = hashlib.sha256(f'{{"columns":{json.dumps(columns, separators=(",", ":"))},"data":'.encode())
+    digest.update(data.encode())
+    digest.update(b"}")
+    return digest.hexdigest()
 
 
 def _iso_texts(moments: pd.Series[Any]) -> list[str | None]:
