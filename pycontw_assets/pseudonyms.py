@@ -42,7 +42,7 @@ _INSIDE_A_NUMBER = re.compile(r"[ \t.()\-_\u2010-\u2015\u2212\u30FC]*")
 
 def normalise_text(value: str) -> str:
     """Return a text trimmed and in NFKC, so that full-width and half-width spellings are equal."""
-    return unicodedata.normalize("NFKC", value).strip()
+    return (value if value.isascii() else unicodedata.normalize("NFKC", value)).strip()
 
 
 def without_fillers(value: str) -> str:

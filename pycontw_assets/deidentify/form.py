@@ -32,6 +32,8 @@ def encodable(text: str) -> str:
     """Replace lone surrogates and drop NUL. JSON can spell both, but neither UTF-8 nor a table can hold them."""
     if "\0" in text:
         text = text.replace("\0", "")
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -57,6 +57,8 @@ _TYPES = {
     "TIMESTAMP": "TIMESTAMP WITH TIME ZONE",
 }
 _NAMES = {name: type_ for type_, name in _TYPES.items()}
+# What has a name, and its columns if it is a table: name -> (type, comment).
+_Described = tuple[Relation | None, dict[str, tuple[str, str | None]]]
 _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
     # For a file that is made now. DuckDB keeps the format of one that exists.
     "storage_compatibility_version": STORAGE_VERSION,
@@ -69,16 +71,21 @@ _OPTIONS: dict[str, str | bool | int | float | list[str]] = {
 
 
 class _KeptConnection(threading.local):
-    """The connection that the operations of a thread share; ``None`` until the first of them."""
+    """The connection that the operations of a thread share; ``None`` until the first of them.
+
+    ``described``: the tables and views that were looked up, by name. Nobody else can change the file meanwhile.
+    """
 
     is_wanted = False
     connection: duckdb.DuckDBPyConnection | None = None
 
     def __init__(self) -> None:
         self.until_closed = ExitStack()
+        self.described: dict[str, _Described] = {}
 
     def close(self) -> None:
         self.connection = None
+        self.described.clear()
         self.until_closed.close()
 
 
@@ -221,15 +228,15 @@ class DuckDBWarehouse:
                 raise WarehouseError(f"DuckDB: {source} is no table of somebody else; nothing was changed")
             was_copied = (taken := self._relation(connection, name)) is not None
             if taken is None:
-                connection.execute(f"CREATE TABLE {copy} AS SELECT * FROM {source}")  # noqa: S608 - plain names
+                self._change(connection, f"CREATE TABLE {copy} AS SELECT * FROM {source}")  # noqa: S608 - plain names
                 comment = marked(f"Copy of {source} as it was before this program took the name.")
-                connection.execute(f"COMMENT ON TABLE {copy} IS {literal(comment)}")
+                self._change(connection, f"COMMENT ON TABLE {copy} IS {literal(comment)}")
             elif not taken.is_marked:
                 raise WarehouseError(differing_copy(source, copy))
             rows = _rows(connection, source)
             if rows != _rows(connection, copy) or _differing(connection, source, copy):
                 raise WarehouseError(differing_copy(source, copy))
-            connection.execute(f"DROP TABLE {source}")
+            self._change(connection, f"DROP TABLE {source}")
             connection.execute("COMMIT")
         return SetAside(name=source, copy=copy, rows=rows, is_snapshot=False, was_copied=was_copied)
 
@@ -263,8 +270,8 @@ class DuckDBWarehouse:
             if _view_owner(connection, dataset, name) == "foreign":  # somebody may have made it meanwhile
                 raise ForeignTable(f"{dataset}.{name}", kind="view")
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {dataset}")
-            connection.execute(f"CREATE OR REPLACE VIEW {dataset}.{name} AS {view.query}")
-            connection.execute(f"COMMENT ON VIEW {dataset}.{name} IS {literal(comment)}")
+            self._change(connection, f"CREATE OR REPLACE VIEW {dataset}.{name} AS {view.query}")
+            self._change(connection, f"COMMENT ON VIEW {dataset}.{name} IS {literal(comment)}")
             connection.execute("COMMIT")
         return "made"
 
@@ -405,10 +412,20 @@ class DuckDBWarehouse:
     def _relation(self, connection: duckdb.DuckDBPyConnection, name: str) -> Relation | None:
         return self._look_at(connection, name)[0]
 
-    def _look_at(
-        self, connection: duckdb.DuckDBPyConnection, name: str
-    ) -> tuple[Relation | None, dict[str, tuple[str, str | None]]]:
-        """Return what has a name, and its columns if it is a table: name -> (type, comment)."""
+    def _look_at(self, connection: duckdb.DuckDBPyConnection, name: str) -> _Described:
+        if connection is not self._kept.connection:
+            return self._look_up(connection, name)
+        described = self._kept.described
+        if name not in described:
+            described[name] = self._look_up(connection, name)
+        return described[name]
+
+    def _change(self, connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+        """Change a table or view itself, not its rows, so that it is looked at again."""
+        self._kept.described.clear()
+        connection.execute(statement)
+
+    def _look_up(self, connection: duckdb.DuckDBPyConnection, name: str) -> _Described:
         comment = _comment(connection, "table", self._dataset, name)
         if comment is None:
             view = _comment(connection, "view", self._dataset, name)
@@ -426,7 +443,9 @@ class DuckDBWarehouse:
 
         A column that the policy does not have any more stays and gets NULL. Only a person deletes it.
         """
-        existing = self._existing(connection, table)
+        relation, existing = self._look_at(connection, self._name(table))
+        if owner_of(relation) == "foreign":
+            raise ForeignTable(self._target(table))
         clashes = [
             f"{column.name} is {existing[column.name][0]}, not {_TYPES[column.type]}"
             for column in table.columns
@@ -439,8 +458,8 @@ class DuckDBWarehouse:
             )
         if not existing:
             self._create(connection, table)
-        elif not is_marked(_comment(connection, "table", self._dataset, self._name(table))):
-            connection.execute(f"COMMENT ON TABLE {self._target(table)} IS {literal(marked(table.description))}")
+        elif relation and not relation.is_marked:
+            self._change(connection, f"COMMENT ON TABLE {self._target(table)} IS {literal(marked(table.description))}")
         for column in table.columns:
             self._describe(connection, table, column, existing=existing)
 
@@ -448,8 +467,8 @@ class DuckDBWarehouse:
         """Make the table with its mark in one transaction: a table without the mark would be somebody else's."""
         connection.execute("BEGIN TRANSACTION")
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._dataset}")
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {self._target(table)} ({_definitions(table)})")
-        connection.execute(f"COMMENT ON TABLE {self._target(table)} IS {literal(marked(table.description))}")
+        self._change(connection, f"CREATE TABLE IF NOT EXISTS {self._target(table)} ({_definitions(table)})")
+        self._change(connection, f"COMMENT ON TABLE {self._target(table)} IS {literal(marked(table.description))}")
         connection.execute("COMMIT")
 
     def _describe(
@@ -462,9 +481,9 @@ class DuckDBWarehouse:
     ) -> None:
         target = self._target(table)
         if existing and column.name not in existing:
-            connection.execute(f"ALTER TABLE {target} ADD COLUMN {column.name} {_TYPES[column.type]}")
+            self._change(connection, f"ALTER TABLE {target} ADD COLUMN {column.name} {_TYPES[column.type]}")
         if column.name not in existing or existing[column.name][1] != column.description:
-            connection.execute(f"COMMENT ON COLUMN {target}.{column.name} IS {literal(column.description)}")
+            self._change(connection, f"COMMENT ON COLUMN {target}.{column.name} IS {literal(column.description)}")
 
     def _replace(
         self,

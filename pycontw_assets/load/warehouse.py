@@ -154,10 +154,19 @@ def content_digest(frame: pd.DataFrame, keys: Sequence[str] = KEY_COLUMNS) -> st
     """Return a digest of rows and columns. Their order and the time of the load do not matter."""
     columns = sorted(set(frame.columns) - {DIGEST_COLUMN, LOADED_AT_COLUMN})
     rows = frame.sort_values(list(keys))[columns]
+    rows = rows.assign(**{name: _iso_texts(rows[name]) for name in rows.select_dtypes("datetimetz")})
     # The text of ``orient="split"`` without the index. Pandas would make that one cell by cell in Python.
     data = rows.to_json(orient="values", date_format="iso", date_unit="us", double_precision=15)
-    content = f'{{"columns":{json.dumps(columns, separators=(",", ":"))},"data":{data}}}'
-    return hashlib.sha256(content.encode()).hexdigest()
+    digest = hashlib.sha256(f'{{"columns":{json.dumps(columns, separators=(",", ":"))},"data":'.encode())
+    digest.update(data.encode())
+    digest.update(b"}")
+    return digest.hexdigest()
+
+
+def _iso_texts(moments: pd.Series[Any]) -> list[str | None]:
+    """Return moments as ``to_json`` spells them. It would make a datetime in Python of each of them first."""
+    texts: list[str] = moments.to_numpy(dtype="datetime64[us]").astype(str).tolist()
+    return [None if text == "NaT" else f"{text}Z" for text in texts]
 
 
 def replace_rows(warehouse: Warehouse, table: Table, partition_key: str, frame: pd.DataFrame) -> Outcome:

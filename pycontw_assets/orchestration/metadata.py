@@ -158,7 +158,7 @@ def _sources(name: str, source: str) -> list[str]:
 
 def preview_of_rows(frame: pd.DataFrame) -> Any:
     """The newest rows, without a single form answer."""
-    newest = frame.sort_values("attendee_id").tail(PREVIEW_ROWS)[list(_PREVIEWED)].astype(object)
+    newest = frame[list(_PREVIEWED)].sort_values("attendee_id").tail(PREVIEW_ROWS).astype(object)
     return _preview(newest.where(newest.notna(), None).to_dict("records"))
 
 

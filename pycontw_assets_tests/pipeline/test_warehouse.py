@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import multiprocessing
 import os
 import random
@@ -202,6 +203,16 @@ def test_the_digest_depends_on_the_content_and_not_on_the_order() -> None:
     assert content_digest(loaded) == content_digest(frame(50))
     assert content_digest(frame(50, "y")) != content_digest(frame(50))
     assert content_digest(frame(50).rename(columns={"answer": "reply"})) != content_digest(frame(50))
+
+
+def test_the_digest_is_that_of_the_text_of_pandas() -> None:
+    """Tables that an older version wrote count as unchanged."""
+    spellings = ["2031-06-02T07:00:00.000001Z", None, "1969-12-31T23:59:59.900000Z", "0001-01-01T00:00:00.000000Z"]
+    moments = pd.Series(spellings + ["2031-06-02T07:00:00Z"] * 46).astype("datetime64[us, UTC]")
+    rows = frame(50, '"/一般票').assign(seen_at=moments, gone_at=moments[::-1].array)
+    columns = sorted(rows.columns)
+    text = rows[columns].to_json(orient="split", index=False, date_format="iso", date_unit="us", double_precision=15)
+    assert content_digest(rows.iloc[::-1]) == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_deidentified_attendees_come_back_as_they_were_loaded(warehouse: Warehouse) -> None:

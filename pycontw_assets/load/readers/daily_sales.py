@@ -10,9 +10,10 @@ of the ticket, where that is earlier and the poll could not say better. An impor
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.load.readers.view import TAIPEI_HOURS
@@ -77,13 +78,17 @@ SOURCES = {
     "revenue": ("price", "is_paid", "paid_at"),
     "refunds": ("price", "is_cancelled", "is_paid", "paid_at"),
 }
-_TEXTS = ("day", "ticket_name", "currency")
-_NEEDED = (
-    "attendee_id", "ticket_name", "currency", "price", "order_no", "is_paid", "is_cancelled", "first_seen_at",
-    "gone_at", "updated_at", "ordered_at", "ordered_at_certainty", "paid_at", "paid_at_certainty",
+_FACTS = (
+    "attendee_id", "ticket_name", "currency", "price", "order_no", "is_paid", "is_cancelled", "ordered_at_certainty",
+    "paid_at_certainty",
 )  # fmt: skip
+_MOMENTS = ("first_seen_at", "gone_at", "updated_at", "ordered_at", "paid_at")
+_NEEDED = (*_FACTS, *_MOMENTS)
 _NEAR = ("hour", "day")
-_Key = tuple[str, str, str]
+_FIRST_DAY = date(1970, 1, 1)
+_NOT_A_TIME = -(2**63)  # of pandas, as a number
+_DAY, _TO_TAIPEI = (timedelta(hours=hours) // timedelta(microseconds=1) for hours in (24, TAIPEI_HOURS))
+_Key = tuple[int, str, str]
 
 
 def refresh_sales(warehouse: Warehouse, partition: EventPartition, attendees: pd.DataFrame) -> Outcome:
@@ -114,67 +119,100 @@ def refresh_all_sales(warehouse: Warehouse, table: Table, keys: Collection[str] 
             refresh_sales(warehouse, partition, rows)
 
 
+@dataclass(slots=True)
+class _Sums:
+    """The counts and the money of a day, ticket and currency. Money is added in the order of the rows."""
+
+    order_numbers: set[int] = field(default_factory=set)
+    tickets_ordered: int = 0
+    tickets_paid: int = 0
+    tickets_cancelled: int = 0
+    tickets_refunded: int = 0
+    payments_at_latest: int = 0
+    revenue: float = 0.0
+    refunds: float = 0.0
+
+    @property
+    def orders(self) -> int:
+        return len(self.order_numbers)
+
+
 def sales_by_day(partition: EventPartition, attendees: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of ``daily_sales`` of an event, from its rows of the attendee table. Pure."""
     import pandas as pd
 
-    sums: dict[_Key, dict[str, float]] = {}
-    orders: dict[_Key, set[int]] = {}
+    sums: dict[_Key, _Sums] = defaultdict(_Sums)
     for ticket in _tickets(attendees):
-        name, currency = ticket["ticket_name"] or "", ticket["currency"] or ""
-        for day, counts in _facts(ticket, is_imported=partition.is_imported):
-            of_day = sums.setdefault((day, name, currency), {})
-            for count, number in counts.items():
-                of_day[count] = of_day.get(count, 0) + number
-            if "tickets_ordered" in counts:
-                order = ticket["order_no"] if ticket["order_no"] is not None else -ticket["attendee_id"]
-                orders.setdefault((day, name, currency), set()).add(order)
+        _add(ticket, sums, is_imported=partition.is_imported)
     keys = sorted(sums)
-    texts: dict[str, list[str]] = {name: [key[place] for key in keys] for place, name in enumerate(_TEXTS)}
-    fixed = {PARTITION_COLUMN: partition.key, "edition": partition.edition, "family": partition.family}
-    for name, value in fixed.items():
-        texts[name] = [value] * len(keys)
-    numbers = {name: [sums[key].get(name, 0) for key in keys] for name in (*_COUNTS, *_MONEY)}
-    numbers["orders"] = [len(orders.get(key, ())) for key in keys]
+    texts = {
+        PARTITION_COLUMN: [partition.key] * len(keys),
+        "edition": [partition.edition] * len(keys),
+        "family": [partition.family] * len(keys),
+        "day": [(_FIRST_DAY + timedelta(days=day)).isoformat() for day, _, _ in keys],
+        "ticket_name": [name for _, name, _ in keys],
+        "currency": [currency for _, _, currency in keys],
+    }
     columns: dict[str, Any] = {name: pd.Series(cells, dtype="string[python]") for name, cells in texts.items()}
-    for name, cells in numbers.items():
-        columns[name] = pd.Series(cells, dtype="Float64" if name in _MONEY else "Int64")
+    for name in (*_COUNTS, *_MONEY):
+        numbers = [getattr(sums[key], name) for key in keys]
+        columns[name] = pd.Series(numbers, dtype="Float64" if name in _MONEY else "Int64")
     frame: pd.DataFrame = pd.DataFrame(columns)
     return frame
 
 
 def _tickets(attendees: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield the rows with the columns that matter, by name; ``None`` for what is not known."""
-    needed = attendees[list(_NEEDED)].astype(object)
-    cells = needed.where(needed.notna(), None).to_numpy().tolist()
-    for row in cells:
+    """Yield the columns that matter of each row, by name; ``None`` for what is not known.
+
+    Moments are in microseconds since 1970, in UTC: thousands of datetimes are slow to make and to compare.
+    """
+    others = attendees[list(_FACTS)].astype(object)
+    cells = others.where(others.notna(), None)
+    columns = [*(cells[name].tolist() for name in _FACTS), *(_microseconds(attendees[name]) for name in _MOMENTS)]
+    for row in zip(*columns, strict=True):
         yield dict(zip(_NEEDED, row, strict=True))
 
 
-def _facts(ticket: Mapping[str, Any], *, is_imported: bool) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield what happened to a ticket: the day, and what it adds to the counts of the day."""
-    price = float(ticket["price"] or 0)
-    yield _day(_best(ticket, "ordered_at", is_imported=is_imported)), {"tickets_ordered": 1}
+def _microseconds(moments: pd.Series[Any]) -> list[int | None]:
+    numbers: list[int] = moments.to_numpy(dtype="datetime64[us]").astype("int64").tolist()
+    return [None if number == _NOT_A_TIME else number for number in numbers]
+
+
+def _add(ticket: Mapping[str, Any], sums: Mapping[_Key, _Sums], *, is_imported: bool) -> None:
+    """Add what happened to a ticket to the sums of its days."""
+    price, name, currency = float(ticket["price"] or 0), ticket["ticket_name"] or "", ticket["currency"] or ""
+    ordered = sums[_day(_best(ticket, "ordered_at", is_imported=is_imported)), name, currency]
+    ordered.order_numbers.add(-ticket["attendee_id"] if ticket["order_no"] is None else ticket["order_no"])
+    ordered.tickets_ordered += 1
     was_paid = bool(ticket["is_paid"]) or ticket["paid_at"] is not None
     if was_paid:
-        at_latest = int(not is_imported and ticket["paid_at_certainty"] not in _NEAR)
-        counts = {"tickets_paid": 1, "payments_at_latest": at_latest, "revenue": price}
-        yield _day(_best(ticket, "paid_at", is_imported=is_imported)), counts
+        paid = sums[_day(_best(ticket, "paid_at", is_imported=is_imported)), name, currency]
+        paid.tickets_paid += 1
+        paid.payments_at_latest += not is_imported and ticket["paid_at_certainty"] not in _NEAR
+        paid.revenue += price
     if ticket["is_cancelled"]:
-        gone_at = ticket["gone_at"] or ticket["updated_at"] or ticket["first_seen_at"]
-        yield _day(gone_at), {"tickets_cancelled": 1, "tickets_refunded": int(was_paid), "refunds": price * was_paid}
+        gone_at = _first(ticket["gone_at"], ticket["updated_at"], ticket["first_seen_at"])
+        cancelled = sums[_day(gone_at), name, currency]
+        cancelled.tickets_cancelled += 1
+        cancelled.tickets_refunded += was_paid
+        cancelled.refunds += price * was_paid
 
 
-def _best(ticket: Mapping[str, Any], name: str, *, is_imported: bool) -> datetime:
+def _best(ticket: Mapping[str, Any], name: str, *, is_imported: bool) -> int:
     """Guess a moment that a poll saw, at the latest. Every later change moves ``updated_at``, too."""
     seen, changed = ticket[name], ticket["updated_at"]
     is_earlier = seen is None or (ticket[f"{name}_certainty"] not in _NEAR and changed is not None and changed < seen)
-    best: datetime | None = changed if is_imported or is_earlier else seen
-    return best or seen or ticket["first_seen_at"]
+    best = changed if is_imported or is_earlier else seen
+    return _first(best, seen, ticket["first_seen_at"])
 
 
-def _day(moment: datetime) -> str:
-    return (moment.astimezone(timezone.utc) + timedelta(hours=TAIPEI_HOURS)).strftime("%Y-%m-%d")
+def _first(*moments: int | None) -> int:
+    return next(moment for moment in moments if moment is not None)
+
+
+def _day(moment: int) -> int:
+    """Return the day in Taiwan, counted from 1970."""
+    return (moment + _TO_TAIPEI) // _DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

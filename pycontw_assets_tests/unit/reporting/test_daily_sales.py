@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import duckdb
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pycontw_assets.deidentify.policy import load_policy
 from pycontw_assets.deidentify.pseudonymize import deidentify
@@ -26,9 +30,6 @@ from pycontw_assets.load.warehouse import Outcome, content_digest, replace_rows
 from pycontw_assets.orchestration.reporting.daily_sales import sales_refreshed
 from pycontw_assets.records import Attendee, AttendeeRecord, EventPartition
 from pycontw_assets_tests.unit.conftest import PSEUDONYMIZER
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TABLES = attendee_tables(load_policy().columns)
 TABLE = TABLES["individual"]
@@ -185,3 +186,85 @@ def test_the_lineage_names_columns_that_are_there() -> None:
     columns = {column.name for column in TABLE.columns}
     assert {source for sources in SOURCES.values() for source in sources} <= columns
     assert set(SOURCES) <= set(DAILY_SALES.content_columns)
+
+
+MOMENTS = st.sampled_from([None, *(MONDAY + hours * timedelta(hours=1) for hours in (-200, -9, 0, 2, 9, 30, 900))])
+RECORDS = st.builds(
+    lambda first, optional, fields: AttendeeRecord(
+        Attendee(answers=(), **{**fields, "updated_at": optional.pop() and MONDAY.timestamp() - 40_000}),
+        first,
+        **dict(zip(("gone_at", "listed_after", "paid_seen_at", "paid_seen_after"), optional, strict=True)),
+    ),
+    MOMENTS.map(lambda moment: moment or MONDAY),
+    st.lists(MOMENTS, min_size=5, max_size=5),
+    st.fixed_dictionaries({
+        "attendee_id": st.integers(1, 10**15),
+        "is_paid": st.sampled_from([True, False, None]),
+        "state": st.sampled_from(["activated", "cancelled", None]),
+        "ticket_name": st.sampled_from(["Early bird", "Regular", None]),
+        "currency": st.sampled_from(["TWD", None]),
+        "order_no": st.sampled_from([None, 7, 8, 2**53 + 1]),
+        "price": st.sampled_from([None, 0, 0.1, 0.7, 2500.0]),
+    }),
+)  # fmt: skip
+
+
+def plain_sums(event: EventPartition, rows: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, float]]:
+    """Return the sums by day, ticket and currency, one ticket and one datetime after the other."""
+    sums: dict[tuple[str, str, str], dict[str, float]] = {}
+    orders: set[tuple[str, str, str, int]] = set()
+    for cells in rows.astype(object).to_dict("records"):
+        row: dict[str, Any] = {str(name): None if pd.isna(cell) else cell for name, cell in cells.items()}
+        was_paid, price = row["is_paid"] is True or row["paid_at"] is not None, row["price"] or 0
+        ordered = key_of(row, guessed(event, row, "ordered_at"))
+        is_another = (*ordered, order := row["order_no"] or -row["attendee_id"]) not in orders
+        orders.add((*ordered, order))
+        facts = [(ordered, {"orders": is_another, "tickets_ordered": 1})]
+        if was_paid:
+            is_late = not event.is_imported and row["paid_at_certainty"] not in ("hour", "day")
+            paid = {"tickets_paid": 1, "payments_at_latest": is_late, "revenue": price}
+            facts.append((key_of(row, guessed(event, row, "paid_at")), paid))
+        if row["is_cancelled"]:
+            cancelled = {"tickets_cancelled": 1, "tickets_refunded": was_paid, "refunds": price if was_paid else 0}
+            facts.append((key_of(row, row["gone_at"] or row["updated_at"] or row["first_seen_at"]), cancelled))
+        for key, numbers in facts:
+            of_day = sums.setdefault(key, dict.fromkeys(NAMES[3:], 0))
+            for name, number in numbers.items():
+                of_day[name] += number
+    return sums
+
+
+def key_of(row: dict[str, Any], moment: datetime) -> tuple[str, str, str]:
+    day = moment.astimezone(timezone(timedelta(hours=8))).strftime("%Y-%m-%d")
+    return day, row["ticket_name"] or "", row["currency"] or ""
+
+
+def guessed(event: EventPartition, row: dict[str, Any], name: str) -> datetime:
+    seen, changed, first = row[name], row["updated_at"], row["first_seen_at"]
+    is_doubtful = row[f"{name}_certainty"] not in ("hour", "day")
+    if changed and (event.is_imported or not seen or (is_doubtful and changed < seen)):
+        return changed  # type: ignore[no-any-return]
+    return seen or first  # type: ignore[no-any-return]
+
+
+@settings(max_examples=25)
+@given(st.lists(RECORDS, max_size=12, unique_by=lambda record: record.attendee.attendee_id), st.booleans())
+def test_days_are_those_of_adding_ticket_by_ticket(records: list[AttendeeRecord], is_imported: bool) -> None:
+    event = EventPartition.imported("2019", "individual") if is_imported else EVENT
+    rows = rows_of(records, event)
+    expected = plain_sums(event, rows)
+    with duckdb.connect() as engine:
+        as_read = engine.from_df(rows).df()
+    for given_rows in (rows, as_read):
+        found = sales_by_day(event, given_rows)
+        assert list(zip(found["day"], found["ticket_name"], found["currency"], strict=True)) == sorted(expected)
+        assert found[NAMES[3:]].to_dict("records") == [expected[key] for key in sorted(expected)]
+
+
+def test_a_time_before_the_calendar_of_the_shop_has_a_day_that_can_be_read(warehouse: DuckDBWarehouse) -> None:
+    """KKTIX may give a nonsensical time of change."""
+    wrong = ticket(1, listed_after=None, paid_seen_after=None, at=MONDAY)
+    fields = {name: getattr(wrong.attendee, name) for name in wrong.attendee.__dataclass_fields__}
+    record = AttendeeRecord(Attendee(**{**fields, "updated_at": -6e10}), MONDAY, paid_seen_at=MONDAY)
+    load(warehouse, [record])
+    assert [day.day.year for day in read_sales(warehouse)] == [68]
