@@ -502,7 +502,7 @@ class Erasure:
 
 def _listed(snapshot: OrderSnapshot) -> frozenset[int]:
     """Return the numbers that the attendance book listed when a good poll made the snapshot."""
-    return frozenset(record.attendee.attendee_id for record in snapshot.present) | snapshot.quarantine.keys()
+    return frozenset(record.attendee.attendee_id for record in snapshot.present).union(snapshot.quarantine)
 
 
 @contextmanager
