@@ -166,7 +166,7 @@ class KktixClient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rows:
-    """What the rows of a book say. ``number`` counts all of them."""
+    """The rows of a book. ``number`` counts all of them, also the unreadable ones."""
 
     ids: frozenset[int]
     number: int
