@@ -1,5 +1,5 @@
 """``python -m pycontw_assets`` is ``pycontw-assets``."""
 
-from pycontw_assets.commands.cli import main
+from pycontw_assets.commands.cli import script
 
-raise SystemExit(main())
+script()

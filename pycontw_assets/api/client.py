@@ -211,6 +211,7 @@ class ApiClient:
         expect_json: bool = True,
         group: str | None = None,
         waits_out_429: bool = True,
+        read: Callable[[bytes], tuple[str | None, Any]] = parse_json,
     ) -> Reply:
         """Make one call, try it again where that is safe, and return the reply. Raise a ``ServiceError`` otherwise.
 
@@ -218,6 +219,7 @@ class ApiClient:
         ``repeatable``: the state after two calls is the state after one. Other writes are tried again only when the
         service certainly did nothing. Otherwise they end as ``Unavailable`` with ``outcome_unknown``.
         ``waits_out_429``: without it a 429 ends this call and holds up no other one. Its limit may be one of a day.
+        ``read`` returns what is wrong with the whole body of a success (``None``: nothing), and its content.
         """
         url = self._base_url + path + (f"?{query}" if query else "")
         payload = None if body is None else json.dumps(body, allow_nan=False).encode()
@@ -229,6 +231,7 @@ class ApiClient:
             repeatable=repeatable,
             expect_json=expect_json,
             group=group,
+            read=read,
         )
         patience = _Patience(min(self._deadline_seconds, time_left()), self._clock, self._sleep)
         failures, throttled, in_doubt = 0, 0, False
@@ -372,7 +375,7 @@ class ApiClient:
             return _Failure(error, may_repeat=call.method == "GET")
         if not call.expect_json:
             return Reply(answer.status, revision=answer.revision)
-        problem, data = _content_of(answer)
+        problem, data = _content_of(answer, call.read)
         if problem is None:
             return Reply(answer.status, data, answer.has_next_page, answer.revision)
         reason = f"answered {answer.status} with {problem}"
@@ -431,11 +434,11 @@ _FIRST_PAUSE = 1.0  # seconds
 _QUOTED_OBJECTIONS = 4  # in an error text: a batch can be refused at a thousand places
 
 
-def _content_of(answer: Answer) -> tuple[str | None, Any]:
+def _content_of(answer: Answer, read: Callable[[bytes], tuple[str | None, Any]]) -> tuple[str | None, Any]:
     """Return what is wrong with the body of a success (``None``: nothing), and its content."""
     if answer.is_too_large:
         return "a body that is larger than any answer should be", None
-    return ("a body that was cut short", None) if answer.is_cut_short else parse_json(answer.body)
+    return ("a body that was cut short", None) if answer.is_cut_short else read(answer.body)
 
 
 class _NoOtherAuth(requests.auth.AuthBase):
@@ -476,6 +479,7 @@ class _Call:
     repeatable: bool
     expect_json: bool
     group: str | None
+    read: Callable[[bytes], tuple[str | None, Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ import gc
 import sys
 
 # New objects between two looks. The libraries make hundreds of thousands while they load, nearly all of them for good:
-# with the default (700), and the looks at the end, a fourth of the CPU seconds of a poll were looks in vain.
-_OBJECTS_BETWEEN_LOOKS = 50_000
+# with the default (700), and the looks at the end, a fourth of the CPU seconds of a poll were looks in vain. Dagster
+# makes 140,000 of them while it loads, and a poll of a small sale fewer than this after that.
+_OBJECTS_BETWEEN_LOOKS = 200_000
 
 
 def collect_rarely() -> None:

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from pycontw_assets.api.garbage_collection import collect_rarely
-from pycontw_assets.commands.exits import FAILED, INTERRUPTED, MISCONFIGURED, NeverUsed
+from pycontw_assets.commands.exits import FAILED, INTERRUPTED, MISCONFIGURED, NeverUsed, end_process
 
 # Commands by the people who need them. The command "a-b" is in the module ``commands.a_b``.
 GROUPS = {
@@ -23,6 +24,11 @@ GROUPS = {
 _NAMES = tuple(name for names in GROUPS.values() for name in names)
 _OLD_NAMES = {"adopt": "mark-invited"}  # scripts may still use them
 _ENV_FILE = "--env-file"
+
+
+def script() -> NoReturn:
+    """Run the command that this process is for, and end the process."""
+    end_process(main())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.alerts.heartbeat import beat
+from pycontw_assets.api.garbage_collection import collect_rarely
 from pycontw_assets.api.stopping import OF_THIS_PROCESS, Stop
 from pycontw_assets.commands.console import paint, show_log
 from pycontw_assets.commands.exits import FAILED, FINE, Commands
@@ -125,6 +126,7 @@ def _poll_with_dagster(
     from pycontw_assets.orchestration.instance import open_instance
     from pycontw_assets.orchestration.poll import poll, remember_poll
 
+    collect_rarely()  # Dagster is there by now
     settings = parts["settings"]
     before = warehouse_stamp(settings)
     with open_instance(settings.dagster_folder) as instance:

@@ -7,6 +7,7 @@ if KKTIX, asked for it by its number, does not call it paid: a book may lack som
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 from collections import Counter
@@ -56,7 +57,8 @@ class BookReading:
         return book_digest(self.ids)
 
 
-def book_digest(ids: Iterable[int]) -> str:
+@functools.lru_cache(maxsize=4)  # events of an edition, usually. The same ids come with every tick
+def book_digest(ids: frozenset[int]) -> str:
     return hashlib.sha256(",".join(map(str, sorted(ids))).encode()).hexdigest()
 
 

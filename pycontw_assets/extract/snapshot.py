@@ -95,7 +95,7 @@ def read_books(client: Kktix, event_id: int) -> BookReading:
         return BookReading(frozenset(), f"the attendance books could not be read ({error.reason})")
     if not book_ids:
         return BookReading(frozenset(), "the event has no attendance book, so nothing is known about its attendees")
-    ids: set[int] = set()
+    ids: frozenset[int] = frozenset()
     problems: list[str] = []
     warnings: list[str] = []
     for book_id in book_ids:
@@ -107,9 +107,9 @@ def read_books(client: Kktix, event_id: int) -> BookReading:
         except ServiceError as error:
             problems.append(f"attendance book {book_id} could not be read ({error.reason})")
         else:
-            ids |= page.ids
+            ids = ids | page.ids if ids else page.ids
             (problems if page.is_cut else warnings).extend(page.warnings)
-    return BookReading(frozenset(ids), "; ".join(problems) or None, tuple(warnings))
+    return BookReading(ids, "; ".join(problems) or None, tuple(warnings))
 
 
 def take_snapshot(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from pycontw_assets.ledger.counting.kept import Counted, counted
 from pycontw_assets.ledger.database import tables
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.database.tables import grants, upsert
@@ -72,10 +74,19 @@ def has_space_changed(ledger: Ledger, *space_ids: str) -> bool:
     return bool(known) and len(space_ids) == 1 and space_digest(space_ids[0]) not in known
 
 
-def refuse_lost_spaces(ledger: Ledger, edition: str, *space_ids: str) -> None:
-    """Raise ``LedgerError`` where people were let into a space that is not among these any more. Reads only."""
-    with ledger.engine.begin() as db:
-        _refuse_lost(db, edition, list(map(space_digest, space_ids)))
+def refuse_lost_spaces(ledger: Ledger, edition: str, *space_ids: str) -> Counted:
+    """Raise ``LedgerError`` where people were let into a space that is not among these any more. Reads only.
+
+    Return the people by space, as they were counted.
+    """
+
+    def ask() -> str:
+        with ledger.engine.begin() as db:
+            return json.dumps(_people_by_space(db, edition))
+
+    people = counted(ledger, f"people by space of {edition}", ask)
+    _refuse_lost(json.loads(people.answer), list(map(space_digest, space_ids)))
+    return people
 
 
 def enter_space(ledger: Ledger, edition: str, *space_ids: str) -> None:
@@ -89,7 +100,7 @@ def enter_space(ledger: Ledger, edition: str, *space_ids: str) -> None:
         known = _known(db)
         if set(known) == set(digests):
             return
-        lost = _refuse_lost(db, edition, digests)
+        lost = _refuse_lost(_people_by_space(db, edition), digests)
         if known and len(digests) == 1 and (lost or digests[0] not in known):
             _move(db, edition, digests[0])
         else:
@@ -107,11 +118,14 @@ def _known(db: sa.Connection) -> list[str]:
     return [digest for digest in stored if digest is not None]
 
 
-def _refuse_lost(db: sa.Connection, edition: str, digests: Sequence[str]) -> set[str]:
-    """Return the spaces of people who are to move: with one space before and after, everybody does. Refuse others."""
+def _people_by_space(db: sa.Connection, edition: str) -> dict[str, int]:
     let_in = (grants.c.edition == edition, grants.c.state.not_in(("revoked", "assumed")))
     query = sa.select(grants.c.space_digest, sa.func.count()).where(*let_in).group_by(grants.c.space_digest)
-    people = {digest: number for digest, number in db.execute(query) if digest is not None}
+    return {digest: number for digest, number in db.execute(query) if digest is not None}
+
+
+def _refuse_lost(people: Mapping[str, int], digests: Sequence[str]) -> set[str]:
+    """Return the spaces of people who are to move: with one space before and after, everybody does. Refuse others."""
     lost = people.keys() - set(digests)
     if lost and not (len(digests) == 1 and len(people) == 1):
         raise LedgerError(

@@ -7,6 +7,7 @@ written in the oldest format, which all read, and a file in a newer one becomes 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,19 @@ _OBJECTS = " UNION ALL ".join(
     f"SELECT '{kind}', schema_name, {kind}_name FROM {source}() WHERE database_name = $1"  # noqa: S608 - the names above
     for kind, source in _KINDS.items()
 )
+
+
+FileStamp = tuple[tuple[int, ...], ...]
+
+
+def file_stamp(path: Path) -> FileStamp:
+    """Return what changes with every write to the file, or to the log of writes next to it."""
+    stamps = []
+    for name in (path, f"{path}.wal"):
+        with suppress(FileNotFoundError):
+            status = os.stat(name)
+            stamps.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(stamps)
 
 
 def is_newer_format(connection: duckdb.DuckDBPyConnection) -> bool:

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pycontw_assets.api.garbage_collection import collect_rarely
-from pycontw_assets.load.duckdb_file import STORAGE_VERSION, copy_into_new_file, is_newer_format, literal
+from pycontw_assets.load.duckdb_file import (
+    STORAGE_VERSION,
+    FileStamp,
+    copy_into_new_file,
+    file_stamp,
+    is_newer_format,
+    literal,
+)
 from pycontw_assets.load.ownership import Ownership, Relation, is_marked, marked, owner_of, set_aside_name
 from pycontw_assets.load.readers.view import DuckDBDialect, View
 from pycontw_assets.load.schema import (
@@ -116,6 +123,7 @@ class DuckDBWarehouse:
         self._clock = clock
         self._patience_seconds = patience_seconds
         self._kept = _KeptConnection()
+        self._states: dict[str, tuple[FileStamp, str]] = {}  # by table, and the file as it was then
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
@@ -192,6 +200,15 @@ class DuckDBWarehouse:
         return int(count)
 
     def state(self, table: Table, *, is_waiting: bool = True) -> str:
+        # Before the look: a write in between leaves another stamp. A tick finds the file as the last one left it.
+        stamp = file_stamp(self._path)
+        if (known := self._states.get(table.name)) and known[0] == stamp:
+            return known[1]
+        state = self._state_of(table, is_waiting=is_waiting)
+        self._states[table.name] = stamp, state
+        return state
+
+    def _state_of(self, table: Table, *, is_waiting: bool) -> str:
         with self._reading(f"look at {table.name}", is_waiting=is_waiting) as connection:
             if DIGEST_COLUMN not in self._existing(connection, table):
                 return ""

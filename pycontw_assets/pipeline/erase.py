@@ -500,9 +500,9 @@ class Erasure:
         )
 
 
-def _listed(snapshot: OrderSnapshot) -> set[int]:
+def _listed(snapshot: OrderSnapshot) -> frozenset[int]:
     """Return the numbers that the attendance book listed when a good poll made the snapshot."""
-    return {record.attendee.attendee_id for record in snapshot.present} | set(snapshot.quarantine)
+    return frozenset(record.attendee.attendee_id for record in snapshot.present).union(snapshot.quarantine)
 
 
 @contextmanager

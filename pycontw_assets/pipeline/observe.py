@@ -148,8 +148,9 @@ def observe(
         doubted = discovery.edition is not None and is_doubted(ledger, discovery.edition)
         if doubted and discovery.edition:
             refuse_signs(discovery.edition, klaviyo=klaviyo, vault=vault, ledger=ledger)
+    spaces = []
     if discovery.edition and not settings.gather_is_off:
-        refuse_lost_spaces(ledger, discovery.edition, *space_ids(settings))
+        spaces = [refuse_lost_spaces(ledger, discovery.edition, *space_ids(settings))]
     ended = _ended_events(discovery, known.values(), ledger=ledger, settings=settings)
     listed = discovery.partitions
     if only is not None:
@@ -182,7 +183,7 @@ def observe(
         late=_late(facts, decisions, since, now=ledger.clock(), settings=settings),
         changed_tables=changed,
         kktix_token=token,
-        counted=tuple(one.counted for one in work.values()),
+        counted=(*spaces, *(one.counted for one in work.values())),
         requests=requests(),
     )
 

@@ -187,7 +187,10 @@ def stored_snapshots(ledger: Ledger, vault: OrdersStore) -> Iterator[tuple[Event
 
 def without_erased(ledger: Ledger, partition: EventPartition, book: BookReading) -> BookReading:
     """Leave out the attendees who asked to be forgotten, whatever KKTIX lists. It may be repeated."""
-    listed, erased = book.ids | book.erased, erased_ids(ledger, partition.key)
+    erased = erased_ids(ledger, partition.key)
+    if not erased and not book.erased:
+        return book
+    listed = book.ids | book.erased
     return replace(book, ids=listed - erased, erased=listed & erased)
 
 

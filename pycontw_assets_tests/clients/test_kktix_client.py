@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pycontw_assets.api.client import Blocked, Malformed, Misconfigured, NotFound, Refused, Unavailable
+from pycontw_assets.api.client import Blocked, Malformed, Misconfigured, NotFound, Refused, ServiceError, Unavailable
 from pycontw_assets.api.time_limit import TimeLimit
 from pycontw_assets.extract.kktix_client import KktixClient
 from pycontw_assets.records import Event
@@ -86,6 +86,41 @@ def test_a_link_header_to_a_next_page_is_reported(server, client):
     server.will_answer(
         Answer(body={"signin_status": [[1]]}, headers={"Link": '<https://example.org/?page=2>; rel="next"'})
     )
+    assert client.read_book(90001, 41001).is_cut
+
+
+def test_a_book_that_did_not_change_is_not_read_again(server, client):
+    for body in ({"signin_status": [[1], [2]]}, {"signin_status": [[1], [2]]}, {"signin_status": [[1], [2], [3]]}):
+        server.will_answer(body)
+    first, same, changed = (client.read_book(90001, 41001) for _ in range(3))
+    assert same.ids is first.ids
+    assert changed.ids == {1, 2, 3}
+
+
+def test_books_are_not_taken_for_each_other(server, client):
+    for numbers in ([1], [2], [3]):
+        server.will_answer({"signin_status": [numbers]})
+    pages = [client.read_book(*place) for place in ((90001, 41001), (90001, 41002), (90002, 41001))]
+    assert [page.ids for page in pages] == [{1}, {2}, {3}]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [Answer(status=500), HTML, {"data": []}, Answer(body=b"[[1"), Answer(body={"signin_status": [[1]]}, cut_after=9)],
+)
+def test_a_book_that_cannot_be_read_does_not_count_as_unchanged(server, client, broken):
+    server.will_answer({"signin_status": [[1]]})
+    client.read_book(90001, 41001)
+    server.will_answer(*[broken] * 9)
+    with pytest.raises(ServiceError):
+        client.read_book(90001, 41001)
+
+
+def test_what_the_answer_announces_counts_also_with_a_book_that_did_not_change(server, client):
+    server.will_answer({"signin_status": [[1]]})
+    assert not client.read_book(90001, 41001).is_cut
+    link = {"Link": '<https://example.org/?page=2>; rel="next"'}
+    server.will_answer(Answer(body={"signin_status": [[1]]}, headers=link))
     assert client.read_book(90001, 41001).is_cut
 
 

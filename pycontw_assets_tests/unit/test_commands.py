@@ -6,6 +6,7 @@ import argparse
 import io
 import logging
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,3 +97,24 @@ def test_verbose_prints_the_lines_of_the_log_once(capsys: pytest.CaptureFixture[
         assert "one attendee" in capsys.readouterr().err
     finally:
         logger.handlers, logger.level = before, level
+
+
+def ended(*lines: str, code: int = 0) -> tuple[int, str]:
+    """Return the exit code and the output of a process that runs the lines and ends with ``end_process``."""
+    program = "\n".join(["from pycontw_assets.commands.exits import end_process", *lines, f"end_process({code})"])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_process_ends_with_its_code_its_output_and_what_was_registered() -> None:
+    assert ended("import atexit", "atexit.register(print, 'last')", "print('first')", code=3) == (3, "first\nlast\n")
+
+
+def test_a_process_does_not_end_before_its_threads() -> None:
+    thread = "threading.Thread(target=lambda: (time.sleep(0.2), print('done'))).start()"
+    assert ended("import threading, time", thread, code=1) == (1, "done\n")
+
+
+def test_a_process_that_cannot_print_ends_as_python_ends_it() -> None:
+    code, output = ended("import sys", "sys.stdout = open('/dev/full', 'w')", "print('unread')", code=1)
+    assert (code, "OSError" in output) == (120, True)

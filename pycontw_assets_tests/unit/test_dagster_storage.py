@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -170,3 +172,14 @@ def test_threads_write_at_the_same_time(kept: KeptFile) -> None:
         thread.join()
     with kept.begin() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM numbers")) == 80
+
+
+def test_what_a_table_lacks_is_looked_for_again(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "some.db")) as connection:
+        file = KeptFile(tmp_path / "some.db")
+        assert not file.has_table("some")
+        connection.execute("CREATE TABLE some (first TEXT)")
+        assert (file.has_table("some"), file.has_column("some", "second")) == (True, False)
+        connection.execute("ALTER TABLE some ADD COLUMN second TEXT")
+        assert file.has_column("some", "second")
+        file.close()

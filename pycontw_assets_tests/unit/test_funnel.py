@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from dataclasses import replace
@@ -283,6 +284,19 @@ def test_reading_the_same_again_asks_for_no_table(ledger: Ledger, clock: FakeClo
     assert not ask_for_funnel(ledger, "2031", apart=HOUR)
     record_figures(ledger, {"C1": replace(SEEN, clicked=6)})
     assert ask_for_funnel(ledger, "2031", apart=HOUR)
+
+
+def test_the_digest_of_the_funnel_follows_people_and_keeps_its_form(either_ledger: Ledger) -> None:
+    ledger = either_ledger
+    let_in(ledger, ANNA)
+    invite(ledger, 1, ANNA)
+    record_figures(ledger, {"C1": SEEN})
+    digests = [funnel_digest(ledger, "2031"), funnel_digest(ledger, "2031")]
+    figures = [("C1", ledger.clock())]
+    written_before = repr((figures, [], sorted(count_people(ledger, "2031").items())))
+    assert digests == [hashlib.sha256(written_before.encode()).hexdigest()] * 2
+    let_in(ledger, BEN)
+    assert funnel_digest(ledger, "2031") not in digests
 
 
 # -- when the report is asked for ---------------------------------------------------------------------

@@ -104,3 +104,19 @@ def test_a_table_of_somebody_else_is_refused_in_a_block_too(warehouse: DuckDBWar
         other.execute(f"CREATE SCHEMA ods; CREATE TABLE ods.{TABLE.name} (x INTEGER)")
     with warehouse.kept_open(), pytest.raises(ForeignTable):
         put(warehouse, frame(2))
+
+
+def test_a_table_is_looked_at_again_when_the_file_changed(
+    warehouse: DuckDBWarehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+    connect = duckdb.connect
+    put(warehouse, frame(2))
+    monkeypatch.setattr(duckdb, "connect", lambda *args, **options: opened.append(args) or connect(*args, **options))
+    before = warehouse.state(TABLE)
+    assert (warehouse.state(TABLE), len(opened)) == (before, 1)
+    put(DuckDBWarehouse(tmp_path / "warehouse.duckdb"), frame(3))
+    after = warehouse.state(TABLE)
+    assert after not in (before, "")
+    (tmp_path / "warehouse.duckdb").unlink()
+    assert warehouse.state(TABLE) == ""

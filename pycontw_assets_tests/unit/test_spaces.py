@@ -16,6 +16,7 @@ from pycontw_assets.authorize.guest_list_step import GuestListOutcome, GuestList
 from pycontw_assets.authorize.space_steps import SpacesStep
 from pycontw_assets.authorize.spaces import Space, are_shared, assign, parse_spaces, split_spaces
 from pycontw_assets.commands.trace import describe_trace, trace
+from pycontw_assets.ledger.counting.kept import keep_counts
 from pycontw_assets.ledger.database.engine import LedgerError
 from pycontw_assets.ledger.grants import current_grants, intend_grants
 from pycontw_assets.ledger.guest_lists import (
@@ -434,10 +435,13 @@ def test_spaces_beside_the_only_one_move_nobody(ledger: Ledger) -> None:
 def test_a_space_with_people_is_not_forgotten(ledger: Ledger) -> None:
     venue = Venue(f"{A}:1,{B}:1")
     run(venue, ledger, ONE)
-    refuse_lost_spaces(ledger, EDITION, A)  # nobody is in the other one
+    keep_counts(ledger, [refuse_lost_spaces(ledger, EDITION, A)])  # nobody is in the other one
     refuse_lost_spaces(ledger, "2032", C, B)
     with pytest.raises(LedgerError, match=r"1 people .*:0"):
         refuse_lost_spaces(ledger, EDITION, B, C)
+    run(venue, ledger, ONE, TWO)
+    with pytest.raises(LedgerError, match=r"1 people "):
+        refuse_lost_spaces(ledger, EDITION, A)  # the count that was kept is out of date
     run(venue, ledger, TWO)
     run(venue, ledger, TWO)
     enter_space(ledger, EDITION, A)

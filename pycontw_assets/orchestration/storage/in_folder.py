@@ -31,19 +31,36 @@ _LOCK_SECONDS = 30  # how long a writer waits for another one, as in Dagster
 
 
 class KeptFile:
-    """A SQLite file with a connection that stays open, and prepared statements that stay known."""
+    """A SQLite file with a connection that stays open. Prepared statements and the columns of tables stay known."""
 
     def __init__(self, file: Path) -> None:
         url = sa.URL.create("sqlite", database=str(file))
         # More connections are made when they are needed at once, and closed after use.
         self._engine = sa.create_engine(url, connect_args={"timeout": _LOCK_SECONDS}, pool_size=1, max_overflow=-1)
         sa.event.listen(self._engine, "connect", _prepare)
+        self._columns: dict[str, frozenset[str]] = {}
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         """Yield a connection in a transaction, which is committed at the end."""
         with self._engine.begin() as connection:
             yield connection
+
+    def has_column(self, table: str, column: str) -> bool:
+        """Whether there is such a column. What is there stays; what is missing may come with a migration."""
+        if column not in self._columns.get(table, ()):
+            self._columns[table] = self._columns_of(table)
+        return column in self._columns[table]
+
+    def has_table(self, table: str) -> bool:
+        if not self._columns.get(table):
+            self._columns[table] = self._columns_of(table)
+        return bool(self._columns[table])
+
+    def _columns_of(self, table: str) -> frozenset[str]:
+        with self.begin() as connection:
+            rows = connection.exec_driver_sql("SELECT name FROM pragma_table_info(?)", (table,))
+            return frozenset(rows.scalars())
 
     def close(self) -> None:
         """Close the file. It opens again when it is needed."""
@@ -104,9 +121,13 @@ class EventLog(ConsolidatedSqliteEventLogStorage):
     def index_connection(self) -> Any:
         return self._kept.begin()
 
+    # Dagster asks for parts of its own schema with every event, in case it is an older one.
+
     def has_table(self, table_name: str) -> bool:
-        with self._kept.begin() as connection:
-            return sa.inspect(connection).has_table(table_name)
+        return self._kept.has_table(table_name)
+
+    def has_asset_key_col(self, column_name: str) -> bool:
+        return self._kept.has_column("asset_keys", column_name)
 
     def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
         """Pass on the events of a run as they come, for the run's page in the UI.
@@ -141,6 +162,9 @@ class RunStorage(SqliteRunStorage):
 
     def connect(self) -> Any:
         return self._kept.begin()
+
+    def has_run_stats_index_cols(self) -> bool:
+        return self._kept.has_column("runs", "start_time") and self._kept.has_column("runs", "end_time")
 
     def dispose(self) -> None:
         super().dispose()
