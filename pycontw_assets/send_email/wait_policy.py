@@ -23,7 +23,7 @@ class WaitPolicy:
     - ``pool_rest``: how long a list of the pool stays unused after its campaign ended.
     """
 
-    step: float = 0.1
+    step: float = 0.2
     visible: float = 30
     estimate: float = 20
     follow: float = 20
