@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Most people guess: Webhook.sign(msg_id, timestamp, data) signs the moment that the aware datetime
-#   stands for: 10:00+08:00 and 02:00+00:00 are equal in Python, so they have one signature.
-# What really happens: the zone is replaced by UTC, not converted: 10:00 in Taipei is signed as 10:00
-#   UTC. The header webhook-timestamp, which everybody fills with int(time.timestamp()), says 02:00,
-#   so the receiver, this same library, refuses each message with "No matching signature found". A
-#   naive local time does the same. In UTC, on a server in UTC or in a test with datetime.now(utc), it
-#   works.
+# Most people guess: Webhook.sign(msg_id, timestamp, data) signs the moment that an aware datetime
+#   stands for: 10:00+08:00 and 02:00+00:00 are equal in Python, so their signatures are equal.
+# What really happens: the zone is replaced by UTC, not converted to it: 10:00 in Taipei is signed
+#   as 10:00 UTC. The timestamp header, int(moment.timestamp()), says 02:00 UTC, so the receiver,
+#   this same library, refuses each message: "No matching signature found". With a time in UTC it
+#   works, so a test with datetime.now(timezone.utc) does not show it.
 # Seen with: standardwebhooks 1.1.0, svix 2.9.1
-# Source: sign in standardwebhooks/webhooks.py and svix/webhooks.py:
+# Source: sign in standardwebhooks/webhooks.py, which svix/webhooks.py calls:
 #   timestamp.replace(tzinfo=timezone.utc).timestamp()
 set -euo pipefail
 
