@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain, takewhile
 
@@ -54,7 +52,6 @@ from pycontw_assets.send_email.wait_policy import WaitPolicy
 from pycontw_assets.settings import Settings
 from pycontw_assets.vault.vault import Vault
 
-_UNTIL_CALLS = 0.5  # seconds until a run of the access chain mostly waits for services
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -121,8 +118,6 @@ def poll(
         if overrides:
             tick = decide_at_once(tick, now=ledger.clock(), reads_again="re-read" in overrides)
         poll_id, override = new_poll_id(ledger.clock()), ",".join(sorted(overrides))
-        if any(facts.newcomers for facts in tick.facts.values()):
-            threading.Thread(target=_import_pandas, name="pandas").start()
         runs: list[RunReport] = []
         defined = functools.cache(lambda: define(tick.books))
         for request in _until_paused(access_requests(tick, poll_id), ledger):
@@ -173,12 +168,6 @@ def remember_poll(
             ticked_at=now,
         )
     remember(folder, remembered)
-
-
-def _import_pandas() -> None:
-    """Import what the tables will need, while access and mail wait for the network."""
-    time.sleep(_UNTIL_CALLS)
-    import pandas  # noqa: F401 - ``deidentify`` uses it
 
 
 def _until_paused(requests: Iterable[RunRequest], ledger: Ledger) -> Iterator[RunRequest]:
