@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pycontw_assets.records import OrderSnapshot
 
 # After so many waves of the usual size they grow by such a part: a list of the mail service rests for an hour after
-# each, and there are 48.
+# each, and polls need lists, too.
 _GROWTH = 8
 
 
