@@ -59,6 +59,7 @@ from pycontw_assets.send_email.recipients import describe_end
 from pycontw_assets.send_email.wait_policy import WaitPolicy
 
 _LONGEST_WAY = timedelta(days=1)  # of a campaign from its sending to its end, before a person has to look
+_SENDING_TAKES = timedelta(seconds=1)  # at least. A look before that would be in vain
 _SCHEDULED_BATCHES = 3  # per event. Later newcomers are mailed right after the scheduled time
 
 
@@ -358,8 +359,9 @@ class CampaignStep:
             statuses[0] = self.client.get_campaign(batch.campaign_id or "").status
             return statuses[0] in SENT_STATUSES or statuses[0].startswith("Cancelled")
 
+        is_fresh = self.ledger.clock() - (batch.accepted_at or batch.created_at) < _SENDING_TAKES
         try:
-            is_over = self.waits.until(seconds, has_ended, at_once=False)
+            is_over = self.waits.until(seconds, has_ended, at_once=not is_fresh)
         except NotFound:
             is_over, statuses[0] = True, DELETED
         except ChangedShape:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from pycontw_assets.sandbox.klaviyo import schema
 from pycontw_assets.sandbox.klaviyo.account import MailAccount, MailList, Profile
 from pycontw_assets.sandbox.klaviyo.errors import ApiError, Problem, bad_body, not_found
-from pycontw_assets.sandbox.klaviyo.query import Accepts
+from pycontw_assets.sandbox.klaviyo.query import Accepts, Query
 from pycontw_assets.sandbox.klaviyo.request import RANGES, Request, Routes, check_lists
 from pycontw_assets.sandbox.wire import Reply
 
@@ -69,6 +70,8 @@ class AudienceApi:
     def _members(self, request: Request, identity: str) -> dict[str, datetime]:
         """Return the visible members of the list, with the time of joining."""
         members = self._account.visible_members(self._list(identity), self._context.now())
+        if not request.query.conditions:
+            return {profile_id: member.joined_at for profile_id, member in members.items()}
 
         def keeps(profile_id: str) -> bool:
             facts = {
@@ -107,7 +110,7 @@ class AudienceApi:
 
         profiles = [
             profile
-            for profile in self._account.profiles.values()
+            for profile in self._named_by(request.query)
             if self._account.shows(profile.created, delay)
             and request.query.keeps(lambda subject, profile=profile: facts(profile, subject))  # type: ignore[misc]
         ]
@@ -115,6 +118,16 @@ class AudienceApi:
         return request.page_of(
             profiles, request.views.profile, key=lambda profile: (facts(profile, subject) or "", profile.id)
         )
+
+    def _named_by(self, query: Query) -> Iterable[Profile]:
+        """Return the profiles that a filter may keep: those of the addresses or ids in it, otherwise all."""
+        account = self._account
+        for condition in query.conditions:
+            if condition.field in ("email", "id") and condition.operator in ("any", "equals"):
+                texts = condition.value if condition.operator == "any" else [condition.value]
+                find = account.find_profile if condition.field == "email" else account.profiles.get
+                return {profile.id: profile for text in texts if (profile := find(text))}.values()
+        return account.profiles.values()
 
     def upsert_profile(self, request: Request) -> Reply:
         data = request.body(schema.Body[schema.ProfileUpsert]).data

@@ -6,6 +6,7 @@ import base64
 import json
 import operator
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -267,9 +268,8 @@ def page(
     ordered = sorted(items, key=key, reverse=query.sort.startswith("-"))
     if query.cursor:
         last = _read_cursor(query.cursor)
-        marks = [_mark(key(item)) for item in ordered]
         beyond = operator.lt if query.sort.startswith("-") else operator.gt
-        ordered = [item for item, mark in zip(ordered, marks, strict=True) if beyond(mark, last)]
+        ordered = ordered[bisect_left(ordered, True, key=lambda item: beyond(_mark(key(item)), last)) :]
     shown = ordered[: query.size]
     here = call.base_url + call.path
     links: dict[str, str | None] = {
