@@ -9,7 +9,7 @@ from contextvars import ContextVar
 
 
 class TimeLimit:
-    """Calls that a thread makes inside ``with limit:`` wait no longer than it lasts, and none begins after it."""
+    """Calls that are made inside ``with limit:`` wait no longer than it lasts, and none begins after it."""
 
     def __init__(self, seconds: float = math.inf, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -36,5 +36,5 @@ _limits: ContextVar[tuple[TimeLimit, ...]] = ContextVar("limits", default=())
 
 
 def time_left() -> float:
-    """Return the seconds that the work of this thread has left; infinite without a limit."""
+    """Return the seconds that this work has left; infinite without a limit."""
     return min((limit.left for limit in _limits.get()), default=math.inf)

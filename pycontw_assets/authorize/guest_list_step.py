@@ -149,7 +149,7 @@ class GuestListStep:
     _shown: set[str] = field(default_factory=set, repr=False)
     _untried: set[str] = field(default_factory=set, repr=False)
     _refused: set[str] = field(default_factory=set, repr=False)
-    _keys: dict[str, str] = field(default_factory=dict, repr=False)
+    _key_of: dict[str, str] = field(default_factory=dict, repr=False)
 
     def run(self, partition: EventPartition, holders: Mapping[str, Holder]) -> GuestListOutcome:
         """Add missing holders, remove guests without a ticket. Without anything to do, Gather is not called."""
@@ -467,9 +467,9 @@ class GuestListStep:
 
     def _key(self, address: str) -> str:
         """Return the pseudonym of an address. The list is read again after every change, and most of it is the same."""
-        if address not in self._keys:
-            self._keys[address] = self.pseudonymizer.address(address)
-        return self._keys[address]
+        if address not in self._key_of:
+            self._key_of[address] = self.pseudonymizer.address(address)
+        return self._key_of[address]
 
     def _by_key(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
         """Return one entry per pseudonym. Among several spellings, one that somebody else wrote speaks for all."""

@@ -32,8 +32,8 @@ def end_process(code: int) -> NoReturn:
     if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
         try:
             atexit._run_exitfuncs()
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for output in filter(None, (sys.stdout, sys.stderr)):  # ``None``: it is closed
+                output.flush()
         except OSError:
             raise SystemExit(code) from None
         os._exit(code)

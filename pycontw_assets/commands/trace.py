@@ -268,8 +268,14 @@ def _passage(
     now: datetime,
 ) -> Passage:
     current = _current(invited, period)
-    waits_for_link = has_discord and (invite is None or invite.state in _WITHOUT_LINK)
-    following = _next(tickets, period, current, is_mailable_address, now, waits_for_link=waits_for_link)
+    following = _next(
+        tickets,
+        period,
+        current,
+        is_mailable_address=is_mailable_address,
+        waits_for_link=has_discord and (invite is None or invite.state in _WITHOUT_LINK),
+        now=now,
+    )
     if unread and not {ticket.condition for ticket in tickets} & {"usable", "missing"}:
         following = f"not known: the orders of {', '.join(unread)} could not be read, and a ticket may be among them"
     return Passage(
@@ -383,10 +389,10 @@ def _next(
     tickets: list[TicketTrace],
     period: AccessPeriod | None,
     invited: Invited | None,
-    is_mailable_address: bool,
-    now: datetime,
     *,
-    waits_for_link: bool = False,
+    is_mailable_address: bool,
+    waits_for_link: bool,
+    now: datetime,
 ) -> str:
     conditions = {ticket.condition for ticket in tickets}
     if not conditions & {"usable", "missing"}:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pycontw_assets.deidentify.policy import Policy, load_policy
 from pycontw_assets.pseudonyms import (
@@ -64,15 +64,16 @@ def _kept(find: Callable[..., _T]) -> Callable[..., _T]:
     return answer
 
 
-class Contact(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Contact:
     """A usable ticket and its contact address: as it was typed, and normalised.
 
     ``address`` is ``None`` where mail cannot be sent to it: it is missing, or has not the shape of an address.
     """
 
     record: AttendeeRecord
-    answer: str
-    address: str | None
+    answer: str = field(repr=False)
+    address: str | None = field(repr=False)
 
 
 def usable_contacts(snapshot: OrderSnapshot) -> Sequence[Contact]:
@@ -137,9 +138,9 @@ def holders_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[st
 @_kept
 def _find_holders(contacts: Sequence[Contact], pseudonymizer: Pseudonymizer) -> dict[str, Holder]:
     typed: dict[str, list[str]] = {}
-    for _, answer, address in contacts:
-        if address is not None:
-            typed.setdefault(address, []).append(answer)
+    for contact in contacts:
+        if contact.address is not None:
+            typed.setdefault(contact.address, []).append(contact.answer)
     holders = (_holder(address, answers, pseudonymizer) for address, answers in typed.items())
     return {holder.key: holder for holder in holders}
 

@@ -193,7 +193,8 @@ class _Books:
             return None, known[1]
         problem, content = parse_json(body)
         if isinstance(content, dict) and isinstance(content.get(_ROWS), list):
-            content[_ROWS] = _read_rows(content[_ROWS])
+            shown = {key: content[key] for key in (*_PAGING, *_NEXT_KEYS, *_TOTAL_KEYS) if key in content}
+            content = {_ROWS: _read_rows(content[_ROWS]), **shown}
             if len(self._known) >= _MOST_BOOKS:
                 self._known.clear()
             self._known[book] = digest, content
@@ -311,7 +312,7 @@ def _event(row: Any) -> Event | None:
 def _paging_warnings(reply: Reply, rows: int, subject: str) -> tuple[str, ...]:
     """Return the signs of paging, which KKTIX has never had. Otherwise everybody on page two would look refunded."""
     levels = [reply.data]
-    levels += [reply.data.get(key) for key in ("meta", "links", "paging", "pagination")]
+    levels += [reply.data.get(key) for key in _PAGING]
     objects = [level for level in levels if isinstance(level, dict)]
     has_next = reply.has_next_page or any(level.get(key) for level in objects for key in _NEXT_KEYS)
     totals = [number for level in objects for key in _TOTAL_KEYS if (number := read_id(level.get(key)))]
@@ -327,5 +328,6 @@ def _size_warnings(rows: int, subject: str) -> tuple[str, ...]:
     return (f"{subject} holds exactly {rows} rows: perhaps one page of several",) if rows in _PAGE_SIZES else ()
 
 
+_PAGING = ("meta", "links", "paging", "pagination")
 _NEXT_KEYS = ("next", "next_page", "next_url", "next_cursor")
 _TOTAL_KEYS = ("total", "total_count", "count")

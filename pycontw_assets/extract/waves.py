@@ -32,8 +32,9 @@ class WaveSize:
 
         ``seconds``: since the last wave of this poll, which ``took`` so many. ``served``: newcomers of earlier waves.
         With nobody left to read, the end of the poll serves them.
-        Waves grow with the poll, so that one of 50,000 newcomers needs thirty. Where KKTIX is read faster than a wave
-        can be served, they come less often, because small ones would cost more than they save.
+        Waves grow with the poll: one of 50,000 newcomers needs thirty at a fast rate, and fifty at 20 a second. Where
+        KKTIX is read faster than a wave can be served, they come less often, because small ones would cost more than
+        they save.
         """
         if not (waiting and unread):
             return False

@@ -63,8 +63,9 @@ def granted_and_others(ledger: Ledger, edition: str) -> tuple[set[str], dict[str
     """Return the addresses that were seen on the list, which are nearly all, and the current period of the others."""
     current = (grants.c.edition == edition, grants.c.state != "revoked")
     with ledger.engine.begin() as db:
+        # The others first: whoever is let in between the two reads is among both, not among neither.
+        others = db.execute(_select_grants().where(*current, grants.c.state != "granted")).all()
         granted = set(db.scalars(sa.select(grants.c.address_key).where(*current, grants.c.state == "granted")))
-        others = db.execute(_select_grants().where(*current, grants.c.state != "granted"))
         return granted, {grant.address_key: grant for grant in map(_grant, others)}
 
 

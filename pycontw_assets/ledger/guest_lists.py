@@ -17,6 +17,7 @@ from pycontw_assets.ledger.database.tables import grants, upsert
 from pycontw_assets.ledger.ledger import Ledger
 
 _FIRST_ROW = 1
+_FORM = 1  # of the kept counts: another number for another meaning
 _table = tables.guest_list_state
 
 
@@ -84,7 +85,7 @@ def refuse_lost_spaces(ledger: Ledger, edition: str, *space_ids: str) -> Counted
         with ledger.engine.begin() as db:
             return json.dumps(_people_by_space(db, edition))
 
-    people = counted(ledger, f"people by space of {edition}", ask)
+    people = counted(ledger, f"people by space {_FORM} of {edition}", ask)
     _refuse_lost(json.loads(people.answer), list(map(space_digest, space_ids)))
     return people
 
@@ -119,6 +120,7 @@ def _known(db: sa.Connection) -> list[str]:
 
 
 def _people_by_space(db: sa.Connection, edition: str) -> dict[str, int]:
+    """Count the people let into each space."""
     let_in = (grants.c.edition == edition, grants.c.state.not_in(("revoked", "assumed")))
     query = sa.select(grants.c.space_digest, sa.func.count()).where(*let_in).group_by(grants.c.space_digest)
     return {digest: number for digest, number in db.execute(query) if digest is not None}

@@ -170,7 +170,7 @@ _held: ContextVar[tuple[_HeldLock, ...]] = ContextVar("held", default=())
 
 
 def check_locks() -> None:
-    """Raise ``LockLost`` if this thread works under a lock that another process may have by now."""
+    """Raise ``LockLost`` if this work is done under a lock that another process may have by now."""
     for held in _held.get():
         held.check()
 

@@ -7,7 +7,6 @@ written in the oldest format, which all read, and a file in a newer one becomes 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,13 +33,20 @@ _OBJECTS = " UNION ALL ".join(
 FileStamp = tuple[tuple[int, ...], ...]
 
 
-def file_stamp(path: Path) -> FileStamp:
-    """Return what changes with every write to the file, or to the log of writes next to it."""
+def file_stamp(path: Path) -> FileStamp | None:
+    """Return what changes with every write to the file, or to the log of writes next to it; ``None``: nobody can say.
+
+    A file that is not there has a stamp, too.
+    """
     stamps = []
     for name in (path, f"{path}.wal"):
-        with suppress(FileNotFoundError):
+        try:
             status = os.stat(name)
-            stamps.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+        stamps.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
     return tuple(stamps)
 
 

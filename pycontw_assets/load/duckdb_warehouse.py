@@ -202,10 +202,11 @@ class DuckDBWarehouse:
     def state(self, table: Table, *, is_waiting: bool = True) -> str:
         # Before the look: a write in between leaves another stamp. A tick finds the file as the last one left it.
         stamp = file_stamp(self._path)
-        if (known := self._states.get(table.name)) and known[0] == stamp:
+        if stamp is not None and (known := self._states.get(table.name)) and known[0] == stamp:
             return known[1]
         state = self._state_of(table, is_waiting=is_waiting)
-        self._states[table.name] = stamp, state
+        if stamp is not None:
+            self._states[table.name] = stamp, state
         return state
 
     def _state_of(self, table: Table, *, is_waiting: bool) -> str:
@@ -430,6 +431,10 @@ class DuckDBWarehouse:
         return self._look_at(connection, name)[0]
 
     def _look_at(self, connection: duckdb.DuckDBPyConnection, name: str) -> _Described:
+        """Return what has a name, and its columns if it is a table: name -> (type, comment).
+
+        While a connection is kept, it is looked up once.
+        """
         if connection is not self._kept.connection:
             return self._look_up(connection, name)
         described = self._kept.described

@@ -32,10 +32,10 @@ def _paid(keys: Collection[str], snapshot: OrderSnapshot, pseudonymizer: Pseudon
     holders = holders_of(snapshot, pseudonymizer)
     reached = {holders[key].address: key for key in keys if key in holders}
     found: dict[str, datetime] = {}
-    for record, _, address in usable_contacts(snapshot):
-        if address in reached:
-            paid = paid_at(record)
-            found[reached[address]] = min(paid, found.get(reached[address], paid))
+    for contact in usable_contacts(snapshot):
+        if contact.address in reached:
+            key, paid = reached[contact.address], paid_at(contact.record)
+            found[key] = min(paid, found.get(key, paid))
     return found
 
 

@@ -96,16 +96,20 @@ def _known_lines(snapshot: OrderSnapshot, packed: bytes) -> Iterable[tuple[Atten
 
 def _lines(packed: bytes) -> Iterator[bytes]:
     """Yield the lines of packed bytes. They are decompressed in pieces: those of 50,000 attendees are 100 MB."""
-    unpacker, begun = zlib.decompressobj(), b""
+    unpacker, begun = zlib.decompressobj(), [b""]
     while not unpacker.eof:
         piece = unpacker.decompress(packed, _PIECE)
         packed = unpacker.unconsumed_tail
         if not piece and not packed and not unpacker.eof:
             raise zlib.error("the end is missing")
-        *lines, begun = (begun + piece).split(b"\n")
-        yield from lines
-    if begun:
-        yield begun
+        end, *lines = piece.split(b"\n")
+        begun.append(end)
+        if lines:
+            yield b"".join(begun)
+            yield from lines[:-1]
+            begun = lines[-1:]
+    if any(begun):
+        yield b"".join(begun)
 
 
 def _to_lines(snapshot: OrderSnapshot, known: Iterable[tuple[AttendeeRecord, bytes]]) -> Iterator[bytes]:

@@ -81,15 +81,18 @@ class Vault:
         key = snapshot.partition.key
         name, stored = object_name(key), replace(snapshot, generation=snapshot.generation + 1)
         current = self._store.read(name)
-        earlier = self._open(key, current.content) if current else None
-        if (earlier.generation if earlier else 0) != snapshot.generation:
+        if (self._unpacked(key, current.content)[0].generation if current else 0) != snapshot.generation:
             raise _changed_meanwhile(key)
-        packed = pack(stored, earlier, self._decrypt(key, current.content)) if current else pack(stored)
-        content = self._encrypt(packed)
+        content = self._encrypt(self._packed(key, stored, current.content if current else b""))
         if not self._store.write(name, content, current.version if current else None):
             raise _changed_meanwhile(key)
         self._latest = (key, content, stored)
         return stored
+
+    def _packed(self, key: str, snapshot: OrderSnapshot, current: bytes) -> bytes:
+        """Return a snapshot as bytes. Only records that were opened from the ``current`` object can be the same."""
+        opened = self._opened(key, current)
+        return pack(snapshot, opened, self._decrypt(key, current)) if opened else pack(snapshot)
 
     def partition_keys(self) -> list[str]:
         """Return the partition keys of everything that is stored."""

@@ -342,3 +342,10 @@ def test_a_block_ends_the_reading_after_a_few_calls(server, client):
     with pytest.raises(Blocked):
         list(client.fetch_attendees(90001, range(1, 200), concurrency=1))
     assert len(server.received) == 3
+
+
+def test_of_a_book_nothing_but_its_ids_stays_known(server, client):
+    people = [{"name": "Invented Person", "email": "who@example.org"}]
+    server.will_answer(Answer(body={"signin_status": [[1]], "attendees": people}))
+    assert client.read_book(90001, 1).ids == {1}
+    assert "who@example.org" not in repr(client._books._known)

@@ -37,3 +37,17 @@ def test_the_time_limit_of_the_caller_holds_for_the_calls() -> None:
     with TimeLimit(0):
         assert ask_at_once(lambda _: time_left(), range(5)) == dict.fromkeys(range(5), 0.0)
     assert ask_at_once(lambda _: time_left(), [1]) == {1: float("inf")}
+
+
+def test_an_error_about_a_later_subject_ends_the_calls_too() -> None:
+    asked: list[int] = []
+
+    def ask(number: int) -> None:
+        asked.append(number)
+        time.sleep(0.3 if number == 0 else 0.001)
+        if number == 1:
+            raise KeyError(number)
+
+    with pytest.raises(KeyError, match="1"):
+        ask_at_once(ask, range(1000))
+    assert len(asked) < 20

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pycontw_assets.load.duckdb_file import file_stamp
 from pycontw_assets.load.duckdb_warehouse import DuckDBWarehouse
 from pycontw_assets.load.ownership import marked
 from pycontw_assets.load.warehouse import WarehouseError
@@ -88,3 +89,9 @@ def test_a_file_of_a_newer_duckdb_is_named_as_the_cause(path: Path, monkeypatch:
         put(DuckDBWarehouse(path), frame(1))
     assert f"written by a newer DuckDB than the {duckdb.__version__} of this Python" in str(caught.value)
     assert "polls fill a new one" in str(caught.value)
+
+
+def test_a_file_of_which_nobody_can_say_whether_it_changed_has_no_stamp(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert file_stamp(tmp_path / "file" / "warehouse.duckdb") is None
+    assert file_stamp(tmp_path / "warehouse.duckdb") == ()

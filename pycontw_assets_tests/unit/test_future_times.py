@@ -162,3 +162,11 @@ def test_a_clock_ahead_for_one_tick_empties_no_vault(ledger: Ledger) -> None:
     assert not tick()
     ledger.clock.advance(days=1)  # type: ignore[attr-defined]
     assert tick()
+
+
+def test_latest_times_that_another_release_kept_without_a_column_are_looked_for_in_it(ledger: Ledger) -> None:
+    correct_future_times(ledger)
+    without = "json_remove(answer, '$.\"grants.ceded_at\"')"
+    with ledger.engine.begin() as db:
+        db.execute(sa.text(f"UPDATE kept_counts SET answer = {without} WHERE question = 'latest times'"))
+    assert correct_future_times(ledger) == 0

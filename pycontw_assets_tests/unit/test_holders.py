@@ -180,3 +180,9 @@ def test_the_oldest_ticket_comes_first_in_whatever_order_the_orders_were_read() 
     again = record(11, (LABEL, "Buyer-1@example.org"))
     first = holders(again, *bought)
     assert [holder.address for holder in first.values()] == [f"buyer-{number}@example.org" for number in (1, 2, 3, 10)]
+
+
+def test_a_contact_shows_no_address() -> None:
+    [contact] = usable_contacts(snapshot(record(1, (LABEL, "anna@example.org"))))
+    assert contact.address == "anna@example.org"
+    assert "@" not in repr(contact)

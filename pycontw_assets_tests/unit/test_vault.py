@@ -485,3 +485,15 @@ def test_a_process_that_was_stopped_in_the_middle_of_a_write_holds_up_nobody_for
 def test_a_record_without_times_of_payment_is_written_as_older_versions_read_it() -> None:
     line = _record_to_json(snapshot(1).records[1])
     assert set(line) == {"attendee", "missing_polls", "first_seen_at", "gone_at", "read_at", "changed_at"}
+
+
+def test_orders_with_two_lines_of_one_attendee_take_a_newcomer() -> None:
+    store, name = MemoryStore(), f"{PARTITION.key}.orders"
+    Vault(store, [KEY]).write(snapshot(1, 2))
+    event, first, second = lines_of(store)
+    store.objects[name] = Fernet(KEY).encrypt(zlib.compress(b"\n".join([event, first, first, second, b""])))
+    vault = Vault(store, [KEY])
+    opened = vault.read(PARTITION.key)
+    assert opened is not None
+    vault.write(replace(opened, records={**opened.records, **snapshot(3, 4).records}))
+    assert len(lines_of(store)) == 5

@@ -75,9 +75,9 @@ def sync_invites(
 def tickets_of(snapshot: OrderSnapshot, pseudonymizer: Pseudonymizer) -> dict[str, list[str | None]]:
     """Return address key -> names of the usable tickets."""
     tickets: dict[str, list[str | None]] = {}
-    for record, _, address in usable_contacts(snapshot):
-        if address is not None:
-            tickets.setdefault(pseudonymizer.digest(address), []).append(record.attendee.ticket_name)
+    for contact in usable_contacts(snapshot):
+        if contact.address is not None:
+            tickets.setdefault(pseudonymizer.digest(contact.address), []).append(contact.record.attendee.ticket_name)
     return tickets
 
 
