@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from dagster import InitResourceContext, ResourceDefinition
+from dagster import InitResourceContext, ResourceDefinition, mem_io_manager
 
 from pycontw_assets.extract.orders import BookReading
 from pycontw_assets.ledger.ledger import Ledger
@@ -53,6 +53,8 @@ def resources_of(
         lambda _: AccessDryRuns(**{name: getattr(root, name) for name in AccessDryRuns.__dataclass_fields__}),
         description="Finds out what the access chain would do, without doing it.",
     )
+    # No asset hands a value to another one. Dagster's default, a folder, loads a library for all kinds of file systems.
+    resources["io_manager"] = mem_io_manager
     return {**resources, "run_lock": _run_lock(lambda: root.ledger, lambda: root.waits, lambda: root.gate())}
 
 

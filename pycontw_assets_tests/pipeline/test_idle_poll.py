@@ -25,7 +25,7 @@ from pycontw_assets_tests.pipeline.harness import EDITION, Pipeline, definer
 
 pytestmark = pytest.mark.thorough  # says little about tables
 
-HEAVY = ("apprise", "dagster", "duckdb", "google", "pandas", "phonenumbers", "pyarrow", "tqdm", "yaml")
+HEAVY = ("apprise", "dagster", "duckdb", "google", "pandas", "phonenumbers", "pyarrow", "tqdm", "upath", "yaml")
 PROGRAM = f"""
 import atexit, json, sys
 from pycontw_assets.commands.cli import main
@@ -50,7 +50,10 @@ def poll(server: SandboxServer, home: Path) -> tuple[dict[str, object], list[str
 def test_an_idle_poll_loads_no_heavy_library(server: SandboxServer, world: World, tmp_path: Path) -> None:
     world.add_event(f"PyCon TW {EDITION} Registration: Individual")
     home = tmp_path / "home"
-    poll(server, home)
+    first, loaded = poll(server, home)
+    assert first["runs"]
+    assert "dagster" in loaded
+    assert "upath" not in loaded, "no run and no instance needs a library for file systems"
     asked, _ = poll(server, home)  # this one asks Dagster, and remembers the answers
     assert asked["runs"] == []
     idle, loaded = poll(server, home)
