@@ -20,7 +20,8 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" -m venv "$work/venv"
-"$work/venv/bin/pip" install -qq --disable-pip-version-check discord.py==2.7.1 nextcord==2.6.0 disnake==2.12.2
+# nextcord 2.6.0 needs pkg_resources, which newer setuptools and newer venvs do not have.
+"$work/venv/bin/pip" install -qq --disable-pip-version-check discord.py==2.7.1 nextcord==2.6.0 disnake==2.12.2 setuptools==80.9.0
 cd "$work"
 
 "$work/venv/bin/python" - <<'PY'
