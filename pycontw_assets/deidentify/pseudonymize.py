@@ -91,7 +91,7 @@ def deidentify(
 
 
 def _batches(records: Iterable[AttendeeRecord]) -> Iterator[list[AttendeeRecord]]:
-    """Yield the records by hundreds: a column is filled faster at once than cell by cell, and not all are kept."""
+    """Yield the records in batches: a column is filled faster at once than cell by cell, and not all are kept."""
     rest = iter(records)
     while batch := list(islice(rest, _BATCH)):
         yield batch

@@ -93,7 +93,7 @@ def _latest_times(ledger: Ledger) -> dict[str, float]:
 
 
 def _has_passed(latest_times: Mapping[str, float], column: sa.Column[Any], limit: datetime) -> bool:
-    # The release that kept the answer may not have had the column.
+    """Whether no time of the column is later. The release that kept the answer may not have had the column."""
     return latest_times.get(str(column), math.inf) <= limit.timestamp()
 
 
