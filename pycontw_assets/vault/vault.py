@@ -81,18 +81,17 @@ class Vault:
         key = snapshot.partition.key
         name, stored = object_name(key), replace(snapshot, generation=snapshot.generation + 1)
         current = self._store.read(name)
-        if (self._unpacked(key, current.content)[0].generation if current else 0) != snapshot.generation:
+        packed = self._decrypt(key, current.content) if current else b""
+        # Only records that were opened from this very object can be the same, and have a line that is copied.
+        opened = self._opened(key, current.content) if current else None
+        earlier = opened or (unpack(key, packed)[0] if current else None)
+        if (earlier.generation if earlier else 0) != snapshot.generation:
             raise _changed_meanwhile(key)
-        content = self._encrypt(self._packed(key, stored, current.content if current else b""))
+        content = self._encrypt(pack(stored, opened, packed))
         if not self._store.write(name, content, current.version if current else None):
             raise _changed_meanwhile(key)
         self._latest = (key, content, stored)
         return stored
-
-    def _packed(self, key: str, snapshot: OrderSnapshot, current: bytes) -> bytes:
-        """Return a snapshot as bytes. Only records that were opened from the ``current`` object can be the same."""
-        opened = self._opened(key, current)
-        return pack(snapshot, opened, self._decrypt(key, current)) if opened else pack(snapshot)
 
     def partition_keys(self) -> list[str]:
         """Return the partition keys of everything that is stored."""
